@@ -1,0 +1,7 @@
+"""From any ``nn.Module`` to a computation graph."""
+
+from .graph import ATTRIBUTES, Graph, Node
+from .operators import CANONICAL, Vocabulary, vocabulary
+from .tracing import trace
+
+__all__ = ["ATTRIBUTES", "CANONICAL", "Graph", "Node", "Vocabulary", "trace", "vocabulary"]

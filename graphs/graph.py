@@ -1,0 +1,426 @@
+"""The computation graph: arrays, not objects, and immutable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+from .operators import CANONICAL, PRODUCTS
+
+if TYPE_CHECKING:
+    import networkx
+    from torch_geometric.data import Data
+
+IntArray = npt.NDArray[np.int64]
+
+ATTRIBUTES = (
+    *(f"{name}{axis}" for name in ("kernel", "stride", "padding", "dilation") for axis in range(3)),
+    "groups",
+    "heads",
+    "bias",
+)
+"""Columns of :attr:`Graph.attributes`; what an operator does not have is 0."""
+
+FORMAT = 1
+_COMMUTATIVE = frozenset({"add", "mul"})
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator of a graph, read out of its arrays.
+
+    Shapes include the batch dimension; ``attributes`` holds only those that the operator has.
+    """
+
+    index: int
+    operator: str
+    aten: str
+    module: str
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    attributes: dict[str, int]
+    parameters: tuple[str, ...]
+    flops: int
+
+
+class Nodes(Sequence[Node]):
+    """The nodes of a graph in execution order, made when asked for."""
+
+    def __init__(self, graph: Graph):
+        self._graph = graph
+
+    def __len__(self) -> int:
+        return len(self._graph.operator)
+
+    @overload
+    def __getitem__(self, index: int) -> Node: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Node]: ...
+    def __getitem__(self, index: int | slice) -> Node | list[Node]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        graph, i = self._graph, range(len(self))[index]
+        return Node(
+            index=i,
+            operator=CANONICAL[graph.operator[i]],
+            aten=graph.aten_names[graph.aten[i]],
+            module=graph.module_names[graph.module[i]],
+            in_shape=_row(graph.in_shapes, graph.in_offsets, i),
+            out_shape=_row(graph.out_shapes, graph.out_offsets, i),
+            attributes={
+                name: int(value)
+                for name, value in zip(ATTRIBUTES, graph.attributes[i], strict=True)
+                if value
+            },
+            parameters=tuple(
+                graph.parameter_names[p] for p in _row(graph.uses, graph.uses_offsets, i)
+            ),
+            flops=int(graph.node_flops[i]),
+        )
+
+
+def _row(flat: npt.NDArray[Any], offsets: IntArray, i: int) -> tuple[int, ...]:
+    return tuple(flat[offsets[i] : offsets[i + 1]].tolist())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Graph:
+    """The computation graph of one model: one node per operator, one edge per operand.
+
+    Nodes stand in execution order, which is a topological order. Views, copies, casts and dropout
+    are folded away; computations on weights alone are folded into the operator that uses the
+    result. Two graphs are equal, and hash alike, if their structure is: names of modules and
+    parameters and the values of weights do not count.
+
+    Attributes:
+        operator: int array (n,), index into :data:`~archrank.graphs.operators.CANONICAL`.
+        attributes: int array (n, len(ATTRIBUTES)): kernel, stride, padding, dilation, groups, ...
+        edges: int array (m, 2) of (source, target), in operand order per target.
+        node_flops: int array (n,), multiply-adds of each node (see ``graphs/flops.py``).
+        parameter_names, parameter_sizes: every parameter of the model once, used or not.
+
+    Example:
+        >>> import torch
+        >>> import archrank
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, bias=False), torch.nn.ReLU())
+        >>> graph = archrank.trace(net, (3, 32, 32))
+        >>> [node.operator for node in graph.nodes]
+        ['input', 'conv2d', 'relu', 'output']
+        >>> graph.params, graph.flops, graph.depth
+        (216, 201600, 1)
+    """
+
+    operator: npt.NDArray[np.int16]
+    aten: npt.NDArray[np.int32]
+    module: npt.NDArray[np.int32]
+    attributes: npt.NDArray[np.int32]
+    signature: npt.NDArray[np.uint32]
+    in_shapes: npt.NDArray[np.int64]
+    in_offsets: IntArray
+    out_shapes: npt.NDArray[np.int64]
+    out_offsets: IntArray
+    uses: npt.NDArray[np.int32]
+    uses_offsets: IntArray
+    node_flops: npt.NDArray[np.int64]
+    edges: npt.NDArray[np.int32]
+    parameter_sizes: npt.NDArray[np.int64]
+    aten_names: tuple[str, ...]
+    module_names: tuple[str, ...]
+    parameter_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+
+    # --- size ---------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.operator)
+
+    @property
+    def nodes(self) -> Nodes:
+        """The nodes as objects, in execution order."""
+        return Nodes(self)
+
+    @property
+    def operators(self) -> list[str]:
+        """The canonical operator of each node."""
+        return [CANONICAL[i] for i in self.operator]
+
+    @property
+    def params(self) -> int:
+        """Number of parameters of the model, shared ones counted once, unused ones included."""
+        return int(self.parameter_sizes.sum())
+
+    @property
+    def flops(self) -> int:
+        """Multiply-adds of one forward of the traced input (see ``graphs/flops.py``)."""
+        return int(self.node_flops.sum())
+
+    @property
+    def product_flops(self) -> int:
+        """Multiply-adds of convolutions and matrix products only, the usual published figure."""
+        return int(self.node_flops[self._is_product].sum())
+
+    @property
+    def activations(self) -> int:
+        """Number of output elements of all convolutions and products.
+
+        Source: Radosavovic et al., "Designing network design spaces", 2020, for convolutions;
+        products of transformers and recurrent layers added (our choice).
+        """
+        return sum(
+            int(np.prod(_row(self.out_shapes, self.out_offsets, int(i))))
+            for i in np.flatnonzero(self._is_product)
+        )
+
+    @cached_property
+    def depth(self) -> int:
+        """The largest number of convolutions and products on any path (ResNet-50 has 50)."""
+        longest = self._is_product.astype(np.int64)
+        weight = longest.copy()
+        for source, target in self.edges.tolist():  # sorted by target, sources come first
+            candidate = longest[source] + weight[target]
+            if candidate > longest[target]:
+                longest[target] = candidate
+        return int(longest.max(initial=0))
+
+    @cached_property
+    def _is_product(self) -> npt.NDArray[np.bool_]:
+        wanted = [CANONICAL.index(name) for name in sorted(PRODUCTS)]
+        return np.isin(self.operator, wanted)
+
+    @cached_property
+    def unknown_operators(self) -> dict[str, int]:
+        """ATen (or custom) operators outside the vocabulary, with how often each occurs."""
+        unknown = self.aten[self.operator == 0]
+        return dict(Counter(self.aten_names[i] for i in unknown.tolist()))
+
+    @cached_property
+    def parameter_node(self) -> dict[str, int]:
+        """Parameter name -> the first node that uses it; parameters never used are missing."""
+        first: dict[str, int] = {}
+        for i in range(len(self)):
+            for p in _row(self.uses, self.uses_offsets, i):
+                first.setdefault(self.parameter_names[p], i)
+        return first
+
+    # --- identity -----------------------------------------------------------------------------
+
+    @cached_property
+    def hash(self) -> str:
+        """Structural hash: 32 hex digits, equal for equal architectures.
+
+        Weisfeiler-Lehman relabelling along the graph's direction: each node takes the digest of
+        its own label and its operands' (in operand order, sorted where the operator commutes),
+        then, backwards, of its consumers'; the hash is the digest of the sorted node digests. In
+        a directed acyclic graph these two sweeps are as fine as any number of local rounds.
+        """
+        labels = [self._label(i) for i in range(len(self))]
+        operands: list[list[bytes]] = [[] for _ in labels]
+        consumers: list[list[bytes]] = [[] for _ in labels]
+        down: list[bytes] = []
+        pairs = self.edges.tolist()
+        by_target: list[list[int]] = [[] for _ in labels]
+        by_source: list[list[int]] = [[] for _ in labels]
+        for source, target in pairs:
+            by_target[target].append(source)
+            by_source[source].append(target)
+        for i, label in enumerate(labels):
+            operands[i] = [down[s] for s in by_target[i]]
+            if CANONICAL[self.operator[i]] in _COMMUTATIVE:
+                operands[i].sort()
+            down.append(_digest(label, *operands[i]))
+        up = list(down)
+        for i in reversed(range(len(labels))):
+            consumers[i] = sorted(up[t] for t in by_source[i])
+            up[i] = _digest(down[i], *consumers[i])
+        unused = sorted(
+            size
+            for name, size in zip(self.parameter_names, self.parameter_sizes.tolist(), strict=True)
+            if name not in self.parameter_node
+        )
+        return _digest(repr(unused).encode(), *sorted(up)).hex()
+
+    def _label(self, i: int) -> bytes:
+        uses = _row(self.uses, self.uses_offsets, i)
+        parts = (
+            CANONICAL[self.operator[i]],
+            self.aten_names[self.aten[i]].rstrip("_") if self.operator[i] == 0 else "",
+            _row(self.in_shapes, self.in_offsets, i),
+            _row(self.out_shapes, self.out_offsets, i),
+            self.attributes[i].tolist(),
+            int(self.signature[i]),
+            # A weight used twice is another network than two weights used once.
+            sorted((int(self.parameter_sizes[p]), int(self._use_counts[p])) for p in uses),
+        )
+        return repr(parts).encode()
+
+    @cached_property
+    def _use_counts(self) -> IntArray:
+        return np.bincount(self.uses, minlength=len(self.parameter_names)).astype(np.int64)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Graph) and self.hash == other.hash
+
+    def __hash__(self) -> int:
+        return int(self.hash[:15], 16)
+
+    def __repr__(self) -> str:
+        return (
+            f"Graph({len(self)} nodes, {len(self.edges)} edges, {self.params:,} params, "
+            f"{self.flops:,} FLOPs, depth {self.depth}, hash {self.hash[:8]})"
+        )
+
+    # --- other forms --------------------------------------------------------------------------
+
+    def spectrum(self, q: int = 21) -> npt.NDArray[np.float64]:
+        """The ``q`` smallest eigenvalues of the undirected graph's normalised Laplacian.
+
+        See :func:`archrank.graphs.spectra.laplacian_spectrum`.
+        """
+        from .spectra import laplacian_spectrum
+
+        return laplacian_spectrum(self, q)
+
+    def to_pyg(self, features: str = "default") -> Data:
+        """A torch-geometric ``Data``; see :func:`archrank.graphs.features.to_pyg`."""
+        from .features import to_pyg
+
+        return to_pyg(self, features)
+
+    def to_networkx(self) -> networkx.MultiDiGraph:
+        """A ``networkx.MultiDiGraph`` with each node's facts as node attributes.
+
+        Edges carry ``operand``, the position among the target's operands. The object is the
+        caller's own: changing it does not change this graph.
+        """
+        import networkx
+
+        graph = networkx.MultiDiGraph()
+        for node in self.nodes:
+            facts = {field.name: getattr(node, field.name) for field in fields(node)}
+            graph.add_node(facts.pop("index"), **facts)
+        seen: Counter[int] = Counter()
+        for source, target in self.edges.tolist():
+            graph.add_edge(source, target, operand=seen[target])
+            seen[target] += 1
+        return graph
+
+    def draw(self, path: str | Path | None = None, **options: Any) -> str:
+        """A picture, repeated stages folded; see :func:`archrank.graphs.drawing.draw`."""
+        from .drawing import draw
+
+        return draw(self, path, **options)
+
+    def save(self, path: str | Path) -> None:
+        """Write the graph to one file: NumPy arrays and JSON names, no pickle.
+
+        The file appears whole or not at all.
+        """
+        path = Path(path)
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        names: dict[str, Any] = {"format": FORMAT, "canonical": CANONICAL}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                arrays[field.name] = value
+            else:
+                names[field.name] = value
+        partial = path.with_name(path.name + ".partial")
+        with partial.open("wb") as file:
+            np.savez_compressed(
+                file,
+                allow_pickle=False,
+                names=np.frombuffer(json.dumps(names).encode(), np.uint8),
+                **arrays,
+            )
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Graph:
+        """Read a graph that :meth:`save` wrote.
+
+        Raises:
+            InputError: the file is not such a graph, or of a newer format.
+        """
+        import zipfile
+
+        problem = f"path: {str(path)!r} is not a graph saved by archrank"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                data = {name: file[name] for name in file.files}
+            names = json.loads(data.pop("names").tobytes())
+        except FileNotFoundError:
+            raise InputError(f"path: no file {str(path)!r}") from None
+        except (ValueError, KeyError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as e:
+            raise InputError(f"{problem} ({e})") from e
+        wanted = {field.name for field in fields(cls)}
+        if not isinstance(names, dict) or {*data, *names} != wanted | {"format", "canonical"}:
+            raise InputError(f"{problem}: it lacks parts of one or holds others")
+        if names.pop("format") != FORMAT:
+            raise InputError(f"{problem} of format {FORMAT}; install the archrank that wrote it")
+        # Operators are saved by their name's position: translate if the vocabulary has grown.
+        canonical = names.pop("canonical")
+        position = {name: i for i, name in enumerate(CANONICAL)}
+        try:
+            translate = np.array([position.get(name, 0) for name in canonical], dtype=np.int16)
+            data["operator"] = translate[data["operator"]]
+            graph = cls(**data, **{name: tuple(value) for name, value in names.items()})
+            graph.check()
+        except (IndexError, TypeError, ValueError) as e:
+            raise InputError(f"{problem}: its parts do not fit together ({e})") from e
+        return graph
+
+    def check(self) -> None:
+        """Raise ValueError unless all arrays fit together."""
+        n = len(self.operator)
+        for name in ("aten", "module", "attributes", "signature", "node_flops"):
+            if len(getattr(self, name)) != n:
+                raise ValueError(f"{name} has {len(getattr(self, name))} rows for {n} nodes")
+        for flat, offsets in (
+            (self.in_shapes, self.in_offsets),
+            (self.out_shapes, self.out_offsets),
+            (self.uses, self.uses_offsets),
+        ):
+            if len(offsets) != n + 1 or offsets[0] != 0 or offsets[-1] != len(flat):
+                raise ValueError("offsets do not fit")
+            if (np.diff(offsets) < 0).any():
+                raise ValueError("offsets decrease")
+        if self.attributes.shape != (n, len(ATTRIBUTES)) or self.edges.shape[1:] != (2,):
+            raise ValueError("attributes or edges have the wrong width")
+        for index, bound in (
+            (self.edges, n),
+            (self.aten, len(self.aten_names)),
+            (self.module, len(self.module_names)),
+            (self.uses, len(self.parameter_names)),
+        ):
+            if index.size and (index.min() < 0 or index.max() >= bound):
+                raise ValueError("an index points outside its table")
+        if len(self.parameter_sizes) != len(self.parameter_names):
+            raise ValueError("parameter sizes do not fit the names")
+        if self.edges.size and (self.edges[:, 0] >= self.edges[:, 1]).any():
+            raise ValueError("an edge points backwards")
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+
+def _digest(*parts: bytes) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(4, "little"))
+        digest.update(part)
+    return digest.digest()
