@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -181,10 +182,12 @@ class Graph:
         Source: Radosavovic et al., "Designing network design spaces", 2020, for convolutions;
         products of transformers and recurrent layers added (our choice).
         """
-        return sum(
-            int(np.prod(_row(self.out_shapes, self.out_offsets, int(i))))
-            for i in np.flatnonzero(self._is_product)
-        )
+        return sum(size for _, size in self.product_outputs())
+
+    def product_outputs(self) -> Iterator[tuple[int, int]]:
+        """(node, number of output elements) of each convolution and product."""
+        for i in np.flatnonzero(self._is_product).tolist():
+            yield i, math.prod(_row(self.out_shapes, self.out_offsets, i))
 
     @cached_property
     def depth(self) -> int:

@@ -1,0 +1,364 @@
+"""Signs of per-sample gradients, batched: the quantity of GradSign's loop without the loop.
+
+The published loop sends one image at a time through the network in training mode, so batch norm
+normalises each image by its own statistics. The same numbers come from one batch if batch norm
+becomes instance norm and each layer's weight gradient is formed per sample: for a convolution as
+one grouped convolution whose groups are the samples, for a linear layer as an outer product.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import ScoreError
+from .signals import SignSums
+from .subject import Batch, Subject, WithoutDropout
+
+_CHUNK = 64
+_SAME = 1e-3
+_SLICE_ELEMENTS = 1 << 24
+
+
+def sign_sums(subject: Subject, chunk: int = _CHUNK) -> SignSums:
+    """Sum over the batch's samples of the signs of their gradients, for each weight.
+
+    Samples are independent here, so chunks of them are exact, and memory does not grow with their
+    number. Models whose weights act through operators that cannot be split by sample (recurrent
+    layers, fused attention projections), or that mix samples in other ways than batch norm, are
+    looped over sample by sample: slower, the same definition.
+
+    Raises:
+        ScoreError: batch norm over a single value, or no gradient at all.
+    """
+    batch = subject.batches[0]
+    size = len(batch)
+    with subject.substituted() as leaves:
+        if all(t.shape[0] == size for t in batch.tensors):
+            batched = _batched(subject, leaves, batch, chunk)
+            if batched is not None:
+                return SignSums(size, batched)
+        return SignSums(size, _looped(subject, leaves, batch))
+
+
+def _batched(
+    subject: Subject, leaves: dict[str, Tensor], batch: Batch, chunk: int
+) -> dict[str, Tensor] | None:
+    """Sign sums from batched passes, or None if this model needs the loop."""
+    sums = {n: torch.zeros_like(leaf, requires_grad=False) for n, leaf in leaves.items()}
+    with torch.no_grad(), PerSample({}, {}):
+        alone = subject.main_output(subject.run(batch.rows(0, 1)))
+    for start in range(0, len(batch), chunk):
+        rows = batch.rows(start, start + chunk)
+        mode = PerSample(leaves, sums)
+        with mode:
+            output = subject.run(rows)
+        main = subject.main_output(output)
+        if start == 0:
+            if _used_elsewhere(main, leaves):
+                return None
+            if main.shape[0] != len(rows) or not _close(main[:1].detach(), alone):
+                return None  # samples are mixed by something other than batch norm
+        loss = subject.sum_of_losses(output, rows)
+        if not loss.requires_grad:
+            raise ScoreError("the loss does not depend on any weight differentiably")
+        loss.backward(inputs=mode.anchors)
+    return sums
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    scale = max(float(b.abs().max()), 1e-12)
+    return a.shape == b.shape and not float((a - b).abs().max()) > _SAME * scale
+
+
+def _used_elsewhere(output: Tensor, leaves: dict[str, Tensor]) -> bool:
+    """Whether the output depends on a weight through an operator that was not split.
+
+    The split operators cut their weights out of the autograd graph, so a weight still reachable
+    in it is used somewhere else as well.
+    """
+    ours = {id(leaf) for leaf in leaves.values()}
+    seen: dict[int, Any] = {}
+    waiting: list[Any] = [output.grad_fn]
+    while waiting:
+        function = waiting.pop()
+        if function is None or id(function) in seen:
+            continue
+        seen[id(function)] = function
+        if id(getattr(function, "variable", None)) in ours:
+            return True
+        waiting.extend(f for f, _ in function.next_functions)
+    return False
+
+
+def _looped(subject: Subject, leaves: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    sums = {n: torch.zeros_like(leaf, requires_grad=False) for n, leaf in leaves.items()}
+    for i in range(len(batch)):
+        rows = batch.rows(i, i + 1)
+        with SingleSample():
+            loss = subject.sum_of_losses(subject.run(rows), rows)
+        if not loss.requires_grad:
+            raise ScoreError("the loss does not depend on any weight differentiably")
+        found = torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
+        for name, gradient in zip(leaves, found, strict=True):
+            if gradient is not None:
+                sums[name] += gradient.sign()
+    return sums
+
+
+class SingleSample(WithoutDropout):
+    """Says clearly what batch norm cannot do with a single value."""
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if func is F.batch_norm:
+            _refuse_single_values(args[0] if args else kwargs["input"], _training(args, kwargs))
+        return func(*args, **kwargs)
+
+
+def _training(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return bool(args[5] if len(args) > 5 else kwargs.get("training", False))
+
+
+def _refuse_single_values(source: Tensor, training: bool) -> None:
+    if training and source[0, 0].numel() == 1:
+        raise ScoreError(
+            "batch norm of one sample sees a single value per channel "
+            f"(shape {tuple(source.shape)}), whose variance is zero: undefined by its publication"
+        )
+
+
+class PerSample(WithoutDropout):
+    """Makes batch norm per sample, and convolutions and linear layers form per-sample signs.
+
+    Attributes:
+        uses: weight name -> number of calls that split it.
+        anchors: leaves to run the backward to; it needs some, and all weights are cut out.
+    """
+
+    def __init__(self, leaves: dict[str, Tensor], sums: dict[str, Tensor]):
+        super().__init__()
+        self._names = {id(leaf): name for name, leaf in leaves.items()}
+        self._sums = sums
+        self.uses: dict[str, int] = {}
+        self.anchors: list[Tensor] = []
+        self._waiting: dict[str, tuple[int, Tensor]] = {}
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if func is F.batch_norm:
+            return _instance_statistics(*args, **kwargs)
+        name = self._weight(args, kwargs)
+        if name is not None:
+            if func is F.linear:
+                return self._linear(name, *args, **kwargs)
+            if func in _CONVOLUTIONS:
+                return self._convolution(name, _CONVOLUTIONS[func], *args, **kwargs)
+        return func(*args, **kwargs)
+
+    def _weight(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        weight = args[1] if len(args) > 1 else kwargs.get("weight")
+        return self._names.get(id(weight)) if isinstance(weight, Tensor) else None
+
+    def _linear(
+        self, name: str, input: Tensor, weight: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
+        return self._split(_Linear, name, input, weight.detach(), bias)
+
+    def _convolution(
+        self,
+        name: str,
+        dims: int,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        if input.dim() != dims + 2 or isinstance(padding, str):
+            # "same" padding may be uneven: pad first, then convolve without.
+            if padding != "same" or input.dim() != dims + 2:
+                padding = 0 if padding == "valid" else padding
+            if isinstance(padding, str):
+                input, padding = _pad_same(input, weight, _per_axis(dilation, dims)), 0
+        settings = (
+            _per_axis(stride, dims),
+            _per_axis(padding, dims),
+            _per_axis(dilation, dims),
+            groups,
+        )
+        return self._split(_Convolution, name, input, weight.detach(), bias, *settings)
+
+    def _split(self, function: Any, name: str, input: Tensor, *rest: Any) -> Tensor:
+        self.uses[name] = self.uses.get(name, 0) + 1
+        # Something must require a gradient for the backward to come by.
+        anchor = torch.zeros((), dtype=input.dtype, device=input.device, requires_grad=True)
+        self.anchors.append(anchor)
+        result: Tensor = function.apply(self, name, anchor, input, *rest)
+        return result
+
+    def arrived(self, name: str, gradients: Tensor) -> None:
+        """Take the per-sample gradients (N, ...) of one use of a weight."""
+        left = self.uses[name]
+        if left > 1 or name in self._waiting:
+            # Used several times: the sample's gradient is the sum over uses, then the sign.
+            count, held = self._waiting.pop(name, (0, torch.zeros_like(gradients)))
+            held = held + gradients
+            if count + 1 < left:
+                self._waiting[name] = (count + 1, held)
+                return
+            gradients = held
+        self._sums[name] += gradients.sign_().sum(dim=0).view_as(self._sums[name])
+
+    def arrived_outer(self, name: str, output: Tensor, input: Tensor) -> None:
+        """Take the gradients of a linear layer of one position: outer products."""
+        if self.uses[name] > 1:
+            self.arrived(name, torch.einsum("no,ni->noi", output, input))
+        else:  # the sign of a product is the product of the signs
+            self._sums[name] += output.sign().T @ input.sign()
+
+
+_CONVOLUTIONS: dict[Any, int] = {torch.conv1d: 1, torch.conv2d: 2, torch.conv3d: 3}
+
+
+class _Linear(torch.autograd.Function):
+    """A linear layer whose backward reports per-sample gradients instead of the weight's."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        mode: PerSample,
+        name: str,
+        anchor: Tensor,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+    ) -> Tensor:
+        ctx.mode, ctx.name = mode, name
+        ctx.save_for_backward(input, weight)
+        return F.linear(input, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+        input, weight = ctx.saved_tensors
+        if input.dim() == 2:
+            ctx.mode.arrived_outer(ctx.name, gradient, input)
+        else:
+            positions = gradient.flatten(1, -2).transpose(1, 2)
+            sources = input.flatten(1, -2)
+            rows = len(input) if ctx.mode.uses[ctx.name] > 1 else _rows_at_once(weight)
+            for i in range(0, len(input), rows):
+                ctx.mode.arrived(
+                    ctx.name, torch.bmm(positions[i : i + rows], sources[i : i + rows])
+                )
+        back = gradient @ weight if ctx.needs_input_grad[3] else None
+        return None, None, gradient.new_zeros(()), back, None, None
+
+
+class _Convolution(torch.autograd.Function):
+    """A convolution whose backward reports per-sample gradients instead of the weight's."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        mode: PerSample,
+        name: str,
+        anchor: Tensor,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: list[int],
+        padding: list[int],
+        dilation: list[int],
+        groups: int,
+    ) -> Tensor:
+        ctx.mode, ctx.name, ctx.settings = mode, name, (stride, padding, dilation, groups)
+        ctx.save_for_backward(input, weight)
+        return torch.convolution(
+            input, weight, bias, stride, padding, dilation, False, [0] * len(stride), groups
+        )
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+        input, weight = ctx.saved_tensors
+        stride, padding, dilation, groups = ctx.settings
+        none = [0] * len(stride)
+        # Samples in slices, so that their gradients never outgrow a fixed share of memory.
+        rows = len(input) if ctx.mode.uses[ctx.name] > 1 else _rows_at_once(weight)
+        for start in range(0, len(input), rows):
+            _Convolution._report(ctx, gradient[start : start + rows], input[start : start + rows])
+        back = None
+        if ctx.needs_input_grad[3]:
+            back = torch.ops.aten.convolution_backward(
+                gradient,
+                input,
+                weight,
+                None,
+                stride,
+                padding,
+                dilation,
+                False,
+                none,
+                groups,
+                [True, False, False],
+            )[0]
+        return None, None, gradient.new_zeros(()), back, None, None, None, None, None, None
+
+    @staticmethod
+    def _report(ctx: Any, gradient: Tensor, input: Tensor) -> None:
+        weight = ctx.saved_tensors[1]
+        stride, padding, dilation, groups = ctx.settings
+        samples = len(input)
+        # One grouped convolution: samples are groups, so each gets its own weight gradient.
+        per_sample = torch.ops.aten.convolution_backward(
+            gradient.reshape(1, -1, *gradient.shape[2:]),
+            input.reshape(1, -1, *input.shape[2:]),
+            weight.new_empty(1).expand(samples * weight.shape[0], *weight.shape[1:]),
+            None,
+            stride,
+            padding,
+            dilation,
+            False,
+            [0] * len(stride),
+            samples * groups,
+            [False, True, False],
+        )[1]
+        ctx.mode.arrived(ctx.name, per_sample.reshape(samples, *weight.shape))
+
+
+def _rows_at_once(weight: Tensor) -> int:
+    return max(1, _SLICE_ELEMENTS // weight.numel())
+
+
+def _instance_statistics(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Batch norm as each sample alone would see it."""
+    if not training:
+        return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    _refuse_single_values(input, training)
+    return F.instance_norm(input, None, None, weight, bias, True, momentum, eps)
+
+
+def _per_axis(value: Any, dims: int) -> list[int]:
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    return values * dims if len(values) == 1 else values
+
+
+def _pad_same(input: Tensor, weight: Tensor, dilation: list[int]) -> Tensor:
+    """Pad so that a convolution of stride 1 keeps the size; an odd pixel goes last."""
+    pads: list[int] = []
+    for axis in reversed(range(len(dilation))):
+        total = dilation[axis] * (weight.shape[2 + axis] - 1)
+        pads += [total // 2, total - total // 2]
+    return F.pad(input, pads)

@@ -1,0 +1,147 @@
+"""Facts of every proxy, and how to add one.
+
+A proxy is one pure function from recorded signals to values. The names of its parameters are the
+signals that it needs (see :mod:`archrank.proxies.signals`), so the planner knows what to record
+and a test can call the function on tensors made by hand.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a proxy's function returns.
+
+    Attributes:
+        total: the score of the network.
+        by_parameter: parts of the total by parameter name, if it is made of such parts.
+        by_node: parts of the total by node index, if it is made of such parts.
+    """
+
+    total: float
+    by_parameter: Mapping[str, float] | None = None
+    by_node: Mapping[int, float] | None = None
+
+
+def total_of(parts: Mapping[str, float]) -> Measure:
+    """The sum of what each parameter contributes."""
+    return Measure(float(sum(parts.values())), by_parameter=parts)
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """The facts of one proxy and its pure function.
+
+    Attributes:
+        name: how it is asked for.
+        function: recorded signals -> :class:`Measure`; its parameter names are its needs.
+        version: raised whenever its value changes.
+        summary: one line what it measures.
+        formula: in the notation of the documentation: g gradient, W weight, L loss, N batch.
+        reference: paper, or "our choice".
+        higher_is_better: its direction as a predictor of accuracy.
+        mode: the mode in which the model runs: ``"train"`` or ``"any"``.
+        initialisation: ``"as given"`` or what it sets the weights to.
+        dtype: ``"model"`` (half precision is promoted to float32) or ``"float64"``.
+        deterministic: whether the value is a function of weights and batch alone.
+        cost: passes over the network, in words.
+        labels: whether it needs targets and a loss.
+    """
+
+    name: str
+    function: Callable[..., Measure]
+    version: int
+    summary: str
+    formula: str
+    reference: str
+    higher_is_better: bool = True
+    mode: str = "train"
+    initialisation: str = "as given"
+    dtype: str = "model"
+    deterministic: bool = True
+    cost: str = ""
+    labels: bool = False
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the signals that the function takes."""
+        return tuple(inspect.signature(self.function).parameters)
+
+
+_REGISTRY: dict[str, Proxy] = {}
+
+
+def register(
+    name: str, *, summary: str, formula: str, reference: str, version: int = 1, **facts: Any
+) -> Callable[[Callable[..., Measure]], Callable[..., Measure]]:
+    """Register the decorated function as the proxy ``name``; see :class:`Proxy` for the facts.
+
+    Raises:
+        InputError: the name is taken, or a parameter of the function names no signal.
+
+    Example:
+        >>> from archrank.proxies import register, Measure, unregister
+        >>> @register("weights_used", summary="Number of weights.", formula="m", reference="ours")
+        ... def weights_used(weights):
+        ...     return Measure(float(sum(w.numel() for w in weights.values())))
+        >>> import torch, archrank
+        >>> archrank.score(torch.nn.Linear(4, 2), (4,), proxies="weights_used")["weights_used"].value
+        8.0
+        >>> unregister("weights_used")
+    """
+    from .signals import SIGNALS
+
+    def add(function: Callable[..., Measure]) -> Callable[..., Measure]:
+        if name in _REGISTRY:
+            raise InputError(f"name: a proxy called {name!r} is registered already")
+        proxy = Proxy(
+            name=name,
+            function=function,
+            version=version,
+            summary=summary,
+            formula=formula,
+            reference=reference,
+            **facts,
+        )
+        unknown = [need for need in proxy.needs if need not in SIGNALS]
+        if unknown:
+            raise InputError(
+                f"{name}: its function takes {', '.join(map(repr, unknown))}, expected only the "
+                f"signals {', '.join(SIGNALS)}"
+            )
+        _REGISTRY[name] = proxy
+        return function
+
+    return add
+
+
+def unregister(name: str) -> None:
+    """Forget a proxy, e.g. one that a notebook registers again."""
+    get(name)
+    del _REGISTRY[name]
+
+
+def get(name: str) -> Proxy:
+    """The proxy called ``name``.
+
+    Raises:
+        InputError: there is none; names the closest ones.
+    """
+    if name not in _REGISTRY:
+        close = difflib.get_close_matches(name, _REGISTRY, n=3)
+        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "known are"
+        raise InputError(f"proxy: no proxy is called {name!r}; {hint} {', '.join(_REGISTRY)}")
+    return _REGISTRY[name]
+
+
+def all_proxies() -> list[Proxy]:
+    """All proxies, in the order in which they were registered."""
+    return list(_REGISTRY.values())

@@ -1,0 +1,276 @@
+"""``score``: which passes the asked-for proxies need, run them, hand out the results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from ..errors import InputError, ScoreError
+from ..graphs import Graph, trace
+from ..graphs.tracing import is_shape, unwrap
+from .meter import Meter
+from .passes import PASSES, Pass, attempt
+from .registry import Measure, Proxy, all_proxies, get
+from .subject import Batch, Loss, Subject, make_batches, pass_dtype
+
+@dataclass(frozen=True)
+class Result:
+    """One proxy's score of one model.
+
+    Attributes:
+        name, version: of the proxy.
+        value: the score, None if there is none.
+        status: ``"ok"``, ``"unsupported"``, ``"non-finite"``, ``"out of memory"`` or ``"error"``.
+        reason: why there is no value; None if there is one.
+        seconds: its share of the passes that it needed (a pass's time is split evenly over the
+            proxies that use it) and its own function's time.
+        peak_memory: bytes above the start, the largest of its passes; None where unknown.
+    """
+
+    name: str
+    version: int
+    value: float | None
+    status: str
+    reason: str | None
+    seconds: float
+    peak_memory: int | None
+
+
+class Scores(Mapping[str, Result]):
+    """Proxy name -> :class:`Result`, and the values per node of the graph."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        results: dict[str, Result],
+        nodes: dict[str, npt.NDArray[np.float64]],
+    ):
+        self.graph = graph
+        self._results = results
+        self._nodes = nodes
+
+    def __getitem__(self, name: str) -> Result:
+        if name not in self._results:
+            raise KeyError(f"{name!r} was not scored; scored were {', '.join(self._results)}")
+        return self._results[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def nodes(self, name: str) -> npt.NDArray[np.float64]:
+        """Values of one proxy aligned with ``graph.nodes``: float64 (n,), NaN where it has none.
+
+        A weight used by several nodes counts at the first. For proxies made of parts, the parts
+        sum to the value; a part whose weight no node uses is left out.
+
+        Raises:
+            InputError: the proxy has no values per node, or no value at all.
+        """
+        result = self[name]
+        if name not in self._nodes:
+            why = result.reason or "its value is one number for the whole network"
+            raise InputError(f"name: {name!r} has no values per node: {why}")
+        return self._nodes[name]
+
+    def __repr__(self) -> str:
+        rows = [
+            f"  {r.name:16} {r.value:.6g}" if r.value is not None else f"  {r.name:16} {r.status}: "
+            f"{r.reason}"
+            for r in self.values()
+        ]
+        return "\n".join(["Scores(", *rows, ")"])
+
+
+def score(
+    model: nn.Module,
+    inputs: Any,
+    targets: Any = None,
+    proxies: str | Iterable[str] | None = None,
+    loss: Loss | None = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    batch_size: int = 64,
+    graph: Graph | None = None,
+) -> Scores:
+    """Score a model at initialisation by zero-cost proxies, in the fewest passes they need.
+
+    The model comes back bit-identical, whatever happened: parameters, buffers, modes, hooks,
+    ``requires_grad``, ``.grad``, random state, global flags (with ``device``, also its place).
+    Dropout is off. A proxy that cannot be computed has a status and a reason; the others still
+    get their values. A batch is never split, except where samples are independent (GradSign).
+
+    Args:
+        model: any module that runs a forward; half precision is scored in float32.
+        inputs: a shape without batch dimension (then deterministic normal random batches are
+            used), a tensor with one, the tuple or dict of tensors that ``forward`` takes, or any
+            other iterable of batches, each inputs or ``(inputs, targets)``; two are read.
+        targets: of a single batch; default random classes.
+        proxies: names, one or several, or ``"all"``; default all.
+        loss: ``loss(output, targets)`` -> scalar, given the raw output; default cross-entropy on
+            the main output of shape (N, classes).
+        seed: of random data and of proxies that draw.
+        device: where to run; default where the model is.
+        batch_size: of random data.
+        graph: the model's graph if it was traced already.
+
+    Raises:
+        InputError: an argument is not as above.
+        UnsupportedModelError: the model cannot be traced.
+
+    Example:
+        >>> import torch
+        >>> import archrank
+        >>> _ = torch.manual_seed(0)
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 10))
+        >>> scores = archrank.score(net, (3, 4, 4), proxies=["params", "gradsign", "naswot"])
+        >>> scores["params"].value, scores["naswot"].status, scores["naswot"].reason
+        (490.0, 'unsupported', 'the model has no rectifier (ReLU, GELU, SiLU, ...)')
+    """
+    wanted = _chosen(proxies)
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"batch_size: got {batch_size!r}, expected a whole number of at least 1")
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model: got {type(model).__name__}, expected a torch.nn.Module")
+    model = unwrap(model)
+    home = next((p.device for p in model.parameters()), torch.device("cpu"))
+    if device is None or torch.device(device) == home or home.type == "meta":
+        return _score(model, inputs, targets, wanted, loss, seed, batch_size, graph)
+    try:
+        model.to(device)
+        return _score(model, inputs, targets, wanted, loss, seed, batch_size, graph)
+    finally:
+        model.to(home)
+
+
+def _chosen(proxies: str | Iterable[str] | None) -> list[Proxy]:
+    if proxies is None or proxies == "all":
+        return all_proxies()
+    names = [n.strip() for n in proxies.split(",")] if isinstance(proxies, str) else [*proxies]
+    if not names:
+        raise InputError("proxies: got none, expected at least one name or 'all'")
+    return [get(name) for name in dict.fromkeys(names)]
+
+
+def _score(
+    model: nn.Module,
+    inputs: Any,
+    targets: Any,
+    wanted: list[Proxy],
+    loss: Loss | None,
+    seed: int,
+    batch_size: int,
+    graph: Graph | None,
+) -> Scores:
+    needs = frozenset(need for proxy in wanted for need in proxy.needs)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    dtype = pass_dtype(model)
+    batches: list[Batch] = []
+    if needs - {"graph"} and device.type != "meta":
+        count = 2 if "gradient_statistics" in needs else 1
+        batches = make_batches(model, inputs, targets, seed, batch_size, dtype, count)
+    if graph is None:
+        graph = trace(model, _traceable(inputs, batches))
+    subject = Subject(model, graph, batches, loss, seed, dtype)
+    recorded: dict[str, Any] = {}
+    seconds = dict.fromkeys((proxy.name for proxy in wanted), 0.0)
+    peaks: dict[str, list[int]] = {proxy.name: [] for proxy in wanted}
+    for one in PASSES:
+        asked = needs & one.provides
+        users = [p.name for p in wanted if asked.intersection(p.needs)]
+        if not users:
+            continue
+        with Meter(device) as meter:
+            recorded.update(_record(one, subject, asked, device))
+        for name in users:
+            seconds[name] += meter.seconds / len(users)
+            if meter.peak_memory is not None:
+                peaks[name].append(meter.peak_memory)
+    results: dict[str, Result] = {}
+    nodes: dict[str, npt.NDArray[np.float64]] = {}
+    for proxy in wanted:
+        with Meter(device) as meter:
+            measure, status, reason = _evaluate(proxy, recorded, model)
+        results[proxy.name] = Result(
+            proxy.name,
+            proxy.version,
+            None if measure is None else measure.total,
+            status,
+            reason,
+            seconds[proxy.name] + meter.seconds,
+            max(peaks[proxy.name], default=meter.peak_memory),
+        )
+        if measure is not None:
+            values = _on_nodes(measure, graph)
+            if values is not None:
+                nodes[proxy.name] = values
+    return Scores(graph, results, nodes)
+
+
+def _record(
+    one: Pass, subject: Subject, asked: frozenset[str], device: torch.device
+) -> dict[str, Any]:
+    if device.type == "meta" and asked != {"graph"}:
+        error = ScoreError("the model is on the meta device: it has shapes but no weights")
+        return {"graph": subject.graph, **dict.fromkeys(asked - {"graph"}, error)}
+    return one.record(subject, asked)
+
+
+def _evaluate(
+    proxy: Proxy, recorded: Mapping[str, Any], model: nn.Module
+) -> tuple[Measure | None, str, str | None]:
+    """The proxy's measure, or a status and the reason why there is none."""
+    found: dict[str, Any] = {}
+    for need in proxy.needs:
+        if isinstance(recorded[need], ScoreError):
+            found["measure"] = recorded[need]
+    if not found:
+        with attempt(found, "measure"):
+            found["measure"] = proxy.function(**{need: recorded[need] for need in proxy.needs})
+    measure = found["measure"]
+    if isinstance(measure, ScoreError):
+        return None, measure.status, str(measure)
+    assert isinstance(measure, Measure), f"{proxy.name} returned {type(measure).__name__}"
+    if not math.isfinite(measure.total):
+        return None, "non-finite", f"the value is {measure.total}{_bad_parameter(model)}"
+    return measure, "ok", None
+
+
+def _bad_parameter(model: nn.Module) -> str:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            return f": {name!r} of the model holds values that are not finite"
+    return ": the weights are finite, so it overflowed or is undefined for this network"
+
+
+def _on_nodes(measure: Measure, graph: Graph) -> npt.NDArray[np.float64] | None:
+    if measure.by_parameter is None and measure.by_node is None:
+        return None
+    values = np.full(len(graph), np.nan)
+    for node, value in (measure.by_node or {}).items():
+        values[node] = value
+    for name, value in (measure.by_parameter or {}).items():
+        node = graph.parameter_node.get(name)
+        if node is not None:
+            values[node] = np.nan_to_num(values[node]) + value
+    return values
+
+
+def _traceable(inputs: Any, batches: list[Batch]) -> Any:
+    """What ``trace`` takes: the user's own input, or the first of the user's batches."""
+    if not batches or is_shape(inputs):
+        return inputs
+    first = batches[0]
+    if first.kwargs:
+        return first.kwargs
+    single = len(first.args) == 1 and isinstance(first.args[0], torch.Tensor)
+    return first.args[0] if single else first.args
