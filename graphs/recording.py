@@ -32,7 +32,8 @@ _COPIES = frozenset(
     "clone _to_copy contiguous _unsafe_view lift_fresh lift_fresh_copy lift alias_copy detach_copy "
     "view_copy expand_copy permute_copy t_copy transpose_copy slice_copy select_copy squeeze_copy "
     "unsqueeze_copy positive resolve_conj resolve_neg dropout native_dropout _reshape_copy "
-    "view_as_complex_copy _conj_physical".split()
+    "view_as_complex_copy _conj_physical as_strided_ transpose_ t_ squeeze_ unsqueeze_ swapaxes_ "
+    "swapdims_ detach_".split()
 )
 # Only the operand's shape matters: the result is a constant.
 _SHAPE_ONLY = frozenset(
@@ -524,9 +525,24 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    return torch.batch_norm(
-        input, weight, bias, running_mean, running_var, training, momentum, eps, False
+    result = _compute(
+        recorder,
+        lambda: torch.batch_norm(
+            input, weight, bias, running_mean, running_var, training, momentum, eps, False
+        ),
+        input,
+        input.shape,
     )
+    recorder.composite(
+        "batch_norm",
+        "aten.batch_norm",
+        [t for t in (input, weight, bias) if t is not None],
+        [result],
+        _columns(bias=int(bias is not None)),
+        2 * input.numel(),
+        str([eps]),
+    )
+    return result
 
 
 def _attention(
@@ -587,8 +603,8 @@ def _whole_norm(operator: str, bias_position: int | None) -> Callable[..., Tenso
 def _recurrent(operator: str) -> Callable[..., Any]:
     def handler(recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
         packed = isinstance(args[0], Tensor) and isinstance(args[2], (list, tuple))
-        hidden, weights = (args[1], args[2]) if packed else (args[0], args[1])
-        layers, bidirectional = args[4], args[7]
+        # Packed calls have the batch sizes first.
+        hidden, weights, bias, layers, _, _, bidirectional = args[int(packed) : int(packed) + 7]
         states = list(hidden) if isinstance(hidden, (list, tuple)) else [hidden]
         # The output has the width of the hidden state (of its projection, if there is one).
         width = states[0].shape[-1] * (2 if bidirectional else 1)
@@ -610,7 +626,7 @@ def _recurrent(operator: str) -> Callable[..., Any]:
             f"aten.{operator}",
             [input, *states, *weights],
             list(results),
-            _columns(bias=int(bool(args[3]))),
+            _columns(bias=int(bool(bias))),
             flops.recurrent([tuple(w.shape) for w in weights], steps),
             f"{layers} {bidirectional}",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -115,7 +116,13 @@ def _record(
 def _undisturbed(model: nn.Module, values: bool) -> Iterator[None]:
     """No gradients, eager and unfused execution, own randomness; buffers written on copies."""
     fused = torch.backends.mha.get_fastpath_enabled()
-    originals: list[tuple[dict[str, Tensor | None], str, Tensor]] = []
+    # Some forwards keep tensors for later calls, as buffers, attributes or in dictionaries:
+    # shape-only ones must not stay.
+    saved: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for module in model.modules():
+        for table in (vars(module), *vars(module).values()):
+            if type(table) in (dict, OrderedDict):
+                saved.append((table, dict(table)))
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(torch.random.fork_rng(devices=_cuda_devices(model)))
@@ -130,14 +137,13 @@ def _undisturbed(model: nn.Module, values: bool) -> Iterator[None]:
                 for module in model.modules():
                     for name, buffer in module._buffers.items():
                         if buffer is not None:
-                            originals.append((module._buffers, name, buffer))
-                for buffers, name, buffer in originals:
-                    buffers[name] = copies.setdefault(id(buffer), buffer.clone())
+                            module._buffers[name] = copies.setdefault(id(buffer), buffer.clone())
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fused)
-            for buffers, name, buffer in originals:
-                buffers[name] = buffer
+            for table, before in saved:
+                table.clear()
+                table.update(before)
 
 
 def _is_compiled(module: nn.Module) -> bool:

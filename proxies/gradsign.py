@@ -26,6 +26,20 @@ def _weights(sign_sums: SignSums) -> int:
     return count
 
 
+def chance(samples: int) -> tuple[float, float]:
+    """Mean and deviation of ``|sum of n coin tosses|``: n C(n-1, floor(n/2)) / 2^(n-1).
+
+    The mean tends to ``sqrt(2 n / pi)``.
+
+    Example:
+        >>> chance(2), round(chance(1000)[0] / math.sqrt(2 * 1000 / math.pi), 3)
+        ((1.0, 1.0), 1.0)
+    """
+    n = samples
+    mean = n * math.comb(n - 1, n // 2) / 2 ** (n - 1)
+    return mean, math.sqrt(n - mean**2)
+
+
 @register(
     "gradsign",
     summary="Agreement of per-sample gradient signs, summed over weights (as published).",
@@ -59,34 +73,31 @@ def gradsign_mean(sign_sums: SignSums) -> Measure:
 @register(
     "gradsign_excess",
     summary="GradSign per weight above what coin tosses give.",
-    formula="1/m sum_k |S_k| - sqrt(2 n / pi)",
+    formula="1/m sum_k |S_k| - E|S|, E|S| = n C(n-1, floor(n/2)) / 2^(n-1) ~ sqrt(2 n / pi)",
     reference="our choice",
     cost=_COST,
     labels=True,
 )
 def gradsign_excess(sign_sums: SignSums) -> Measure:
-    """0 for independent random signs (n large), sqrt-free maximum n - sqrt(2 n / pi)."""
-    m, chance = _weights(sign_sums), math.sqrt(2 * sign_sums.samples / math.pi)
+    """0 for independent random signs; negative where gradients vanish exactly (dead units)."""
+    m, (mean, _) = _weights(sign_sums), chance(sign_sums.samples)
     totals = _totals(sign_sums)
-    return total_of(
-        {n: (totals[n] - s.numel() * chance) / m for n, s in sign_sums.sums.items()}
-    )
+    return total_of({n: (totals[n] - s.numel() * mean) / m for n, s in sign_sums.sums.items()})
 
 
 @register(
     "gradsign_z",
     summary="GradSign in deviations from coin tosses: the size-controlled form.",
-    formula="(sum_k |S_k| - m sqrt(2 n / pi)) / sqrt(m n (1 - 2 / pi))",
+    formula="(sum_k |S_k| - m E|S|) / sqrt(m (n - E|S|^2))",
     reference="our choice",
     cost=_COST,
     labels=True,
 )
 def gradsign_z(sign_sums: SignSums) -> Measure:
     """A network whose signs are coin tosses scores 0 with deviation 1, whatever its size."""
-    m, n = _weights(sign_sums), sign_sums.samples
-    chance = math.sqrt(2 * n / math.pi)
-    scale = math.sqrt(m * n * (1 - 2 / math.pi))
+    m, (mean, deviation) = _weights(sign_sums), chance(sign_sums.samples)
+    if deviation == 0:
+        raise ScoreError("one or two samples leave nothing to compare; pass a larger batch")
+    scale = math.sqrt(m) * deviation
     totals = _totals(sign_sums)
-    return total_of(
-        {name: (totals[name] - s.numel() * chance) / scale for name, s in sign_sums.sums.items()}
-    )
+    return total_of({n: (totals[n] - s.numel() * mean) / scale for n, s in sign_sums.sums.items()})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from pathlib import Path
 from types import TracebackType
 
 import torch
 
+_GLIBC_TRIM = "malloc_trim"
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 
@@ -51,6 +53,12 @@ class Meter:
 
 
 def _reset_peak() -> bool:
+    if not _CLEAR.exists():
+        return False
+    # Freed memory that the C library holds back would hide what is used again.
+    trim = getattr(ctypes.CDLL(None), _GLIBC_TRIM, None)
+    if trim is not None:
+        trim(0)
     try:
         _CLEAR.write_text("5")
     except OSError:

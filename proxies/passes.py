@@ -303,8 +303,8 @@ class CodeKernel(TorchDispatchMode):
     def _add(self, source: Tensor) -> None:
         self._seen += 1
         code = (source.detach().flatten(1) > 0).to(torch.float32)
-        active = code.sum(dim=1, dtype=torch.float64)
-        both = (code @ code.T).to(torch.float64)
+        both = (code @ code.T).to(torch.float64)  # whole numbers, exact up to 2^24 units
+        active = both.diagonal()
         agreements = 2 * both - active[:, None] - active[None, :] + code.shape[1]
         self._kernel = agreements if self._kernel is None else self._kernel + agreements
 
@@ -330,20 +330,24 @@ class WithoutNorm(WithoutDropout):
 def record_flow(subject: Subject, wanted: frozenset[str]) -> Recorded:
     """One all-ones sample through the network of absolute weights, in double precision."""
     recorded: Recorded = {}
-    with attempt(recorded, "flow"):
-        batch = subject.batches[0].rows(0, 1)
-        if not all(t.is_floating_point() for t in batch.tensors):
-            raise ScoreError("needs a floating-point input to set to ones; this one is integer")
-        ones = batch.map(lambda t: torch.ones_like(t, dtype=torch.float64))
-        with subject.substituted(dtype=torch.float64, change=lambda n, p: p.abs()) as leaves:
-            _nonempty(leaves)
-            with WithoutNorm():
-                output = subject.run(ones)
-            found = _gradients(subject.main_output(output).sum(), leaves)
-            recorded["flow"] = {
-                name: SynapticFlow(leaf.detach(), found[name]) for name, leaf in leaves.items()
-            }
+    for name, mode in (("flow", WithoutNorm), ("flow_with_norm", WithoutDropout)):
+        if name in wanted:
+            with attempt(recorded, name):
+                recorded[name] = _flow(subject, mode())
     return recorded
+
+
+def _flow(subject: Subject, mode: WithoutDropout) -> dict[str, SynapticFlow]:
+    batch = subject.batches[0].rows(0, 1)
+    if not all(t.is_floating_point() for t in batch.tensors):
+        raise ScoreError("needs a floating-point input to set to ones; this one is integer")
+    ones = batch.map(lambda t: torch.ones_like(t, dtype=torch.float64))
+    with subject.substituted(dtype=torch.float64, change=lambda n, p: p.abs()) as leaves:
+        _nonempty(leaves)
+        with mode:
+            output = subject.run(ones)
+        found = _gradients(subject.main_output(output).sum(), leaves)
+        return {name: SynapticFlow(w.detach(), found[name]) for name, w in leaves.items()}
 
 
 # --- perturbation of a Gaussian network ----------------------------------------------------------
@@ -374,10 +378,16 @@ class FeatureTap(TorchDispatchMode):
         elif operator in ("linear", "matmul"):
             self.projected = next(t for t in args[-2:] if isinstance(t, Tensor))
         elif operator == "batch_norm" and isinstance(result, tuple):
-            source = args[0]
-            dims = [d for d in range(source.dim()) if d != 1]
-            self.variances.append(float(source.var(dim=dims, unbiased=False).mean()))
+            self._variance(func, args, result)
         return result
+
+    def _variance(self, func: Any, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> None:
+        if func is torch.ops.aten.native_batch_norm.default:
+            variance = result[2].double().pow(-2) - args[7]  # it saves 1 / sqrt(variance + eps)
+        else:
+            dims = [d for d in range(args[0].dim()) if d != 1]
+            variance = args[0].var(dim=dims, unbiased=False)
+        self.variances.append(float(variance.mean()))
 
     def features(self) -> Tensor:
         """The last globally pooled map, else what the last linear layer read."""
@@ -447,7 +457,7 @@ PASSES: tuple[Pass, ...] = (
         frozenset({"code_kernel", "input_jacobian", *_LOSS_SIGNALS}),
         record_batch,
     ),
-    Pass(frozenset({"flow"}), record_flow),
+    Pass(frozenset({"flow", "flow_with_norm"}), record_flow),
     Pass(frozenset({"perturbation"}), record_perturbation),
     Pass(frozenset({"sign_sums"}), record_sign_sums),
 )

@@ -100,6 +100,7 @@ def score(
     seed: int = 0,
     device: str | torch.device | None = None,
     batch_size: int = 64,
+    batches: int = 2,
     graph: Graph | None = None,
 ) -> Scores:
     """Score a model at initialisation by zero-cost proxies, in the fewest passes they need.
@@ -113,7 +114,7 @@ def score(
         model: any module that runs a forward; half precision is scored in float32.
         inputs: a shape without batch dimension (then deterministic normal random batches are
             used), a tensor with one, the tuple or dict of tensors that ``forward`` takes, or any
-            other iterable of batches, each inputs or ``(inputs, targets)``; two are read.
+            other iterable of batches, each inputs or ``(inputs, targets)``.
         targets: of a single batch; default random classes.
         proxies: names, one or several, or ``"all"``; default all.
         loss: ``loss(output, targets)`` -> scalar, given the raw output; default cross-entropy on
@@ -121,6 +122,7 @@ def score(
         seed: of random data and of proxies that draw.
         device: where to run; default where the model is.
         batch_size: of random data.
+        batches: how many batches proxies of several batches (ZiCo) read or draw, at least 2.
         graph: the model's graph if it was traced already.
 
     Raises:
@@ -137,17 +139,20 @@ def score(
         (490.0, 'unsupported', 'the model has no rectifier (ReLU, GELU, SiLU, ...)')
     """
     wanted = _chosen(proxies)
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size: got {batch_size!r}, expected a whole number of at least 1")
+    for name, number, least in (("batch_size", batch_size, 1), ("batches", batches, 2)):
+        if not isinstance(number, int) or number < least:
+            raise InputError(
+                f"{name}: got {number!r}, expected a whole number of at least {least}"
+            )
     if not isinstance(model, nn.Module):
         raise InputError(f"model: got {type(model).__name__}, expected a torch.nn.Module")
     model = unwrap(model)
     home = next((p.device for p in model.parameters()), torch.device("cpu"))
     if device is None or torch.device(device) == home or home.type == "meta":
-        return _score(model, inputs, targets, wanted, loss, seed, batch_size, graph)
+        return _score(model, inputs, targets, wanted, loss, seed, batch_size, batches, graph)
     try:
         model.to(device)
-        return _score(model, inputs, targets, wanted, loss, seed, batch_size, graph)
+        return _score(model, inputs, targets, wanted, loss, seed, batch_size, batches, graph)
     finally:
         model.to(home)
 
@@ -169,14 +174,16 @@ def _score(
     loss: Loss | None,
     seed: int,
     batch_size: int,
+    count: int,
     graph: Graph | None,
 ) -> Scores:
     needs = frozenset(need for proxy in wanted for need in proxy.needs)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     dtype = pass_dtype(model)
     batches: list[Batch] = []
-    if needs - {"graph"} and device.type != "meta":
-        count = 2 if "gradient_statistics" in needs else 1
+    is_one_input = is_shape(inputs) or isinstance(inputs, (torch.Tensor, Mapping, tuple))
+    if not is_one_input or (needs - {"graph"} and device.type != "meta"):
+        count = count if "gradient_statistics" in needs else 1
         batches = make_batches(model, inputs, targets, seed, batch_size, dtype, count)
     if graph is None:
         graph = trace(model, _traceable(inputs, batches))

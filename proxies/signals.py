@@ -15,7 +15,8 @@ SIGNALS: dict[str, str] = {
     "saliencies": "list of Saliency: output times its gradient, per sample and channel",
     "input_jacobian": "(N, D) gradient of the sum of outputs with respect to each sample",
     "code_kernel": "(N, N) agreements of the rectifiers' binary codes",
-    "flow": "weight name -> SynapticFlow",
+    "flow": "weight name -> SynapticFlow, batch norm left out",
+    "flow_with_norm": "weight name -> SynapticFlow, batch norm active",
     "perturbation": "Perturbation of a Gaussian network's features",
     "sign_sums": "SignSums of per-sample gradients",
 }

@@ -16,7 +16,6 @@ from .signals import SynapticFlow
     summary="Flow through the network of absolute weights; spans many orders of magnitude.",
     formula="sum |W * dR/dW|, R = sum of outputs for an all-ones input",
     reference="Tanaka et al., NeurIPS 2020; as a proxy Abdelfattah et al., ICLR 2021",
-    mode="train",
     initialisation="as given, absolute",
     dtype="float64",
     cost="1 forward + 1 backward of one sample in double precision",
@@ -44,6 +43,20 @@ def synflow_log(flow: dict[str, SynapticFlow]) -> Measure:
         raise ScoreError("no flow reaches the output")
     parts = {n: math.log(t) for n, t in totals.items() if t > 0}
     return Measure(math.log(total) if math.isfinite(total) else total, by_parameter=parts)
+
+
+@register(
+    "synflow_bn",
+    summary="Synaptic flow with batch norm active.",
+    formula="sum |W * dR/dW|",
+    reference="Abdelfattah et al., ICLR 2021",
+    initialisation="as given, absolute",
+    dtype="float64",
+    cost="1 forward + 1 backward of one sample in double precision",
+)
+def synflow_bn(flow_with_norm: dict[str, SynapticFlow]) -> Measure:
+    """Batch norm of the one sample in training mode makes the flow of plain stacks vanish."""
+    return total_of({n: _total(f) for n, f in flow_with_norm.items()})
 
 
 def _total(flow: SynapticFlow) -> float:
