@@ -1,0 +1,91 @@
+"""Pictures of rankings, on a matplotlib figure that no window owns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLOUR, _FAINT = "#2a6f97", "#9db4c0"
+_LABELLED = 20
+
+
+def draw_ranking(table: pd.DataFrame, title: str, make: Callable[..., Figure]) -> Figure:
+    """Left the scores in order with their spread, right the scores against FLOPs."""
+    scored = table[table["score"].notna()]
+    height = float(np.clip(1.6 + 0.26 * len(scored), 4.0, 40.0))
+    figure = make(figsize=(13, height), layout="constrained")
+    order, scatter = figure.subplots(1, 2, width_ratios=(1.1, 1.0))
+    _draw_order(order, scored)
+    _draw_scatter(scatter, scored)
+    figure.suptitle(f"{len(scored)} candidates ranked by {title}", fontsize=12)
+    return figure
+
+
+def _draw_order(axes: Axes, table: pd.DataFrame) -> None:
+    position = np.arange(len(table))
+    spread = table["std"].to_numpy(dtype=float)
+    axes.errorbar(
+        table["score"],
+        position,
+        xerr=None if np.isnan(spread).all() else np.nan_to_num(spread),
+        fmt="o",
+        color=_COLOUR,
+        ecolor=_FAINT,
+        elinewidth=3,
+        capsize=0,
+    )
+    labels = [f"{name}  {rank}" for name, rank in zip(table["name"], table["rank"], strict=True)]
+    axes.set_yticks(position, labels, fontsize=9)
+    axes.set_ylim(len(table) - 0.4, -0.6)
+    axes.set_xlabel("score (bars: standard deviation over seeds, or over proxies)")
+    _clean(axes)
+    axes.grid(axis="both", alpha=0.3)
+
+
+def _draw_scatter(axes: Axes, table: pd.DataFrame) -> None:
+    flops = table["flops"].astype(float)
+    size = table["params"].astype(float)
+    area = 30 + 220 * size / max(size.max(), 1.0)
+    axes.scatter(flops, table["score"], s=area, color=_COLOUR, alpha=0.55, linewidths=0)
+    if (flops > 0).all():
+        axes.set_xscale("log")
+    axes.margins(0.12)
+    _label(axes, table.head(_LABELLED), flops)
+    axes.set_xlabel("FLOPs (multiply-adds of one sample); area: parameters")
+    axes.set_ylabel("score")
+    _clean(axes)
+    axes.grid(alpha=0.3)
+
+
+def _label(axes: Axes, table: pd.DataFrame, flops: Any) -> None:
+    """Names beside the points, each moved up or down until it covers no other."""
+    low, high = axes.get_ylim()
+    taken: list[tuple[float, float, float]] = []
+    for index, name, score in zip(table.index, table["name"], table["score"], strict=True):
+        x = np.log10(max(flops[index], 1.0))
+        place = (score - low) / max(high - low, 1e-12)
+        width = 0.045 * len(name)
+        while any(abs(place - p) < 0.026 and abs(x - q) < max(width, w) for q, p, w in taken):
+            place -= 0.013
+        taken.append((x, place, width))
+        axes.annotate(
+            name,
+            (flops[index], score),
+            xytext=(flops[index], low + place * (high - low)),
+            textcoords="data",
+            fontsize=7.5,
+            va="center",
+            ha="left" if place == (score - low) / max(high - low, 1e-12) else "left",
+        )
+
+
+def _clean(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)

@@ -1,0 +1,599 @@
+"""Candidates in, an ordered table out."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+
+from .candidates import Candidate, collect
+from .errors import ArchrankError, InputError, MissingExtraError
+from .graphs import Graph, trace
+from .metrics import Array, residual_rank
+from .proxies import get, score
+from .proxies.subject import Loss
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+AUTO = ("flops", "gradsign", "naswot", "zico")
+"""What ``by="auto"`` ranks by, by mean rank: the size of the network, the agreement of its
+samples' gradients, its expressivity and its trainability. Our choice, made from published figures
+on NAS-Bench-201 before any data of ours was looked at."""
+
+COMBINATIONS = ("mean_rank", "log_rank", "vote")
+SIZES = ("params", "flops", "activations")
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One thing to rank by: a proxy, or a proxy controlled for another."""
+
+    proxy: str
+    control: str | None = None
+
+    @property
+    def label(self) -> str:
+        """How it is written: ``gradsign`` or ``gradsign|params``."""
+        return self.proxy if self.control is None else f"{self.proxy}|{self.control}"
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """The proxies that it is computed from."""
+        return (self.proxy,) if self.control is None else (self.proxy, self.control)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """All that a worker needs to score one candidate."""
+
+    proxies: tuple[str, ...]
+    inputs: Any
+    targets: Any
+    loss: Loss | None
+    seeds: int
+    seed: int
+    device: str
+    batch_size: int
+
+
+@dataclass
+class _Row:
+    """What is known of one candidate."""
+
+    name: str
+    hash: str = ""
+    sizes: dict[str, int] = field(default_factory=dict)
+    values: dict[str, list[float]] = field(default_factory=dict)  # proxy -> one per seed
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+    same_as: str = ""
+
+
+def rank(
+    candidates: Any,
+    inputs: Any = None,
+    by: str | Iterable[str] = "auto",
+    *,
+    combine: str = "mean_rank",
+    targets: Any = None,
+    loss: Loss | None = None,
+    seeds: int = 1,
+    seed: int = 0,
+    device: str = "auto",
+    jobs: int = 1,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> Ranking:
+    """Order candidates by zero-cost proxies, the most promising first.
+
+    Candidates are built, scored and dropped one at a time, so memory does not grow with their
+    number; candidates of identical graphs are scored once.
+
+    Args:
+        candidates: a list or dict of modules, of callables that build them, or of names
+            (``"timm:resnet18"``, ``"timm:mobilenetv3*"``, ``"torchvision:*"``, ``"models.py"``,
+            ``"models.py:net"``).
+        inputs: as :func:`archrank.score` takes; default each candidate's own, if it has one.
+        by: a proxy, several (or comma-separated), ``"a|b"`` for a controlled for b (the residual
+            of its ranks), or ``"auto"`` for :data:`AUTO`.
+        combine: how several become one score in [0, 1]: ``"mean_rank"`` (mean of relative ranks),
+            ``"log_rank"`` (AZ-NAS: mean of log(rank / m), best = m; not in [0, 1]) or ``"vote"``
+            (share of other candidates beaten by a majority of proxies).
+        targets, loss, batch_size: as :func:`archrank.score` takes.
+        seeds: how many initialisations to average over. Given modules are scored as they are, so
+            only their random data varies.
+        seed: the first of them.
+        device: ``"auto"`` (CUDA if there is one, else CPU), or a device's name.
+        jobs: processes. Candidates must then be importable by name (no lambdas).
+        progress: called with (done, total, name) after each candidate.
+
+    Raises:
+        InputError: an argument is not as above. A candidate that fails is a row of
+            :attr:`Ranking.failures`, not an error.
+
+    Example:
+        >>> import torch
+        >>> import archrank
+        >>> nets = {f"width {w}": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, w),
+        ...                                           torch.nn.ReLU(), torch.nn.Linear(w, 10))
+        ...         for w in (8, 32)}
+        >>> archrank.rank(nets, (3, 4, 4), by="params").table["name"].tolist()
+        ['width 32', 'width 8']
+    """
+    terms = _terms(by)
+    if combine not in COMBINATIONS:
+        raise InputError(f"combine: got {combine!r}, expected one of {', '.join(COMBINATIONS)}")
+    for name, number in (("seeds", seeds), ("jobs", jobs)):
+        if not isinstance(number, int) or number < 1:
+            raise InputError(f"{name}: got {number!r}, expected a whole number of at least 1")
+    found = collect(candidates)
+    for candidate in found:
+        if inputs is None and candidate.inputs is None:
+            raise InputError(
+                f"inputs: candidate {candidate.name!r} brings no input of its own; pass a shape "
+                "without batch dimension such as (3, 32, 32)"
+            )
+    settings = _Settings(
+        proxies=tuple(dict.fromkeys(p for term in terms for p in term.proxies)),
+        inputs=inputs,
+        targets=targets,
+        loss=loss,
+        seeds=seeds,
+        seed=seed,
+        device=_device(device),
+        batch_size=batch_size,
+    )
+    if jobs == 1 or len(found) == 1:
+        rows = _in_turn(found, settings, progress)
+    else:
+        rows = _in_parallel(found, settings, jobs, progress)
+    return Ranking(rows, terms, combine)
+
+
+def _terms(by: str | Iterable[str]) -> list[Term]:
+    names = [n.strip() for n in by.split(",")] if isinstance(by, str) else [*by]
+    names = [n for name in names for n in (AUTO if name == "auto" else (name,))]
+    if not names or "" in names:
+        raise InputError(f"by: got {by!r}, expected 'auto' or names of proxies")
+    terms = []
+    for name in dict.fromkeys(names):
+        proxy, bar, control = name.partition("|")
+        get(proxy)
+        if bar:
+            get(control)
+        terms.append(Term(proxy, control if bar else None))
+    return terms
+
+
+def _device(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device: {device!r} cannot be used here ({error})") from None
+    return device
+
+
+# --- scoring --------------------------------------------------------------------------------------
+
+
+def _in_turn(
+    found: list[Candidate], settings: _Settings, progress: Progress | None
+) -> list[_Row]:
+    seen: dict[str, _Row] = {}
+    rows = []
+    for candidate in found:
+        row = _score_candidate(candidate, settings, seen)
+        if row.hash:
+            seen.setdefault(row.hash, row)
+        rows.append(row)
+        if progress is not None:
+            progress(len(rows), len(found), candidate.name)
+    return rows
+
+
+def _score_candidate(candidate: Candidate, settings: _Settings, seen: dict[str, _Row]) -> _Row:
+    """Build, trace, score and drop one candidate; whatever it raises becomes a failure."""
+    row = _Row(candidate.name)
+    start = time.perf_counter()
+    inputs = candidate.inputs if settings.inputs is None else settings.inputs
+    try:
+        for offset in range(settings.seeds):
+            seed = settings.seed + offset
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                model = candidate.build()
+                if offset == 0:
+                    # Data that is not an input by itself (a list of batches) is traced by score.
+                    graph = _graph(model, inputs)
+                    if graph is not None:
+                        _describe(row, graph)
+                        if row.hash in seen:
+                            _take_over(row, seen[row.hash])
+                            break
+                scores = score(
+                    model,
+                    inputs,
+                    settings.targets,
+                    settings.proxies,
+                    settings.loss,
+                    seed,
+                    settings.device,
+                    settings.batch_size,
+                    graph=graph,
+                )
+            if graph is None:
+                graph = scores.graph
+                _describe(row, graph)
+            for name, result in scores.items():
+                if result.value is not None:
+                    row.values.setdefault(name, []).append(result.value)
+                else:
+                    reason = result.reason or "no reason given"
+                    failure = (name, result.status, reason)
+                    if failure not in row.failures:
+                        row.failures.append(failure)
+    except ArchrankError as error:
+        row.failures.append(("all", "unsupported", str(error)))
+    except Exception as error:
+        # The user's own builder or module may raise anything: one row fails, the others go on.
+        row.failures.append(("all", "error", f"{type(error).__name__}: {error}"))
+    row.seconds = time.perf_counter() - start
+    return row
+
+
+def _graph(model: torch.nn.Module, inputs: Any) -> Graph | None:
+    is_iterable_of_batches = not isinstance(inputs, (tuple, dict, torch.Tensor))
+    if is_iterable_of_batches and not (
+        isinstance(inputs, list) and all(isinstance(n, int) for n in inputs)
+    ):
+        return None
+    return trace(model, inputs)
+
+
+def _describe(row: _Row, graph: Graph) -> None:
+    row.hash = graph.hash
+    row.sizes = {name: getattr(graph, name) for name in (*SIZES, "depth")}
+
+
+def _take_over(row: _Row, other: _Row) -> None:
+    row.values = other.values
+    row.failures = list(other.failures)
+    row.same_as = other.same_as or other.name
+
+
+def _in_parallel(
+    found: list[Candidate], settings: _Settings, jobs: int, progress: Progress | None
+) -> list[_Row]:
+    """Each candidate in one of ``jobs`` processes; identical graphs are found by tracing first."""
+    for candidate in found:
+        try:
+            pickle.dumps((candidate, settings))
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise InputError(
+                f"jobs: candidate {candidate.name!r} cannot be sent to another process ({error}); "
+                "use jobs=1, or functions and classes defined at the top of a module"
+            ) from None
+    rows = dict(_spread(_trace_candidate, found, settings, jobs, None))
+    first: dict[str, str] = {}
+    for candidate in found:
+        row = rows[candidate.name]
+        if row.hash and not row.failures:
+            first.setdefault(row.hash, candidate.name)
+    unique = [c for c in found if first.get(rows[c.name].hash) == c.name]
+    total, done = len(found), len(found) - len(unique)
+
+    def count(name: str) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total, name)
+
+    rows.update(_spread(_score_alone, unique, settings, jobs, count))
+    for candidate in found:
+        row = rows[candidate.name]
+        original = first.get(row.hash, candidate.name)
+        if original != candidate.name:
+            _take_over(row, rows[original])
+    return [rows[c.name] for c in found]
+
+
+def _trace_candidate(candidate: Candidate, settings: _Settings) -> _Row:
+    row = _Row(candidate.name)
+    try:
+        inputs = candidate.inputs if settings.inputs is None else settings.inputs
+        graph = _graph(candidate.build(), inputs)
+        if graph is None:
+            row.hash = candidate.name  # unknown until scored: nobody's double
+        else:
+            _describe(row, graph)
+    except ArchrankError as error:
+        row.failures.append(("all", "unsupported", str(error)))
+    except Exception as error:
+        # As in _score_candidate.
+        row.failures.append(("all", "error", f"{type(error).__name__}: {error}"))
+    return row
+
+
+def _score_alone(candidate: Candidate, settings: _Settings) -> _Row:
+    return _score_candidate(candidate, settings, {})
+
+
+def _spread(
+    work: Callable[[Candidate, _Settings], _Row],
+    found: list[Candidate],
+    settings: _Settings,
+    jobs: int,
+    count: Callable[[str], None] | None,
+) -> list[tuple[str, _Row]]:
+    """Run ``work`` on all candidates in processes; one whose process dies fails alone."""
+    threads = max(1, torch.get_num_threads() // jobs)
+    done: dict[str, _Row] = {}
+
+    def pool(workers: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
+        )
+
+    try:
+        with pool(min(jobs, max(1, len(found)))) as executor:
+            futures = {executor.submit(work, c, settings): c.name for c in found}
+            for future in as_completed(futures):
+                done[futures[future]] = future.result()
+                if count is not None:
+                    count(futures[future])
+    except BrokenProcessPool:
+        # A process was killed (out of memory, say): find out whose it was, one at a time.
+        for candidate in found:
+            if candidate.name in done:
+                continue
+            try:
+                with pool(1) as executor:
+                    done[candidate.name] = executor.submit(work, candidate, settings).result()
+            except BrokenProcessPool:
+                row = _Row(candidate.name)
+                reason = "its process was killed, most likely for want of memory"
+                row.failures.append(("all", "out of memory", reason))
+                done[candidate.name] = row
+            if count is not None:
+                count(candidate.name)
+    return list(done.items())
+
+
+# --- combining ------------------------------------------------------------------------------------
+
+
+def relative_ranks(values: Array) -> Array:
+    """Ranks scaled to [0, 1], best (largest) = 1, ties averaged; NaN stays NaN.
+
+    Example:
+        >>> relative_ranks(np.array([3.0, 9.0, np.nan, 3.0])).tolist()
+        [0.25, 1.0, nan, 0.25]
+    """
+    present = np.isfinite(values)
+    ranks = np.full(len(values), np.nan)
+    count = int(present.sum())
+    if count == 1:
+        ranks[present] = 1.0
+    elif count > 1:
+        ranks[present] = (stats.rankdata(values[present]) - 1) / (count - 1)
+    return ranks
+
+
+def combined(values: Array, combine: str) -> Array:
+    """One score per candidate from oriented values (candidates, terms); larger is better.
+
+    Each candidate is judged by the terms that it has; one without any gets NaN.
+
+    Example:
+        >>> table = np.array([[1.0, 5.0], [2.0, 4.0], [3.0, 6.0]])
+        >>> combined(table, "mean_rank").tolist()
+        [0.25, 0.25, 1.0]
+        >>> combined(table, "vote").tolist()
+        [0.25, 0.25, 1.0]
+    """
+    if values.shape[1] == 1:
+        return values[:, 0].copy()
+    missing = np.isnan(values).all(axis=1)
+    if combine == "vote":
+        score = _votes(values)
+    else:
+        columns = []
+        for column in values.T:
+            relative = relative_ranks(column)
+            if combine == "log_rank":
+                count = max(int(np.isfinite(column).sum()), 1)
+                relative = np.log((relative * (count - 1) + 1) / count)
+            columns.append(relative)
+        stacked = np.column_stack(columns)
+        present = np.isfinite(stacked)
+        score = np.where(present, stacked, 0).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+    score[missing] = np.nan
+    return score
+
+
+def _votes(values: Array) -> Array:
+    """Share of pairwise contests won by majority; a tied contest counts half."""
+    sign = np.nan_to_num(np.sign(values[:, None, :] - values[None, :, :]))
+    outcome = np.sign(sign.sum(axis=2))
+    wins = (outcome > 0).sum(axis=1) + 0.5 * ((outcome == 0).sum(axis=1) - 1)
+    share: Array = wins / max(len(values) - 1, 1)
+    return share
+
+
+class Ranking:
+    """An ordered table of candidates.
+
+    Attributes:
+        table: DataFrame, best first: ``rank`` (ties share the smallest; NaN if nothing could be
+            scored), ``name``, ``score``, ``std``, one column per term of ``by`` (means over seeds,
+            and ``NAME std`` if there are several), ``params``, ``flops``, ``activations``,
+            ``depth``, ``seconds``, ``same_as`` (the candidate of the same graph that was scored).
+            ``std`` is the standard deviation of the score over seeds, with one seed of the
+            relative ranks over the terms: neighbours closer than it cannot be told apart.
+        failures: DataFrame of ``name``, ``proxy`` (``"all"`` if none could run), ``status``,
+            ``reason``.
+    """
+
+    def __init__(self, rows: list[_Row], terms: list[Term], combine: str):
+        self._terms, self._combine = terms, combine
+        oriented = np.stack([_oriented(rows, term) for term in terms], axis=1)  # (rows, terms, seeds)
+        mean = _mean(oriented)
+        score = combined(mean, combine)
+        columns: dict[str, Any] = {"name": [row.name for row in rows], "score": score}
+        columns["std"] = self._spread_of_score(oriented, mean)
+        for index, term in enumerate(terms):
+            sign = _sign(term)
+            columns[term.label] = sign * mean[:, index]
+            if oriented.shape[2] > 1:
+                columns[f"{term.label} std"] = _deviation(oriented[:, index])
+        for name in (*SIZES, "depth"):
+            # A term of the same name (by="params") stands there already.
+            columns.setdefault(name, [row.sizes.get(name, math.nan) for row in rows])
+        columns["seconds"] = [row.seconds for row in rows]
+        columns["same_as"] = [row.same_as for row in rows]
+        table = pd.DataFrame(columns)
+        table.insert(0, "rank", table["score"].rank(ascending=False, method="min"))
+        table = table.sort_values(["rank", "name"], na_position="last", kind="stable")
+        for name in (*SIZES, "depth", "rank"):
+            table[name] = table[name].astype("Int64")
+        self.table = table.reset_index(drop=True)
+        self.failures = pd.DataFrame(
+            [(row.name, *failure) for row in rows for failure in row.failures],
+            columns=["name", "proxy", "status", "reason"],
+        )
+
+    def _spread_of_score(self, oriented: Array, mean: Array) -> Array:
+        seeds = oriented.shape[2]
+        if seeds > 1:
+            each = [combined(oriented[:, :, s], self._combine) for s in range(seeds)]
+            return _deviation(np.stack(each, axis=1))
+        if len(self._terms) > 1:
+            return _deviation(np.column_stack([relative_ranks(c) for c in mean.T]))
+        return np.full(len(mean), np.nan)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def best(self) -> str:
+        """The name of the first candidate."""
+        return str(self.table["name"].iloc[0])
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the table as CSV; the file appears whole or not at all."""
+        path = Path(path)
+        partial = path.with_name(path.name + ".partial")
+        self.table.to_csv(partial, index=False)
+        partial.replace(path)
+
+    def to_json(self) -> str:
+        """The table and the failures as JSON; missing numbers are null."""
+        return json.dumps(
+            {
+                "by": [term.label for term in self._terms],
+                "combine": self._combine,
+                "table": json.loads(self.table.to_json(orient="records")),
+                "failures": json.loads(self.failures.to_json(orient="records")),
+            },
+            indent=2,
+        )
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Scores in order beside scores against FLOPs; needs the extra ``[plots]``.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise MissingExtraError("plotting", "matplotlib", "plots", error) from error
+        from .plotting import draw_ranking
+
+        figure = draw_ranking(self.table, self._title(), Figure)
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return figure
+
+    def _title(self) -> str:
+        labels = ", ".join(term.label for term in self._terms)
+        return labels if len(self._terms) == 1 else f"{self._combine} of {labels}"
+
+    def __str__(self) -> str:
+        shown = self.table.drop(columns=["seconds", "same_as"])
+        text = shown.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep="-")
+        if len(self.failures):
+            text += "\n\n" + self.failures.to_string(index=False)
+        return text
+
+    def _repr_html_(self) -> str:
+        html = self.table.to_html(index=False, float_format=lambda v: f"{v:.4g}", na_rep="-")
+        if len(self.failures):
+            html += "<p>Failures</p>" + self.failures.to_html(index=False)
+        return html
+
+
+def _sign(term: Term) -> float:
+    # A residual of ranks is oriented already.
+    return 1.0 if term.control is not None or get(term.proxy).higher_is_better else -1.0
+
+
+def _oriented(rows: list[_Row], term: Term) -> Array:
+    """(rows, seeds): the term's values, larger = better, NaN where missing."""
+    seeds = max((len(v) for row in rows for v in row.values.values()), default=1)
+    grid = _grid(rows, term.proxy, seeds)
+    if not get(term.proxy).higher_is_better:
+        grid = -grid
+    if term.control is None:
+        return grid
+    control = _grid(rows, term.control, seeds)
+    residual = np.full_like(grid, np.nan)
+    for s in range(seeds):
+        present = np.isfinite(grid[:, s]) & np.isfinite(control[:, s])
+        if present.sum() > 1:
+            residual[present, s] = residual_rank(grid[present, s], control[present, s])
+    return residual
+
+
+def _grid(rows: list[_Row], proxy: str, seeds: int) -> Array:
+    grid = np.full((len(rows), seeds), np.nan)
+    for i, row in enumerate(rows):
+        values = row.values.get(proxy, [])
+        grid[i, : len(values)] = values
+    return grid
+
+
+def _mean(oriented: Array) -> Array:
+    present = np.isfinite(oriented)
+    count = present.sum(axis=2)
+    total = np.where(present, oriented, 0.0).sum(axis=2)
+    mean: Array = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return mean
+
+
+def _deviation(values: Array) -> Array:
+    """Sample standard deviation over the last axis, NaN for fewer than two values."""
+    present = np.isfinite(values)
+    count = present.sum(axis=-1)
+    mean = np.where(present, values, 0.0).sum(axis=-1) / np.maximum(count, 1)
+    square = np.where(present, (values - mean[..., None]) ** 2, 0.0).sum(axis=-1)
+    deviation: Array = np.where(count > 1, np.sqrt(square / np.maximum(count - 1, 1)), np.nan)
+    return deviation
