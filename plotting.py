@@ -82,7 +82,7 @@ def _label(axes: Axes, table: pd.DataFrame, flops: Any) -> None:
             textcoords="data",
             fontsize=7.5,
             va="center",
-            ha="left" if place == (score - low) / max(high - low, 1e-12) else "left",
+            ha="left",
         )
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import pickle
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -18,10 +18,12 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
+from torch import nn
 
-from .candidates import Candidate, collect
+from .candidates import Candidate, FromZoo, collect
 from .errors import ArchrankError, InputError, MissingExtraError
 from .graphs import Graph, trace
+from .graphs.tracing import is_shape
 from .metrics import Array, residual_rank
 from .proxies import get, score
 from .proxies.subject import Loss
@@ -144,7 +146,8 @@ def rank(
             raise InputError(f"{name}: got {number!r}, expected a whole number of at least 1")
     found = collect(candidates)
     for candidate in found:
-        if inputs is None and candidate.inputs is None:
+        brings_its_own = candidate.inputs is not None or isinstance(candidate.build, FromZoo)
+        if inputs is None and not brings_its_own:
             raise InputError(
                 f"inputs: candidate {candidate.name!r} brings no input of its own; pass a shape "
                 "without batch dimension such as (3, 32, 32)"
@@ -213,13 +216,13 @@ def _score_candidate(candidate: Candidate, settings: _Settings, seen: dict[str, 
     """Build, trace, score and drop one candidate; whatever it raises becomes a failure."""
     row = _Row(candidate.name)
     start = time.perf_counter()
-    inputs = candidate.inputs if settings.inputs is None else settings.inputs
     try:
         for offset in range(settings.seeds):
             seed = settings.seed + offset
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
-                model = candidate.build()
+                model = _built(candidate)
+                inputs = _inputs(candidate, model, settings)
                 if offset == 0:
                     # Data that is not an input by itself (a list of batches) is traced by score.
                     graph = _graph(model, inputs)
@@ -259,13 +262,33 @@ def _score_candidate(candidate: Candidate, settings: _Settings, seen: dict[str, 
     return row
 
 
-def _graph(model: torch.nn.Module, inputs: Any) -> Graph | None:
-    is_iterable_of_batches = not isinstance(inputs, (tuple, dict, torch.Tensor))
-    if is_iterable_of_batches and not (
-        isinstance(inputs, list) and all(isinstance(n, int) for n in inputs)
-    ):
-        return None
-    return trace(model, inputs)
+def _built(candidate: Candidate) -> nn.Module:
+    model = candidate.build()
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"candidates: {candidate.name!r} built a {type(model).__name__}, expected a "
+            "torch.nn.Module"
+        )
+    return model
+
+
+def _inputs(candidate: Candidate, model: nn.Module, settings: _Settings) -> Any:
+    """The input asked for, else the candidate's own, else what the model's own config says."""
+    if settings.inputs is not None:
+        return settings.inputs
+    if candidate.inputs is not None:
+        return candidate.inputs
+    config = getattr(model, "pretrained_cfg", None) or {}
+    if "input_size" in config:
+        return tuple(config["input_size"])
+    raise InputError(f"inputs: {candidate.name!r} does not say its input; pass one")
+
+
+def _graph(model: nn.Module, inputs: Any) -> Graph | None:
+    """The graph, or None for batches of the user's, of which ``score`` traces the first."""
+    if is_shape(inputs) or isinstance(inputs, (tuple, Mapping, torch.Tensor)):
+        return trace(model, inputs)
+    return None
 
 
 def _describe(row: _Row, graph: Graph) -> None:
@@ -318,8 +341,8 @@ def _in_parallel(
 def _trace_candidate(candidate: Candidate, settings: _Settings) -> _Row:
     row = _Row(candidate.name)
     try:
-        inputs = candidate.inputs if settings.inputs is None else settings.inputs
-        graph = _graph(candidate.build(), inputs)
+        model = _built(candidate)
+        graph = _graph(model, _inputs(candidate, model, settings))
         if graph is None:
             row.hash = candidate.name  # unknown until scored: nobody's double
         else:

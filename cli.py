@@ -1,0 +1,328 @@
+"""The command ``archrank``: parses, calls, prints; no logic.
+
+Everything that needs torch is imported inside the commands, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import __version__
+from .errors import ArchrankError, InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .ranking import Ranking
+
+app = typer.Typer(
+    name="archrank",
+    help="Rank neural architectures before anyone trains them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SPEC_HELP = "models.py, models.py:name, timm:resnet18, 'timm:mobilenetv3*', 'torchvision:*'"
+Input = Annotated[
+    str | None,
+    typer.Option("--input", help="Shape without batch dimension, as 3,224,224; else their own."),
+]
+Seed = Annotated[int, typer.Option(help="Seed of weights and data.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Samples per batch.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+Model = Annotated[str, typer.Argument(help=SPEC_HELP)]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except BrokenPipeError:  # the reader (head, less) has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"archrank {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def rank(
+    specs: Annotated[list[str], typer.Argument(help=SPEC_HELP)],
+    input_: Input = None,
+    by: Annotated[
+        str, typer.Option(help="Proxies, with commas; a|b: a controlled for b.")
+    ] = "auto",
+    combine: Annotated[str, typer.Option(help="mean_rank, log_rank or vote.")] = "mean_rank",
+    seeds: Annotated[int, typer.Option(min=1, help="Builds per candidate, averaged.")] = 1,
+    seed: Seed = 0,
+    device: Device = "auto",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that share the candidates.")] = 1,
+    batch: Batch = 64,
+    out: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a picture (png, svg, pdf).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Order candidates, best first. Exit code 1 if one could not be ranked, 2 on wrong usage."""
+    with _errors():
+        shape = _shape(input_)
+        _check_writable("--out", out)
+        _check_writable("--plot", plot)
+        from . import ranking
+
+        with _progress() as progress:
+            result = ranking.rank(
+                specs,
+                shape,
+                by,
+                combine=combine,
+                seeds=seeds,
+                seed=seed,
+                device=device,
+                jobs=jobs,
+                batch_size=batch,
+                progress=progress,
+            )
+        print(result.to_json() if as_json else _rich_or_plain(result))
+        if out is not None:
+            _write("--out", out, result.to_csv)
+        if plot is not None and len(result.unranked) < len(result):
+            _write("--plot", plot, result.plot)
+    if result.unranked:
+        _say(f"{len(result.unranked)} of {len(result)} candidates could not be ranked")
+        raise typer.Exit(1)
+
+
+@app.command()
+def graph(
+    model: Model,
+    input_: Input = None,
+    draw: Annotated[Path | None, typer.Option(help="Write a picture (svg).")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the graph for Graph.load.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a model's computation graph in figures, and draw or save it."""
+    with _errors():
+        shape = _shape(input_)
+        _check_writable("--draw", draw)
+        _check_writable("--save", save)
+        from collections import Counter
+
+        from .graphs import trace
+
+        name, module, shape = _one(model, shape)
+        traced = trace(module, shape)
+        facts: dict[str, Any] = {
+            "name": name,
+            "params": traced.params,
+            "flops": traced.flops,
+            "activations": traced.activations,
+            "depth": traced.depth,
+            "nodes": len(traced),
+            "hash": traced.hash,
+            "operators": dict(Counter(traced.operators).most_common()),
+            "unknown_operators": dict(traced.unknown_operators),
+        }
+        if as_json:
+            print(json.dumps(facts, indent=2))
+        else:
+            for key, value in facts.items():
+                if isinstance(value, dict):
+                    value = ", ".join(f"{k} {v}" for k, v in value.items()) or "none"
+                print(f"{key:18}{f'{value:,}' if isinstance(value, int) else value}")
+        if draw is not None:
+            _write("--draw", draw, lambda path: traced.draw(path, title=name))
+        if save is not None:
+            _write("--save", save, traced.save)
+
+
+@app.command()
+def score(
+    model: Model,
+    input_: Input = None,
+    by: Annotated[str, typer.Option(help="Proxies, with commas, or all.")] = "all",
+    seed: Seed = 0,
+    device: Device = "auto",
+    batch: Batch = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Score one model by proxies. Exit code 1 if one has no value."""
+    with _errors():
+        shape = _shape(input_)
+        import torch
+
+        from .proxies import score as score_model
+        from .ranking import pick_device
+
+        torch.manual_seed(seed)
+        name, module, shape = _one(model, shape)
+        scores = score_model(
+            module, shape, None, by, seed=seed, device=pick_device(device), batch_size=batch
+        )
+        if as_json:
+            from dataclasses import asdict
+
+            print(json.dumps({"name": name, "scores": [asdict(r) for r in scores.values()]}))
+        else:
+            for r in scores.values():
+                value = "-" if r.value is None else f"{r.value:.6g}"
+                line = f"{r.name:18}{value:>14}  {r.status:14}{r.seconds:8.3f} s  {r.reason or ''}"
+                print(line.rstrip())
+    if any(r.value is None for r in scores.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def proxies(as_json: AsJson = False) -> None:
+    """List all proxies with their facts."""
+    with _errors():
+        from .proxies import list as all_proxies
+
+        facts = [
+            {
+                "name": p.name,
+                "version": p.version,
+                "summary": p.summary,
+                "formula": p.formula,
+                "reference": p.reference,
+                "higher_is_better": p.higher_is_better,
+                "needs": list(p.needs),
+                "mode": p.mode,
+                "initialisation": p.initialisation,
+                "dtype": p.dtype,
+                "deterministic": p.deterministic,
+                "cost": p.cost,
+            }
+            for p in all_proxies()
+        ]
+        if as_json:
+            print(json.dumps(facts, indent=2))
+        else:
+            for p in facts:
+                better = "higher" if p["higher_is_better"] else "lower"
+                print(f"{p['name']}: {p['summary']}")
+                print(f"    {p['formula']}")
+                print(f"    {better} is better; cost: {p['cost']}; {p['reference']}")
+
+
+def _one(spec: str, shape: Any) -> tuple[str, nn.Module, Any]:
+    from .candidates import collect, own_input
+
+    found = collect(spec)
+    if len(found) > 1:
+        names = ", ".join(c.name for c in found[:8])
+        raise InputError(
+            f"MODEL: got {spec!r}, which stands for {len(found)} models, expected one; "
+            f"add its name, as in models.py:name (there are {names})"
+        )
+    module = found[0].build()
+    return found[0].name, module, own_input(found[0], module) if shape is None else shape
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        shape = tuple(int(part) for part in text.replace("x", ",").split(","))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise InputError(
+            f"--input: got {text!r}, expected whole numbers such as 3,224,224 (no batch dimension)"
+        )
+    return shape
+
+
+def _check_writable(option: str, path: Path | None) -> None:
+    """Say before long work, not after it, that its result has no place."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise InputError(f"{option}: {str(path)!r} is a folder, expected the path of a file")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{option}: there is no folder {str(path.parent)!r}; create it first")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise InputError(f"{option}: {str(path)!r} cannot be written; choose another place")
+
+
+def _write(option: str, path: Path, write: Callable[[Path], Any]) -> None:
+    try:
+        write(path)
+    except (OSError, ValueError) as error:  # a suffix that matplotlib does not know: ValueError
+        raise InputError(f"{option}: {str(path)!r} cannot be written ({error})") from error
+    _say(f"written: {path}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except ArchrankError as error:
+        _say(f"error: {error}")
+        usage = isinstance(error, (InputError, MissingExtraError))
+        raise typer.Exit(2 if usage else 1) from error
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on a terminal, plain lines otherwise, both on stderr."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, name: _say(f"{done}/{total} {name}")
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("scoring", total=None)
+        yield lambda done, total, name: bar.update(
+            task, completed=done, total=total, description=name
+        )
+
+
+def _rich_or_plain(result: Ranking) -> str:
+    if not sys.stdout.isatty():
+        return str(result)
+    from rich.console import Console
+    from rich.table import Table
+
+    lines = str(result).splitlines()
+    table = Table(box=None)
+    shown = result.shown()
+    for column in shown.columns:
+        table.add_column(column, justify="left" if column == "name" else "right")
+    for row in shown.itertuples(index=False):
+        table.add_row(*map(str, row))
+    console = Console()
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join([capture.get().rstrip(), *lines[len(shown) + 1 :]])
+
+
+if __name__ == "__main__":
+    main()

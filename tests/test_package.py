@@ -1,0 +1,79 @@
+"""The package as a user gets it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import archrank
+
+ROOT = Path(archrank.__file__).resolve().parent
+
+
+def python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_importing_is_free() -> None:
+    heavy = "{'torch', 'numpy', 'pandas', 'scipy', 'networkx', 'torch_geometric', 'matplotlib'}"
+    code = f"import sys, archrank; print(sorted({heavy} & set(sys.modules)))"
+    assert python(code) == "[]"
+
+
+def test_help_needs_no_torch() -> None:
+    code = (
+        "import sys; sys.argv = ['archrank', '--help']\n"
+        "from archrank.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print('torch' in sys.modules)"
+    )
+    assert python(code).endswith("False")
+
+
+def test_scoring_does_not_import_optional_packages() -> None:
+    code = (
+        "import sys, torch, archrank\n"
+        "archrank.score(torch.nn.Linear(4, 2), (4,), proxies='snip,gradsign')\n"
+        "print(sorted({'matplotlib', 'igraph', 'timm', 'torchvision', 'torch_geometric'}"
+        " & set(sys.modules)))"
+    )
+    assert python(code) == "[]"
+
+
+def test_public_names_exist() -> None:
+    for name in archrank.__all__:
+        assert getattr(archrank, name) is not None
+        assert name in dir(archrank)
+    with pytest.raises(AttributeError, match="no attribute 'rnak'"):
+        archrank.rnak  # noqa: B018
+
+
+def test_every_room_is_packaged() -> None:
+    import tomllib
+
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    rooms = {
+        "archrank." + str(p.parent.relative_to(ROOT)).replace("/", ".")
+        for p in ROOT.glob("*/**/__init__.py")
+        if not any(part.startswith((".", "build")) for part in p.relative_to(ROOT).parts)
+    }
+    assert set(packages) == {"archrank", *rooms}
+
+
+@pytest.mark.slow
+def test_wheel_holds_the_package_and_nothing_else(tmp_path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, ROOT]
+    subprocess.run([str(c) for c in command], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for wanted in ("__init__.py", "cli.py", "py.typed", "graphs/graph.py", "proxies/gradsign.py"):
+        assert f"archrank/{wanted}" in names
+    outside = [n for n in names if not n.startswith(("archrank/", "archrank-"))]
+    assert outside == []
+    assert not [n for n in names if "test" in n or "benchmarks" in n or "examples" in n]
