@@ -255,7 +255,13 @@ class Graph:
             for name, size in zip(self.parameter_names, self.parameter_sizes.tolist(), strict=True)
             if name not in self.parameter_node
         )
-        return _digest(repr(unused).encode(), *sorted(up)).hex()
+        # Which operators share a weight: a(a(b(b(x)))) is not a(b(a(b(x)))).
+        users: dict[int, list[bytes]] = {}
+        for i, digest in enumerate(up):
+            for p in _row(self.uses, self.uses_offsets, i):
+                users.setdefault(p, []).append(digest)
+        shared = sorted(_digest(*sorted(group)) for group in users.values() if len(group) > 1)
+        return _digest(repr((unused, len(up))).encode(), *sorted(up), *shared).hex()
 
     def _label(self, i: int) -> bytes:
         uses = _row(self.uses, self.uses_offsets, i)
@@ -360,15 +366,21 @@ class Graph:
             InputError: the file is not such a graph, or of a newer format.
         """
         import zipfile
+        import zlib
 
+        # What numpy, zipfile and json raise on files that are cut, changed or something else.
+        damaged = (
+            *(ValueError, KeyError, OSError, EOFError, AttributeError, TypeError, RuntimeError),
+            *(zipfile.BadZipFile, zlib.error),
+        )
         problem = f"path: {str(path)!r} is not a graph saved by archrank"
         try:
             with np.load(path, allow_pickle=False) as file:
-                data = {name: file[name] for name in file.files}
+                data: dict[str, Any] = {name: file[name] for name in file.files}
             names = json.loads(data.pop("names").tobytes())
         except FileNotFoundError:
             raise InputError(f"path: no file {str(path)!r}") from None
-        except (ValueError, KeyError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as e:
+        except damaged as e:
             raise InputError(f"{problem} ({e})") from e
         wanted = {field.name for field in fields(cls)}
         if not isinstance(names, dict) or {*data, *names} != wanted | {"format", "canonical"}:
@@ -381,7 +393,8 @@ class Graph:
         try:
             translate = np.array([position.get(name, 0) for name in canonical], dtype=np.int16)
             data["operator"] = translate[data["operator"]]
-            graph = cls(**data, **{name: tuple(value) for name, value in names.items()})
+            data.update((name, tuple(value)) for name, value in names.items())
+            graph = cls(**data)
             graph.check()
         except (IndexError, TypeError, ValueError) as e:
             raise InputError(f"{problem}: its parts do not fit together ({e})") from e
@@ -393,6 +406,10 @@ class Graph:
         for name in ("aten", "module", "attributes", "signature", "node_flops"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"{name} has {len(getattr(self, name))} rows for {n} nodes")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray) and value.dtype.kind not in "iu":
+                raise ValueError(f"{field.name} holds {value.dtype}, not integers")
         for flat, offsets in (
             (self.in_shapes, self.in_offsets),
             (self.out_shapes, self.out_offsets),
@@ -416,6 +433,8 @@ class Graph:
             raise ValueError("parameter sizes do not fit the names")
         if self.edges.size and (self.edges[:, 0] >= self.edges[:, 1]).any():
             raise ValueError("an edge points backwards")
+        if (np.diff(self.edges[:, 1]) < 0).any():
+            raise ValueError("edges are not sorted by target")
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)

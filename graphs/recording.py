@@ -73,7 +73,9 @@ def _facts(func: Any) -> _Facts:
     schema = func._schema
     namespace, _, base = schema.name.partition("::")
     written = [
-        i for i, a in enumerate(schema.arguments) if a.alias_info is not None and a.alias_info.is_write
+        i
+        for i, a in enumerate(schema.arguments)
+        if a.alias_info is not None and a.alias_info.is_write
     ]
     returns_alias = any(
         r.alias_info is not None and not r.alias_info.is_write for r in schema.returns
@@ -178,7 +180,7 @@ class Recorder(TorchDispatchMode):
         self._edges: list[tuple[int, int]] = []
         for index, parameter in enumerate(parameters.values()):
             storage = _storage(parameter)
-            start = parameter.storage_offset()
+            start = int(parameter.storage_offset())
             entry = (start, start + parameter.numel(), index)
             self._several.setdefault(storage, []).append(entry)
             self._derived[storage] = (*self._derived.get(storage, ()), index)
@@ -380,7 +382,8 @@ class Recorder(TorchDispatchMode):
         constants: str,
     ) -> None:
         """One node for a whole function; ``operands`` in the function's order."""
-        makers, parameters = [], []
+        makers: list[int] = []
+        parameters: list[int] = []
         for tensor in operands:
             storage = _storage(tensor)
             if storage in self._maker:
@@ -742,7 +745,7 @@ def _shape_only(value: Any) -> Any:
 
 def _storage(tensor: Tensor) -> int:
     try:
-        return tensor.untyped_storage()._cdata
+        return int(tensor.untyped_storage()._cdata)
     except (NotImplementedError, RuntimeError):  # sparse tensors have none: the object stands
         return -id(tensor)
 
@@ -864,7 +867,7 @@ def _product_flops(
             given, made = (1, *given), (1, *made)
         return flops.convolution(tuple(args[1].shape), given, made, bool(args[6]))
     if facts.base == "linear":
-        return prod(args[0].shape) * args[1].shape[0]
+        return int(prod(args[0].shape) * args[1].shape[0])
     return flops.product([tuple(t.shape) for t in tensors[-2:]])
 
 

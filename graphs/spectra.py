@@ -46,7 +46,7 @@ def laplacian_spectrum(graph: Graph, q: int = 21) -> npt.NDArray[np.float64]:
     ones = np.ones(len(graph.edges))
     adjacency = sparse.coo_array((ones, (source, target)), shape=(n, n)).tocsr()
     adjacency = ((adjacency + adjacency.T) > 0).astype(np.float64)
-    degree = np.asarray(adjacency.sum(axis=1)).ravel()
+    degree: npt.NDArray[np.float64] = np.asarray(adjacency.sum(axis=1)).ravel()
     scale = np.divide(1.0, np.sqrt(degree), out=np.zeros(n), where=degree > 0)
     diagonal = sparse.diags_array((degree > 0).astype(np.float64))
     laplacian = diagonal - sparse.diags_array(scale) @ adjacency @ sparse.diags_array(scale)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import UninitializedParameter
 
 from ..errors import InputError, UnsupportedModelError
@@ -129,6 +130,8 @@ def _undisturbed(model: nn.Module, values: bool) -> Iterator[None]:
         torch.manual_seed(_SEED)
         if any(_is_compiled(module) for module in model.modules()):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
+        # With values, attention inside torch's own functions falls apart as it does without.
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         # The fused transformer layer would hide its operators.
         torch.backends.mha.set_fastpath_enabled(False)
         try:
