@@ -19,11 +19,15 @@ class MissingExtraError(ArchrankError, ImportError):
     """A package that this feature needs is not installed; the message names the extra."""
 
     def __init__(self, feature: str, package: str, extra: str, cause: BaseException | None = None):
+        self._parts = (feature, package, extra, cause)
         came = "" if cause is None else f" ({type(cause).__name__}: {cause})"
         super().__init__(
             f"{feature} needs the package {package!r}, which cannot be imported{came}. "
             f"Install it with: pip install 'archrank[{extra}]'"
         )
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[object, ...]]:
+        return type(self), self._parts  # it may come back from a worker process
 
 
 class ScoreError(ArchrankError):

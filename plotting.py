@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOUR, _FAINT = "#2a6f97", "#9db4c0"
-_LABELLED = 20
 
 
 def draw_ranking(table: pd.DataFrame, title: str, make: Callable[..., Figure]) -> Figure:
@@ -41,7 +40,7 @@ def _draw_order(axes: Axes, table: pd.DataFrame) -> None:
         elinewidth=3,
         capsize=0,
     )
-    labels = [f"{name}  {rank}" for name, rank in zip(table["name"], table["rank"], strict=True)]
+    labels = [f"{rank}  {name}" for name, rank in zip(table["name"], table["rank"], strict=True)]
     axes.set_yticks(position, labels, fontsize=9)
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.set_xlabel("score (bars: standard deviation over seeds, or over proxies)")
@@ -56,34 +55,21 @@ def _draw_scatter(axes: Axes, table: pd.DataFrame) -> None:
     axes.scatter(flops, table["score"], s=area, color=_COLOUR, alpha=0.55, linewidths=0)
     if (flops > 0).all():
         axes.set_xscale("log")
-    axes.margins(0.12)
-    _label(axes, table.head(_LABELLED), flops)
-    axes.set_xlabel("FLOPs (multiply-adds of one sample); area: parameters")
+    axes.margins(0.08)
+    for index, rank, score in zip(table.index, table["rank"], table["score"], strict=True):
+        axes.annotate(
+            str(rank),
+            (flops[index], score),
+            xytext=(0, 7 + area[index] ** 0.5 / 2.4),
+            textcoords="offset points",
+            fontsize=8,
+            ha="center",
+            va="center",
+        )
+    axes.set_xlabel("FLOPs (multiply-adds of one sample); number: rank; area: parameters")
     axes.set_ylabel("score")
     _clean(axes)
     axes.grid(alpha=0.3)
-
-
-def _label(axes: Axes, table: pd.DataFrame, flops: Any) -> None:
-    """Names beside the points, each moved up or down until it covers no other."""
-    low, high = axes.get_ylim()
-    taken: list[tuple[float, float, float]] = []
-    for index, name, score in zip(table.index, table["name"], table["score"], strict=True):
-        x = np.log10(max(flops[index], 1.0))
-        place = (score - low) / max(high - low, 1e-12)
-        width = 0.045 * len(name)
-        while any(abs(place - p) < 0.026 and abs(x - q) < max(width, w) for q, p, w in taken):
-            place -= 0.013
-        taken.append((x, place, width))
-        axes.annotate(
-            name,
-            (flops[index], score),
-            xytext=(flops[index], low + place * (high - low)),
-            textcoords="data",
-            fontsize=7.5,
-            va="center",
-            ha="left",
-        )
 
 
 def _clean(axes: Axes) -> None:

@@ -159,7 +159,7 @@ def rank(
         loss=loss,
         seeds=seeds,
         seed=seed,
-        device=_device(device),
+        device=usable_device(device),
         batch_size=batch_size,
     )
     if jobs == 1 or len(found) == 1:
@@ -184,7 +184,12 @@ def _terms(by: str | Iterable[str]) -> list[Term]:
     return terms
 
 
-def _device(device: str) -> str:
+def usable_device(device: str) -> str:
+    """The device asked for, ``"auto"`` meaning CUDA where there is one.
+
+    Raises:
+        InputError: it cannot be used here.
+    """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -197,9 +202,7 @@ def _device(device: str) -> str:
 # --- scoring --------------------------------------------------------------------------------------
 
 
-def _in_turn(
-    found: list[Candidate], settings: _Settings, progress: Progress | None
-) -> list[_Row]:
+def _in_turn(found: list[Candidate], settings: _Settings, progress: Progress | None) -> list[_Row]:
     seen: dict[str, _Row] = {}
     rows = []
     for candidate in found:
@@ -477,7 +480,8 @@ class Ranking:
 
     def __init__(self, rows: list[_Row], terms: list[Term], combine: str):
         self._terms, self._combine = terms, combine
-        oriented = np.stack([_oriented(rows, term) for term in terms], axis=1)  # (rows, terms, seeds)
+        # (rows, terms, seeds)
+        oriented = np.stack([_oriented(rows, term) for term in terms], axis=1)
         mean = _mean(oriented)
         score = combined(mean, combine)
         columns: dict[str, Any] = {"name": [row.name for row in rows], "score": score}

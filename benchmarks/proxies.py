@@ -26,7 +26,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import archrank
-from archrank.proxies.meter import Meter
 
 CELL = (  # (source node, target node, operator)
     (0, 1, "conv3"),
@@ -69,9 +68,7 @@ class Reduction(nn.Module):
         self.body = nn.Sequential(
             relu_conv_norm(source, target, 3, 2), relu_conv_norm(target, target, 3)
         )
-        self.shortcut = nn.Sequential(
-            nn.AvgPool2d(2, 2), nn.Conv2d(source, target, 1, bias=False)
-        )
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2, 2), nn.Conv2d(source, target, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x) + self.shortcut(x)

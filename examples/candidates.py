@@ -230,9 +230,8 @@ class _Inception(nn.Module):
 def inception() -> nn.Module:
     """Parallel kernels of several sizes, concatenated (Szegedy et al., 2015)."""
     return nn.Sequential(
-        *(_conv_relu(3, 32), _Inception(32, 64), _Inception(64, 64), nn.MaxPool2d(2)),
-        *(_Inception(64, 128), _Inception(128, 128), nn.MaxPool2d(2)),
-        *(_Inception(128, 192), _head(192)),
+        *(_conv_relu(3, 32), nn.MaxPool2d(2), _Inception(32, 64), _Inception(64, 128)),
+        *(nn.MaxPool2d(2), _Inception(128, 128), _Inception(128, 192), _head(192)),
     )
 
 
@@ -267,7 +266,7 @@ def se_resnext() -> nn.Module:
     """Grouped bottlenecks (Xie et al., 2017) with squeeze-and-excitation."""
     layers: list[nn.Module] = [_conv_relu(3, 32)]
     source = 32
-    for width, stride in ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1)):
+    for width, stride in ((64, 2), (64, 1), (128, 2), (128, 1), (256, 2)):
         layers.append(_resnext_block(source, width, stride))
         source = width
     return nn.Sequential(*layers, _head(source))
@@ -446,9 +445,7 @@ def nas_bench_201() -> nn.Module:
                 *(nn.ReLU(), _conv_norm(width // 2, width, stride=2)),
                 *(nn.ReLU(), _conv_norm(width, width)),
             )
-            shortcut = nn.Sequential(
-                nn.AvgPool2d(2), nn.Conv2d(width // 2, width, 1, bias=False)
-            )
+            shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(width // 2, width, 1, bias=False))
             layers.append(_Residual(body, shortcut))
         layers += [_Cell(width, operators) for _ in range(2)]
     return nn.Sequential(*layers, nn.BatchNorm2d(64), nn.ReLU(), _head(64))

@@ -202,9 +202,10 @@ class Recorder(TorchDispatchMode):
             and storage not in self._derived
         )
 
-    def is_recorded(self, tensor: Tensor) -> bool:
-        """Whether some node made this tensor."""
-        return _storage(tensor) in self._maker
+    def is_learned(self, tensor: Tensor) -> bool:
+        """Whether this tensor comes from parameters alone."""
+        storage = _storage(tensor)
+        return storage in self._derived and storage not in self._maker
 
     # --- running --------------------------------------------------------------------------------
 
@@ -509,6 +510,7 @@ class FunctionRecorder(TorchFunctionMode):
         handler = _HANDLERS.get(func)
         if handler is None or self.recorder.paused:
             return func(*args, **(kwargs or {}))
+        self.recorder.last_call = f"aten.{func.__name__}"
         return handler(self.recorder, func, *args, **(kwargs or {}))
 
 
@@ -548,6 +550,27 @@ def _batch_norm(
     return result
 
 
+def _linear(
+    recorder: Recorder, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """One node with the shape that the layer has; ATen would flatten it to two dimensions."""
+    if not recorder.is_learned(weight):
+        result: Tensor = func(input, weight, bias)
+        return result
+    shape = (*input.shape[:-1], *weight.shape[:-1])
+    result = _compute(recorder, lambda: func(input, weight, bias), input, shape)
+    recorder.composite(
+        "linear",
+        "aten.linear",
+        [t for t in (input, weight, bias) if t is not None],
+        [result],
+        _columns(bias=int(bias is not None)),
+        input.numel() * prod(weight.shape[:-1]),
+        "",
+    )
+    return result
+
+
 def _attention(
     recorder: Recorder,
     func: Any,
@@ -579,9 +602,7 @@ def _attention(
 
 
 def _whole_norm(operator: str, bias_position: int | None) -> Callable[..., Tensor]:
-    def handler(
-        recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any
-    ) -> Tensor:
+    def handler(recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         result = _compute(recorder, lambda: func(input, *args, **kwargs), input, input.shape)
         learned = [
             v
@@ -695,6 +716,7 @@ _HANDLERS: dict[Any, Callable[..., Any]] = {
         ),
         _dropout,
     ),
+    F.linear: _linear,
     F.batch_norm: _batch_norm,
     F.scaled_dot_product_attention: _attention,
     F.instance_norm: _whole_norm("instance_norm", 3),
@@ -735,9 +757,7 @@ def _map(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def _shape_only(value: Any) -> Any:
     if isinstance(value, Tensor) and not value.is_meta:
-        return torch.empty_strided(
-            value.shape, value.stride(), dtype=value.dtype, device="meta"
-        )
+        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
     if isinstance(value, (list, tuple)):
         return _map(value, _shape_only)
     return value

@@ -80,9 +80,7 @@ def unwrap(model: nn.Module) -> nn.Module:
             return model
 
 
-def _record(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], values: bool
-) -> Graph:
+def _record(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], values: bool) -> Graph:
     path = ModulePath(model)
     recorder = Recorder(dict(model.named_parameters()), path, values)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))

@@ -118,9 +118,7 @@ def record_batch(subject: Subject, wanted: frozenset[str]) -> Recorded:
     return recorded
 
 
-def _forward(
-    subject: Subject, batch: Batch, codes: CodeKernel | None, taps: OutputTaps
-) -> Any:
+def _forward(subject: Subject, batch: Batch, codes: CodeKernel | None, taps: OutputTaps) -> Any:
     with taps:
         if codes is None:
             return subject.run(batch)
@@ -287,21 +285,20 @@ class CodeKernel(TorchDispatchMode):
         super().__init__()
         self._samples = samples
         self._kernel: Tensor | None = None
-        self._seen = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         operator = _operator(func)
         relu6 = operator == "hardtanh" and tuple(args[1:3]) == (0.0, 6.0)
-        if operator in RECTIFIERS or relu6:
-            # In-place rectifiers overwrite their input: read it first.
-            if args[0].dim() > 1 and args[0].shape[0] == self._samples:
-                self._add(args[0])
+        if (operator in RECTIFIERS or relu6) and self._is_batch(args[0]):
+            self._add(args[0])  # before the call: in place, it would overwrite its input
         return func(*args, **(kwargs or {}))
 
+    def _is_batch(self, tensor: Tensor) -> bool:
+        return tensor.dim() > 1 and tensor.shape[0] == self._samples
+
     def _add(self, source: Tensor) -> None:
-        self._seen += 1
         code = (source.detach().flatten(1) > 0).to(torch.float32)
         both = (code @ code.T).to(torch.float64)  # whole numbers, exact up to 2^24 units
         active = both.diagonal()

@@ -242,7 +242,7 @@ class _Linear(torch.autograd.Function):
         return F.linear(input, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         input, weight = ctx.saved_tensors
         if input.dim() == 2:
             ctx.mode.arrived_outer(ctx.name, gradient, input)
@@ -282,7 +282,7 @@ class _Convolution(torch.autograd.Function):
         )
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         input, weight = ctx.saved_tensors
         stride, padding, dilation, groups = ctx.settings
         none = [0] * len(stride)

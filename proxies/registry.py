@@ -93,7 +93,8 @@ def register(
         ... def weights_used(weights):
         ...     return Measure(float(sum(w.numel() for w in weights.values())))
         >>> import torch, archrank
-        >>> archrank.score(torch.nn.Linear(4, 2), (4,), proxies="weights_used")["weights_used"].value
+        >>> scores = archrank.score(torch.nn.Linear(4, 2), (4,), proxies="weights_used")
+        >>> scores["weights_used"].value
         8.0
         >>> unregister("weights_used")
     """

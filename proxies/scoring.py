@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from .meter import Meter
 from .passes import PASSES, Pass, attempt
 from .registry import Measure, Proxy, all_proxies, get
 from .subject import Batch, Loss, Subject, make_batches, pass_dtype
+
 
 @dataclass(frozen=True)
 class Result:
@@ -84,8 +86,9 @@ class Scores(Mapping[str, Result]):
 
     def __repr__(self) -> str:
         rows = [
-            f"  {r.name:16} {r.value:.6g}" if r.value is not None else f"  {r.name:16} {r.status}: "
-            f"{r.reason}"
+            f"  {r.name:16} {r.value:.6g}"
+            if r.value is not None
+            else f"  {r.name:16} {r.status}: {r.reason}"
             for r in self.values()
         ]
         return "\n".join(["Scores(", *rows, ")"])
@@ -141,9 +144,7 @@ def score(
     wanted = _chosen(proxies)
     for name, number, least in (("batch_size", batch_size, 1), ("batches", batches, 2)):
         if not isinstance(number, int) or number < least:
-            raise InputError(
-                f"{name}: got {number!r}, expected a whole number of at least {least}"
-            )
+            raise InputError(f"{name}: got {number!r}, expected a whole number of at least {least}")
     if not isinstance(model, nn.Module):
         raise InputError(f"model: got {type(model).__name__}, expected a torch.nn.Module")
     model = unwrap(model)
@@ -205,16 +206,16 @@ def _score(
     results: dict[str, Result] = {}
     nodes: dict[str, npt.NDArray[np.float64]] = {}
     for proxy in wanted:
-        with Meter(device) as meter:
-            measure, status, reason = _evaluate(proxy, recorded, model)
+        start = time.perf_counter()
+        measure, status, reason = _evaluate(proxy, recorded, model)
         results[proxy.name] = Result(
             proxy.name,
             proxy.version,
             None if measure is None else measure.total,
             status,
             reason,
-            seconds[proxy.name] + meter.seconds,
-            max(peaks[proxy.name], default=meter.peak_memory),
+            seconds[proxy.name] + time.perf_counter() - start,
+            max(peaks[proxy.name], default=None),
         )
         if measure is not None:
             values = _on_nodes(measure, graph)
@@ -266,9 +267,9 @@ def _on_nodes(measure: Measure, graph: Graph) -> npt.NDArray[np.float64] | None:
     for node, value in (measure.by_node or {}).items():
         values[node] = value
     for name, value in (measure.by_parameter or {}).items():
-        node = graph.parameter_node.get(name)
-        if node is not None:
-            values[node] = np.nan_to_num(values[node]) + value
+        owner = graph.parameter_node.get(name)
+        if owner is not None:
+            values[owner] = np.nan_to_num(values[owner]) + value
     return values
 
 

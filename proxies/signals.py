@@ -42,7 +42,7 @@ class Saliency:
 
 @dataclass(frozen=True)
 class SynapticFlow:
-    """``|W|`` and the gradient of the summed output of the linearised network with respect to it."""
+    """``|W|`` and the summed output's gradient with respect to it, in the linearised network."""
 
     magnitude: Tensor
     gradient: Tensor

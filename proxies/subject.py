@@ -34,7 +34,7 @@ _DROPOUTS = frozenset(
 
 
 class WithoutDropout(TorchFunctionMode):
-    """Runs functions as they are, but dropout as the identity: a score should not be a coin toss."""
+    """Runs functions as they are, but dropout as the identity: a score is no coin toss."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -171,7 +171,8 @@ class Subject:
             stack.enter_context(torch.autocast("cpu", enabled=False))
             for module in self.model.modules():
                 module.training = train
-                for table in (module._parameters, module._buffers):
+                tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+                for table in tables:
                     for name, tensor in table.items():
                         if tensor is not None:
                             table[name] = stand_ins[id(tensor)]
@@ -287,29 +288,29 @@ def _describe(value: Any) -> str:
 @contextmanager
 def _kept(model: nn.Module) -> Iterator[None]:
     """Remember modes, parameters and buffers of every module and put them back."""
-    kept = []
+    kept: list[tuple[nn.Module, bool, tuple[Any, Any, Any]]] = []
     for module in model.modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise ScoreError("TorchScript modules hide their weights; score the eager module")
-        flat = {
+        flat: dict[str, Any] = {
             name: module.__dict__[name]
             for name in ("_flat_weights", "_flat_weight_refs")  # nn.LSTM's own references
             if name in module.__dict__
         }
-        kept.append(
-            (module, module.training, dict(module._parameters), dict(module._buffers), flat)
-        )
+        tables = (dict(module._parameters), dict(module._buffers), flat)
+        kept.append((module, module.training, tables))
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-        for module, training, parameters, buffers, flat in kept:
+        for module, training, (parameters, buffers, flat) in kept:
             module.training = training
-            for table, originals in ((module._parameters, parameters), (module._buffers, buffers)):
-                table.clear()
-                table.update(originals)
+            module._parameters.clear()
+            module._parameters.update(parameters)
+            module._buffers.clear()
+            module._buffers.update(buffers)
             module.__dict__.update(flat)
 
 

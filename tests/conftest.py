@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,8 @@ for _schema in (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 ):
-    try:
+    with contextlib.suppress(RuntimeError):  # a torchvision with its operators is loaded
         _LIBRARY.define(_schema)
-    except RuntimeError:  # a torchvision with its operators is loaded
-        pass
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -75,7 +75,8 @@ def test_residual_of_a_constant_control_is_the_centred_rank() -> None:
 
 @pytest.mark.parametrize("metric", [kendall, spearman, residual_rank])
 @pytest.mark.parametrize(
-    ("scores", "truth"), [([1], [1]), ([1, 2], [1, 2, 3]), ([[1, 2]], [[1, 2]]), ([1, np.nan], [1, 2])]
+    ("scores", "truth"),
+    [([1], [1]), ([1, 2], [1, 2, 3]), ([[1, 2]], [[1, 2]]), ([1, np.nan], [1, 2])],
 )
 def test_bad_input_is_named(metric, scores, truth) -> None:
     with pytest.raises(InputError, match="scores"):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import weakref
 
-import tiny_networks as nets
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_networks as nets
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -247,4 +247,4 @@ def test_picture(tmp_path, count) -> None:
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert len(labels) == count
-    assert labels[0].startswith(ranking.best)
+    assert labels[0] == f"1  {ranking.best}"

@@ -8,10 +8,11 @@ import xml.etree.ElementTree as ET
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from archrank.errors import InputError
 from archrank.graphs import Graph, trace
 from archrank.graphs.drawing import draw
-from torch import Tensor, nn
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 SVG = "{http://www.w3.org/2000/svg}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from archrank.graphs import Graph, trace
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from archrank.graphs import Graph, trace
 
 
 def counted(model: nn.Module, x: Tensor) -> float:

@@ -12,11 +12,12 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from archrank.errors import InputError
-from archrank.graphs import CANONICAL, Graph, trace, vocabulary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+
+from archrank.errors import InputError
+from archrank.graphs import CANONICAL, Graph, trace, vocabulary
 
 
 class Dag(nn.Module):

@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 import torch
+
 from archrank.graphs import trace
 
 PER_MODULE = 2

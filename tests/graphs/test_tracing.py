@@ -9,10 +9,11 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
-from archrank.errors import InputError, UnsupportedModelError
-from archrank.graphs import trace
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from archrank.errors import InputError, UnsupportedModelError
+from archrank.graphs import trace
 
 
 class Net(nn.Module):
