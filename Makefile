@@ -13,7 +13,7 @@ demo: .venv/demo.stamp
 	@mkdir -p demo
 	@echo "== ranking the networks of examples/candidates.py (no training, CPU is enough)"
 	$(BIN)/archrank rank examples/candidates.py --out demo/ranking.csv --plot demo/ranking.png
-	@best=$$(sed -n '2s/,.*//p' demo/ranking.csv) && \
+	@best=$$(sed -n 2p demo/ranking.csv | cut -d, -f2) && \
 	echo "== drawing the graph of the best, $$best" && \
 	$(BIN)/archrank graph examples/candidates.py:$$best --draw demo/best.svg
 	@echo "== written: demo/ranking.csv, demo/ranking.png, demo/best.svg"

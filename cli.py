@@ -105,13 +105,17 @@ def rank(
                 batch_size=batch,
                 progress=progress,
             )
-        print(result.to_json() if as_json else _rich_or_plain(result))
+        if as_json:
+            print(result.to_json())
+        else:
+            _show(result)
         if out is not None:
             _write("--out", out, result.to_csv)
-        if plot is not None and len(result.unranked) < len(result):
+        if plot is not None:
             _write("--plot", plot, result.plot)
-    if result.unranked:
-        _say(f"{len(result.unranked)} of {len(result)} candidates could not be ranked")
+    if len(result.failures):
+        failed = result.failures["name"].nunique()
+        _say(f"{failed} of {len(result)} candidates could not be scored by every proxy")
         raise typer.Exit(1)
 
 
@@ -123,21 +127,25 @@ def graph(
     save: Annotated[Path | None, typer.Option(help="Write the graph for Graph.load.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a model's computation graph in figures, and draw or save it."""
+    """Show the computation graph of a model (or of a saved graph), and draw or save it."""
     with _errors():
         shape = _shape(input_)
         _check_writable("--draw", draw)
         _check_writable("--save", save)
         from collections import Counter
 
-        from .graphs import trace
+        from .graphs import Graph, trace
 
-        name, module, shape = _one(model, shape)
-        traced = trace(module, shape)
+        if Path(model).is_file() and not model.endswith(".py"):
+            name, traced = Path(model).name, Graph.load(model)
+        else:
+            name, module, shape = _one(model, shape)
+            traced = trace(module, shape)
         facts: dict[str, Any] = {
             "name": name,
             "params": traced.params,
             "flops": traced.flops,
+            "product_flops": traced.product_flops,
             "activations": traced.activations,
             "depth": traced.depth,
             "nodes": len(traced),
@@ -174,12 +182,12 @@ def score(
         import torch
 
         from .proxies import score as score_model
-        from .ranking import pick_device
+        from .ranking import usable_device
 
         torch.manual_seed(seed)
         name, module, shape = _one(model, shape)
         scores = score_model(
-            module, shape, None, by, seed=seed, device=pick_device(device), batch_size=batch
+            module, shape, None, by, seed=seed, device=usable_device(device), batch_size=batch
         )
         if as_json:
             from dataclasses import asdict
@@ -227,8 +235,46 @@ def proxies(as_json: AsJson = False) -> None:
                 print(f"    {better} is better; cost: {p['cost']}; {p['reference']}")
 
 
+def _show(result: Ranking) -> None:
+    """A fitted table on a terminal, plain columns elsewhere."""
+    if not sys.stdout.isatty():
+        print(result)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    hidden = {"seconds", "same_as", "activations", "depth"}
+    columns = [name for name in result.table.columns if name not in hidden]
+    table = Table(box=None, header_style="bold")
+    for name in columns:
+        is_name = name == "name"
+        table.add_column(name, justify="left" if is_name else "right", overflow="fold")
+    for row in result.table[columns].itertuples(index=False):
+        table.add_row(*(_short(value) for value in row))
+    console = Console()
+    console.print(table)
+    for failure in result.failures.itertuples(index=False):
+        console.print(
+            f"{failure.name}: {failure.proxy}: {failure.status}: {failure.reason}", markup=False
+        )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    number = float("nan") if str(value) == "<NA>" else float(value)
+    if number != number:
+        return "-"
+    if number == int(number) and abs(number) < 1000:
+        return str(int(number))
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(number) >= size:
+            return f"{number / (1e3 if unit == 'k' else size):.4g}{unit}"
+    return f"{number:.4g}"
+
+
 def _one(spec: str, shape: Any) -> tuple[str, nn.Module, Any]:
-    from .candidates import collect, own_input
+    from .candidates import collect
 
     found = collect(spec)
     if len(found) > 1:
@@ -238,7 +284,16 @@ def _one(spec: str, shape: Any) -> tuple[str, nn.Module, Any]:
             f"add its name, as in models.py:name (there are {names})"
         )
     module = found[0].build()
-    return found[0].name, module, own_input(found[0], module) if shape is None else shape
+    shape = (
+        shape
+        or found[0].inputs
+        or (getattr(module, "pretrained_cfg", None) or {}).get("input_size")
+    )
+    if shape is None:
+        raise InputError(
+            f"--input: {spec!r} does not say its input; pass it, as in --input 3,32,32"
+        )
+    return found[0].name, module, shape
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:
@@ -303,25 +358,6 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
         yield lambda done, total, name: bar.update(
             task, completed=done, total=total, description=name
         )
-
-
-def _rich_or_plain(result: Ranking) -> str:
-    if not sys.stdout.isatty():
-        return str(result)
-    from rich.console import Console
-    from rich.table import Table
-
-    lines = str(result).splitlines()
-    table = Table(box=None)
-    shown = result.shown()
-    for column in shown.columns:
-        table.add_column(column, justify="left" if column == "name" else "right")
-    for row in shown.itertuples(index=False):
-        table.add_row(*map(str, row))
-    console = Console()
-    with console.capture() as capture:
-        console.print(table)
-    return "\n".join([capture.get().rstrip(), *lines[len(shown) + 1 :]])
 
 
 if __name__ == "__main__":

@@ -194,9 +194,9 @@ class _DenseLayer(nn.Module):
         return torch.cat([x, self.body(x)], dim=1)
 
 
-def densenet(growth: int = 8) -> nn.Module:
+def densenet() -> nn.Module:
     """DenseNet-BC (Huang et al., 2017): each layer reads all before it."""
-    width = 2 * growth
+    growth, width = 8, 16
     layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1, bias=False)]
     for stage in range(3):
         if stage:
