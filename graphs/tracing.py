@@ -22,6 +22,7 @@ Inputs = Any
 _SEED = 0
 
 
+@torch.inference_mode(False)
 def trace(model: nn.Module, inputs: Inputs) -> Graph:
     """Record one forward of ``model`` as a computation graph.
 

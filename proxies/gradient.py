@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import ScoreError
 from .registry import Measure, register, total_of
 from .signals import GradientStatistics
 
@@ -93,4 +94,6 @@ def zico(gradient_statistics: dict[str, GradientStatistics]) -> Measure:
         ratio = statistics.mean_abs[moving].double() / statistics.std[moving].double()
         if bool(moving.any()):
             parts[name] = float(torch.log(ratio.sum()))
+    if not parts:
+        raise ScoreError("no gradient differs between the batches: they are equal, or all zero")
     return total_of(parts)

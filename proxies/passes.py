@@ -8,7 +8,7 @@ others standing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..errors import ScoreError
@@ -89,7 +90,12 @@ def record_batch(subject: Subject, wanted: frozenset[str]) -> Recorded:
     by_loss = [name for name in _LOSS_SIGNALS if name in wanted]
     differentiable = bool(by_loss) or "input_jacobian" in wanted
     batch = subject.batches[0]
-    with attempt(recorded, *wanted), subject.substituted(gradients=differentiable) as leaves:
+    with ExitStack() as stack:
+        stack.enter_context(attempt(recorded, *wanted))
+        leaves = stack.enter_context(subject.substituted(gradients=differentiable))
+        if "hessian_gradients" in wanted:
+            # Fused attention has no second derivative.
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if "input_jacobian" in wanted:
             batch = batch.map(_differentiable)
         codes = CodeKernel(len(batch)) if "code_kernel" in wanted else None
@@ -404,7 +410,8 @@ def record_perturbation(subject: Subject, wanted: frozenset[str]) -> Recorded:
         generator = torch.Generator().manual_seed(subject.seed)
 
         def normal(tensor: Tensor) -> Tensor:
-            return torch.randn(tensor.shape, generator=generator, dtype=subject.dtype).to(tensor)
+            # drawn in one type, so that every precision sees the same numbers
+            return torch.randn(tensor.shape, generator=generator).to(tensor)
 
         norms = _norm_weights(subject)
 

@@ -94,6 +94,7 @@ class Scores(Mapping[str, Result]):
         return "\n".join(["Scores(", *rows, ")"])
 
 
+@torch.inference_mode(False)
 def score(
     model: nn.Module,
     inputs: Any,

@@ -332,6 +332,7 @@ def make_batches(
 
     def place(tensor: Tensor) -> Tensor:
         tensor = tensor.detach().to(device)
+        tensor = tensor.clone() if tensor.is_inference() else tensor
         return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
     if is_shape(inputs):

@@ -1,0 +1,343 @@
+"""What makes proxies fail gets a status and a reason: never a crash, never a false number."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import archrank
+from archrank.errors import ArchrankError, InputError
+
+SHAPE = (3, 8, 8)
+SIZES = {"params", "flops", "activations"}
+GRADSIGN = {"gradsign", "gradsign_mean", "gradsign_excess", "gradsign_z"}
+BY_LOSS = {"grad_norm", "snip", "plain", "grasp", "zico", "fisher"} | GRADSIGN
+FLOW = {"synflow", "synflow_log", "synflow_bn"}
+
+
+def body(width: int = 6) -> list[nn.Module]:
+    return [nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+
+
+def net(*extra: nn.Module, classes: int = 4) -> nn.Module:
+    torch.manual_seed(0)
+    pool = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(*body(), *extra, *pool, nn.Linear(6, classes))
+
+
+def run(model: nn.Module, inputs=SHAPE, targets=None, **options) -> archrank.Scores:
+    return archrank.score(model, inputs, targets, batch_size=8, **options)
+
+
+def failed(scores: archrank.Scores) -> set[str]:
+    for result in scores.values():
+        assert (result.value is None) == (result.status != "ok") == (result.reason is not None)
+        assert result.value is None or math.isfinite(result.value)
+    return {name for name, result in scores.items() if result.value is None}
+
+
+def test_a_sound_network_scores_everywhere() -> None:
+    assert failed(run(net())) == set()
+
+
+def test_batch_norm_over_single_values() -> None:
+    # After global pooling, batch norm of one image has nothing to normalise by.
+    model = nn.Sequential(
+        *body(), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(6, 4)
+    )
+    scores = run(model)
+    # one all-ones sample in training mode meets the same wall
+    assert failed(scores) == GRADSIGN | {"synflow_bn"}
+    assert "single value" in scores["gradsign"].reason
+
+
+def test_dropout_is_off() -> None:
+    with_dropout, without = run(net(nn.Dropout(0.5), nn.Dropout2d(0.5))), run(net())
+    for name in set(without) - {"zen"}:
+        assert with_dropout[name].value == pytest.approx(without[name].value, rel=1e-6), name
+
+
+@pytest.mark.parametrize("head", ["one class", "image"])
+def test_no_default_loss_fits(head: str) -> None:
+    model = net(classes=1) if head == "one class" else nn.Sequential(*body(), nn.Conv2d(6, 4, 1))
+    scores = run(model)
+    assert failed(scores) >= BY_LOSS
+    assert failed(scores) <= BY_LOSS | {"zen"}
+    assert "loss=" in scores["snip"].reason
+    assert scores["naswot"].value is not None
+
+
+def test_regression_with_the_users_loss() -> None:
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        return F.mse_loss(output[:, 0], target)
+
+    images, targets = torch.randn(8, *SHAPE), torch.randn(8)
+    scores = run(net(classes=1), [(images, targets)] * 2, loss=loss)
+    assert failed(scores) == {"zico"}
+    assert "equal" in scores["zico"].reason
+    assert run(net(classes=1), images, targets, proxies="snip", loss=loss)["snip"].value > 0
+
+
+@pytest.mark.parametrize("returned", [None, 3.0, torch.ones(2)])
+def test_a_loss_that_returns_no_number(returned) -> None:
+    scores = run(net(), loss=lambda output, target: returned)
+    assert failed(scores) == BY_LOSS
+    assert "loss: returned" in scores["snip"].reason
+
+
+def test_constant_inputs() -> None:
+    scores = run(net(), [(torch.zeros(8, *SHAPE), torch.arange(8) % 4)] * 2)
+    assert {"naswot", "zico"} <= failed(scores)
+    assert "same code" in scores["naswot"].reason
+
+
+def test_unused_layers_count_as_zero() -> None:
+    model = net()
+    alone = run(model, proxies="snip,gradsign,synflow")
+    model.unused = nn.Linear(6, 3)
+    model.forward = lambda x: nn.Sequential(*[m for m in model if m is not model.unused])(x)
+    beside = run(model, proxies="snip,gradsign,synflow")
+    for name in alone:
+        assert beside[name].value == pytest.approx(alone[name].value)
+
+
+class Detached(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = net()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x).detach()
+
+
+def test_non_differentiable_output() -> None:
+    scores = run(Detached())
+    assert failed(scores) >= BY_LOSS | FLOW | {"jacob_cov"}
+    assert "differentiably" in scores["snip"].reason
+    assert scores["naswot"].value is not None
+
+
+def test_no_second_derivative() -> None:
+    scores = run(net(nn.Hardsigmoid()))
+    assert failed(scores) == {"grasp"}
+    assert "hardsigmoid" in scores["grasp"].reason
+
+
+def test_attention_has_a_second_derivative() -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Linear(6, 8), nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            q = F.gelu(self.embed(x))
+            return self.head(F.scaled_dot_product_attention(q, q, q).mean(1))
+
+    assert failed(run(Attention(), (5, 6))) == set()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_promoted(dtype: torch.dtype) -> None:
+    model = net().to(dtype)
+    scores, expected = run(model), run(net().to(dtype).float())
+    assert failed(scores) == set()
+    for name in scores:
+        assert scores[name].value == pytest.approx(expected[name].value, rel=1e-5), name
+    assert next(model.parameters()).dtype == dtype
+
+
+def test_nan_weights_are_named() -> None:
+    model = net()
+    with torch.no_grad():
+        model[0].weight[0, 0, 0, 0] = float("nan")
+    scores = run(model)
+    assert scores["snip"].status == "non-finite"
+    assert "0.weight" in scores["snip"].reason
+    assert failed(scores) >= {"snip", "grad_norm", "l2_norm", "synflow"}
+    assert scores["params"].value is not None
+
+
+class Fails(nn.Module):
+    """Raises in the call whose number is given."""
+
+    def __init__(self, error: Exception, call: int):
+        super().__init__()
+        self.inner, self.error, self.call, self.calls = net(), error, call, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.is_meta:
+            self.calls += 1
+            if self.calls == self.call:
+                raise self.error
+        return self.inner(x)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RuntimeError("half-way"), "error"),
+        (torch.OutOfMemoryError("no memory left"), "out of memory"),
+        (MemoryError("no memory left"), "out of memory"),
+    ],
+)
+def test_one_failing_pass_leaves_the_others(error: Exception, status: str) -> None:
+    scores = run(Fails(error, call=1))
+    assert {scores[name].status for name in failed(scores)} == {status}
+    assert scores["snip"].value is None
+    assert scores["synflow"].value is not None
+    assert str(error) in scores["snip"].reason
+
+
+def test_a_model_that_cannot_be_traced() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise RuntimeError("never works")
+
+    with pytest.raises(ArchrankError, match="never works"):
+        run(Broken())
+
+
+class Tokens(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.lstm = nn.Embedding(11, 8), nn.LSTM(8, 8, batch_first=True)
+        self.head = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 4))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.lstm(self.embed(tokens))[0][:, -1])
+
+
+def test_integer_inputs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    batches = [torch.randint(11, (8, 5), generator=generator) for _ in range(2)]
+    scores = run(Tokens(), batches)
+    assert failed(scores) == FLOW | {"jacob_cov", "zen"}
+    for name in failed(scores):
+        assert "integer" in scores[name].reason
+
+
+def test_meta_models_have_sizes_only() -> None:
+    scores = run(net().to("meta"))
+    assert set(scores) - failed(scores) == SIZES
+    assert "no weights" in scores["snip"].reason
+
+
+def test_no_weights_at_all() -> None:
+    scores = run(nn.Sequential(nn.ReLU(), nn.Flatten()), (3, 2, 2))
+    assert failed(scores) >= BY_LOSS | FLOW | {"l2_norm"}
+    assert "no weight" in scores["snip"].reason
+    assert scores["params"].value == 0
+
+
+class Several(nn.Module):
+    def __init__(self, kind: str):
+        super().__init__()
+        self.inner, self.aux, self.kind = net(), nn.Linear(6, 4), kind
+
+    def forward(self, x: Tensor):
+        features = self.inner[:-1](x)
+        logits, auxiliary = (
+            self.inner[-1](features),
+            self.aux(self.inner[3:5](x.repeat(1, 2, 1, 1))),
+        )
+        if self.kind == "features first":
+            return features, logits
+        if self.kind == "auxiliary last":
+            return logits, auxiliary
+        return {"auxiliary": auxiliary, "logits": logits}
+
+
+@pytest.mark.parametrize("kind", ["features first", "auxiliary last", "dict"])
+def test_the_logits_are_found(kind: str) -> None:
+    model = Several(kind)
+    expected = run(model.inner, proxies="grad_norm,gradsign,jacob_cov")
+    scores = run(model, proxies="grad_norm,gradsign,jacob_cov")
+    for name in scores:
+        assert scores[name].value == pytest.approx(expected[name].value, rel=1e-5), name
+
+
+def test_all_forms_of_data_agree() -> None:
+    model, images, labels = net(), torch.randn(16, *SHAPE), torch.arange(16) % 4
+    names = "snip,gradsign,naswot"
+    loader = DataLoader(TensorDataset(images, labels), batch_size=8)
+    forms = [
+        run(model, images[:8], labels[:8], proxies=names),
+        run(model, (images[:8],), labels[:8], proxies=names),
+        run(model, [(images[:8], labels[:8])], proxies=names),
+        run(model, loader, proxies=names),
+    ]
+    for scores in forms[1:]:
+        for name in scores:
+            assert scores[name].value == forms[0][name].value
+    assert run(model, loader, proxies="zico")["zico"].value is not None
+    assert "at least two batches" in run(model, images, labels, proxies="zico")["zico"].reason
+
+
+class Named(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = net()
+
+    def forward(self, *, images: Tensor, scale: Tensor) -> Tensor:
+        return self.inner(images * scale)
+
+
+def test_keyword_inputs() -> None:
+    inputs = {"images": torch.randn(8, *SHAPE), "scale": torch.ones(8, 1, 1, 1)}
+    scores = run(Named(), inputs, torch.arange(8) % 4)
+    assert failed(scores) == {"zico"}
+
+
+def test_a_batch_is_never_split() -> None:
+    for proxy in archrank.proxies.list():
+        sizes: Counter[int] = Counter()
+        model = net()
+        model.register_forward_pre_hook(
+            lambda m, args, sizes=sizes: sizes.update([] if args[0].is_meta else [len(args[0])])
+        )
+        run(model, proxies=proxy.name)
+        # one sample alone is synflow's input and gradsign's check that samples are independent
+        assert set(sizes) <= {8, 1}, proxy.name
+        assert sizes[8] <= 2, proxy.name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"proxies": "snipp"}, "snip"),
+        ({"proxies": []}, "proxies"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"batches": 1}, "batches"),
+        ({"inputs": 7}, "inputs"),
+        ({"inputs": "3,8,8"}, "inputs"),
+        ({"inputs": ()}, "inputs"),
+        ({"inputs": (3, 0, 8)}, "inputs"),
+        ({"inputs": torch.zeros(0, *SHAPE)}, "inputs"),
+        ({"inputs": []}, "inputs"),
+        ({"model": "resnet18"}, "model"),
+    ],
+)
+def test_wrong_usage_names_the_argument(arguments, named) -> None:
+    with pytest.raises(InputError, match=named):
+        archrank.score(**{"model": net(), "inputs": SHAPE, **arguments})
+
+
+@pytest.mark.parametrize("targets", [torch.arange(8), torch.zeros(5, dtype=torch.long), "cat"])
+def test_wrong_targets_are_a_reason(targets) -> None:
+    scores = run(net(), torch.randn(8, *SHAPE), targets)
+    assert failed(scores) >= BY_LOSS - {"zico"}
+    assert "targets" in scores["snip"].reason
+    assert scores["naswot"].value is not None
+
+
+def test_same_seed_same_value() -> None:
+    first, second, other = run(net(), seed=3), run(net(), seed=3), run(net(), seed=4)
+    for name in first:
+        assert first[name].value == pytest.approx(second[name].value, rel=1e-6)
+    assert first["snip"].value != other["snip"].value

@@ -1,0 +1,138 @@
+"""Whatever happens while a model is scored, it comes back as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
+
+import archrank
+from archrank import proxies
+
+NAMES = [p.name for p in proxies.list()]
+HOOKS = [k for k in vars(nn.Module()) if k.endswith("_hooks")]
+GLOBAL_HOOKS = [
+    k for k, v in vars(torch_module).items() if k.endswith("_hooks") and hasattr(v, "get")
+]
+
+
+class Troubled(nn.Module):
+    """A network that may raise an error at the n-th forward of its middle."""
+
+    def __init__(self, error: BaseException | None = None, call: int = 1):
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.again = nn.Conv2d(4, 4, 3, padding=1)
+        self.again.weight.requires_grad_(False)
+        self.twin = nn.Conv2d(4, 4, 3, padding=1)
+        self.twin.weight = self.again.weight
+        self.lstm, self.head = nn.LSTM(4, 4, batch_first=True), nn.Linear(4, 5)
+        self.drop = nn.Dropout(0.5)
+        self.error, self.left = error, [call]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.first(x)).relu()
+        if self.error is not None and not x.is_meta:
+            self.left[0] -= 1
+            if self.left[0] <= 0:
+                raise self.error
+        x = self.twin(self.again(x)).flatten(2).transpose(1, 2)
+        return self.head(self.drop(self.lstm(x)[0].mean(1)))
+
+
+def prepared(**options: Any) -> Troubled:
+    torch.manual_seed(0)
+    net = Troubled(**options)
+    net.first.weight.grad = torch.ones_like(net.first.weight)
+    net.norm.eval()
+    net.head.register_forward_hook(lambda *_: None)
+    return net
+
+
+def state(net: nn.Module, inputs: Tensor) -> dict[str, Any]:
+    """Everything that must stay, by identity and by content."""
+    tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    return {
+        "tensors": {n: (id(t), t.data_ptr(), t.requires_grad) for n, t in tensors.items()},
+        "bits": {n: t.detach().clone().view(-1).numpy().tobytes() for n, t in tensors.items()},
+        "grads": {n: (id(p.grad), None if p.grad is None else p.grad.sum().item())
+                  for n, p in net.named_parameters()},
+        "flat": {n: [id(w) for w in m._flat_weights]
+                 for n, m in net.named_modules() if isinstance(m, nn.LSTM)},
+        "modes": {n: m.training for n, m in net.named_modules()},
+        "hooks": {(n, k): list(getattr(m, k)) for n, m in net.named_modules() for k in HOOKS},
+        "global hooks": {k: list(getattr(torch_module, k)) for k in GLOBAL_HOOKS},
+        "random": (torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()),
+        "flags": (
+            torch.is_grad_enabled(), torch.is_inference_mode_enabled(),
+            torch.are_deterministic_algorithms_enabled(), torch.is_autocast_enabled("cpu"),
+            torch.backends.mha.get_fastpath_enabled(), torch.backends.cudnn.enabled,
+            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic,
+            torch.get_num_threads(), torch.get_default_dtype(),
+        ),
+        "inputs": (inputs.numpy().tobytes(), inputs.requires_grad, inputs._version),
+    }  # fmt: skip
+
+
+def check(net: nn.Module, names: list[str], raises: Any = None) -> proxies.Scores | None:
+    inputs = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    before = state(net, inputs)
+    scores = None
+    with raises or contextlib.nullcontext():
+        scores = archrank.score(net, [inputs, inputs], proxies=names)
+    after = state(net, inputs)
+    for key, value in before.items():
+        assert after[key] == value, key
+    return scores
+
+
+@pytest.mark.parametrize("names", [*([n] for n in NAMES), NAMES], ids=[*NAMES, "all"])
+class TestEveryProxy:
+    def test_normal(self, names: list[str]) -> None:
+        assert len(check(prepared(), names)) == len(names)
+
+    @pytest.mark.parametrize("call", [1, 3])
+    def test_error_in_forward(self, names: list[str], call: int) -> None:
+        scores = check(prepared(error=ValueError("broken half-way"), call=call), names)
+        for result in scores.values():
+            assert result.status == "ok" or "broken half-way" in result.reason
+
+    def test_out_of_memory(self, names: list[str]) -> None:
+        scores = check(prepared(error=torch.OutOfMemoryError("no memory left")), names)
+        assert {r.status for r in scores.values()} <= {"ok", "out of memory"}
+
+    def test_interrupt(self, names: list[str]) -> None:
+        needs = {need for n in names for need in proxies.get(n).needs}
+        interrupted = needs - {"graph", "weights"}
+        raises = pytest.raises(KeyboardInterrupt) if interrupted else None
+        check(prepared(error=KeyboardInterrupt()), names, raises)
+
+    def test_nan_weights(self, names: list[str]) -> None:
+        net = prepared()
+        with torch.no_grad():
+            net.first.weight.fill_(float("nan"))
+        for result in check(net, names).values():
+            assert result.status != "non-finite" or "'first.weight'" in result.reason
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_inside_contexts(context: Any) -> None:
+    with context():
+        scores = archrank.score(prepared(), (3, 6, 6), batch_size=4)
+    outside = archrank.score(prepared(), (3, 6, 6), batch_size=4)
+    for name in ("flops", "grad_norm", "gradsign"):
+        assert scores[name].value == pytest.approx(outside[name].value, rel=1e-6)
+
+
+def test_eval_mode_and_compiled_wrapper() -> None:
+    net = prepared().eval()
+    scores = check(torch.compile(net), NAMES)
+    eager = check(prepared(), ["grad_norm"])
+    assert scores["grad_norm"].value == pytest.approx(eager["grad_norm"].value, rel=1e-6)
+    assert not net.training
