@@ -281,7 +281,7 @@ class Recorder(TorchDispatchMode):
             self._set(outputs, noise=True)
         elif base in _SHAPE_ONLY:
             self._set(outputs)
-        elif base in _COPIES:
+        elif base in _COPIES or _is_identity(base, args, tensors):
             self._set_like(outputs, storages[0])
         elif base == "copy_":
             self._copy(facts, operands, storages, outputs)
@@ -782,6 +782,17 @@ def _is_small(facts: _Facts, args: tuple[Any, ...], tensors: list[Tensor]) -> bo
     if args and isinstance(args[0], (list, tuple)):
         return prod(a for a in args[0] if isinstance(a, int)) <= _LARGEST_CONSTANT
     return True
+
+
+def _is_identity(base: str, args: tuple[Any, ...], tensors: list[Tensor]) -> bool:
+    """Whether nothing happens: ``x + 0`` (where ``sum()`` starts), ``x * 1``, ``cat([x])``."""
+    if len(tensors) != 1:
+        return False
+    name = base.rstrip("_")
+    if name in ("add", "sub", "mul", "div") and len(args) == 2:
+        neutral = 0 if name in ("add", "sub") else 1
+        return isinstance(args[1], (int, float)) and args[1] == neutral
+    return name in ("cat", "concat")
 
 
 def _columns(

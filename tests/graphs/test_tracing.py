@@ -517,3 +517,22 @@ def test_failure_names_module_and_operator():
     net = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.ReLU(), nn.Linear(5, 4)))
     with pytest.raises(UnsupportedModelError, match=r"module '1\.1'.*operator aten\."):
         trace(net, (4,))
+
+
+def test_operators_that_do_nothing_are_folded() -> None:
+    class Sums(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([sum([x.relu(), x.sigmoid()]) * 1.0])
+
+    operators = trace(Sums(), (4,)).operators
+    assert operators == ["input", "relu", "sigmoid", "add", "output"]
+    assert trace(Scaled(0.5), (4,)).operators == ["input", "mul", "output"]
+
+
+class Scaled(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
