@@ -1,31 +1,42 @@
 """Recording one forward: every ATen call becomes a node, every tensor knows its maker.
 
-Two modes work together. :class:`FunctionRecorder` sees whole functions before they fall apart
-(attention, recurrent layers, dropout) and hands them to :class:`Recorder`, which sees every ATen
-call, runs it on shape-only (meta) tensors and notes who made which storage. Following storages
-instead of tensors resolves views and in-place operators to data flow by itself.
+:class:`Recorder` sees every ATen call, runs it on shape-only (meta) tensors and notes who made
+which storage. Following storages instead of tensors resolves views and in-place operators to data
+flow by itself. Whole functions come to it from :mod:`.functions` before they fall apart.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
-from math import prod
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import flops
+from .arguments import (
+    Facts,
+    attributes_of,
+    constants_of,
+    convolution_class,
+    covers_storage,
+    facts_of,
+    is_identity,
+    is_small,
+    mapped,
+    nested_tensors,
+    operands_of,
+    product_flops,
+    refined,
+    shape_only,
+    storage_of,
+)
 from .graph import ATTRIBUTES, Graph
-from .operators import CANONICAL_ID, NORMS, canonical
+from .operators import CANONICAL_ID
 
 # Copies and casts: the result is the operand.
 _COPIES = frozenset(
@@ -54,40 +65,6 @@ _LARGEST_CONSTANT = 1 << 22
 
 class NeedsValues(Exception):
     """An operator needs the values of a tensor that has only a shape."""
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """What the schema of an ATen overload says, looked up once."""
-
-    name: str  # aten.relu_
-    base: str  # relu_
-    operator: str
-    is_view: bool
-    written: int | None  # position of the argument written in place
-    takes_device: bool
-
-
-@cache
-def _facts(func: Any) -> _Facts:
-    schema = func._schema
-    namespace, _, base = schema.name.partition("::")
-    written = [
-        i
-        for i, a in enumerate(schema.arguments)
-        if a.alias_info is not None and a.alias_info.is_write
-    ]
-    returns_alias = any(
-        r.alias_info is not None and not r.alias_info.is_write for r in schema.returns
-    )
-    return _Facts(
-        name=f"{namespace}.{base}",
-        base=base,
-        operator=canonical(f"{namespace}.{base}"),
-        is_view=returns_alias and not written,
-        written=written[0] if written else None,
-        takes_device=any(a.name == "device" for a in schema.arguments),
-    )
 
 
 class ModulePath:
@@ -179,7 +156,7 @@ class Recorder(TorchDispatchMode):
         self._flops: list[int] = []
         self._edges: list[tuple[int, int]] = []
         for index, parameter in enumerate(parameters.values()):
-            storage = _storage(parameter)
+            storage = storage_of(parameter)
             start = int(parameter.storage_offset())
             entry = (start, start + parameter.numel(), index)
             self._several.setdefault(storage, []).append(entry)
@@ -204,7 +181,7 @@ class Recorder(TorchDispatchMode):
 
     def is_learned(self, tensor: Tensor) -> bool:
         """Whether this tensor comes from parameters alone."""
-        storage = _storage(tensor)
+        storage = storage_of(tensor)
         return storage in self._derived and storage not in self._maker
 
     # --- running --------------------------------------------------------------------------------
@@ -215,14 +192,14 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if self.paused:
             return func(*args, **kwargs)
-        facts = _facts(func)
+        facts = facts_of(func)
         self.last_call = facts.name
         if facts.is_view:  # the storage says the rest
             return func(*args, **kwargs)
-        tensors = list(_tensors(args))
+        tensors = list(nested_tensors(args))
         if kwargs:
-            tensors.extend(_tensors(kwargs.values()))
-        storages = [_storage(t) for t in tensors]
+            tensors.extend(nested_tensors(kwargs.values()))
+        storages = [storage_of(t) for t in tensors]
         result = self._run(func, facts, args, kwargs, tensors, storages)
         self._note(facts, args, kwargs, tensors, storages, result)
         return result
@@ -230,7 +207,7 @@ class Recorder(TorchDispatchMode):
     def _run(
         self,
         func: Any,
-        facts: _Facts,
+        facts: Facts,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         tensors: list[Tensor],
@@ -242,19 +219,19 @@ class Recorder(TorchDispatchMode):
         if facts.base in _NEEDS_VALUES and not known:
             raise NeedsValues(facts.name)
         target = args[facts.written] if facts.written is not None and args else None
-        if known and isinstance(target, Tensor) and _storage(target) not in self._own:
+        if known and isinstance(target, Tensor) and storage_of(target) not in self._own:
             known = False  # the user's own tensor (a buffer): never write to it
-        if known and not _is_small(facts, args, tensors):
+        if known and not is_small(facts, args, tensors):
             known = False
         if known:
             if facts.takes_device and kwargs.get("device") is not None:
                 kwargs = {**kwargs, "device": torch.device("cpu")}
             result = func(*args, **kwargs)
-            self._own.update(_storage(t) for t in _tensors((result,)))
+            self._own.update(storage_of(t) for t in nested_tensors((result,)))
             return result
         if facts.takes_device and (kwargs.get("device") is not None or not tensors):
             kwargs = {**kwargs, "device": torch.device("meta")}
-        result = func(*_map(args, _shape_only), **{k: _shape_only(v) for k, v in kwargs.items()})
+        result = func(*mapped(args, shape_only), **{k: shape_only(v) for k, v in kwargs.items()})
         # In place, Python must get back the very tensor that it passed.
         return target if isinstance(target, Tensor) and isinstance(result, Tensor) else result
 
@@ -262,14 +239,14 @@ class Recorder(TorchDispatchMode):
 
     def _note(
         self,
-        facts: _Facts,
+        facts: Facts,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         tensors: list[Tensor],
         storages: list[int],
         result: Any,
     ) -> None:
-        outputs = list(_tensors((result,)))
+        outputs = list(nested_tensors((result,)))
         if not outputs:
             return
         operands = [
@@ -281,11 +258,11 @@ class Recorder(TorchDispatchMode):
             self._set(outputs, noise=True)
         elif base in _SHAPE_ONLY:
             self._set(outputs)
-        elif base in _COPIES or _is_identity(base, args, tensors):
+        elif base in _COPIES or is_identity(base, args, tensors):
             self._set_like(outputs, storages[0])
         elif base == "copy_":
             self._copy(facts, operands, storages, outputs)
-        elif base in ("fill_", "zero_") and _covers_storage(outputs[0]):
+        elif base in ("fill_", "zero_") and covers_storage(outputs[0]):
             self._set(outputs)
         elif base in ("mul", "mul_", "div", "div_") and self._noise.intersection(storages):
             kept = [s for s in storages if s not in self._noise]  # dropout, stochastic depth
@@ -298,7 +275,7 @@ class Recorder(TorchDispatchMode):
 
     def _operator_node(
         self,
-        facts: _Facts,
+        facts: Facts,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         operands: list[tuple[Tensor, int, tuple[int, ...]]],
@@ -307,7 +284,7 @@ class Recorder(TorchDispatchMode):
     ) -> None:
         operator = facts.operator
         if facts.base in ("convolution", "_convolution", "convolution_overrideable"):
-            operator = _convolution_class(args)
+            operator = convolution_class(args)
         elif operator == "matmul" and any(n < 0 and p for _, n, p in operands[-2:]):
             operator = "linear"
         makers = [n for _, n, _ in operands if n >= 0]
@@ -322,11 +299,11 @@ class Recorder(TorchDispatchMode):
                 return
         source = next((t for t, n, _ in operands if n >= 0), operands[0][0])
         shape, made = tuple(source.shape), tuple(outputs[0].shape)
-        attributes = _attributes(facts, operator, args, operands)
-        operator = _refine(operator, facts, args, shape, made)
+        attributes = attributes_of(facts, operator, args, operands)
+        operator = refined(operator, facts, args, shape, made)
         kernel = attributes[:3] if operator.endswith("pool") else ()
         if operator in ("linear", "matmul") or "conv" in operator:
-            count = _product_flops(facts, args, [t for t, _, _ in operands], shape, made)
+            count = product_flops(facts, args, [t for t, _, _ in operands], shape, made)
         elif operator == "attention":
             count = flops.attention(*(tuple(t.shape) for t in operands_of(args, 3)))
         else:
@@ -341,7 +318,7 @@ class Recorder(TorchDispatchMode):
             outputs,
             attributes,
             count,
-            _constants(operator, args, kwargs),
+            constants_of(operator, args, kwargs),
         )
 
     def add(
@@ -386,7 +363,7 @@ class Recorder(TorchDispatchMode):
         makers: list[int] = []
         parameters: list[int] = []
         for tensor in operands:
-            storage = _storage(tensor)
+            storage = storage_of(tensor)
             if storage in self._maker:
                 makers.append(self._maker[storage])
             else:
@@ -409,14 +386,14 @@ class Recorder(TorchDispatchMode):
 
     def add_output(self, tensor: Tensor) -> None:
         """A sink node for one output tensor; constants have none."""
-        maker = self._maker.get(_storage(tensor))
+        maker = self._maker.get(storage_of(tensor))
         if maker is not None:
             shape = tuple(tensor.shape)
             self.add("output", "output", [maker], (), shape, [], made=shape)
 
     def _copy(
         self,
-        facts: _Facts,
+        facts: Facts,
         operands: list[tuple[Tensor, int, tuple[int, ...]]],
         storages: list[int],
         outputs: list[Tensor],
@@ -424,7 +401,7 @@ class Recorder(TorchDispatchMode):
         if len(storages) < 2:
             return
         (target, before, _), (value, maker, _) = operands[:2]
-        if _covers_storage(target):
+        if covers_storage(target):
             self._set_like(outputs, storages[1])
         elif before >= 0 or maker >= 0:
             makers = [n for n in (before, maker) if n >= 0]
@@ -439,7 +416,7 @@ class Recorder(TorchDispatchMode):
         noise: bool = False,
     ) -> None:
         for tensor in outputs:
-            storage = _storage(tensor)
+            storage = storage_of(tensor)
             self._maker.pop(storage, None)
             self._derived.pop(storage, None)
             self._several.pop(storage, None)
@@ -491,433 +468,6 @@ class Recorder(TorchDispatchMode):
             module_names=tuple(self._table["module"]),
             parameter_names=tuple(self._names),
         )
-
-
-class FunctionRecorder(TorchFunctionMode):
-    """Catches functions that are one operator to a reader but many to ATen.
-
-    Dropout is the identity here, so a graph does not depend on the mode of the model; batch norm
-    skips the check that forbids single values, since shapes have none.
-    """
-
-    def __init__(self, recorder: Recorder):
-        super().__init__()
-        self.recorder = recorder
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        handler = _HANDLERS.get(func)
-        if handler is None or self.recorder.paused:
-            return func(*args, **(kwargs or {}))
-        self.recorder.last_call = f"aten.{func.__name__}"
-        return handler(self.recorder, func, *args, **(kwargs or {}))
-
-
-def _dropout(recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    return input
-
-
-def _batch_norm(
-    recorder: Recorder,
-    func: Any,
-    input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    result = _compute(
-        recorder,
-        lambda: torch.batch_norm(
-            input, weight, bias, running_mean, running_var, training, momentum, eps, False
-        ),
-        input,
-        input.shape,
-    )
-    recorder.composite(
-        "batch_norm",
-        "aten.batch_norm",
-        [t for t in (input, weight, bias) if t is not None],
-        [result],
-        _columns(bias=int(bias is not None)),
-        2 * input.numel(),
-        str([eps]),
-    )
-    return result
-
-
-def _linear(
-    recorder: Recorder, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> Tensor:
-    """One node with the shape that the layer has; ATen would flatten it to two dimensions."""
-    if not recorder.is_learned(weight):
-        result: Tensor = func(input, weight, bias)
-        return result
-    shape = (*input.shape[:-1], *weight.shape[:-1])
-    result = _compute(recorder, lambda: func(input, weight, bias), input, shape)
-    recorder.composite(
-        "linear",
-        "aten.linear",
-        [t for t in (input, weight, bias) if t is not None],
-        [result],
-        _columns(bias=int(bias is not None)),
-        input.numel() * prod(weight.shape[:-1]),
-        "",
-    )
-    return result
-
-
-def _attention(
-    recorder: Recorder,
-    func: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    **kwargs: Any,
-) -> Tensor:
-    result = _compute(
-        recorder,
-        lambda: func(query, key, value, attn_mask, 0.0, is_causal, **kwargs),
-        query,
-        (*query.shape[:-1], value.shape[-1]),
-    )
-    operands = [query, key, value] + ([attn_mask] if attn_mask is not None else [])
-    recorder.composite(
-        "attention",
-        "aten.scaled_dot_product_attention",
-        operands,
-        [result],
-        _columns(heads=query.shape[1] if query.dim() == 4 else 1),
-        flops.attention(tuple(query.shape), tuple(key.shape), tuple(value.shape)),
-        f"{is_causal} {kwargs.get('scale')}",
-    )
-    return result
-
-
-def _whole_norm(operator: str, bias_position: int | None) -> Callable[..., Tensor]:
-    def handler(recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        result = _compute(recorder, lambda: func(input, *args, **kwargs), input, input.shape)
-        learned = [
-            v
-            for v in (*args, *kwargs.values())
-            if isinstance(v, Tensor) and _storage(v) in recorder._derived
-        ]
-        eps = kwargs.get("eps", next((a for a in reversed(args) if isinstance(a, float)), None))
-        recorder.composite(
-            operator,
-            f"aten.{operator}",
-            [input, *learned],
-            [result],
-            _columns(bias=int(bias_position is not None and len(learned) > 1)),
-            2 * input.numel(),
-            str(eps),
-        )
-        return result
-
-    return handler
-
-
-def _recurrent(operator: str) -> Callable[..., Any]:
-    def handler(recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
-        packed = isinstance(args[0], Tensor) and isinstance(args[2], (list, tuple))
-        # Packed calls have the batch sizes first.
-        hidden, weights, bias, layers, _, _, bidirectional = args[int(packed) : int(packed) + 7]
-        states = list(hidden) if isinstance(hidden, (list, tuple)) else [hidden]
-        # The output has the width of the hidden state (of its projection, if there is one).
-        width = states[0].shape[-1] * (2 if bidirectional else 1)
-        shape = (*input.shape[:-1], width)
-        if recorder.values:
-            recorder.paused = True
-            try:
-                results = func(input, *args, **kwargs)
-            finally:
-                recorder.paused = False
-        else:
-            results = tuple(
-                torch.empty(s, dtype=input.dtype, device="meta")
-                for s in (shape, *(state.shape for state in states))
-            )
-        steps = input.numel() // input.shape[-1]
-        recorder.composite(
-            operator,
-            f"aten.{operator}",
-            [input, *states, *weights],
-            list(results),
-            _columns(bias=int(bool(bias))),
-            flops.recurrent([tuple(w.shape) for w in weights], steps),
-            f"{layers} {bidirectional}",
-        )
-        return results
-
-    return handler
-
-
-def _cell(operator: str) -> Callable[..., Any]:
-    def handler(
-        recorder: Recorder, func: Any, input: Tensor, hidden: Any, *weights: Any, **kwargs: Any
-    ) -> Any:
-        states = list(hidden) if isinstance(hidden, (list, tuple)) else [hidden]
-        if recorder.values:
-            recorder.paused = True
-            try:
-                results = func(input, hidden, *weights, **kwargs)
-            finally:
-                recorder.paused = False
-        else:
-            made = [torch.empty(s.shape, dtype=s.dtype, device="meta") for s in states]
-            results = tuple(made) if isinstance(hidden, (list, tuple)) else made[0]
-        learned = [w for w in (*weights, *kwargs.values()) if isinstance(w, Tensor)]
-        steps = input.shape[0] if input.dim() == 2 else 1
-        recorder.composite(
-            operator,
-            f"aten.{operator}_cell",
-            [input, *states, *learned],
-            list(_tensors((results,))),
-            _columns(bias=int(len(learned) > 2)),
-            flops.recurrent([tuple(w.shape) for w in learned], steps),
-            "",
-        )
-        return results
-
-    return handler
-
-
-def _compute(
-    recorder: Recorder, run: Callable[[], Tensor], like: Tensor, shape: Sequence[int]
-) -> Tensor:
-    """The function's result: for real if values are followed, else its shape alone."""
-    recorder.paused = True
-    try:
-        if recorder.values:
-            return run()
-        return torch.empty(tuple(shape), dtype=like.dtype, device="meta")
-    finally:
-        recorder.paused = False
-
-
-_HANDLERS: dict[Any, Callable[..., Any]] = {
-    **dict.fromkeys(
-        (
-            F.dropout,
-            F.dropout1d,
-            F.dropout2d,
-            F.dropout3d,
-            F.alpha_dropout,
-            F.feature_alpha_dropout,
-            torch.dropout,
-            torch.dropout_,
-        ),
-        _dropout,
-    ),
-    F.linear: _linear,
-    F.batch_norm: _batch_norm,
-    F.scaled_dot_product_attention: _attention,
-    F.instance_norm: _whole_norm("instance_norm", 3),
-    F.rms_norm: _whole_norm("rms_norm", None),
-    torch.rms_norm: _whole_norm("rms_norm", None),
-    torch.lstm: _recurrent("lstm"),
-    torch.gru: _recurrent("gru"),
-    torch.rnn_tanh: _recurrent("rnn"),
-    torch.rnn_relu: _recurrent("rnn"),
-    torch.lstm_cell: _cell("lstm"),
-    torch.gru_cell: _cell("gru"),
-    torch.rnn_tanh_cell: _cell("rnn"),
-    torch.rnn_relu_cell: _cell("rnn"),
-}
-
-
-# --- reading arguments ----------------------------------------------------------------------------
-
-
-def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, (list, tuple)):
-            yield from _tensors(value)
-
-
-def operands_of(args: tuple[Any, ...], count: int) -> list[Tensor]:
-    """The first ``count`` tensors among the arguments."""
-    return [t for t in args if isinstance(t, Tensor)][:count]
-
-
-def _map(value: Any, change: Callable[[Any], Any]) -> Any:
-    if isinstance(value, (list, tuple)):
-        return type(value)([_map(v, change) for v in value])
-    return change(value)
-
-
-def _shape_only(value: Any) -> Any:
-    if isinstance(value, Tensor) and not value.is_meta:
-        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
-    if isinstance(value, (list, tuple)):
-        return _map(value, _shape_only)
-    return value
-
-
-def _storage(tensor: Tensor) -> int:
-    try:
-        return int(tensor.untyped_storage()._cdata)
-    except (NotImplementedError, RuntimeError):  # sparse tensors have none: the object stands
-        return -id(tensor)
-
-
-def _covers_storage(tensor: Tensor) -> bool:
-    """Whether the tensor is all of its storage, not a view of a part."""
-    return tensor.layout is torch.strided and tensor.nbytes == tensor.untyped_storage().nbytes()
-
-
-def _is_small(facts: _Facts, args: tuple[Any, ...], tensors: list[Tensor]) -> bool:
-    """Whether a constant is cheap enough to be computed for real."""
-    if tensors:
-        return max(t.numel() for t in tensors) <= _LARGEST_CONSTANT
-    if args and isinstance(args[0], (list, tuple)):
-        return prod(a for a in args[0] if isinstance(a, int)) <= _LARGEST_CONSTANT
-    return True
-
-
-def _is_identity(base: str, args: tuple[Any, ...], tensors: list[Tensor]) -> bool:
-    """Whether nothing happens: ``x + 0`` (where ``sum()`` starts), ``x * 1``, ``cat([x])``."""
-    if len(tensors) != 1:
-        return False
-    name = base.rstrip("_")
-    if name in ("add", "sub", "mul", "div") and len(args) == 2:
-        neutral = 0 if name in ("add", "sub") else 1
-        return isinstance(args[1], (int, float)) and args[1] == neutral
-    return name in ("cat", "concat")
-
-
-def _columns(
-    kernel: Sequence[int] = (),
-    stride: Sequence[int] = (),
-    padding: Sequence[int] = (),
-    dilation: Sequence[int] = (),
-    groups: int = 0,
-    heads: int = 0,
-    bias: int = 0,
-) -> tuple[int, ...]:
-    def three(values: Sequence[int]) -> tuple[int, ...]:
-        return (*(int(v) for v in values[:3]), 0, 0, 0)[:3]
-
-    return (
-        *three(kernel),
-        *three(stride),
-        *three(padding),
-        *three(dilation),
-        groups,
-        heads,
-        bias,
-    )
-
-
-def _attributes(
-    facts: _Facts,
-    operator: str,
-    args: tuple[Any, ...],
-    operands: list[tuple[Tensor, int, tuple[int, ...]]],
-) -> tuple[int, ...]:
-    if "conv" in operator and len(args) >= 9:
-        dims = args[1].dim() - 2
-        return _columns(
-            kernel=args[1].shape[2:],
-            stride=_per_axis(args[3], dims),
-            padding=_per_axis(args[4], dims),
-            dilation=_per_axis(args[5], dims),
-            groups=args[8],
-            bias=int(args[2] is not None),
-        )
-    if operator == "linear":
-        return _columns(bias=int(facts.base.startswith("add")))
-    if operator in ("max_pool", "avg_pool") and "adaptive" not in facts.base and len(args) > 1:
-        source = operands[0][0]
-        # A pool's channel dimension is the one before its window.
-        dims = int(facts.base[facts.base.index("pool") + 4]) if "pool" in facts.base else 2
-        if source.dim() < dims or not isinstance(args[1], (int, list, tuple)):
-            return _columns()
-        kernel = _per_axis(args[1], dims)
-        stride = _per_axis(args[2], dims) if len(args) > 2 and args[2] else kernel
-        padding = _per_axis(args[3], dims) if len(args) > 3 else (0,) * dims
-        return _columns(kernel=kernel, stride=stride, padding=padding)
-    if operator in NORMS:
-        return _columns(bias=int(sum(bool(p) and n < 0 for _, n, p in operands) > 1))
-    if operator == "attention":
-        return _columns(heads=operands[0][0].shape[1])
-    return _columns()
-
-
-def _per_axis(value: Any, dims: int) -> tuple[int, ...]:
-    values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    return values * dims if len(values) == 1 else values
-
-
-def _convolution_class(args: tuple[Any, ...]) -> str:
-    source, weight, transposed, groups = args[0], args[1], args[6], args[8]
-    dims = weight.dim() - 2
-    if transposed:
-        return f"conv_transpose{dims}d"
-    channels = source.shape[1] if source.dim() == weight.dim() else source.shape[0]
-    return "depthwise_conv" if groups > 1 and groups == channels else f"conv{dims}d"
-
-
-def _refine(
-    operator: str, facts: _Facts, args: tuple[Any, ...], source: tuple[int, ...], made: Any
-) -> str:
-    """Names that depend on the arguments: relu6 and global pooling."""
-    if operator == "hardtanh" and tuple(args[1:3]) == (0.0, 6.0):
-        return "relu6"
-    if operator == "mean" and len(args) > 1 and args[1] is not None and len(source) in (4, 5):
-        rank = len(source)
-        dims = sorted(d % rank for d in args[1])
-        first, last = list(range(2, rank)), list(range(1, rank - 1))
-        return "global_avg_pool" if dims in (first, last) else operator
-    if operator == "avg_pool" and len(source) >= 4 and len(made) == len(source):
-        return "global_avg_pool" if prod(made[2:]) == 1 < prod(source[2:]) else operator
-    return operator
-
-
-def _product_flops(
-    facts: _Facts,
-    args: tuple[Any, ...],
-    tensors: list[Tensor],
-    source: tuple[int, ...],
-    made: tuple[int, ...],
-) -> int:
-    if "conv" in facts.base:
-        if facts.base == "deform_conv2d":
-            return flops.convolution(tuple(args[1].shape), source, made, False)
-        given = tuple(args[0].shape)
-        if args[0].dim() < args[1].dim():  # unbatched
-            given, made = (1, *given), (1, *made)
-        return flops.convolution(tuple(args[1].shape), given, made, bool(args[6]))
-    if facts.base == "linear":
-        return int(prod(args[0].shape) * args[1].shape[0])
-    return flops.product([tuple(t.shape) for t in tensors[-2:]])
-
-
-def _constants(operator: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """The numbers among the arguments, which tell ``0.1 * x`` from ``x``."""
-    if operator in NORMS:
-        # Training flag and momentum do not change the architecture.
-        return str([a for a in args if isinstance(a, float)][-1:])
-    if "conv" in operator:
-        return str(args[7]) if len(args) > 7 else ""
-    return repr([_plain(a) for a in (*args, *kwargs.values())])
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return None
 
 
 def _ragged(rows: list[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray]:

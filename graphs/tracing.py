@@ -13,8 +13,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import UninitializedParameter
 
 from ..errors import InputError, UnsupportedModelError
+from .functions import FunctionRecorder
 from .graph import Graph
-from .recording import FunctionRecorder, ModulePath, NeedsValues, Recorder
+from .recording import ModulePath, NeedsValues, Recorder
 
 Inputs = Any
 """A shape without batch dimension, a tensor with one, or forward's tuple or dict of tensors."""

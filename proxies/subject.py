@@ -14,23 +14,11 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import InputError, ScoreError
 from ..graphs import Graph
+from ..graphs.functions import DROPOUTS
 from ..graphs.operators import CANONICAL, WEIGHTED
 from ..graphs.tracing import float_type, is_shape, tensors_in
 
 Loss = Callable[[Any, Any], Tensor]
-
-_DROPOUTS = frozenset(
-    (
-        F.dropout,
-        F.dropout1d,
-        F.dropout2d,
-        F.dropout3d,
-        F.alpha_dropout,
-        F.feature_alpha_dropout,
-        torch.dropout,
-        torch.dropout_,
-    )
-)
 
 
 class WithoutDropout(TorchFunctionMode):
@@ -39,7 +27,7 @@ class WithoutDropout(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func in _DROPOUTS:
+        if func in DROPOUTS:
             return args[0] if args else kwargs["input"]
         return self.call(func, args, kwargs or {})
 
