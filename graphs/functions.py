@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from . import flops
-from .arguments import columns, nested_tensors
+from .arguments import columns, nested_tensors, shape_only
 from .recording import Recorder
 
 DROPOUTS = frozenset(
@@ -66,6 +66,10 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
+    sizes = [t.numel() for t in (running_mean, running_var, weight, bias) if t is not None]
+    if input.dim() < 2 or any(size != input.shape[1] for size in sizes):
+        _refuse(recorder, torch.batch_norm, *(input, weight, bias, running_mean, running_var),
+                *(training, momentum, eps, False))  # fmt: skip
     result = _compute(
         recorder,
         lambda: torch.batch_norm(
@@ -86,6 +90,15 @@ def _batch_norm(
     return result
 
 
+def _refuse(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> None:
+    """Let the function itself say, on shapes alone, why its arguments do not fit together."""
+    recorder.paused = True
+    try:
+        func(*shape_only(args), **{name: shape_only(value) for name, value in kwargs.items()})
+    finally:
+        recorder.paused = False
+
+
 def _linear(
     recorder: Recorder, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None
 ) -> Tensor:
@@ -93,6 +106,8 @@ def _linear(
     if not recorder.is_learned(weight):
         result: Tensor = func(input, weight, bias)
         return result
+    if input.dim() == 0 or input.shape[-1] != weight.shape[-1]:
+        _refuse(recorder, func, input, weight, bias)
     shape = (*input.shape[:-1], *weight.shape[:-1])
     result = _compute(recorder, lambda: func(input, weight, bias), input, shape)
     recorder.composite(
@@ -118,6 +133,8 @@ def _attention(
     is_causal: bool = False,
     **kwargs: Any,
 ) -> Tensor:
+    if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
+        _refuse(recorder, func, query, key, value, attn_mask, 0.0, is_causal, **kwargs)
     result = _compute(
         recorder,
         lambda: func(query, key, value, attn_mask, 0.0, is_causal, **kwargs),
@@ -139,6 +156,8 @@ def _attention(
 
 def _whole_norm(operator: str) -> Callable[..., Tensor]:
     def handler(recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not recorder.values:
+            _refuse(recorder, func, input, *args, **kwargs)  # says nothing if all is well
         result = _compute(recorder, lambda: func(input, *args, **kwargs), input, input.shape)
         learned = [
             v for v in (*args, *kwargs.values()) if isinstance(v, Tensor) and recorder.is_learned(v)
@@ -208,6 +227,8 @@ def _cell(operator: str) -> Callable[..., Any]:
             made = [torch.empty(s.shape, dtype=s.dtype, device="meta") for s in states]
             results = tuple(made) if isinstance(hidden, (list, tuple)) else made[0]
         learned = [w for w in (*weights, *kwargs.values()) if isinstance(w, Tensor)]
+        if learned[0].shape[-1] != input.shape[-1]:
+            _refuse(recorder, func, input, hidden, *weights, **kwargs)
         steps = input.shape[0] if input.dim() == 2 else 1
         recorder.composite(
             operator,

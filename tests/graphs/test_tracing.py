@@ -536,3 +536,42 @@ class Scaled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.factor
+
+
+class Mismatched(nn.Module):
+    """Calls its layer on an input that does not fit it."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.layer, nn.LSTMCell):
+            return self.layer(x[:, 0], (x[:, 0, :4], x[:, 0, :4]))[0]
+        return self.layer(x)
+
+
+class Attends(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(x, x[..., :3], x)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Linear(5, 4),
+        nn.Conv1d(5, 4, 1),
+        nn.BatchNorm1d(5),
+        nn.InstanceNorm1d(5, affine=True),
+        nn.LayerNorm(5),
+        nn.RMSNorm(5),
+        nn.LSTM(5, 4, batch_first=True),
+        nn.LSTMCell(5, 4),
+        Attends(),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_what_does_not_fit_is_refused(layer: nn.Module, device: str) -> None:
+    with pytest.raises(UnsupportedModelError, match="module 'layer'"):
+        trace(Mismatched(layer).to(device), (7, 6))

@@ -85,7 +85,7 @@ def check(net: nn.Module, names: list[str], raises: Any = None) -> proxies.Score
     before = state(net, inputs)
     scores = None
     with raises or contextlib.nullcontext():
-        scores = archrank.score(net, [inputs, inputs], proxies=names)
+        scores = archrank.score(net, [inputs, inputs.roll(1, -1)], proxies=names)
     after = state(net, inputs)
     for key, value in before.items():
         assert after[key] == value, key
