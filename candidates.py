@@ -173,13 +173,10 @@ def _from_zoo(zoo: str, pattern: str) -> list[Candidate]:
     package = _import_zoo(zoo)
     if zoo == "timm":
         names = everything = package.list_models()
-        # timm's own config of the built model says its input
-        own_input = None
     else:
         everything = package.models.list_models()
         # other tasks (detection, video, ...) take other inputs: only by their full name
         names = package.models.list_models(module=package.models)
-        own_input = (3, 224, 224)
     exact = pattern in everything or (zoo == "timm" and package.is_model(pattern))
     chosen = [pattern] if exact else fnmatch.filter(names, pattern)
     if not chosen:
@@ -188,7 +185,17 @@ def _from_zoo(zoo: str, pattern: str) -> list[Candidate]:
         raise InputError(
             f"candidates: {zoo} has no model {pattern!r}; {hint}Patterns use *, as in '{zoo}:res*'"
         )
-    return [Candidate(f"{zoo}:{name}", FromZoo(zoo, name), inputs=own_input) for name in chosen]
+    return [
+        Candidate(f"{zoo}:{name}", FromZoo(zoo, name), inputs=_zoo_input(zoo, name))
+        for name in chosen
+    ]
+
+
+def _zoo_input(zoo: str, name: str) -> tuple[int, int, int] | None:
+    if zoo == "timm":
+        return None  # its own config says so once it is built
+    # The auxiliary head of Inception v3 fits no smaller image.
+    return (3, 299, 299) if "inception_v3" in name else (3, 224, 224)
 
 
 def _import_zoo(zoo: str) -> ModuleType:

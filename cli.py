@@ -9,14 +9,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import __version__
-from .errors import ArchrankError, InputError, MissingExtraError
+from .errors import ArchrankError, InputError, MissingExtraError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,9 +90,10 @@ def rank(
         shape = _shape(input_)
         _check_writable("--out", out)
         _check_writable("--plot", plot)
+        _check_picture("--plot", plot)
         from . import ranking
 
-        with _progress() as progress:
+        with _progress() as progress, _results_only():
             result = ranking.rank(
                 specs,
                 shape,
@@ -108,7 +109,7 @@ def rank(
         if as_json:
             print(result.to_json())
         else:
-            _show(result)
+            _show(result, by)
         if out is not None:
             _write("--out", out, result.to_csv)
         if plot is not None:
@@ -139,8 +140,9 @@ def graph(
         if Path(model).is_file() and not model.endswith(".py"):
             name, traced = Path(model).name, Graph.load(model)
         else:
-            name, module, shape = _one(model, shape)
-            traced = trace(module, shape)
+            with _results_only():
+                name, module, shape = _one(model, shape)
+                traced = trace(module, shape)
         facts: dict[str, Any] = {
             "name": name,
             "params": traced.params,
@@ -185,10 +187,11 @@ def score(
         from .ranking import usable_device
 
         torch.manual_seed(seed)
-        name, module, shape = _one(model, shape)
-        scores = score_model(
-            module, shape, None, by, seed=seed, device=usable_device(device), batch_size=batch
-        )
+        with _results_only():
+            name, module, shape = _one(model, shape)
+            scores = score_model(
+                module, shape, None, by, seed=seed, device=usable_device(device), batch_size=batch
+            )
         if as_json:
             from dataclasses import asdict
 
@@ -196,8 +199,9 @@ def score(
         else:
             for r in scores.values():
                 value = "-" if r.value is None else f"{r.value:.6g}"
-                line = f"{r.name:18}{value:>14}  {r.status:14}{r.seconds:8.3f} s  {r.reason or ''}"
-                print(line.rstrip())
+                peak = "?" if r.peak_memory is None else f"{r.peak_memory / 1e6:.1f}"
+                cost = f"{r.seconds:7.3f} s {peak:>7} MB"
+                print(f"{r.name:16}{value:>13} {cost}  {r.status}  {r.reason or ''}".rstrip())
     if any(r.value is None for r in scores.values()):
         raise typer.Exit(1)
 
@@ -235,28 +239,29 @@ def proxies(as_json: AsJson = False) -> None:
                 print(f"    {better} is better; cost: {p['cost']}; {p['reference']}")
 
 
-def _show(result: Ranking) -> None:
-    """A fitted table on a terminal, plain columns elsewhere."""
-    if not sys.stdout.isatty():
-        print(result)
-        return
+def _show(result: Ranking, by: str) -> None:
+    """The columns that fit 80 characters; the others are in the CSV and the JSON.
+
+    Folded to the width of a terminal; elsewhere one line per candidate, however long its name.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    hidden = {"seconds", "same_as", "activations", "depth"}
-    columns = [name for name in result.table.columns if name not in hidden]
-    table = Table(box=None, header_style="bold")
+    by_seed = {f"{name} std" for name in result.table.columns}
+    hidden = {"seconds", "same_as", "activations", "depth"} | by_seed
+    asked = [name.strip() for name in by.split(",")]
+    columns = [name for name in result.table.columns if name not in hidden or name in asked]
+    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
     for name in columns:
         is_name = name == "name"
         table.add_column(name, justify="left" if is_name else "right", overflow="fold")
     for row in result.table[columns].itertuples(index=False):
         table.add_row(*(_short(value) for value in row))
-    console = Console()
+    width = None if sys.stdout.isatty() else sys.maxsize
+    console = Console(width=width, markup=False, emoji=False, highlight=False)
     console.print(table)
     for failure in result.failures.itertuples(index=False):
-        console.print(
-            f"{failure.name}: {failure.proxy}: {failure.status}: {failure.reason}", markup=False
-        )
+        console.print(f"{failure.name}: {failure.proxy}: {failure.status}: {failure.reason}")
 
 
 def _short(value: Any) -> str:
@@ -283,7 +288,14 @@ def _one(spec: str, shape: Any) -> tuple[str, nn.Module, Any]:
             f"MODEL: got {spec!r}, which stands for {len(found)} models, expected one; "
             f"add its name, as in models.py:name (there are {names})"
         )
-    module = found[0].build()
+    try:
+        module = found[0].build()
+    except ArchrankError:
+        raise
+    except Exception as error:  # the user's own builder may raise anything
+        raise UnsupportedModelError(
+            f"MODEL: {found[0].name!r} cannot be built ({type(error).__name__}: {error})"
+        ) from error
     shape = (
         shape
         or found[0].inputs
@@ -322,10 +334,25 @@ def _check_writable(option: str, path: Path | None) -> None:
         raise InputError(f"{option}: {str(path)!r} cannot be written; choose another place")
 
 
+def _check_picture(option: str, path: Path | None) -> None:
+    """Say before long work that matplotlib is missing or cannot write such a file."""
+    if path is None:
+        return
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("plotting", "matplotlib", "plots", error) from error
+    known = Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise InputError(
+            f"{option}: {str(path)!r} has no known suffix, expected .{', .'.join(sorted(known))}"
+        )
+
+
 def _write(option: str, path: Path, write: Callable[[Path], Any]) -> None:
     try:
         write(path)
-    except (OSError, ValueError) as error:  # a suffix that matplotlib does not know: ValueError
+    except OSError as error:
         raise InputError(f"{option}: {str(path)!r} cannot be written ({error})") from error
     _say(f"written: {path}")
 
@@ -342,6 +369,20 @@ def _errors() -> Iterator[None]:
         _say(f"error: {error}")
         usage = isinstance(error, (InputError, MissingExtraError))
         raise typer.Exit(2 if usage else 1) from error
+
+
+@contextmanager
+def _results_only() -> Iterator[None]:
+    """What the user's models print goes to stderr, from worker processes too."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 @contextmanager

@@ -105,7 +105,8 @@ def rank(
     """Order candidates by zero-cost proxies, the most promising first.
 
     Candidates are built, scored and dropped one at a time, so memory does not grow with their
-    number; candidates of identical graphs are scored once.
+    number. Candidates of identical graphs are scored once, by the first of them: architectures
+    are compared, not weights.
 
     Args:
         candidates: a list or dict of modules, of callables that build them, or of names

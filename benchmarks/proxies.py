@@ -151,8 +151,9 @@ def peak(name: str) -> int:
     """Peak memory of one stretch, measured in a fresh process after one warm-up run."""
     code = (
         "import sys, json, torch; sys.path.insert(0, sys.argv[2]); import proxies as b\n"
+        "from archrank.proxies.meter import Meter\n"
         "run = b.stretches()[sys.argv[1]][0](); run()\n"
-        "with b.Meter(torch.device('cpu')) as meter: scores = run()\n"
+        "with Meter(torch.device('cpu')) as meter: scores = run()\n"
         # score() meters each of its passes, and meters do not nest
         "found = [meter.peak_memory] if scores is None else "
         "[r.peak_memory for r in scores.values()]\n"
@@ -167,6 +168,7 @@ def peak(name: str) -> int:
 
 def measure(repeats: int) -> list[tuple[str, list[float], int]]:
     made = stretches()
+    peaks = {name: peak(name) for name in made}
     runs = {name: maker() for name, (maker, _) in made.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
@@ -179,7 +181,7 @@ def measure(repeats: int) -> list[tuple[str, list[float], int]]:
     rows = []
     for name, (_, label) in made.items():
         ratios = [t / u for t, u in zip(times[name], times["unit"], strict=True)]
-        rows.append((label, ratios, peak(name)))
+        rows.append((label, ratios, peaks[name]))
     print(f"one forward+backward: {statistics.median(times['unit']):.3f} s", file=sys.stderr)
     return rows
 

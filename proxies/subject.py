@@ -21,15 +21,38 @@ from ..graphs.tracing import float_type, is_shape, tensors_in
 Loss = Callable[[Any, Any], Tensor]
 
 
+# Functions that drop out inside: the position of their rate.
+_DROPOUT_POSITION = {
+    F.scaled_dot_product_attention: 4,
+    F.multi_head_attention_forward: 10,
+    **dict.fromkeys((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu), 5),
+}
+
+
+def _undropped(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The same arguments with a dropout rate of 0."""
+    position = _DROPOUT_POSITION[func]
+    if position == 5 and isinstance(args[3], (list, tuple)):  # packed: sizes come second
+        position = 6
+    if len(args) > position:
+        args = (*args[:position], 0.0, *args[position + 1 :])
+    return args, {name: 0.0 if name == "dropout_p" else v for name, v in kwargs.items()}
+
+
 class WithoutDropout(TorchFunctionMode):
     """Runs functions as they are, but dropout as the identity: a score is no coin toss."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        kwargs = kwargs or {}
         if func in DROPOUTS:
             return args[0] if args else kwargs["input"]
-        return self.call(func, args, kwargs or {})
+        if func in _DROPOUT_POSITION:
+            args, kwargs = _undropped(func, args, kwargs)
+        return self.call(func, args, kwargs)
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What to do with any other function; subclasses catch some here."""

@@ -164,3 +164,4 @@ def test_torchvision() -> None:
         "torchvision:squeezenet1_0",
         "torchvision:squeezenet1_1",
     ]
+    assert collect("torchvision:inception_v3")[0].inputs == (3, 299, 299)  # 224 does not fit it

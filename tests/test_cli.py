@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,37 @@ def test_json_is_all_that_is_printed(models: Path) -> None:
     assert "snip|params std" in record["table"][0]
 
 
+@pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_what_models_print_does_not_mix_with_results(
+    models: Path, tmp_path: Path, jobs: str
+) -> None:
+    models.write_text(
+        MODELS.replace("def small():", "print('noise')\ndef small(): print('noise');")
+    )
+    words = ["rank", "models.py", "--by", "snip", "--batch", "8", "--json", "--jobs", jobs]
+    done = run(*words, cwd=tmp_path)
+    assert {row["name"] for row in json.loads(done.stdout)["table"]} == {"large", "small"}
+    assert "noise" in done.stderr
+
+
+def test_the_piped_table_fits_80_columns(models: Path) -> None:
+    name = "a_name_with_23_letters_"
+    models.write_text(MODELS.replace("small", name))
+    result = invoke("rank", models, "--batch", 8, "--seeds", 2)
+    assert result.exit_code == 0
+    assert name in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "activations" not in result.stdout
+    assert "activations" in invoke("rank", models, "--by", "params, activations").stdout
+
+
+def test_long_names_and_reasons_stay_on_one_line(models: Path) -> None:
+    name, reason = "n" * 120, "[bold]" + "r" * 120
+    models.write_text(MODELS + f"\ndef {name}(): raise RuntimeError('{reason}')\n")
+    result = invoke("rank", models, "--by", "params")
+    assert f"{name}: all: error: RuntimeError: {reason}\n" in result.stdout
+
+
 @pytest.mark.parametrize(("text", "who"), [(BROKEN, "broken"), (NAN, "spoilt")])
 def test_some_failing_is_one(models: Path, text: str, who: str) -> None:
     models.write_text(text)
@@ -148,6 +180,7 @@ def test_a_picture_of_an_unknown_kind(models: Path) -> None:
     result = invoke("rank", models, "--by", "params", "--plot", "picture.xyz")
     assert result.exit_code == 2
     assert "--plot" in result.stderr
+    assert "1/2" not in result.stderr  # found before the work
 
 
 def test_graph(models: Path, tmp_path: Path) -> None:
@@ -159,6 +192,14 @@ def test_graph(models: Path, tmp_path: Path) -> None:
     facts = json.loads(again.stdout)
     assert facts["params"] == 4 * 27 + 4 + 8 + 4 * 5 + 5
     assert facts["hash"] in result.stdout
+
+
+@pytest.mark.parametrize("command", ["graph", "score"])
+def test_one_model_that_cannot_be_built(models: Path, command: str) -> None:
+    models.write_text(BROKEN)
+    result = invoke(command, f"{models}:broken")
+    assert result.exit_code == 1
+    assert "error: MODEL: 'broken' cannot be built (RuntimeError: cannot be built)" in result.stderr
 
 
 def test_graph_wants_one_model(models: Path) -> None:
@@ -188,6 +229,26 @@ def test_proxies() -> None:
     facts = json.loads(invoke("proxies", "--json").stdout)
     assert [f["name"] for f in facts] == [p.name for p in archrank.proxies.list()]
     assert "gradsign" in invoke("proxies").stdout
+
+
+@pytest.mark.slow
+def test_an_interrupt_is_130(models: Path, tmp_path: Path) -> None:
+    models.write_text(MODELS + "\ndef endless():\n    print('waiting')\n    while True: pass\n")
+    command = [sys.executable, "-m", "archrank.cli", "rank", "models.py:endless"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # a shell that runs tests in the background lets them ignore interrupts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == "waiting\n"
+    process.send_signal(signal.SIGINT)
+    assert "Traceback" not in process.communicate()[1]
+    assert process.returncode == 130
 
 
 @pytest.mark.slow

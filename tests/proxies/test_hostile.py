@@ -63,6 +63,34 @@ def test_dropout_is_off() -> None:
         assert with_dropout[name].value == pytest.approx(without[name].value, rel=1e-6), name
 
 
+class DropsInside(nn.Module):
+    """Dropout inside functions: attention, fused attention, recurrent layers, packed or not."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.rate, self.embed = rate, nn.Linear(6, 8)
+        self.attend = nn.MultiheadAttention(8, 2, dropout=rate, batch_first=True)
+        self.lstm = nn.LSTM(8, 8, num_layers=2, dropout=rate, batch_first=True)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.embed(x))
+        x = x + self.attend(x, x, x, need_weights=False)[0] + self.attend(x, x, x)[0]
+        x = x + F.scaled_dot_product_attention(x, x, x, dropout_p=self.rate)
+        sizes = torch.full((len(x),), x.shape[1])
+        packed = nn.utils.rnn.pack_padded_sequence(x, sizes, batch_first=True)
+        unpacked, _ = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
+        return self.head((unpacked + self.lstm(x)[0])[:, -1])
+
+
+def test_dropout_inside_functions_is_off() -> None:
+    batches = [torch.randn(8, 5, 6, generator=torch.Generator().manual_seed(s)) for s in (0, 1)]
+    scores, expected = (run(DropsInside(rate), batches) for rate in (0.5, 0.0))
+    for name in expected:
+        assert scores[name].value == pytest.approx(expected[name].value, rel=1e-5), name
+
+
 @pytest.mark.parametrize("head", ["one class", "image"])
 def test_no_default_loss_fits(head: str) -> None:
     model = net(classes=1) if head == "one class" else nn.Sequential(*body(), nn.Conv2d(6, 4, 1))
