@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -363,6 +364,11 @@ def _score_alone(candidate: Candidate, settings: _Settings) -> _Row:
     return _score_candidate(candidate, settings, {})
 
 
+def _start_worker(threads: int) -> None:
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback of its own
+
+
 def _spread(
     work: Callable[[Candidate, _Settings], _Row],
     found: list[Candidate],
@@ -376,7 +382,7 @@ def _spread(
 
     def pool(workers: int) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
-            workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
+            workers, get_context("spawn"), initializer=_start_worker, initargs=(threads,)
         )
 
     try:
@@ -498,7 +504,9 @@ class Ranking:
         columns["seconds"] = [row.seconds for row in rows]
         columns["same_as"] = [row.same_as for row in rows]
         table = pd.DataFrame(columns)
-        table.insert(0, "rank", table["score"].rank(ascending=False, method="min"))
+        # Rounded, so that the last bits of a mean do not break ties.
+        score = table["score"].map(lambda value: float(f"{value:.12g}"))
+        table.insert(0, "rank", score.rank(ascending=False, method="min"))
         table = table.sort_values(["rank", "name"], na_position="last", kind="stable")
         for name in (*SIZES, "depth", "rank"):
             table[name] = table[name].astype("Int64")

@@ -169,6 +169,7 @@ def peak(name: str) -> int:
 def measure(repeats: int) -> list[tuple[str, list[float], int]]:
     made = stretches()
     peaks = {name: peak(name) for name in made}
+    print("memory measured", peaks, file=sys.stderr)
     runs = {name: maker() for name, (maker, _) in made.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
