@@ -505,8 +505,8 @@ class Ranking:
         columns["same_as"] = [row.same_as for row in rows]
         table = pd.DataFrame(columns)
         # Rounded, so that the last bits of a mean do not break ties.
-        score = table["score"].map(lambda value: float(f"{value:.12g}"))
-        table.insert(0, "rank", score.rank(ascending=False, method="min"))
+        rounded = table["score"].map(lambda value: float(f"{value:.12g}"))
+        table.insert(0, "rank", rounded.rank(ascending=False, method="min"))
         table = table.sort_values(["rank", "name"], na_position="last", kind="stable")
         for name in (*SIZES, "depth", "rank"):
             table[name] = table[name].astype("Int64")
