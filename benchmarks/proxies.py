@@ -37,6 +37,7 @@ CELL = (  # (source node, target node, operator)
 )
 NINE = "grad_norm,snip,grasp,fisher,jacob_cov,plain,synflow,synflow_bn,l2_norm".split(",")
 BATCH, SEED = 64, 0
+MEMORY_OF = ("unit", "loop", "gradsign", "grasp", "nine", "all")
 
 
 def relu_conv_norm(source: int, target: int, kernel: int, stride: int = 1) -> nn.Module:
@@ -166,10 +167,9 @@ def peak(name: str) -> int:
     return int(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def measure(repeats: int) -> list[tuple[str, list[float], int]]:
+def measure(repeats: int) -> list[tuple[str, list[float], int | None]]:
     made = stretches()
-    peaks = {name: peak(name) for name in made}
-    print("memory measured", peaks, file=sys.stderr)
+    peaks = {name: peak(name) for name in MEMORY_OF}
     runs = {name: maker() for name, (maker, _) in made.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
@@ -182,7 +182,7 @@ def measure(repeats: int) -> list[tuple[str, list[float], int]]:
     rows = []
     for name, (_, label) in made.items():
         ratios = [t / u for t, u in zip(times[name], times["unit"], strict=True)]
-        rows.append((label, ratios, peaks[name]))
+        rows.append((label, ratios, peaks.get(name)))
     print(f"one forward+backward: {statistics.median(times['unit']):.3f} s", file=sys.stderr)
     return rows
 
@@ -209,7 +209,8 @@ def main() -> None:
     ]
     for label, ratios, memory in rows:
         middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
-        lines.append(f"| {label} | {middle:.2f} | {low:.2f}-{high:.2f} | {memory / base:.2f} |")
+        share = "" if memory is None or base is None else f"{memory / base:.2f}"
+        lines.append(f"| {label} | {middle:.2f} | {low:.2f}-{high:.2f} | {share} |")
     text = "\n".join(lines) + "\n"
     print(text)
     if options.out:
