@@ -1,0 +1,251 @@
+"""What a search space is: architecture strings, and everything that can be made of one."""
+
+from __future__ import annotations
+
+import math
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from ...errors import InputError
+from ...graphs import Graph, assemble
+
+Values = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What networks of a space are built for: the input's shape and the number of outputs."""
+
+    inputs: tuple[int, ...]
+    outputs: int
+
+
+class Space(ABC):
+    """One search space: architecture strings and the networks that they stand for.
+
+    Architectures are strings in the benchmark's own grammar wherever it has one. Every method that
+    takes one raises :class:`~archrank.errors.InputError` with the position of the first mistake
+    and what may stand there.
+
+    Attributes:
+        name: as in ``archrank.data.space(name)``.
+        title, reference: for people.
+        tasks: what networks are built for, the default first.
+        size: number of architecture strings; None where it is infinite or unknown.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    reference: ClassVar[str]
+    tasks: ClassVar[Mapping[str, Task]]
+    size: ClassVar[int | None] = None
+
+    # --- strings ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def normalise(self, arch: str) -> str:
+        """The same architecture as this space writes it: checked, spelled one way."""
+
+    @abstractmethod
+    def draw(self, rng: random.Random) -> str:
+        """One random architecture."""
+
+    @abstractmethod
+    def neighbours(self, arch: str) -> list[str]:
+        """Every architecture that differs in one choice, without duplicates."""
+
+    @abstractmethod
+    def encode(self, arch: str) -> npt.NDArray[np.float32]:
+        """A vector of fixed length; choices that have no effect are zero."""
+
+    def canonical(self, arch: str) -> str:
+        """One architecture for all that are the same network: equal strings, equal networks."""
+        return self.normalise(arch)
+
+    def sample(self, n: int, seed: int, distinct_networks: bool = False) -> list[str]:
+        """``n`` random architectures without duplicates.
+
+        Args:
+            n: how many; at most :attr:`size`.
+            seed: same seed, same sample.
+            distinct_networks: of architectures that are the same network (:meth:`canonical`),
+                take the first only.
+
+        Raises:
+            InputError: the space has fewer.
+        """
+        if n < 0 or (self.size is not None and n > self.size):
+            raise InputError(f"n: got {n}, but {self.name} has {self.size:,} architectures")
+        rng = random.Random(seed)
+        found: dict[str, str] = {}
+        vain = 0
+        while len(found) < n:
+            arch = self.draw(rng)
+            key = self.canonical(arch) if distinct_networks else arch
+            vain = vain + 1 if key in found else 0
+            if vain > 1000 + 100 * len(found):  # only few are left: list them instead
+                return self._rest(n, rng, found, distinct_networks)
+            found.setdefault(key, arch)
+        return list(found.values())
+
+    def _rest(
+        self, n: int, rng: random.Random, found: dict[str, str], distinct_networks: bool
+    ) -> list[str]:
+        everything = list(self)
+        rng.shuffle(everything)
+        for arch in everything:
+            found.setdefault(self.canonical(arch) if distinct_networks else arch, arch)
+        if len(found) < n:
+            raise InputError(f"n: got {n}, but {self.name} has {len(found):,} distinct networks")
+        return list(found.values())[:n]
+
+    def __len__(self) -> int:
+        if self.size is None:
+            raise TypeError(f"{self.name} has no known number of architectures")
+        return self.size
+
+    def __iter__(self) -> Iterator[str]:
+        """Every architecture, where they can be listed."""
+        raise TypeError(f"{self.name} is too large to list: use sample(n, seed)")
+
+    def __contains__(self, arch: object) -> bool:
+        try:
+            return isinstance(arch, str) and bool(self.normalise(arch))
+        except InputError:
+            return False
+
+    def __repr__(self) -> str:
+        size = "?" if self.size is None else f"{self.size:,}"
+        return f"<Space {self.name}: {size} architectures>"
+
+    # --- networks -----------------------------------------------------------------------------
+
+    @abstractmethod
+    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+        """The network of a checked ``arch`` for a task and its name; see :meth:`build`."""
+
+    def task(self, name: str | None = None) -> Task:
+        """The facts of a task, the space's first by default."""
+        if name is None:
+            name = next(iter(self.tasks))
+        if name not in self.tasks:
+            raise InputError(
+                f"task: got {name!r}, but {self.name} is built for {', '.join(self.tasks)}"
+            )
+        return self.tasks[name]
+
+    def build(self, arch: str, task: str | None = None) -> nn.Module:
+        """The published network as an ordinary module, with PyTorch's default initialisation."""
+        facts = self.task(task)
+        return self.network(self.normalise(arch), facts, task or next(iter(self.tasks)))
+
+    def inputs(self, task: str | None = None) -> Any:
+        """What :func:`archrank.trace`, ``score`` and ``rank`` take as ``inputs`` for these
+        networks."""
+        return self.task(task).inputs
+
+    def graph(self, arch: str, task: str | None = None) -> Graph:
+        """The graph of ``build(arch, task)``, equal to the traced one but without building it."""
+        return assemble(partial(self.build, arch, task), self.inputs(task))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One decision of an architecture: its name and what it may be."""
+
+    name: str
+    options: tuple[Any, ...]
+
+
+class ChoiceSpace(Space):
+    """A space whose architectures are a fixed list of choices, some without effect at times.
+
+    A value is None where the choice has no effect (a block past its stage's depth). Subclasses say
+    what the choices are (:attr:`choices`), which have effect (:meth:`active`), and how values are
+    written and read (:meth:`format`, :meth:`parse`).
+    """
+
+    choices: ClassVar[tuple[Choice, ...]]
+
+    @abstractmethod
+    def parse(self, arch: str) -> Values:
+        """The values of all choices; ones without effect may have any value."""
+
+    @abstractmethod
+    def format(self, values: Values) -> str:
+        """The string of values whose choices without effect are None."""
+
+    def active(self, values: Values) -> Sequence[bool]:
+        """Which choices have effect, given the values of all."""
+        return [True] * len(self.choices)
+
+    def masked(self, values: Values) -> Values:
+        """The values with None where they have no effect."""
+        active = self.active(values)
+        return tuple(v if a else None for v, a in zip(values, active, strict=True))
+
+    def values(self, arch: str) -> Values:
+        """The choices of an architecture, None where one has no effect."""
+        return self.masked(self.parse(arch))
+
+    def normalise(self, arch: str) -> str:
+        return self.format(self.values(arch))
+
+    def draw(self, rng: random.Random) -> str:
+        """Every choice uniform and independent of the others."""
+        return self.format(self.masked(tuple(rng.choice(c.options) for c in self.choices)))
+
+    def neighbours(self, arch: str) -> list[str]:
+        """Every architecture that differs in one choice, without duplicates.
+
+        Choices that come into effect by that (a stage grows) take the nearest earlier value of
+        the same kind of choice, else the first option.
+        """
+        values = self.values(arch)
+        full = self._filled(values)
+        found: dict[str, None] = {}
+        for i, choice in enumerate(self.choices):
+            if values[i] is None:
+                continue
+            for option in choice.options:
+                if option != values[i]:
+                    changed = (*full[:i], option, *full[i + 1 :])
+                    found[self.format(self.masked(changed))] = None
+        found.pop(self.format(values), None)
+        return list(found)
+
+    def _filled(self, values: Values) -> Values:
+        latest: dict[tuple[Any, ...], Any] = {}
+        full = []
+        for choice, value in zip(self.choices, values, strict=True):
+            if value is None:
+                value = latest.get(choice.options, choice.options[0])
+            latest[choice.options] = value
+            full.append(value)
+        return tuple(full)
+
+    def encode(self, arch: str) -> npt.NDArray[np.float32]:
+        """One-hot of every choice, one after the other; zeros for those without effect."""
+        parts = [
+            [float(option == value) for option in choice.options]
+            for choice, value in zip(self.choices, self.values(arch), strict=True)
+        ]
+        return np.array([x for part in parts for x in part], dtype=np.float32)
+
+    @property
+    def encoding_names(self) -> list[str]:
+        """What each entry of :meth:`encode` stands for."""
+        return [f"{choice.name}={option}" for choice in self.choices for option in choice.options]
+
+
+def product_size(choices: Sequence[Choice]) -> int:
+    """Number of combinations of independent choices."""
+    return math.prod(len(choice.options) for choice in choices)

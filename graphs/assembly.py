@@ -1,0 +1,462 @@
+"""Graphs put together from pieces that were traced once, for spaces of many similar networks.
+
+Tracing runs every operator of a network. Networks of one search space differ in how the same few
+pieces are wired, so :func:`assemble` builds only the wiring: classes derived from :class:`Piece`
+become empty placeholders, the forward runs on symbolic values, and each call of a placeholder
+appends the piece's graph, traced once per configuration and shape. The result equals the traced
+graph, nodes, names and all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .graph import ATTRIBUTES, Graph
+from .operators import CANONICAL_ID
+from .recording import ModulePath
+from .tracing import trace
+
+Shape = tuple[int, ...]
+
+_ASSEMBLING: ContextVar[bool] = ContextVar("assembling", default=False)
+_FRAGMENTS: dict[Any, Fragment] = {}
+_MOST_FRAGMENTS = 20_000
+
+
+class Piece(nn.Module):
+    """A module whose graph depends only on its arguments and its inputs' shapes.
+
+    Derive from it the recurring parts of a search space: operators, cells, heads. Arguments must
+    be hashable; ``forward`` takes tensors and returns one. Pieces may hold pieces. Used outside
+    :func:`assemble` it is an ordinary module.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if _ASSEMBLING.get():
+            return _Placeholder(cls, args, tuple(kwargs.items()))
+        return super().__new__(cls)
+
+
+def assemble(build: Callable[[], nn.Module], inputs: Shape | Sequence[Shape]) -> Graph:
+    """The graph of the network that ``build`` makes, equal to the traced one but much sooner.
+
+    Outside its pieces the network's forward may use ``+``, ``*`` and torch functions that take
+    tensors and return one; their values are not available, only shapes.
+
+    Args:
+        build: makes the network; called once, with every :class:`Piece` a placeholder.
+        inputs: the input's shape without batch dimension, or one shape for each input.
+
+    Example:
+        >>> import torch
+        >>> from archrank.graphs import Piece, assemble, trace
+        >>> class Block(Piece):
+        ...     def __init__(self, width):
+        ...         super().__init__()
+        ...         self.linear = torch.nn.Linear(width, width)
+        ...     def forward(self, x):
+        ...         return torch.relu(self.linear(x))
+        >>> def build():
+        ...     return torch.nn.Sequential(*(Block(8) for _ in range(4)))
+        >>> assemble(build, (8,)) == trace(build(), (8,))
+        True
+    """
+    shapes = [inputs] if isinstance(inputs[0], int) else list(inputs)
+    fragment = _assembled(build, tuple((1, *shape) for shape in shapes))  # type: ignore[misc]
+    return fragment.graph()
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A graph without its input and output nodes; inputs are the sources -1, -2, ... of edges."""
+
+    inputs: tuple[Shape, ...]
+    output: int
+    output_shape: Shape
+    operator: np.ndarray
+    aten: np.ndarray
+    module: np.ndarray
+    attributes: np.ndarray
+    signature: np.ndarray
+    in_shapes: np.ndarray
+    in_lengths: np.ndarray
+    out_shapes: np.ndarray
+    out_lengths: np.ndarray
+    uses: np.ndarray
+    uses_lengths: np.ndarray
+    node_flops: np.ndarray
+    edges: np.ndarray
+    parameter_sizes: np.ndarray
+    aten_names: tuple[str, ...]
+    module_names: tuple[str, ...]
+    parameter_names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, graph: Graph, inputs: tuple[Shape, ...]) -> Fragment:
+        """What is left of a traced graph without its input and output nodes."""
+        first, last = len(inputs), len(graph) - 1
+        if (
+            graph.operator[last] != CANONICAL_ID["output"]
+            or (graph.operator[:first] != CANONICAL_ID["input"]).any()
+        ):
+            raise TypeError("a piece takes tensors and returns one that depends on them")
+        body = slice(first, last)
+
+        def moved(nodes: np.ndarray) -> np.ndarray:
+            return np.where(nodes < first, -1 - nodes, nodes - first)
+
+        edges = graph.edges[graph.edges[:, 1] < last]
+        in_lengths, out_lengths, uses_lengths = (
+            np.diff(offsets)[body]
+            for offsets in (graph.in_offsets, graph.out_offsets, graph.uses_offsets)
+        )
+        return cls(
+            inputs=inputs,
+            output=int(moved(graph.edges[-1:, 0])[0]),
+            output_shape=tuple(graph.out_shapes[graph.out_offsets[last] :].tolist()),
+            operator=graph.operator[body],
+            aten=graph.aten[body],
+            module=graph.module[body],
+            attributes=graph.attributes[body],
+            signature=graph.signature[body],
+            in_shapes=graph.in_shapes[graph.in_offsets[first] : graph.in_offsets[last]],
+            in_lengths=in_lengths,
+            out_shapes=graph.out_shapes[graph.out_offsets[first] : graph.out_offsets[last]],
+            out_lengths=out_lengths,
+            uses=graph.uses,
+            uses_lengths=uses_lengths,
+            node_flops=graph.node_flops[body],
+            edges=np.stack([moved(edges[:, 0]), edges[:, 1] - first], 1),
+            parameter_sizes=graph.parameter_sizes,
+            aten_names=graph.aten_names,
+            module_names=graph.module_names,
+            parameter_names=graph.parameter_names,
+        )
+
+    def graph(self) -> Graph:
+        """With input and output nodes again."""
+        first, n = len(self.inputs), len(self.operator)
+        last = first + n
+
+        def padded(body: np.ndarray, before: int, after: int) -> np.ndarray:
+            return np.concatenate([[before] * first, body, [after]]).astype(body.dtype)
+
+        def ragged(
+            before: Sequence[Shape], flat: np.ndarray, lengths: np.ndarray, after: Shape
+        ) -> tuple[np.ndarray, np.ndarray]:
+            values = np.concatenate([*map(_integers, before), flat, _integers(after)])
+            sizes = [0, *map(len, before), *lengths.tolist(), len(after)]
+            return values.astype(np.int64), np.cumsum(sizes).astype(np.int64)
+
+        aten, aten_names = _first_used([0] * first, ("input",), self.aten, self.aten_names)
+        module, module_names = _first_used([0] * first, ("",), self.module, self.module_names)
+        output_aten = {name: i for i, name in enumerate(aten_names)}.get("output", len(aten_names))
+        if output_aten == len(aten_names):
+            aten_names = (*aten_names, "output")
+        blank = np.zeros((1, len(ATTRIBUTES)), self.attributes.dtype)
+        in_shapes, in_offsets = ragged(
+            self.inputs, self.in_shapes, self.in_lengths, self.output_shape
+        )
+        out_shapes, out_offsets = ragged(
+            self.inputs, self.out_shapes, self.out_lengths, self.output_shape
+        )
+        uses, uses_offsets = ragged([()] * first, self.uses, self.uses_lengths, ())
+
+        def moved(nodes: np.ndarray) -> np.ndarray:
+            return np.where(nodes < 0, -1 - nodes, nodes + first)
+
+        edges = np.stack([moved(self.edges[:, 0]), self.edges[:, 1] + first], 1)
+        final = np.array([[moved(np.array([self.output]))[0], last]])
+        return Graph(
+            operator=padded(self.operator, CANONICAL_ID["input"], CANONICAL_ID["output"]),
+            aten=np.append(aten, output_aten).astype(np.int32),
+            module=np.append(module, 0).astype(np.int32),
+            attributes=np.concatenate([*[blank] * first, self.attributes, blank]),
+            signature=padded(self.signature, 0, 0),
+            in_shapes=in_shapes,
+            in_offsets=in_offsets,
+            out_shapes=out_shapes,
+            out_offsets=out_offsets,
+            uses=uses.astype(np.int32),
+            uses_offsets=uses_offsets,
+            node_flops=padded(self.node_flops, 0, 0),
+            edges=np.concatenate([edges, final]).astype(np.int32),
+            parameter_sizes=self.parameter_sizes,
+            aten_names=aten_names,
+            module_names=module_names,
+            parameter_names=self.parameter_names,
+        )
+
+
+def _integers(shape: Shape) -> np.ndarray:
+    return np.array(shape, dtype=np.int64)
+
+
+def _first_used(
+    start: list[int], names: tuple[str, ...], codes: np.ndarray, code_names: tuple[str, ...]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Codes of ``code_names`` behind ``start``'s, renumbered into one table with ``names``."""
+    table = {name: i for i, name in enumerate(names)}
+    translate = np.array([table.setdefault(name, len(table)) for name in code_names], np.int64)
+    moved = translate[codes] if len(codes) else codes
+    return np.concatenate([start, moved]).astype(np.int64), tuple(table)
+
+
+# --- symbolic execution ---------------------------------------------------------------------------
+
+
+class _Placeholder(nn.Module):
+    """Stands for a :class:`Piece`; called with symbolic values it appends the piece's graph."""
+
+    def __init__(self, kind: type[Piece], args: tuple[Any, ...], kwargs: tuple[Any, ...]):
+        super().__init__()
+        self.key = (kind, args, kwargs)
+
+    def forward(self, *values: Symbol) -> Symbol:
+        assembler = values[0].assembler
+        shapes = tuple(value.shape for value in values)
+        return assembler.append(_fragment(self.key, shapes), values, self)
+
+    def make(self, assembling: bool) -> nn.Module:
+        """The piece itself, its own pieces placeholders if ``assembling``."""
+        kind, args, kwargs = self.key
+        token = _ASSEMBLING.set(assembling)
+        try:
+            piece = object.__new__(kind)
+            piece.__init__(*args, **dict(kwargs))  # type: ignore[misc]
+        finally:
+            _ASSEMBLING.reset(token)
+        return piece
+
+
+class Symbol:
+    """The value of a tensor that is not there: its shape and the node that makes it."""
+
+    def __init__(self, assembler: _Assembler, node: int, shape: Shape):
+        self.assembler = assembler
+        self.node = node
+        self.shape = torch.Size(shape)
+
+    def __add__(self, other: Any) -> Symbol:
+        return torch.add(self, other)  # type: ignore[call-overload, no-any-return]
+
+    def __mul__(self, other: Any) -> Symbol:
+        return torch.mul(self, other)  # type: ignore[call-overload, no-any-return]
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Symbol:
+        symbols: list[Symbol] = []
+
+        def slot(value: Any) -> Any:
+            if isinstance(value, Symbol):
+                symbols.append(value)
+                return _Slot(len(symbols) - 1)
+            if isinstance(value, (list, tuple)):
+                return tuple(slot(item) for item in value)
+            return value
+
+        plan = (slot(args), tuple((name, slot(value)) for name, value in (kwargs or {}).items()))
+        key = (_Function, (function, plan), ())
+        shapes = tuple(tuple(symbol.shape) for symbol in symbols)
+        return symbols[0].assembler.append(_fragment(key, shapes), symbols, None)
+
+
+@dataclass(frozen=True)
+class _Slot:
+    index: int
+
+
+class _Function(Piece):
+    """One torch function called between pieces."""
+
+    def __init__(self, function: Any, plan: tuple[Any, ...]):
+        super().__init__()
+        self.function = function
+        self.plan = plan
+
+    def forward(self, *tensors: Tensor) -> Any:
+        def filled(value: Any) -> Any:
+            if isinstance(value, _Slot):
+                return tensors[value.index]
+            return tuple(map(filled, value)) if isinstance(value, tuple) else value
+
+        args, kwargs = self.plan
+        return self.function(*filled(args), **{name: filled(value) for name, value in kwargs})
+
+
+class _Assembler:
+    """Collects fragments while a skeleton's forward runs."""
+
+    def __init__(self, shapes: tuple[Shape, ...]):
+        self.shapes = shapes
+        self.calls: list[tuple[Fragment, tuple[int, ...], int, nn.Module | None, str]] = []
+        self.length = 0
+        self.path: ModulePath | None = None
+
+    def append(
+        self, fragment: Fragment, values: Sequence[Symbol], module: nn.Module | None
+    ) -> Symbol:
+        assert self.path is not None
+        sources = tuple(value.node for value in values)
+        self.calls.append((fragment, sources, self.length, module, self.path.current))
+        output = fragment.output
+        node = sources[-1 - output] if output < 0 else self.length + output
+        self.length += len(fragment.operator)
+        return Symbol(self, node, fragment.output_shape)
+
+    def fragment(self, skeleton: nn.Module, output: Symbol) -> Fragment:
+        """Everything appended, as one fragment with the skeleton's names."""
+        names, sizes, at = _parameters(skeleton, self.calls)
+        aten_table: dict[str, int] = {}
+        module_table: dict[str, int] = {}
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in _COLUMNS}
+        for part, sources, start, module, path in self.calls:
+            parts["operator"].append(part.operator)
+            parts["attributes"].append(part.attributes)
+            parts["signature"].append(part.signature)
+            parts["node_flops"].append(part.node_flops)
+            for name in ("in_shapes", "in_lengths", "out_shapes", "out_lengths", "uses_lengths"):
+                parts[name].append(getattr(part, name))
+            parts["uses"].append(part.uses + at.get(id(module), 0))
+            for name, codes, code_names, table in (
+                ("aten", part.aten, part.aten_names, aten_table),
+                ("module", part.module, part.module_names, module_table),
+            ):
+                used = np.zeros(len(code_names), np.int64)
+                # Numbers are given in the order of first use, as tracing does.
+                for code in dict.fromkeys(codes.tolist()):
+                    text = code_names[code]
+                    if name == "module":
+                        text = _joined(path, text)
+                    used[code] = table.setdefault(text, len(table))
+                parts[name].append(used[codes])
+            edges = part.edges
+            outer = np.array(sources, dtype=np.int64)
+            inside = edges[:, 0] >= 0
+            source = np.where(
+                inside, edges[:, 0] + start, outer[np.where(inside, 0, -1 - edges[:, 0])]
+            )
+            parts["edges"].append(np.stack([source, edges[:, 1] + start], 1))
+        columns = {
+            name: np.concatenate(arrays) if arrays else np.zeros((0, *_COLUMNS[name]), np.int64)
+            for name, arrays in parts.items()
+        }
+        return Fragment(
+            inputs=self.shapes,
+            output=output.node,
+            output_shape=tuple(output.shape),
+            parameter_sizes=sizes,
+            aten_names=tuple(aten_table),
+            module_names=tuple(module_table),
+            parameter_names=names,
+            **columns,
+        )
+
+
+_COLUMNS: dict[str, Shape] = {
+    **dict.fromkeys(
+        "operator aten module signature in_shapes in_lengths out_shapes out_lengths uses "
+        "uses_lengths node_flops".split(),
+        (),
+    ),
+    "attributes": (len(ATTRIBUTES),),
+    "edges": (2,),
+}
+
+
+def _joined(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix and name else prefix or name
+
+
+def _parameters(
+    skeleton: nn.Module, calls: list[tuple[Fragment, tuple[int, ...], int, nn.Module | None, str]]
+) -> tuple[tuple[str, ...], np.ndarray, dict[int, int]]:
+    """All parameters in the order of registration, and where each placeholder's begin."""
+    called = {id(module): fragment for fragment, _, _, module, _ in calls if module is not None}
+    names: list[str] = []
+    sizes: list[np.ndarray] = []
+    at: dict[int, int] = {}
+    for prefix, module in skeleton.named_modules():
+        if not isinstance(module, _Placeholder):
+            if module._parameters:
+                raise TypeError(f"{prefix or type(module).__name__}: parameters outside a Piece")
+            continue
+        at[id(module)] = len(names)
+        fragment = called.get(id(module))
+        if fragment is None:  # made, never called: its parameters count all the same
+            with torch.device("meta"):
+                own = list(module.make(assembling=False).named_parameters())
+            names.extend(_joined(prefix, name) for name, _ in own)
+            sizes.append(np.array([p.numel() for _, p in own], np.int64))
+        else:
+            names.extend(_joined(prefix, name) for name in fragment.parameter_names)
+            sizes.append(fragment.parameter_sizes)
+    return tuple(names), np.concatenate([np.zeros(0, np.int64), *sizes]), at
+
+
+def _fragment(key: Any, shapes: tuple[Shape, ...]) -> Fragment:
+    """The fragment of a piece, from memory if it was made before."""
+    found = _FRAGMENTS.get((key, shapes))
+    if found is None:
+        shapes = tuple(map(tuple, shapes))
+        placeholder = _Placeholder(*key)
+        with torch.device("meta"):
+            piece = placeholder.make(assembling=True)
+        if any(isinstance(module, _Placeholder) for module in piece.modules()):
+            found = _wired(piece, shapes)
+        else:
+            found = _traced(piece, shapes)
+        if len(_FRAGMENTS) >= _MOST_FRAGMENTS:
+            _FRAGMENTS.clear()
+        _FRAGMENTS[key, shapes] = found
+    return found
+
+
+def _assembled(build: Callable[[], nn.Module], shapes: tuple[Shape, ...]) -> Fragment:
+    with _placeholders(), torch.device("meta"):
+        skeleton = build()
+    return _wired(skeleton, shapes)
+
+
+@contextmanager
+def _placeholders() -> Iterator[None]:
+    token = _ASSEMBLING.set(True)
+    try:
+        yield
+    finally:
+        _ASSEMBLING.reset(token)
+
+
+def _wired(skeleton: nn.Module, shapes: tuple[Shape, ...]) -> Fragment:
+    assembler = _Assembler(shapes)
+    path = ModulePath(skeleton)
+    assembler.path = path
+    symbols = [Symbol(assembler, -1 - i, shape) for i, shape in enumerate(shapes)]
+    token = _ASSEMBLING.set(False)
+    try:
+        with path.tracked():
+            output = skeleton(*symbols)
+    finally:
+        _ASSEMBLING.reset(token)
+    if not isinstance(output, Symbol):
+        raise TypeError(f"the forward returned {type(output).__name__}, expected one value")
+    return assembler.fragment(skeleton, output)
+
+
+def _traced(piece: nn.Module, shapes: tuple[Shape, ...]) -> Fragment:
+    token = _ASSEMBLING.set(False)
+    try:
+        tensors = tuple(torch.empty(shape, device="meta") for shape in shapes)
+        return Fragment.of(trace(piece, tensors), shapes)
+    finally:
+        _ASSEMBLING.reset(token)
