@@ -1,0 +1,266 @@
+"""Architecture strings from the codes that published tables use; the spaces parse the same strings.
+
+Pure functions from what one row holds to one string. Nothing is pruned, merged or checked against
+a space here, except that choices which a code keeps for inactive layers are left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from ..errors import InputError
+
+# The tuple of NAS-Bench-Suite-Zero has its own order of edges and its own codes.
+_NASLIB_201 = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
+_DIGIT_201 = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+_OPS_101 = {2: "maxpool3x3", 3: "conv1x1", 4: "conv3x3"}
+_OPS_301 = (
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+_LINKS = (
+    (0, 0, 0, 0),
+    (0, 0, 0, 1),
+    (0, 0, 1, 1),
+    (0, 0, 1, 2),
+    (0, 0, 1, 3),
+    (0, 1, 1, 1),
+    (0, 1, 1, 2),
+    (0, 1, 2, 2),
+    (0, 1, 2, 3),
+)
+_OPS_GRAPH = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
+
+
+def numbers(text: str) -> Any:
+    """The tuple, list or number that a code such as ``(4, 3, 3)`` spells; nothing is executed.
+
+    Raises:
+        InputError: the text is no Python literal.
+
+    Example:
+        >>> numbers("(4, 3, 3)")
+        (4, 3, 3)
+    """
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise InputError(
+            f"architecture: got {text!r}, expected numbers in brackets such as (4, 3, 3)"
+        ) from error
+
+
+def nasbench201(code: str) -> str:
+    """From a six-number tuple of NAS-Bench-Suite-Zero (its own edge order and codes).
+
+    Example:
+        >>> nasbench201("(4, 3, 3, 0, 0, 0)").split("+")[0]
+        '|avg_pool_3x3~0|'
+    """
+    a, b, d, c, e, f = (_NASLIB_201[number] for number in _integers(code, 6, 4))
+    return f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|"
+
+
+def nasbench201_digits(code: str) -> str:
+    """From six digits in the order of the official string: 0 none, 1 skip, ..., 4 average pool.
+
+    Example:
+        >>> nasbench201_digits("421211").split("+")[0]
+        '|avg_pool_3x3~0|'
+    """
+    a, b, c, d, e, f = (_DIGIT_201[int(digit)] for digit in code)
+    return f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|"
+
+
+def nasbench201_naslib(architecture: str) -> str:
+    """The tuple of NAS-Bench-Suite-Zero for an official string: the inverse of `nasbench201`.
+
+    Example:
+        >>> nasbench201_naslib(nasbench201("(4, 3, 3, 0, 1, 2)"))
+        '(4, 3, 3, 0, 1, 2)'
+    """
+    a, b, c, d, e, f = (
+        _NASLIB_201.index(edge.split("~")[0])
+        for node in architecture.split("+")
+        for edge in node.strip("|").split("|")
+    )
+    return str((a, b, d, c, e, f))
+
+
+def nasbench201_code(architecture: str) -> str:
+    """The six digits of an official string: the inverse of `nasbench201_digits`.
+
+    Example:
+        >>> nasbench201_code(nasbench201_digits("421211"))
+        '421211'
+    """
+    edges = (edge for node in architecture.split("+") for edge in node.strip("|").split("|"))
+    return "".join(str(_DIGIT_201.index(edge.split("~")[0])) for edge in edges)
+
+
+def nasbench101(adjacency: str, operations: str) -> str:
+    """From a row-major matrix of n*n digits and n names, the input's and the output's included.
+
+    Example:
+        >>> nasbench101("0110001100010000", "input,conv3x3-bn-relu,conv1x1-bn-relu,output")
+        '0110/0011/0001/0000:conv3x3,conv1x1'
+    """
+    names = operations.split(",")
+    size = len(names)
+    if len(adjacency) != size * size:
+        raise InputError(
+            f"architecture: got a matrix of {len(adjacency)} entries for {size} vertices, "
+            f"expected {size * size}"
+        )
+    rows = "/".join(adjacency[i : i + size] for i in range(0, size * size, size))
+    return f"{rows}:{','.join(name.removesuffix('-bn-relu') for name in names[1:-1])}"
+
+
+def nasbench101_tuple(code: str) -> str:
+    """From 49 matrix entries and 7 operation codes (0 input, 1 output, 2, 3, 4 interior).
+
+    Example:
+        >>> nasbench101_tuple(str((0, 1, *[0] * 47, 0, 1, 0, 0, 0, 0, 0)))
+        '01/00:'
+    """
+    entries = _integers(code, 56, 4)
+    operations = entries[49:]
+    size = operations.index(1) + 1
+    rows = ("".join(map(str, entries[7 * i : 7 * i + size])) for i in range(size))
+    return f"{'/'.join(rows)}:{','.join(_OPS_101[op] for op in operations[1 : size - 1])}"
+
+
+def nasbench301(code: str) -> str:
+    """From two cells of eight (input, operation code) pairs, in their order.
+
+    Example:
+        >>> cell = "[(0, 0), (1, 5), (1, 1), (0, 1), (1, 3), (0, 3), (1, 3), (3, 2)]"
+        >>> nasbench301(f"[{cell}, {cell}]")[:40]
+        'normal:|max_pool_3x3~0|dil_conv_3x3~1|+|'
+    """
+    normal, reduce = numbers(code)
+    return f"normal:{_cell(normal)} reduce:{_cell(reduce)}"
+
+
+def _cell(pairs: Sequence[tuple[int, int]]) -> str:
+    names = [f"{_OPS_301[op]}~{source}" for source, op in pairs]
+    return "+".join(f"|{names[i]}|{names[i + 1]}|" for i in range(0, 8, 2))
+
+
+def transnas_micro(code: str) -> str:
+    """From six numbers in the order of the official string.
+
+    Example:
+        >>> transnas_micro("(1, 0, 0, 2, 1, 0)")
+        '64-41414-1_00_210'
+    """
+    a, b, c, d, e, f = _integers(code, 6, 3)
+    return f"64-41414-{a}_{b}{c}_{d}{e}{f}"
+
+
+def transnas_macro(code: str) -> str:
+    """From four to six module types; zeros at the end are padding.
+
+    Example:
+        >>> transnas_macro("(1, 2, 4, 2, 0, 0)")
+        '64-1242-basic'
+    """
+    return f"64-{''.join(map(str, _integers(code, None, 4))).rstrip('0')}-basic"
+
+
+def mnasnet(*choices: Any) -> str:
+    """From (expansion, kernel, layers, squeeze-and-excitation) of each of seven stages, in a row.
+
+    Example:
+        >>> mnasnet(*[6, 3, 1, False] * 6, 4, 5, 2, True)[-15:]
+        'e6k3l1-e4k5l2se'
+    """
+    stages = (choices[i : i + 4] for i in range(0, len(choices), 4))
+    return "-".join(f"e{e}k{k}l{n}{'se' if se else ''}" for e, k, n, se in stages)
+
+
+def ofa_mobilenetv3(kernels: str, expansions: str, depths: str, resolution: Any) -> str:
+    """From 20 kernels, 20 expansions and 5 depths; blocks past a stage's depth are left out.
+
+    Example:
+        >>> ofa_mobilenetv3(str([3, 5, 7, 7] * 5), str([6, 4, 3, 3] * 5), "[2,2,2,2,3]", 224)[-28:]
+        'k3e6,k5e4-k3e6,k5e4,k7e3@224'
+    """
+    kernel, expansion, depth = numbers(kernels), numbers(expansions), numbers(depths)
+    stages = (
+        ",".join(f"k{kernel[4 * s + i]}e{expansion[4 * s + i]}" for i in range(depth[s]))
+        for s in range(len(depth))
+    )
+    return f"{'-'.join(stages)}@{int(resolution)}"
+
+
+def enas(code: str) -> str:
+    """The published list without spaces.
+
+    Example:
+        >>> enas("[[1], [4, 0]]")
+        '[[1],[4,0]]'
+    """
+    return code.replace(" ", "")
+
+
+def gpt(width: int, heads: str, ratios: str, bias: Any) -> str:
+    """From the width and the heads and multi-layer ratios of each layer.
+
+    Example:
+        >>> gpt(192, "12,8", "2,3", "True")
+        'e192-b1-h12m2,h8m3'
+    """
+    layers = zip(heads.split(","), ratios.split(","), strict=True)
+    return f"e{width}-b{int(str(bias) == 'True')}-{','.join(f'h{h}m{m}' for h, m in layers)}"
+
+
+def flexibert(config: str) -> str:
+    """From the published JSON of hidden size and encoder layers.
+
+    Example:
+        >>> layer = {"operation_type": "SA", "operation_parameter": "SDP", "num_feed_forward": 1,
+        ...          "num_operation_heads": 2, "feed_forward_dimension": 512}
+        >>> flexibert(json.dumps({"hidden_size": 128, "nas_config": {"encoder_layers": [layer]}}))
+        'h128-sa:sdp:2:512x1'
+    """
+    found = json.loads(config)
+    layers = (
+        f"{layer['operation_type']}:{layer['operation_parameter']}:{layer['num_operation_heads']}"
+        f":{layer['feed_forward_dimension']}x{layer['num_feed_forward']}"
+        for layer in found["nas_config"]["encoder_layers"]
+    )
+    return "-".join([f"h{found['hidden_size']}", *layers]).lower()
+
+
+@lru_cache(maxsize=1 << 16)  # nine data sets hold the same codes
+def nasbench_graph(code: int) -> str:
+    """From five decimal digits: link pattern, then four operations.
+
+    Example:
+        >>> nasbench_graph(81111)
+        '0,1,2,3:gcn,gcn,gcn,gcn'
+    """
+    links, *operations = (int(digit) for digit in f"{code:05d}")
+    names = ",".join(_OPS_GRAPH[op] for op in operations)
+    return f"{','.join(map(str, _LINKS[links]))}:{names}"
+
+
+def _integers(code: str, length: int | None, largest: int) -> list[int]:
+    found = list(numbers(code))
+    fits = all(type(number) is int and 0 <= number <= largest for number in found)
+    if not fits or (length is not None and len(found) != length):
+        count = "some" if length is None else str(length)
+        raise InputError(
+            f"architecture: got {code!r}, expected {count} numbers from 0 to {largest}"
+        )
+    return found
