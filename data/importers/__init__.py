@@ -27,8 +27,8 @@ _HOME = {
     "flexibert": "single:flexibert",
     "hat_latency": "single:hat_latency",
 }
-"""Where each set's importer is. The sets that are not here are published in pickles alone, or in no
-file small enough: hw_gpt_bench, nas_bench_graph, help_latency. Their compact tables can be imported.
+"""Where each set's importer is. hw_gpt_bench, nas_bench_graph and help_latency have none: nothing of
+theirs is published that could be read without unpickling. Their compact tables can be imported.
 """
 
 
@@ -84,7 +84,7 @@ def without_sentinels(frame: pd.DataFrame) -> pd.DataFrame:
     """
     import numpy as np
 
-    floats = frame.select_dtypes("floating")
+    floats = frame.select_dtypes(["float32", "float64"])
     bad = (floats == -1e8) | np.isinf(floats)
     if not bad.to_numpy().any():
         return frame

@@ -1,4 +1,4 @@
-"""The 500 original NAS-Bench-101 cells of NAS-Bench-Suite-Zero; EC-NAS, cells trained for energy."""
+"""500 original NAS-Bench-101 cells; EC-NAS, cells of that kind trained with their energy."""
 
 from __future__ import annotations
 
