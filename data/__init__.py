@@ -1,17 +1,28 @@
-"""Networks whose accuracy is known: search spaces, tables of measured figures, images."""
+"""Networks whose accuracy is known: search spaces, tables of measured figures, images, splits."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# Not lazy: the functions `spaces` and `tables` have the names of the modules that hold them, and
+# importing a module later would put it in the function's place. Both modules are light.
+from .spaces import space, spaces
+
 if TYPE_CHECKING:
-    from .spaces import space, spaces
+    from .image_batches import images
     from .spaces.space import Space
+    from .splits import Protocol, Split, split
 
-_HOME = {"space": "spaces", "spaces": "spaces", "Space": "spaces.space"}
+_HOME = {
+    "Protocol": "splits",
+    "Space": "spaces.space",
+    "Split": "splits",
+    "images": "image_batches",
+    "split": "splits",
+}
 
-__all__ = ["Space", "space", "spaces"]
+__all__ = ["Protocol", "Space", "Split", "images", "space", "spaces", "split"]
 
 
 def __getattr__(name: str) -> Any:

@@ -246,10 +246,10 @@ class Symbol:
         self.shape = torch.Size(shape)
 
     def __add__(self, other: Any) -> Symbol:
-        return torch.add(self, other)  # type: ignore[call-overload, no-any-return]
+        return self.__torch_function__(torch.add, (), (self, other))
 
     def __mul__(self, other: Any) -> Symbol:
-        return torch.mul(self, other)  # type: ignore[call-overload, no-any-return]
+        return self.__torch_function__(torch.mul, (), (self, other))
 
     @classmethod
     def __torch_function__(

@@ -96,9 +96,7 @@ def run(path: Path, jobs: int) -> dict[tuple[str, int], dict[str, Any]]:
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     done = finished(path)
-    todo = [
-        (arch, seed) for seed in SEEDS for arch in architectures() if (arch, seed) not in done
-    ]
+    todo = [(arch, seed) for seed in SEEDS for arch in architectures() if (arch, seed) not in done]
     with path.open("a") as file, ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         if not path.stat().st_size:
             _write(file, _heading())

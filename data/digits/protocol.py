@@ -97,7 +97,7 @@ def distorted(images: Tensor, generator: torch.Generator, protocol: Protocol = P
 
 
 @cache
-def test_set(protocol: Protocol = PROTOCOL) -> tuple[Tensor, Tensor]:
+def evaluation_set(protocol: Protocol = PROTOCOL) -> tuple[Tensor, Tensor]:
     """The same distorted test images for every network and seed."""
     images, targets = _digits()
     index = split(protocol)[1].repeat(protocol.test_copies)
@@ -153,7 +153,7 @@ def train(network: nn.Module, seed: int, protocol: Protocol = PROTOCOL) -> float
             optimiser.step()
             schedule.step()
     network.eval()
-    test, wanted = test_set(protocol)
+    test, wanted = evaluation_set(protocol)
     with torch.no_grad():
         guess = torch.cat([network(part).argmax(1) for part in test.split(1297)])
     return 100 * float((guess == wanted).double().mean())

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 
 from ...graphs import Piece
 from .nasbench201 import EDGES, Cell, NASBench201, Reduction, Stem
-from .nasbench201 import Head as NormalisedHead
 from .nasbench201 import OPERATORS as CELL_OPERATORS
+from .nasbench201 import Head as NormalisedHead
 from .reading import Reader
 from .space import Choice, ChoiceSpace, Task, Values, product_size
 
@@ -115,7 +115,7 @@ class Family:
 def _cell(v: dict[str, Any], task: Task) -> nn.Module:
     operators = tuple(v[f"e{source}{target}"] for source, target in EDGES)
     width, depth = v["width"], v["depth"]
-    body = [Cell(operators, width, width) for _ in range(depth)]
+    body: list[nn.Module] = [Cell(operators, width, width) for _ in range(depth)]
     body.append(Reduction(width, 2 * width))
     body.extend(Cell(operators, 2 * width, 2 * width) for _ in range(depth))
     return nn.Sequential(
@@ -235,9 +235,7 @@ def _path_operator(name: str, c_in: int, c_out: int, stride: int = 1) -> nn.Modu
     if name == "conv5":
         return ConvUnit(c_in, c_out, 5, stride)
     if name == "split3":
-        return nn.Sequential(
-            ConvUnit(c_in, c_out, (1, 3), stride), ConvUnit(c_out, c_out, (3, 1))
-        )
+        return nn.Sequential(ConvUnit(c_in, c_out, (1, 3), stride), ConvUnit(c_out, c_out, (3, 1)))
     if name == "double3":
         return nn.Sequential(ConvUnit(c_in, c_out, 3, stride), ConvUnit(c_out, c_out, 3))
     if name == "separable3":
@@ -369,7 +367,8 @@ class Attention(Piece):
         qkv = self.qkv(self.norm(x)).reshape(n, tokens, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v)
-        return x + self.out(mixed.transpose(1, 2).reshape(n, tokens, width))  # type: ignore[no-any-return]
+        joined: Tensor = self.out(mixed.transpose(1, 2).reshape(n, tokens, width))
+        return x + joined
 
 
 class FeedForward(Piece):
@@ -386,7 +385,8 @@ class FeedForward(Piece):
         y = self.norm(x)
         y = y.transpose(1, 2) if self.over_tokens else y
         y = self.down(F.gelu(self.up(y)))
-        return x + (y.transpose(1, 2) if self.over_tokens else y)  # type: ignore[no-any-return]
+        added: Tensor = y.transpose(1, 2) if self.over_tokens else y
+        return x + added
 
 
 class TokenHead(Piece):
@@ -637,6 +637,4 @@ class Digits(ChoiceSpace):
         values = self.values(arch)
         family = FAMILIES[values[0]]
         names = [choice.name for choice in family.choices]
-        return family.network(
-            dict(zip(names, values[self._span(family)], strict=True)), task
-        )
+        return family.network(dict(zip(names, values[self._span(family)], strict=True)), task)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import product
 from typing import ClassVar
@@ -148,7 +148,7 @@ class Head(Piece):
 class Network(nn.Module):
     """Stem, cells and reductions, head."""
 
-    def __init__(self, stem: nn.Module, body: list[nn.Module], head: nn.Module):
+    def __init__(self, stem: nn.Module, body: Sequence[nn.Module], head: nn.Module):
         super().__init__()
         self.stem = stem
         self.body = nn.ModuleList(body)
@@ -177,7 +177,10 @@ class NASBench201(ChoiceSpace):
     Example:
         >>> from archrank.data import space
         >>> nb201 = space("nasbench201")
-        >>> arch = "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|"
+        >>> arch = (
+        ...     "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|"
+        ...     "+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|"
+        ... )
         >>> nb201.graph(arch).params, nb201.graph(arch).product_flops
         (802426, 113951360)
     """

@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 from ...errors import InputError
 
 _WORD = re.compile(r"[A-Za-z0-9_.]+|.", re.DOTALL)
-_INTEGER = re.compile(r"\d+")
+_INTEGER = re.compile(r"[0-9]{1,9}(?![0-9])")
+_LONGEST = 240  # of an architecture string in a message
 
 
 class Reader:
@@ -42,9 +43,13 @@ class Reader:
         """Raise the error for what stands at ``at``, here by default."""
         at = self.position if at is None else at
         word = _WORD.match(self.text, at)
-        got = repr(word.group()) if word else "the end"
+        got = repr(word.group()[:60]) if word else "the end"
+        shown = self.text
+        if len(shown) > _LONGEST:
+            start = max(0, at - _LONGEST // 2)
+            shown = f"...{shown[start : start + _LONGEST]}..."
         raise InputError(
-            f"arch: position {at} of {self.text!r} ({self.space}): got {got}, expected {expected}"
+            f"arch: position {at} of {shown!r} ({self.space}): got {got}, expected {expected}"
         )
 
     def peek(self, text: str) -> bool:

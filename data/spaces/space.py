@@ -147,14 +147,14 @@ class Space(ABC):
         facts = self.task(task)
         return self.network(self.normalise(arch), facts, task or next(iter(self.tasks)))
 
-    def inputs(self, task: str | None = None) -> Any:
+    def inputs(self, task: str | None = None, arch: str | None = None) -> Any:
         """What :func:`archrank.trace`, ``score`` and ``rank`` take as ``inputs`` for these
-        networks."""
+        networks; for those whose architecture says its resolution, of that one."""
         return self.task(task).inputs
 
     def graph(self, arch: str, task: str | None = None) -> Graph:
         """The graph of ``build(arch, task)``, equal to the traced one but without building it."""
-        return assemble(partial(self.build, arch, task), self.inputs(task))
+        return assemble(partial(self.build, arch, task), self.inputs(task, arch))
 
 
 @dataclass(frozen=True)
