@@ -95,7 +95,7 @@ SETS = {
             "EC-NAS: NAS-Bench-101 cells retrained with their energy",
             "MIT",
             (File("ec_nas", 5_432, ("space", "epochs", "adj", "ops", "test_acc")),),
-            "5-vertex cells have 4 epochs only; 4-vertex cells 4, 12, 36 and 108, three seeds each.",
+            "5-vertex cells have 4 epochs only; 4-vertex cells 4, 12, 36, 108; three seeds.",
         ),
         DataSet(
             "nbsuite_zero",

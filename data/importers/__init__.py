@@ -27,8 +27,8 @@ _HOME = {
     "flexibert": "single:flexibert",
     "hat_latency": "single:hat_latency",
 }
-"""Where each set's importer is. hw_gpt_bench, nas_bench_graph and help_latency have none: nothing of
-theirs is published that could be read without unpickling. Their compact tables can be imported.
+"""Where each set's importer is. hw_gpt_bench, nas_bench_graph and help_latency have none: what is
+published of them could only be unpickled. Their compact tables can be imported.
 """
 
 

@@ -1,0 +1,155 @@
+"""The command ``archrank data``: lists, fetches, imports and verifies published figures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import ArchrankError, InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from .data.fetching import Outcome
+
+data = typer.Typer(
+    name="data",
+    help="Published figures of trained networks: list, fetch, import, verify.",
+    no_args_is_help=True,
+)
+
+Name = Annotated[str, typer.Argument(help="A table or a set, as `archrank data list` names them.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+
+
+@data.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List all tables, and say which are here."""
+    with _errors():
+        from .data.fetching import data_folder
+        from .data.published import TABLES
+        from .data.sets import data_set, sources
+        from .data.tables import sets_of
+
+        folder = data_folder()
+        public = {source.set for source in sources() if source.fetchable}
+        facts = [
+            {
+                "name": name,
+                "title": table.title,
+                "space": table.space,
+                "tasks": [task.name for task in table.tasks],
+                "licence": "; ".join(data_set(owner).licence for owner in sets_of(name)),
+                "here": all(
+                    (folder / f"{table.parts[part].file}.parquet").is_file() for part in table.index
+                ),
+                "public": set(sets_of(name)) <= public,
+            }
+            for name, table in TABLES.items()
+        ]
+        if as_json:
+            print(json.dumps({"folder": str(folder), "tables": facts}, indent=2))
+            return
+        print(f"data folder: {folder}")
+        for row in facts:
+            state = "here" if row["here"] else "to fetch" if row["public"] else "to import"
+            print(f"{row['name']:18} {state:9} {row['title']}")
+
+
+@data.command()
+def fetch(
+    name: Name,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds a server may be silent.")] = 30.0,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch the public files of a table, verify them, and convert them. Run again to go on."""
+    with _errors():
+        from .data.fetching import fetch as fetch_set
+        from .data.tables import sets_of
+
+        def progress(done: int, total: int, file: str) -> None:
+            if done < total:
+                _say(f"{done + 1}/{total} {file}")
+
+        outcomes = [fetch_set(one, timeout=timeout, progress=progress) for one in sets_of(name)]
+        _show(outcomes, as_json)
+
+
+@data.command("import")
+def import_(
+    name: Name,
+    path: Annotated[Path, typer.Argument(help="A file, a folder, or a zip archive of files.")],
+    as_json: AsJson = False,
+) -> None:
+    """Take files that you have: public ones are verified and converted, tables checked."""
+    with _errors():
+        from .data.fetching import import_files
+        from .data.tables import sets_of
+
+        sets = sets_of(name)
+        if len(sets) > 1:
+            raise InputError(
+                f"NAME: the figures of {name!r} are in several sets; import each by its own name: "
+                f"{', '.join(sets)}"
+            )
+        _show([import_files(sets[0], path)], as_json)
+
+
+@data.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(help="A table or a set; all if left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check what is in the data folder. Exit code 1 if a file is damaged, or one named missing."""
+    with _errors():
+        from .data.fetching import verify as verify_set
+        from .data.tables import sets_of
+
+        sets = [None] if name is None else sets_of(name)
+        findings = [finding for one in sets for finding in verify_set(one)]
+        if as_json:
+            from dataclasses import asdict
+
+            print(json.dumps([asdict(finding) for finding in findings], indent=2))
+        else:
+            for found in findings:
+                line = f"{found.status:8} {found.name}/{found.file}  {found.reason}"
+                print(line.rstrip())
+    bad = {"damaged"} if name is None else {"damaged", "missing"}
+    if any(finding.status in bad for finding in findings):
+        raise typer.Exit(1)
+
+
+def _show(outcomes: list[Outcome], as_json: bool) -> None:
+    if as_json:
+        from dataclasses import asdict
+
+        print(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
+        return
+    for outcome in outcomes:
+        come = f"{len(outcome.fetched)} files came, {len(outcome.present)} were there"
+        print(f"{outcome.name}: {come}")
+        for name in outcome.written:
+            print(f"  written: {name}.parquet")
+        for name in outcome.kept:
+            print(f"  left as it was: {name}.parquet")
+        for file in outcome.unavailable:
+            print(f"  without a known public place: {file} (its columns are left out)")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except ArchrankError as error:
+        _say(f"error: {error}")
+        usage = isinstance(error, (InputError, MissingExtraError))
+        raise typer.Exit(2 if usage else 1) from error
