@@ -103,10 +103,8 @@ class Fragment:
     def of(cls, graph: Graph, inputs: tuple[Shape, ...]) -> Fragment:
         """What is left of a traced graph without its input and output nodes."""
         first, last = len(inputs), len(graph) - 1
-        if (
-            graph.operator[last] != CANONICAL_ID["output"]
-            or (graph.operator[:first] != CANONICAL_ID["input"]).any()
-        ):
+        outputs = np.flatnonzero(graph.operator == CANONICAL_ID["output"])
+        if outputs.tolist() != [last] or (graph.operator[:first] != CANONICAL_ID["input"]).any():
             raise TypeError("a piece takes tensors and returns one that depends on them")
         body = slice(first, last)
 

@@ -348,7 +348,7 @@ class Patches(Piece):
         self.positions = nn.Parameter(0.02 * torch.randn(1, tokens, width)) if positions else None
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = self.conv(x).flatten(2).transpose(1, 2)
+        tokens: Tensor = self.conv(x).flatten(2).transpose(1, 2)
         return tokens if self.positions is None else tokens + self.positions
 
 
