@@ -72,8 +72,9 @@ class Raw:
 
     def csv(self, name: str, **options: Any) -> pd.DataFrame:
         """A CSV file; `options` go to `pandas.read_csv`."""
+        content = io.BytesIO(self.read(name))
         try:
-            table: pd.DataFrame = pd.read_csv(io.BytesIO(self.read(name)), **options)
+            table: pd.DataFrame = pd.read_csv(content, **options)
         except ValueError as error:  # parser and decoding errors are ValueErrors
             raise _damaged(name, error) from error
         return table
