@@ -111,6 +111,8 @@ class Fragment:
         def moved(nodes: np.ndarray) -> np.ndarray:
             return np.where(nodes < first, -1 - nodes, nodes - first)
 
+        aten, aten_names = _compact(graph.aten[body], graph.aten_names)
+        module, module_names = _compact(graph.module[body], graph.module_names)
         edges = graph.edges[graph.edges[:, 1] < last]
         in_lengths, out_lengths, uses_lengths = (
             np.diff(offsets)[body]
@@ -121,8 +123,8 @@ class Fragment:
             output=int(moved(graph.edges[-1:, 0])[0]),
             output_shape=tuple(graph.out_shapes[graph.out_offsets[last] :].tolist()),
             operator=graph.operator[body],
-            aten=graph.aten[body],
-            module=graph.module[body],
+            aten=aten,
+            module=module,
             attributes=graph.attributes[body],
             signature=graph.signature[body],
             in_shapes=graph.in_shapes[graph.in_offsets[first] : graph.in_offsets[last]],
@@ -134,8 +136,8 @@ class Fragment:
             node_flops=graph.node_flops[body],
             edges=np.stack([moved(edges[:, 0]), edges[:, 1] - first], 1),
             parameter_sizes=graph.parameter_sizes,
-            aten_names=graph.aten_names,
-            module_names=graph.module_names,
+            aten_names=aten_names,
+            module_names=module_names,
             parameter_names=graph.parameter_names,
         )
 
@@ -196,6 +198,13 @@ class Fragment:
 
 def _integers(shape: Shape) -> np.ndarray:
     return np.array(shape, dtype=np.int64)
+
+
+def _compact(codes: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The same codes over a table of only the names in use, in the order of first use."""
+    used = {code: i for i, code in enumerate(dict.fromkeys(codes.tolist()))}
+    renumbered = np.array([used[code] for code in codes.tolist()], np.int64)
+    return renumbered, tuple(names[code] for code in used)
 
 
 def _first_used(
@@ -326,25 +335,20 @@ class _Assembler:
             for name in ("in_shapes", "in_lengths", "out_shapes", "out_lengths", "uses_lengths"):
                 parts[name].append(getattr(part, name))
             parts["uses"].append(part.uses + at.get(id(module), 0))
-            for name, codes, code_names, table in (
-                ("aten", part.aten, part.aten_names, aten_table),
-                ("module", part.module, part.module_names, module_table),
-            ):
-                used = np.zeros(len(code_names), np.int64)
-                # Numbers are given in the order of first use, as tracing does.
-                for code in dict.fromkeys(codes.tolist()):
-                    text = code_names[code]
-                    if name == "module":
-                        text = _joined(path, text)
-                    used[code] = table.setdefault(text, len(table))
-                parts[name].append(used[codes])
+            aten = [aten_table.setdefault(text, len(aten_table)) for text in part.aten_names]
+            paths = (_joined(path, text) for text in part.module_names)
+            modules = [module_table.setdefault(text, len(module_table)) for text in paths]
+            parts["aten"].append(np.array(aten, np.int64)[part.aten])
+            parts["module"].append(np.array(modules, np.int64)[part.module])
             edges = part.edges
             outer = np.array(sources, dtype=np.int64)
             inside = edges[:, 0] >= 0
             source = np.where(
                 inside, edges[:, 0] + start, outer[np.where(inside, 0, -1 - edges[:, 0])]
             )
-            parts["edges"].append(np.stack([source, edges[:, 1] + start], 1))
+            moved = np.empty_like(edges, dtype=np.int64)
+            moved[:, 0], moved[:, 1] = source, edges[:, 1] + start
+            parts["edges"].append(moved)
         columns = {
             name: np.concatenate(arrays) if arrays else np.zeros((0, *_COLUMNS[name]), np.int64)
             for name, arrays in parts.items()

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from archrank import metrics
 from archrank.errors import InputError
 from archrank.metrics import kendall, residual_rank, spearman
 
@@ -81,3 +82,31 @@ def test_residual_of_a_constant_control_is_the_centred_rank() -> None:
 def test_bad_input_is_named(metric, scores, truth) -> None:
     with pytest.raises(InputError, match="scores"):
         metric(scores, truth)
+
+
+def test_bootstrap_covers_what_scipy_s_does() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=80)
+    y = x + rng.normal(size=80)
+    ours = metrics.bootstrap(metrics.spearman, x, y, seed=0, resamples=2000)
+    theirs = stats.bootstrap(
+        (x, y),
+        lambda a, b: stats.spearmanr(a, b).statistic,
+        paired=True,
+        vectorized=False,
+        n_resamples=2000,
+        method="percentile",
+        rng=1,
+    ).confidence_interval
+    np.testing.assert_allclose(ours, (theirs.low, theirs.high), atol=0.03)
+    assert ours == metrics.bootstrap(metrics.spearman, x, y, seed=0, resamples=2000)
+
+
+def test_bootstrap_of_constants_and_bad_input() -> None:
+    low, high = metrics.bootstrap(metrics.kendall, [1, 1, 1], [1, 2, 3], seed=0, resamples=20)
+    assert np.isnan(low)
+    assert np.isnan(high)
+    with pytest.raises(InputError, match="columns: got lengths"):
+        metrics.bootstrap(metrics.kendall, [1, 2], [1], seed=0)
+    with pytest.raises(InputError, match="level: got 95"):
+        metrics.bootstrap(metrics.kendall, [1, 2], [1, 2], seed=0, level=95)

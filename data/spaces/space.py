@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -146,6 +146,12 @@ class Space(ABC):
         """The published network as an ordinary module, with PyTorch's default initialisation."""
         facts = self.task(task)
         return self.network(self.normalise(arch), facts, task or next(iter(self.tasks)))
+
+    def candidates(
+        self, archs: Iterable[str], task: str | None = None
+    ) -> dict[str, Callable[[], nn.Module]]:
+        """What :func:`archrank.rank` takes: a function that builds each architecture, by name."""
+        return {arch: partial(self.build, arch, task) for arch in archs}
 
     def inputs(self, task: str | None = None, arch: str | None = None) -> Any:
         """What :func:`archrank.trace`, ``score`` and ``rank`` take as ``inputs`` for these

@@ -1,0 +1,114 @@
+"""Rank networks of the embedded benchmark, untrained, and compare with their measured accuracy.
+
+``python examples/embedded_benchmark.py --networks 100 --out demo`` is what ``make demo`` runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import archrank
+from archrank.data import images, space, table
+from archrank.metrics import bootstrap, kendall, spearman
+
+
+def draw_sample(n: int, seed: int) -> list[str]:
+    """``n`` of the networks that have labels."""
+    return random.Random(seed).sample(sorted(table("digits").architectures), n)
+
+
+def agreement(scores: pd.DataFrame, accuracy: pd.Series[float], seed: int) -> pd.DataFrame:
+    """Kendall's tau and Spearman's rho of each column with the accuracy, the best tau first."""
+    rows = []
+    for name in scores:
+        known = scores[name].notna()
+        predicted, truth = scores.loc[known, name].astype(float), accuracy[known]
+        low, high = bootstrap(kendall, predicted, truth, seed=seed)
+        rows.append(
+            {
+                "ranked by": name,
+                "tau": round(kendall(predicted, truth), 3),
+                "95 % interval": f"{low:.2f} to {high:.2f}",
+                "rho": round(spearman(predicted, truth), 3),
+                "networks": int(known.sum()),
+            }
+        )
+    return pd.DataFrame(rows).sort_values("tau", ascending=False, ignore_index=True)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("demo"))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+
+    digits, measured = space("digits"), table("digits")
+    archs = draw_sample(arguments.networks, arguments.seed)
+    batches = [images("digits", 64, seed) for seed in (0, 1)]
+    ranking = archrank.rank(
+        digits.candidates(archs),
+        [x for x, _ in batches],
+        targets=[y for _, y in batches],
+        jobs=arguments.jobs,
+        progress=lambda done, total, name: print(f"\rscored {done}/{total}", end="", flush=True),
+    )
+    print("\n")
+
+    found = ranking.table.set_index("name")
+    accuracy = measured.labels()[found.index]
+    columns = ["score", "gradsign", "naswot", "zico", "flops", "params", "activations"]
+    scores = found[columns].rename(columns={"score": "archrank (auto)"})
+    scores["chance"] = np.random.default_rng(arguments.seed).random(len(scores))
+    figures = agreement(scores, accuracy, arguments.seed)
+    ceiling = measured.noise_ceiling()
+    print(figures.to_string(index=False))
+    if ceiling is not None:
+        print(f"\nTwo trainings of the same networks agree with tau {ceiling.between:.3f}.")
+    top = found.head(10).index
+    print(
+        f"Mean accuracy of the ten ranked first {accuracy[top].mean():.1f} %, of all "
+        f"{len(found)} {accuracy.mean():.1f} %, best {accuracy.max():.1f} %."
+    )
+
+    found.assign(accuracy=accuracy).to_csv(arguments.out / "ranking.csv")
+    figures.to_csv(arguments.out / "agreement.csv", index=False)
+    digits.graph(found.index[0]).draw(arguments.out / "best.svg")
+    plot(found, accuracy, arguments.out / "ranking.png")
+    print(f"Written: ranking.csv, agreement.csv, ranking.png, best.svg in {arguments.out}/")
+
+
+def plot(found: pd.DataFrame, accuracy: pd.Series[float], path: Path) -> None:
+    """Score and FLOPs against accuracy, one colour for each family."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    families = pd.Series(found.index.str.partition(":").get_level_values(0), index=found.index)
+    for axes, column in zip(figure.subplots(1, 2, sharey=True), ("score", "flops"), strict=True):
+        for family, rows in found.groupby(families):
+            axes.scatter(rows[column], accuracy[rows.index], s=26, alpha=0.8, label=str(family))
+        axes.set_xlabel({"score": "archrank's score, untrained", "flops": "FLOPs"}[column])
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        tau = kendall(found[column].astype(float), accuracy)
+        axes.set_title(f"Kendall's tau {tau:.2f}")
+        if column == "flops":
+            axes.set_xscale("log")
+            axes.legend(fontsize=8, ncols=2, loc="lower right")
+        else:
+            axes.set_ylabel("test accuracy after training, % (mean of three seeds)")
+    figure.savefig(path, dpi=130)
+
+
+if __name__ == "__main__":
+    main()
