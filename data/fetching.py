@@ -83,7 +83,7 @@ def fetch(
     name: str,
     folder: Path | None = None,
     *,
-    base_url: str = BASE_URL,
+    base_url: str | None = None,
     timeout: float = 30.0,
     limit: float = 900.0,
     progress: Progress | None = None,
@@ -115,7 +115,7 @@ def fetch(
         if _sha256(target) == source.sha256:
             present.append(source.file)
         else:
-            _download(source, target, base_url, timeout, limit)
+            _download(source, target, base_url or BASE_URL, timeout, limit)
             fetched.append(source.file)
     if not fetched and all(not _problem(folder, chosen, file.name) for file in chosen.files):
         written: tuple[str, ...] = ()
@@ -209,7 +209,7 @@ def _download(source: Source, target: Path, base_url: str, timeout: float, limit
         ):
             response.raise_for_status()
             size = 0
-            for chunk in response.iter_content(1 << 16):
+            for chunk in response.iter_content(1 << 10):  # small, to notice a server that drips
                 size += len(chunk)
                 if source.bytes is not None and size > source.bytes:
                     raise FetchError(
@@ -227,7 +227,9 @@ def _download(source: Source, target: Path, base_url: str, timeout: float, limit
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _quiet(pooch.get_logger()):
-            pooch.retrieve(url, f"sha256:{source.sha256}", target.name, target.parent, stream)
+            pooch.retrieve(
+                url, f"sha256:{source.sha256}", target.name, target.parent, downloader=stream
+            )
     except requests.HTTPError as error:
         status = None if error.response is None else error.response.status_code
         what = "is no longer there" if status in (404, 410) else f"the server answered {status}"

@@ -232,8 +232,11 @@ class Table:
 
     @cached_property
     def proxies(self) -> pd.DataFrame:
-        """Published zero-cost scores, as ``task/proxy``; NaN where one failed."""
-        return self._source.values(self._proxies)
+        """Published zero-cost scores, as ``task/proxy``; NaN where one failed.
+
+        Those that failed everywhere are left out.
+        """
+        return self._source.values(self._proxies).dropna(axis="columns", how="all")
 
     def lookup(self, architecture: str, task: str | None = None) -> float:
         """The label of one architecture, NaN if it is missing.
@@ -338,11 +341,12 @@ def table(name: str, folder: Path | None = None) -> Table:
                 f"Get them with: archrank data fetch {name}. Or set ARCHRANK_DATA to the folder "
                 "that holds them"
             )
-    tasks = {
-        task.name: task
-        for task in published.tasks
-        if {task.column, *task.runs} - {None} <= set(source.columns(task.part))
-    }
+    tasks: dict[str, Task] = {}
+    for task in published.tasks:
+        here = source.columns(task.part)
+        runs = tuple(column for column in task.runs if column in here)
+        if task.column in here or (task.column is None and runs):
+            tasks[task.name] = replace(task, runs=runs)
     units: dict[str, str] = {}
     hardware = _select(published.hardware, source, units)
     costs = _select(published.costs, source, {})
