@@ -99,7 +99,7 @@ def fetch(
         MissingExtraError: pooch is not installed.
     """
     chosen, folder = data_set(name), folder or data_folder()
-    known = [source for source in sources() if source.set == name and source.usable]
+    known = [source for source in sources() if source.set == name and source.read]
     wanted = [source for source in known if source.fetchable]
     if not wanted:
         raise InputError(
@@ -140,7 +140,7 @@ def import_files(name: str, path: Path, folder: Path | None = None) -> Outcome:
         DamagedFileError: a file cannot be read.
     """
     chosen, folder, path = data_set(name), folder or data_folder(), Path(path)
-    known = [source for source in sources() if source.set == name and source.usable]
+    known = [source for source in sources() if source.set == name and source.read]
     tables = {f"{file.name}.parquet": file.name for file in chosen.files}
     imported: list[str] = []
     copied: list[str] = []
@@ -198,7 +198,7 @@ def _download(source: Source, target: Path, base_url: str, timeout: float, limit
     except ImportError as error:
         raise MissingExtraError("fetching public data", "pooch", "data", error) from error
     url = source.url(base_url)
-    again = "finished files stay; run the same command to go on"
+    again = "Finished files stay; run the same command to go on"
 
     def stream(url: str, output: Any, _: Any) -> None:
         """Like pooch's own, but with a limit on the whole file's time and size."""
@@ -214,15 +214,15 @@ def _download(source: Source, target: Path, base_url: str, timeout: float, limit
                 if source.bytes is not None and size > source.bytes:
                     raise FetchError(
                         f"{url}: is longer than the {source.bytes} bytes that were published, so "
-                        f"it has changed; {again}"
+                        f"it has changed. {again}"
                     )
                 if time.monotonic() - started > limit:
                     raise FetchError(
-                        f"{url}: did not come within {limit:g} seconds ({size} bytes did); {again}"
+                        f"{url}: did not come within {limit:g} seconds ({size} bytes did). {again}"
                     )
                 file.write(chunk)
         if source.bytes is not None and size < source.bytes:
-            raise FetchError(f"{url}: was cut: {size} of {source.bytes} bytes came; {again}")
+            raise FetchError(f"{url}: was cut: {size} of {source.bytes} bytes came. {again}")
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -235,19 +235,19 @@ def _download(source: Source, target: Path, base_url: str, timeout: float, limit
         what = "is no longer there" if status in (404, 410) else f"the server answered {status}"
         raise FetchError(
             f"{url}: {what}. Wanted: {source.file}, SHA-256 {source.sha256}. If you have it: "
-            f"archrank data import {source.set} PATH. Otherwise try later: {again}"
+            f"archrank data import {source.set} PATH. Otherwise try later. {again}"
         ) from error
     except (requests.Timeout, requests.ConnectionError) as error:
         if isinstance(error, requests.Timeout) or "timed out" in str(error):
-            what = f"the server was silent for {timeout:g} seconds"
+            what = f"the server was silent for {timeout:g} seconds."
         else:
             what = (
                 f"no connection, or it was cut ({_root(error)}). Is there a network, or a proxy to "
                 "name in HTTPS_PROXY?"
             )
-        raise FetchError(f"{url}: {what}; {again}") from error
+        raise FetchError(f"{url}: {what} {again}") from error
     except requests.RequestException as error:
-        raise FetchError(f"{url}: did not come whole ({_root(error)}); {again}") from error
+        raise FetchError(f"{url}: did not come whole ({_root(error)}). {again}") from error
     except OSError as error:
         raise _no_room(target, error) from error
     except ValueError as error:  # pooch's word for a wrong hash

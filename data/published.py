@@ -215,8 +215,8 @@ def _ec_nas() -> Published:
     ]
     figures = (
         ("train_time", "train_time", "s"),
-        ("f4", "energy", "kWh, of the whole training"),
-        ("f5", "emissions", "g of carbon dioxide, of the whole training"),
+        ("f4", "energy", "kWh of the whole training, as the values suggest"),
+        ("f5", "emissions", "g of carbon dioxide of the whole training, as the values suggest"),
     )
     return Published(
         "EC-NAS: NAS-Bench-101 cells retrained with their energy",

@@ -35,7 +35,8 @@ class Source:
     """One public file: where it is, and the SHA-256 and size of what is published there.
 
     `repository`, `commit` and `path` are None where no public place is known; then the file cannot
-    be fetched, but it can be imported.
+    be fetched, but it can be imported. `read` is false for what no importer reads, pickles among
+    them: such files are never fetched.
     """
 
     set: str
@@ -45,16 +46,12 @@ class Source:
     path: str | None
     sha256: str | None
     bytes: int | None
+    read: bool = True
 
     @property
     def fetchable(self) -> bool:
         """Whether its public place and its hash are known."""
         return None not in (self.repository, self.commit, self.path, self.sha256)
-
-    @property
-    def usable(self) -> bool:
-        """Whether an importer may read it: a pickle is never opened, so it is not fetched."""
-        return not self.file.endswith((".pt", ".pkl", ".pickle", ".pth"))
 
     def url(self, base: str) -> str:
         """Its address below `base`."""

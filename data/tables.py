@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -73,7 +73,7 @@ class _Source(Protocol):
     def runs(self, part: str, column: str) -> Array: ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """Measured figures by architecture; nothing is read before it is asked for.
 
@@ -97,10 +97,10 @@ class Table:
     provenance: tuple[str, ...]
     licence: str
     notes: str
-    _source: _Source = field(repr=False)
-    _costs: Columns = field(repr=False)
-    _hardware: Columns = field(repr=False)
-    _proxies: Columns = field(repr=False)
+    _source: _Source
+    _costs: Columns
+    _hardware: Columns
+    _proxies: Columns
 
     @classmethod
     def from_frame(
@@ -256,6 +256,9 @@ class Table:
             row |= {str(name): float(value) for name, value in frame.iloc[position].items()}
         return row
 
+    def __repr__(self) -> str:
+        return f"Table({self.name!r}, space={self.space!r}, tasks={list(self.tasks)})"
+
     def __len__(self) -> int:
         return len(self.architectures)
 
@@ -361,7 +364,7 @@ def table(name: str, folder: Path | None = None) -> Table:
         provenance=tuple(
             f"https://github.com/{public.repository}/blob/{public.commit}/{public.path}"
             for public in sources()
-            if public.set in owners and public.fetchable and public.usable
+            if public.set in owners and public.fetchable and public.read
         ),
         licence="; ".join(dict.fromkeys(data_set(owner).licence for owner in owners)),
         notes=" ".join(text for owner in owners if (text := data_set(owner).notes)),

@@ -243,6 +243,21 @@ def test_no_network(small: Server, tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
+def test_an_interrupt_leaves_whole_files_only(
+    small: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import requests
+
+    def interrupted(*_: object, **__: object) -> Iterator[bytes]:
+        yield b"x"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(requests.Response, "iter_content", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fetch("hat_latency", tmp_path, base_url=small.url)
+    assert files(tmp_path) == []
+
+
 def test_a_full_disk_while_fetching(
     small: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,7 +316,7 @@ def test_sources_are_pinned() -> None:
             assert url == (
                 f"https://raw.githubusercontent.com/{source.repository}/{source.commit}/{source.path}"
             )
-    assert not [s.file for s in sources() if s.file.endswith(".pt") and s.usable]
+    assert not [s.file for s in sources() if s.file.endswith(".pt") and s.read]
 
 
 @pytest.mark.parametrize("name", ["nats_sss", "nas_bench_macro", "nasbench201", "ofa_mbv3"])

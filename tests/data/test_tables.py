@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -169,6 +170,12 @@ def test_without_data(tmp_path: Path) -> None:
             table(name, tmp_path)
     with pytest.raises(InputError, match="expected one of"):
         sets_of("nosuch")
+
+
+def test_tables_travel_to_worker_processes(published: Path) -> None:
+    found = table("nasbench201_extra")
+    again = pickle.loads(pickle.dumps(found))
+    assert again.labels("svhn").equals(found.labels("svhn"))
 
 
 def test_own_tables() -> None:
