@@ -6,23 +6,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 # Not lazy: the functions `spaces` and `tables` have the names of the modules that hold them, and
-# importing a module later would put it in the function's place. Both modules are light.
+# importing a module later would put it in the function's place.
 from .spaces import space, spaces
+from .tables import table, tables
 
 if TYPE_CHECKING:
     from .image_batches import images
     from .spaces.space import Space
     from .splits import Protocol, Split, split
+    from .tables import Table, Task
 
 _HOME = {
     "Protocol": "splits",
     "Space": "spaces.space",
     "Split": "splits",
     "images": "image_batches",
+    "Table": "tables",
+    "Task": "tables",
     "split": "splits",
 }
 
-__all__ = ["Protocol", "Space", "Split", "images", "space", "spaces", "split"]
+__all__ = [
+    "Protocol",
+    "Space",
+    "Split",
+    "Table",
+    "Task",
+    "images",
+    "space",
+    "spaces",
+    "split",
+    "table",
+    "tables",
+]
 
 
 def __getattr__(name: str) -> Any:

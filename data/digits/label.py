@@ -91,12 +91,20 @@ def _heading() -> dict[str, Any]:
     }
 
 
-def run(path: Path, jobs: int) -> dict[tuple[str, int], dict[str, Any]]:
-    """Train what is not finished yet, ``jobs`` at a time, and write each result at once."""
+def run(
+    path: Path, work: list[tuple[str, int]], jobs: int
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """Train what is not finished yet, ``jobs`` at a time, and write each result at once.
+
+    Args:
+        path: the file that remembers; one line for each finished training.
+        work: (architecture, seed) of everything wanted.
+        jobs: processes, of one thread each.
+    """
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     done = finished(path)
-    todo = [(arch, seed) for seed in SEEDS for arch in architectures() if (arch, seed) not in done]
+    todo = [job for job in work if job not in done]
     with path.open("a") as file, ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         if not path.stat().st_size:
             _write(file, _heading())
@@ -165,7 +173,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("digits_labels.jsonl"))
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
-    rows = run(arguments.out, arguments.jobs)
+    work = [(arch, seed) for seed in SEEDS for arch in architectures()]
+    rows = run(arguments.out, work, arguments.jobs)
     write_table(rows)
     print(f"{TABLE}: {len(rows)} trainings")
 
