@@ -19,43 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...graphs import Piece
+from .blocks import Concat, ConvUnit
 from .nasbench201 import EDGES, Cell, NASBench201, Reduction, Stem
 from .nasbench201 import OPERATORS as CELL_OPERATORS
 from .nasbench201 import Head as NormalisedHead
 from .reading import Reader
 from .space import Choice, ChoiceSpace, Task, Values, product_size
-
-
-class ConvUnit(Piece):
-    """Convolution, then (by choice) batch norm and an activation."""
-
-    def __init__(
-        self,
-        c_in: int,
-        c_out: int,
-        kernel: int | tuple[int, int] = 3,
-        stride: int = 1,
-        groups: int = 1,
-        norm: bool = True,
-        activation: str = "relu",
-    ):
-        super().__init__()
-        size = (kernel, kernel) if isinstance(kernel, int) else kernel
-        padding = (size[0] // 2, size[1] // 2)
-        self.conv = nn.Conv2d(c_in, c_out, size, stride, padding, groups=groups, bias=not norm)
-        self.norm = nn.BatchNorm2d(c_out) if norm else nn.Identity()
-        self.activation = _ACTIVATIONS[activation]()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.norm(self.conv(x)))  # type: ignore[no-any-return]
-
-
-_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "silu": nn.SiLU,
-    "none": nn.Identity,
-}
 
 
 class Head(Piece):
@@ -81,17 +50,6 @@ class Sum(Piece):
         for branch in list(self.branches)[1:]:
             total = total + branch(x)
         return torch.relu(total)
-
-
-class Concat(nn.Module):
-    """Outputs of branches of one input, side by side."""
-
-    def __init__(self, *branches: nn.Module):
-        super().__init__()
-        self.branches = nn.ModuleList(branches)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([branch(x) for branch in self.branches], 1)
 
 
 def _shortcut(c_in: int, c_out: int, stride: int) -> nn.Module:
