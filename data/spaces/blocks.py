@@ -135,3 +135,20 @@ class Concat(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([branch(x) for branch in self.branches], 1)
+
+
+class FactorizedReduce(Piece):
+    """Half the resolution by two strided 1x1 convolutions, the second one pixel further; norm."""
+
+    def __init__(self, c_in: int, c_out: int, relu: bool = True, affine: bool = True):
+        super().__init__()
+        self.relu = nn.ReLU() if relu else nn.Identity()
+        self.first = nn.Conv2d(c_in, c_out // 2, 1, 2, bias=False)
+        self.second = nn.Conv2d(c_in, c_out - c_out // 2, 1, 2, bias=False)
+        self.norm = nn.BatchNorm2d(c_out, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(x)
+        # An odd size would leave the shifted image one pixel short.
+        shifted = nn.functional.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))[:, :, 1:, 1:]
+        return self.norm(torch.cat([self.first(x), self.second(shifted)], 1))  # type: ignore[no-any-return]
