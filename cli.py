@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import __version__
+from .data_commands import data
 from .errors import ArchrankError, InputError, MissingExtraError, UnsupportedModelError
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(data)
 
 SPEC_HELP = "models.py, models.py:name, timm:resnet18, 'timm:mobilenetv3*', 'torchvision:*'"
 Input = Annotated[

@@ -140,7 +140,7 @@ def nasbench101_tuple(code: str) -> str:
 
 
 def nasbench301(code: str) -> str:
-    """From two cells of eight (input, operation code) pairs, in their order.
+    """From two cells of eight (input, operation code) pairs; a node's in the order of inputs.
 
     Example:
         >>> cell = "[(0, 0), (1, 5), (1, 1), (0, 1), (1, 3), (0, 3), (1, 3), (3, 2)]"
@@ -152,8 +152,10 @@ def nasbench301(code: str) -> str:
 
 
 def _cell(pairs: Sequence[tuple[int, int]]) -> str:
-    names = [f"{_OPS_301[op]}~{source}" for source, op in pairs]
-    return "+".join(f"|{names[i]}|{names[i + 1]}|" for i in range(0, 8, 2))
+    nodes = (sorted(pairs[i : i + 2]) for i in range(0, 8, 2))
+    return "+".join(
+        "|" + "".join(f"{_OPS_301[op]}~{source}|" for source, op in node) for node in nodes
+    )
 
 
 def transnas_micro(code: str) -> str:

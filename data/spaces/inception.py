@@ -153,7 +153,7 @@ class Inception(Space):
     ``@half`` or ``@double`` behind a path is the width between its first and last operator that
     change channels; ``wide:`` before one of three paths marks the one with half of the channels.
     How many operators a block and a path may hold is as published; that the number of operators
-    of a block is uniform is our choice.
+    of a block is uniform is our choice. How many architectures there are was not counted.
 
     Example:
         >>> from archrank.data import space

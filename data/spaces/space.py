@@ -82,7 +82,9 @@ class Space(ABC):
         Raises:
             InputError: the space has fewer.
         """
-        if n < 0 or (self.size is not None and n > self.size):
+        if n < 0:
+            raise InputError(f"n: got {n}, expected a number of architectures")
+        if self.size is not None and n > self.size:
             raise InputError(f"n: got {n}, but {self.name} has {self.size:,} architectures")
         rng = random.Random(seed)
         found: dict[str, str] = {}

@@ -56,10 +56,10 @@ def test_nasbench301_of_the_first_row() -> None:
         "[(1, 0), (0, 2), (1, 3), (0, 3), (3, 0), (0, 1), (2, 0), (3, 6)]]"
     )
     assert keys.nasbench301(code) == (
-        "normal:|max_pool_3x3~0|dil_conv_3x3~1|+|avg_pool_3x3~1|avg_pool_3x3~0|"
-        "+|sep_conv_3x3~1|sep_conv_3x3~0|+|sep_conv_3x3~1|skip_connect~3| "
-        "reduce:|max_pool_3x3~1|skip_connect~0|+|sep_conv_3x3~1|sep_conv_3x3~0|"
-        "+|max_pool_3x3~3|avg_pool_3x3~0|+|max_pool_3x3~2|dil_conv_5x5~3|"
+        "normal:|max_pool_3x3~0|dil_conv_3x3~1|+|avg_pool_3x3~0|avg_pool_3x3~1|"
+        "+|sep_conv_3x3~0|sep_conv_3x3~1|+|sep_conv_3x3~1|skip_connect~3| "
+        "reduce:|skip_connect~0|max_pool_3x3~1|+|sep_conv_3x3~0|sep_conv_3x3~1|"
+        "+|avg_pool_3x3~0|max_pool_3x3~3|+|max_pool_3x3~2|dil_conv_5x5~3|"
     )
 
 
