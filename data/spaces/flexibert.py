@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...graphs import Graph, Piece, trace
+from ...graphs import Graph, trace
 from .reading import Reader
 from .space import Choice, ChoiceSpace, Task, Values
 
@@ -27,7 +27,7 @@ _POSITIONS = 512
 _EPS = 1e-12
 
 
-class Embeddings(Piece):
+class Embeddings(nn.Module):
     """Words, positions and types (all of the first), normed; a matrix to the encoder's width."""
 
     positions: Tensor
@@ -57,7 +57,7 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
-class Attention(Piece):
+class Attention(nn.Module):
     """Scaled dot products; ``weighted`` multiplies the queries by one more matrix."""
 
     def __init__(self, hidden: int, features: int, heads: int, weighted: bool = False):
@@ -74,7 +74,7 @@ class Attention(Piece):
         return merge_heads(F.scaled_dot_product_attention(queries, keys, values))
 
 
-class AttentionBesideConvolution(Piece):
+class AttentionBesideConvolution(nn.Module):
     """Half of the heads attend, the other half convolve with kernels made at every position.
 
     Source: Jiang et al., ConvBERT, NeurIPS 2020: a kernel comes from the query times a depthwise
@@ -119,7 +119,7 @@ def cosine_matrix(size: int) -> Tensor:
     return (2 * torch.cos(math.pi / size * torch.outer(k, k + 0.5))).float()
 
 
-class Transform(Piece):
+class Transform(nn.Module):
     """One projection, then a two-dimensional transform over positions and a head's features.
 
     Of the Fourier transform the real part is taken; that the cosine transform is of kind II and not
@@ -145,7 +145,7 @@ class Transform(Piece):
         return merge_heads(self.along @ x @ self.across)
 
 
-class Residual(Piece):
+class Residual(nn.Module):
     """An attention, a matrix, sum with the input, norm."""
 
     def __init__(self, hidden: int, heads: int, operation: str):
@@ -163,7 +163,7 @@ class Residual(Piece):
         return self.norm(x + self.project(self.attention(x)))  # type: ignore[no-any-return]
 
 
-class FeedForward(Piece):
+class FeedForward(nn.Module):
     """To four times the width, then to ``width`` as often as stacked, and back; sum and norm."""
 
     def __init__(self, hidden: int, width: int, stacked: int):
@@ -179,7 +179,7 @@ class FeedForward(Piece):
         return self.norm(x + self.layers(x))  # type: ignore[no-any-return]
 
 
-class Head(Piece):
+class Head(nn.Module):
     """Classifier of the first token."""
 
     def __init__(self, hidden: int, classes: int):

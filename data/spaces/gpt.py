@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...graphs import Graph, Piece, trace
+from ...graphs import Graph, trace
 from .reading import Reader
 from .space import Choice, ChoiceSpace, Task, Values
 
@@ -28,7 +28,7 @@ def rotary_tables(length: int) -> tuple[Tensor, Tensor]:
     return angles.cos(), angles.sin()
 
 
-class CausalAttention(Piece):
+class CausalAttention(nn.Module):
     """Heads of 64 features, the first half of each rotated by its position."""
 
     cosines: Tensor
@@ -62,7 +62,7 @@ class CausalAttention(Piece):
         return self.project(found.transpose(1, 2).reshape(batch, length, -1))  # type: ignore[no-any-return]
 
 
-class GatedMLP(Piece):
+class GatedMLP(nn.Module):
     """Two matrices up, one of them a gate, and one down."""
 
     def __init__(self, width: int, hidden: int, bias: bool):
@@ -75,7 +75,7 @@ class GatedMLP(Piece):
         return self.down(F.silu(self.gate(x)) * self.up(x))  # type: ignore[no-any-return]
 
 
-class Layer(Piece):
+class Layer(nn.Module):
     """Attention and MLP side by side, each behind its own norm, added to the input."""
 
     def __init__(self, width: int, heads: int, ratio: int, bias: bool, length: int):
