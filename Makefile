@@ -1,4 +1,4 @@
-# make demo   install into .venv, rank the networks of examples/candidates.py
+# make demo   install into .venv, rank untrained networks, compare with their measured accuracy
 # make test   install the test extra too, run every test, the slow ones included
 # make lint   ruff and mypy
 # Each works in a fresh clone with Python 3.11+, pip and make.
@@ -10,13 +10,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 .PHONY: demo test lint clean
 
 demo: .venv/demo.stamp
-	@mkdir -p demo
-	@echo "== ranking the networks of examples/candidates.py (no training, CPU is enough)"
-	$(BIN)/archrank rank examples/candidates.py --out demo/ranking.csv --plot demo/ranking.png
-	@best=$$(sed -n 2p demo/ranking.csv | cut -d, -f2) && \
-	echo "== drawing the graph of the best, $$best" && \
-	$(BIN)/archrank graph examples/candidates.py:$$best --draw demo/best.svg
-	@echo "== written: demo/ranking.csv, demo/ranking.png, demo/best.svg"
+	@echo "== ranking 100 untrained networks of the embedded benchmark (CPU is enough)"
+	$(BIN)/python examples/embedded_benchmark.py --networks 100 --out demo
 
 test: .venv/test.stamp
 	@echo "== running all tests, the slow ones included"

@@ -45,7 +45,10 @@ def list_(as_json: AsJson = False) -> None:
                 "tasks": [task.name for task in table.tasks],
                 "licence": "; ".join(data_set(owner).licence for owner in sets_of(name)),
                 "here": all(
-                    (folder / f"{table.parts[part].file}.parquet").is_file() for part in table.index
+                    (data_set(owner).home(folder) / f"{file}.parquet").is_file()
+                    for owner, _, file in (
+                        table.parts[part].file.partition("/") for part in table.index
+                    )
                 ),
                 "public": set(sets_of(name)) <= public,
             }

@@ -132,11 +132,15 @@ the figure; equal means to the unit, or to the digits that the table keeps.
 
 
 def rounding(name: str, column: str) -> float:
-    """Relative rounding of a column: single precision where a table keeps millions so."""
-    return 1e-6 if (name, column.partition("/")[0]) in ROUNDED else 0.0
+    """Relative rounding of a column: of millions in single precision, or of printed digits."""
+    return ROUNDED.get((name, column.partition("/")[0]), 0.0)
 
 
-ROUNDED = {("accel_nasbench", "params"), ("accel_nasbench", "macs")}
+ROUNDED = {
+    ("nasbench201", "macs"): 1e-7,
+    ("accel_nasbench", "params"): 1e-6,
+    ("accel_nasbench", "macs"): 1e-6,
+}
 
 
 if __name__ == "__main__":

@@ -63,9 +63,65 @@ def cost_table() -> str:
     return "\n\n".join([*how, table(["", "time", "range", "memory"], rows, right=3)])
 
 
+def demo_table() -> str:
+    """What ``make demo`` found, as ``results/embedded.md`` holds it."""
+    path = RESULTS / "embedded.md"
+    if not path.is_file():
+        return "Not measured yet: `python examples/embedded_benchmark.py --report`."
+    return path.read_text().partition("\n\n")[2].strip()
+
+
+def space_table() -> str:
+    """One row per search space."""
+    header = ["space", "what", "architectures", "built for", "reference"]
+    rows = []
+    for name in archrank.data.spaces():
+        one = archrank.data.space(name)
+        size = "" if one.size is None else f"{one.size:,}" if one.size < 10**7 else f"{one.size:.1e}"
+        rows.append([f"`{name}`", one.title, size, ", ".join(one.tasks), one.reference])
+    return table(header, rows)
+
+
+def set_table() -> str:
+    """One row per table of measured figures."""
+    from archrank.data.published import TABLES
+    from archrank.data.sets import data_set, sources
+    from archrank.data.tables import sets_of
+
+    public = {source.set for source in sources() if source.fetchable}
+    header = ["table", "what", "labels", "made by", "licence of the source", "how to get it"]
+    rows = []
+    for name, facts in TABLES.items():
+        owners = [data_set(owner) for owner in sets_of(name)]
+        tasks = [task.name for task in facts.tasks]
+        if all(owner.embedded for owner in owners):
+            how = "comes with archrank"
+        elif {owner.name for owner in owners} <= public:
+            how = f"`archrank data fetch {name}`"
+        else:
+            how = f"`archrank data import {' or '.join(owner.name for owner in owners)} PATH`"
+        rows.append(
+            [
+                f"`{name}`",
+                facts.title,
+                ", ".join(tasks[:3]) + (f" and {len(tasks) - 3} more" if len(tasks) > 3 else ""),
+                ", ".join(dict.fromkeys(task.label for task in facts.tasks)) or "hardware only",
+                "; ".join(dict.fromkeys(owner.licence for owner in owners)),
+                how,
+            ]
+        )
+    return table(header, rows)
+
+
 def filled(readme: str) -> str:
     """The README with its tables written anew between their marks."""
-    for mark, content in (("proxies", proxy_table()), ("costs", cost_table())):
+    for mark, content in (
+        ("proxies", proxy_table()),
+        ("costs", cost_table()),
+        ("sets", set_table()),
+        ("spaces", space_table()),
+        ("demo", demo_table()),
+    ):
         block = f"<!-- {mark}:start -->\n{content}\n<!-- {mark}:end -->"
         pattern = f"<!-- {mark}:start -->.*<!-- {mark}:end -->"
         readme, count = re.subn(pattern, lambda _, block=block: block, readme, flags=re.DOTALL)

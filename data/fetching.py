@@ -98,7 +98,7 @@ def fetch(
         FetchError: a file did not come, or is not what was published; what came before stays.
         MissingExtraError: pooch is not installed.
     """
-    chosen, folder = data_set(name), folder or data_folder()
+    chosen, folder = _elsewhere(name), folder or data_folder()
     known = [source for source in sources() if source.set == name and source.read]
     wanted = [source for source in known if source.fetchable]
     if not wanted:
@@ -139,7 +139,7 @@ def import_files(name: str, path: Path, folder: Path | None = None) -> Outcome:
         FetchError: a file is not what was published, or cannot be written.
         DamagedFileError: a file cannot be read.
     """
-    chosen, folder, path = data_set(name), folder or data_folder(), Path(path)
+    chosen, folder, path = _elsewhere(name), folder or data_folder(), Path(path)
     known = [source for source in sources() if source.set == name and source.read]
     tables = {f"{file.name}.parquet": file.name for file in chosen.files}
     imported: list[str] = []
@@ -173,7 +173,7 @@ def verify(name: str | None = None, folder: Path | None = None) -> list[Finding]
     findings = []
     for chosen in SETS.values() if name is None else [data_set(name)]:
         for file in chosen.files:
-            if not (folder / chosen.name / f"{file.name}.parquet").is_file():
+            if not (chosen.home(folder) / f"{file.name}.parquet").is_file():
                 advice = f"archrank data fetch {chosen.name}"
                 findings.append(Finding(chosen.name, f"{file.name}.parquet", "missing", advice))
                 continue
@@ -338,8 +338,16 @@ def _contents(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
         raise InputError(f"path: there is nothing at {str(path)!r}; name a file or a folder")
 
 
+def _elsewhere(name: str) -> DataSet:
+    """The set, if it is not part of this package."""
+    chosen = data_set(name)
+    if chosen.embedded:
+        raise InputError(f"name: {name!r} comes with the package; nothing to fetch or import")
+    return chosen
+
+
 def _problem(folder: Path, chosen: DataSet, name: str) -> str:
-    return _table_problem(folder / chosen.name / f"{name}.parquet", chosen, name)
+    return _table_problem(chosen.home(folder) / f"{name}.parquet", chosen, name)
 
 
 def _table_problem(path: Path, chosen: DataSet, name: str) -> str:

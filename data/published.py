@@ -449,6 +449,29 @@ def _hat() -> Published:
 _OFA_KEY = ("ks", "e", "d", "r")
 
 TABLES: dict[str, Published] = {
+    "digits": Published(
+        "Embedded: 900 small networks of ten families on digits, three seeds",
+        "digits",
+        {"main": Part("digits/digits", ("arch",))},
+        tasks=(
+            Task(
+                "digits",
+                "test accuracy, %",
+                epochs=20,
+                runs=("accuracy_seed0", "accuracy_seed1", "accuracy_seed2"),
+            ),
+        ),
+        costs=(
+            _group("main", "params|activations|train_seconds"),
+            _group("main", "flops", "macs"),
+        ),
+        definitions={
+            "params": PARAMS,
+            "macs": f"{MACS}, at 8 x 8",
+            "activations": "outputs of convolutions and products",
+            "train_seconds": "CPU seconds of one training on one core, mean of the seeds",
+        },
+    ),
     "nasbench201": _nasbench201(),
     "nasbench201_extra": _suite(
         "NAS-Bench-201 cells on SVHN, spherical CIFAR-100 and NinaPro",

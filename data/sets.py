@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from ..errors import InputError
 
@@ -21,13 +22,18 @@ class File:
 
 @dataclass(frozen=True)
 class DataSet:
-    """One set: a folder of compact tables, made from public files."""
+    """One set: a folder of compact tables, made from public files or part of this package."""
 
     name: str
     title: str
     licence: str
     files: tuple[File, ...]
     notes: str = ""
+    embedded: bool = False
+
+    def home(self, folder: Path) -> Path:
+        """Where its tables are: below the data folder, or in this package."""
+        return (Path(__file__).parent if self.embedded else folder) / self.name
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,15 @@ _NOISY = "Seeds that repeat another to the last digit are stored once."
 SETS = {
     found.name: found
     for found in (
+        DataSet(
+            "digits",
+            "900 small networks of ten families on distorted digits, three seeds",
+            "Apache-2.0 (our own labels)",
+            (File("digits", 900, ("arch", "accuracy_seed0", "accuracy_seed1", "accuracy_seed2")),),
+            "Comes with the package. Trained by archrank.data.digits.label on one CPU core each; "
+            "digits.json beside the table holds protocol and machine.",
+            embedded=True,
+        ),
         DataSet(
             "nasbench201",
             "NAS-Bench-201: all 15,625 cells on three data sets",

@@ -551,7 +551,8 @@ class _Parquet:
         return frame
 
     def _path(self, file: str) -> Path:
-        return self.folder / f"{file}.parquet"
+        owner, _, name = file.partition("/")
+        return data_set(owner).home(self.folder) / f"{name}.parquet"
 
 
 def _clean(values: pd.Series[Any]) -> Array:

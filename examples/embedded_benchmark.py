@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import random
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 import archrank
 from archrank.data import images, space, table
@@ -41,6 +43,12 @@ def agreement(scores: pd.DataFrame, accuracy: pd.Series[float], seed: int) -> pd
     return pd.DataFrame(rows).sort_values("tau", ascending=False, ignore_index=True)
 
 
+def show_progress(done: int, total: int, name: str) -> None:
+    """A line that counts."""
+    if done == total or done % 10 == 0:
+        print(f"scored {done} of {total}", flush=True)
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -48,8 +56,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("demo"))
+    parser.add_argument("--report", type=Path, help="write the figures as Markdown, too")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)  # networks this small gain nothing from more
 
     digits, measured = space("digits"), table("digits")
     archs = draw_sample(arguments.networks, arguments.seed)
@@ -59,9 +69,8 @@ def main() -> None:
         [x for x, _ in batches],
         targets=[y for _, y in batches],
         jobs=arguments.jobs,
-        progress=lambda done, total, name: print(f"\rscored {done}/{total}", end="", flush=True),
+        progress=show_progress,
     )
-    print("\n")
 
     found = ranking.table.set_index("name")
     accuracy = measured.labels()[found.index]
@@ -70,10 +79,12 @@ def main() -> None:
     scores["chance"] = np.random.default_rng(arguments.seed).random(len(scores))
     figures = agreement(scores, accuracy, arguments.seed)
     ceiling = measured.noise_ceiling()
-    print(figures.to_string(index=False))
+    print("\n" + figures.to_string(index=False))
     if ceiling is not None:
         print(f"\nTwo trainings of the same networks agree with tau {ceiling.between:.3f}.")
     top = found.head(10).index
+    if arguments.report is not None:
+        report(figures, arguments, None if ceiling is None else ceiling.between)
     print(
         f"Mean accuracy of the ten ranked first {accuracy[top].mean():.1f} %, of all "
         f"{len(found)} {accuracy.mean():.1f} %, best {accuracy.max():.1f} %."
@@ -84,6 +95,20 @@ def main() -> None:
     digits.graph(found.index[0]).draw(arguments.out / "best.svg")
     plot(found, accuracy, arguments.out / "ranking.png")
     print(f"Written: ranking.csv, agreement.csv, ranking.png, best.svg in {arguments.out}/")
+
+
+def report(figures: pd.DataFrame, arguments: argparse.Namespace, ceiling: float | None) -> None:
+    """The figures as Markdown, with how they were made."""
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in figures.to_numpy().tolist()]
+    header = "| " + " | ".join(figures.columns) + " |\n| --- | ---: | ---: | ---: | ---: |"
+    command = f"python examples/embedded_benchmark.py --networks {arguments.networks}"
+    arguments.report.write_text(
+        f"# The embedded benchmark, ranked untrained\n\nCommand: `{command}`. Sample: "
+        f"{arguments.networks} of {len(table('digits'))} networks, seed {arguments.seed}. Date: "
+        f"{datetime.date.today().isoformat()}. torch {torch.__version__}. Intervals: bootstrap "
+        f"over networks. Noise ceiling: two trainings of the same networks agree with tau "
+        f"{ceiling:.3f}.\n\n{header}\n" + "\n".join(lines) + "\n"
+    )
 
 
 def plot(found: pd.DataFrame, accuracy: pd.Series[float], path: Path) -> None:
@@ -104,9 +129,10 @@ def plot(found: pd.DataFrame, accuracy: pd.Series[float], path: Path) -> None:
         axes.set_title(f"Kendall's tau {tau:.2f}")
         if column == "flops":
             axes.set_xscale("log")
-            axes.legend(fontsize=8, ncols=2, loc="lower right")
         else:
             axes.set_ylabel("test accuracy after training, % (mean of three seeds)")
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=10, frameon=False)
     figure.savefig(path, dpi=130)
 
 

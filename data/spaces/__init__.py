@@ -33,6 +33,7 @@ _HOME = {
     "autoformer_tiny": "autoformer:AutoFormerTiny",
     "autoformer_small": "autoformer:AutoFormerSmall",
     "autoformer_base": "autoformer:AutoFormerBase",
+    "pit": "pit:PiT",
     "gpt": "gpt:GPTSmall",
     "gpt_m": "gpt:GPTMedium",
     "gpt_l": "gpt:GPTLarge",
