@@ -343,7 +343,7 @@ class GenotypeSpace(ChoiceSpace):
     ) -> nn.Module:
         normal, reduce = self.wirings(values)
         cells = (normal, self._concat(normal)), (reduce, self._concat(reduce))
-        return Network(*cells, task, width, layers, **options)
+        return Network(cells[0], cells[1], task, width, layers, **options)
 
 
 _CIFAR10 = Task((3, 32, 32), 10)

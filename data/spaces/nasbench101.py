@@ -139,7 +139,7 @@ class NASBench101(Space):
         reader = Reader(arch, self.name)
         rows: list[tuple[int, ...]] = []
         while not rows or reader.take("/"):
-            start, row = reader.position, []
+            start, row = reader.position, list[int]()
             while not (reader.peek("/") or reader.peek(":")):
                 if len(row) == MOST_VERTICES:
                     reader.fail("at most seven vertices")

@@ -40,7 +40,9 @@ class StagedMobileNet(ChoiceSpace):
 
     @classmethod
     def _size(cls, stages: int, tails: int) -> int:
-        return len(RESOLUTIONS) * sum(9**depth for depth in DEPTHS) ** stages * 9**tails
+        blocks = len(KERNELS) * len(EXPANSIONS)
+        stage = sum(int(blocks**depth) for depth in DEPTHS)
+        return int(len(RESOLUTIONS) * stage**stages * blocks**tails)
 
     def blocks(self, values: Values) -> list[list[tuple[int, int]]]:
         """(kernel, expansion) of every block that is there, by stage."""
