@@ -82,6 +82,20 @@ class FromZoo:
         return model
 
 
+@dataclass(frozen=True)
+class FromSpace:
+    """Builds the network of an architecture string of a search space."""
+
+    space: str
+    arch: str
+    task: str | None
+
+    def __call__(self) -> nn.Module:
+        from .data import space
+
+        return space(self.space).build(self.arch, self.task)
+
+
 def collect(candidates: Any) -> list[Candidate]:
     """All candidates, with unique names and in the order given.
 
@@ -89,7 +103,8 @@ def collect(candidates: Any) -> list[Candidate]:
         candidates: one of, or a list or other iterable of, or a dict from names to: modules,
             callables without arguments that build one, :class:`Candidate`, and names:
             ``"path/file.py"`` (all in that file), ``"path/file.py:name"``, ``"timm:resnet18"``,
-            ``"timm:mobilenetv3*"``, ``"torchvision:*"``.
+            ``"timm:mobilenetv3*"``, ``"torchvision:*"``, and architectures of a search space,
+            ``"hiaml:z-z-a22-l20"`` or, for another task, ``"nasbench201@cifar100:|..."``.
 
     Raises:
         InputError: nothing there, or something is not of a kind above.
@@ -162,10 +177,14 @@ def by_name(spec: str) -> list[Candidate]:
         return _from_zoo(zoo, pattern)
     path, _, attribute = spec.rpartition(":") if ".py:" in spec else (spec, "", "")
     if not path.endswith(".py"):
-        raise InputError(
-            f"candidates: got {spec!r}, expected a Python file ('models.py', 'models.py:name') "
-            f"or a model of timm or torchvision ('timm:resnet18', 'torchvision:resnet*')"
-        )
+        found = _from_space(zoo, pattern) if colon else None
+        if found is None:
+            raise InputError(
+                f"candidates: got {spec!r}, expected a Python file ('models.py', "
+                f"'models.py:name'), a model of timm or torchvision ('timm:resnet18', "
+                f"'torchvision:resnet*') or an architecture of a space ('hiaml:z-z-a22-l20')"
+            )
+        return [found]
     return _from_file(Path(path), attribute)
 
 
@@ -189,6 +208,19 @@ def _from_zoo(zoo: str, pattern: str) -> list[Candidate]:
         Candidate(f"{zoo}:{name}", FromZoo(zoo, name), inputs=_zoo_input(zoo, name))
         for name in chosen
     ]
+
+
+def _from_space(prefix: str, arch: str) -> Candidate | None:
+    """``SPACE:ARCH`` or ``SPACE@TASK:ARCH``; None if there is no such space."""
+    from .data import space, spaces
+
+    name, _, task = prefix.partition("@")
+    if name not in spaces():
+        return None
+    one = space(name)
+    arch = one.normalise(arch)
+    inputs = one.inputs(task or None, arch)
+    return Candidate(f"{prefix}:{arch}", FromSpace(name, arch, task or None), inputs=inputs)
 
 
 def _zoo_input(zoo: str, name: str) -> tuple[int, int, int] | None:

@@ -34,7 +34,10 @@ app = typer.Typer(
 
 app.add_typer(data)
 
-SPEC_HELP = "models.py, models.py:name, timm:resnet18, 'timm:mobilenetv3*', 'torchvision:*'"
+SPEC_HELP = (
+    "models.py, models.py:name, timm:resnet18, 'timm:mobilenetv3*', 'torchvision:*', "
+    "hiaml:z-z-a22-l20 (an architecture of a search space)"
+)
 Input = Annotated[
     str | None,
     typer.Option("--input", help="Shape without batch dimension, as 3,224,224; else their own."),

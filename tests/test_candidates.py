@@ -165,3 +165,17 @@ def test_torchvision() -> None:
         "torchvision:squeezenet1_1",
     ]
     assert collect("torchvision:inception_v3")[0].inputs == (3, 299, 299)  # 224 does not fit it
+
+
+def test_architectures_of_a_space() -> None:
+    plain, other = collect(["hiaml:z-z-a22-l20", "nats_sss@cifar100:8:8:8:8:8"])
+    assert plain.name == "hiaml:z-z-a22-l20"
+    assert plain.inputs == other.inputs == (3, 32, 32)
+    assert other.build()(torch.zeros(2, 3, 32, 32)).shape == (2, 100)
+    assert pickle.loads(pickle.dumps(plain)).build is not None
+    with pytest.raises(InputError, match=r"position 2 of 'z-zz'"):
+        collect("hiaml:z-zz")
+    with pytest.raises(InputError, match="task: got 'mnist'"):
+        collect("hiaml@mnist:z-z-z-z")
+    with pytest.raises(InputError, match="an architecture of a space"):
+        collect("himal:z-z-z-z")

@@ -74,9 +74,7 @@ class Reader:
         names = list(options)
         found = max((name for name in names if self.peek(name)), key=len, default=None)
         # `conv3` must not be read out of `conv31`: the whole word counts.
-        if found is None or (
-            found[-1:].isalnum() and len(found) > 1 and self._word_goes_on(len(found))
-        ):
+        if found is None or (found[-1:].isalnum() and self._word_goes_on(len(found))):
             self.fail("one of " + ", ".join(names))
         self.position += len(found)
         return found
