@@ -82,12 +82,12 @@ class Block(Piece):
 
     def __init__(self, kind: str, c_in: int, c_out: int, stride: int):
         super().__init__()
-        parts, self.combine = _BLOCKS[kind]
-        for name, code in parts.items():
+        self.kind = kind
+        for name, code in _BLOCKS[kind][0].items():
             self.add_module(name, _part(code, c_in, c_out, stride))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.combine(self, x))
+        return torch.relu(_BLOCKS[self.kind][1](self, x))
 
 
 class HiAML(ChoiceSpace):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
 from typing import ClassVar
 
 import numpy as np
@@ -31,6 +33,7 @@ _LONGEST = 4  # operators of a path that these limits allow
 _REPEATS = (2, 3, 4, 5, 6)
 _SUPPORT_PROBABILITY = 4 / 12
 _LEAST_WIDTH = 16
+_CHANNELS = (32, 64, 128, 256)
 
 
 @dataclass(frozen=True, order=True)
@@ -61,6 +64,10 @@ def _widths(paths: tuple[Path, ...], c_out: int) -> list[int]:
         return [max(_LEAST_WIDTH, c_out // (2 if path.wide else 4)) for path in paths]
     share = c_out // n
     return [max(_LEAST_WIDTH, w) for w in (*[share] * (n - 1), c_out - share * (n - 1))]
+
+
+def _inner(path: Path, c_out: int) -> int:
+    return max(_LEAST_WIDTH, int(c_out * _FACTORS[path.inner]))
 
 
 def _unit(
@@ -120,7 +127,7 @@ def _operator(name: str, c_in: int, c_out: int, stride: int) -> nn.Module:
 
 def _path(path: Path, c_in: int, c_out: int, stride: int) -> nn.Module:
     first, last = path.changing[0], path.changing[-1]
-    inner = max(_LEAST_WIDTH, int(c_out * _FACTORS[path.inner]))
+    inner = _inner(path, c_out)
     strided = next(i for i, name in enumerate(path.operators) if name in CONVOLUTIONS)
     layers, width = [], c_in
     for i, name in enumerate(path.operators):
@@ -147,6 +154,25 @@ class Block(Piece):
         return x + y if self.adds else y
 
 
+def _blocks() -> int:
+    """How many blocks there are, the order of their paths counted."""
+    kinds, changing = len(CONVOLUTIONS), len(SUPPORT) - len(_POOLS)
+    of_length = [0] * (_LONGEST + 1)  # paths, by their number of operators
+    for n in range(1, _LONGEST + 1):
+        inner = len(_FACTORS) if n > 1 else 1
+        of_length[n] = kinds**n * inner
+        if n > 1:
+            places = n * kinds ** (n - 1)
+            of_length[n] += places * changing * inner
+            of_length[n] += places * len(_POOLS) * (len(_FACTORS) if n > 2 else 1)
+    total = 0
+    for n, most in _MOST_OPERATORS.items():
+        for lengths in product(range(_FEWEST_OPERATORS[n], _LONGEST + 1), repeat=n):
+            if sum(lengths) <= most:
+                total += prod(of_length[k] for k in lengths) * (3 if n == 3 else 1)
+    return total
+
+
 class Inception(Space):
     """Four stages joined by ``-``: repeats, ``*``, paths joined by ``|``, operators by ``,``.
 
@@ -166,6 +192,7 @@ class Inception(Space):
     title = "Inception"
     reference = "Mills et al., GENNAPE, AAAI 2023"
     tasks: ClassVar[dict[str, Task]] = {"cifar10": Task((3, 32, 32), 10)}
+    size = (len(_REPEATS) * _blocks()) ** 4
 
     # --- strings ------------------------------------------------------------------------------
 
@@ -211,8 +238,15 @@ class Inception(Space):
         return self.format(self.parse(arch))
 
     def canonical(self, arch: str) -> str:
-        """The order of a block's paths is free."""
-        stages = (replace(s, paths=tuple(sorted(s.paths))) for s in self.parse(arch))
+        """The order of a block's paths is free, and no width is below the least."""
+        stages = []
+        for stage, c_out in zip(self.parse(arch), _CHANNELS, strict=True):
+            widths = _widths(stage.paths, c_out)
+            paths = (
+                replace(path, inner="") if _inner(path, width) == width else path
+                for path, width in zip(stage.paths, widths, strict=True)
+            )
+            stages.append(replace(stage, paths=tuple(sorted(paths))))
         return self.format(tuple(stages))
 
     def draw(self, rng: random.Random) -> str:
@@ -269,13 +303,12 @@ class Inception(Space):
     # --- networks -----------------------------------------------------------------------------
 
     def network(self, arch: str, task: Task, name: str) -> nn.Module:
-        c_in = 32
+        c_in = _CHANNELS[0]
         layers: list[nn.Module] = [_unit(task.inputs[0], c_in, 3)]
-        for i, stage in enumerate(self.parse(arch)):
-            for j in range(stage.repeats):
-                stride = 2 if i and j == 0 else 1
-                layers.append(Block(stage.paths, c_in, c_in * stride, stride))
-                c_in *= stride
+        for stage, c_out in zip(self.parse(arch), _CHANNELS, strict=True):
+            for _ in range(stage.repeats):
+                layers.append(Block(stage.paths, c_in, c_out, c_out // c_in))
+                c_in = c_out
         return nn.Sequential(*layers, _unit(c_in, 512, 3), PooledLinear(512, task.outputs))
 
 
