@@ -43,7 +43,8 @@ def test_published_figures(digits: str, params: int, macs: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("digits", "params", "macs"), [("421211", 136_456, 3_919_360), ("333333", 1_538_696, 55_037_440)]
+    ("digits", "params", "macs"),
+    [("421211", 136_456, 3_919_360), ("333333", 1_538_696, 55_037_440)],
 )
 def test_imagenet16(digits: str, params: int, macs: int) -> None:
     graph = CELLS.graph(arch(digits), "ImageNet16-120")
@@ -83,7 +84,7 @@ def test_same_canonical_form_means_same_function(seed: int) -> None:
 
 
 def test_every_row_of_the_table(shared_data: Path) -> None:
-    """Params and FLOPs are sums over edges; each term is read off a graph, the sum off the table."""
+    """Params and FLOPs are sums over edges: terms are read off graphs, sums off the table."""
     frame = pd.read_parquet(
         shared_data / "nasbench201" / "nb201_main.parquet",
         columns=["arch_str", "ops"]
@@ -140,5 +141,5 @@ def test_errors_say_where_and_what() -> None:
         CELLS.build(good[:33] + "avg_pool_5x5~1|+|none~0|none~1|none~2|")
     with pytest.raises(InputError, match=r"position 14 .*got '1', expected 0"):
         CELLS.build(good.replace("~0", "~1", 1))
-    with pytest.raises(InputError, match="expected 8 to 64|one of 8"):
+    with pytest.raises(InputError, match="expected one of 8, 16"):
         space("nats_sss").build("8:8:9:8:8")
