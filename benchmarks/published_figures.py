@@ -160,11 +160,11 @@ the figure; equal means to the unit, or to the digits that the table keeps.
 
 NOTES = """
 
-`gpt` and `nasbench_graph` are compared by the space's formula, which the tests compare with graphs.
-The published count of `nasbench_graph` is a mean of three runs that were not all alike: on `physics`
-1,567 rows are the count of no network (in 1,478 of them one of the three runs had width 128 and no
-layer before the nodes; 89 are unexplained). `flops` columns of the zero-cost study count other
-things (see the table's `definitions`) and are not compared."""
+`gpt` and `nasbench_graph` are compared by the space's formula, which the tests compare with
+graphs. The published count of `nasbench_graph` is a mean of three runs that were not all alike: on
+`physics` 1,567 rows are the count of no network (in 1,478 of them one of the three runs had width
+128 and no layer before the nodes; 89 are unexplained). `flops` columns of the zero-cost study count
+other things (see the table's `definitions`) and are not compared."""
 
 
 def rounding(name: str, column: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 
 import pytest
@@ -28,15 +27,6 @@ def parity_folder() -> Path:
     folder = SHARED / "parity"
     if not (folder / "parity.json").exists():
         pytest.skip("the reference values (../shared/parity) are not on this machine")
-    return folder
-
-
-@pytest.fixture
-def shared_data() -> Path:
-    """Published benchmark tables and images; not on a user's machine."""
-    folder = Path(os.environ.get("ARCHRANK_DATA") or SHARED / "data")
-    if not (folder / "nasbench201").exists():
-        pytest.skip("the published tables (ARCHRANK_DATA, ../shared/data) are not on this machine")
     return folder
 
 

@@ -159,12 +159,6 @@ def test_figures(name: str, arch: str, task: str | None, params: int, macs: int 
 # --- tables ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture(autouse=True)
-def tables_at(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    if "shared_data" in request.fixturenames:
-        monkeypatch.setenv("ARCHRANK_DATA", str(request.getfixturevalue("shared_data")))
-
-
 @pytest.mark.parametrize(
     ("name", "task", "params", "macs", "every"),
     [
@@ -188,7 +182,7 @@ def tables_at(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
     ],
 )
 def test_rows_of_tables(
-    name: str, task: str | None, params: str, macs: str | None, every: int, shared_data: Path
+    name: str, task: str | None, params: str, macs: str | None, every: int, published: Path
 ) -> None:
     """Evenly spaced rows; ``benchmarks/published_figures.py`` compares all of them."""
     measured = table(name)
@@ -202,7 +196,7 @@ def test_rows_of_tables(
         assert macs is None or graph.product_flops == row[macs], arch
 
 
-def test_multiply_adds_of_mnasnet_as_its_table_counts(shared_data: Path) -> None:
+def test_multiply_adds_of_mnasnet_as_its_table_counts(published: Path) -> None:
     """Its column adds 4 for each normed element, and H W + 1 for each channel of a global pool."""
     one, measured = space("mnasnet"), table("accel_nasbench")
     for arch, row in measured.costs.iloc[::250].iterrows():
@@ -226,7 +220,7 @@ def test_multiply_adds_of_mnasnet_as_its_table_counts(shared_data: Path) -> None
         *("gpt", "flexibert", "nasbench_graph"),
     ],
 )
-def test_the_tables_architectures_are_the_spaces_own(name: str, shared_data: Path) -> None:
+def test_the_tables_architectures_are_the_spaces_own(name: str, published: Path) -> None:
     measured = table(name)
     assert measured.space is not None
     one = space(measured.space)
@@ -316,7 +310,7 @@ def test_counts() -> None:
     assert space("nasbench301").size == (180 * 49**4) ** 2
 
 
-def test_macro_duplicates_share_their_labels(shared_data: Path) -> None:
+def test_macro_duplicates_share_their_labels(published: Path) -> None:
     one, labels = space("nasbench_macro"), table("nas_bench_macro").labels()
     groups: dict[str, set[float]] = {}
     for arch, value in labels.items():
