@@ -12,13 +12,13 @@ from .tables import table, tables
 
 if TYPE_CHECKING:
     from .image_batches import images
-    from .spaces.space import Space
+    from .spaces.contract import Space
     from .splits import Protocol, Split, split
     from .tables import Table, Task
 
 _HOME = {
     "Protocol": "splits",
-    "Space": "spaces.space",
+    "Space": "spaces.contract",
     "Split": "splits",
     "images": "image_batches",
     "Table": "tables",

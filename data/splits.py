@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from .spaces.space import Space
+    from .spaces.contract import Space
 
 Duplicates = Literal["apart", "ignore"]
 Size = int | float | Literal["rest", "all"]

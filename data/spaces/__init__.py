@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...errors import InputError
 
 if TYPE_CHECKING:
-    from .space import Space
+    from .contract import Space
 
 _HOME = {
     "nasbench201": "nasbench201:NASBench201",

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ...graphs import Piece
+from .contract import Choice, ChoiceSpace, Task, Values
 from .reading import Reader
-from .space import Choice, ChoiceSpace, Task, Values
 
 HEAD_SIZE = 64
 """Of every head, whatever the width of the embedding."""

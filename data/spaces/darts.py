@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from ...graphs import Piece
 from .blocks import FactorizedReduce, PooledLinear
+from .contract import Choice, ChoiceSpace, Task, Values
 from .nasbench201 import ReLUConvBN, Stem
 from .reading import Reader
-from .space import Choice, ChoiceSpace, Task, Values
 
 Edge = tuple[str, int]
 CellWiring = tuple[tuple[Edge, Edge], ...]

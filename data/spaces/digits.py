@@ -20,11 +20,11 @@ from torch.nn import functional as F
 
 from ...graphs import Piece
 from .blocks import Concat, ConvUnit
+from .contract import Choice, ChoiceSpace, Task, Values, product_size
 from .nasbench201 import EDGES, Cell, NASBench201, Reduction, Stem
 from .nasbench201 import OPERATORS as CELL_OPERATORS
 from .nasbench201 import Head as NormalisedHead
 from .reading import Reader
-from .space import Choice, ChoiceSpace, Task, Values, product_size
 
 
 class Head(Piece):

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ...graphs import Piece
 from .blocks import ConvUnit, FactorizedReduce, PooledLinear
+from .contract import Choice, ChoiceSpace, Task, Values, product_size
 from .reading import Reader
-from .space import Choice, ChoiceSpace, Task, Values, product_size
 
 LAYERS, CHANNELS = 6, 36
 OPERATORS = ("conv3x3", "separable3x3", "conv5x5", "separable5x5", "avg_pool3x3", "max_pool3x3")

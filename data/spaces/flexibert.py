@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...graphs import Graph, trace
+from .contract import Choice, ChoiceSpace, Task, Values
 from .reading import Reader
-from .space import Choice, ChoiceSpace, Task, Values
 
 VOCABULARY = 30_522
 OPERATIONS = ("sa:sdp", "sa:wma", "lt:dft", "lt:dct", "dsc:5", "dsc:9")

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...graphs import Graph, trace
+from .contract import Choice, ChoiceSpace, Task, Values
 from .reading import Reader
-from .space import Choice, ChoiceSpace, Task, Values
 
 VOCABULARY = 50_254
 CONTEXT = 1024

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ...graphs import Piece
 from .blocks import ConvUnit, PooledLinear
+from .contract import Choice, ChoiceSpace, Task, Values, product_size
 from .reading import Reader
-from .space import Choice, ChoiceSpace, Task, Values, product_size
 
 
 class Split(Piece):

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from ...graphs import Piece
 from .blocks import Concat, ConvUnit, PooledLinear
+from .contract import Space, Task
 from .reading import Reader
-from .space import Space, Task
 from .two_path import PoolNorm
 
 CONVOLUTIONS = (

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from ...graphs import Piece
 from .blocks import ConvUnit, InvertedResidual
+from .contract import Choice, ChoiceSpace, Task, Values, product_size
 from .reading import Reader
-from .space import Choice, ChoiceSpace, Task, Values, product_size
 
 WIDTHS = (16, 24, 40, 80, 112, 192, 320)
 STRIDES = (1, 2, 2, 2, 1, 2, 1)

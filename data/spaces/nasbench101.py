@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ...graphs import Piece
 from .blocks import PooledLinear
+from .contract import Space, Task
 from .reading import Reader
-from .space import Space, Task
 
 OPERATORS = ("conv3x3", "conv1x1", "maxpool3x3")
 MOST_VERTICES, MOST_EDGES = 7, 9

@@ -10,8 +10,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ...graphs import Piece
+from .contract import Choice, ChoiceSpace, Task, Values, product_size
 from .reading import Reader
-from .space import Choice, ChoiceSpace, Task, Values, product_size
 
 OPERATORS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ...graphs import Graph, trace
+from .contract import Choice, ChoiceSpace, Task, Values, product_size
 from .reading import Reader
-from .space import Choice, ChoiceSpace, Task, Values, product_size
 
 OPERATORS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
 LINKS = (

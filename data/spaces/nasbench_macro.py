@@ -9,8 +9,8 @@ from typing import ClassVar
 from torch import nn
 
 from .blocks import ConvUnit, InvertedResidual, PooledLinear
+from .contract import Choice, ChoiceSpace, Task, Values, product_size
 from .reading import Reader
-from .space import Choice, ChoiceSpace, Task, Values, product_size
 
 STAGES = (2, 3, 3)
 _OPTIONS = (0, 1, 2)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from ...graphs import Piece
 from .blocks import ConvUnit, InvertedResidual, PooledLinear, divisible
+from .contract import Choice, ChoiceSpace, Task, Values
 from .reading import Reader
-from .space import Choice, ChoiceSpace, Task, Values
 
 KERNELS, EXPANSIONS, DEPTHS = (3, 5, 7), (3, 4, 6), (2, 3, 4)
 RESOLUTIONS = tuple(range(128, 257, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor, nn
 
 from ...graphs import Piece
 from .blocks import ConvUnit, PooledLinear, divisible
+from .contract import Choice, ChoiceSpace, Task, Values
 from .reading import Reader
-from .space import Choice, ChoiceSpace, Task, Values
 
 WIDTHS, EXPANSIONS = (0.65, 0.8, 1.0), (0.2, 0.25, 0.35)
 BASE_DEPTHS, EXTRA = (2, 2, 4, 2), 2
@@ -85,9 +86,9 @@ class OFAResNet(ChoiceSpace):
             )
         ),
     )
-    size = 18
-    for _base in BASE_DEPTHS:
-        size *= 3 * sum(3**depth for depth in range(_base, _base + EXTRA + 1))
+    size = 18 * math.prod(
+        3 * sum(3**depth for depth in range(base, base + EXTRA + 1)) for base in BASE_DEPTHS
+    )
 
     def _stages(self, values: Values) -> list[tuple[float, tuple[float, ...]]]:
         own = iter(values[3:])

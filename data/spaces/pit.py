@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from ...graphs import Piece
 from .autoformer import MLP
+from .contract import Choice, ChoiceSpace, Task, Values, product_size
 from .reading import Reader
-from .space import Choice, ChoiceSpace, Task, Values, product_size
 
 _PATCH, _STRIDE = 16, 8
 _EPS = 1e-6

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from functools import cache
-from itertools import product
+from itertools import chain, groupby, permutations, product
 from math import floor, log2
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +15,16 @@ from torch import Tensor, nn
 
 from ...graphs import Piece
 from .blocks import ConvUnit, FactorizedReduce, PooledLinear
+from .contract import Choice, ChoiceSpace, Space, Task, Values, product_size
 from .nasbench201 import EDGES, ReLUConvBN
 from .reading import Reader
-from .space import Choice, ChoiceSpace, Space, Task, Values, product_size
 
 BASE = 64
 MICRO_MODULES = (4, 1, 4, 1, 4)
 OPERATORS = ("none", "skip", "conv1x1", "conv3x3")
 """By digit."""
 _DIGITS = (0, 1, 2, 3)
-_EMPTY = "#"
+_INPUT = -1  # of a cell, among the numbers of its edges
 _IMAGE = (3, 256, 256)
 _TASKS = {
     "class_scene": Task(_IMAGE, 47),
@@ -226,6 +226,9 @@ def _network(
 class TransNASMicro(ChoiceSpace):
     """``64-41414-a_bc_def``: of each node its edges' digits, 0 none, 1 skip, 2 and 3 convolutions.
 
+    Jigsaw takes nine tiles of 64x64 per image, through one backbone as a batch of nine; the
+    table's ``flops`` counts the backbone for one tile only.
+
     Example:
         >>> from archrank.data import space
         >>> space("transnas101_micro").graph("64-41414-1_00_210", "class_object").params
@@ -261,9 +264,9 @@ class TransNASMicro(ChoiceSpace):
     def canonical(self, arch: str) -> str:
         """The first architecture of the same function.
 
-        As in NAS-Bench-201, edges of nothing do not count and sums have no order; but a skip from
-        the first node is its source in plain blocks only: where a block changes the shape it is a
-        convolution of its own.
+        Edges of nothing, or without a way to the output, do not count; sums have no order. A skip
+        is its source, except from the first node where a block changes the shape: there it is a
+        convolution of its own. 1,376 networks.
         """
         return _first_of_function()[_function(self.parse(arch))]
 
@@ -271,27 +274,53 @@ class TransNASMicro(ChoiceSpace):
         return _network(MICRO_MODULES, tuple(self.parse(arch)), task, name)
 
 
-def _function(digits: Values) -> tuple[str, str]:
+Wiring = tuple[tuple[Any, ...], ...]
+
+
+def _function(digits: Values) -> tuple[Wiring, Wiring]:
     return _wiring(digits, False), _wiring(digits, True)
 
 
-def _wiring(digits: Values, strided: bool) -> str:
-    nodes = ["0"]
+def _wiring(digits: Values, strided: bool) -> Wiring:
+    """The edges with weights that the output depends on, and the sums that they and it take.
+
+    Weights tell edges apart: a convolution that is added twice is not two convolutions. Edges that
+    compute the same but for their weights are numbered in the order that gives the least tuple.
+    """
+    sums: list[tuple[int, ...]] = [(_INPUT,)]
+    takes: dict[int, tuple[int, ...]] = {}
+    form = {_INPUT: "0"}  # what an edge computes, weights apart
     for target in (1, 2, 3):
-        terms = []
-        for digit, (source, end) in zip(digits, EDGES, strict=True):
-            if end != target or digit == 0 or nodes[source] == _EMPTY:
+        terms: list[int] = []
+        for edge, (digit, (source, end)) in enumerate(zip(digits, EDGES, strict=True)):
+            if end != target or digit == 0 or not sums[source]:
                 continue
-            identity = digit == 1 and not (strided and source == 0)
-            terms.append(nodes[source] if identity else f"({nodes[source]})@{digit}")
-        nodes.append("+".join(sorted(terms)) or _EMPTY)
-    return nodes[3]
+            if digit == 1 and not (strided and source == 0):
+                terms += sums[source]
+                continue
+            terms.append(edge)
+            takes[edge] = sums[source]
+            form[edge] = f"({'+'.join(sorted(form[term] for term in sums[source]))})@{digit}"
+        sums.append(tuple(terms))
+    output = sums[-1]
+    live = set(output)
+    for edge in reversed(takes):
+        live.update(takes[edge] if edge in live else ())
+    alike = groupby(sorted(live - {_INPUT}, key=form.__getitem__), form.__getitem__)
+    orders = product(*(tuple(permutations(edges)) for _, edges in alike))
+
+    def numbered(order: tuple[int, ...]) -> Wiring:
+        number = {edge: i for i, edge in enumerate(order)} | {_INPUT: _INPUT}
+        own = ((digits[edge], *sorted(number[term] for term in takes[edge])) for edge in order)
+        return (*own, tuple(sorted(number[term] for term in output)))
+
+    return min(numbered(tuple(chain(*groups))) for groups in orders)
 
 
 @cache
-def _first_of_function() -> dict[tuple[str, str], str]:
+def _first_of_function() -> dict[tuple[Wiring, Wiring], str]:
     space = TransNASMicro()
-    first: dict[tuple[str, str], str] = {}
+    first: dict[tuple[Wiring, Wiring], str] = {}
     for digits in product(_DIGITS, repeat=len(EDGES)):
         first.setdefault(_function(digits), space.format(digits))
     return first

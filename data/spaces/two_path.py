@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from ...graphs import Piece
 from .blocks import Concat, ConvUnit, PooledLinear
+from .contract import Space, Task
 from .hiaml import Split
 from .reading import Reader
-from .space import Space, Task
 
 CONVOLUTIONS = (
     *("conv3x3", "conv5x5", "double3x3", "bottleneck_r2_k3", "bottleneck_r4_k3"),
