@@ -169,6 +169,21 @@ def transnas_micro(code: str) -> str:
     return f"64-41414-{a}_{b}{c}_{d}{e}{f}"
 
 
+def transnas_micro_study(code: str) -> str:
+    """From six numbers as the zero-cost study codes cells on SVHN, CIFAR-100 and NinaPro.
+
+    Its edge order and codes are those of its NAS-Bench-201 cells, and its networks have three
+    modules: types 4, 1, 4.
+
+    Example:
+        >>> transnas_micro_study("(2, 0, 1, 3, 1, 0)")
+        '64-414-3_12_001'
+    """
+    digits = (1, 0, 3, 2)  # skip, none, conv3x3, conv1x1
+    a, b, d, c, e, f = (digits[number] for number in _integers(code, 6, 3))
+    return f"64-414-{a}_{b}{c}_{d}{e}{f}"
+
+
 def transnas_macro(code: str) -> str:
     """From four to six module types; zeros at the end are padding.
 

@@ -232,7 +232,9 @@ class NASBench201(ChoiceSpace):
         """The first architecture (in the order of iteration) with the same function: 5,390.
 
         Skip edges are their source, edges of none or from an empty node are nothing, the order of
-        a sum is free.
+        a sum is free. One convolution that is added twice counts as two of their own, so some
+        classes hold cells that differ in that: too coarse is the safe side where duplicates must
+        not leak between train and test.
         """
         return _first_of_function()[_wiring(self.parse(arch), strict=True)]
 
