@@ -160,6 +160,7 @@ the figure; equal means to the unit, or to the digits that the table keeps.
 
 NOTES = """
 
+The three of `nasbench101` differ by 1: the table keeps millions in single precision.
 `gpt` and `nasbench_graph` are compared by the space's formula, which the tests compare with
 graphs. The published count of `nasbench_graph` is a mean of three runs that were not all alike: on
 `physics` 1,567 rows are the count of no network (in 1,478 of them one of the three runs had width
