@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import data, errors, graphs, metrics, proxies
+    from . import benchmark, data, errors, graphs, metrics, proxies
     from .graphs import Graph, trace
     from .proxies import Result, Scores, score
     from .ranking import Ranking, rank
@@ -30,7 +30,7 @@ _HOME = {
     "Ranking": "ranking",
     "rank": "ranking",
 }
-_ROOMS = ("data", "errors", "graphs", "metrics", "proxies")
+_ROOMS = ("benchmark", "data", "errors", "graphs", "metrics", "proxies")
 
 __all__ = [
     "Graph",
@@ -38,6 +38,7 @@ __all__ = [
     "Result",
     "Scores",
     "__version__",
+    "benchmark",
     "data",
     "errors",
     "graphs",

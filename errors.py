@@ -30,6 +30,10 @@ class MissingExtraError(ArchrankError, ImportError):
         return type(self), self._parts  # it may come back from a worker process
 
 
+class StoreError(ArchrankError):
+    """A store cannot be written; what was finished before is kept in it."""
+
+
 class ScoreError(ArchrankError):
     """One proxy cannot be computed for this model; becomes that proxy's status and reason."""
 

@@ -142,7 +142,7 @@ def score(
         >>> scores["params"].value, scores["naswot"].status, scores["naswot"].reason
         (490.0, 'unsupported', 'the model has no rectifier (ReLU, GELU, SiLU, ...)')
     """
-    wanted = _chosen(proxies)
+    wanted = chosen(proxies)
     for name, number, least in (("batch_size", batch_size, 1), ("batches", batches, 2)):
         if not isinstance(number, int) or number < least:
             raise InputError(f"{name}: got {number!r}, expected a whole number of at least {least}")
@@ -159,7 +159,8 @@ def score(
         model.to(home)
 
 
-def _chosen(proxies: str | Iterable[str] | None) -> list[Proxy]:
+def chosen(proxies: str | Iterable[str] | None) -> list[Proxy]:
+    """The proxies that names, or ``"all"``, stand for."""
     if proxies is None or proxies == "all":
         return all_proxies()
     names = [n.strip() for n in proxies.split(",")] if isinstance(proxies, str) else [*proxies]

@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
+from torch import Tensor, nn
 
 from ...errors import InputError
 from ...graphs import Graph, assemble
+from ..image_batches import images
 
 Values = tuple[Any, ...]
 
@@ -160,9 +161,48 @@ class Space(ABC):
         networks; for those whose architecture says its resolution, of that one."""
         return self.task(task).inputs
 
+    def batch(
+        self,
+        n: int,
+        seed: int,
+        task: str | None = None,
+        arch: str | None = None,
+        source: str | tuple[Tensor, Tensor] = "random",
+        resolution: int | None = None,
+    ) -> tuple[Any, Any]:
+        """``n`` samples and targets that a network of this space can be scored or trained on.
+
+        Args:
+            n: how many samples.
+            seed: which of them.
+            task, arch: as :meth:`build` takes; ``arch`` matters where it says its resolution.
+            source: of images, as :func:`archrank.data.images` takes; spaces of other inputs make
+                up their own and know ``"random"`` alone.
+            resolution: height and width of images; default the network's own.
+
+        Raises:
+            InputError: an argument is not as above.
+        """
+        shape = self.inputs(task, arch)
+        if resolution is not None:
+            shape = (*shape[:-2], resolution, resolution)
+        return images(source, n, seed, shape, self.task(task).outputs)
+
+    def loss(self, task: str | None = None) -> Callable[[Any, Any], Tensor] | None:
+        """``loss(output, targets)`` that the networks of a task are trained with; None for
+        cross-entropy of classes."""
+        self.task(task)
+        return None
+
     def graph(self, arch: str, task: str | None = None) -> Graph:
         """The graph of ``build(arch, task)``, equal to the traced one but without building it."""
         return assemble(partial(self.build, arch, task), self.inputs(task, arch))
+
+
+def random_only(source: Any, space: str) -> None:
+    """Refuse images for a space whose networks take something else."""
+    if source != "random":
+        raise InputError(f"source: got {source!r}, but {space} takes no images; use 'random'")
 
 
 @dataclass(frozen=True)

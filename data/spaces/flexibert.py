@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...graphs import Graph, trace
-from .contract import Choice, ChoiceSpace, Task, Values
+from .contract import Choice, ChoiceSpace, Task, Values, random_only
 from .reading import Reader
 
 VOCABULARY = 30_522
@@ -286,6 +286,21 @@ class FlexiBERT(ChoiceSpace):
     def inputs(self, task: str | None = None, arch: str | None = None) -> tuple[Tensor]:
         """One sequence of token ids."""
         return (torch.zeros(1, *self.task(task).inputs, dtype=torch.long),)
+
+    def batch(
+        self,
+        n: int,
+        seed: int,
+        task: str | None = None,
+        arch: str | None = None,
+        source: str | tuple[Tensor, Tensor] = "random",
+        resolution: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Random token ids and classes."""
+        random_only(source, self.name)
+        facts, generator = self.task(task), torch.Generator().manual_seed(seed)
+        tokens = torch.randint(VOCABULARY, (n, *facts.inputs), generator=generator)
+        return tokens, torch.randint(facts.outputs, (n,), generator=generator)
 
     def graph(self, arch: str, task: str | None = None) -> Graph:
         with torch.device("meta"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...graphs import Graph, trace
-from .contract import Choice, ChoiceSpace, Task, Values
+from .contract import Choice, ChoiceSpace, Task, Values, random_only
 from .reading import Reader
 
 VOCABULARY = 50_254
@@ -115,6 +116,11 @@ class LanguageModel(nn.Module):
         return self.head(self.norm(self.layers(self.embedding(tokens))))  # type: ignore[no-any-return]
 
 
+def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy over all tokens."""
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
 class HWGPT(ChoiceSpace):
     """Width, bias, and the heads and MLP ratio of every layer: ``e192-b1-h12m2,h8m3,...``.
 
@@ -213,6 +219,26 @@ class HWGPT(ChoiceSpace):
     def inputs(self, task: str | None = None, arch: str | None = None) -> tuple[Tensor]:
         """One sequence of token ids."""
         return (torch.zeros(1, *self.task(task).inputs, dtype=torch.long),)
+
+    def batch(
+        self,
+        n: int,
+        seed: int,
+        task: str | None = None,
+        arch: str | None = None,
+        source: str | tuple[Tensor, Tensor] = "random",
+        resolution: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Random token ids, and the token that follows each as its target."""
+        random_only(source, self.name)
+        generator = torch.Generator().manual_seed(seed)
+        tokens = torch.randint(VOCABULARY, (n, CONTEXT + 1), generator=generator)
+        return tokens[:, :-1], tokens[:, 1:]
+
+    def loss(self, task: str | None = None) -> Callable[[Any, Any], Tensor]:
+        """Cross-entropy of the next token."""
+        self.task(task)
+        return next_token_loss
 
     def graph(self, arch: str, task: str | None = None) -> Graph:
         with torch.device("meta"):

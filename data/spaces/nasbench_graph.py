@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ...graphs import Graph, trace
-from .contract import Choice, ChoiceSpace, Task, Values, product_size
+from .contract import Choice, ChoiceSpace, Task, Values, product_size, random_only
 from .reading import Reader
 
 OPERATORS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
@@ -195,6 +195,22 @@ class NASBenchGraph(ChoiceSpace):
         """
         with torch.device("cpu"):
             return _made_up(self.task(task).inputs[0])
+
+    def batch(
+        self,
+        n: int,
+        seed: int,
+        task: str | None = None,
+        arch: str | None = None,
+        source: str | tuple[Tensor, Tensor] = "random",
+        resolution: int | None = None,
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """The made-up graph of :meth:`inputs`, whose 64 nodes are the samples, and random
+        classes; ``n`` has no effect."""
+        random_only(source, self.name)
+        generator = torch.Generator().manual_seed(seed)
+        targets = torch.randint(self.task(task).outputs, (_NODES,), generator=generator)
+        return self.inputs(task, arch), targets
 
     def graph(self, arch: str, task: str | None = None) -> Graph:
         return trace(self.build(arch, task), self.inputs(task, arch))

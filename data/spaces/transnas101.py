@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from itertools import chain, groupby, permutations, product
 from math import floor, log2
@@ -11,9 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ...graphs import Piece
+from ..image_batches import images
 from .blocks import ConvUnit, FactorizedReduce, PooledLinear
 from .contract import Choice, ChoiceSpace, Space, Task, Values, product_size
 from .nasbench201 import EDGES, ReLUConvBN
@@ -220,10 +223,83 @@ def _network(
     return nn.Sequential(*backbone, PooledLinear(width, task.outputs))
 
 
+# --- what the heads learn -------------------------------------------------------------------------
+
+
+def regression_loss(output: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared error; images of another size are resized to the output's."""
+    if targets.dim() == 4 and targets.shape[2:] != output.shape[2:]:
+        targets = F.interpolate(targets, output.shape[2:], mode="bilinear", antialias=True)
+    return F.mse_loss(output, targets)
+
+
+def segmentation_loss(output: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of every pixel's class; maps of another size are resized to the output's."""
+    maps = F.interpolate(targets[:, None].float(), output.shape[2:], mode="nearest")
+    return F.cross_entropy(output, maps[:, 0].long())
+
+
+class TransNAS:
+    """What both spaces share: the tasks' data and losses.
+
+    Only random targets can be made up: those of the published tasks (layouts of rooms, maps of
+    normals and of classes) come with images that no package ships. The published networks learn
+    images with an adversarial part in the loss, which is left out here.
+    """
+
+    tasks: ClassVar[Mapping[str, Task]] = _TASKS
+    _SMALLEST_TILE = 32
+
+    def batch(
+        self,
+        n: int,
+        seed: int,
+        task: str | None = None,
+        arch: str | None = None,
+        source: str | tuple[Tensor, Tensor] = "random",
+        resolution: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Images and what the task's head learns of them, random where no class says it.
+
+        With a ``resolution``, the tiles of jigsaw are as much smaller as the images of the other
+        tasks are, but not below 32.
+        """
+        name = task or next(iter(self.tasks))
+        facts = self.task(name)  # type: ignore[attr-defined]
+        generator = torch.Generator().manual_seed(seed)
+        size = facts.inputs[-1]
+        if resolution is not None:
+            size = resolution
+            if name == "jigsaw":
+                size = max(self._SMALLEST_TILE, facts.inputs[-1] * resolution // _IMAGE[-1])
+        if name == "jigsaw":
+            tiles, _ = images(source, 9 * n, seed, (3, size, size))
+            targets = torch.randint(facts.outputs, (n,), generator=generator)
+            return tiles.unflatten(0, (n, 9)), targets
+        x, y = images(source, n, seed, (3, size, size), facts.outputs if "class" in name else None)
+        if name == "room_layout":
+            y = torch.randn(n, facts.outputs, generator=generator)
+        elif name == "segmentsemantic":
+            y = torch.randint(facts.outputs, (n, size, size), generator=generator)
+        elif name == "normal":
+            y = torch.rand(n, 3, size, size, generator=generator) * 2 - 1
+        elif name == "autoencoder":
+            y = x.tanh()  # the head ends in tanh
+        return x, y
+
+    def loss(self, task: str | None = None) -> Callable[[Any, Any], Tensor] | None:
+        """Cross-entropy of classes or of every pixel, or mean squared error."""
+        name = task or next(iter(self.tasks))
+        self.task(name)  # type: ignore[attr-defined]
+        if name == "segmentsemantic":
+            return segmentation_loss
+        return regression_loss if name in ("room_layout", "normal", "autoencoder") else None
+
+
 # --- spaces ---------------------------------------------------------------------------------------
 
 
-class TransNASMicro(ChoiceSpace):
+class TransNASMicro(TransNAS, ChoiceSpace):
     """``64-41414-a_bc_def``: of each node its edges' digits, 0 none, 1 skip, 2 and 3 convolutions.
 
     Jigsaw takes nine tiles of 64x64 per image, through one backbone as a batch of nine; the
@@ -238,7 +314,6 @@ class TransNASMicro(ChoiceSpace):
     name = "transnas101_micro"
     title = "TransNAS-Bench-101, cells"
     reference = "Duan et al., TransNAS-Bench-101, CVPR 2021"
-    tasks: ClassVar[Mapping[str, Task]] = _TASKS
     choices = tuple(Choice(f"{source}->{target}", _DIGITS) for source, target in EDGES)
     size = product_size(choices)
 
@@ -339,7 +414,7 @@ def _macros() -> tuple[str, ...]:
     return tuple(found)
 
 
-class TransNASMacro(Space):
+class TransNASMacro(TransNAS, Space):
     """``64-MODULES-basic``: 4 to 6 modules, 1 same, 2 channels x2, 3 resolution /2, 4 both.
 
     One to four modules halve the resolution, one to three double the channels.
@@ -354,7 +429,6 @@ class TransNASMacro(Space):
     name = "transnas101_macro"
     title = "TransNAS-Bench-101, macro"
     reference = "Duan et al., TransNAS-Bench-101, CVPR 2021"
-    tasks: ClassVar[Mapping[str, Task]] = _TASKS
     size = 3256
 
     def parse(self, arch: str) -> tuple[int, ...]:
