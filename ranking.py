@@ -27,6 +27,7 @@ from .graphs import Graph, trace
 from .graphs.tracing import is_shape
 from .metrics import Array, residual_rank
 from .proxies import get, score
+from .proxies.registry import names_in
 from .proxies.subject import Loss
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def rank(
 
 
 def _terms(by: str | Iterable[str]) -> list[Term]:
-    names = [n.strip() for n in by.split(",")] if isinstance(by, str) else [*by]
+    names = names_in(by) if isinstance(by, str) else [*by]
     names = [n for name in names for n in (AUTO if name == "auto" else (name,))]
     if not names or "" in names:
         raise InputError(f"by: got {by!r}, expected 'auto' or names of proxies")

@@ -1,6 +1,24 @@
 """Zero-cost proxies: scores of a network at initialisation."""
 
-from . import size, gradient, fisher, synflow, jacobian, naswot, zen, gradsign  # noqa: I001, F401  (registration order)
+from . import (  # noqa: I001, F401  (registration order)
+    size,
+    gradient,
+    fisher,
+    synflow,
+    jacobian,
+    naswot,
+    swap,
+    features,
+    zen,
+    gradsign,
+    tangent,
+    aznas,
+    epsinas,
+    wiring,
+    parzc,
+    croze,
+    transformers,
+)
 from .registry import Measure, Proxy, get, register, unregister
 from .registry import all_proxies as list
 from .scoring import Result, Scores, score

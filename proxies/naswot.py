@@ -23,3 +23,17 @@ def naswot(code_kernel: Tensor) -> Measure:
     if float(sign) == 0.0 or not bool(torch.isfinite(logdet)):
         raise ScoreError("two samples have the same code at every unit, so K is singular")
     return Measure(float(logdet))
+
+
+@register(
+    "linear_regions",
+    summary="Number of samples that no other sample shares its code with.",
+    formula="number of distinct on/off codes over the batch",
+    reference="Xiong et al., ICML 2020; as a proxy Chen et al., TE-NAS, ICLR 2021",
+    cost="1 forward",
+)
+def linear_regions(code_kernel: Tensor) -> Measure:
+    """At most the batch's size, which networks of any width reach: it tells narrow ones alone
+    apart. TE-NAS counts over thousands of inputs of 3x3 pixels, which few networks accept."""
+    same = code_kernel == code_kernel.diagonal()[:, None]
+    return Measure(float(len(torch.unique(same, dim=0))))

@@ -7,10 +7,9 @@ others standing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -20,12 +19,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..errors import ScoreError
-from ..graphs.operators import RECTIFIERS, canonical
-from .per_sample import sign_sums
-from .signals import GradientStatistics, Perturbation, Saliency, SynapticFlow
+from .attempts import Recorded, attempt
+from .attention import record_attention
+from .blocks import record_blocks
+from .per_sample import per_sample_signals
+from .signals import GradientStatistics, Perturbation, SynapticFlow
 from .subject import Batch, Subject, WithoutDropout
-
-Recorded = dict[str, Any]
+from .taps import CodeKernel, FeatureMoments, OutputTaps, PatternCount, operator_of
+from .twins import record_twins
 
 
 @dataclass(frozen=True)
@@ -34,27 +35,6 @@ class Pass:
 
     provides: frozenset[str]
     record: Callable[[Subject, frozenset[str]], Recorded]
-
-
-@contextmanager
-def attempt(recorded: Recorded, *names: str) -> Iterator[None]:
-    """Turn a failure inside into the reason why ``names`` are missing."""
-    try:
-        yield
-    except ScoreError as error:
-        recorded.update(dict.fromkeys(names, error))
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        recorded.update(dict.fromkeys(names, ScoreError(_short(error), "out of memory")))
-    except Exception as error:
-        # Anything a user's forward, loss or autograd may raise: the reason, not a crash.
-        status = "out of memory" if "not enough memory" in str(error) else "error"
-        reason = f"{type(error).__name__}: {_short(error)}"
-        recorded.update(dict.fromkeys(names, ScoreError(reason, status)))
-
-
-def _short(error: BaseException) -> str:
-    text = str(error).strip().split("\n")[0]
-    return text if len(text) <= 300 else text[:297] + "..."
 
 
 # --- no pass ----------------------------------------------------------------------------------
@@ -90,6 +70,7 @@ def record_batch(subject: Subject, wanted: frozenset[str]) -> Recorded:
     by_loss = [name for name in _LOSS_SIGNALS if name in wanted]
     differentiable = bool(by_loss) or "input_jacobian" in wanted
     batch = subject.batches[0]
+    samples = len(batch)
     with ExitStack() as stack:
         stack.enter_context(attempt(recorded, *wanted))
         leaves = stack.enter_context(subject.substituted(gradients=differentiable))
@@ -98,16 +79,30 @@ def record_batch(subject: Subject, wanted: frozenset[str]) -> Recorded:
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if "input_jacobian" in wanted:
             batch = batch.map(_differentiable)
-        codes = CodeKernel(len(batch)) if "code_kernel" in wanted else None
+        watchers: dict[str, Any] = {}
+        if "layer_features" in wanted:
+            watchers["layer_features"] = FeatureMoments(leaves, samples)
+        if "code_kernel" in wanted:
+            watchers["code_kernel"] = CodeKernel(samples)
+        if "activation_patterns" in wanted:
+            watchers["activation_patterns"] = PatternCount(samples)
         taps = OutputTaps(leaves, "saliencies" in wanted)
-        output = _forward(subject, batch, codes, taps)
+        output = _forward(subject, batch, taps, *watchers.values())
         if "saliencies" in wanted and taps.overwritten():
             # An in-place operator destroyed what the tap holds: once more, on copies.
             taps = OutputTaps(leaves, True, copies=True)
-            output = _forward(subject, batch, None, taps)
-        if codes is not None:
-            with attempt(recorded, "code_kernel"):
-                recorded["code_kernel"] = codes.result()
+            output = _forward(subject, batch, taps)
+        for name, watcher in watchers.items():
+            with attempt(recorded, name):
+                recorded[name] = watcher.result()
+        del watchers
+        if "output_confidence" in wanted:
+            with attempt(recorded, "output_confidence"):
+                logits = subject.main_output(output).detach()
+                recorded["output_confidence"] = logits.softmax(dim=-1).amax(dim=-1)
+        if "targets" in wanted:
+            with attempt(recorded, "targets"):
+                recorded["targets"] = subject.class_targets(subject.main_output(output), batch)
         if "input_jacobian" in wanted:
             with attempt(recorded, "input_jacobian"):
                 recorded["input_jacobian"] = _jacobian(subject, output, batch, bool(by_loss))
@@ -124,12 +119,11 @@ def record_batch(subject: Subject, wanted: frozenset[str]) -> Recorded:
     return recorded
 
 
-def _forward(subject: Subject, batch: Batch, codes: CodeKernel | None, taps: OutputTaps) -> Any:
-    with taps:
-        if codes is None:
-            return subject.run(batch)
-        with codes:
-            return subject.run(batch)
+def _forward(subject: Subject, batch: Batch, *watchers: Any) -> Any:
+    with ExitStack() as stack:
+        for watcher in watchers:
+            stack.enter_context(watcher)
+        return subject.run(batch)
 
 
 def _differentiable(tensor: Tensor) -> Tensor:
@@ -216,108 +210,6 @@ def _statistics(
     }
 
 
-class OutputTaps(WithoutDropout):
-    """Holds the outputs of convolutions and linear layers until their gradient comes by."""
-
-    _TAPPED = frozenset(
-        (
-            F.linear,
-            torch.conv1d,
-            torch.conv2d,
-            torch.conv3d,
-            torch.conv_transpose1d,
-            torch.conv_transpose2d,
-            torch.conv_transpose3d,
-        )
-    )
-
-    def __init__(self, leaves: dict[str, Tensor], tapping: bool, copies: bool = False):
-        super().__init__()
-        self.saliencies: list[Saliency] = []
-        self._names = {id(leaf): name for name, leaf in leaves.items()}
-        self._tapping = tapping
-        self._copies = copies
-        self._listening = False
-        self._held: list[tuple[Tensor, int]] = []
-
-    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        result = func(*args, **kwargs)
-        if self._tapping and func in self._TAPPED and result.requires_grad:
-            weight = args[1] if len(args) > 1 else kwargs["weight"]
-            self._tap(result, self._names.get(id(weight)), func is F.linear)
-        return result
-
-    def _tap(self, result: Tensor, name: str | None, channels_last: bool) -> None:
-        held = result.detach().clone() if self._copies else result.detach()
-        self._held.append((held, held._version))
-
-        def arrived(gradient: Tensor) -> None:
-            if self._listening:
-                product = held * gradient.detach()
-                if product.dim() > 2:
-                    positions = (1, -2) if channels_last else (2, -1)
-                    product = product.flatten(*positions).sum(dim=positions[0])
-                self.saliencies.append(Saliency(name, product))
-
-        result.register_hook(arrived)
-
-    def overwritten(self) -> bool:
-        """Whether an in-place operator changed any held output."""
-        return any(tensor._version != version for tensor, version in self._held)
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Gradients that come by inside are of the loss."""
-        self._listening = True
-        try:
-            yield
-        finally:
-            self._listening = False
-            self._held.clear()
-
-
-@cache
-def _operator(func: Any) -> str:
-    return canonical(f"aten.{func.overloadpacket.__name__}")
-
-
-class CodeKernel(TorchDispatchMode):
-    """Adds up, over all rectifiers of a forward, which samples' binary codes agree.
-
-    ``K = sum over units of c c^T + (1 - c)(1 - c)^T``, streamed: no code is kept.
-    """
-
-    def __init__(self, samples: int):
-        super().__init__()
-        self._samples = samples
-        self._kernel: Tensor | None = None
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        operator = _operator(func)
-        relu6 = operator == "hardtanh" and tuple(args[1:3]) == (0.0, 6.0)
-        if (operator in RECTIFIERS or relu6) and self._is_batch(args[0]):
-            self._add(args[0])  # before the call: in place, it would overwrite its input
-        return func(*args, **(kwargs or {}))
-
-    def _is_batch(self, tensor: Tensor) -> bool:
-        return tensor.dim() > 1 and tensor.shape[0] == self._samples
-
-    def _add(self, source: Tensor) -> None:
-        code = (source.detach().flatten(1) > 0).to(torch.float32)
-        both = (code @ code.T).to(torch.float64)  # whole numbers, exact up to 2^24 units
-        active = both.diagonal()
-        agreements = 2 * both - active[:, None] - active[None, :] + code.shape[1]
-        self._kernel = agreements if self._kernel is None else self._kernel + agreements
-
-    def result(self) -> Tensor:
-        """The kernel (N, N) in float64."""
-        if self._kernel is None:
-            raise ScoreError("the model has no rectifier (ReLU, GELU, SiLU, ...)")
-        return self._kernel
-
-
 # --- synaptic flow -----------------------------------------------------------------------------
 
 
@@ -340,11 +232,15 @@ def record_flow(subject: Subject, wanted: frozenset[str]) -> Recorded:
     return recorded
 
 
+def _ones(tensor: Tensor) -> Tensor:
+    """Ones; tokens and other whole numbers, which cannot be scaled, stay as they are."""
+    if tensor.is_floating_point():
+        return torch.ones_like(tensor, dtype=torch.float64)
+    return tensor
+
+
 def _flow(subject: Subject, mode: WithoutDropout) -> dict[str, SynapticFlow]:
-    batch = subject.batches[0].rows(0, 1)
-    if not all(t.is_floating_point() for t in batch.tensors):
-        raise ScoreError("needs a floating-point input to set to ones; this one is integer")
-    ones = batch.map(lambda t: torch.ones_like(t, dtype=torch.float64))
+    ones = subject.batches[0].rows(0, 1).map(_ones)
     with subject.substituted(dtype=torch.float64, change=lambda n, p: p.abs()) as leaves:
         _nonempty(leaves)
         with mode:
@@ -371,7 +267,7 @@ class FeatureTap(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        operator = _operator(func)
+        operator = operator_of(func)
         if operator in ("mean", "avg_pool") and isinstance(result, Tensor):
             source = args[0]
             if source.dim() >= 4 and result.numel() * 4 <= source.numel():
@@ -413,7 +309,7 @@ def record_perturbation(subject: Subject, wanted: frozenset[str]) -> Recorded:
             # drawn in one type, so that every precision sees the same numbers
             return torch.randn(tensor.shape, generator=generator).to(tensor)
 
-        norms = _norm_weights(subject)
+        norms = subject.norm_scales
 
         def gaussian(name: str, parameter: Tensor) -> Tensor:
             if not parameter.is_floating_point():
@@ -437,31 +333,72 @@ def record_perturbation(subject: Subject, wanted: frozenset[str]) -> Recorded:
     return recorded
 
 
-def _norm_weights(subject: Subject) -> set[str]:
-    """Scales of normalisation layers: the first parameter of each."""
-    names = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm")
-    return {n.parameters[0] for n in subject.graph.nodes if n.operator in names and n.parameters}
+# --- per-sample gradients -----------------------------------------------------------------------
 
 
-# --- per-sample gradient signs -------------------------------------------------------------------
-
-
-def record_sign_sums(subject: Subject, wanted: frozenset[str]) -> Recorded:
-    """Per-sample gradients, only their signs kept; see :mod:`.per_sample`."""
+def record_per_sample(subject: Subject, wanted: frozenset[str]) -> Recorded:
+    """Per-sample gradients, of which only what is asked for is kept; see :mod:`.per_sample`."""
     recorded: Recorded = {}
-    with attempt(recorded, "sign_sums"):
+    with attempt(recorded, *wanted):
         _nonempty(subject.weights())
-        recorded["sign_sums"] = sign_sums(subject)
+        recorded.update(per_sample_signals(subject, wanted))
+    return recorded
+
+
+def record_tangent_kernel(subject: Subject, wanted: frozenset[str]) -> Recorded:
+    """The same of the summed outputs instead of the loss."""
+    recorded: Recorded = {}
+    with attempt(recorded, "tangent_kernel"):
+        _nonempty(subject.weights())
+        recorded.update(per_sample_signals(subject, wanted))
+    return recorded
+
+
+# --- networks of constant weights ---------------------------------------------------------------
+
+_CONSTANTS = (1e-7, 1.0)
+
+
+def record_constant_outputs(subject: Subject, wanted: frozenset[str]) -> Recorded:
+    """Two forwards with every weight at one constant, in double precision."""
+    recorded: Recorded = {}
+    with attempt(recorded, "constant_outputs"):
+        norms = subject.norm_scales
+        batch = subject.batches[0].map(
+            lambda t: t.to(torch.float64) if t.is_floating_point() else t
+        )
+        outputs = []
+        for constant in _CONSTANTS:
+
+            def filled(name: str, parameter: Tensor, constant: float = constant) -> Tensor:
+                if not parameter.is_floating_point() or parameter.dim() < 2 or name in norms:
+                    return parameter
+                return torch.full_like(parameter, constant)
+
+            changed = subject.substituted(gradients=False, dtype=torch.float64, change=filled)
+            with changed, WithoutDropout():
+                outputs.append(subject.main_output(subject.run(batch)).flatten(1))
+        recorded["constant_outputs"] = tuple(outputs)
     return recorded
 
 
 PASSES: tuple[Pass, ...] = (
     Pass(frozenset({"graph", "weights"}), record_weights),
     Pass(
-        frozenset({"code_kernel", "input_jacobian", *_LOSS_SIGNALS}),
+        frozenset(
+            {
+                *("code_kernel", "activation_patterns", "layer_features", "output_confidence"),
+                *("targets", "input_jacobian", *_LOSS_SIGNALS),
+            }
+        ),
         record_batch,
     ),
     Pass(frozenset({"flow", "flow_with_norm"}), record_flow),
     Pass(frozenset({"perturbation"}), record_perturbation),
-    Pass(frozenset({"sign_sums"}), record_sign_sums),
+    Pass(frozenset({"sign_sums", "gradient_entries"}), record_per_sample),
+    Pass(frozenset({"tangent_kernel"}), record_tangent_kernel),
+    Pass(frozenset({"attention"}), record_attention),
+    Pass(frozenset({"blocks"}), record_blocks),
+    Pass(frozenset({"constant_outputs"}), record_constant_outputs),
+    Pass(frozenset({"twins"}), record_twins),
 )

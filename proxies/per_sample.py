@@ -1,13 +1,17 @@
-"""Signs of per-sample gradients, batched: the quantity of GradSign's loop without the loop.
+"""Per-sample gradients, batched: the quantities of GradSign's loop without the loop.
 
 The published loop sends one image at a time through the network in training mode, so batch norm
 normalises each image by its own statistics. The same numbers come from one batch if batch norm
 becomes instance norm and each layer's weight gradient is formed per sample: for a convolution as
 one grouped convolution whose groups are the samples, for a linear layer as an outer product.
+What is kept of the gradients is up to sinks, which take them layer by layer, so memory grows with
+neither samples nor layers.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,42 +22,144 @@ from ..errors import ScoreError
 from .signals import SignSums
 from .subject import Batch, Subject, WithoutDropout
 
+Objective = Callable[[Any, Batch], Tensor]
+
 _CHUNK = 64
 _SAME = 1e-3
 _SLICE_ELEMENTS = 1 << 24
 
 
-def sign_sums(subject: Subject, chunk: int = _CHUNK) -> SignSums:
-    """Sum over the batch's samples of the signs of their gradients, for each weight.
+class Sink(ABC):
+    """Takes per-sample gradients layer by layer.
+
+    Attributes:
+        whole: whether it needs all samples of a layer at once.
+    """
+
+    whole = False
+
+    @abstractmethod
+    def take(self, name: str, first: int, gradients: Tensor) -> None:
+        """Gradients (n, ...) of one weight, of samples ``first`` to ``first + n``."""
+
+    def take_outer(self, name: str, first: int, output: Tensor, input: Tensor) -> None:
+        """The same as factors: gradients are outer products of (n, o) and (n, i)."""
+        self.take(name, first, torch.einsum("no,ni->noi", output, input))
+
+
+class Signs(Sink):
+    """Sums of the gradients' signs; the last sink to take, since it writes to what it gets."""
+
+    def __init__(self, leaves: dict[str, Tensor]):
+        self.sums = {n: torch.zeros_like(leaf, requires_grad=False) for n, leaf in leaves.items()}
+
+    def take(self, name: str, first: int, gradients: Tensor) -> None:
+        self.sums[name] += gradients.sign_().sum(dim=0).view_as(self.sums[name])
+
+    def take_outer(self, name: str, first: int, output: Tensor, input: Tensor) -> None:
+        # the sign of a product is the product of the signs
+        self.sums[name] += output.sign().T @ input.sign()
+
+
+class Entries(Sink):
+    """The gradients of one weight of each layer, drawn by the seed: (N, layers)."""
+
+    def __init__(self, leaves: dict[str, Tensor], samples: int, seed: int):
+        generator = torch.Generator().manual_seed(seed)
+        self._place = {
+            name: (i, int(torch.randint(leaf.numel(), (), generator=generator)))
+            for i, (name, leaf) in enumerate(leaves.items())
+        }
+        self.entries = torch.zeros(samples, len(leaves), dtype=torch.float64)
+
+    def take(self, name: str, first: int, gradients: Tensor) -> None:
+        layer, index = self._place[name]
+        rows = gradients.flatten(1)[:, index]
+        self.entries[first : first + len(rows), layer] = rows.to("cpu", torch.float64)
+
+    def take_outer(self, name: str, first: int, output: Tensor, input: Tensor) -> None:
+        layer, index = self._place[name]
+        row, column = divmod(index, input.shape[1])
+        rows = output[:, row].double() * input[:, column].double()
+        self.entries[first : first + len(rows), layer] = rows.cpu()
+
+
+class Kernel(Sink):
+    """The Gram matrix (N, N) of the samples' gradients over all weights."""
+
+    whole = True
+
+    def __init__(self, samples: int):
+        self.kernel = torch.zeros(samples, samples, dtype=torch.float64)
+
+    def take(self, name: str, first: int, gradients: Tensor) -> None:
+        rows = gradients.flatten(1)
+        self.kernel += (rows @ rows.T).to("cpu", torch.float64)
+
+    def take_outer(self, name: str, first: int, output: Tensor, input: Tensor) -> None:
+        self.kernel += ((output @ output.T) * (input @ input.T)).to("cpu", torch.float64)
+
+
+def per_sample_signals(subject: Subject, wanted: frozenset[str]) -> dict[str, Any]:
+    """Signals of per-sample gradients: of the loss, or ``tangent_kernel`` of the summed outputs.
 
     Samples are independent here, so chunks of them are exact, and memory does not grow with their
-    number. Models whose weights act through operators that cannot be split by sample (recurrent
-    layers, fused attention projections), or that mix samples in other ways than batch norm, are
-    looped over sample by sample: slower, the same definition.
+    number (but for the kernel, which reads the first 64 alone). Models whose weights act through
+    operators that cannot be split by sample (recurrent layers, fused attention projections), or
+    that mix samples in other ways than batch norm, are looped over sample by sample: slower, the
+    same definition.
 
     Raises:
         ScoreError: batch norm over a single value, or no gradient at all.
     """
     batch = subject.batches[0]
+    objective: Objective = subject.sum_of_losses
+    if "tangent_kernel" in wanted:
+        batch, objective = batch.rows(0, _CHUNK), lambda o, _: subject.main_output(o).sum()
     size = len(batch)
     with subject.substituted() as leaves:
+
+        def sinks() -> dict[str, Sink]:
+            made: dict[str, Sink] = {}
+            if "tangent_kernel" in wanted:
+                made["tangent_kernel"] = Kernel(size)
+            if "gradient_entries" in wanted:
+                made["gradient_entries"] = Entries(leaves, size, subject.seed)
+            if "sign_sums" in wanted:
+                made["sign_sums"] = Signs(leaves)
+            return made
+
+        filled = None
         if all(t.shape[0] == size for t in batch.tensors):
-            batched = _batched(subject, leaves, batch, chunk)
-            if batched is not None:
-                return SignSums(size, batched)
-        return SignSums(size, _looped(subject, leaves, batch))
+            filled = _batched(subject, leaves, batch, objective, sinks())
+        if filled is None:
+            if "tangent_kernel" in wanted:
+                raise ScoreError("per-sample gradients of this model need a loop over samples")
+            filled = _looped(subject, leaves, batch, objective, sinks())
+        recorded: dict[str, Any] = {}
+        for name, sink in filled.items():
+            if isinstance(sink, Signs):
+                recorded[name] = SignSums(size, sink.sums)
+            elif isinstance(sink, Entries):
+                recorded[name] = sink.entries
+            elif isinstance(sink, Kernel):
+                recorded[name] = sink.kernel
+        return recorded
 
 
 def _batched(
-    subject: Subject, leaves: dict[str, Tensor], batch: Batch, chunk: int
-) -> dict[str, Tensor] | None:
-    """Sign sums from batched passes, or None if this model needs the loop."""
-    sums = {n: torch.zeros_like(leaf, requires_grad=False) for n, leaf in leaves.items()}
-    with torch.no_grad(), PerSample({}, {}):
+    subject: Subject,
+    leaves: dict[str, Tensor],
+    batch: Batch,
+    objective: Objective,
+    sinks: dict[str, Sink],
+) -> dict[str, Sink] | None:
+    """The sinks, filled by batched passes, or None if this model needs the loop."""
+    with torch.no_grad(), PerSample({}, []):
         alone = subject.main_output(subject.run(batch.rows(0, 1)))
-    for start in range(0, len(batch), chunk):
-        rows = batch.rows(start, start + chunk)
-        mode = PerSample(leaves, sums)
+    for start in range(0, len(batch), _CHUNK):
+        rows = batch.rows(start, start + _CHUNK)
+        mode = PerSample(leaves, [*sinks.values()], start)
         with mode:
             output = subject.run(rows)
         main = subject.main_output(output)
@@ -62,11 +168,11 @@ def _batched(
                 return None
             if main.shape[0] != len(rows) or not _close(main[:1].detach(), alone):
                 return None  # samples are mixed by something other than batch norm
-        loss = subject.sum_of_losses(output, rows)
+        loss = objective(output, rows)
         if not loss.requires_grad:
             raise ScoreError("the loss does not depend on any weight differentiably")
         loss.backward(inputs=mode.anchors)
-    return sums
+    return sinks
 
 
 def _close(a: Tensor, b: Tensor) -> bool:
@@ -94,19 +200,25 @@ def _used_elsewhere(output: Tensor, leaves: dict[str, Tensor]) -> bool:
     return False
 
 
-def _looped(subject: Subject, leaves: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-    sums = {n: torch.zeros_like(leaf, requires_grad=False) for n, leaf in leaves.items()}
+def _looped(
+    subject: Subject,
+    leaves: dict[str, Tensor],
+    batch: Batch,
+    objective: Objective,
+    sinks: dict[str, Sink],
+) -> dict[str, Sink]:
     for i in range(len(batch)):
         rows = batch.rows(i, i + 1)
         with SingleSample():
-            loss = subject.sum_of_losses(subject.run(rows), rows)
+            loss = objective(subject.run(rows), rows)
         if not loss.requires_grad:
             raise ScoreError("the loss does not depend on any weight differentiably")
         found = torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
         for name, gradient in zip(leaves, found, strict=True):
             if gradient is not None:
-                sums[name] += gradient.sign()
-    return sums
+                for sink in sinks.values():
+                    sink.take(name, i, gradient[None])
+    return sinks
 
 
 class SingleSample(WithoutDropout):
@@ -131,17 +243,19 @@ def _refuse_single_values(source: Tensor, training: bool) -> None:
 
 
 class PerSample(WithoutDropout):
-    """Makes batch norm per sample, and convolutions and linear layers form per-sample signs.
+    """Makes batch norm per sample, and convolutions and linear layers form per-sample gradients.
 
     Attributes:
         uses: weight name -> number of calls that split it.
         anchors: leaves to run the backward to; it needs some, and all weights are cut out.
     """
 
-    def __init__(self, leaves: dict[str, Tensor], sums: dict[str, Tensor]):
+    def __init__(self, leaves: dict[str, Tensor], sinks: list[Sink], first: int = 0):
         super().__init__()
         self._names = {id(leaf): name for name, leaf in leaves.items()}
-        self._sums = sums
+        self._sinks = sinks
+        self._whole = any(sink.whole for sink in sinks)
+        self._first = first
         self.uses: dict[str, int] = {}
         self.anchors: list[Tensor] = []
         self._waiting: dict[str, tuple[int, Tensor]] = {}
@@ -200,25 +314,33 @@ class PerSample(WithoutDropout):
         result: Tensor = function.apply(self, name, anchor, input, *rest)
         return result
 
-    def arrived(self, name: str, gradients: Tensor) -> None:
-        """Take the per-sample gradients (N, ...) of one use of a weight."""
+    def at_once(self, name: str, weight: Tensor, samples: int) -> int:
+        """Of how many samples to form gradients at a time: never beyond a share of memory."""
+        if self._whole or self.uses[name] > 1:
+            return samples
+        return max(1, _SLICE_ELEMENTS // weight.numel())
+
+    def arrived(self, name: str, offset: int, gradients: Tensor) -> None:
+        """Take the gradients (n, ...) of one use of a weight, from sample ``offset`` on."""
         left = self.uses[name]
         if left > 1 or name in self._waiting:
-            # Used several times: the sample's gradient is the sum over uses, then the sign.
+            # Used several times: the sample's gradient is the sum over uses.
             count, held = self._waiting.pop(name, (0, torch.zeros_like(gradients)))
             held = held + gradients
             if count + 1 < left:
                 self._waiting[name] = (count + 1, held)
                 return
             gradients = held
-        self._sums[name] += gradients.sign_().sum(dim=0).view_as(self._sums[name])
+        for sink in self._sinks:
+            sink.take(name, self._first + offset, gradients)
 
     def arrived_outer(self, name: str, output: Tensor, input: Tensor) -> None:
         """Take the gradients of a linear layer of one position: outer products."""
         if self.uses[name] > 1:
-            self.arrived(name, torch.einsum("no,ni->noi", output, input))
-        else:  # the sign of a product is the product of the signs
-            self._sums[name] += output.sign().T @ input.sign()
+            self.arrived(name, 0, torch.einsum("no,ni->noi", output, input))
+            return
+        for sink in self._sinks:
+            sink.take_outer(name, self._first, output, input)
 
 
 _CONVOLUTIONS: dict[Any, int] = {torch.conv1d: 1, torch.conv2d: 2, torch.conv3d: 3}
@@ -249,10 +371,10 @@ class _Linear(torch.autograd.Function):
         else:
             positions = gradient.flatten(1, -2).transpose(1, 2)
             sources = input.flatten(1, -2)
-            rows = len(input) if ctx.mode.uses[ctx.name] > 1 else _rows_at_once(weight)
+            rows = ctx.mode.at_once(ctx.name, weight, len(input))
             for i in range(0, len(input), rows):
                 ctx.mode.arrived(
-                    ctx.name, torch.bmm(positions[i : i + rows], sources[i : i + rows])
+                    ctx.name, i, torch.bmm(positions[i : i + rows], sources[i : i + rows])
                 )
         back = gradient @ weight if ctx.needs_input_grad[3] else None
         return None, None, gradient.new_zeros(()), back, None, None
@@ -287,9 +409,10 @@ class _Convolution(torch.autograd.Function):
         stride, padding, dilation, groups = ctx.settings
         none = [0] * len(stride)
         # Samples in slices, so that their gradients never outgrow a fixed share of memory.
-        rows = len(input) if ctx.mode.uses[ctx.name] > 1 else _rows_at_once(weight)
+        rows = ctx.mode.at_once(ctx.name, weight, len(input))
         for start in range(0, len(input), rows):
-            _Convolution._report(ctx, gradient[start : start + rows], input[start : start + rows])
+            stop = start + rows
+            _Convolution._report(ctx, start, gradient[start:stop], input[start:stop])
         back = None
         if ctx.needs_input_grad[3]:
             back = torch.ops.aten.convolution_backward(
@@ -308,7 +431,7 @@ class _Convolution(torch.autograd.Function):
         return None, None, gradient.new_zeros(()), back, None, None, None, None, None, None
 
     @staticmethod
-    def _report(ctx: Any, gradient: Tensor, input: Tensor) -> None:
+    def _report(ctx: Any, start: int, gradient: Tensor, input: Tensor) -> None:
         weight = ctx.saved_tensors[1]
         stride, padding, dilation, groups = ctx.settings
         samples = len(input)
@@ -326,11 +449,7 @@ class _Convolution(torch.autograd.Function):
             samples * groups,
             [False, True, False],
         )[1]
-        ctx.mode.arrived(ctx.name, per_sample.reshape(samples, *weight.shape))
-
-
-def _rows_at_once(weight: Tensor) -> int:
-    return max(1, _SLICE_ELEMENTS // weight.numel())
+        ctx.mode.arrived(ctx.name, start, per_sample.reshape(samples, *weight.shape))
 
 
 def _instance_statistics(

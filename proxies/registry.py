@@ -2,15 +2,18 @@
 
 A proxy is one pure function from recorded signals to values. The names of its parameters are the
 signals that it needs (see :mod:`archrank.proxies.signals`), so the planner knows what to record
-and a test can call the function on tensors made by hand.
+and a test can call the function on tensors made by hand. Parameters that can only be passed by
+name are options with published defaults: ``swap_regular[mu=40,sigma=20]`` sets them.
 """
 
 from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ..errors import InputError
@@ -48,7 +51,8 @@ class Proxy:
         formula: in the notation of the documentation: g gradient, W weight, L loss, N batch.
         reference: paper, or "our choice".
         higher_is_better: its direction as a predictor of accuracy.
-        mode: the mode in which the model runs: ``"train"`` or ``"any"``.
+        mode: the mode in which the model runs: ``"train"``, ``"as given"``, or ``"any"`` where it
+            makes no difference.
         initialisation: ``"as given"`` or what it sets the weights to.
         dtype: ``"model"`` (half precision is promoted to float32) or ``"float64"``.
         deterministic: whether the value is a function of weights and batch alone.
@@ -73,7 +77,16 @@ class Proxy:
     @property
     def needs(self) -> tuple[str, ...]:
         """Names of the signals that the function takes."""
-        return tuple(inspect.signature(self.function).parameters)
+        return tuple(n for n, p in self._parameters.items() if p.kind is not p.KEYWORD_ONLY)
+
+    @property
+    def options(self) -> dict[str, float | str]:
+        """Options and their values."""
+        return {n: p.default for n, p in self._parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+    @property
+    def _parameters(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(self.function).parameters
 
 
 _REGISTRY: dict[str, Proxy] = {}
@@ -131,16 +144,65 @@ def unregister(name: str) -> None:
 
 
 def get(name: str) -> Proxy:
-    """The proxy called ``name``.
+    """The proxy called ``name``, with options as in ``name[option=value,...]``.
 
     Raises:
-        InputError: there is none; names the closest ones.
+        InputError: there is none; names the closest ones. Or it has no such option.
+
+    Example:
+        >>> from archrank import proxies
+        >>> proxies.get("swap_regular[mu=40]").options
+        {'mu': 40.0, 'sigma': 40.0}
     """
+    base, bracket, options = name.partition("[")
+    if bracket and options.endswith("]") and base in _REGISTRY:
+        return _with_options(_REGISTRY[base], options[:-1])
     if name not in _REGISTRY:
         close = difflib.get_close_matches(name, _REGISTRY, n=3)
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "known are"
         raise InputError(f"proxy: no proxy is called {name!r}; {hint} {', '.join(_REGISTRY)}")
     return _REGISTRY[name]
+
+
+def names_in(text: str) -> list[str]:
+    """The names of a list with commas, those inside brackets left alone.
+
+    Example:
+        >>> names_in("params, swap_regular[mu=40,sigma=20]")
+        ['params', 'swap_regular[mu=40,sigma=20]']
+    """
+    return [name.strip() for name in re.split(r",(?![^\[]*\])", text)]
+
+
+def _with_options(proxy: Proxy, text: str) -> Proxy:
+    """The proxy with some options set, named with all that differ from their default."""
+    values = dict(proxy.options)
+    for item in text.split(","):
+        option, _, value = item.strip().partition("=")
+        if option not in values:
+            raise InputError(
+                f"proxy: {proxy.name!r} has no option {option!r}; it has "
+                f"{', '.join(f'{n}={v}' for n, v in values.items()) or 'none'}"
+            )
+        default = values[option]
+        try:
+            values[option] = value if isinstance(default, str) else float(value)
+        except ValueError:
+            raise InputError(
+                f"proxy: option {option!r} of {proxy.name!r} got {value!r}, expected a number"
+            ) from None
+    changed = [f"{n}={_short(v)}" for n, v in values.items() if v != proxy.options[n]]
+    if not changed:
+        return proxy
+    return replace(
+        proxy,
+        name=f"{proxy.name}[{','.join(changed)}]",
+        function=partial(proxy.function, **values),
+    )
+
+
+def _short(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def all_proxies() -> list[Proxy]:

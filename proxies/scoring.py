@@ -16,9 +16,10 @@ from torch import nn
 from ..errors import InputError, ScoreError
 from ..graphs import Graph, trace
 from ..graphs.tracing import is_shape, unwrap
+from .attempts import attempt
 from .meter import Meter
-from .passes import PASSES, Pass, attempt
-from .registry import Measure, Proxy, all_proxies, get
+from .passes import PASSES, Pass
+from .registry import Measure, Proxy, all_proxies, get, names_in
 from .subject import Batch, Loss, Subject, make_batches, pass_dtype
 
 
@@ -163,7 +164,7 @@ def chosen(proxies: str | Iterable[str] | None) -> list[Proxy]:
     """The proxies that names, or ``"all"``, stand for."""
     if proxies is None or proxies == "all":
         return all_proxies()
-    names = [n.strip() for n in proxies.split(",")] if isinstance(proxies, str) else [*proxies]
+    names = names_in(proxies) if isinstance(proxies, str) else [*proxies]
     if not names:
         raise InputError("proxies: got none, expected at least one name or 'all'")
     return [get(name) for name in dict.fromkeys(names)]
@@ -190,26 +191,30 @@ def _score(
         batches = make_batches(model, inputs, targets, seed, batch_size, dtype, count)
     if graph is None:
         graph = trace(model, _traceable(inputs, batches))
-    subject = Subject(model, graph, batches, loss, seed, dtype)
-    recorded: dict[str, Any] = {}
+    recorded: dict[str, dict[str, Any]] = {}
     seconds = dict.fromkeys((proxy.name for proxy in wanted), 0.0)
     peaks: dict[str, list[int]] = {proxy.name: [] for proxy in wanted}
-    for one in PASSES:
-        asked = needs & one.provides
-        users = [p.name for p in wanted if asked.intersection(p.needs)]
-        if not users:
-            continue
-        with Meter(device) as meter:
-            recorded.update(_record(one, subject, asked, device))
-        for name in users:
-            seconds[name] += meter.seconds / len(users)
-            if meter.peak_memory is not None:
-                peaks[name].append(meter.peak_memory)
+    for train in (True, False):
+        group = [proxy for proxy in wanted if _trains(proxy) == train]
+        subject = Subject(model, graph, batches, loss, seed, dtype, train)
+        signals: dict[str, Any] = {}
+        for one in PASSES:
+            asked = one.provides.intersection(need for proxy in group for need in proxy.needs)
+            users = [p.name for p in group if asked.intersection(p.needs)]
+            if not users:
+                continue
+            with Meter(device) as meter:
+                signals.update(_record(one, subject, asked, device))
+            for name in users:
+                seconds[name] += meter.seconds / len(users)
+                if meter.peak_memory is not None:
+                    peaks[name].append(meter.peak_memory)
+        recorded.update(dict.fromkeys((proxy.name for proxy in group), signals))
     results: dict[str, Result] = {}
     nodes: dict[str, npt.NDArray[np.float64]] = {}
     for proxy in wanted:
         start = time.perf_counter()
-        measure, status, reason = _evaluate(proxy, recorded, model)
+        measure, status, reason = _evaluate(proxy, recorded[proxy.name], model)
         results[proxy.name] = Result(
             proxy.name,
             proxy.version,
@@ -224,6 +229,10 @@ def _score(
             if values is not None:
                 nodes[proxy.name] = values
     return Scores(graph, results, nodes)
+
+
+def _trains(proxy: Proxy) -> bool:
+    return proxy.mode != "as given"
 
 
 def _record(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 SIGNALS: dict[str, str] = {
@@ -19,6 +20,16 @@ SIGNALS: dict[str, str] = {
     "flow_with_norm": "weight name -> SynapticFlow, batch norm active",
     "perturbation": "Perturbation of a Gaussian network's features",
     "sign_sums": "SignSums of per-sample gradients",
+    "gradient_entries": "(N, L) per-sample gradients of one drawn weight of each layer",
+    "tangent_kernel": "(N, N) products of per-sample gradients of the summed outputs",
+    "targets": "(N,) classes of the samples",
+    "activation_patterns": "ActivationPatterns of the rectifiers",
+    "layer_features": "list of LayerFeatures: moments of what layers and rectifiers give",
+    "output_confidence": "(N,) largest softmax probability of each sample",
+    "attention": "list of Attention: one per attention map, with its gradient",
+    "blocks": "list of Block: spectra and Jacobians of the blocks of a Kaiming network",
+    "constant_outputs": "two (N, D) outputs, all weights one small, then one large constant",
+    "twins": "list of Twin: layers of the network beside those of a perturbed one",
 }
 """Signal name -> what it is. A *weight* is a parameter of two or more dimensions that a
 convolution, a linear or a recurrent operator applies: no biases, norms, embeddings or positions."""
@@ -67,3 +78,75 @@ class SignSums:
 
     samples: int
     sums: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ActivationPatterns:
+    """How many units (positions of rectifiers) differ in where, over the samples, they are on.
+
+    Attributes:
+        total: distinct patterns over all rectifiers together.
+        by_rectifier: distinct patterns of each, in call order.
+    """
+
+    total: int
+    by_rectifier: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerFeatures:
+    """Moments of one output over samples and positions.
+
+    Attributes:
+        parameter: the weight that made it; None for a rectifier's.
+        moment: (C, C) mean of f f^T.
+        mean: (C,) mean of f.
+        correlation: (C, C) correlation of the channels of the first sample over its positions,
+            entries that are undefined set to 0; None if it has one position.
+    """
+
+    parameter: str | None
+    moment: Tensor
+    mean: Tensor
+    correlation: Tensor | None
+
+    @property
+    def covariance(self) -> Tensor:
+        """(C, C) covariance over samples and positions."""
+        return self.moment - torch.outer(self.mean, self.mean)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One attention map A, (N, heads, queries, keys), reduced to a number per head.
+
+    Attributes:
+        confidence: (heads,) mean over samples and queries of the largest weight.
+        importance: (heads,) mean over samples of ``|sum A * dL/dA|``.
+    """
+
+    confidence: Tensor
+    importance: Tensor
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of a network: a stretch of it between two feature maps.
+
+    Attributes:
+        entropy: of the normalised eigenvalues of the covariance of its output's channels.
+        spectral_norm: largest singular value of the correlation between a random sign vector at
+            its output and its pull-back to the block's input; None for the first block.
+    """
+
+    entropy: float
+    spectral_norm: float | None
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Cosines of one layer between the network and its perturbed twin."""
+
+    weights: float
+    gradients: float
+    features: float

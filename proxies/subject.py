@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from ..errors import InputError, ScoreError
 from ..graphs import Graph
 from ..graphs.functions import DROPOUTS
-from ..graphs.operators import CANONICAL, WEIGHTED
+from ..graphs.operators import CANONICAL, NORMS, WEIGHTED
 from ..graphs.tracing import float_type, is_shape, tensors_in
 
 Loss = Callable[[Any, Any], Tensor]
@@ -111,6 +111,7 @@ class Subject:
         loss: the user's loss on the raw output, or None for cross-entropy on the main output.
         seed: of everything random.
         dtype: floating type in which the passes run.
+        train: whether passes run in training mode, else in the modes that the modules are in.
     """
 
     model: nn.Module
@@ -119,6 +120,7 @@ class Subject:
     loss: Loss | None
     seed: int
     dtype: torch.dtype
+    train: bool = True
 
     @property
     def weight_names(self) -> list[str]:
@@ -129,6 +131,15 @@ class Subject:
             if node.operator in wanted:
                 used.update(node.parameters)
         return [n for n, p in self.model.named_parameters() if n in used and p.dim() > 1]
+
+    @property
+    def norm_scales(self) -> set[str]:
+        """Scales of normalisation layers: the first parameter of each."""
+        return {
+            node.parameters[0]
+            for node in self.graph.nodes
+            if node.operator in NORMS and node.parameters
+        }
 
     def weights(self) -> dict[str, Tensor]:
         """The weights themselves, detached, in the type in which the passes run."""
@@ -141,7 +152,6 @@ class Subject:
         gradients: bool = True,
         dtype: torch.dtype | None = None,
         change: Callable[[str, Tensor], Tensor] | None = None,
-        train: bool = True,
     ) -> Iterator[dict[str, Tensor]]:
         """Run the model on stand-ins of its parameters and buffers; yields weight name -> leaf.
 
@@ -153,7 +163,6 @@ class Subject:
             gradients: whether the weights' stand-ins require gradients.
             dtype: floating type to run in; default the subject's.
             change: (name, parameter in that type) -> stand-in.
-            train: the mode to run in.
         """
         dtype = dtype or self.dtype
         wanted = set(self.weight_names)
@@ -181,7 +190,7 @@ class Subject:
             stack.enter_context(torch.set_grad_enabled(gradients))
             stack.enter_context(torch.autocast("cpu", enabled=False))
             for module in self.model.modules():
-                module.training = train
+                module.training = module.training or self.train
                 tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
                 for table in tables:
                     for name, tensor in table.items():
@@ -226,13 +235,13 @@ class Subject:
         if self.loss is not None:
             return _scalar(self.loss(output, batch.targets))
         logits = self.main_output(output)
-        return F.cross_entropy(logits, self._class_targets(logits, batch))
+        return F.cross_entropy(logits, self.class_targets(logits, batch))
 
     def sum_of_losses(self, output: Any, batch: Batch) -> Tensor:
         """The sum of the losses of the samples, each as a batch of one."""
         if self.loss is None:
             logits = self.main_output(output)
-            return F.cross_entropy(logits, self._class_targets(logits, batch), reduction="sum")
+            return F.cross_entropy(logits, self.class_targets(logits, batch), reduction="sum")
         size = len(batch)
         outputs = Batch((output,), {}, batch.targets)
         total = torch.zeros(())
@@ -242,7 +251,8 @@ class Subject:
             total = total + _scalar(self.loss(row.args[0], row.targets))
         return total
 
-    def _class_targets(self, logits: Tensor, batch: Batch) -> Tensor:
+    def class_targets(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The classes of a batch, drawn by the seed where none are given."""
         if logits.dim() != 2:
             raise ScoreError(
                 f"the default loss is cross-entropy on (N, classes), but the output has shape "

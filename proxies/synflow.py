@@ -59,5 +59,21 @@ def synflow_bn(flow_with_norm: dict[str, SynapticFlow]) -> Measure:
     return total_of({n: _total(f) for n, f in flow_with_norm.items()})
 
 
+@register(
+    "logsynflow",
+    summary="Synaptic flow with damped gradients.",
+    formula="sum |W| * log(1 + |dR/dW|)",
+    reference="Cavagnero et al., FreeREA, WACV 2023",
+    initialisation="as given, absolute",
+    dtype="float64",
+    cost="1 forward + 1 backward of one sample in double precision",
+)
+def logsynflow(flow: dict[str, SynapticFlow]) -> Measure:
+    """The logarithm is of each weight's gradient; :func:`synflow_log` takes that of the sum."""
+    return total_of(
+        {n: float((f.magnitude * torch.log1p(f.gradient.abs())).sum()) for n, f in flow.items()}
+    )
+
+
 def _total(flow: SynapticFlow) -> float:
     return float(torch.abs(flow.magnitude * flow.gradient).sum())

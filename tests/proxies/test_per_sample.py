@@ -11,10 +11,21 @@ from torch import Tensor, nn
 
 import archrank
 from archrank.errors import ScoreError
-from archrank.proxies.per_sample import _batched, sign_sums
+from archrank.proxies import per_sample
+from archrank.proxies.per_sample import _batched, per_sample_signals
+from archrank.proxies.signals import SignSums
 from archrank.proxies.subject import Subject, make_batches
 
 SAMPLES = 9
+
+
+def sign_sums(given: Subject) -> SignSums:
+    return per_sample_signals(given, frozenset({"sign_sums"}))["sign_sums"]
+
+
+def batched(given: Subject):
+    with given.substituted() as leaves:
+        return _batched(given, leaves, given.batches[0], given.sum_of_losses, {})
 
 
 class Calls(nn.Module):
@@ -166,23 +177,20 @@ def test_single_precision_flips_few_signs(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_these_are_batched(name: str) -> None:
-    given = subject(name)
-    with given.substituted() as leaves:
-        assert _batched(given, leaves, given.batches[0], 64) is not None
+    assert batched(subject(name)) is not None
 
 
 @pytest.mark.parametrize("name", LOOPED)
 def test_these_are_looped(name: str) -> None:
-    given = subject(name)
-    with given.substituted() as leaves:
-        assert _batched(given, leaves, given.batches[0], 64) is None
+    assert batched(subject(name)) is None
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 64])
-def test_chunks_are_exact(chunk: int) -> None:
+def test_chunks_are_exact(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     given = subject("batch norm")
     expected = sign_sums(given)
-    for weight, sums in sign_sums(given, chunk).sums.items():
+    monkeypatch.setattr(per_sample, "_CHUNK", chunk)
+    for weight, sums in sign_sums(given).sums.items():
         assert torch.equal(sums, expected.sums[weight])
 
 

@@ -18,10 +18,13 @@ def test_facts_are_complete(proxy) -> None:
     assert proxy.reference
     assert proxy.cost
     assert proxy.function.__doc__
-    assert proxy.mode in ("train", "any")
+    assert proxy.mode in ("train", "as given", "any")
     assert proxy.dtype in ("model", "float64")
     assert set(proxy.needs) <= set(SIGNALS)
-    by_loss = {"gradients", "hessian_gradients", "saliencies", "gradient_statistics", "sign_sums"}
+    by_loss = {
+        *("gradients", "hessian_gradients", "saliencies", "gradient_statistics", "sign_sums"),
+        *("gradient_entries", "attention", "twins", "targets"),
+    }
     assert proxy.labels == bool(by_loss & set(proxy.needs))
 
 

@@ -1,0 +1,103 @@
+"""Proxies of features' moments: how much of their room the features of each layer use."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..errors import ScoreError
+from .registry import Measure, register
+from .signals import LayerFeatures
+
+
+@register(
+    "near",
+    summary="Effective rank of the features of all layers and rectifiers.",
+    formula="sum_l exp(H(s / sum s)), s singular values of the features, rows samples x positions",
+    reference="Husistein et al., NEAR, 2024; rows of convolutions our choice",
+    cost="1 forward",
+)
+def near(layer_features: list[LayerFeatures]) -> Measure:
+    """H: Shannon entropy in nats. Outputs of layers and of rectifiers both count, as published.
+    Positions are rows and channels columns, so the rank is at most the number of channels."""
+    parts: dict[str, float] = {}
+    total = 0.0
+    for features in layer_features:
+        singular = torch.linalg.eigvalsh(features.moment.double()).clamp_min(0).sqrt()
+        shares = singular / singular.sum().clamp_min(1e-300)
+        rank = float(torch.exp(-(shares * torch.log(shares.clamp_min(1e-300))).sum()))
+        total += rank
+        if features.parameter is not None:
+            parts[features.parameter] = parts.get(features.parameter, 0.0) + rank
+    return Measure(total, by_parameter=parts)
+
+
+@register(
+    "meco",
+    summary="Smallest eigenvalue of the correlation of channels, summed over layers.",
+    formula="sum_l lambda_min(corr of the channels of one sample's features)",
+    reference="Jiang et al., MeCo, NeurIPS 2023",
+    cost="1 forward",
+)
+def meco(layer_features: list[LayerFeatures]) -> Measure:
+    """Outputs of layers and rectifiers for the batch's first sample. The released code hooks every
+    module, so that the same features count once more for each container around them. With fewer
+    positions than channels the eigenvalue is 0 and only rounding is left."""
+    return Measure(sum(_smallest(c) for c in _correlations(layer_features)))
+
+
+@register(
+    "meco_opt",
+    summary="MeCo of a few channels of each layer, weighted by their number.",
+    formula="sum_l C_l / n * lambda_min(corr of n channels drawn from C_l)",
+    reference="Jiang et al., MeCo, NeurIPS 2023",
+    cost="1 forward",
+)
+def meco_opt(layer_features: list[LayerFeatures], *, n: float = 8.0, seed: float = 0.0) -> Measure:
+    """The published remedy for spaces of varying width, where plain MeCo falls with it."""
+    generator = torch.Generator().manual_seed(int(seed))
+    total = 0.0
+    for correlation in _correlations(layer_features):
+        channels = len(correlation)
+        drawn = torch.randperm(channels, generator=generator)[: int(n)].to(correlation.device)
+        total += channels / len(drawn) * _smallest(correlation[drawn][:, drawn])
+    return Measure(total)
+
+
+def _correlations(layer_features: list[LayerFeatures]) -> list[Tensor]:
+    found = [f.correlation for f in layer_features if f.correlation is not None]
+    if not found:
+        raise ScoreError("no layer gives features of more than one position")
+    return found
+
+
+def _smallest(correlation: Tensor) -> float:
+    return float(torch.linalg.eigvalsh(correlation.double())[0])
+
+
+@register(
+    "in_train",
+    summary="Spread of features over channels, and of gradients over weights, per depth.",
+    formula="gamma (1 + o) / log(L + 1), gamma = sum_l log((sum v)^2 / sum v^2), v eigenvalues of "
+    "the features' covariance, o = sum_l min(1, std(g_l) / max|g_l|)",
+    reference="InTrain, 2025",
+    cost="1 forward + 1 backward",
+    labels=True,
+)
+def in_train(layer_features: list[LayerFeatures], gradients: dict[str, Tensor]) -> Measure:
+    """The participation ratio needs no eigenvalues: it is trace^2 / squared Frobenius norm."""
+    expressed = 0.0
+    for features in layer_features:
+        if features.parameter is not None:
+            covariance = features.covariance.double()
+            square = float(covariance.square().sum())
+            if square > 0:
+                expressed += math.log(float(covariance.trace()) ** 2 / square)
+    spread = 0.0
+    for gradient in gradients.values():
+        largest = float(gradient.abs().max())
+        if largest > 0 and gradient.numel() > 1:
+            spread += min(1.0, float(gradient.std()) / largest)
+    return Measure(expressed * (1 + spread) / math.log(len(gradients) + 1))
