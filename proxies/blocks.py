@@ -8,7 +8,7 @@ cuts between cells; there the outputs of their modules are taken instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -34,6 +34,7 @@ _ACTIVATIONS = frozenset(
     "relu relu_ relu6 leaky_relu leaky_relu_ prelu elu elu_ selu celu gelu silu mish hardswish "
     "hardtanh hardtanh_ sigmoid sigmoid_ tanh tanh_ hardsigmoid softplus clamp clamp_".split()
 )
+_LISTS = (nn.Sequential, nn.ModuleList)
 _FEWEST_PRODUCTS = 8  # a network of fewer is one stretch anyway
 
 
@@ -140,14 +141,16 @@ def watched_flow(subject: Subject, batch: Batch) -> Flow:
     return watch.flow
 
 
-def boundaries(flow: Flow, containers: set[str]) -> list[int]:
+def boundaries(flow: Flow, modules: Mapping[str, nn.Module]) -> list[int]:
     """The calls whose results are the blocks' outputs, in order.
 
     Args:
         flow: of a forward.
-        containers: paths of the modules that have children.
+        modules: the model's modules by path.
     """
+    containers = {path for path, module in modules.items() if any(module.children())}
     found = _cut_boundaries(flow, containers)
+    found = _without_split_twins(flow, found, modules)
     products = [i for i, call in enumerate(flow.calls) if call.kind == "product"]
     edges = [-1, *found, len(flow.calls)]
     largest = max(sum(a < p <= b for p in products) for a, b in pairwise(edges))
@@ -194,6 +197,28 @@ def _last_attached(calls: list[Call], i: int, cuts: set[int], containers: set[st
 def _home(path: str, containers: set[str]) -> str:
     """The module that a call belongs to: its own if it has children, else the one around it."""
     return path if path in containers else path.rpartition(".")[0]
+
+
+def _without_split_twins(
+    flow: Flow, found: list[int], modules: Mapping[str, nn.Module]
+) -> list[int]:
+    """No boundary inside a module if another one of its class is a block as a whole.
+
+    An inverted residual without its shortcut is a chain, of which every convolution would be a
+    block, beside others of its class that are one block each.
+    """
+    products = [i for i, call in enumerate(flow.calls) if call.kind == "product"]
+    spans: dict[type[nn.Module], list[tuple[int, int]]] = {}
+    for path, first, last in flow.modules:
+        kind = type(modules[path]) if path in modules else nn.Sequential
+        if kind not in _LISTS and sum(first <= p <= last for p in products) > 1:
+            spans.setdefault(kind, []).append((first, last))
+    inner: set[int] = set()
+    for several in spans.values():
+        inside = [{b for b in found if first <= b < last} for first, last in several]
+        if not all(inside):
+            inner.update(*inside)
+    return [b for b in found if b not in inner]
 
 
 def _module_boundaries(flow: Flow, products: list[int]) -> list[int]:
@@ -283,9 +308,9 @@ def blocks(
     Raises:
         ScoreError: it has fewer than two blocks.
     """
-    containers = {name for name, m in subject.model.named_modules() if any(m.children())}
+    modules = dict(subject.model.named_modules())
     with subject.substituted(gradients=False):
-        ends = boundaries(watched_flow(subject, batch.rows(0, 2)), containers)
+        ends = boundaries(watched_flow(subject, batch.rows(0, 2)), modules)
     if len(ends) < 2:
         raise ScoreError(f"found {len(ends)} blocks in the model's data flow, at least 2 needed")
     moving = batch.map(lambda t: t.clone().requires_grad_() if t.is_floating_point() else t)
