@@ -31,9 +31,10 @@ _NORMS = frozenset(
     {F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, torch.batch_norm, F.rms_norm}
 )
 _ACTIVATIONS = frozenset(
-    "relu relu_ relu6 leaky_relu leaky_relu_ prelu elu elu_ selu celu gelu silu mish hardswish "
-    "hardtanh hardtanh_ sigmoid sigmoid_ tanh tanh_ hardsigmoid softplus clamp clamp_".split()
+    "relu relu6 leaky_relu prelu elu selu celu gelu silu mish hardswish hardtanh sigmoid tanh "
+    "hardsigmoid softplus clamp".split()
 )
+_ELEMENTWISE = frozenset("add radd iadd sub mul rmul imul div cat concat where lerp".split())
 _LISTS = (nn.Sequential, nn.ModuleList)
 _FEWEST_PRODUCTS = 8  # a network of fewer is one stretch anyway
 
@@ -106,11 +107,12 @@ def _tensors(value: Any) -> list[Tensor]:
 def _kind(func: Any, weighted: bool, sources: int) -> str:
     if func in _NORMS:
         return "norm"
-    if weighted or func in PRODUCTS:
+    name = getattr(func, "__name__", "").strip("_")
+    if func in PRODUCTS or (weighted and name not in _ELEMENTWISE):
         return "product"
     if sources > 1:
         return "merge"
-    return "activation" if getattr(func, "__name__", "") in _ACTIVATIONS else "other"
+    return "activation" if name in _ACTIVATIONS else "other"
 
 
 def watched_flow(subject: Subject, batch: Batch) -> Flow:
