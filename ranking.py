@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from torch import nn
 
 from .candidates import Candidate, FromZoo, collect
+from .combining import AUTO, COMBINATIONS, POPULATION, combined, relative_ranks
 from .errors import ArchrankError, InputError, MissingExtraError
 from .graphs import Graph, trace
 from .graphs.tracing import is_shape
@@ -33,12 +33,6 @@ from .proxies.subject import Loss
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-AUTO = ("flops", "gradsign", "naswot", "zico")
-"""What ``by="auto"`` ranks by, by mean rank: the size of the network, the agreement of its
-samples' gradients, its expressivity and its trainability. Our choice, made from published figures
-on NAS-Bench-201 before any data of ours was looked at."""
-
-COMBINATIONS = ("mean_rank", "log_rank", "vote")
 SIZES = ("params", "flops", "activations")
 
 Progress = Callable[[int, int, str], None]
@@ -46,7 +40,7 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Term:
-    """One thing to rank by: a proxy, or a proxy controlled for another."""
+    """One thing to rank by: a proxy or a population score, or one controlled for another."""
 
     proxy: str
     control: str | None = None
@@ -59,7 +53,8 @@ class Term:
     @property
     def proxies(self) -> tuple[str, ...]:
         """The proxies that it is computed from."""
-        return (self.proxy,) if self.control is None else (self.proxy, self.control)
+        names = (self.proxy,) if self.control is None else (self.proxy, self.control)
+        return tuple(p for n in names for p in (POPULATION[n].proxies if n in POPULATION else (n,)))
 
 
 @dataclass(frozen=True)
@@ -116,7 +111,8 @@ def rank(
             ``"models.py:net"``).
         inputs: as :func:`archrank.score` takes; default each candidate's own, if it has one.
         by: a proxy, several (or comma-separated), ``"a|b"`` for a controlled for b (the residual
-            of its ranks), or ``"auto"`` for :data:`AUTO`.
+            of its ranks), a score of whole populations (``"az_nas"``, ``"te_nas"``, ``"vote"``),
+            or ``"auto"`` for :data:`~archrank.combining.AUTO`.
         combine: how several become one score in [0, 1]: ``"mean_rank"`` (mean of relative ranks),
             ``"log_rank"`` (AZ-NAS: mean of log(rank / m), best = m; not in [0, 1]) or ``"vote"``
             (share of other candidates beaten by a majority of proxies).
@@ -180,9 +176,9 @@ def _terms(by: str | Iterable[str]) -> list[Term]:
     terms = []
     for name in dict.fromkeys(names):
         proxy, bar, control = name.partition("|")
-        get(proxy)
-        if bar:
-            get(control)
+        for one in (proxy, control) if bar else (proxy,):
+            if one not in POPULATION:
+                get(one)
         terms.append(Term(proxy, control if bar else None))
     return terms
 
@@ -411,67 +407,6 @@ def _spread(
     return list(done.items())
 
 
-# --- combining ------------------------------------------------------------------------------------
-
-
-def relative_ranks(values: Array) -> Array:
-    """Ranks scaled to [0, 1], best (largest) = 1, ties averaged; NaN stays NaN.
-
-    Example:
-        >>> relative_ranks(np.array([3.0, 9.0, np.nan, 3.0])).tolist()
-        [0.25, 1.0, nan, 0.25]
-    """
-    present = np.isfinite(values)
-    ranks = np.full(len(values), np.nan)
-    count = int(present.sum())
-    if count == 1:
-        ranks[present] = 1.0
-    elif count > 1:
-        ranks[present] = (stats.rankdata(values[present]) - 1) / (count - 1)
-    return ranks
-
-
-def combined(values: Array, combine: str) -> Array:
-    """One score per candidate from oriented values (candidates, terms); larger is better.
-
-    Each candidate is judged by the terms that it has; one without any gets NaN.
-
-    Example:
-        >>> table = np.array([[1.0, 5.0], [2.0, 4.0], [3.0, 6.0]])
-        >>> combined(table, "mean_rank").tolist()
-        [0.25, 0.25, 1.0]
-        >>> combined(table, "vote").tolist()
-        [0.25, 0.25, 1.0]
-    """
-    if values.shape[1] == 1:
-        return values[:, 0].copy()
-    missing = np.isnan(values).all(axis=1)
-    if combine == "vote":
-        score = _votes(values)
-    else:
-        columns = []
-        for column in values.T:
-            relative = relative_ranks(column)
-            if combine == "log_rank":
-                count = max(int(np.isfinite(column).sum()), 1)
-                relative = np.log((relative * (count - 1) + 1) / count)
-            columns.append(relative)
-        stacked = np.column_stack(columns)
-        present = np.isfinite(stacked)
-        score = np.where(present, stacked, 0).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
-    score[missing] = np.nan
-    return score
-
-
-def _votes(values: Array) -> Array:
-    """Share of pairwise contests won by majority; a tied contest counts half."""
-    sign = np.nan_to_num(np.sign(values[:, None, :] - values[None, :, :]))
-    outcome = np.sign(sign.sum(axis=2))
-    wins = (outcome > 0).sum(axis=1) + 0.5 * ((outcome == 0).sum(axis=1) - 1)
-    share: Array = wins / max(len(values) - 1, 1)
-    return share
-
-
 class Ranking:
     """An ordered table of candidates.
 
@@ -589,25 +524,34 @@ class Ranking:
 
 
 def _sign(term: Term) -> float:
-    # A residual of ranks is oriented already.
-    return 1.0 if term.control is not None or get(term.proxy).higher_is_better else -1.0
+    # Residuals of ranks and population scores are oriented already.
+    oriented = term.control is not None or term.proxy in POPULATION
+    return 1.0 if oriented or get(term.proxy).higher_is_better else -1.0
 
 
 def _oriented(rows: list[_Row], term: Term) -> Array:
     """(rows, seeds): the term's values, larger = better, NaN where missing."""
-    seeds = max((len(v) for row in rows for v in row.values.values()), default=1)
-    grid = _grid(rows, term.proxy, seeds)
-    if not get(term.proxy).higher_is_better:
-        grid = -grid
+    values = _oriented_values(rows, term.proxy)
     if term.control is None:
-        return grid
-    control = _grid(rows, term.control, seeds)
-    residual = np.full_like(grid, np.nan)
-    for s in range(seeds):
-        present = np.isfinite(grid[:, s]) & np.isfinite(control[:, s])
+        return values
+    control = _oriented_values(rows, term.control)
+    residual = np.full_like(values, np.nan)
+    for s in range(values.shape[1]):
+        present = np.isfinite(values[:, s]) & np.isfinite(control[:, s])
         if present.sum() > 1:
-            residual[present, s] = residual_rank(grid[present, s], control[present, s])
+            residual[present, s] = residual_rank(values[present, s], control[present, s])
     return residual
+
+
+def _oriented_values(rows: list[_Row], name: str) -> Array:
+    seeds = max((len(v) for row in rows for v in row.values.values()), default=1)
+    if name not in POPULATION:
+        grid = _grid(rows, name, seeds)
+        return grid if get(name).higher_is_better else -grid
+    population = POPULATION[name]
+    # (rows, proxies, seeds)
+    parts = np.stack([_oriented_values(rows, proxy) for proxy in population.proxies], axis=1)
+    return np.stack([population.score(parts[:, :, s]) for s in range(seeds)], axis=1)
 
 
 def _grid(rows: list[_Row], proxy: str, seeds: int) -> Array:

@@ -244,7 +244,7 @@ class Store:
         columns = "position arch seed proxy version value status reason seconds peak_memory"
         found = self._connection.execute(
             "SELECT position, arch, seed, proxies.name, version, value, status, reason, seconds, "
-            "peak_memory FROM samples JOIN architectures ON architectures.id = architecture "
+            "peak_memory FROM samples JOIN architectures ON architectures.id = samples.architecture "
             "JOIN scores ON scores.architecture = architectures.id "
             "JOIN proxies ON proxies.id = proxy WHERE run = ? AND condition = "
             "(SELECT id FROM conditions WHERE settings = ?) "
