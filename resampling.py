@@ -7,10 +7,9 @@ over counts, so that those of all resamples are a few products of matrices, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ FIGURES = ("tau", "rho", "ndcg", "precision", "regret", "improvement", "partial_
 """What :meth:`Resamples.figures` gives, in this order."""
 
 _CELLS = 4_000_000  # of one working array: 32 MB, however many architectures
+_KEPT = 4_000_000  # counts whose orders by truth and size are kept from score to score
 _BLOCK = 2048  # rows of a matrix of signs
 _NOTHING = 1e-12  # what rounding leaves where a control explains all
 
@@ -123,41 +123,32 @@ class Resamples:
         return {name: np.concatenate([part[name] for part in parts]) for name in FIGURES}
 
     def tau(self, scores: Array) -> Array:
-        """Tau-b alone, on the sample (first) and on every resample; infinities are ranked."""
-        everything = np.ones(len(scores), dtype=np.bool_)
-        return np.concatenate(
-            [
-                _tau(
-                    _agreement(
-                        counts, *(_Order.of(c, counts).groups for c in (scores, self.truth))
-                    ),
-                    _Order.of(scores, counts),
-                    _Order.of(self.truth, counts),
-                )
-                for counts in self._chunks(everything)
-            ]
-        )
+        """Tau-b alone, on the sample (first) and on every resample of it.
+
+        Infinities are ranked; rows that are NaN are left out.
+        """
+        present = ~np.isnan(scores)
+        if present.sum() < 2:
+            return np.full(len(self.counts), np.nan)
+        subsets = self._subsets(present)
+        return np.concatenate([subset.tau(scores[present]) for subset in subsets])
 
     def _subsets(self, present: npt.NDArray[np.bool_]) -> Iterable[_Subset]:
-        """The resamples of some rows, piece by piece; the ones of all rows are kept if small."""
-        if present.all() and self.counts.size <= _CELLS:
-            return [self._whole]
-        return (self._subset(counts, present) for counts in self._chunks(present))
+        """The resamples of some rows, piece by piece; those of all rows are kept if small."""
+        if present.all() and self.counts.size <= _KEPT:
+            return self._whole
+        return self._pieces(present)
 
     @cached_property
-    def _whole(self) -> _Subset:
-        return self._subset(self.counts, np.ones(len(self.truth), dtype=np.bool_))
+    def _whole(self) -> list[_Subset]:
+        return list(self._pieces(np.ones(len(self.truth), dtype=np.bool_)))
 
-    def _subset(self, counts: Counts, present: npt.NDArray[np.bool_]) -> _Subset:
+    def _pieces(self, present: npt.NDArray[np.bool_]) -> Iterator[_Subset]:
         control = None if self.control is None else self.control[present]
-        return _Subset(counts, self.truth[present], control, self.top, self.share)
-
-    def _chunks(self, present: npt.NDArray[np.bool_]) -> list[Counts]:
         rows = max(1, _CELLS // len(self.truth))
-        bounds = [*range(0, len(self.counts), rows), len(self.counts)]
-        return [
-            np.ascontiguousarray(self.counts[start:end, present]) for start, end in pairwise(bounds)
-        ]
+        for start in range(0, len(self.counts), rows):
+            counts = np.ascontiguousarray(self.counts[start : start + rows, present])
+            yield _Subset(counts, self.truth[present], control, self.top, self.share)
 
 
 class _Subset:
@@ -195,6 +186,9 @@ class _Subset:
             "partial_tau": partial_tau,
             "partial_rho": partial_rho,
         }
+
+    def tau(self, scores: Array) -> Array:
+        return self._tau(_Order.of(scores, self.counts), self.by_truth)
 
     @cached_property
     def _smallest(self) -> Array:
