@@ -149,6 +149,44 @@ def test_a_forward_gives_the_task_s_outputs(name: str) -> None:
     assert out.shape[1 if out.dim() in (2, 4) else -1] == one.tasks[task].outputs
 
 
+def _placed(value: Any, device: torch.device) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_placed(item, device) for item in value)
+    return value.to(device)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_batches_fit_networks_and_losses(name: str) -> None:
+    one = space(name)
+    arch = one.sample(1, seed=5)[0]
+    kinds = {one.loss(task): task for task in reversed(one.tasks)}  # one task for each loss
+    for task in kinds.values():
+        x, y = one.batch(2, 0, task, arch)
+        same, other = one.batch(2, 0, task, arch), one.batch(2, 1, task, arch)
+        assert torch.equal(y, same[1])
+        assert not torch.equal(y, other[1]) or y.numel() < 3
+        with torch.device("meta"):
+            network = one.build(arch, task)
+        device = next(network.parameters()).device  # graph networks stay on the CPU
+        output = network(*_placed(x if isinstance(x, tuple) else (x,), device))
+        loss = (one.loss(task) or torch.nn.functional.cross_entropy)(output, y.to(device))
+        assert loss.shape == ()
+        loss.backward()
+        assert any(p.grad is not None for p in network.parameters())
+
+
+@pytest.mark.parametrize("task", ["class_scene", "jigsaw", "segmentsemantic", "autoencoder"])
+def test_batches_of_another_resolution(task: str) -> None:
+    one = space("transnas101_micro")
+    x, _ = one.batch(2, 0, task, resolution=64)
+    assert x.shape == ((2, 9, 3, 32, 32) if task == "jigsaw" else (2, 3, 64, 64))
+
+
+def test_images_are_refused_where_networks_take_none() -> None:
+    with pytest.raises(InputError, match="takes no images"):
+        space("flexibert").batch(2, 0, source="cifar10")
+
+
 def test_an_unknown_space() -> None:
     with pytest.raises(InputError, match="nasbench201"):
         space("nasbench202")
