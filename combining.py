@@ -132,7 +132,8 @@ def combined(values: Array, combine: str) -> Array:
         return values[:, 0].copy()
     missing = np.isnan(values).all(axis=1)
     if combine == "vote":
-        score = _votes(values)
+        score = np.full(len(values), np.nan)
+        score[~missing] = _votes(values[~missing])  # no contests with what has no value at all
     else:
         columns = []
         for column in values.T:
