@@ -214,35 +214,35 @@ def score(
 
 @app.command()
 def proxies(as_json: AsJson = False) -> None:
-    """List all proxies with their facts."""
+    """List all proxies, and the scores of whole populations, with their facts."""
     with _errors():
+        from dataclasses import asdict
+
+        from .combining import POPULATION
         from .proxies import list as all_proxies
 
-        facts = [
-            {
-                "name": p.name,
-                "version": p.version,
-                "summary": p.summary,
-                "formula": p.formula,
-                "reference": p.reference,
-                "higher_is_better": p.higher_is_better,
-                "needs": list(p.needs),
-                "mode": p.mode,
-                "initialisation": p.initialisation,
-                "dtype": p.dtype,
-                "deterministic": p.deterministic,
-                "cost": p.cost,
-            }
-            for p in all_proxies()
-        ]
+        shown = (
+            "name version summary formula reference higher_is_better needs options mode "
+            "initialisation dtype deterministic labels cost"
+        ).split()
+        facts = [{name: getattr(p, name) for name in shown} for p in all_proxies()]
+        populations = [asdict(population) for population in POPULATION.values()]
         if as_json:
-            print(json.dumps(facts, indent=2))
-        else:
-            for p in facts:
-                better = "higher" if p["higher_is_better"] else "lower"
-                print(f"{p['name']}: {p['summary']}")
-                print(f"    {p['formula']}")
-                print(f"    {better} is better; cost: {p['cost']}; {p['reference']}")
+            print(json.dumps({"proxies": facts, "populations": populations}, indent=2))
+            return
+        for p in facts:
+            better = "higher" if p["higher_is_better"] else "lower"
+            print(f"{p['name']}: {p['summary']}")
+            print(f"    {p['formula']}")
+            print(f"    {better} is better; cost: {p['cost']}; {p['reference']}")
+            if p["options"]:
+                options = ",".join(f"{name}={value}" for name, value in p["options"].items())
+                print(f"    options: {p['name']}[{options}]")
+        print("\nScores of whole populations, for archrank rank --by:")
+        for q in populations:
+            print(f"{q['name']}: {q['summary']}")
+            print(f"    {q['formula']}")
+            print(f"    of {', '.join(q['proxies'])}; {q['reference']}")
 
 
 def _show(result: Ranking, by: str) -> None:

@@ -227,8 +227,11 @@ def test_score_says_what_fails(models: Path) -> None:
 
 def test_proxies() -> None:
     facts = json.loads(invoke("proxies", "--json").stdout)
-    assert [f["name"] for f in facts] == [p.name for p in archrank.proxies.list()]
-    assert "gradsign" in invoke("proxies").stdout
+    assert [f["name"] for f in facts["proxies"]] == [p.name for p in archrank.proxies.list()]
+    assert "az_nas" in [f["name"] for f in facts["populations"]]
+    shown = invoke("proxies").stdout
+    assert "gradsign" in shown
+    assert "swap_regular[mu=30.0,sigma=40.0]" in shown
 
 
 @pytest.mark.slow
