@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import __version__
+from .console import errors, progress, results_only, say
 from .data_commands import data
 from .errors import ArchrankError, InputError, MissingExtraError, UnsupportedModelError
 
@@ -92,14 +92,14 @@ def rank(
     as_json: AsJson = False,
 ) -> None:
     """Order candidates, best first. Exit code 1 if one could not be ranked, 2 on wrong usage."""
-    with _errors():
+    with errors():
         shape = _shape(input_)
         _check_writable("--out", out)
         _check_writable("--plot", plot)
         _check_picture("--plot", plot)
         from . import ranking
 
-        with _progress() as progress, _results_only():
+        with progress() as report, results_only():
             result = ranking.rank(
                 specs,
                 shape,
@@ -110,7 +110,7 @@ def rank(
                 device=device,
                 jobs=jobs,
                 batch_size=batch,
-                progress=progress,
+                progress=report,
             )
         if as_json:
             print(result.to_json())
@@ -122,7 +122,7 @@ def rank(
             _write("--plot", plot, result.plot)
     if len(result.failures):
         failed = result.failures["name"].nunique()
-        _say(f"{failed} of {len(result)} candidates could not be scored by every proxy")
+        say(f"{failed} of {len(result)} candidates could not be scored by every proxy")
         raise typer.Exit(1)
 
 
@@ -135,7 +135,7 @@ def graph(
     as_json: AsJson = False,
 ) -> None:
     """Show the computation graph of a model (or of a saved graph), and draw or save it."""
-    with _errors():
+    with errors():
         shape = _shape(input_)
         _check_writable("--draw", draw)
         _check_writable("--save", save)
@@ -146,7 +146,7 @@ def graph(
         if Path(model).is_file() and not model.endswith(".py"):
             name, traced = Path(model).name, Graph.load(model)
         else:
-            with _results_only():
+            with results_only():
                 name, module, shape = _one(model, shape)
                 traced = trace(module, shape)
         facts: dict[str, Any] = {
@@ -185,7 +185,7 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Score one model by proxies. Exit code 1 if one has no value."""
-    with _errors():
+    with errors():
         shape = _shape(input_)
         import torch
 
@@ -193,7 +193,7 @@ def score(
         from .ranking import usable_device
 
         torch.manual_seed(seed)
-        with _results_only():
+        with results_only():
             name, module, shape = _one(model, shape)
             scores = score_model(
                 module, shape, None, by, seed=seed, device=usable_device(device), batch_size=batch
@@ -215,7 +215,7 @@ def score(
 @app.command()
 def proxies(as_json: AsJson = False) -> None:
     """List all proxies, and the scores of whole populations, with their facts."""
-    with _errors():
+    with errors():
         from dataclasses import asdict
 
         from .combining import POPULATION
@@ -360,51 +360,7 @@ def _write(option: str, path: Path, write: Callable[[Path], Any]) -> None:
         write(path)
     except OSError as error:
         raise InputError(f"{option}: {str(path)!r} cannot be written ({error})") from error
-    _say(f"written: {path}")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except ArchrankError as error:
-        _say(f"error: {error}")
-        usage = isinstance(error, (InputError, MissingExtraError))
-        raise typer.Exit(2 if usage else 1) from error
-
-
-@contextmanager
-def _results_only() -> Iterator[None]:
-    """What the user's models print goes to stderr, from worker processes too."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on a terminal, plain lines otherwise, both on stderr."""
-    if not sys.stderr.isatty():
-        yield lambda done, total, name: _say(f"{done}/{total} {name}")
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("scoring", total=None)
-        yield lambda done, total, name: bar.update(
-            task, completed=done, total=total, description=name
-        )
+    say(f"written: {path}")
 
 
 if __name__ == "__main__":

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import ArchrankError, InputError, MissingExtraError
+from .console import errors, say
+from .errors import InputError
 
 if TYPE_CHECKING:
     from .data.fetching import Outcome
@@ -29,7 +27,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing el
 @data.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List all tables, and say which are here."""
-    with _errors():
+    with errors():
         from .data.fetching import data_folder
         from .data.published import TABLES
         from .data.sets import data_set, sources
@@ -70,13 +68,13 @@ def fetch(
     as_json: AsJson = False,
 ) -> None:
     """Fetch the public files of a table, verify them, and convert them. Run again to go on."""
-    with _errors():
+    with errors():
         from .data.fetching import fetch as fetch_set
         from .data.tables import sets_of
 
         def progress(done: int, total: int, file: str) -> None:
             if done < total:
-                _say(f"{done + 1}/{total} {file}")
+                say(f"{done + 1}/{total} {file}")
 
         outcomes = [fetch_set(one, timeout=timeout, progress=progress) for one in sets_of(name)]
         _show(outcomes, as_json)
@@ -89,7 +87,7 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Take files that you have: public ones are verified and converted, tables checked."""
-    with _errors():
+    with errors():
         from .data.fetching import import_files
         from .data.tables import sets_of
 
@@ -108,7 +106,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check what is in the data folder. Exit code 1 if a file is damaged, or one named missing."""
-    with _errors():
+    with errors():
         from .data.fetching import verify as verify_set
         from .data.tables import sets_of
 
@@ -142,17 +140,3 @@ def _show(outcomes: list[Outcome], as_json: bool) -> None:
             print(f"  left as it was: {name}.parquet")
         for file in outcome.unavailable:
             print(f"  without a known public place: {file} (its columns are left out)")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except ArchrankError as error:
-        _say(f"error: {error}")
-        usage = isinstance(error, (InputError, MissingExtraError))
-        raise typer.Exit(2 if usage else 1) from error

@@ -1,0 +1,58 @@
+"""What the commands share: errors as exit codes, progress on stderr, results alone on stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+
+import typer
+
+from .errors import ArchrankError, InputError, MissingExtraError
+
+
+def say(text: str) -> None:
+    """Print to stderr."""
+    print(text, file=sys.stderr)
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """What archrank raises on purpose ends a command: exit code 2 on wrong usage, else 1."""
+    try:
+        yield
+    except ArchrankError as error:
+        say(f"error: {error}")
+        usage = isinstance(error, (InputError, MissingExtraError))
+        raise typer.Exit(2 if usage else 1) from error
+
+
+@contextmanager
+def results_only() -> Iterator[None]:
+    """What the user's models print goes to stderr, from worker processes too."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on a terminal, plain lines otherwise, both on stderr."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, name: say(f"{done}/{total} {name}")
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("scoring", total=None)
+        yield lambda done, total, name: bar.update(
+            task, completed=done, total=total, description=name
+        )
