@@ -56,6 +56,8 @@ def az_trainability(blocks: list[Block]) -> Measure:
     """g_out are random signs at a block's output, g_in their pull-back to its input. Best, 0, at
     s = 1. A network of which a block is the identity has no value: the authors rank it last."""
     norms = [block.spectral_norm for block in blocks if block.spectral_norm is not None]
+    if not norms:
+        raise ScoreError("no two blocks in a row have positions that correspond")
     if any(math.isnan(norm) for norm in norms):
         raise ScoreError("a block is the identity, which AZ-NAS ranks last", "identity")
     return Measure(sum(2 - s - 1 / (s + 1e-6) for s in norms) / len(norms))

@@ -336,6 +336,8 @@ def _entropy(feature: Tensor) -> float:
     rows = _rows(feature)
     rows = rows - rows.mean(dim=0)
     values = torch.linalg.eigvalsh((rows.T @ rows / len(rows)).double()).clamp_min(0)
+    if not float(values.sum()) > 0:
+        raise ScoreError("the features of a block are constant")
     shares = values / values.sum()
     return float(-(shares * torch.log(shares.clamp_min(1e-30))).sum())
 
@@ -346,20 +348,33 @@ def _rows(feature: Tensor) -> Tensor:
     return channels_last.flatten(0, -2)
 
 
-def _spectral_norm(before: Tensor, after: Tensor, probe: Tensor) -> float:
-    """Largest singular value of g_in^T g_out / positions, g_in the pull-back of the probe."""
+def _spectral_norm(before: Tensor, after: Tensor, probe: Tensor) -> float | None:
+    """Largest singular value of g_in^T g_out / positions, g_in the pull-back of the probe.
+
+    None where positions do not correspond, as between an image and tokens; NaN for an identity.
+    """
     pulled = torch.autograd.grad(after, before, probe, retain_graph=True, allow_unused=True)[0]
     if pulled is None:
         raise ScoreError("a block's output does not depend on the block before it")
-    if pulled.dim() == 4 and pulled.shape[2:] != probe.shape[2:]:
-        factor = pulled.shape[2] // max(1, probe.shape[2])
-        if factor < 1 or tuple(s * factor for s in probe.shape[2:]) != tuple(pulled.shape[2:]):
-            raise ScoreError(
-                f"a block maps {tuple(pulled.shape[2:])} to {tuple(probe.shape[2:])}, which is no "
-                "whole stride"
-            )
-        pulled = F.pixel_unshuffle(pulled, factor)
+    if pulled.dim() == probe.dim() == 4:
+        pulled, probe = _folded(pulled, probe.shape[2:]), _folded(probe, pulled.shape[2:])
     if pulled.shape == probe.shape and bool(torch.allclose(pulled, probe)):
-        return float("nan")  # an identity
+        return float("nan")
     one, other = _rows(pulled), _rows(probe)
+    if len(one) != len(other):
+        return None
     return float(torch.linalg.matrix_norm((one.T @ other / len(other)).double(), 2))
+
+
+def _folded(image: Tensor, size: torch.Size) -> Tensor:
+    """The image with its positions folded into channels until it has no more than ``size``.
+
+    What a stride does not divide is padded with zeros.
+    """
+    factor = max(-(-have // want) for have, want in zip(image.shape[2:], size, strict=True))
+    if factor <= 1:
+        return image
+    missing = [factor * want - have for have, want in zip(image.shape[2:], size, strict=True)]
+    if min(missing) < 0:
+        return image
+    return F.pixel_unshuffle(F.pad(image, (0, missing[1], 0, missing[0])), factor)

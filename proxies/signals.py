@@ -136,7 +136,8 @@ class Block:
     Attributes:
         entropy: of the normalised eigenvalues of the covariance of its output's channels.
         spectral_norm: largest singular value of the correlation between a random sign vector at
-            its output and its pull-back to the block's input; None for the first block.
+            its output and its pull-back to the block's input; None for the first block, and where
+            the positions of both do not correspond; NaN for an identity.
     """
 
     entropy: float
