@@ -10,14 +10,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as ready
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,11 +28,12 @@ from .data import tables
 from .errors import ArchrankError, InputError
 from .proxies import get, score
 from .proxies.scoring import chosen
-from .store import Row, Store
+from .ranking import usable_device
+from .store import Failure, Row, Store
 
 ENGINES = ("local", "ray")
-_ATTEMPTS = 2  # a piece of work that kills its process twice is given up
-_PATIENCE = 2.0  # seconds between a worker's looks at whether its driver is alive
+ATTEMPTS = 2  # a piece of work that kills its process twice is given up
+_spawning = get_context("spawn")  # a fork would share torch's threads and locks
 
 Progress = Callable[[int, int, str], None]
 
@@ -91,6 +92,23 @@ class Work:
     device: str
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        run: its number in the store.
+        scored: pieces of work (architectures under a seed) done now.
+        total: pieces of work that the store now holds of this run.
+        failures: the asked-for proxies that have no value somewhere.
+    """
+
+    run: int
+    scored: int
+    total: int
+    failures: list[Failure]
+
+
 def settings_for(
     space: str,
     task: str | None = None,
@@ -128,6 +146,8 @@ def settings_for(
     for name, number in (("sample", sample), ("batch", batch), ("resolution", resolution)):
         if number is not None and (not isinstance(number, int) or number < 1):
             raise InputError(f"{name}: got {number!r}, expected a whole number of at least 1")
+    if not isinstance(sample_seed, int) or sample_seed < 0:
+        raise InputError(f"sample_seed: got {sample_seed!r}, expected a whole number from 0")
     return Settings(space, table, task, sample, sample_seed, batch, data, resolution)
 
 
@@ -167,7 +187,7 @@ def run(
     engine: str = "local",
     address: str | None = None,
     progress: Progress | None = None,
-) -> int:
+) -> Outcome:
     """Score a sample of a table's architectures; what the store holds already is not repeated.
 
     May be killed at any moment: run it again with the same arguments to go on. More proxies,
@@ -190,10 +210,11 @@ def run(
         progress: called with (done, total, architecture) after each piece of work.
 
     Returns:
-        How many pieces of work (architectures under a seed) were done now.
+        What was done now, and what has no value.
 
     Raises:
-        InputError: an argument is not as above.
+        InputError: an argument is not as above, or there are no such images here.
+        MissingExtraError: a package for the images, or Ray, is not installed.
         StoreError: the store cannot be written; what was finished is kept.
 
     Example:
@@ -203,11 +224,16 @@ def run(
         ...     path = f"{folder}/run.sqlite"
         ...     first = benchmark.run(path, "digits", proxies="params,flops", sample=3)
         ...     again = benchmark.run(path, "digits", proxies="params,flops", sample=3)
-        >>> first, again
-        (3, 0)
+        >>> first.scored, again.scored, again.total, again.failures
+        (3, 0, 3, [])
     """
     if engine not in ENGINES:
         raise InputError(f"engine: got {engine!r}, expected one of {', '.join(ENGINES)}")
+    if engine != "ray" and address is not None:
+        raise InputError(f"address: got {address!r}, which needs engine 'ray', not {engine!r}")
+    if engine == "ray" and device not in ("auto", "cpu"):
+        raise InputError(f"device: got {device!r}, but engine 'ray' takes processor cores: 'cpu'")
+    device = "cpu" if engine == "ray" else usable_device(device)
     for name, number in (("seeds", seeds), ("jobs", jobs)):
         if not isinstance(number, int) or number < 1:
             raise InputError(f"{name}: got {number!r}, expected a whole number of at least 1")
@@ -223,14 +249,14 @@ def run(
     )
     names = [proxy.name for proxy in chosen(proxies)]
     architectures = sample_of(settings)
+    wanted = {(name, get(name).version): name for name in names}
+    total, done, scored = len(architectures) * seeds, 0, 0
     with Store(store) as opened:
-        opened.begin(asdict(settings), space, architectures)
-        total, done, fresh = len(architectures) * seeds, 0, 0
+        number = opened.begin(asdict(settings), space, architectures)
 
         def missing() -> Iterator[Work]:
             """What the store lacks, looked up when its turn comes: another process may write."""
             nonlocal done
-            wanted = {(name, get(name).version): name for name in names}
             for seed in range(seeds):
                 for arch in architectures:
                     finished = opened.finished(settings.condition, space, arch, seed)
@@ -240,46 +266,38 @@ def run(
                     else:
                         done += 1
 
-        for work, rows in _engine(engine, jobs, address)(missing()):
-            opened.add(settings.condition, space, work.arch, work.seed, rows)
-            done, fresh = done + 1, fresh + 1
-            if progress is not None:
-                progress(done, total, work.arch)
-    return fresh
+        with closing(_engine(engine, jobs, address)(missing())) as results:
+            for work, rows in results:
+                opened.add(settings.condition, space, work.arch, work.seed, rows)
+                done, scored = done + 1, scored + 1
+                if progress is not None:
+                    progress(done, total, work.arch)
+        failures = opened.failures(number, settings.condition)
+    asked = [failure for failure in failures if (failure.proxy, failure.version) in wanted]
+    return Outcome(number, scored, total, asked)
 
 
 def score_work(work: Work) -> list[Row]:
-    """Build one network and score it; whatever it raises becomes the reason of every proxy."""
+    """Build one network and score it; whatever it raises becomes the reason of every proxy.
+
+    Raises:
+        ArchrankError: there are no batches (no images here, say), for this network or any other.
+    """
     start = time.perf_counter()
     settings = work.settings
-    one, task = get_space(settings.space), settings.build_task
+    space, task = get_space(settings.space), settings.build_task
+    batches = _batches(work)
     try:
-        with torch.random.fork_rng():
-            torch.manual_seed(work.seed)
-            model = one.build(work.arch, task)
-            needs = {need for name in work.proxies for need in get(name).needs}
-            count = 2 if "gradient_statistics" in needs else 1
-            batches = [
-                one.batch(
-                    settings.batch,
-                    1000 * i + work.seed,
-                    task,
-                    work.arch,
-                    settings.data,
-                    settings.resolution,
-                )
-                for i in range(count)
-            ]
-            graph = one.graph(work.arch, task) if settings.resolution is None else None
+        with _same_everywhere(work.seed):
             scores = score(
-                model,
+                space.build(work.arch, task),
                 batches,
                 proxies=work.proxies,
-                loss=one.loss(task),
+                loss=space.loss(task),
                 seed=work.seed,
                 device=work.device,
                 batches=2,
-                graph=graph,
+                graph=space.graph(work.arch, task) if settings.resolution is None else None,
             )
     except ArchrankError as error:
         return _all_failed(work, "unsupported", str(error), start)
@@ -294,6 +312,47 @@ def score_work(work: Work) -> list[Row]:
     ]
 
 
+@contextmanager
+def _same_everywhere(seed: int) -> Iterator[None]:
+    """The same scores in any process: seeded, and one thread, for sums depend on their number."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _batches(work: Work) -> list[Any]:
+    """As many batches as the proxies need, each seed's its own."""
+    settings = work.settings
+    needs = {need for name in work.proxies for need in get(name).needs}
+    try:
+        return [
+            get_space(settings.space).batch(
+                settings.batch,
+                1000 * i + work.seed,
+                settings.build_task,
+                work.arch,
+                settings.data,
+                settings.resolution,
+            )
+            for i in range(2 if "gradient_statistics" in needs else 1)
+        ]
+    except (OSError, MemoryError, RuntimeError) as error:
+        raise InputError(
+            f"data: a batch of {settings.batch} of {settings.data!r} cannot be made "
+            f"({type(error).__name__}: {error})"
+        ) from error
+
+
+def died(work: Work, how: str) -> list[Row]:
+    """The rows of work that ends every process it is given to."""
+    return _all_failed(work, "error", f"{how}, for want of memory perhaps", time.perf_counter())
+
+
 def _all_failed(work: Work, status: str, reason: str, start: float) -> list[Row]:
     seconds = (time.perf_counter() - start) / len(work.proxies)
     return [
@@ -304,7 +363,7 @@ def _all_failed(work: Work, status: str, reason: str, start: float) -> list[Row]
 # --- engines --------------------------------------------------------------------------------------
 
 Done = tuple[Work, list[Row]]
-Engine = Callable[[Iterable[Work]], Iterator[Done]]
+Engine = Callable[[Iterable[Work]], Generator[Done, None, None]]
 
 
 def _engine(name: str, jobs: int, address: str | None) -> Engine:
@@ -317,71 +376,136 @@ def _engine(name: str, jobs: int, address: str | None) -> Engine:
     return lambda works: in_processes(works, jobs)
 
 
-def in_turn(works: Iterable[Work]) -> Iterator[Done]:
+def in_turn(works: Iterable[Work]) -> Generator[Done, None, None]:
     """One after the other, in this process."""
     for work in works:
         yield work, score_work(work)
 
 
-def in_processes(works: Iterable[Work], jobs: int) -> Iterator[Done]:
+def in_processes(works: Iterable[Work], jobs: int) -> Generator[Done, None, None]:
     """In ``jobs`` processes, handed out as they come free.
 
     A process that dies (killed for memory, say) is replaced, and what it was at is tried again;
-    what kills its process twice gets that as its reason.
+    what kills its process twice gets that as its reason. None outlives this one, however it ends.
     """
     waiting = iter(works)
-    deaths: dict[Work, int] = {}
-    again: list[Work] = []
-    while True:
-        with _pool(jobs) as executor:
-            running: dict[Future[list[Row]], Work] = {}
-            broken = False
-            while True:
-                # After a death one at a time, so that only who dies again is to blame.
-                room = (1 if again else jobs) - len(running)
-                fresh = again[:room] if again else list(islice(waiting, max(0, room)))
-                del again[: len(fresh) if again else 0]
-                for work in fresh:
-                    try:
-                        running[executor.submit(score_work, work)] = work
-                    except BrokenProcessPool:
-                        again.append(work)
-                        broken = True
-                if not running:
-                    break
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    work = running.pop(future)
-                    try:
-                        rows = future.result()
-                    except BrokenProcessPool:
-                        broken = True
-                        deaths[work] = deaths.get(work, 0) + 1
-                        if deaths[work] < _ATTEMPTS:
-                            again.append(work)
-                            continue
-                        rows = _all_failed(work, "error", "its process died", time.perf_counter())
-                    yield work, rows
-                if broken and not running:
-                    break
-        if not broken and not again:
-            return
+    workers: list[_Worker] = []
+    free: list[_Worker] = []
+    busy: dict[Connection, _Worker] = {}
+    try:
+        while True:
+            while len(busy) < jobs and (work := next(waiting, None)) is not None:
+                if not free:
+                    workers.append(_Worker())
+                    free.append(workers[-1])
+                worker = free.pop()
+                worker.start(work)
+                busy[worker.pipe] = worker
+            if not busy:
+                return
+            for pipe in ready(list(busy)):
+                worker = busy.pop(cast(Connection, pipe))
+                done = worker.result()
+                if done is None:
+                    busy[worker.pipe] = worker
+                else:
+                    free.append(worker)
+                    yield done
+    finally:
+        for worker in workers:
+            worker.end()
 
 
-def _pool(jobs: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(
-        jobs, get_context("spawn"), initializer=start_worker, initargs=(os.getpid(),)
-    )
+class _Worker:
+    """One process, and the piece of work that it is at."""
+
+    def __init__(self) -> None:
+        self._spawn()
+
+    def _spawn(self) -> None:
+        self._greeted = False
+        self.pipe, theirs = _spawning.Pipe()
+        self._process = _spawning.Process(target=_serve, args=(theirs,), daemon=True)
+        with _without_interrupts():
+            self._process.start()
+        theirs.close()  # so that its death ends the pipe
+
+    def start(self, work: Work) -> None:
+        """Begin a piece of work."""
+        self._work, self._attempts = work, 0
+        self._send()
+
+    def _send(self) -> None:
+        self._attempts += 1
+        with suppress(BrokenPipeError, ConnectionResetError):  # it died; result() will see it
+            self.pipe.send(self._work)
+
+    def result(self) -> Done | None:
+        """The piece of work and its rows, or None if they are still to come.
+
+        Raises:
+            ArchrankError: what ends the run, not this piece of work alone.
+        """
+        try:
+            rows = self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            return self._replace()
+        if isinstance(rows, ArchrankError):
+            raise rows
+        if not self._greeted:
+            self._greeted = True
+            return None
+        return self._work, rows
+
+    def _replace(self) -> Done | None:
+        """A new process after one that died, at the same work or, if that kills it, at none."""
+        self.end()
+        if not self._greeted:
+            raise InputError(
+                "jobs: a worker process ended before any work, see above for its reason; in a "
+                'script, call run() under if __name__ == "__main__":'
+            )
+        self._spawn()
+        if self._attempts < ATTEMPTS:
+            self._send()
+            return None
+        return self._work, died(self._work, f"its process died {self._attempts} times")
+
+    def end(self) -> None:
+        """Stop the process, whatever it is at."""
+        self._process.kill()
+        self._process.join()
+        self.pipe.close()
 
 
-def start_worker(driver: int) -> None:
-    """One thread per process, and no life beyond the driver's."""
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver ends it
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes started here ignore Ctrl-C from birth: the driver ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
-    def watch() -> None:
-        while os.getppid() == driver:
-            time.sleep(_PATIENCE)
-        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+def _serve(pipe: Connection) -> None:
+    """What a worker process does: greet, then score what comes, until the driver is gone."""
+    threading.Thread(target=_die_with_the_driver, daemon=True).start()
+    with suppress(EOFError):
+        pipe.send(None)
+        while True:
+            work = pipe.recv()
+            try:
+                pipe.send(score_work(work))
+            except ArchrankError as error:
+                pipe.send(error)
+
+
+def _die_with_the_driver() -> None:
+    driver = parent_process()
+    assert driver is not None
+    driver.join()
+    os._exit(1)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import __version__
+from .benchmark_commands import benchmark
 from .console import errors, progress, results_only, say
 from .data_commands import data
 from .errors import ArchrankError, InputError, MissingExtraError, UnsupportedModelError
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.command()(benchmark)
 app.add_typer(data)
 
 SPEC_HELP = (

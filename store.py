@@ -8,10 +8,11 @@ transaction, so a run that is killed holds whole rows, each once.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,21 +23,22 @@ from .errors import InputError, StoreError
 
 FORMAT = 1
 _WAIT = 60.0  # seconds that a writer waits for another one
+_NO_STORE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}  # a folder, a picture, no place
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (
+CREATE TABLE runs (
     id INTEGER PRIMARY KEY, settings TEXT NOT NULL UNIQUE);
-CREATE TABLE IF NOT EXISTS architectures (
+CREATE TABLE architectures (
     id INTEGER PRIMARY KEY, space TEXT NOT NULL, arch TEXT NOT NULL, UNIQUE (space, arch));
-CREATE TABLE IF NOT EXISTS samples (
+CREATE TABLE samples (
     run INTEGER NOT NULL REFERENCES runs, position INTEGER NOT NULL,
     architecture INTEGER NOT NULL REFERENCES architectures, PRIMARY KEY (run, position)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS proxies (
+CREATE TABLE proxies (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, version INTEGER NOT NULL, UNIQUE (name, version));
-CREATE TABLE IF NOT EXISTS conditions (
+CREATE TABLE conditions (
     id INTEGER PRIMARY KEY, settings TEXT NOT NULL UNIQUE);
-CREATE TABLE IF NOT EXISTS scores (
+CREATE TABLE scores (
     condition INTEGER NOT NULL REFERENCES conditions,
     architecture INTEGER NOT NULL REFERENCES architectures,
     seed INTEGER NOT NULL, proxy INTEGER NOT NULL REFERENCES proxies,
@@ -44,6 +46,13 @@ CREATE TABLE IF NOT EXISTS scores (
     PRIMARY KEY (condition, architecture, seed, proxy)
 ) WITHOUT ROWID;
 """
+
+# The scores of a run's sample under a condition.
+_OF_A_RUN = (
+    "FROM samples JOIN architectures ON architectures.id = samples.architecture "
+    "JOIN scores ON scores.architecture = architectures.id JOIN proxies ON proxies.id = proxy "
+    "WHERE run = ? AND condition = (SELECT id FROM conditions WHERE settings = ?)"
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,16 @@ class Row:
     reason: str | None
     seconds: float
     peak_memory: int | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How often one proxy has no value, and the commonest reason."""
+
+    proxy: str
+    version: int
+    count: int
+    reason: str
 
 
 class Store:
@@ -87,28 +106,46 @@ class Store:
         if not writable and not Path(path).is_file():
             raise InputError(f"store: there is no file {self.path!r}; archrank benchmark makes it")
         try:
-            self._connection = sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None)
+            self._connection = _connection(self.path, writable)
+        except sqlite3.OperationalError as error:
+            raise self._no_store(str(error)) from error
+        try:
+            self._prepare(writable)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self, writable: bool) -> None:
+        """Check whose file it is before anything is written to it; make the tables of a new one."""
+        try:
+            if not writable:
+                self._connection.execute("PRAGMA query_only = ON")
+            elif self._is_empty():
+                with self._writing():
+                    if self._is_empty():  # no other process was quicker
+                        # Not executescript: it would commit behind the transaction's back.
+                        for statement in _SCHEMA.split(";\n"):
+                            self._connection.execute(statement)
+                        self._connection.execute(f"PRAGMA user_version = {FORMAT}")
+            version = self._version()
+            if version != FORMAT:
+                raise self._no_store(f"its format is {version}, expected {FORMAT}")
             if writable:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = NORMAL")
-                # Not executescript: it would commit behind the transaction's back.
-                with self._writing():
-                    for statement in _SCHEMA.split(";\n"):
-                        self._connection.execute(statement)
-                    version = self._version()
-                    if version == 0:
-                        self._connection.execute(f"PRAGMA user_version = {FORMAT}")
-            version = self._version()
         except sqlite3.DatabaseError as error:
-            raise InputError(
-                f"store: {self.path!r} cannot be opened as a store ({error}); name a new file, or "
-                "one that archrank benchmark wrote"
-            ) from error
-        if version != FORMAT:
-            raise InputError(
-                f"store: {self.path!r} has format {version}, expected {FORMAT}: no store, or of "
-                "another release of archrank"
-            )
+            if error.sqlite_errorcode in _NO_STORE:
+                raise self._no_store(str(error)) from error
+            raise self._unwritable(error) from error
+
+    def _no_store(self, why: str) -> InputError:
+        return InputError(
+            f"store: {self.path!r} cannot be opened as a store ({why}); name a new file, or one "
+            "that this release's archrank benchmark wrote"
+        )
+
+    def _is_empty(self) -> bool:
+        return not self._connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
 
     def _version(self) -> int:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
@@ -140,13 +177,23 @@ class Store:
                     self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            raise StoreError(
-                f"store: {self.path!r} cannot be written ({error}). Everything finished before is "
-                "kept in it: make room, or make it writable, and run the same command again"
-            ) from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: sqlite3.DatabaseError) -> StoreError:
+        return StoreError(
+            f"store: {self.path!r} cannot be written ({error}). Everything finished before is "
+            "kept in it: make room, or make it writable, and run the same command again"
+        )
+
+    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """What a query finds."""
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"store: {self.path!r} cannot be read ({error})") from error
 
     # --- runs -----------------------------------------------------------------------------------
 
@@ -158,10 +205,8 @@ class Store:
         """
         text = _json(settings)
         with self._writing():
-            found = self._connection.execute(
-                "SELECT id FROM runs WHERE settings = ?", (text,)
-            ).fetchone()
-            if found is None:
+            found = self._rows("SELECT id FROM runs WHERE settings = ?", (text,))
+            if not found:
                 run = self._insert("INSERT INTO runs (settings) VALUES (?)", (text,))
                 ids = [self._architecture(space, arch) for arch in architectures]
                 self._connection.executemany(
@@ -169,21 +214,22 @@ class Store:
                     [(run, position, one) for position, one in enumerate(ids)],
                 )
                 return run
-        if self.sample(found[0]) != list(architectures):
+        run = int(found[0][0])
+        if self.sample(run) != list(architectures):
             raise InputError(
                 f"store: {self.path!r} holds a run of the same settings with another sample: the "
                 "table has changed since; use a new file"
             )
-        return int(found[0])
+        return run
 
     def runs(self) -> dict[int, dict[str, Any]]:
         """Number -> settings of every run, oldest first."""
-        found = self._connection.execute("SELECT id, settings FROM runs ORDER BY id")
+        found = self._rows("SELECT id, settings FROM runs ORDER BY id")
         return {run: json.loads(settings) for run, settings in found}
 
     def sample(self, run: int) -> list[str]:
         """The architectures of a run, in order."""
-        found = self._connection.execute(
+        found = self._rows(
             "SELECT arch FROM samples JOIN architectures ON id = architecture WHERE run = ? "
             "ORDER BY position",
             (run,),
@@ -227,13 +273,13 @@ class Store:
         self, condition: Mapping[str, Any], space: str, arch: str, seed: int
     ) -> set[tuple[str, int]]:
         """The (proxy, version) that one architecture has scores of, or reasons why not."""
-        found = self._connection.execute(
+        found = self._rows(
             "SELECT name, version FROM scores JOIN proxies ON proxies.id = proxy "
             "WHERE condition = (SELECT id FROM conditions WHERE settings = ?) AND architecture = "
             "(SELECT id FROM architectures WHERE space = ? AND arch = ?) AND seed = ?",
             (_json(condition), space, arch, seed),
         )
-        return set(found)
+        return {(name, version) for name, version in found}
 
     def scores(self, run: int, condition: Mapping[str, Any]) -> pd.DataFrame:
         """All scores of a run's sample under a condition, in the order of the sample.
@@ -242,17 +288,27 @@ class Store:
         seconds, peak_memory.
         """
         columns = "position arch seed proxy version value status reason seconds peak_memory"
-        found = self._connection.execute(
+        found = self._rows(
             "SELECT position, arch, seed, proxies.name, version, value, status, reason, seconds, "
-            "peak_memory FROM samples JOIN architectures ON architectures.id = samples.architecture "
-            "JOIN scores ON scores.architecture = architectures.id "
-            "JOIN proxies ON proxies.id = proxy WHERE run = ? AND condition = "
-            "(SELECT id FROM conditions WHERE settings = ?) "
+            f"peak_memory {_OF_A_RUN} "
             "ORDER BY position, seed, proxies.name, version",
             (run, _json(condition)),
-        ).fetchall()
+        )
         frame = pd.DataFrame(found, columns=columns.split())
         return frame.astype({"value": float, "seconds": float, "peak_memory": float})
+
+    def failures(self, run: int, condition: Mapping[str, Any]) -> list[Failure]:
+        """The proxies of a run that have no value somewhere, by name."""
+        found: dict[tuple[str, int], Failure] = {}
+        for name, version, reason, count in self._rows(
+            f"SELECT proxies.name, version, reason, COUNT(*) {_OF_A_RUN} AND status != 'ok' "
+            "GROUP BY proxies.name, version, reason "
+            "ORDER BY proxies.name, version, COUNT(*) DESC, reason",
+            (run, _json(condition)),
+        ):
+            first = found.get((name, version), Failure(name, version, 0, reason))
+            found[name, version] = replace(first, count=first.count + count)
+        return list(found.values())
 
     def _architecture(self, space: str, arch: str) -> int:
         return self._named("architectures", ("space", "arch"), (space, arch))
@@ -270,6 +326,14 @@ class Store:
         number = self._connection.execute(statement, values).lastrowid
         assert number is not None
         return number
+
+
+def _connection(path: str, writable: bool) -> sqlite3.Connection:
+    uri = not writable and not os.access(Path(path).parent, os.W_OK)
+    if uri and not Path(f"{path}-wal").exists():
+        # SQLite would put a lock beside the file; nobody writes it here, so it needs none.
+        path = f"{Path(path).absolute().as_uri()}?immutable=1"
+    return sqlite3.connect(path, timeout=_WAIT, isolation_level=None, uri=uri)
 
 
 def _json(settings: Mapping[str, Any]) -> str:

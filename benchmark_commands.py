@@ -1,0 +1,96 @@
+"""The command ``archrank benchmark``: scores a sample of a measured space into a store."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import errors, progress, results_only, say
+
+if TYPE_CHECKING:
+    from .benchmark import Outcome
+
+
+def benchmark(
+    space: Annotated[str, typer.Option(help="Whose networks to score: nasbench201, digits, ...")],
+    store: Annotated[Path, typer.Option(help="File of the scores; made if it is not there.")],
+    task: Annotated[str | None, typer.Option(help="Of the table; its first if left out.")] = None,
+    table: Annotated[
+        str | None, typer.Option(help="Whose labels; the space's own if left out.")
+    ] = None,
+    proxies: Annotated[str, typer.Option(help="Names, with commas, or all.")] = "all",
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Architectures; all with a label if left out.")
+    ] = None,
+    sample_seed: Annotated[int, typer.Option(min=0, help="Which architectures.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="Initialisations and batches of each.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Samples per batch.")] = 64,
+    data: Annotated[str, typer.Option(help="Images: random, cifar10, digits, ...")] = "random",
+    resolution: Annotated[
+        int | None, typer.Option(min=1, help="Of the images; the networks' own if left out.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "cpu",
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: every core of a Ray cluster takes work.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster; one on this machine if left out.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+) -> None:
+    """Score a sample of architectures whose accuracy is known. Run it again to go on.
+
+    Whatever ends it, what was finished is kept and not repeated. Proxies without a value for some
+    network are listed, and are no failure: exit code 1 means that the store cannot be written, 2
+    wrong usage.
+    """
+    with errors():
+        from . import benchmark as benchmarks
+
+        try:
+            with nullcontext() if quiet else progress() as report, results_only():
+                outcome = benchmarks.run(
+                    store,
+                    space,
+                    task,
+                    table=table,
+                    proxies=proxies,
+                    sample=sample,
+                    sample_seed=sample_seed,
+                    seeds=seeds,
+                    batch=batch,
+                    data=data,
+                    resolution=resolution,
+                    jobs=jobs,
+                    device=device,
+                    engine=engine,
+                    address=address,
+                    progress=report,
+                )
+        except KeyboardInterrupt:
+            say(f"interrupted: what was finished is in {store}; run the same command to go on")
+            raise
+    if as_json:
+        print(json.dumps({"store": str(store), **asdict(outcome)}, indent=2))
+    else:
+        _show(outcome, store)
+
+
+def _show(outcome: Outcome, store: Path) -> None:
+    there = outcome.total - outcome.scored
+    print(f"scored: {outcome.scored} (architecture, seed) pairs; {there} were there already")
+    for failure in outcome.failures:
+        print(f"no value: {failure.proxy}: {failure.count}, mostly: {_one_line(failure.reason)}")
+    print(f"next: archrank report {shlex.quote(str(store))}")
+
+
+def _one_line(reason: str) -> str:
+    return " ".join(reason.split())
