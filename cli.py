@@ -19,6 +19,7 @@ from .benchmark_commands import benchmark
 from .console import errors, progress, results_only, say
 from .data_commands import data
 from .errors import ArchrankError, InputError, MissingExtraError, UnsupportedModelError
+from .report_commands import report
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 
 app.command()(benchmark)
+app.command()(report)
 app.add_typer(data)
 
 SPEC_HELP = (

@@ -30,7 +30,7 @@ TOP = 10  # architectures chosen: NDCG, regret, improvement
 SHARE = 0.05  # of the best: precision
 LEVEL = 0.95  # of the intervals
 _FEWEST = 10  # architectures below which figures would say nothing
-_RANDOM = 10  # seeded random scorings
+_RANDOM = 20  # seeded random scorings
 
 Kind = Literal["proxy", "size", "random", "ceiling", "combination", "learned"]
 

@@ -24,7 +24,7 @@ from .store import Store
 __all__ = ["Report", "judge", "to_html", "to_markdown", "write_report"]
 
 _STORE = "run.sqlite"  # in commands: a page must not depend on what its store is called
-_SCATTERS = 6  # of the best proxies, beside the baselines
+_SCATTERS = 7  # of the best proxies, beside the baselines
 _DASH = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
 
@@ -73,14 +73,14 @@ class _Column:
     meaning: str
     largest: bool = True
     digits: int = 3
-    width: int = 52  # of its mark
+    width: int = 46  # of its mark
 
 
 def _columns(judged: Judged) -> list[_Column]:
     digits = _label_digits(judged)
-    share = f"{SHARE:.0%}"
+    share = f"{100 * SHARE:g} %"
     return [
-        _Column("tau", "tau-b", "Kendall's tau-b with the label", width=150),
+        _Column("tau", "tau-b", "Kendall's tau-b with the label", width=112),
         _Column("rho", "rho", "Spearman's rho with the label"),
         _Column("ndcg", f"NDCG\n@{TOP}", f"gain of the {TOP} best-scored, discounted by rank"),
         _Column(
@@ -94,7 +94,7 @@ def _columns(judged: Judged) -> list[_Column]:
             "regret", f"regret\nof {TOP}", f"best label minus best of its top {TOP}", False, digits
         ),
         _Column(
-            "improvement", "over\nrandom, %", f"mean label of its top {TOP} over the mean", True, 1
+            "improvement", "over\nluck, %", f"mean label of its top {TOP} over the mean", True, 1
         ),
         _Column("partial_tau", "tau given\nsize", "Kendall's partial tau, size controlled for"),
     ]
@@ -178,7 +178,7 @@ def to_html(report: Report, *, date: str | None = None, machine: str | None = No
     body = [_header(report, date, machine)]
     if several:
         body.append(_overview(report))
-    body.append(_how_to_read())
+        body.append(_how_to_read())
     body += [_section(run, report, several) for run in report.runs]
     body.append(_footer(report))
     titles = ", ".join(dict.fromkeys(run.title for run in report.runs))
@@ -203,7 +203,7 @@ def _header(report: Report, date: str | None, machine: str | None) -> str:
     )
     made = " · ".join(escape(text) for text in (date, machine) if text)
     parts = [
-        f"<h1>{len(names)} untrained {scores} against measured accuracy: {on}</h1>",
+        f"<h1>{len(names)} training-free {scores} against measured accuracy: {on}</h1>",
         '<p class="lede">How well each way of scoring a network before training orders networks '
         f"whose trained accuracy is known.{f' {made}.' if made else ''}</p>",
     ]
@@ -214,13 +214,13 @@ def _header(report: Report, date: str | None, machine: str | None) -> str:
 
 
 def _how_to_read() -> str:
-    share = f"{SHARE:.0%}".replace("%", " %")
+    share = f"{100 * SHARE:g} %"
     texts = (
         "<b>tau-b</b> is the share of pairs put in the right order minus the share put in the "
         "wrong one: 1 is perfect, 0 is guessing. <b>rho</b> is the correlation of ranks.",
-        f"<b>NDCG@{TOP}</b>, the best {share}, <b>regret</b> and <b>over random</b> look at the "
-        f"top alone. Regret is what training only the {TOP} best-scored loses against the best of the "
-        "sample, in units of the label; NDCG takes labels scaled to 0 to 1, linearly.",
+        f"<b>NDCG@{TOP}</b>, the best {share}, <b>regret</b> and <b>over luck</b> look at the "
+        f"top alone. Regret is what training only the {TOP} best-scored loses against the best of "
+        "the sample, in units of the label; NDCG takes labels scaled to 0 to 1, linearly.",
         "<b>tau given size</b> is what is left of tau-b once the number of parameters is "
         "controlled for. A score near zero here says no more than how large a network is.",
         "Dots are values, <b>lines 95 % bootstrap intervals</b>: all rows of a table are judged on "
@@ -314,6 +314,8 @@ def _section(run: RunReport, report: Report, several: bool) -> str:
             "training each network alone.</p>"
         )
     parts += [f'<p class="warn">{escape(note)}</p>' for note in judged.notes]
+    if not several:
+        parts.append(_how_to_read())
     parts.append("<h3>All scores</h3>" + _main_table(judged))
     parts.append(_scatters(run, judged))
     parts.append(_cost(judged))
@@ -409,7 +411,9 @@ def _main_table(judged: Judged) -> str:
     spread = any(math.isfinite(v.seed_spread) for v in judged.verdicts)
     failing = any(v.failed or v.waiting for v in judged.verdicts)
     heads = _head("score", "name", up=True)
-    heads += "".join(_head(c.heading, c.meaning, up=not c.largest) for c in columns)
+    for column in columns:
+        axis = pictures.axis(scales["tau"]) if column.name == "tau" else ""
+        heads += _head(column.heading, column.meaning, up=not column.largest, beside=axis)
     heads += _head("tau minus\nparams", "difference of the tau-b, on the same architectures")
     if spread:
         heads += _head(
@@ -426,15 +430,20 @@ def _main_table(judged: Judged) -> str:
     def row(verdict: Verdict) -> str:
         name = escape(verdict.name)
         note = f' title="{escape(verdict.note)}"' if verdict.note else ""
-        cells = [f'<td data-v="{name}"{note}>{name}</td>']
+        # Long names may be broken at their underscores where there is little room.
+        cells = [f'<td data-v="{name}"{note}>{name.replace("_", "_<wbr>")}</td>']
         for column in columns:
             figure = verdict.figures[column.name]
             reference = params.get(column.name)
             mark = pictures.interval(
-                figure, scales[column.name], None if reference is None else reference.value
+                figure,
+                scales[column.name],
+                None if reference is None else reference.value,
+                small=column.name != "tau",
             )
             winner = verdict.name == best[column.name]
-            cells.append(_cell(figure.value, column.digits, mark, winner, _interval_words(figure)))
+            words = _interval_words(figure, column.digits)
+            cells.append(_cell(figure.value, column.digits, mark, winner, words))
         over = verdict.figures.get("over_params", Figure(math.nan))
         cells.append(_cell(over.value, 3, "", False, _interval_words(over), signed=True))
         if spread:
@@ -485,12 +494,12 @@ def _best(judged: Judged, column: _Column) -> str | None:
     return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
-def _head(text: str, meaning: str, up: bool = False) -> str:
+def _head(text: str, meaning: str, up: bool = False, beside: str = "") -> str:
+    """A heading that sorts; ``up`` if the smallest is to come first."""
     first = "up" if up else "down"
-    return (
-        f'<th scope="col" data-first="{first}"><button type="button" title="{escape(meaning)}">'
-        f"{escape(text)}</button></th>"
-    )
+    button = f'<button type="button" title="{escape(meaning)}">{escape(text)}</button>'
+    content = f'<span class="cell">{beside}{button}</span>' if beside else button
+    return f'<th scope="col" data-first="{first}">{content}</th>'
 
 
 def _cell(
@@ -507,7 +516,7 @@ def _cell(
     text = _number(value, digits)
     if signed and value > 0:
         text = f"+{text}"
-    content = f'<span class="cell">{text}{mark}</span>' if mark else text
+    content = f'<span class="cell">{mark}<span>{text}</span></span>' if mark else text
     return f'<td data-v="{_data(value)}"{attributes}>{content}</td>'
 
 
@@ -516,10 +525,10 @@ def _written(value: float, write: Callable[[float], str]) -> str:
     return f'<td data-v="{_data(value)}"{kind}>{write(value)}</td>'
 
 
-def _interval_words(figure: Figure) -> str:
+def _interval_words(figure: Figure, digits: int = 3) -> str:
     if not math.isfinite(figure.low):
         return ""
-    return f"95 %: {_number(figure.low, 3)} to {_number(figure.high, 3)}"
+    return f"95 %: {_number(figure.low, digits)} to {_number(figure.high, digits)}"
 
 
 # --- the pictures ---------------------------------------------------------------------------------
@@ -612,9 +621,10 @@ def _failures(judged: Judged) -> str:
 
 def _commands(run: RunReport, report: Report) -> list[str]:
     settings = run.settings
-    words = ["archrank", "benchmark", str(settings.get("space", ""))]
+    words = ["archrank", "benchmark", "--space", str(settings.get("space", ""))]
     if run.judged is not None:
-        words += ["--seeds", str(_seeds(run))]
+        names = [v.name for v in run.judged.verdicts if v.version is not None]
+        words += ["--proxies", ",".join(sorted(names)), "--seeds", str(_seeds(run))]
     for key in ("task", "table", "sample", "sample_seed", "batch", "data", "resolution"):
         if settings.get(key) is not None:
             words += [f"--{key.replace('_', '-')}", str(settings[key])]

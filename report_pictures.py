@@ -17,8 +17,7 @@ from .judging import Figure
 from .metrics import Array
 
 _MOST_POINTS = 1500  # in one scatter plot: more are only ink
-_MARK_HEIGHT = 14
-_LETTER = 5.7  # mean width of one at 10.5 pixels, to keep labels apart
+_LETTER = 6.1  # mean width of one at 10.5 pixels, to keep labels apart
 
 
 @dataclass(frozen=True)
@@ -43,21 +42,38 @@ def spanning(figures: Sequence[Figure], width: float) -> Scale:
     return Scale(min(ends), max(ends), 4, width - 4)
 
 
-def interval(figure: Figure, scale: Scale, reference: float | None = None) -> str:
+def interval(
+    figure: Figure, scale: Scale, reference: float | None = None, small: bool = False
+) -> str:
     """A dot and its interval; a hairline at zero, and one at a reference value."""
-    width = scale.end + 4
-    middle = _MARK_HEIGHT / 2
-    parts = [_line(scale(0.0), 0, scale(0.0), _MARK_HEIGHT, "axis")]
+    width, height, radius = scale.end + 4, 8 if small else 14, 2.0 if small else 2.8
+    middle = height / 2
+    parts = [_line(scale(0.0), 0, scale(0.0), height, "axis")]
     if reference is not None and math.isfinite(reference):
-        parts.append(_line(scale(reference), 0, scale(reference), _MARK_HEIGHT, "ref"))
+        parts.append(_line(scale(reference), 0, scale(reference), height, "ref"))
     if math.isfinite(figure.value):
         if math.isfinite(figure.low):
             parts.append(_line(scale(figure.low), middle, scale(figure.high), middle, "iv"))
         parts.append(
-            f'<circle class="pt" cx="{_n(scale(figure.value))}" cy="{_n(middle)}" r="2.6"/>'
+            f'<circle class="pt" cx="{_n(scale(figure.value))}" cy="{_n(middle)}" r="{radius}"/>'
         )
+    kind = "mark small" if small else "mark"
     return (
-        f'<svg class="mark" width="{_n(width)}" height="{_MARK_HEIGHT}" aria-hidden="true">'
+        f'<svg class="{kind}" width="{_n(width)}" height="{height}" aria-hidden="true">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def axis(scale: Scale) -> str:
+    """The numbers above a column of intervals."""
+    width = scale.end + 4
+    parts = []
+    for tick in (0.0, 0.5, 1.0):
+        if scale.low <= tick <= scale.high:
+            parts.append(_line(scale(tick), 13, scale(tick), 17, "axis"))
+            parts.append(f'<text class="k m" x="{_n(scale(tick))}" y="10">{tick:g}</text>')
+    return (
+        f'<svg class="mark" width="{_n(width)}" height="17" aria-hidden="true">'
         f"{''.join(parts)}</svg>"
     )
 

@@ -54,13 +54,15 @@ ul.plain {
 
 .scroll { overflow-x: auto; margin: 12px 0 0; -webkit-overflow-scrolling: touch; }
 table {
-  border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums lining-nums;
+  border-collapse: separate; border-spacing: 0; font-size: 13px;
+  font-variant-numeric: tabular-nums lining-nums;
 }
-th, td { padding: 3px 14px 3px 0; text-align: right; white-space: nowrap; vertical-align: middle; }
+th, td { padding: 3px 13px 3px 0; text-align: right; white-space: nowrap; vertical-align: middle; }
 th:first-child, td:first-child {
   text-align: left; position: sticky; left: 0; background: var(--paper); z-index: 1;
 }
-td:first-child { padding-right: 18px; }
+td:first-child { padding-right: 16px; }
+th:last-child, td:last-child { padding-right: 2px; }
 thead th {
   color: var(--soft); font-weight: 500; vertical-align: bottom; padding-bottom: 6px;
   border-bottom: 1px solid var(--ink); line-height: 1.25;
@@ -80,11 +82,18 @@ tr.group th {
   text-align: left; font-weight: 600; color: var(--ink); border-bottom: 1px solid var(--rule);
   padding-top: 10px;
 }
-tr.group span { color: var(--soft); font-weight: 400; position: sticky; left: 0; }
-td .cell { display: inline-flex; align-items: center; gap: 7px; justify-content: flex-end; }
+tr.group span { color: var(--soft); font-weight: 400; margin-left: 4px; }
+.cell { display: inline-flex; align-items: center; gap: 8px; justify-content: flex-end; }
+th .cell { align-items: flex-end; }
+td .cell:has(.small) {
+  display: inline-flex; flex-direction: column-reverse; align-items: flex-end; gap: 0;
+  line-height: 1.15;
+}
 td.best { color: var(--accent); font-weight: 650; }
-td.best::before { content: "\\2022"; margin-right: 4px; }
-td.best .cell { display: inline-flex; }
+td .cell > span, th .cell > button { position: relative; min-width: 48px; text-align: right; }
+td.best .cell > span::before { content: "\\2022"; position: absolute; left: -4px; }
+td.best .cell:has(.small) > span::before { right: 100%; margin-right: 2px; }
+td .cell:has(.small) > span { min-width: 0; }
 td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 220px; }
 td.none { color: var(--faint); }
 .tag { color: var(--soft); font-size: 11.5px; }
@@ -117,7 +126,7 @@ svg .on { fill: var(--ink); font-weight: 600; }
 .base .dots { stroke: var(--soft); }
 .pos { fill: var(--accent); } .neg { fill: var(--warm); } .none { fill: var(--hair); }
 .many {
-  display: grid; grid-template-columns: repeat(auto-fill, minmax(232px, 1fr)); gap: 26px 28px;
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(208px, 1fr)); gap: 26px 28px;
   margin: 16px 0 0;
 }
 .many svg { width: 100%; height: auto; max-width: 300px; }
@@ -129,8 +138,13 @@ footer { margin-top: 64px; padding-top: 14px; border-top: 1px solid var(--rule);
   main { padding: 24px 16px 48px; }
   h1 { font-size: 23px; } h2 { font-size: 19px; }
   .read { columns: 1; }
+  table.sort:not(.heat) tbody td:first-child {
+    white-space: normal; overflow-wrap: anywhere; min-width: 104px; max-width: 104px;
+  }
   .facts { grid-template-columns: repeat(auto-fill, minmax(136px, 1fr)); gap: 10px 16px; }
   .many { grid-template-columns: repeat(auto-fill, minmax(146px, 1fr)); gap: 18px 16px; }
+  .many svg text { font-size: 13px; }
+  .many svg .t { font-size: 15px; }
 }
 @media print { .scroll { overflow: visible; } thead button { pointer-events: none; } }
 """

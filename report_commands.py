@@ -1,0 +1,63 @@
+"""The command ``archrank report``: parses, calls, prints; no logic."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import errors, say
+from .errors import InputError
+
+Store = Annotated[Path, typer.Argument(help="What archrank benchmark wrote.")]
+Out = Annotated[
+    Path | None, typer.Option(help="Where the page goes; default beside the store, as .html.")
+]
+
+
+def report(
+    store: Store,
+    out: Out = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a Markdown table, too.")] = None,
+    run: Annotated[int | None, typer.Option(help="Number of one run; default all.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of resamples, folds, random scores.")] = 0,
+    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 1000,
+    date: Annotated[str | None, typer.Option(help="Printed on the page.")] = None,
+    machine: Annotated[str | None, typer.Option(help="Printed on the page.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+) -> None:
+    """Judge the scores of a store by measured labels, as one page that works offline."""
+    with errors():
+        page = store.with_suffix(".html") if out is None else out
+        for option, path in (("--out", page), ("--markdown", markdown)):
+            if path is not None:
+                _check_writable(option, path, store)
+        from . import report as reports
+
+        found = reports.write_report(
+            store, page, run=run, resamples=resamples, seed=seed, date=date, machine=machine
+        )
+        say(f"written: {page}")
+        if markdown is not None:
+            reports.write_whole(markdown, reports.to_markdown(found, date=date, machine=machine))
+            say(f"written: {markdown}")
+        for one in found.runs:
+            if one.problem:
+                say(f"run {one.number} ({one.title}) is not judged: {one.problem}")
+        if as_json:
+            print(json.dumps(found.to_dict(), indent=2))
+
+
+def _check_writable(option: str, path: Path, store: Path) -> None:
+    """Say before the work, not after it, that its result has no place."""
+    if path.is_dir():
+        raise InputError(f"{option}: {str(path)!r} is a folder, expected the path of a file")
+    if path.absolute() == store.absolute():
+        raise InputError(f"{option}: {str(path)!r} is the store itself; name another file")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{option}: there is no folder {str(path.parent)!r}; create it first")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise InputError(f"{option}: {str(path)!r} cannot be written; choose another place")
