@@ -24,7 +24,7 @@ import torch
 
 from .data import space as get_space
 from .data import table as get_table
-from .data import tables
+from .data.published import TABLES
 from .errors import ArchrankError, InputError
 from .proxies import get, score
 from .proxies.scoring import chosen
@@ -126,12 +126,14 @@ def settings_for(
         InputError: no such space, table or task, or the table has too few labels.
     """
     get_space(space)
-    known = [name for name in tables() if get_table(name).space == space]
+    # Not through table(): the others need not be on this machine.
+    measured = {name: one.space for name, one in TABLES.items() if one.space and one.tasks}
+    known = [name for name in measured if measured[name] == space]
     if table is None:
         if not known:
             raise InputError(
                 f"space: no table has measured figures of {space!r}; those with some are "
-                f"{', '.join(sorted({str(s) for n in tables() if (s := get_table(n).space)}))}"
+                f"{', '.join(sorted(set(measured.values())))}"
             )
         table = space if space in known else known[0]
     elif table not in known:
