@@ -113,7 +113,11 @@ def greedy(
     note = f"mean rank of proxies chosen on {FOLDS - 1} folds, judged on the fifth; see below"
     used = dict(sorted(chosen.items(), key=lambda item: (-item[1], item[0])))
     labels = len(truth) - len(truth) // FOLDS
-    return Ensemble(f"greedy, {labels} labels", _column(score), labels, (*used,), note), used, folds
+    return (
+        Ensemble(f"greedy, {FOLDS - 1} of {FOLDS} folds", _column(score), labels, (*used,), note),
+        used,
+        folds,
+    )
 
 
 def learned(oriented: Mapping[str, Array], truth: Array, seed: int) -> list[Ensemble]:

@@ -6,8 +6,9 @@ Nothing here depends on when, where or in which order scores were written.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -145,6 +146,7 @@ class RunReport:
         sampled: architectures of the sample.
         facts: of table and task, for people: title, metric, label, licence, notes, ...
         ceiling: tau-b between two trainings, and of one with their mean, over the whole table.
+        ambiguous: whether another run of the report is of the same space and task.
     """
 
     number: int
@@ -154,12 +156,14 @@ class RunReport:
     ceiling: Mapping[str, float] = field(default_factory=dict)
     judged: Judged | None = None
     problem: str = ""
+    ambiguous: bool = False
 
     @property
     def title(self) -> str:
-        """Space, and task where that adds something."""
+        """Space, and task where that adds something; the number where another run has the same."""
         space, task = (str(self.settings.get(key, "?")) for key in ("space", "task"))
-        return space if task == space else f"{space} · {task}"
+        title = space if task == space else f"{space} · {task}"
+        return f"{title} (run {self.number})" if self.ambiguous else title
 
 
 @dataclass(frozen=True)
@@ -242,6 +246,8 @@ def judge(
     if all(report.judged is None for report in reports):
         reasons = "; ".join(dict.fromkeys(report.problem for report in reports))
         raise InputError(f"store: no run of {store.path!r} can be judged: {reasons}")
+    titles = Counter(report.title for report in reports)
+    reports = [replace(one, ambiguous=titles[one.title] > 1) for one in reports]
     return Report(tuple(reports), resamples, seed)
 
 

@@ -189,8 +189,8 @@ def regret(scores: npt.ArrayLike, truth: npt.ArrayLike, k: int = 10) -> float:
     tied = np.sort(b[border])[::-1]
     free = k - int(start[border][0])
     out = _left_out(len(tied), free)
-    expected = np.maximum(tied, fixed) @ (out[:-1] - out[1:])
-    return float(b.max() - expected)
+    lost = b.max() - np.maximum(tied, fixed)
+    return float(lost @ (out[:-1] - out[1:]))
 
 
 def relative_improvement(scores: npt.ArrayLike, truth: npt.ArrayLike, k: int = 10) -> float:

@@ -27,6 +27,7 @@ _STORE = "run.sqlite"  # in commands: a page must not depend on what its store i
 _SCATTERS = 7  # of the best proxies, beside the baselines
 _DASH = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
+_SPACE = "\N{NO-BREAK SPACE}"
 
 
 def write_report(
@@ -78,7 +79,7 @@ class _Column:
 
 def _columns(judged: Judged) -> list[_Column]:
     digits = _label_digits(judged)
-    share = f"{100 * SHARE:g} %"
+    share = f"{100 * SHARE:g}{_SPACE}%"
     return [
         _Column("tau", "tau-b", "Kendall's tau-b with the label", width=112),
         _Column("rho", "rho", "Spearman's rho with the label"),
@@ -214,7 +215,7 @@ def _header(report: Report, date: str | None, machine: str | None) -> str:
 
 
 def _how_to_read() -> str:
-    share = f"{100 * SHARE:g} %"
+    share = f"{100 * SHARE:g}{_SPACE}%"
     texts = (
         "<b>tau-b</b> is the share of pairs put in the right order minus the share put in the "
         "wrong one: 1 is perfect, 0 is guessing. <b>rho</b> is the correlation of ranks.",
@@ -245,34 +246,57 @@ def _overview(report: Report) -> str:
     if len(runs) < 2:
         return ""
     taus: dict[str, list[float]] = {}
+    kinds: dict[str, str] = {}
     for index, run in enumerate(runs):
         assert run.judged is not None
         for verdict in run.judged.verdicts:
             row = taus.setdefault(verdict.name, [math.nan] * len(runs))
             row[index] = verdict.figures["tau"].value
-    ranked = _mean_ranks({n: row for n, row in taus.items() if n not in ("noise ceiling",)})
-    order = sorted(taus, key=lambda name: (ranked.get(name, (math.inf, 0))[0], name))
-    rows = []
-    for name in order:
-        rank, count = ranked.get(name, (math.nan, 0))
+            kinds[verdict.name] = verdict.kind
+    unlabelled = {n: row for n, row in taus.items() if kinds[n] not in ("learned", "ceiling")}
+    ranked = _mean_ranks(unlabelled)
+
+    def row_of(name: str) -> str:
+        rank = ranked.get(name, math.nan)
         cells = "".join(_heat_cell(tau) for tau in taus[name])
-        among = f"{rank:.1f}" if count else _DASH
-        rows.append(
-            f'<tr><td data-v="{escape(name)}">{escape(name)}</td>'
-            f'<td data-v="{_data(rank)}">{among}</td>{cells}</tr>'
+        shown = escape(name).replace("_", "_<wbr>")
+        return (
+            f'<tr><td data-v="{escape(name)}">{shown}</td>'
+            f'<td data-v="{_data(rank)}">{_number(rank, 1)}</td>{cells}</tr>'
         )
+
+    bodies = []
+    for title, among, what in _GROUPS:
+        names = [name for name in taus if kinds[name] in among]
+        names.sort(key=lambda name: (ranked.get(name, -_mean(taus[name])), name))
+        if names:
+            bodies.append(_group(title, what, len(runs) + 2, "".join(map(row_of, names))))
     heads = _head("score", "name", up=True) + _head("mean rank", "over the runs it is in", up=True)
     heads += "".join(_head(run.title, f"tau-b in run {run.number}") for run in runs)
     return (
-        "<h3>tau-b in every run</h3><p class='small'>Mean rank is over the runs that a score has a "
-        "value in, best first; stronger colour is larger tau-b, the other hue is below zero.</p>"
+        "<h3>tau-b in every run</h3><p class='small'>Mean rank is among all that see no labels, "
+        "over the runs that a score has a value in. Stronger colour is larger tau-b, the other hue "
+        "is below zero.</p>"
         f'<div class="scroll"><table class="sort heat"><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f"{''.join(bodies)}</table></div>"
     )
 
 
-def _mean_ranks(taus: dict[str, list[float]]) -> dict[str, tuple[float, int]]:
-    """Name -> mean of its ranks (1 = best) over the runs it has a value in, and how many."""
+def _group(title: str, what: str, columns: int, rows: str) -> str:
+    """Rows of one kind under their heading; they are sorted among themselves."""
+    return (
+        f'<tbody><tr class="group"><th colspan="{columns}">{escape(title)} '
+        f"<span>{escape(what)}</span></th></tr>{rows}</tbody>"
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return sum(known) / len(known) if known else -math.inf
+
+
+def _mean_ranks(taus: dict[str, list[float]]) -> dict[str, float]:
+    """Name -> mean of its ranks (1 = best) over the runs it has a value in."""
     from scipy.stats import rankdata
 
     names = list(taus)
@@ -285,7 +309,7 @@ def _mean_ranks(taus: dict[str, list[float]]) -> dict[str, tuple[float, int]]:
     for name, row in zip(names, ranks, strict=True):
         known = row[np.isfinite(row)]
         if len(known):
-            found[name] = (float(known.mean()), len(known))
+            found[name] = float(known.mean())
     return found
 
 
@@ -464,10 +488,7 @@ def _main_table(judged: Judged) -> str:
     for title, kinds, what in _GROUPS:
         rows = [row(verdict) for verdict in judged.verdicts if verdict.kind in kinds]
         if rows:
-            bodies.append(
-                f'<tbody><tr class="group"><th colspan="{heads.count("<th")}">{escape(title)} '
-                f"<span>{escape(what)}</span></th></tr>{''.join(rows)}</tbody>"
-            )
+            bodies.append(_group(title, what, heads.count("<th"), "".join(rows)))
     notes = "".join(
         f"<li><b>{escape(v.name)}</b>: {escape(v.note)}</li>" for v in judged.verdicts if v.note
     )

@@ -92,7 +92,7 @@ td .cell:has(.small) {
 td.best { color: var(--accent); font-weight: 650; }
 td .cell > span, th .cell > button { position: relative; min-width: 48px; text-align: right; }
 td.best .cell > span::before { content: "\\2022"; position: absolute; left: -4px; }
-td.best .cell:has(.small) > span::before { right: 100%; margin-right: 2px; }
+td.best .cell:has(.small) > span::before { left: auto; right: 100%; margin-right: 3px; }
 td .cell:has(.small) > span { min-width: 0; }
 td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 220px; }
 td.none { color: var(--faint); }
@@ -100,9 +100,9 @@ td.none { color: var(--faint); }
 table.heat td {
   text-align: center; padding: 4px 10px; min-width: 64px; border: 1px solid var(--paper);
 }
-table.heat td:first-child { text-align: left; min-width: 0; }
+table.heat td:first-child { text-align: left; min-width: 0; padding-left: 0; }
 table.heat th { text-align: center; padding: 0 10px 6px; white-space: normal; }
-table.heat th:first-child { text-align: left; }
+table.heat th:first-child { text-align: left; padding-left: 0; }
 table.heat td.t { background: color-mix(in srgb, var(--hue) calc(var(--t) * 70%), var(--paper)); }
 
 svg { display: block; overflow: visible; }

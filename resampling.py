@@ -257,10 +257,8 @@ class _Subset:
         out[(rest < drawn) | np.maximum.accumulate(sure, axis=1)] = 0.0
         before = np.concatenate((np.ones((len(out), 1)), out[:, :-1]), axis=1)
         largest = truth[(counts > 0).argmax(axis=1)]
-        lost: Array = largest - (before - out) @ truth
-        # Tiny differences of large sums are no regret.
-        lost[np.abs(lost) <= _NOTHING * np.abs(largest)] = 0.0
-        return lost
+        lost = largest[:, None] - truth
+        return np.asarray(np.einsum("ij,ij->i", before - out, lost))
 
 
 def _agreement(counts: Counts, first: Groups, second: Groups) -> Array:

@@ -325,6 +325,7 @@ def test_several_runs_have_an_overview_and_one_without_labels_says_so(two_runs: 
     page = to_html(report)
     assert "tau-b in every run" in page
     assert page.count("<section") == 3
+    assert "digits (run 2)" in page
     assert "Not judged" in page
     assert {*report.table["run"]} == {1, 2}
     assert "Not judged" in to_markdown(report)
