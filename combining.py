@@ -93,8 +93,8 @@ def _filled_with_last(values: Array) -> Array:
     filled = values.copy()
     lowest = np.where(np.isfinite(values), values, np.inf).min(axis=0)
     lowest = np.where(np.isfinite(lowest), lowest, 0.0)
-    some = np.isfinite(values).any(axis=1)
-    missing = ~np.isfinite(values) & some[:, None]
+    some = np.isfinite(values).any(axis=1, keepdims=True)
+    missing = ~np.isfinite(values) & some
     filled[missing] = np.broadcast_to(lowest - np.abs(lowest) - 1.0, values.shape)[missing]
     return filled
 

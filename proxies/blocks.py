@@ -8,6 +8,7 @@ cuts between cells; there the outputs of their modules are taken instead.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -277,8 +278,8 @@ def kaiming(subject: Subject, generator: torch.Generator) -> Change:
 
     def drawn(name: str, parameter: Tensor) -> Tensor:
         if name in weights:
-            deviation = (2.0 / parameter[0].numel()) ** 0.5
-            return torch.randn(parameter.shape, generator=generator).to(parameter) * deviation
+            deviation = math.sqrt(2 / parameter[0].numel())
+            return torch.randn(parameter.shape, generator=generator).to(parameter).mul(deviation)
         if name in scales:
             return torch.ones_like(parameter)
         return torch.zeros_like(parameter) if name.endswith("bias") else parameter
@@ -377,4 +378,6 @@ def _folded(image: Tensor, size: torch.Size) -> Tensor:
     missing = [factor * want - have for have, want in zip(image.shape[2:], size, strict=True)]
     if min(missing) < 0:
         return image
-    return F.pixel_unshuffle(F.pad(image, (0, missing[1], 0, missing[0])), factor)
+    padded = F.pad(image, (0, missing[1], 0, missing[0]))
+    folded: Tensor = F.pixel_unshuffle(padded, factor)
+    return folded
