@@ -7,9 +7,13 @@ from collections.abc import Generator, Iterable
 from typing import Any
 
 from .benchmark import Done, Work, died, score_work
-from .errors import MissingExtraError
+from .errors import ArchrankError, InputError, MissingExtraError
 
 RETRIES = 3  # a node may go more than once: a piece of work that dies four times is given up
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray reports its use to its makers unless told otherwise
+    "RAY_task_oom_retries": str(RETRIES),  # or what no machine has memory for comes back for ever
+}
 _IN_FLIGHT = 2  # pieces of work per core: one runs, one waits there
 _PATIENCE = 1.0  # seconds between looks at how large the cluster is, while nothing finishes
 _OBJECT_MEMORY = 100 * 2**20  # bytes; scores are small
@@ -41,8 +45,8 @@ def on_cluster(works: Iterable[Work], address: str | None) -> Generator[Done, No
         ...     print(rows[0].value)
         70.0
     """
-    # Ray reports its use to its makers unless told otherwise.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError as error:
@@ -65,8 +69,6 @@ def _connect(ray: Any, address: str | None) -> None:
     try:
         ray.init(address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        from .errors import InputError
-
         raise InputError(
             f"address: no Ray cluster answers at {address!r} ({error}); expected HOST:PORT as "
             "`ray start --head` prints it, or auto"
@@ -97,6 +99,21 @@ def _rows(ray: Any, reference: Any, work: Work) -> Any:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        raise error.cause from error
-    except ray.exceptions.RayError as error:
+        if isinstance(error.cause, ArchrankError):
+            raise error.cause from error
+        raise InputError(
+            f"address: the cluster cannot score ({error.cause}); every machine of it needs "
+            "archrank with the versions that are here"
+        ) from error
+    except (
+        ray.exceptions.WorkerCrashedError,
+        ray.exceptions.OutOfMemoryError,
+        ray.exceptions.NodeDiedError,
+        ray.exceptions.ObjectLostError,
+    ) as error:
         return died(work, f"its process died {1 + RETRIES} times ({type(error).__name__})")
+    except ray.exceptions.RayError as error:
+        raise ArchrankError(
+            f"the Ray cluster is lost ({error}). Everything finished before is kept: run the same "
+            "command again"
+        ) from error
