@@ -6,18 +6,27 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..errors import ScoreError
+from ..graphs import Graph
 from .attempts import Recorded, attempt
 from .subject import Subject, WithoutDropout
 from .taps import AttentionWatch
 
-_MAKES_MAPS = frozenset({"attention", "softmax"})
+
+def attention_maps(graph: Graph) -> set[int]:
+    """Nodes that make maps of tokens to tokens, alone or together with their use."""
+    return {
+        node.index
+        for node in graph.nodes
+        if node.operator == "attention"
+        or (node.operator == "softmax" and node.out_shape[-1:] == node.out_shape[-2:-1])
+    }
 
 
 def record_attention(subject: Subject, wanted: frozenset[str]) -> Recorded:
     """One forward and backward of the batch with unfused attention."""
     recorded: Recorded = {}
     with attempt(recorded, *wanted):
-        if not _MAKES_MAPS.intersection(subject.graph.operators):
+        if not attention_maps(subject.graph):
             raise ScoreError("the model has no attention")
         batch = subject.batches[0]
         watch = AttentionWatch(len(batch))
@@ -29,7 +38,9 @@ def record_attention(subject: Subject, wanted: frozenset[str]) -> Recorded:
             WithoutDropout(),
             watch,
         ):
-            loss = subject.batch_loss(subject.run(batch), batch)
+            loss = subject.batch_loss(subject.run_soundly(batch), batch)
+            if not loss.requires_grad:
+                raise ScoreError("the loss does not depend on any weight differentiably")
             torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
         recorded["attention"] = watch.result()
     return recorded

@@ -1,4 +1,4 @@
-"""AZ-NAS: four views of a network's blocks, to be ranked together (see :mod:`.population`)."""
+"""AZ-NAS: four views of a network's blocks, ranked together by :mod:`archrank.combining`."""
 
 from __future__ import annotations
 

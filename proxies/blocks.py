@@ -23,6 +23,7 @@ from ..graphs.recording import ModulePath
 from ..graphs.tracing import tensors_in
 from .attempts import Recorded, attempt
 from .signals import Block
+from .spectra import eigenvalues
 from .subject import Batch, Subject, WithoutDropout
 from .taps import PRODUCTS
 
@@ -31,6 +32,8 @@ Change = Callable[[str, Tensor], Tensor]
 _NORMS = frozenset(
     {F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, torch.batch_norm, F.rms_norm}
 )
+_CHANNELS_LAST = frozenset({F.linear, F.layer_norm, F.rms_norm})
+_KEEPS = frozenset({"activation", "merge"})  # the order of dimensions
 _ACTIVATIONS = frozenset(
     "relu relu6 leaky_relu prelu elu selu celu gelu silu mish hardswish hardtanh sigmoid tanh "
     "hardsigmoid softplus clamp".split()
@@ -48,6 +51,7 @@ class Call:
     path: str
     sources: set[int]
     shape: tuple[int, ...]
+    channels_last: bool = False  # images as linear layers and layer norm read them: (N, H, W, C)
     last_read: int = -1
 
 
@@ -87,12 +91,17 @@ class FlowWatch(WithoutDropout):
             else:
                 self.flow.calls[source].last_read = index
         weighted = any(id(t) in self._weights for t in operands)
-        kind = _kind(func, weighted, len(sources))
-        self.flow.calls.append(Call(kind, self._path.current, sources, tuple(made[0].shape)))
+        kind, shape = _kind(func, weighted, len(sources)), tuple(made[0].shape)
+        alike = [c for c in self._read(sources) if c.shape == shape] if kind in _KEEPS else []
+        last = func in _CHANNELS_LAST or any(c.channels_last for c in alike)
+        self.flow.calls.append(Call(kind, self._path.current, sources, shape, last))
         for tensor in made:
             self._maker[id(tensor)] = index
             self._keep.append(tensor)
         return result
+
+    def _read(self, sources: set[int]) -> list[Call]:
+        return [self.flow.calls[source] for source in sources if source >= 0]
 
     def left(self, path: str, first: int, output: Any) -> None:
         """A module returned: note the call that made its output, if one did."""
@@ -242,10 +251,12 @@ def _module_boundaries(flow: Flow, products: list[int]) -> list[int]:
 class FeatureGrabber(WithoutDropout):
     """Keeps the results of the calls at the boundaries, connected to autograd."""
 
-    def __init__(self, inputs: Iterable[Tensor], wanted: Iterable[int]):
+    def __init__(self, inputs: Iterable[Tensor], wanted: Iterable[int], copies: bool = False):
         super().__init__()
         self._depends = {id(tensor) for tensor in inputs}
         self._wanted = set(wanted)
+        self._copies = copies
+        self._versions: list[int] = []
         self._index = 0
         self._keep: list[Any] = []
         self.features: list[Tensor] = []
@@ -261,10 +272,19 @@ class FeatureGrabber(WithoutDropout):
         if self._index in self._wanted:
             # A feature of tokens alone depends on no float input: let it be differentiated to.
             self.features.append(made[0] if made[0].requires_grad else made[0].requires_grad_())
+            self._versions.append(made[0]._version)
+            if self._copies and result is made[0]:
+                result = result.clone()  # for the network to write to
+                made.append(result)
         self._index += 1
         self._depends.update(id(t) for t in made)
         self._keep.extend(made)
         return result
+
+    def overwritten(self) -> bool:
+        """Whether an in-place operator changed any feature."""
+        pairs = zip(self.features, self._versions, strict=True)
+        return any(feature._version != version for feature, version in pairs)
 
 
 def rademacher(shape: tuple[int, ...], index: int, generator: torch.Generator) -> Tensor:
@@ -313,7 +333,8 @@ def blocks(
     """
     modules = dict(subject.model.named_modules())
     with subject.substituted(gradients=False):
-        ends = boundaries(watched_flow(subject, batch.rows(0, 2)), modules)
+        flow = watched_flow(subject, batch.rows(0, 2))
+        ends = boundaries(flow, modules)
     if len(ends) < 2:
         raise ScoreError(f"found {len(ends)} blocks in the model's data flow, at least 2 needed")
     moving = batch.map(lambda t: t.clone().requires_grad_() if t.is_floating_point() else t)
@@ -321,22 +342,33 @@ def blocks(
         grabber = FeatureGrabber(moving.tensors, ends)
         with grabber:
             subject.run(moving)
+        if grabber.overwritten():
+            grabber = FeatureGrabber(moving.tensors, ends, copies=True)
+            with grabber:
+                subject.run(moving)
         features = grabber.features
+        last = [flow.calls[end].channels_last for end in ends]
         found = []
         for i, feature in enumerate(features):
             norm = None
             if i > 0:
                 probe = rademacher(tuple(feature.shape), i, generator).to(feature)
-                norm = _spectral_norm(features[i - 1], feature, probe)
-            found.append(Block(_entropy(feature.detach()), norm))
+                pulled = _pulled_back(features[i - 1], feature, probe)
+                norm = _spectral_norm(_second(pulled, last[i - 1]), _second(probe, last[i]))
+            found.append(Block(_entropy(_second(feature.detach(), last[i])), norm))
     return found
+
+
+def _second(feature: Tensor, channels_last: bool) -> Tensor:
+    """Images with channels second; tokens as they are."""
+    return feature.movedim(-1, 1) if channels_last and feature.dim() > 3 else feature
 
 
 def _entropy(feature: Tensor) -> float:
     """Entropy of the normalised eigenvalues of the channels' covariance."""
     rows = _rows(feature)
     rows = rows - rows.mean(dim=0)
-    values = torch.linalg.eigvalsh((rows.T @ rows / len(rows)).double()).clamp_min(0)
+    values = eigenvalues(rows.T @ rows / len(rows), "a block's features").clamp_min(0)
     if not float(values.sum()) > 0:
         raise ScoreError("the features of a block are constant")
     shares = values / values.sum()
@@ -349,14 +381,18 @@ def _rows(feature: Tensor) -> Tensor:
     return channels_last.flatten(0, -2)
 
 
-def _spectral_norm(before: Tensor, after: Tensor, probe: Tensor) -> float | None:
-    """Largest singular value of g_in^T g_out / positions, g_in the pull-back of the probe.
-
-    None where positions do not correspond, as between an image and tokens; NaN for an identity.
-    """
+def _pulled_back(before: Tensor, after: Tensor, probe: Tensor) -> Tensor:
     pulled = torch.autograd.grad(after, before, probe, retain_graph=True, allow_unused=True)[0]
     if pulled is None:
         raise ScoreError("a block's output does not depend on the block before it")
+    return pulled
+
+
+def _spectral_norm(pulled: Tensor, probe: Tensor) -> float | None:
+    """Largest singular value of g_in^T g_out / positions, g_in the pull-back of the probe g_out.
+
+    None where positions do not correspond, as between an image and tokens; NaN for an identity.
+    """
     if pulled.dim() == probe.dim() == 4:
         pulled, probe = _folded(pulled, probe.shape[2:]), _folded(probe, pulled.shape[2:])
     if pulled.shape == probe.shape and bool(torch.allclose(pulled, probe)):

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ..errors import ScoreError
 from .registry import Measure, register
+from .spectra import finite
 
 
 @register(
@@ -24,7 +25,7 @@ def epsinas(constant_outputs: tuple[Tensor, Tensor]) -> Measure:
 
 
 def _scaled(outputs: Tensor) -> Tensor:
-    low, high = outputs.min(), outputs.max()
+    low, high = finite(outputs, "the outputs with constant weights").aminmax()
     if not float(high - low) > 0:
         raise ScoreError("with constant weights all outputs are the same")
     return (outputs - low) / (high - low)

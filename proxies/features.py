@@ -10,6 +10,10 @@ from torch import Tensor
 from ..errors import ScoreError
 from .registry import Measure, register
 from .signals import LayerFeatures
+from .spectra import eigenvalues, finite
+
+_FEATURES = "a layer's features"
+_CONSTANT = 1e-12  # variance, relative to the mean square, that is rounding alone
 
 
 @register(
@@ -21,11 +25,12 @@ from .signals import LayerFeatures
 )
 def near(layer_features: list[LayerFeatures]) -> Measure:
     """H: Shannon entropy in nats. Outputs of layers and of rectifiers both count, as published.
-    Positions are rows and channels columns, so the rank is at most the number of channels."""
+    Positions are rows and channels columns, so the rank is at most the number of channels. Per
+    node, the ranks of layers; those of rectifiers count in the total alone."""
     parts: dict[str, float] = {}
     total = 0.0
     for features in layer_features:
-        singular = torch.linalg.eigvalsh(features.moment.double()).clamp_min(0).sqrt()
+        singular = eigenvalues(features.moment, _FEATURES).clamp_min(0).sqrt()
         shares = singular / singular.sum().clamp_min(1e-300)
         rank = float(torch.exp(-(shares * torch.log(shares.clamp_min(1e-300))).sum()))
         total += rank
@@ -57,6 +62,8 @@ def meco(layer_features: list[LayerFeatures]) -> Measure:
 )
 def meco_opt(layer_features: list[LayerFeatures], *, n: float = 8.0, seed: float = 0.0) -> Measure:
     """The published remedy for spaces of varying width, where plain MeCo falls with it."""
+    if n < 1:
+        raise ScoreError(f"n: got {n:g}, expected at least 1 channel")
     generator = torch.Generator().manual_seed(int(seed))
     total = 0.0
     for correlation in _correlations(layer_features):
@@ -74,7 +81,7 @@ def _correlations(layer_features: list[LayerFeatures]) -> list[Tensor]:
 
 
 def _smallest(correlation: Tensor) -> float:
-    return float(torch.linalg.eigvalsh(correlation.double())[0])
+    return float(eigenvalues(correlation, _FEATURES)[0])
 
 
 @register(
@@ -87,17 +94,18 @@ def _smallest(correlation: Tensor) -> float:
     labels=True,
 )
 def in_train(layer_features: list[LayerFeatures], gradients: dict[str, Tensor]) -> Measure:
-    """The participation ratio needs no eigenvalues: it is trace^2 / squared Frobenius norm."""
+    """The participation ratio needs no eigenvalues: it is trace^2 / squared Frobenius norm.
+    Features that are the same everywhere express nothing."""
     expressed = 0.0
     for features in layer_features:
         if features.parameter is not None:
-            covariance = features.covariance.double()
-            square = float(covariance.square().sum())
-            if square > 0:
-                expressed += math.log(float(covariance.trace()) ** 2 / square)
+            covariance = finite(features.covariance.double(), _FEATURES)
+            trace = float(covariance.trace())
+            if trace > _CONSTANT * float(features.moment.double().trace()):
+                expressed += math.log(trace**2 / float(covariance.square().sum()))
     spread = 0.0
     for gradient in gradients.values():
-        largest = float(gradient.abs().max())
+        largest = float(finite(gradient, "the gradients").abs().max())
         if largest > 0 and gradient.numel() > 1:
             spread += min(1.0, float(gradient.std()) / largest)
     return Measure(expressed * (1 + spread) / math.log(len(gradients) + 1))

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..errors import ScoreError
 from .registry import Measure, register
+from .spectra import finite
 
 _K = 1e-5
 _MANY_CLASSES = 100
@@ -30,14 +31,15 @@ def jacob_cov(input_jacobian: Tensor) -> Measure:
     "epe_nas",
     summary="How differently the network's linear maps treat samples of one class.",
     formula="sum_c |s_c|, s_c = sum over pairs of samples of class c of log(|corr| + k), k = 1e-5; "
-    "beyond 100 classes the mean over c of sum_d |s_c / n_c - s_d / n_d|",
+    "beyond 100 outputs the mean over c of sum_d |s_c / n_c - s_d / n_d|",
     reference="Lopes et al., EPE-NAS, ICANN 2021",
     cost="1 forward + 1 backward to the input",
     labels=True,
 )
-def epe_nas(input_jacobian: Tensor, targets: Tensor) -> Measure:
+def epe_nas(input_jacobian: Tensor, targets: Tensor, class_count: int) -> Measure:
     """corr: correlation of the rows of J. A class of a single sample adds next to nothing, so the
-    batch should hold several samples of most classes; random targets make it a plain spread."""
+    batch should hold several samples of most classes; random targets make it a plain spread. How
+    many classes there are is up to the model's outputs, not to the batch."""
     correlation = _correlation(input_jacobian)
     classes = targets.to(correlation.device)
     scores, counts = [], []
@@ -46,7 +48,7 @@ def epe_nas(input_jacobian: Tensor, targets: Tensor) -> Measure:
         scores.append(torch.log(correlation[own][:, own].abs() + _K).sum())
         counts.append(own.sum())
     sums = torch.stack(scores)
-    if len(sums) <= _MANY_CLASSES:
+    if class_count <= _MANY_CLASSES:
         return Measure(float(sums.abs().sum()))
     means = sums / torch.stack(counts)
     return Measure(float((means[:, None] - means[None, :]).abs().sum() / len(means)))
@@ -54,7 +56,7 @@ def epe_nas(input_jacobian: Tensor, targets: Tensor) -> Measure:
 
 def _correlation(jacobian: Tensor) -> Tensor:
     """Correlation (N, N) of rows, in float64."""
-    rows = jacobian.double().flatten(1)
+    rows = finite(jacobian.double(), "the input's gradients").flatten(1)
     rows = rows - rows.mean(dim=1, keepdim=True)
     norms = rows.norm(dim=1, keepdim=True)
     if not bool((norms > 0).all()):

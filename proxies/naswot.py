@@ -27,7 +27,7 @@ def naswot(code_kernel: Tensor) -> Measure:
 
 @register(
     "linear_regions",
-    summary="Number of samples that no other sample shares its code with.",
+    summary="Number of different on/off codes among the samples.",
     formula="number of distinct on/off codes over the batch",
     reference="Xiong et al., ICML 2020; as a proxy Chen et al., TE-NAS, ICLR 2021",
     cost="1 forward",

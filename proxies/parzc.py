@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from torch import Tensor
 
-from ..errors import InputError
 from .registry import Measure, register
 from .signals import SynapticFlow
 
-BASES = ("synflow", "snip", "grad_norm")
+Base = Literal["synflow", "snip", "grad_norm"]
 
 Weighting = Callable[[int, int], float]
 """(place of a layer, from 0; number of layers) -> its weight."""
@@ -35,10 +35,8 @@ def _weighted(
     weights: dict[str, Tensor],
     gradients: dict[str, Tensor],
     flow: dict[str, SynapticFlow],
-    base: str,
+    base: Base,
 ) -> Measure:
-    if base not in BASES:
-        raise InputError(f"base: got {base!r}, expected one of {', '.join(BASES)}")
     if base == "synflow":
         # Raw values span so many orders of magnitude that one layer would be all of the sum.
         means = {n: float((f.magnitude * f.gradient).abs().mean()) for n, f in flow.items()}
@@ -60,7 +58,7 @@ def _register(name: str) -> None:
         gradients: dict[str, Tensor],
         flow: dict[str, SynapticFlow],
         *,
-        base: str = "synflow",
+        base: Base = "synflow",
     ) -> Measure:
         """Layers in the model's order. Bases: ``synflow`` (logarithm of a layer's mean), ``snip``
         (mean) and ``grad_norm`` (norm), as ParZC's node-wise statistics."""

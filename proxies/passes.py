@@ -22,7 +22,7 @@ from ..errors import ScoreError
 from .attempts import Recorded, attempt
 from .attention import record_attention
 from .blocks import record_blocks
-from .per_sample import per_sample_signals
+from .per_sample import SingleSample, per_sample_signals
 from .signals import GradientStatistics, Perturbation, SynapticFlow
 from .subject import Batch, Subject, WithoutDropout
 from .taps import CodeKernel, FeatureMoments, OutputTaps, PatternCount, operator_of
@@ -100,9 +100,12 @@ def record_batch(subject: Subject, wanted: frozenset[str]) -> Recorded:
             with attempt(recorded, "output_confidence"):
                 logits = subject.main_output(output).detach()
                 recorded["output_confidence"] = logits.softmax(dim=-1).amax(dim=-1)
-        if "targets" in wanted:
-            with attempt(recorded, "targets"):
-                recorded["targets"] = subject.class_targets(subject.main_output(output), batch)
+        by_class = [name for name in ("targets", "class_count") if name in wanted]
+        if by_class:
+            with attempt(recorded, *by_class):
+                logits = subject.main_output(output)
+                recorded["targets"] = subject.class_targets(logits, batch)
+                recorded["class_count"] = logits.shape[1]
         if "input_jacobian" in wanted:
             with attempt(recorded, "input_jacobian"):
                 recorded["input_jacobian"] = _jacobian(subject, output, batch, bool(by_loss))
@@ -123,7 +126,7 @@ def _forward(subject: Subject, batch: Batch, *watchers: Any) -> Any:
     with ExitStack() as stack:
         for watcher in watchers:
             stack.enter_context(watcher)
-        return subject.run(batch)
+        return subject.run_soundly(batch)
 
 
 def _differentiable(tensor: Tensor) -> Tensor:
@@ -134,9 +137,10 @@ def _jacobian(subject: Subject, output: Any, batch: Batch, keep: bool) -> Tensor
     sources = [t for t in batch.tensors if t.requires_grad]
     if not sources:
         raise ScoreError("needs a floating-point input to differentiate to; this one is integer")
-    found = torch.autograd.grad(
-        subject.main_output(output).sum(), sources, retain_graph=keep, allow_unused=True
-    )
+    main = subject.main_output(output)
+    found: tuple[Tensor | None, ...] = ()
+    if main.requires_grad:
+        found = torch.autograd.grad(main.sum(), sources, retain_graph=keep, allow_unused=True)
     rows = [g.flatten(1) for g in found if g is not None]
     if not rows:
         raise ScoreError("the output does not depend on the input differentiably")
@@ -197,7 +201,7 @@ def _statistics(
     square = {n: torch.zeros_like(g) for n, g in first.items()}
     for count, batch in enumerate(subject.batches[1:], start=2):
         with WithoutDropout():
-            loss = subject.batch_loss(subject.run(batch), batch)
+            loss = subject.batch_loss(subject.run_soundly(batch), batch)
         for name, gradient in _gradients(loss, leaves).items():
             difference = gradient - mean[name]
             mean[name] += difference / count
@@ -225,7 +229,7 @@ class WithoutNorm(WithoutDropout):
 def record_flow(subject: Subject, wanted: frozenset[str]) -> Recorded:
     """One all-ones sample through the network of absolute weights, in double precision."""
     recorded: Recorded = {}
-    for name, mode in (("flow", WithoutNorm), ("flow_with_norm", WithoutDropout)):
+    for name, mode in (("flow", WithoutNorm), ("flow_with_norm", SingleSample)):
         if name in wanted:
             with attempt(recorded, name):
                 recorded[name] = _flow(subject, mode())
@@ -388,7 +392,7 @@ PASSES: tuple[Pass, ...] = (
         frozenset(
             {
                 *("code_kernel", "activation_patterns", "layer_features", "output_confidence"),
-                *("targets", "input_jacobian", *_LOSS_SIGNALS),
+                *("targets", "class_count", "input_jacobian", *_LOSS_SIGNALS),
             }
         ),
         record_batch,

@@ -27,6 +27,7 @@ Objective = Callable[[Any, Batch], Tensor]
 _CHUNK = 64
 _SAME = 1e-3
 _SLICE_ELEMENTS = 1 << 24
+_KERNEL_ELEMENTS = 1 << 29  # gradients that the kernel may keep, if samples come one by one
 
 
 class Sink(ABC):
@@ -90,14 +91,27 @@ class Kernel(Sink):
     whole = True
 
     def __init__(self, samples: int):
-        self.kernel = torch.zeros(samples, samples, dtype=torch.float64)
+        self._kernel = torch.zeros(samples, samples, dtype=torch.float64)
+        self._waiting: dict[str, Tensor] = {}
 
     def take(self, name: str, first: int, gradients: Tensor) -> None:
-        rows = gradients.flatten(1)
-        self.kernel += (rows @ rows.T).to("cpu", torch.float64)
+        rows, samples = gradients.flatten(1), len(self._kernel)
+        if len(rows) < samples:  # a loop over samples: the products need all of them
+            if name not in self._waiting:
+                self._waiting[name] = rows.new_zeros(samples, rows.shape[1])
+            self._waiting[name][first : first + len(rows)] = rows
+        else:
+            self._kernel += (rows @ rows.T).to("cpu", torch.float64)
 
     def take_outer(self, name: str, first: int, output: Tensor, input: Tensor) -> None:
-        self.kernel += ((output @ output.T) * (input @ input.T)).to("cpu", torch.float64)
+        self._kernel += ((output @ output.T) * (input @ input.T)).to("cpu", torch.float64)
+
+    def result(self) -> Tensor:
+        """The matrix of all that was taken."""
+        while self._waiting:
+            _, rows = self._waiting.popitem()
+            self._kernel += (rows @ rows.T).to("cpu", torch.float64)
+        return self._kernel
 
 
 def per_sample_signals(subject: Subject, wanted: frozenset[str]) -> dict[str, Any]:
@@ -134,7 +148,7 @@ def per_sample_signals(subject: Subject, wanted: frozenset[str]) -> dict[str, An
             filled = _batched(subject, leaves, batch, objective, sinks())
         if filled is None:
             if "tangent_kernel" in wanted:
-                raise ScoreError("per-sample gradients of this model need a loop over samples")
+                _affordable(size * sum(leaf.numel() for leaf in leaves.values()))
             filled = _looped(subject, leaves, batch, objective, sinks())
         recorded: dict[str, Any] = {}
         for name, sink in filled.items():
@@ -143,8 +157,16 @@ def per_sample_signals(subject: Subject, wanted: frozenset[str]) -> dict[str, An
             elif isinstance(sink, Entries):
                 recorded[name] = sink.entries
             elif isinstance(sink, Kernel):
-                recorded[name] = sink.kernel
+                recorded[name] = sink.result()
         return recorded
+
+
+def _affordable(elements: int) -> None:
+    if elements > _KERNEL_ELEMENTS:
+        raise ScoreError(
+            "the samples' gradients of this model must be formed one by one and kept, which are "
+            f"{elements / 1e9:.1f} billion numbers; pass a smaller batch"
+        )
 
 
 def _batched(
@@ -161,7 +183,7 @@ def _batched(
         rows = batch.rows(start, start + _CHUNK)
         mode = PerSample(leaves, [*sinks.values()], start)
         with mode:
-            output = subject.run(rows)
+            output = subject.run_soundly(rows)
         main = subject.main_output(output)
         if start == 0:
             if _used_elsewhere(main, leaves):
@@ -210,7 +232,7 @@ def _looped(
     for i in range(len(batch)):
         rows = batch.rows(i, i + 1)
         with SingleSample():
-            loss = objective(subject.run(rows), rows)
+            loss = objective(subject.run_soundly(rows), rows)
         if not loss.requires_grad:
             raise ScoreError("the loss does not depend on any weight differentiably")
         found = torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)

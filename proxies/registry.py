@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from ..errors import InputError
 
@@ -139,8 +140,7 @@ def register(
 
 def unregister(name: str) -> None:
     """Forget a proxy, e.g. one that a notebook registers again."""
-    get(name)
-    del _REGISTRY[name]
+    del _REGISTRY[get(name).name.partition("[")[0]]
 
 
 def get(name: str) -> Proxy:
@@ -185,12 +185,23 @@ def _with_options(proxy: Proxy, text: str) -> Proxy:
                 f"{', '.join(f'{n}={v}' for n, v in values.items()) or 'none'}"
             )
         default = values[option]
+        if isinstance(default, str):
+            choices = get_args(get_type_hints(proxy.function).get(option))
+            if choices and value not in choices:
+                raise InputError(
+                    f"proxy: option {option!r} of {proxy.name!r} got {value!r}, expected one of "
+                    f"{', '.join(choices)}"
+                )
+            values[option] = value
+            continue
         try:
-            values[option] = value if isinstance(default, str) else float(value)
+            values[option] = number = float(value)
         except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
             raise InputError(
                 f"proxy: option {option!r} of {proxy.name!r} got {value!r}, expected a number"
-            ) from None
+            )
     changed = [f"{n}={_short(v)}" for n, v in values.items() if v != proxy.options[n]]
     if not changed:
         return proxy
@@ -202,7 +213,7 @@ def _with_options(proxy: Proxy, text: str) -> Proxy:
 
 
 def _short(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+    return value if isinstance(value, str) else repr(float(value)).removesuffix(".0")
 
 
 def all_proxies() -> list[Proxy]:

@@ -257,7 +257,8 @@ def _evaluate(
             found["measure"] = proxy.function(**{need: recorded[need] for need in proxy.needs})
     measure = found["measure"]
     if isinstance(measure, ScoreError):
-        return None, measure.status, str(measure)
+        where = _bad_parameter(model) if measure.status == "non-finite" else ""
+        return None, measure.status, f"{measure}{where}"
     assert isinstance(measure, Measure), f"{proxy.name} returned {type(measure).__name__}"
     if not math.isfinite(measure.total):
         return None, "non-finite", f"the value is {measure.total}{_bad_parameter(model)}"

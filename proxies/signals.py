@@ -23,6 +23,7 @@ SIGNALS: dict[str, str] = {
     "gradient_entries": "(N, L) per-sample gradients of one drawn weight of each layer",
     "tangent_kernel": "(N, N) products of per-sample gradients of the summed outputs",
     "targets": "(N,) classes of the samples",
+    "class_count": "number of the classifier's outputs",
     "activation_patterns": "ActivationPatterns of the rectifiers",
     "layer_features": "list of LayerFeatures: moments of what layers and rectifiers give",
     "output_confidence": "(N,) largest softmax probability of each sample",
@@ -99,21 +100,21 @@ class LayerFeatures:
 
     Attributes:
         parameter: the weight that made it; None for a rectifier's.
-        moment: (C, C) mean of f f^T.
+        covariance: (C, C) covariance over samples and positions.
         mean: (C,) mean of f.
         correlation: (C, C) correlation of the channels of the first sample over its positions,
             entries that are undefined set to 0; None if it has one position.
     """
 
     parameter: str | None
-    moment: Tensor
+    covariance: Tensor
     mean: Tensor
     correlation: Tensor | None
 
     @property
-    def covariance(self) -> Tensor:
-        """(C, C) covariance over samples and positions."""
-        return self.moment - torch.outer(self.mean, self.mean)
+    def moment(self) -> Tensor:
+        """(C, C) mean of f f^T."""
+        return self.covariance + torch.outer(self.mean, self.mean)
 
 
 @dataclass(frozen=True)

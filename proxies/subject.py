@@ -202,6 +202,18 @@ class Subject:
         """One forward, raw output."""
         return self.model(*batch.args, **batch.kwargs)
 
+    def run_soundly(self, batch: Batch) -> Any:
+        """One forward, raw output, which must hold numbers.
+
+        Raises:
+            ScoreError: it holds NaN, from which some proxies would make a number nevertheless.
+        """
+        output = self.run(batch)
+        for tensor in tensors_in(output):
+            if tensor.is_floating_point() and bool(torch.isnan(tensor).any()):
+                raise ScoreError("the output is not a number", "non-finite")
+        return output
+
     def main_output(self, output: Any) -> Tensor:
         """The tensor of the output that the classifier's loss is about.
 

@@ -43,6 +43,8 @@ def swap_regular(
 ) -> Measure:
     """mu and sigma belong to a space: set them, as in ``swap_regular[mu=900,sigma=500000]``. The
     defaults are the released code's, for networks of about 30,000 parameters."""
+    if not sigma > 0:
+        raise ScoreError(f"sigma: got {sigma:g}, expected more than 0")
     exponent = -((graph.params / 1000 - mu) ** 2) / sigma
     if exponent < math.log(1e-300):
         raise ScoreError(

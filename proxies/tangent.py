@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..errors import ScoreError
 from .registry import Measure, register
+from .spectra import eigenvalues, finite
 
 
 @register(
@@ -22,7 +23,7 @@ def ntk_condition(tangent_kernel: Tensor) -> Measure:
     """Batch norm sees each sample alone, so the rows are gradients of a function of one sample and
     one batched pass gives them all. TE-NAS lets batch norm see the batch, which couples the rows
     and takes as many backward passes as there are samples."""
-    values = torch.linalg.eigvalsh(tangent_kernel)
+    values = eigenvalues(tangent_kernel, "the samples' gradients")
     if len(values) < 2:
         raise ScoreError("a kernel of one sample has no condition; pass a larger batch")
     if float(values[0]) <= 1e-14 * float(values[-1]):
@@ -64,6 +65,7 @@ def vkdnw_entropy(gradient_entries: Tensor) -> Measure:
 
 
 def _evenness(entries: Tensor) -> float:
+    entries = finite(entries, "the samples' gradients")
     values = torch.linalg.svdvals(entries).square() / len(entries)
     deciles = torch.quantile(values, _DECILES)
     if float(deciles.sum()) <= 0:

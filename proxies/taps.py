@@ -208,6 +208,8 @@ class FeatureMoments(WithoutDropout):
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
+        if func in (F.linear, F.layer_norm) and result.dim() > 3:
+            self._rectifiers.channels_last = result.detach()
         if func in PRODUCTS and result.shape[0] == self._samples:
             name = self._names.get(id(weight_of(args, kwargs)))
             if name is not None:
@@ -226,13 +228,27 @@ class FeatureMoments(WithoutDropout):
 
 
 class _RectifiedMoments(RectifierWatch):
+    """Rectifiers' part of them.
+
+    Attributes:
+        channels_last: the last image that a linear layer or layer norm made, (N, H, W, C).
+    """
+
     def __init__(self, samples: int, found: Any):
         super().__init__(samples)
         self._found = found
+        self._last = False
+        self.channels_last: Tensor | None = None
+
+    def before(self, source: Tensor) -> None:
+        # Tokens (N, T, C) hold channels last, images (N, C, ...) second but where made otherwise.
+        image = self.channels_last
+        self._last = source.dim() <= 3 or (
+            image is not None and image.data_ptr() == source.data_ptr()
+        )
 
     def after(self, result: Tensor) -> None:
-        # Tokens (N, T, C) hold channels last, images (N, C, ...) second.
-        self._found(None, result if result.dim() <= 3 else _channels_last(result))
+        self._found(None, result if self._last else _channels_last(result))
 
 
 def _channels_last(features: Tensor) -> Tensor:
@@ -240,13 +256,15 @@ def _channels_last(features: Tensor) -> Tensor:
 
 
 def moments(name: str | None, features: Tensor) -> LayerFeatures:
-    """The moments of features (N, ..., C), in float32 products."""
+    """The moments of features (N, ..., C)."""
     rows = features.flatten(0, -2)
+    mean = rows.mean(dim=0)
+    centred = rows - mean  # before the product: variances far below the mean would be rounded off
     first = features[0].reshape(-1, features.shape[-1])
     return LayerFeatures(
         name,
-        rows.T @ rows / len(rows),
-        rows.mean(dim=0),
+        centred.T @ centred / len(rows),
+        mean,
         correlation(first) if len(first) > 1 else None,
     )
 
@@ -255,7 +273,8 @@ def correlation(rows: Tensor) -> Tensor:
     """Correlation (C, C) of columns; what is undefined, of a constant column, is 0."""
     centred = rows - rows.mean(dim=0)
     norms = centred.norm(dim=0)
-    scaled = torch.where(norms > 0, centred / norms, torch.zeros_like(centred))
+    constant = norms <= 4 * torch.finfo(rows.dtype).eps * rows.norm(dim=0)
+    scaled = torch.where(constant, torch.zeros_like(centred), centred / norms)
     return scaled.T @ scaled
 
 
@@ -274,22 +293,26 @@ class AttentionWatch(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
-        if name in ("_softmax", "_safe_softmax") and self._is_map(result):
-            self._confidence[result.data_ptr()] = self._by_head(result).amax(dim=-1).mean((0, 2))
+        if name in ("_softmax", "_safe_softmax") and self._is_map(result, args[1]):
+            self._confidence[result.data_ptr()] = self._by_head(result).amax(-1).mean((0, 1, 3))
             self._maps[result.data_ptr()] = result  # its address must not be given to another
         elif name == "_softmax_backward_data" and args[1].data_ptr() in self._maps:
             product = self._by_head(args[0]) * self._by_head(args[1])
-            self._importance[args[1].data_ptr()] = product.sum((2, 3)).abs().mean(dim=0)
+            self._importance[args[1].data_ptr()] = product.sum((1, 3, 4)).abs().mean(dim=0)
         return result
 
-    def _is_map(self, tensor: Tensor) -> bool:
-        """(N, heads, queries, keys) or (N heads, queries, keys), as many queries as keys."""
+    def _is_map(self, tensor: Tensor, dim: int) -> bool:
+        """(N windows, heads, queries, keys) or (N heads, queries, keys), as many queries as
+        keys, over which it sums to 1."""
         batched = tensor.dim() in (3, 4) and tensor.shape[0] % self._samples == 0
-        return batched and tensor.shape[-1] == tensor.shape[-2] > 1
+        square = tensor.shape[-1] == tensor.shape[-2] > 1
+        return batched and square and dim in (-1, tensor.dim() - 1)
 
     def _by_head(self, tensor: Tensor) -> Tensor:
+        """(N, windows, heads, queries, keys); a head is one in all its windows."""
         tensor = tensor.detach()
-        return tensor.reshape(self._samples, -1, *tensor.shape[-2:])
+        heads = tensor.shape[1] if tensor.dim() == 4 else tensor.shape[0] // self._samples
+        return tensor.reshape(self._samples, -1, heads, *tensor.shape[-2:])
 
     def result(self) -> list[Attention]:
         """In the order of the forward."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..graphs import Graph
 from ..graphs.operators import WEIGHTED
+from .attention import attention_maps
 from .registry import Measure, register
 from .signals import Attention, SynapticFlow
 
@@ -82,12 +83,7 @@ def _attention_weights(graph: Graph) -> set[str]:
     """Weights from or to which an attention map is reached without passing another weight."""
     nodes = list(graph.nodes)
     weighted = [node.operator in WEIGHTED for node in nodes]
-    maps = {
-        node.index
-        for node in nodes
-        if node.operator == "attention"
-        or (node.operator == "softmax" and node.out_shape[-1:] == node.out_shape[-2:-1])
-    }
+    maps = attention_maps(graph)
     found: set[int] = set()
     for forward in (True, False):
         neighbours: dict[int, list[int]] = {}
@@ -98,6 +94,8 @@ def _attention_weights(graph: Graph) -> set[str]:
         while waiting:
             for node in neighbours.get(waiting.pop(), ()):
                 if node not in seen:
+                    if forward and nodes[node].operator == "matmul":
+                        maps.add(node)  # of the map with the values, on its other side
                     seen.add(node)
                     found.add(node) if weighted[node] else waiting.append(node)
     return {name for index in found for name in nodes[index].parameters}

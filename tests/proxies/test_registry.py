@@ -31,7 +31,11 @@ def test_facts_are_complete(proxy) -> None:
 def test_the_set_that_was_promised() -> None:
     promised = (
         "params flops activations grad_norm snip plain l2_norm fisher grasp synflow synflow_log "
-        "jacob_cov naswot zen zico gradsign gradsign_mean gradsign_excess gradsign_z"
+        "jacob_cov naswot zen zico gradsign gradsign_mean gradsign_excess gradsign_z "
+        "synflow_bn logsynflow epe_nas meco meco_opt swap swap_regular az_expressivity "
+        "az_progressivity az_trainability az_complexity ntk_condition linear_regions near vkdnw "
+        "croze l_swag in_train epsinas nasgraph parzc_dagger dss attention_confidence "
+        "attention_importance softmax_confidence"
     )
     assert set(promised.split()) <= {proxy.name for proxy in archrank.proxies.list()}
 
