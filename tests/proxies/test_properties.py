@@ -5,17 +5,39 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 import archrank
 from archrank.errors import InputError
 
 SHAPE = (3, 8, 8)
 ALL = [proxy.name for proxy in archrank.proxies.list()]
-ADDITIVE = [n for n in ALL if n not in ("naswot", "jacob_cov", "zen", "synflow_log")]
-widths = st.lists(st.integers(2, 9), min_size=1, max_size=3)
+WHOLE = {
+    *("jacob_cov", "epe_nas", "naswot", "linear_regions", "swap", "swap_regular", "l_swag"),
+    *("meco", "meco_opt", "in_train", "zen", "ntk_condition", "vkdnw", "vkdnw_entropy", "croze"),
+    *("az_expressivity", "az_progressivity", "az_trainability", "az_complexity", "epsinas"),
+    *("nasgraph", "nasgraph_density", "softmax_confidence"),
+    *("attention_confidence", "attention_importance"),
+}
+"""One number for the whole network."""
+
+NOT_SUMS = {"synflow_log", "near"}
+"""Of parts that do not add up to the total."""
+
+ADDITIVE = [n for n in ALL if n not in WHOLE | NOT_SUMS]
+FIRST_SAMPLE = {"meco", "meco_opt"}
+widths = st.lists(st.integers(2, 9), min_size=2, max_size=4)
+
+
+class Attend(nn.Module):
+    """Attention without weights from images to vectors."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(2).transpose(1, 2)
+        return (x + F.scaled_dot_product_attention(x, x, x)).flatten(1)
 
 
 def build(sizes: list[int], norm: bool) -> nn.Sequential:
@@ -24,7 +46,7 @@ def build(sizes: list[int], norm: bool) -> nn.Sequential:
     for source, target in zip([3, *sizes], sizes, strict=False):
         layers += [nn.Conv2d(source, target, 3, padding=1), *([nn.BatchNorm2d(target)] * norm)]
         layers += [nn.ReLU()]
-    layers += [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * sizes[-1], 5)]
+    layers += [nn.AdaptiveAvgPool2d(2), Attend(), nn.Linear(4 * sizes[-1], 5)]
     return nn.Sequential(*layers).double()
 
 
@@ -39,14 +61,16 @@ def batches(order: list[int] | None = None):
 
 
 def values(scores: archrank.Scores) -> dict[str, float]:
+    for result in scores.values():
+        assert result.status == "ok", f"{result.name}: {result.reason}"
     return {name: result.value for name, result in scores.items()}
 
 
 @given(widths, st.booleans(), st.permutations(range(10)))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_order_of_samples_does_not_matter(sizes, norm, order) -> None:
     net = build(sizes, norm)
-    names = [n for n in ALL if n != "zen"]  # draws its own samples
+    names = [n for n in ALL if n not in {"zen", *FIRST_SAMPLE}]  # zen draws its own samples
     first = values(archrank.score(net, batches(), proxies=names))
     second = values(archrank.score(net, batches(order), proxies=names))
     for name in names:
@@ -54,7 +78,7 @@ def test_order_of_samples_does_not_matter(sizes, norm, order) -> None:
 
 
 @given(widths, st.booleans())
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_names_of_modules_do_not_matter(sizes, norm) -> None:
     net = build(sizes, norm)
     renamed = nn.ModuleDict({"some": nn.Sequential(nn.Identity(), net)})
@@ -66,7 +90,7 @@ def test_names_of_modules_do_not_matter(sizes, norm) -> None:
 
 
 @given(widths, st.booleans())
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_parts_add_up_and_stand_at_their_nodes(sizes, norm) -> None:
     scores = archrank.score(build(sizes, norm), batches())
     for name in ADDITIVE:
@@ -80,8 +104,9 @@ def test_parts_add_up_and_stand_at_their_nodes(sizes, norm) -> None:
 
 def test_what_has_no_parts_says_so() -> None:
     scores = archrank.score(build([4], True), batches())
-    with pytest.raises(InputError, match="no values per node"):
-        scores.nodes("naswot")
+    for name in WHOLE:
+        with pytest.raises(InputError, match="no values per node"):
+            scores.nodes(name)
     with pytest.raises(KeyError, match="was not scored"):
         scores["nope"]
 
@@ -94,18 +119,21 @@ def test_together_as_alone() -> None:
         assert alone == pytest.approx(together[name], rel=1e-9), name
 
 
+LOOSE = {"zico", "zen", "gradsign_z", "gradsign_excess", "ntk_condition"}
+
+
 def test_single_and_double_precision_agree() -> None:
     net = build([6, 6], True)
     data = [(x.float(), y) for x, y in batches()]
     double = values(archrank.score(net, batches()))
     single = values(archrank.score(build([6, 6], True).float(), data))
     for name in ALL:
-        loose = 0.05 if name in ("zico", "zen", "gradsign_z", "gradsign_excess") else 2e-3
+        loose = 0.05 if name in LOOSE else 2e-3
         assert single[name] == pytest.approx(double[name], rel=loose, abs=2e-3), name
 
 
 @given(st.floats(0.1, 10.0))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_scale_of_a_layer_before_batch_norm(scale) -> None:
     """Batch norm undoes the scale: W * g stays, g shrinks as 1 / scale, codes stay."""
     net, scaled = build([4], True), build([4], True)
@@ -119,7 +147,8 @@ def test_scale_of_a_layer_before_batch_norm(scale) -> None:
         scaled[0].weight.mul_(scale)
         scaled[0].bias.mul_(scale)
     first, second = (archrank.score(n, batches()) for n in (net, scaled))
-    for name in ("snip", "naswot", "gradsign", "jacob_cov"):
+    same = ("snip", "naswot", "gradsign", "jacob_cov", "epe_nas", "swap", "linear_regions", "near")
+    for name in (*same, "meco", "meco_opt", "softmax_confidence", "attention_importance"):
         assert second[name].value == pytest.approx(first[name].value, rel=1e-6), name
     norms = [s.nodes("grad_norm")[1] for s in (first, second)]
     assert norms[1] * scale == pytest.approx(norms[0], rel=1e-6)
