@@ -68,15 +68,16 @@ def measure_memory(count: int, jobs: int) -> None:
 # --- time -----------------------------------------------------------------------------------------
 
 
-def works(count: int, proxies: tuple[str, ...], space: str) -> list[Work]:
-    """Pieces of work; for ``digits`` all the same small one."""
-    if space == "digits":
-        settings = benchmark.settings_for("digits", sample=1, batch=1)
-        archs = benchmark.sample_of(settings) * count
-    else:
-        settings = benchmark.settings_for(**SETTINGS, sample=count, sample_seed=SEED)
-        archs = benchmark.sample_of(settings)
-    return [Work(settings, arch, SEED, proxies, "cpu") for arch in archs]
+def works(count: int) -> list[Work]:
+    """Pieces of work as long runs have them."""
+    settings = benchmark.settings_for(**SETTINGS, sample=count, sample_seed=SEED)
+    return [Work(settings, arch, SEED, PROXIES, "cpu") for arch in benchmark.sample_of(settings)]
+
+
+def empty_works(count: int) -> list[Work]:
+    """Pieces of work that end at once: their string is no architecture."""
+    settings = benchmark.settings_for("digits", sample=1, batch=1)
+    return [Work(settings, "none", seed, ("params",), "cpu") for seed in range(count)]
 
 
 def seconds_per_task(engine: Engine, tasks: list[Work]) -> float:
@@ -93,8 +94,8 @@ def seconds_per_write(tasks: list[Work]) -> float:
     _, rows = next(in_turn(tasks[:1]))
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "run.sqlite") as store:
         start = time.perf_counter()
-        for seed, work in enumerate(tasks):
-            store.add(work.settings.condition, work.settings.space, work.arch, seed, rows)
+        for work in tasks:
+            store.add(work.settings.condition, "digits", work.arch, work.seed, rows)
         return (time.perf_counter() - start) / len(tasks)
 
 
@@ -112,7 +113,7 @@ def on_nodes(count: int, measure: Callable[[Engine], float]) -> float:
         def engine(tasks: Iterable[Work]) -> Iterator[Done]:
             return on_cluster(tasks, None)
 
-        for _ in engine(works(WARM * count, PROXIES, "nats_sss")):
+        for _ in engine(works(WARM * count)):
             pass
         return measure(engine)
     finally:
@@ -148,7 +149,7 @@ def memory_section(small: int, large: int, jobs: int) -> str:
 
 
 def overhead_section(count: int) -> str:
-    tasks = works(count, ("params",), "digits")
+    tasks = empty_works(count)
     alone = seconds_per_task(in_turn, tasks)
     process = seconds_per_task(lambda some: in_processes(some, 1), tasks)
     cluster = on_nodes(1, lambda engine: seconds_per_task(engine, tasks))
@@ -157,8 +158,8 @@ def overhead_section(count: int) -> str:
         [
             "## Overhead per task",
             "",
-            f"{count} times the parameters of the same small network, {1e3 * alone:.2f} ms each "
-            "in a plain loop. What comes on top where one core does it:",
+            f"{count} pieces of work that end at once, {1e3 * alone:.2f} ms each in a plain loop. "
+            "What comes on top where one core does it:",
             "",
             "| where | ms per task |",
             "| --- | ---: |",
@@ -170,7 +171,7 @@ def overhead_section(count: int) -> str:
 
 
 def speed_section(count: int) -> str:
-    tasks = works(count, PROXIES, "nats_sss")
+    tasks = works(count)
     one, two = (on_nodes(nodes, lambda engine: seconds_per_task(engine, tasks)) for nodes in (1, 2))
     return "\n".join(
         [
