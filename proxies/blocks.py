@@ -195,8 +195,8 @@ def _last_attached(calls: list[Call], i: int, cuts: set[int], containers: set[st
     """The last of the cuts from ``i`` on that norms and activations of the same block make."""
     kind = calls[i].kind
     while i + 1 in cuts:
-        home, following = _home(calls[i].path, containers), calls[i + 1]
-        inside = not home or following.path == home or following.path.startswith(home + ".")
+        following = calls[i + 1]
+        inside = _belongs(following.path, _home(calls[i].path, containers), calls)
         attached = (following.kind == "norm" and kind in ("product", "other")) or (
             following.kind == "activation"
         )
@@ -204,6 +204,18 @@ def _last_attached(calls: list[Call], i: int, cuts: set[int], containers: set[st
             break
         i, kind = i + 1, following.kind
     return i
+
+
+def _belongs(path: str, home: str, calls: list[Call]) -> bool:
+    """Whether a norm or activation at ``path`` follows inside ``home``, not at the start of a
+    block that home holds, as in networks of pre-activation."""
+    inside = f"{home}." if home else ""
+    if path == home or not path.startswith(inside):
+        return path == home
+    child = inside + path[len(inside) :].partition(".")[0]
+    return not any(
+        call.kind == "product" and f"{call.path}.".startswith(f"{child}.") for call in calls
+    )
 
 
 def _home(path: str, containers: set[str]) -> str:
@@ -235,17 +247,14 @@ def _without_split_twins(
 
 def _module_boundaries(flow: Flow, products: list[int]) -> list[int]:
     """Outputs of the outermost modules of which none holds more than half of the products."""
-    depths = sorted({path.count(".") for path, _, _ in flow.modules if path})
-    for depth in depths:
-        level = [(first, last) for path, first, last in flow.modules if path.count(".") == depth]
-        held = [sum(first <= p <= last for p in products) for first, last in level]
-        if sum(h > 0 for h in held) > 2 and 2 * max(held) <= len(products):
-            return sorted(
-                last
-                for (_, last), h in zip(level, held, strict=True)
-                if h and len(flow.calls[last].shape) > 2
-            )
-    return []
+    chosen: dict[str, list[int]] = {}
+    for path, first, last in sorted(flow.modules, key=lambda module: module[0].count(".")):
+        held = sum(first <= p <= last for p in products)
+        around = any(path.startswith(f"{outer}.") for outer in chosen)
+        if path and not around and 0 < 2 * held <= len(products):
+            chosen.setdefault(path, []).append(last)
+    found = sorted(last for several in chosen.values() for last in several)
+    return [last for last in found if len(flow.calls[last].shape) > 2] if len(found) > 2 else []
 
 
 class FeatureGrabber(WithoutDropout):

@@ -48,9 +48,14 @@ def near(layer_features: list[LayerFeatures]) -> Measure:
 )
 def meco(layer_features: list[LayerFeatures]) -> Measure:
     """Outputs of layers and rectifiers for the batch's first sample. The released code hooks every
-    module, so that the same features count once more for each container around them. With fewer
-    positions than channels the eigenvalue is 0 and only rounding is left."""
-    return Measure(sum(_smallest(c) for c in _correlations(layer_features)))
+    module, so that the same features count once more for each container around them. Where a
+    layer has no more positions than channels the eigenvalue is 0; implementations that compute it
+    add up its rounding."""
+    total = 0.0
+    for features, correlation in _correlated(layer_features):
+        if features.positions > len(correlation):
+            total += _smallest(correlation)
+    return Measure(total)
 
 
 @register(
@@ -66,15 +71,15 @@ def meco_opt(layer_features: list[LayerFeatures], *, n: float = 8.0, seed: float
         raise ScoreError(f"n: got {n:g}, expected at least 1 channel")
     generator = torch.Generator().manual_seed(int(seed))
     total = 0.0
-    for correlation in _correlations(layer_features):
+    for _, correlation in _correlated(layer_features):
         channels = len(correlation)
         drawn = torch.randperm(channels, generator=generator)[: int(n)].to(correlation.device)
         total += channels / len(drawn) * _smallest(correlation[drawn][:, drawn])
     return Measure(total)
 
 
-def _correlations(layer_features: list[LayerFeatures]) -> list[Tensor]:
-    found = [f.correlation for f in layer_features if f.correlation is not None]
+def _correlated(layer_features: list[LayerFeatures]) -> list[tuple[LayerFeatures, Tensor]]:
+    found = [(f, f.correlation) for f in layer_features if f.correlation is not None]
     if not found:
         raise ScoreError("no layer gives features of more than one position")
     return found

@@ -104,12 +104,14 @@ class LayerFeatures:
         mean: (C,) mean of f.
         correlation: (C, C) correlation of the channels of the first sample over its positions,
             entries that are undefined set to 0; None if it has one position.
+        positions: of one sample.
     """
 
     parameter: str | None
     covariance: Tensor
     mean: Tensor
     correlation: Tensor | None
+    positions: int
 
     @property
     def moment(self) -> Tensor:

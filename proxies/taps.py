@@ -266,6 +266,7 @@ def moments(name: str | None, features: Tensor) -> LayerFeatures:
         centred.T @ centred / len(rows),
         mean,
         correlation(first) if len(first) > 1 else None,
+        len(first),
     )
 
 
