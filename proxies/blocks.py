@@ -1,9 +1,10 @@
 """Blocks of any network, found from its data flow, and the pass of AZ-NAS over them.
 
 A block ends where a single tensor carries everything that is still to be read: at such a *cut* the
-network is one function after another. Norms and activations that follow a layer (or a sum) inside
-the same module belong to its block. Networks whose cells read two earlier outputs (DARTS) have no
-cuts between cells; there the outputs of their modules are taken instead.
+network is one function after another. Norms that follow a layer, and activations that follow a
+layer, its norm or a sum, belong to its block if they lie in the same module. Networks whose cells
+read two earlier outputs (DARTS) have no cuts between cells; there the outputs of their modules are
+taken instead.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..graphs.recording import ModulePath
 from ..graphs.tracing import tensors_in
 from .attempts import Recorded, attempt
 from .signals import Block
-from .spectra import eigenvalues
+from .spectra import eigenvalues, finite
 from .subject import Batch, Subject, WithoutDropout
 from .taps import PRODUCTS
 
@@ -409,7 +410,8 @@ def _spectral_norm(pulled: Tensor, probe: Tensor) -> float | None:
     one, other = _rows(pulled), _rows(probe)
     if len(one) != len(other):
         return None
-    return float(torch.linalg.matrix_norm((one.T @ other / len(other)).double(), 2))
+    product = finite((one.T @ other / len(other)).double(), "a block's gradients")
+    return float(torch.linalg.matrix_norm(product, 2))
 
 
 def _folded(image: Tensor, size: torch.Size) -> Tensor:
