@@ -70,3 +70,103 @@ def test_unknown_signals_are_refused() -> None:
         @register("wrong", summary="", formula="", reference="")
         def wrong(gradient_of_everything):
             return Measure(0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical", "options"),
+    [
+        ("swap_regular[mu=900]", "swap_regular[mu=900]", {"mu": 900.0, "sigma": 40.0}),
+        ("swap_regular[sigma=2, mu=1.5]", "swap_regular[mu=1.5,sigma=2]", {"mu": 1.5, "sigma": 2}),
+        ("swap_regular[mu=30,sigma=40]", "swap_regular", {"mu": 30.0, "sigma": 40.0}),
+        ("swap_regular[mu=1234567]", "swap_regular[mu=1234567]", {"mu": 1234567.0}),
+        (
+            "swap_regular[mu=1234567.5]",
+            "swap_regular[mu=1234567.5]",
+            {"mu": 1234567.5, "sigma": 40},
+        ),
+        ("parzc_dagger[base=snip]", "parzc_dagger[base=snip]", {"base": "snip"}),
+        ("parzc_dagger[base=synflow]", "parzc_dagger", {"base": "synflow"}),
+    ],
+)
+def test_options_in_brackets(name: str, canonical: str, options: dict[str, float | str]) -> None:
+    proxy = archrank.proxies.get(name)
+    assert proxy.name == canonical
+    assert proxy.options.items() >= options.items()
+    assert proxy.needs == archrank.proxies.get(name.partition("[")[0]).needs
+    assert archrank.proxies.get(canonical).options == proxy.options
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("swap_regular[nu=1]", "no option 'nu'; it has mu=30.0, sigma=40.0"),
+        ("swap_regular[mu]", "'mu' .* got '', expected a number"),
+        ("swap_regular[mu=large]", "'mu' .* got 'large', expected a number"),
+        ("swap_regular[mu=nan]", "'mu' .* got 'nan', expected a number"),
+        ("swap_regular[mu=inf]", "'mu' .* got 'inf', expected a number"),
+        ("swap_regular[]", "no option ''"),
+        ("swap[mu=1]", "no option 'mu'; it has none"),
+        ("parzc_dagger[base=grasp]", "got 'grasp', expected one of synflow, snip, grad_norm"),
+        ("swap_regular[mu=1", "no proxy is called"),
+        ("swop_regular[mu=1]", "no proxy is called"),
+    ],
+)
+def test_wrong_options_are_explained(name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        archrank.proxies.get(name)
+
+
+def test_lists_of_names_with_options() -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    text = "params, swap_regular[mu=1,sigma=20] ,swap_regular[mu=2],swap_regular[mu=30]"
+    scores = archrank.score(net, (4,), proxies=text)
+    assert [*scores] == [
+        "params", "swap_regular[mu=1,sigma=20]", "swap_regular[mu=2]", "swap_regular",
+    ]  # fmt: skip
+    assert len({result.value for result in scores.values()}) == 4
+
+
+def test_a_set_of_options_is_forgotten_with_its_proxy() -> None:
+    @register("scaled", summary="", formula="", reference="", mode="any")
+    def scaled(graph, *, by=1.0):
+        return Measure(by * graph.params)
+
+    net = torch.nn.Linear(4, 3)
+    found = archrank.score(net, (4,), proxies="scaled[by=2],params")
+    assert found["scaled[by=2]"].value == 2 * found["params"].value
+    unregister("scaled[by=2]")
+    with pytest.raises(InputError, match="no proxy is called 'scaled'"):
+        archrank.proxies.get("scaled")
+
+
+class Switch(torch.nn.Module):
+    """Batch norm whose running statistics tell whether they are used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm = torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3)
+        self.norm.running_mean.fill_(-1e6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.norm(self.linear(x)))
+
+
+@pytest.mark.parametrize("given", ["train", "eval"])
+def test_the_mode_as_given_is_respected(given: str) -> None:
+    """In evaluation mode, running statistics switch every unit on; the other proxy, asked for at
+    the same time, still sees the batch's."""
+
+    @register("as_given", summary="", formula="", reference="", mode="as given")
+    def as_given(activation_patterns):
+        return Measure(float(activation_patterns.total))
+
+    try:
+        net = Switch()
+        net.train(given == "train")
+        scores = archrank.score(net, (4,), proxies="as_given,swap")
+        assert scores["swap"].value == 3
+        assert scores["as_given"].value == (3 if given == "train" else 1)
+        assert net.norm.training == (given == "train")
+        assert float(net.norm.running_mean[0]) == -1e6
+    finally:
+        unregister("as_given")
