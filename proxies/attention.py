@@ -23,24 +23,30 @@ def attention_maps(graph: Graph) -> set[int]:
 
 
 def record_attention(subject: Subject, wanted: frozenset[str]) -> Recorded:
-    """One forward and backward of the batch with unfused attention."""
+    """One forward of the batch with unfused attention, and a backward if gradients are wanted."""
     recorded: Recorded = {}
+    backward = "attention_importances" in wanted
     with attempt(recorded, *wanted):
         if not attention_maps(subject.graph):
             raise ScoreError("the model has no attention")
         batch = subject.batches[0]
         watch = AttentionWatch(len(batch))
         with (
-            subject.substituted() as leaves,
+            subject.substituted(gradients=backward) as leaves,
             # Fused attention hides its maps; a backward in another thread hides from the watch.
             sdpa_kernel(SDPBackend.MATH),
             torch.autograd.set_multithreading_enabled(False),
             WithoutDropout(),
             watch,
         ):
-            loss = subject.batch_loss(subject.run_soundly(batch), batch)
-            if not loss.requires_grad:
-                raise ScoreError("the loss does not depend on any weight differentiably")
-            torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
-        recorded["attention"] = watch.result()
+            output = subject.run_soundly(batch)
+            if "attention_confidences" in wanted:
+                recorded["attention_confidences"] = watch.confidences()
+            if backward:
+                with attempt(recorded, "attention_importances"):
+                    loss = subject.batch_loss(output, batch)
+                    if not loss.requires_grad:
+                        raise ScoreError("the loss does not depend on any weight differentiably")
+                    torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
+                    recorded["attention_importances"] = watch.importances()
     return recorded

@@ -401,7 +401,7 @@ PASSES: tuple[Pass, ...] = (
     Pass(frozenset({"perturbation"}), record_perturbation),
     Pass(frozenset({"sign_sums", "gradient_entries"}), record_per_sample),
     Pass(frozenset({"tangent_kernel"}), record_tangent_kernel),
-    Pass(frozenset({"attention"}), record_attention),
+    Pass(frozenset({"attention_confidences", "attention_importances"}), record_attention),
     Pass(frozenset({"blocks"}), record_blocks),
     Pass(frozenset({"constant_outputs"}), record_constant_outputs),
     Pass(frozenset({"twins"}), record_twins),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 SIGNALS: dict[str, str] = {
@@ -27,7 +26,8 @@ SIGNALS: dict[str, str] = {
     "activation_patterns": "ActivationPatterns of the rectifiers",
     "layer_features": "list of LayerFeatures: moments of what layers and rectifiers give",
     "output_confidence": "(N,) largest softmax probability of each sample",
-    "attention": "list of Attention: one per attention map, with its gradient",
+    "attention_confidences": "list of (heads,): per attention map, how sharply its heads look",
+    "attention_importances": "list of (heads,): per attention map, what the loss feels of them",
     "blocks": "list of Block: spectra and Jacobians of the blocks of a Kaiming network",
     "constant_outputs": "two (N, D) outputs, all weights one small, then one large constant",
     "twins": "list of Twin: layers of the network beside those of a perturbed one",
@@ -98,38 +98,23 @@ class ActivationPatterns:
 class LayerFeatures:
     """Moments of one output over samples and positions.
 
+    Of fewer samples and positions than channels, R < C, moments are held as (R, R) matrices, which
+    have the same eigenvalues but for zeros, and so the same trace and norm.
+
     Attributes:
         parameter: the weight that made it; None for a rectifier's.
+        moment: (C, C) mean of f f^T.
         covariance: (C, C) covariance over samples and positions.
-        mean: (C,) mean of f.
         correlation: (C, C) correlation of the channels of the first sample over its positions,
             entries that are undefined set to 0; None if it has one position.
         positions: of one sample.
     """
 
     parameter: str | None
+    moment: Tensor
     covariance: Tensor
-    mean: Tensor
     correlation: Tensor | None
     positions: int
-
-    @property
-    def moment(self) -> Tensor:
-        """(C, C) mean of f f^T."""
-        return self.covariance + torch.outer(self.mean, self.mean)
-
-
-@dataclass(frozen=True)
-class Attention:
-    """One attention map A, (N, heads, queries, keys), reduced to a number per head.
-
-    Attributes:
-        confidence: (heads,) mean over samples and queries of the largest weight.
-        importance: (heads,) mean over samples of ``|sum A * dL/dA|``.
-    """
-
-    confidence: Tensor
-    importance: Tensor
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..errors import ScoreError
 from ..graphs.operators import RECTIFIERS, canonical
-from .signals import ActivationPatterns, Attention, LayerFeatures, Saliency
+from .signals import ActivationPatterns, LayerFeatures, Saliency
 from .subject import WithoutDropout
 
 PRODUCTS = frozenset(
@@ -260,11 +260,16 @@ def moments(name: str | None, features: Tensor) -> LayerFeatures:
     rows = features.flatten(0, -2)
     mean = rows.mean(dim=0)
     centred = rows - mean  # before the product: variances far below the mean would be rounded off
+    if len(rows) < rows.shape[1]:
+        moment, covariance = rows @ rows.T / len(rows), centred @ centred.T / len(rows)
+    else:
+        covariance = centred.T @ centred / len(rows)
+        moment = covariance + torch.outer(mean, mean)
     first = features[0].reshape(-1, features.shape[-1])
     return LayerFeatures(
         name,
-        centred.T @ centred / len(rows),
-        mean,
+        moment,
+        covariance,
         correlation(first) if len(first) > 1 else None,
         len(first),
     )
@@ -315,13 +320,15 @@ class AttentionWatch(TorchDispatchMode):
         heads = tensor.shape[1] if tensor.dim() == 4 else tensor.shape[0] // self._samples
         return tensor.reshape(self._samples, -1, heads, *tensor.shape[-2:])
 
-    def result(self) -> list[Attention]:
-        """In the order of the forward."""
-        found = [
-            Attention(confidence, self._importance[key])
-            for key, confidence in self._confidence.items()
-            if key in self._importance
-        ]
-        if not found:
+    def confidences(self) -> list[Tensor]:
+        """(heads,) of each map: mean over samples and queries of the largest weight."""
+        return self._found([*self._confidence.values()])
+
+    def importances(self) -> list[Tensor]:
+        """(heads,) of each map: mean over samples of ``|sum A * dL/dA|``, after a backward."""
+        return self._found([self._importance[key] for key in self._maps if key in self._importance])
+
+    def _found(self, heads: list[Tensor]) -> list[Tensor]:
+        if not heads:
             raise ScoreError("the model has no attention of tokens to tokens")
-        return found
+        return heads

@@ -9,7 +9,7 @@ from ..graphs import Graph
 from ..graphs.operators import WEIGHTED
 from .attention import attention_maps
 from .registry import Measure, register
-from .signals import Attention, SynapticFlow
+from .signals import SynapticFlow
 
 _SERIANNI = "Serianni and Kalita, ACL 2023"
 
@@ -19,12 +19,11 @@ _SERIANNI = "Serianni and Kalita, ACL 2023"
     summary="How sharply attention heads look at single tokens.",
     formula="mean over maps and heads of mean_queries max_keys A",
     reference=f"Behnke and Heafield, EMNLP 2020; as a proxy {_SERIANNI}",
-    cost="1 forward + 1 backward",
-    labels=True,
+    cost="1 forward",
 )
-def attention_confidence(attention: list[Attention]) -> Measure:
+def attention_confidence(attention_confidences: list[Tensor]) -> Measure:
     """A in [0, 1]; at initialisation near 1 / keys, since queries and keys are small."""
-    return Measure(float(torch.cat([a.confidence.flatten() for a in attention]).double().mean()))
+    return Measure(float(torch.cat(attention_confidences).double().mean()))
 
 
 @register(
@@ -35,9 +34,9 @@ def attention_confidence(attention: list[Attention]) -> Measure:
     cost="1 forward + 1 backward",
     labels=True,
 )
-def attention_importance(attention: list[Attention]) -> Measure:
+def attention_importance(attention_importances: list[Tensor]) -> Measure:
     """The gradient of a mask on each head is sum A * dL/dA over the head's map."""
-    return Measure(float(torch.cat([a.importance.flatten() for a in attention]).double().mean()))
+    return Measure(float(torch.cat(attention_importances).double().mean()))
 
 
 @register(

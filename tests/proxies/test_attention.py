@@ -158,6 +158,14 @@ def test_no_attention(square: bool) -> None:
     assert runs.count(False) <= (1 if square else 0)  # the graph alone tells, if it can
 
 
+def test_confidence_needs_no_loss() -> None:
+    net = Transformer()
+    net.head = nn.Linear(WIDTH, 1)  # one class
+    scores = archrank.score(net, (TOKENS, 4), proxies=NAMES)
+    assert scores["attention_confidence"].status == "ok"
+    assert "one class" in scores["attention_importance"].reason
+
+
 def test_attention_to_other_tokens_is_left_out() -> None:
     class Queries(nn.Module):
         """Four learnt queries look at six tokens: no tokens to tokens."""

@@ -23,7 +23,7 @@ def test_facts_are_complete(proxy) -> None:
     assert set(proxy.needs) <= set(SIGNALS)
     by_loss = {
         *("gradients", "hessian_gradients", "saliencies", "gradient_statistics", "sign_sums"),
-        *("gradient_entries", "attention", "twins", "targets"),
+        *("gradient_entries", "attention_importances", "twins", "targets"),
     }
     assert proxy.labels == bool(by_loss & set(proxy.needs))
 

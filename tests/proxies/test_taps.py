@@ -95,7 +95,7 @@ def test_moments_with_numpy() -> None:
 def test_rectified_images_with_channels_last() -> None:
     weight, images = torch.randn(5, 3), torch.randn(4, 6, 6, 3)
     layer, rectifier = looked_at(lambda: F.gelu(F.linear(images, weight)), weight, samples=4)
-    assert layer.mean.shape == rectifier.mean.shape == (5,)
+    assert len(layer.moment) == len(rectifier.moment) == 5
     # a later image of convolutions is not taken for one of them
     kernel = torch.randn(7, 3, 1, 1)
 
@@ -103,7 +103,20 @@ def test_rectified_images_with_channels_last() -> None:
         F.linear(images, weight)
         F.relu(F.conv2d(images.movedim(-1, 1), kernel))
 
-    assert [f.mean.shape[0] for f in looked_at(both, weight, kernel, samples=4)] == [5, 7, 7]
+    assert [len(f.moment) for f in looked_at(both, weight, kernel, samples=4)] == [5, 7, 7]
+
+
+@given(st.integers(2, 12), st.integers(2, 12), st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_moments_of_few_rows_are_held_small(rows: int, channels: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(rows, channels, generator=generator, dtype=torch.float64)
+    found = moments("w", values[None])
+    whole = values.numpy().T @ values.numpy() / rows, np.cov(values.numpy().T, bias=True)
+    for ours, expected in zip((found.moment, found.covariance), whole, strict=True):
+        assert len(ours) == min(rows, channels)
+        v = np.linalg.eigvalsh(expected)[-len(ours) :]
+        np.testing.assert_allclose(np.linalg.eigvalsh(ours.numpy()), v, atol=1e-12)
 
 
 def test_small_variances_beside_large_means() -> None:
