@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import __version__
-from .benchmark_commands import benchmark
-from .console import errors, progress, results_only, say
-from .data_commands import data
+from .commands.benchmark import benchmark
+from .commands.console import errors, progress, results_only, say
+from .commands.data import data
+from .commands.report import report
 from .errors import ArchrankError, InputError, MissingExtraError, UnsupportedModelError
-from .report_commands import report
 
 if TYPE_CHECKING:
     from torch import nn
@@ -194,7 +194,7 @@ def score(
         import torch
 
         from .proxies import score as score_model
-        from .ranking import usable_device
+        from .proxies.scoring import usable_device
 
         torch.manual_seed(seed)
         with results_only():

@@ -28,6 +28,7 @@ from .graphs.tracing import is_shape
 from .metrics import Array, residual_rank
 from .proxies import get, score
 from .proxies.registry import names_in
+from .proxies.scoring import usable_device
 from .proxies.subject import Loss
 
 if TYPE_CHECKING:
@@ -181,21 +182,6 @@ def _terms(by: str | Iterable[str]) -> list[Term]:
                 get(one)
         terms.append(Term(proxy, control if bar else None))
     return terms
-
-
-def usable_device(device: str) -> str:
-    """The device asked for, ``"auto"`` meaning CUDA where there is one.
-
-    Raises:
-        InputError: it cannot be used here.
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device: {device!r} cannot be used here ({error})") from None
-    return device
 
 
 # --- scoring --------------------------------------------------------------------------------------

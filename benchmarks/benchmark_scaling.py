@@ -25,9 +25,10 @@ from typing import Any
 import torch
 
 from archrank import benchmark
-from archrank.benchmark import Done, Work, in_processes, in_turn
-from archrank.ray_engine import on_cluster
-from archrank.store import Store
+from archrank.benchmark import runs
+from archrank.benchmark.ray_engine import on_cluster
+from archrank.benchmark.runs import Done, Work, in_processes, in_turn
+from archrank.benchmark.store import Store
 
 RESULT = Path(__file__).parent / "results" / "scaling.md"
 SEED = 0
@@ -70,13 +71,13 @@ def measure_memory(count: int, jobs: int) -> None:
 
 def works(count: int) -> list[Work]:
     """Pieces of work as long runs have them."""
-    settings = benchmark.settings_for(**SETTINGS, sample=count, sample_seed=SEED)
-    return [Work(settings, arch, SEED, PROXIES, "cpu") for arch in benchmark.sample_of(settings)]
+    settings = runs.settings_for(**SETTINGS, sample=count, sample_seed=SEED)
+    return [Work(settings, arch, SEED, PROXIES, "cpu") for arch in runs.sample_of(settings)]
 
 
 def empty_works(count: int) -> list[Work]:
     """Pieces of work that end at once: their string is no architecture."""
-    settings = benchmark.settings_for("digits", sample=1, batch=1)
+    settings = runs.settings_for("digits", sample=1, batch=1)
     return [Work(settings, "none", seed, ("params",), "cpu") for seed in range(count)]
 
 

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from archrank.benchmark import Settings
+from archrank.benchmark.runs import Settings
+from archrank.benchmark.store import Store
 from archrank.combining import AUTO, combined
 from archrank.data import table
 from archrank.metrics import kendall
 from archrank.proxies import get
-from archrank.store import Store
 
 FOLDER = Path(__file__).parent / "results"
 HELD_OUT = "nasbench201"

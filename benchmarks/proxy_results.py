@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from published_proxy_figures import FIGURES, REASONS
 
-from archrank.judging import Report, RunReport, Verdict, judge
-from archrank.report import to_markdown
+from archrank.benchmark.judging import Report, RunReport, Verdict, judge
+from archrank.benchmark.report import to_markdown
 
 FOLDER = Path(__file__).parent / "results"
 OVERVIEW = (

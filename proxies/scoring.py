@@ -231,6 +231,21 @@ def _score(
     return Scores(graph, results, nodes)
 
 
+def usable_device(device: str) -> str:
+    """The device asked for, ``"auto"`` meaning CUDA where there is one.
+
+    Raises:
+        InputError: it cannot be used here.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device: {device!r} cannot be used here ({error})") from None
+    return device
+
+
 def _trains(proxy: Proxy) -> bool:
     return proxy.mode != "as given"
 

@@ -18,12 +18,12 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from archrank.commands.data import data as app
 from archrank.data import fetching
 from archrank.data.fetching import FetchError, data_folder, fetch, import_files, verify
 from archrank.data.importers.raw import DamagedFileError
 from archrank.data.sets import SETS, Source, sources
 from archrank.data.tables import table
-from archrank.data_commands import data as app
 from archrank.errors import InputError
 
 HEAD = (

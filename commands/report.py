@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from ..errors import InputError
 from .console import errors, say
-from .errors import InputError
 
 Store = Annotated[Path, typer.Argument(help="What archrank benchmark wrote.")]
 Out = Annotated[
@@ -35,7 +35,7 @@ def report(
         for option, path in (("--out", page), ("--markdown", markdown)):
             if path is not None:
                 _check_writable(option, path, store)
-        from . import report as reports
+        from ..benchmark import report as reports
 
         found = reports.write_report(
             store, page, run=run, resamples=resamples, seed=seed, date=date, machine=machine

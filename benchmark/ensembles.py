@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from .combining import AUTO, POPULATION, combined, relative_ranks
-from .metrics import Array, kendall, residual_rank
+from ..combining import AUTO, POPULATION, combined, relative_ranks
+from ..metrics import Array, kendall, residual_rank
 
 LABELS = (50, 100)
 DRAWS = 5

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ..data import table as get_table
+from ..data.tables import Table, Task
+from ..errors import InputError
+from ..metrics import Array, kendall
+from ..proxies import get
 from . import ensembles
-from .data import table as get_table
-from .data.tables import Table, Task
-from .errors import InputError
-from .metrics import Array, kendall
-from .proxies import get
 from .resampling import FIGURES, Resamples
 from .store import Store
 
@@ -51,9 +51,9 @@ class Verdict:
 
     Attributes:
         name, kind: of what was judged.
-        figures: by name: those of :data:`archrank.resampling.FIGURES`, ``tau_failed_last``
-            (failures ranked last) and ``over_params`` (tau-b minus that of params, on the same
-            resamples).
+        figures: by name: those of :data:`~archrank.benchmark.resampling.FIGURES`,
+            ``tau_failed_last`` (failures ranked last) and ``over_params`` (tau-b minus that of
+            params, on the same resamples).
         count: architectures that the figures are over.
         failed: architectures that were tried and have no value under any seed.
         waiting: architectures of the sample that it has not been tried on.
@@ -168,7 +168,7 @@ class RunReport:
 
 @dataclass(frozen=True)
 class Report:
-    """The runs of a store, judged; :mod:`archrank.report` writes it down."""
+    """The runs of a store, judged; :mod:`archrank.benchmark.report` writes it down."""
 
     runs: tuple[RunReport, ...]
     resamples: int
@@ -265,8 +265,8 @@ def judge_frame(
     figures are over the architectures on which it has a value.
 
     Args:
-        scores: as :meth:`archrank.store.Store.scores` gives them; the order of rows is of no
-            account.
+        scores: as :meth:`~archrank.benchmark.store.Store.scores` gives them; the order of rows
+            is of no account.
         truth: finite label by architecture, larger is better. Architectures without any row in
             ``scores`` are left out.
         trainings: (architectures of ``truth``, training seeds) for the noise ceiling.
@@ -330,7 +330,7 @@ def _judge_run(
     store: Store, number: int, stored: Mapping[str, Any], resamples: int, seed: int
 ) -> RunReport:
     """Judge one run; what hinders it becomes its problem, so that others are reported."""
-    from .benchmark import Settings
+    from .runs import Settings
 
     sample = store.sample(number)
     report = RunReport(number, stored, len(sample))

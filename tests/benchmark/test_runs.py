@@ -18,10 +18,18 @@ from forge import Forge
 from mortal import Mortal
 
 from archrank import benchmark
-from archrank.benchmark import Settings, Work, in_processes, sample_of, score_work, settings_for
+from archrank.benchmark import runs
+from archrank.benchmark.runs import (
+    Settings,
+    Work,
+    in_processes,
+    sample_of,
+    score_work,
+    settings_for,
+)
+from archrank.benchmark.store import Store
 from archrank.data import space
 from archrank.errors import InputError
-from archrank.store import Store
 
 PROXIES = "params,flops,snip"
 RUN = ["benchmark", "--space", "digits", "--proxies", PROXIES, "--batch", 4]
@@ -205,7 +213,7 @@ def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
 def test_processes_that_cannot_even_start_are_no_scores(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(benchmark, "_serve", stillborn.serve)
+    monkeypatch.setattr(runs, "_serve", stillborn.serve)
     path = tmp_path / "run.sqlite"
     with pytest.raises(InputError, match='if __name__ == "__main__":'):
         benchmark.run(path, "digits", proxies="params", sample=2, jobs=2)

@@ -1,7 +1,7 @@
 """Proxies against measured accuracy: scores a sample of a space, and keeps every score.
 
-``run`` scores the architectures of a table into a :class:`~archrank.store.Store`, on this machine
-or on a Ray cluster; :mod:`archrank.report` joins the labels and judges.
+``run`` scores the architectures of a table into a :class:`~archrank.benchmark.store.Store`, on
+this machine or on a Ray cluster; :mod:`.judging` joins the labels and judges.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from .data import space as get_space
-from .data import table as get_table
-from .data.published import TABLES
-from .errors import ArchrankError, InputError
-from .proxies import get, score
-from .proxies.scoring import chosen
-from .ranking import usable_device
+from ..data import space as get_space
+from ..data import table as get_table
+from ..data.published import TABLES
+from ..errors import ArchrankError, InputError
+from ..proxies import get, score
+from ..proxies.scoring import chosen, usable_device
 from .store import Failure, Row, Store
 
 ENGINES = ("local", "ray")

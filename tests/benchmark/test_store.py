@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from archrank.benchmark.store import FORMAT, Failure, Row, Store
 from archrank.errors import InputError, StoreError
-from archrank.store import FORMAT, Failure, Row, Store
 
 CONDITION = {"task": "digits", "batch": 4}
 

@@ -19,14 +19,14 @@ from sklearn.metrics import ndcg_score
 from typer.testing import CliRunner
 
 from archrank import metrics
-from archrank.benchmark import Settings, sample_of
+from archrank.benchmark.judging import judge, judge_frame
+from archrank.benchmark.report import to_html, to_markdown, write_report
+from archrank.benchmark.resampling import FIGURES, Resamples
+from archrank.benchmark.runs import Settings, sample_of
+from archrank.benchmark.store import Row, Store
+from archrank.commands.report import report as report_command
 from archrank.data import table
 from archrank.errors import InputError
-from archrank.judging import judge, judge_frame
-from archrank.report import to_html, to_markdown, write_report
-from archrank.report_commands import report as report_command
-from archrank.resampling import FIGURES, Resamples
-from archrank.store import Row, Store
 
 Fill = Callable[[str, int, int], "float | str"]
 """(proxy, architecture's position, seed) -> value, or the reason why there is none."""
@@ -161,7 +161,7 @@ def test_many_architectures_in_blocks_and_pieces(monkeypatch: pytest.MonkeyPatch
     scores = truth + rng.normal(size=90)
     whole = Resamples(truth, scores + truth, count=9, seed=0).figures(scores)
     for name, value in (("_BLOCK", 16), ("_CELLS", 300), ("_KEPT", 10)):
-        monkeypatch.setattr(f"archrank.resampling.{name}", value)
+        monkeypatch.setattr(f"archrank.benchmark.resampling.{name}", value)
     pieces = Resamples(truth, scores + truth, count=9, seed=0).figures(scores)
     for name in FIGURES:
         np.testing.assert_allclose(pieces[name], whole[name])

@@ -14,7 +14,7 @@ import typer
 from .console import errors, progress, results_only, say
 
 if TYPE_CHECKING:
-    from .benchmark import Outcome
+    from ..benchmark.runs import Outcome
 
 
 def benchmark(
@@ -53,7 +53,7 @@ def benchmark(
     wrong usage.
     """
     with errors():
-        from . import benchmark as benchmarks
+        from .. import benchmark as benchmarks
 
         try:
             with nullcontext() if quiet else progress() as report, results_only():

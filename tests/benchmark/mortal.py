@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from archrank.benchmark import Work
+from archrank.benchmark.runs import Work
 
 
 class Mortal(str):

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__
-from . import report_pictures as pictures
+from .. import __version__
+from . import pictures
 from .judging import SHARE, TOP, Figure, Judged, Report, RunReport, Verdict, judge
-from .report_style import SCRIPT, STYLE
 from .store import Store
+from .style import SCRIPT, STYLE
 
 __all__ = ["Report", "judge", "to_html", "to_markdown", "write_report"]
 

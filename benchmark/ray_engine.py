@@ -6,8 +6,8 @@ import os
 from collections.abc import Generator, Iterable
 from typing import Any
 
-from .benchmark import Done, Work, died, score_work
-from .errors import ArchrankError, InputError, MissingExtraError
+from ..errors import ArchrankError, InputError, MissingExtraError
+from .runs import Done, Work, died, score_work
 
 RETRIES = 3  # a node may go more than once: a piece of work that dies four times is given up
 _ENVIRONMENT = {
@@ -38,7 +38,7 @@ def on_cluster(works: Iterable[Work], address: str | None) -> Generator[Done, No
         ArchrankError: what ends the run in a worker, ends it here.
 
     Example:
-        >>> from archrank.benchmark import Work, settings_for
+        >>> from archrank.benchmark.runs import Work, settings_for
         >>> arch = "plain:width=4,grow=1,depth1=1,depth2=1,kernel=1,norm=off,act=relu"
         >>> work = Work(settings_for("digits"), arch, 0, ("params",), "cpu")
         >>> for work, rows in on_cluster([work], None):  # doctest: +SKIP

@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from .errors import InputError, StoreError
+from ..errors import InputError, StoreError
 
 FORMAT = 1
 _WAIT = 60.0  # seconds that a writer waits for another one

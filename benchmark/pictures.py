@@ -13,8 +13,8 @@ from html import escape
 import numpy as np
 import pandas as pd
 
+from ..metrics import Array
 from .judging import Figure
-from .metrics import Array
 
 _MOST_POINTS = 1500  # in one scatter plot: more are only ink
 _LETTER = 6.1  # mean width of one at 10.5 pixels, to keep labels apart

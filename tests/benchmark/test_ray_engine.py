@@ -12,10 +12,10 @@ import pytest
 from mortal import Mortal
 
 from archrank import benchmark
-from archrank.benchmark import Settings, Work, sample_of, settings_for
+from archrank.benchmark.ray_engine import RETRIES, on_cluster
+from archrank.benchmark.runs import Settings, Work, sample_of, settings_for
+from archrank.benchmark.store import Store
 from archrank.errors import InputError, MissingExtraError
-from archrank.ray_engine import RETRIES, on_cluster
-from archrank.store import Store
 
 RUN: dict[str, Any] = {"proxies": "params,flops,snip", "batch": 2, "sample": 40}
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}

@@ -91,12 +91,12 @@ class Forge:
 
 def serve() -> None:
     import archrank.cli
-    from archrank import benchmark
+    from archrank.benchmark import runs
 
-    settings = benchmark.settings_for("digits", sample=1)
-    (arch,) = benchmark.sample_of(settings)
+    settings = runs.settings_for("digits", sample=1)
+    (arch,) = runs.sample_of(settings)
     # No backward: autograd would not let its forks run one.
-    benchmark.score_work(benchmark.Work(settings, arch, 0, ("params", "naswot"), "cpu"))
+    runs.score_work(runs.Work(settings, arch, 0, ("params", "naswot"), "cpu"))
     for line in sys.stdin:
         order = json.loads(line)
         if "pid" in order:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 
 import typer
 
-from .errors import ArchrankError, InputError, MissingExtraError
+from ..errors import ArchrankError, InputError, MissingExtraError
 
 
 def say(text: str) -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import InputError
 from .console import errors, say
-from .errors import InputError
 
 if TYPE_CHECKING:
-    from .data.fetching import Outcome
+    from ..data.fetching import Outcome
 
 data = typer.Typer(
     name="data",
@@ -28,10 +28,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing el
 def list_(as_json: AsJson = False) -> None:
     """List all tables, and say which are here."""
     with errors():
-        from .data.fetching import data_folder
-        from .data.published import TABLES
-        from .data.sets import data_set, sources
-        from .data.tables import sets_of
+        from ..data.fetching import data_folder
+        from ..data.published import TABLES
+        from ..data.sets import data_set, sources
+        from ..data.tables import sets_of
 
         folder = data_folder()
         public = {source.set for source in sources() if source.fetchable}
@@ -69,8 +69,8 @@ def fetch(
 ) -> None:
     """Fetch the public files of a table, verify them, and convert them. Run again to go on."""
     with errors():
-        from .data.fetching import fetch as fetch_set
-        from .data.tables import sets_of
+        from ..data.fetching import fetch as fetch_set
+        from ..data.tables import sets_of
 
         def progress(done: int, total: int, file: str) -> None:
             if done < total:
@@ -88,8 +88,8 @@ def import_(
 ) -> None:
     """Take files that you have: public ones are verified and converted, tables checked."""
     with errors():
-        from .data.fetching import import_files
-        from .data.tables import sets_of
+        from ..data.fetching import import_files
+        from ..data.tables import sets_of
 
         sets = sets_of(name)
         if len(sets) > 1:
@@ -107,8 +107,8 @@ def verify(
 ) -> None:
     """Check what is in the data folder. Exit code 1 if a file is damaged, or one named missing."""
     with errors():
-        from .data.fetching import verify as verify_set
-        from .data.tables import sets_of
+        from ..data.fetching import verify as verify_set
+        from ..data.tables import sets_of
 
         sets = [None] if name is None else sets_of(name)
         findings = [finding for one in sets for finding in verify_set(one)]
