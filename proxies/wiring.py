@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..graphs import Graph
-from ..graphs.operators import PRODUCTS, UNKNOWN, WEIGHTED
+from ..graphs.operators import NORMS, PRODUCTS, UNKNOWN, WEIGHTED
 from .registry import Measure, register
 
 _REFERENCE = "after Huang et al., NASGraph, ICLR 2024; from the data flow our choice"
@@ -40,8 +40,7 @@ def nasgraph_density(graph: Graph) -> Measure:
 
 def _channel_graph(graph: Graph) -> tuple[int, int]:
     """Numbers of vertices and of edges."""
-    nodes = list(graph.nodes)
-    channels = [_channels(node.out_shape) for node in nodes]
+    nodes, channels = list(graph.nodes), _channels(graph)
     edges = 0
     for source, target in graph.edges.tolist():
         node = nodes[target]
@@ -53,8 +52,24 @@ def _channel_graph(graph: Graph) -> tuple[int, int]:
     return max(1, sum(channels)), edges
 
 
-def _channels(shape: tuple[int, ...]) -> int:
-    """Of images (N, C, ...) the second size, of vectors and tokens the last."""
-    if len(shape) >= 4:
-        return shape[1]
-    return shape[-1] if len(shape) > 1 else 1
+def _channels(graph: Graph) -> list[int]:
+    """Of each node: of images (N, C, ...) the second size, of vectors, tokens and of images that a
+    linear layer or layer norm made (N, ..., C) the last."""
+    nodes = list(graph.nodes)
+    sources: list[list[int]] = [[] for _ in nodes]
+    for source, target in graph.edges.tolist():
+        sources[target].append(source)
+    channels: list[int] = []
+    last: list[bool] = []
+    for node, reads in zip(nodes, sources, strict=True):
+        shape, alike = node.out_shape, [s for s in reads if nodes[s].out_shape == node.out_shape]
+        if node.operator in ("linear", "layer_norm") or len(shape) < 4:
+            last.append(True)
+        else:  # what works on elements keeps the order of dimensions
+            kept = node.operator not in WEIGHTED and node.operator not in NORMS
+            last.append(kept and bool(alike) and all(last[s] for s in alike))
+        if len(shape) < 2:
+            channels.append(1)
+        else:
+            channels.append(shape[-1] if last[-1] else shape[1])
+    return channels

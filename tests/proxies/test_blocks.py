@@ -366,7 +366,7 @@ def test_images_with_channels_last() -> None:
     first, second = Last(False), Last(True)
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         other.data = one.data.view(other.shape).clone()
-    names = ["az_expressivity", "az_progressivity", "near", "meco", "in_train", "swap"]
+    names = ["az_expressivity", "az_progressivity", "near", "meco", "in_train", "swap", "nasgraph"]
     images, labels = torch.randn(6, 3, 5, 4), torch.arange(6) % 4
     expected, got = (archrank.score(n, images, labels, proxies=names) for n in (first, second))
     for name in names:
