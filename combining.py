@@ -13,10 +13,9 @@ from scipy import stats
 
 from .metrics import Array
 
-AUTO = ("flops", "gradsign", "naswot", "zico")
-"""What ``by="auto"`` ranks by, by mean rank: the size of the network, the agreement of its
-samples' gradients, its expressivity and its trainability. Our choice, made from published figures
-on NAS-Bench-201 before any data of ours was looked at."""
+AUTO = ("near", "synflow", "jacob_cov", "meco_opt", "az_progressivity", "swap")
+"""What ``by="auto"`` ranks by, by mean rank: chosen by ``benchmarks/choose_default.py`` on measured
+spaces other than NAS-Bench-201; see ``benchmarks/results/default.md``."""
 
 COMBINATIONS = ("mean_rank", "log_rank", "vote")
 

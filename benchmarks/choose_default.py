@@ -30,6 +30,8 @@ from archrank.proxies import get
 FOLDER = Path(__file__).parent / "results"
 HELD_OUT = "nasbench201"
 BASELINES = ("params", "flops")
+SAME_ORDER = ("synflow_log", "az_complexity", "gradsign_excess")
+"""Proxies that order networks as another one does: a second vote for it."""
 COVERAGE = 0.9  # a default proxy has a value for most networks of every space
 LARGEST = 6
 AGGREGATORS = ("mean_rank", "log_rank")
@@ -84,7 +86,7 @@ def usable(several: Sequence[Problem]) -> list[str]:
     names = set.intersection(*(set(problem.proxies) for problem in several))
     return sorted(
         name
-        for name in names
+        for name in names - set(SAME_ORDER)
         if all(np.isfinite(p.scores[:, p.proxies.index(name)]).mean() >= COVERAGE for p in several)
     )
 

@@ -15,8 +15,10 @@ import pandas as pd
 import torch
 
 import archrank
+from archrank.combining import AUTO
 from archrank.data import images, space, table
 from archrank.metrics import bootstrap, kendall, spearman
+from archrank.ranking import SIZES
 
 
 def draw_sample(n: int, seed: int) -> list[str]:
@@ -63,18 +65,18 @@ def main() -> None:
 
     digits, measured = space("digits"), table("digits")
     archs = draw_sample(arguments.networks, arguments.seed)
-    batches = [images("digits", 64, seed) for seed in (0, 1)]
+    x, y = images("digits", 64, seed=0)
     ranking = archrank.rank(
         digits.candidates(archs),
-        [x for x, _ in batches],
-        targets=[y for _, y in batches],
+        x,
+        targets=y,
         jobs=arguments.jobs,
         progress=show_progress,
     )
 
     found = ranking.table.set_index("name")
     accuracy = measured.labels()[found.index]
-    columns = ["score", "gradsign", "naswot", "zico", "flops", "params", "activations"]
+    columns = ["score", *AUTO, *SIZES]
     scores = found[columns].rename(columns={"score": "archrank (auto)"})
     scores["chance"] = np.random.default_rng(arguments.seed).random(len(scores))
     figures = agreement(scores, accuracy, arguments.seed)

@@ -23,20 +23,36 @@ _CONSTANT = 1e-12  # variance, relative to the mean square, that is rounding alo
     reference="Husistein et al., NEAR, 2024; rows of convolutions our choice",
     cost="1 forward",
 )
-def near(layer_features: list[LayerFeatures]) -> Measure:
+def near(
+    layer_features: list[LayerFeatures], *, channels: float = 512.0, seed: float = 0.0
+) -> Measure:
     """H: Shannon entropy in nats. Outputs of layers and of rectifiers both count, as published.
-    Positions are rows and channels columns, so the rank is at most the number of channels. Per
-    node, the ranks of layers; those of rectifiers count in the total alone."""
+    Positions are rows and channels columns, so the rank is at most the number of channels. Of wider
+    layers so many ``channels`` (or rows, where those are fewer than channels) are drawn and their
+    rank is scaled up, since the time of an eigenvalue problem grows with its cube. Per node, the ranks of layers; those of rectifiers count
+    in the total alone."""
+    if channels < 1:
+        raise ScoreError(f"channels: got {channels:g}, expected at least 1")
+    generator = torch.Generator().manual_seed(int(seed))
     parts: dict[str, float] = {}
     total = 0.0
     for features in layer_features:
-        singular = eigenvalues(features.moment, _FEATURES).clamp_min(0).sqrt()
-        shares = singular / singular.sum().clamp_min(1e-300)
-        rank = float(torch.exp(-(shares * torch.log(shares.clamp_min(1e-300))).sum()))
+        moment = features.moment
+        width = len(moment)
+        if width > channels:
+            drawn = torch.randperm(width, generator=generator)[: int(channels)].to(moment.device)
+            moment = moment[drawn][:, drawn]
+        rank = _effective_rank(moment) * width / len(moment)
         total += rank
         if features.parameter is not None:
             parts[features.parameter] = parts.get(features.parameter, 0.0) + rank
     return Measure(total, by_parameter=parts)
+
+
+def _effective_rank(moment: Tensor) -> float:
+    singular = eigenvalues(moment, _FEATURES).clamp_min(0).sqrt()
+    shares = singular / singular.sum().clamp_min(1e-300)
+    return float(torch.exp(-(shares * torch.log(shares.clamp_min(1e-300))).sum()))
 
 
 @register(

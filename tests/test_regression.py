@@ -15,7 +15,10 @@ from archrank.metrics import kendall
 
 RECORDED = Path(__file__).with_name("recorded_tau.json")
 NETWORKS, SEED = 60, 1
-PROXIES = ("params", "flops", "activations", "gradsign", "snip", "naswot", "synflow_log", "zico")
+PROXIES = (
+    *("params", "flops", "activations", "gradsign", "snip", "naswot", "synflow_log", "zico"),
+    *("logsynflow", "near", "meco_opt", "swap", "az_progressivity", "az_nas"),
+)
 
 
 def measured_tau() -> dict[str, float]:
