@@ -65,7 +65,7 @@ def problems(paths: Sequence[Path]) -> list[Problem]:
                 frame = store.scores(run, settings.condition)
                 frame = frame[frame["seed"] == 0]
                 wide = frame.pivot_table(index="arch", columns="proxy", values="value")
-                wide = wide.reindex(store.sample(run))
+                wide = wide.reindex([arch for arch in store.sample(run) if arch in wide.index])
                 task = table(settings.table).tasks[settings.task]
                 labels = table(settings.table).labels(settings.task)
                 signs = [1 if get(name).higher_is_better else -1 for name in wide.columns]
