@@ -18,6 +18,7 @@ from . import (  # noqa: I001, F401  (registration order)
     parzc,
     croze,
     transformers,
+    variants,
 )
 from .registry import Measure, Proxy, get, register, unregister
 from .registry import all_proxies as list

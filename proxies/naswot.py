@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..errors import ScoreError
 from .registry import Measure, register
+from .spectra import eigenvalues
 
 
 @register(
@@ -18,11 +19,15 @@ from .registry import Measure, register
 )
 def naswot(code_kernel: Tensor) -> Measure:
     """All rectifiers count (ReLU, ReLU6, leaky, GELU, SiLU, hardswish, ...), called as a module or
-    as a function; a unit is on where its input is positive."""
-    sign, logdet = torch.linalg.slogdet(code_kernel.double())
-    if float(sign) == 0.0 or not bool(torch.isfinite(logdet)):
-        raise ScoreError("two samples have the same code at every unit, so K is singular")
-    return Measure(float(logdet))
+    as a function; a unit is on where its input is positive. K is singular where samples share a
+    code or outnumber the units; its determinant would be rounding."""
+    kernel = code_kernel.double()
+    values = eigenvalues(kernel, "the codes' agreements")
+    if float(values[0]) <= len(values) * torch.finfo(values.dtype).eps * float(values[-1]):
+        raise ScoreError(
+            "samples have the same code at every unit, or outnumber the units, so K is singular"
+        )
+    return Measure(float(torch.linalg.slogdet(kernel).logabsdet))
 
 
 @register(

@@ -16,16 +16,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..errors import ScoreError
 from .attempts import Recorded, attempt
 from .attention import record_attention
 from .blocks import record_blocks
 from .per_sample import SingleSample, per_sample_signals
+from .reference_signals import (
+    record_batch_gradients,
+    record_coupled_kernel,
+    record_given_blocks,
+    record_given_perturbation,
+    record_module_features,
+    record_module_sizes,
+    record_parameter_gradients,
+    record_relus,
+    record_second_saliencies,
+)
 from .signals import GradientStatistics, Perturbation, SynapticFlow
 from .subject import Batch, Subject, WithoutDropout
-from .taps import CodeKernel, FeatureMoments, OutputTaps, PatternCount, operator_of
+from .taps import CodeKernel, FeatureMoments, FeatureTap, OutputTaps, PatternCount
 from .twins import record_twins
 
 
@@ -258,48 +268,6 @@ def _flow(subject: Subject, mode: WithoutDropout) -> dict[str, SynapticFlow]:
 _GAMMA = 1e-2
 
 
-class FeatureTap(TorchDispatchMode):
-    """Keeps the features before global pooling and the batch variances."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pooled: Tensor | None = None
-        self.projected: Tensor | None = None
-        self.variances: list[float] = []
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        operator = operator_of(func)
-        if operator in ("mean", "avg_pool") and isinstance(result, Tensor):
-            source = args[0]
-            if source.dim() >= 4 and result.numel() * 4 <= source.numel():
-                reduced = result.numel() == source.shape[0] * source.shape[1]
-                if reduced or result.numel() == source.shape[0] * source.shape[-1]:
-                    self.pooled = source
-        elif operator in ("linear", "matmul"):
-            self.projected = next(t for t in args[-2:] if isinstance(t, Tensor))
-        elif operator == "batch_norm" and isinstance(result, tuple):
-            self._variance(func, args, result)
-        return result
-
-    def _variance(self, func: Any, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> None:
-        if func is torch.ops.aten.native_batch_norm.default:
-            variance = result[2].double().pow(-2) - args[7]  # it saves 1 / sqrt(variance + eps)
-        else:
-            dims = [d for d in range(args[0].dim()) if d != 1]
-            variance = args[0].var(dim=dims, unbiased=False)
-        self.variances.append(float(variance.mean()))
-
-    def features(self) -> Tensor:
-        """The last globally pooled map, else what the last linear layer read."""
-        found = self.pooled if self.pooled is not None else self.projected
-        if found is None:
-            raise ScoreError("found neither a global pooling nor a linear layer to read before")
-        return found
-
-
 def record_perturbation(subject: Subject, wanted: frozenset[str]) -> Recorded:
     """Two forwards of a Gaussian-initialised network, without gradients."""
     recorded: Recorded = {}
@@ -399,10 +367,19 @@ PASSES: tuple[Pass, ...] = (
     ),
     Pass(frozenset({"flow", "flow_with_norm"}), record_flow),
     Pass(frozenset({"perturbation"}), record_perturbation),
-    Pass(frozenset({"sign_sums", "gradient_entries"}), record_per_sample),
+    Pass(frozenset({"sign_sums", "gradient_entries", "gradient_kernel"}), record_per_sample),
     Pass(frozenset({"tangent_kernel"}), record_tangent_kernel),
     Pass(frozenset({"attention_confidences", "attention_importances"}), record_attention),
     Pass(frozenset({"blocks"}), record_blocks),
     Pass(frozenset({"constant_outputs"}), record_constant_outputs),
     Pass(frozenset({"twins"}), record_twins),
+    Pass(frozenset({"named_relu_kernel", "relu_kernel", "relu_patterns"}), record_relus),
+    Pass(frozenset({"second_saliencies"}), record_second_saliencies),
+    Pass(frozenset({"module_features"}), record_module_features),
+    Pass(frozenset({"module_sizes"}), record_module_sizes),
+    Pass(frozenset({"parameter_gradients"}), record_parameter_gradients),
+    Pass(frozenset({"batch_gradients"}), record_batch_gradients),
+    Pass(frozenset({"coupled_kernel"}), record_coupled_kernel),
+    Pass(frozenset({"given_perturbation"}), record_given_perturbation),
+    Pass(frozenset({"given_blocks"}), record_given_blocks),
 )

@@ -96,7 +96,7 @@ class Kernel(Sink):
 
     def take(self, name: str, first: int, gradients: Tensor) -> None:
         rows, samples = gradients.flatten(1), len(self._kernel)
-        if len(rows) < samples:  # a loop over samples: the products need all of them
+        if len(rows) < samples:  # a part of the samples: the products need all of them
             if name not in self._waiting:
                 self._waiting[name] = rows.new_zeros(samples, rows.shape[1])
             self._waiting[name][first : first + len(rows)] = rows
@@ -104,6 +104,9 @@ class Kernel(Sink):
             self._kernel += (rows @ rows.T).to("cpu", torch.float64)
 
     def take_outer(self, name: str, first: int, output: Tensor, input: Tensor) -> None:
+        if len(output) < len(self._kernel):
+            super().take_outer(name, first, output, input)
+            return
         self._kernel += ((output @ output.T) * (input @ input.T)).to("cpu", torch.float64)
 
     def result(self) -> Tensor:
@@ -118,10 +121,10 @@ def per_sample_signals(subject: Subject, wanted: frozenset[str]) -> dict[str, An
     """Signals of per-sample gradients: of the loss, or ``tangent_kernel`` of the summed outputs.
 
     Samples are independent here, so chunks of them are exact, and memory does not grow with their
-    number (but for the kernel, which reads the first 64 alone). Models whose weights act through
-    operators that cannot be split by sample (recurrent layers, fused attention projections), or
-    that mix samples in other ways than batch norm, are looped over sample by sample: slower, the
-    same definition.
+    number (but for kernels; the tangent kernel reads the first 64 alone). Models whose weights act
+    through operators that cannot be split by sample (recurrent layers, fused attention
+    projections), or that mix samples in other ways than batch norm, are looped over sample by
+    sample: slower, the same definition.
 
     Raises:
         ScoreError: batch norm over a single value, or no gradient at all.
@@ -131,12 +134,15 @@ def per_sample_signals(subject: Subject, wanted: frozenset[str]) -> dict[str, An
     if "tangent_kernel" in wanted:
         batch, objective = batch.rows(0, _CHUNK), lambda o, _: subject.main_output(o).sum()
     size = len(batch)
+    kernels = wanted & {"tangent_kernel", "gradient_kernel"}
     with subject.substituted() as leaves:
+        if kernels and size > _CHUNK:
+            _affordable(size * sum(leaf.numel() for leaf in leaves.values()))
 
         def sinks() -> dict[str, Sink]:
             made: dict[str, Sink] = {}
-            if "tangent_kernel" in wanted:
-                made["tangent_kernel"] = Kernel(size)
+            for name in kernels:
+                made[name] = Kernel(size)
             if "gradient_entries" in wanted:
                 made["gradient_entries"] = Entries(leaves, size, subject.seed)
             if "sign_sums" in wanted:
@@ -147,7 +153,7 @@ def per_sample_signals(subject: Subject, wanted: frozenset[str]) -> dict[str, An
         if all(t.shape[0] == size for t in batch.tensors):
             filled = _batched(subject, leaves, batch, objective, sinks())
         if filled is None:
-            if "tangent_kernel" in wanted:
+            if kernels:
                 _affordable(size * sum(leaf.numel() for leaf in leaves.values()))
             filled = _looped(subject, leaves, batch, objective, sinks())
         recorded: dict[str, Any] = {}

@@ -52,8 +52,8 @@ class Proxy:
         formula: in the notation of the documentation: g gradient, W weight, L loss, N batch.
         reference: paper, or "our choice".
         higher_is_better: its direction as a predictor of accuracy.
-        mode: the mode in which the model runs: ``"train"``, ``"as given"``, or ``"any"`` where it
-            makes no difference.
+        mode: the mode in which the model runs: ``"train"``, ``"eval"``, ``"as given"``, or
+            ``"any"`` where it makes no difference.
         initialisation: ``"as given"`` or what it sets the weights to.
         dtype: ``"model"`` (half precision is promoted to float32) or ``"float64"``.
         deterministic: whether the value is a function of weights and batch alone.
@@ -74,6 +74,17 @@ class Proxy:
     deterministic: bool = True
     cost: str = ""
     labels: bool = False
+
+    @property
+    def source(self) -> str:
+        """Short name of the code whose values it reproduces; empty for our own definitions.
+
+        Example:
+            >>> from archrank import proxies
+            >>> proxies.get("snip@foresight").source, proxies.get("snip").source
+            ('foresight', '')
+        """
+        return self.name.partition("[")[0].rpartition("@")[2] if "@" in self.name else ""
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -138,6 +149,13 @@ def register(
     return add
 
 
+def register_variant(name: str, of: str, **changed: Any) -> None:
+    """Register the proxy ``of`` as ``name``, NAME@SOURCE, with some of its facts changed."""
+    if name in _REGISTRY:
+        raise InputError(f"name: a proxy called {name!r} is registered already")
+    _REGISTRY[name] = replace(_REGISTRY[of], name=name, version=1, **changed)
+
+
 def unregister(name: str) -> None:
     """Forget a proxy, e.g. one that a notebook registers again."""
     del _REGISTRY[get(name).name.partition("[")[0]]
@@ -160,7 +178,8 @@ def get(name: str) -> Proxy:
     if name not in _REGISTRY:
         close = difflib.get_close_matches(name, _REGISTRY, n=3)
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "known are"
-        raise InputError(f"proxy: no proxy is called {name!r}; {hint} {', '.join(_REGISTRY)}")
+        known = ", ".join(proxy.name for proxy in all_proxies("@" in name))
+        raise InputError(f"proxy: no proxy is called {name!r}; {hint} {known}")
     return _REGISTRY[name]
 
 
@@ -216,6 +235,10 @@ def _short(value: float | str) -> str:
     return value if isinstance(value, str) else repr(float(value)).removesuffix(".0")
 
 
-def all_proxies() -> list[Proxy]:
-    """All proxies, in the order in which they were registered."""
-    return list(_REGISTRY.values())
+def all_proxies(variants: bool = False) -> list[Proxy]:
+    """All proxies, in the order in which they were registered.
+
+    Args:
+        variants: whether to list those that reproduce a published code, NAME@SOURCE, too.
+    """
+    return [proxy for proxy in _REGISTRY.values() if variants or not proxy.source]

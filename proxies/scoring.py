@@ -22,6 +22,8 @@ from .passes import PASSES, Pass
 from .registry import Measure, Proxy, all_proxies, get, names_in
 from .subject import Batch, Loss, Subject, make_batches, pass_dtype
 
+_OF_SEVERAL_BATCHES = {"gradient_statistics", "batch_gradients"}
+
 
 @dataclass(frozen=True)
 class Result:
@@ -187,16 +189,16 @@ def _score(
     batches: list[Batch] = []
     is_one_input = is_shape(inputs) or isinstance(inputs, (torch.Tensor, Mapping, tuple))
     if not is_one_input or (needs - {"graph"} and device.type != "meta"):
-        count = count if "gradient_statistics" in needs else 1
+        count = count if needs & _OF_SEVERAL_BATCHES else 1
         batches = make_batches(model, inputs, targets, seed, batch_size, dtype, count)
     if graph is None:
         graph = trace(model, _traceable(inputs, batches))
     recorded: dict[str, dict[str, Any]] = {}
     seconds = dict.fromkeys((proxy.name for proxy in wanted), 0.0)
     peaks: dict[str, list[int]] = {proxy.name: [] for proxy in wanted}
-    for train in (True, False):
-        group = [proxy for proxy in wanted if _trains(proxy) == train]
-        subject = Subject(model, graph, batches, loss, seed, dtype, train)
+    for mode in ("train", "as given", "eval"):
+        group = [proxy for proxy in wanted if _run_mode(proxy) == mode]
+        subject = Subject(model, graph, batches, loss, seed, dtype, mode)
         signals: dict[str, Any] = {}
         for one in PASSES:
             asked = one.provides.intersection(need for proxy in group for need in proxy.needs)
@@ -246,8 +248,8 @@ def usable_device(device: str) -> str:
     return device
 
 
-def _trains(proxy: Proxy) -> bool:
-    return proxy.mode != "as given"
+def _run_mode(proxy: Proxy) -> str:
+    return "train" if proxy.mode == "any" else proxy.mode
 
 
 def _record(

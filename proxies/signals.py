@@ -31,6 +31,18 @@ SIGNALS: dict[str, str] = {
     "blocks": "list of Block: spectra and Jacobians of the blocks of a Kaiming network",
     "constant_outputs": "two (N, D) outputs, all weights one small, then one large constant",
     "twins": "list of Twin: layers of the network beside those of a perturbed one",
+    "named_relu_kernel": "code_kernel of the inputs of modules whose class is called *ReLU*",
+    "relu_kernel": "code_kernel of nn.ReLU modules alone",
+    "relu_patterns": "ActivationPatterns of nn.ReLU modules of images alone",
+    "second_saliencies": "saliencies, the second dimension read as channels, tokens' too",
+    "module_features": "list of (C, positions): every module's output for one 64x64 image",
+    "module_sizes": "list of ModuleSize: of every call of a module without children",
+    "parameter_gradients": "parameter name -> gradient of the batch's mean loss, biases too",
+    "batch_gradients": "for each of several batches: weight name -> gradient of its mean loss",
+    "gradient_kernel": "(N, N) products of per-sample gradients of the loss",
+    "coupled_kernel": "(N, N) as tangent_kernel, in one batch, of all parameters called *weight*",
+    "given_perturbation": "Perturbation of the network as it is, variances those that norms track",
+    "given_blocks": "blocks of the network and the batch as they are",
 }
 """Signal name -> what it is. A *weight* is a parameter of two or more dimensions that a
 convolution, a linear or a recurrent operator applies: no biases, norms, embeddings or positions."""
@@ -130,6 +142,14 @@ class Block:
 
     entropy: float
     spectral_norm: float | None
+
+
+@dataclass(frozen=True)
+class ModuleSize:
+    """Parameters that a module holds itself, and its operations on one sample."""
+
+    parameters: int
+    operations: int
 
 
 @dataclass(frozen=True)

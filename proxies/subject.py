@@ -111,7 +111,7 @@ class Subject:
         loss: the user's loss on the raw output, or None for cross-entropy on the main output.
         seed: of everything random.
         dtype: floating type in which the passes run.
-        train: whether passes run in training mode, else in the modes that the modules are in.
+        mode: in which passes run: ``"train"``, ``"eval"`` or, as the modules are, ``"as given"``.
     """
 
     model: nn.Module
@@ -120,7 +120,7 @@ class Subject:
     loss: Loss | None
     seed: int
     dtype: torch.dtype
-    train: bool = True
+    mode: str = "train"
 
     @property
     def weight_names(self) -> list[str]:
@@ -152,20 +152,22 @@ class Subject:
         gradients: bool = True,
         dtype: torch.dtype | None = None,
         change: Callable[[str, Tensor], Tensor] | None = None,
+        names: Iterable[str] | None = None,
     ) -> Iterator[dict[str, Tensor]]:
-        """Run the model on stand-ins of its parameters and buffers; yields weight name -> leaf.
+        """Run the model on stand-ins of its parameters and buffers; yields name -> leaf.
 
         Stand-ins of parameters share memory with the parameters unless ``dtype`` or ``change``
         make new ones; nothing may write to them. Buffers are copies, for batch norm to write to.
         Whatever happens inside, the model comes back as it was.
 
         Args:
-            gradients: whether the weights' stand-ins require gradients.
+            gradients: whether the leaves require gradients.
             dtype: floating type to run in; default the subject's.
             change: (name, parameter in that type) -> stand-in.
+            names: parameters whose stand-ins are leaves; default the weights.
         """
         dtype = dtype or self.dtype
-        wanted = set(self.weight_names)
+        wanted = set(self.weight_names if names is None else names)
         leaves: dict[str, Tensor] = {}
         stand_ins: dict[int, Tensor] = {}
         for name, parameter in self.model.named_parameters():
@@ -190,7 +192,8 @@ class Subject:
             stack.enter_context(torch.set_grad_enabled(gradients))
             stack.enter_context(torch.autocast("cpu", enabled=False))
             for module in self.model.modules():
-                module.training = module.training or self.train
+                if self.mode != "as given":
+                    module.training = self.mode == "train"
                 tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
                 for table in tables:
                     for name, tensor in table.items():

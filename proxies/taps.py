@@ -50,10 +50,20 @@ def weight_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 class OutputTaps(WithoutDropout):
-    """Holds the outputs of convolutions and linear layers until their gradient comes by."""
+    """Holds the outputs of convolutions and linear layers until their gradient comes by.
 
-    def __init__(self, leaves: dict[str, Tensor], tapping: bool, copies: bool = False):
+    ``second`` reads the second dimension as channels even of linear layers on tokens.
+    """
+
+    def __init__(
+        self,
+        leaves: dict[str, Tensor],
+        tapping: bool,
+        copies: bool = False,
+        second: bool = False,
+    ):
         super().__init__()
+        self._second = second
         self.saliencies: list[Saliency] = []
         self._names = {id(leaf): name for name, leaf in leaves.items()}
         self._tapping = tapping
@@ -65,8 +75,11 @@ class OutputTaps(WithoutDropout):
         result = func(*args, **kwargs)
         if self._tapping and func in PRODUCTS and result.requires_grad:
             weight = weight_of(args, kwargs)
-            self._tap(result, self._names.get(id(weight)), func is F.linear)
+            self._tap(result, self._names.get(id(weight)), self._is_last(func))
         return result
+
+    def _is_last(self, func: Any) -> bool:
+        return func is F.linear and not self._second
 
     def _tap(self, result: Tensor, name: str | None, channels_last: bool) -> None:
         held = result.detach().clone() if self._copies else result.detach()
@@ -282,6 +295,48 @@ def correlation(rows: Tensor) -> Tensor:
     constant = norms <= 4 * torch.finfo(rows.dtype).eps * rows.norm(dim=0)
     scaled = torch.where(constant, torch.zeros_like(centred), centred / norms)
     return scaled.T @ scaled
+
+
+class FeatureTap(TorchDispatchMode):
+    """Keeps the features before global pooling and the batch variances."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pooled: Tensor | None = None
+        self.projected: Tensor | None = None
+        self.variances: list[float] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        operator = operator_of(func)
+        if operator in ("mean", "avg_pool") and isinstance(result, Tensor):
+            source = args[0]
+            if source.dim() >= 4 and result.numel() * 4 <= source.numel():
+                reduced = result.numel() == source.shape[0] * source.shape[1]
+                if reduced or result.numel() == source.shape[0] * source.shape[-1]:
+                    self.pooled = source
+        elif operator in ("linear", "matmul"):
+            self.projected = next(t for t in args[-2:] if isinstance(t, Tensor))
+        elif operator == "batch_norm" and isinstance(result, tuple):
+            self._variance(func, args, result)
+        return result
+
+    def _variance(self, func: Any, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> None:
+        if func is torch.ops.aten.native_batch_norm.default:
+            variance = result[2].double().pow(-2) - args[7]  # it saves 1 / sqrt(variance + eps)
+        else:
+            dims = [d for d in range(args[0].dim()) if d != 1]
+            variance = args[0].var(dim=dims, unbiased=False)
+        self.variances.append(float(variance.mean()))
+
+    def features(self) -> Tensor:
+        """The last globally pooled map, else what the last linear layer read."""
+        found = self.pooled if self.pooled is not None else self.projected
+        if found is None:
+            raise ScoreError("found neither a global pooling nor a linear layer to read before")
+        return found
 
 
 class AttentionWatch(TorchDispatchMode):
