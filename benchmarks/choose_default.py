@@ -139,7 +139,7 @@ def report(several: Sequence[Problem], held_out: Sequence[Problem]) -> str:
         f"the time of this run, {', '.join(AUTO)} by mean_rank, "
         f"{worth(several, list(AUTO), 'mean_rank'):.3f}).",
         "",
-        "| space | task | networks | params | FLOPs | shipped | chosen on all | chosen without it |",
+        "| space | task | networks | params | FLOPs | shipped | chosen | chosen without it |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for problem in several:
