@@ -29,8 +29,8 @@ def near(
     """H: Shannon entropy in nats. Outputs of layers and of rectifiers both count, as published.
     Positions are rows and channels columns, so the rank is at most the number of channels. Of wider
     layers so many ``channels`` (or rows, where those are fewer than channels) are drawn and their
-    rank is scaled up, since the time of an eigenvalue problem grows with its cube. Per node, the ranks of layers; those of rectifiers count
-    in the total alone."""
+    rank is scaled up, since the time of an eigenvalue problem grows with its cube. Per node, the
+    ranks of layers; those of rectifiers count in the total alone."""
     if channels < 1:
         raise ScoreError(f"channels: got {channels:g}, expected at least 1")
     generator = torch.Generator().manual_seed(int(seed))
