@@ -22,7 +22,7 @@ from .spectra import eigenvalues, finite
 def ntk_condition(tangent_kernel: Tensor) -> Measure:
     """Batch norm sees each sample alone, so the rows are gradients of a function of one sample and
     one batched pass gives them all. TE-NAS lets batch norm see the batch, which couples the rows
-    and takes as many backward passes as there are samples."""
+    and takes as many backward passes as there are samples, and reads the scales of norms too."""
     values = eigenvalues(tangent_kernel, "the samples' gradients")
     if len(values) < 2:
         raise ScoreError("a kernel of one sample has no condition; pass a larger batch")
