@@ -4,6 +4,7 @@
 # Each works in a fresh clone with Python 3.11+, pip and make.
 
 PYTHON ?= python3
+JOBS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -14,8 +15,8 @@ demo: .venv/demo.stamp
 	$(BIN)/python examples/embedded_benchmark.py --networks 100 --out demo
 
 test: .venv/test.stamp
-	@echo "== running all tests, the slow ones included"
-	$(BIN)/python -m pytest
+	@echo "== running all tests, the slow ones included, on $(JOBS) cores"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 lint: .venv/test.stamp
 	@echo "== ruff, then mypy --strict on the package"

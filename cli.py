@@ -124,9 +124,11 @@ def rank(
             _write("--out", out, result.to_csv)
         if plot is not None:
             _write("--plot", plot, result.plot)
-    if len(result.failures):
-        failed = result.failures["name"].nunique()
-        say(f"{failed} of {len(result)} candidates could not be scored by every proxy")
+    # A proxy that does not apply to a network is told of above and is no failure of the run.
+    failed = set(result.failures.loc[result.failures["status"] != "unsupported", "name"])
+    failed |= set(result.table.loc[result.table["rank"].isna(), "name"])
+    if failed:
+        say(f"{len(failed)} of {len(result)} candidates not ranked, or not by every proxy")
         raise typer.Exit(1)
 
 
@@ -252,14 +254,19 @@ def proxies(as_json: AsJson = False) -> None:
 def _show(result: Ranking, by: str) -> None:
     """The columns that fit 80 characters; the others are in the CSV and the JSON.
 
+    Of the default combination only the score, not the proxies that it is made of.
+
     Folded to the width of a terminal; elsewhere one line per candidate, however long its name.
     """
     from rich.console import Console
     from rich.table import Table
 
+    from .combining import AUTO
+
     by_seed = {f"{name} std" for name in result.table.columns}
-    hidden = {"seconds", "same_as", "activations", "depth"} | by_seed
     asked = [name.strip() for name in by.split(",")]
+    parts = set(AUTO) if "auto" in asked else set()
+    hidden = {"seconds", "same_as", "activations", "depth"} | by_seed | parts
     columns = [name for name in result.table.columns if name not in hidden or name in asked]
     table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
     for name in columns:

@@ -119,7 +119,8 @@ def test_the_piped_table_fits_80_columns(models: Path) -> None:
     result = invoke("rank", models, "--batch", 8, "--seeds", 2)
     assert result.exit_code == 0
     assert name in result.stdout
-    assert max(map(len, result.stdout.splitlines())) <= 80
+    table = result.stdout.splitlines()[:3]  # below: what does not apply, and why
+    assert max(map(len, table)) <= 80
     assert "activations" not in result.stdout
     assert "activations" in invoke("rank", models, "--by", "params, activations").stdout
 
@@ -138,6 +139,13 @@ def test_some_failing_is_one(models: Path, text: str, who: str) -> None:
     assert result.exit_code == 1
     assert who in result.stdout
     assert "large" in result.stdout
+
+
+def test_a_proxy_that_does_not_apply_is_told_of(models: Path) -> None:
+    result = invoke("rank", models, "--by", "snip,az_progressivity", "--batch", 8)
+    assert "large: az_progressivity: unsupported" in result.stdout
+    assert result.exit_code == 0
+    assert invoke("rank", models, "--by", "az_progressivity", "--batch", 8).exit_code == 1
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,8 @@ class Forge:
         """Start ``archrank WORDS``, as another user or with a limit on the size of its files."""
         self.count += 1
         output = self.folder / f"command{self.count}"
+        for suffix in (".out", ".err"):
+            output.with_suffix(suffix).touch()  # to be read before the command has begun
         order = {"words": [*map(str, words)], "output": str(output), "user": user, "limit": limit}
         return Started(self._ask(order), output)
 
