@@ -195,9 +195,11 @@ def convolution_class(args: tuple[Any, ...]) -> str:
 def refined(
     operator: str, facts: Facts, args: tuple[Any, ...], source: tuple[int, ...], made: Any
 ) -> str:
-    """Names that depend on the arguments: relu6 and global pooling."""
+    """Names that depend on the arguments: relu6, a product with zero, global pooling."""
     if operator == "hardtanh" and tuple(args[1:3]) == (0.0, 6.0):
         return "relu6"
+    if operator == "mul" and any(isinstance(a, (int, float)) and a == 0 for a in args):
+        return "zero"
     if operator == "mean" and len(args) > 1 and args[1] is not None and len(source) in (4, 5):
         rank = len(source)
         dims = sorted(d % rank for d in args[1])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ..errors import InputError
-from .graph import ATTRIBUTES, _row
-from .operators import CANONICAL, WEIGHTED, vocabulary
+from .graph import ATTRIBUTES, IntArray
+from .operators import CANONICAL, CANONICAL_ID, WEIGHTED, vocabulary
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -29,21 +30,41 @@ def resolution(graph: Graph) -> np.ndarray:
     dimension and H the product of those between.
     """
     rows = np.ones((len(graph), 6), dtype=np.float32)
-    for i in range(len(graph)):
-        for column, (flat, offsets) in enumerate(
-            ((graph.in_shapes, graph.in_offsets), (graph.out_shapes, graph.out_offsets))
-        ):
-            height, width, channels = _read(_row(flat, offsets, i))
-            rows[i, column], rows[i, 2 + column], rows[i, 4 + column] = height, width, channels
+    for side, (flat, offsets) in enumerate(
+        ((graph.in_shapes, graph.in_offsets), (graph.out_shapes, graph.out_offsets))
+    ):
+        height, width, channels = rows[:, side], rows[:, 2 + side], rows[:, 4 + side]
+        for at, shapes in _by_rank(flat, offsets):
+            if shapes.shape[1] == 4:
+                height[at], width[at], channels[at] = shapes[:, 2], shapes[:, 3], shapes[:, 1]
+            elif shapes.shape[1]:
+                height[at], channels[at] = shapes[:, 1:-1].prod(axis=1), shapes[:, -1]
     return rows
 
 
-def _read(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    if len(shape) == 4:
-        return shape[2], shape[3], shape[1]
-    if len(shape) <= 1:
-        return 1, 1, shape[0] if shape else 1
-    return int(np.prod(shape[1:-1], dtype=np.int64)), 1, shape[-1]
+def _by_rank(flat: IntArray, offsets: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
+    """The nodes whose shapes have equally many dimensions, and these shapes as one array."""
+    ranks = np.diff(offsets)
+    for rank in np.unique(ranks).tolist():
+        at = np.flatnonzero(ranks == rank)
+        yield at, flat[offsets[at][:, None] + np.arange(rank)]
+
+
+def output_elements(graph: Graph) -> IntArray:
+    """Number of output elements of each node (n,)."""
+    elements = np.ones(len(graph), dtype=np.int64)
+    for at, shapes in _by_rank(graph.out_shapes, graph.out_offsets):
+        elements[at] = shapes.prod(axis=1)
+    return elements
+
+
+def owned_parameters(graph: Graph) -> IntArray:
+    """Number of parameters of each node (n,); shared ones belong to the first that uses them."""
+    owned = np.zeros(len(graph), dtype=np.int64)
+    used, first = np.unique(graph.uses, return_index=True)
+    node = np.searchsorted(graph.uses_offsets, first, side="right") - 1
+    np.add.at(owned, node, graph.parameter_sizes[used])
+    return owned
 
 
 def to_pyg(graph: Graph, features: str = "default") -> Data:
@@ -67,7 +88,7 @@ def to_pyg(graph: Graph, features: str = "default") -> Data:
     from torch_geometric.data import Data
 
     n = len(graph)
-    weighted = np.array([CANONICAL[i] in WEIGHTED for i in graph.operator], dtype=bool)
+    weighted = np.isin(graph.operator, [CANONICAL_ID[name] for name in sorted(WEIGHTED)])
     attributes = graph.attributes.astype(np.float32)
     if features == "gennape":
         ids = vocabulary("gennape")
@@ -83,15 +104,14 @@ def to_pyg(graph: Graph, features: str = "default") -> Data:
         )
     if features != "default":
         raise InputError(f"features: got {features!r}, expected 'default' or 'gennape'")
-    owned = np.zeros(n, dtype=np.float32)
-    sizes = dict(zip(graph.parameter_names, graph.parameter_sizes.tolist(), strict=True))
-    for name, node in graph.parameter_node.items():
-        owned[node] += sizes[name]
-    elements = np.array(
-        [np.prod(_row(graph.out_shapes, graph.out_offsets, i)) for i in range(n)], np.float32
-    )
     counts = np.column_stack(
-        [resolution(graph), graph.node_flops.astype(np.float32), owned, elements, attributes]
+        [
+            resolution(graph),
+            graph.node_flops.astype(np.float32),
+            owned_parameters(graph).astype(np.float32),
+            output_elements(graph).astype(np.float32),
+            attributes,
+        ]
     )
     position = np.arange(n, dtype=np.float32) / max(n - 1, 1)
     x = np.column_stack([np.log2(1.0 + counts.clip(0)) * _LONG_RANGE, position, weighted])
