@@ -10,7 +10,10 @@ import pytest
 
 import archrank
 
-ROOMS = ("data", "data.digits", "data.importers", "data.spaces", "graphs", "proxies")
+ROOMS = (
+    *("data", "data.digits", "data.importers", "data.spaces", "graphs"),
+    *("predictors", "predictors.encoders", "proxies"),
+)
 MODULES = ["archrank"] + [
     f"{room.__name__}.{found.name}"
     for room in (archrank, *(importlib.import_module(f"archrank.{name}") for name in ROOMS))

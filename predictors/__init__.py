@@ -1,0 +1,65 @@
+"""Learned predictors: architectures and a few labels in, the others' labels out.
+
+All of them are scikit-learn estimators over sequences of graphs, models, or architectures of a
+space; see :class:`Predictor`. Each name is imported when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import encoders, losses
+    from .checks import check_predictor
+    from .contract import Predictor
+    from .ensemble import ArchRank
+    from .features import Features
+    from .fuzzy import FuzzyCMeans
+    from .reading import Sample, samples, with_context
+    from .tabular import MLP, GaussianProcess, RandomForest, Ridge, XGBoost
+
+_HOME = {
+    "Predictor": "contract",
+    "check_predictor": "checks",
+    "ArchRank": "ensemble",
+    "Features": "features",
+    "FuzzyCMeans": "fuzzy",
+    "Sample": "reading",
+    "samples": "reading",
+    "with_context": "reading",
+    "GaussianProcess": "tabular",
+    "MLP": "tabular",
+    "RandomForest": "tabular",
+    "Ridge": "tabular",
+    "XGBoost": "tabular",
+}
+_ROOMS = ("encoders", "losses")
+
+__all__ = [
+    "MLP",
+    "ArchRank",
+    "Features",
+    "FuzzyCMeans",
+    "GaussianProcess",
+    "Predictor",
+    "RandomForest",
+    "Ridge",
+    "Sample",
+    "XGBoost",
+    "check_predictor",
+    "encoders",
+    "losses",
+    "samples",
+    "with_context",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f".{name}", __name__)
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value  # the next access does not come here
+    return value

@@ -1,0 +1,161 @@
+"""What a predictor is: scikit-learn's contract over sequences of architectures."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import NotFittedError
+
+from ..errors import InputError
+from ..metrics import kendall
+from . import saving
+from .reading import Reader, Sample
+
+Array = npt.NDArray[np.float64]
+
+
+class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Learns from labelled architectures and predicts others'.
+
+    Everywhere ``X`` is a sequence of graphs, of modules (then ``inputs=``), of architecture
+    strings (then ``space=``), or of :class:`~archrank.predictors.Sample`. Subclasses take these
+    four arguments among theirs, store all arguments unchanged, and implement :meth:`_fit` and
+    :meth:`_predict` on samples; what they learn ends in ``_`` and is made of arrays, numbers,
+    strings, lists, dicts and predictors, so that :meth:`save` needs no help.
+
+    Args:
+        space, task: of architecture strings: a space's name or the space, and what networks are
+            built for.
+        inputs: of modules: the shape without batch dimension that they take, or as
+            :func:`archrank.trace` takes.
+        proxies: zero-cost proxies to compute of each architecture, as columns to learn from.
+
+    Attributes:
+        n_samples_: how many architectures it was fitted to.
+        label_mean_, label_std_: of the labels given.
+    """
+
+    space: Any
+    task: str | None
+    inputs: Any
+    proxies: Sequence[str]
+    n_samples_: int
+    label_mean_: float
+    label_std_: float
+
+    # --- what subclasses say ------------------------------------------------------------------
+
+    @abstractmethod
+    def _fit(self, samples: list[Sample], labels: Array) -> None:
+        """Learn from samples and their standardised labels (mean 0, standard deviation 1)."""
+
+    @abstractmethod
+    def _predict(self, samples: list[Sample]) -> tuple[Array, Array | None]:
+        """Standardised predictions, and their standard deviations if it has any."""
+
+    # --- the contract -------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Learn from architectures and their labels, larger is better.
+
+        Raises:
+            InputError: nothing to learn from, labels that are not finite numbers, or another
+                number of them than architectures. Constant labels are learnt as such; equal
+                architectures may have different labels.
+        """
+        samples = self._read(X)
+        labels = checked_labels(y, len(samples))
+        self.n_samples_ = len(samples)
+        self.label_mean_ = float(labels.mean())
+        spread = float(labels.std())
+        # Labels that differ by rounding alone are constant.
+        self.label_std_ = spread if spread > 1e-12 * max(abs(self.label_mean_), 1.0) else 0.0
+        if self.label_std_:
+            self._fit(samples, (labels - self.label_mean_) / self.label_std_)
+        return self
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predicted labels (n,), and with ``return_std`` their standard deviations (n,).
+
+        Raises:
+            NotFittedError: it was not fitted.
+            InputError: ``X`` is not as :meth:`fit` takes, or this predictor knows no deviations.
+        """
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError(f"{type(self).__name__} is not fitted: call fit(X, y) first")
+        samples = self._read(X)
+        mean, std = np.zeros(len(samples)), np.zeros(len(samples))
+        if self.label_std_ and samples:
+            mean, known = self._predict(samples)
+            if return_std and known is None:
+                raise InputError(f"return_std: {type(self).__name__} knows no deviations")
+            std = std if known is None else known
+        scaled = mean * self.label_std_ + self.label_mean_
+        return (scaled, std * self.label_std_) if return_std else scaled
+
+    def score(self, X: Any, y: Any, sample_weight: None = None) -> float:
+        """Kendall's tau-b between predictions and labels.
+
+        Raises:
+            InputError: ``sample_weight`` is given: tau has none.
+        """
+        if sample_weight is not None:
+            raise InputError("sample_weight: Kendall's tau takes none")
+        predicted = self.predict(X)
+        return kendall(predicted, checked_labels(y, len(predicted)))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "n_samples_")
+
+    # --- files --------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to the folder ``path``: safetensors and JSON, no pickle.
+
+        The folder appears whole or not at all; one that is there is replaced.
+
+        Raises:
+            InputError: an argument or what was learnt cannot be written (a module, a function).
+        """
+        saving.write(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what :meth:`save` of this class wrote.
+
+        Raises:
+            InputError: the folder holds no such predictor, a damaged one, or one of a newer format.
+        """
+        return cast(Self, saving.read(Path(path), cls))
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def _read(self, given: Any) -> list[Sample]:
+        reader = Reader(self.space, self.task, self.inputs, tuple(self.proxies))
+        return reader.read(given)
+
+
+def checked_labels(y: Any, count: int) -> Array:
+    """Labels as an array (count,), or an InputError that says what is wrong with them."""
+    try:
+        labels = np.asarray(y, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"y: expected numbers ({error})") from None
+    if labels.ndim != 1 or len(labels) != count:
+        raise InputError(f"y: got shape {labels.shape} for {count} architectures")
+    if not count:
+        raise InputError("X: got no architectures, expected at least one")
+    bad = np.flatnonzero(~np.isfinite(labels))
+    if len(bad):
+        places = ", ".join(map(str, bad[:5]))
+        raise InputError(
+            f"y: {len(bad)} of {count} labels are not finite numbers (the first at {places}); "
+            "leave those architectures out"
+        )
+    return labels

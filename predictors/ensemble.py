@@ -1,0 +1,222 @@
+"""The default predictor: several kinds of tabular and graph predictors, weighed by what they got
+right on labels that they had not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+from sklearn.base import clone
+
+from ..errors import InputError
+from ..metrics import kendall
+from .contract import Array, Predictor
+from .features import Columns, Features, read_columns
+from .reading import Sample
+from .tabular import (
+    GaussianProcess,
+    RandomForest,
+    Ridge,
+    TabularPredictor,
+    XGBoost,
+)
+
+_FEW = 12  # fewer labels say nothing of members' worth: all weigh the same
+_MANY = 2500  # the most labels that a Gaussian process is fitted to
+
+
+def members() -> dict[str, TabularPredictor]:
+    """What :class:`ArchRank` is made of by default, by name."""
+    graph, everything = ("statistics", "paths"), ("statistics", "paths", "code", "scores")
+    return {
+        "ridge on scores": Ridge(("scores",)),
+        "process on scores": GaussianProcess(("scores",), "matern"),
+        "process on graphs": GaussianProcess(graph, "matern"),
+        "process on neighbourhoods": GaussianProcess((), "wl"),
+        "process on everything": GaussianProcess(everything, "matern"),
+        "process on codes": GaussianProcess(("code",), "matern"),
+        "forest on everything": RandomForest(everything, extra=True),
+        "boosting on everything": XGBoost(everything),
+    }
+
+
+class ArchRank(Predictor):
+    """A mean of several predictors, weighed by cross-validation on the labels given.
+
+    Labels become normal scores of their ranks, so that a few failed networks do not rule the fit.
+    Every member predicts each fifth of the labels from the other four fifths (equal graphs stay
+    together); members are then added one at a time, again and again, always the one that most
+    raises Kendall's tau of the mean, and a member's weight is how often it was added. With fewer
+    than 12 labels all members weigh the same. Predictions go back to the scale of labels through
+    the monotone map of their quantiles. Standard deviations join those of members, their
+    disagreement, and the error seen in cross-validation. Source: Caruana et al., "Ensemble
+    selection from libraries of models", ICML 2004; the members and the rest are our choice.
+
+    Args:
+        proxies: zero-cost proxies to compute of each architecture (needs models or architectures
+            of a space). Scores that samples bring are used in any case.
+        members: name -> tabular predictor instead of the default ones; those whose parts the
+            samples lack (codes, scores) are left out.
+        folds: of cross-validation.
+        random_state: seed of everything random.
+        space, task, inputs: see :class:`~archrank.predictors.Predictor`.
+
+    Attributes:
+        report_: what was chosen: members' weights and their cross-validated tau, the mean's.
+        weights_: name -> weight of each member kept.
+
+    Example:
+        >>> from archrank.data import space
+        >>> cells = space("nasbench201").sample(24, seed=0)
+        >>> labels = [space("nasbench201").graph(cell).params for cell in cells]
+        >>> predictor = ArchRank(space="nasbench201").fit(cells[:20], labels[:20])
+        >>> predictor.score(cells[20:], labels[20:]) > 0
+        True
+    """
+
+    def __init__(
+        self,
+        proxies: Sequence[str] = (),
+        members: Mapping[str, TabularPredictor] | None = None,
+        folds: int = 5,
+        random_state: int = 0,
+        *,
+        space: Any = None,
+        task: str | None = None,
+        inputs: Any = None,
+    ):
+        self.proxies = proxies
+        self.members = members
+        self.folds = folds
+        self.random_state = random_state
+        self.space = space
+        self.task = task
+        self.inputs = inputs
+
+    def _fit(self, samples: list[Sample], labels: Array) -> None:
+        library = self._library(samples)
+        columns = read_columns(samples, _parts(library.values()))
+        self.order_, targets = np.sort(labels), _normal_scores(labels)
+        fold = _folds(samples, self.folds, self.random_state)
+        held_out = {name: np.zeros(len(labels)) for name in library}
+        for number in range(fold.max() + 1):
+            train, out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+            if not len(train):
+                continue
+            for name, member in library.items():
+                fitted = _fitted(member, columns.take(train), targets[train])
+                held_out[name][out] = _predicted(fitted, columns.take(out))[0]
+        self.weights_ = _selected(held_out, labels) if len(labels) >= _FEW else _equal(library)
+        mean = sum(weight * held_out[name] for name, weight in self.weights_.items())
+        self.error_ = float(np.sqrt(np.mean((mean - targets) ** 2)))
+        self.members_ = {name: _fitted(library[name], columns, targets) for name in self.weights_}
+        self.report_ = {
+            "weights": self.weights_,
+            "tau": {name: kendall(values, labels) for name, values in held_out.items()},
+            "tau of the mean": kendall(np.asarray(mean), labels),
+        }
+
+    def _predict(self, samples: list[Sample]) -> tuple[Array, Array]:
+        columns = read_columns(
+            samples, _parts(self.members_.values()), _score_names(self.members_.values())
+        )
+        weights = np.array([self.weights_[name] for name in self.members_])[:, None]
+        predicted = [_predicted(member, columns) for member in self.members_.values()]
+        means = np.array([mean for mean, _ in predicted])
+        variances = np.array([std**2 for _, std in predicted])
+        mean = (weights * means).sum(axis=0)
+        spread = (weights * (means - mean) ** 2).sum(axis=0)
+        own = (weights * variances).sum(axis=0)
+        std = np.sqrt(np.maximum(spread + own, self.error_**2))
+        low, middle, high = (self._label(mean + side * std) for side in (-1.0, 0.0, 1.0))
+        return middle, (high - low) / 2
+
+    def _label(self, scores: Array) -> Array:
+        """Normal scores as labels: the quantile function, drawn on in a straight line."""
+        known = _normal_scores(self.order_)
+        inside = np.interp(scores, known, self.order_)
+        slope = float(self.order_.std()) / max(float(known.std()), 1e-12)
+        beyond = np.minimum(scores - known[0], 0) + np.maximum(scores - known[-1], 0)
+        labels: Array = inside + slope * beyond
+        return labels
+
+    def _library(self, samples: Sequence[Sample]) -> dict[str, TabularPredictor]:
+        """The members that these samples can be given to, without parts that they lack."""
+        has = {
+            "scores": any(sample.scores for sample in samples),
+            "code": len({None if s.code is None else len(s.code) for s in samples} | {None}) == 2
+            and all(sample.code is not None for sample in samples),
+            "context": any(sample.context for sample in samples),
+        }
+        found: dict[str, TabularPredictor] = {}
+        for name, member in (members() if self.members is None else self.members).items():
+            parts = tuple(part for part in member.parts if has.get(part, True))
+            if member.parts and not parts:
+                continue
+            if isinstance(member, GaussianProcess) and len(samples) > _MANY:
+                continue
+            copy = clone(member).set_params(parts=parts)
+            if "random_state" in copy.get_params():
+                copy.set_params(random_state=self.random_state)
+            found[name] = copy
+        if not found:
+            raise InputError("members: none of them can learn from these samples")
+        return found
+
+
+def _fitted(member: TabularPredictor, columns: Columns, targets: Array) -> TabularPredictor:
+    fitted: TabularPredictor = clone(member)
+    fitted.n_samples_, fitted.label_mean_, fitted.label_std_ = len(targets), 0.0, 1.0
+    fitted.features_ = Features(_parts([member])).fit(columns)
+    fitted.fit_matrix(fitted.features_.transform(columns), targets)
+    return fitted
+
+
+def _predicted(member: TabularPredictor, columns: Columns) -> tuple[Array, Array]:
+    return member.predict_matrix(member.features_.transform(columns))
+
+
+def _parts(several: Any) -> tuple[str, ...]:
+    """All parts that members read."""
+    return tuple(dict.fromkeys(part for member in several for part in member.read_parts))
+
+
+def _score_names(several: Any) -> list[str] | None:
+    named = [member.features_.score_names_ for member in several]
+    return max(named, key=len) if named else None
+
+
+def _normal_scores(labels: Array) -> Array:
+    """Quantiles of the normal distribution at the labels' ranks; equal labels, equal scores."""
+    ranks = (stats.rankdata(labels) - 0.5) / len(labels)
+    scores: Array = stats.norm.ppf(ranks)
+    return scores
+
+
+def _folds(samples: Sequence[Sample], count: int, seed: int) -> npt.NDArray[np.intp]:
+    """The fold of each sample; equal networks are in one fold."""
+    group = np.unique([id(sample.graph) for sample in samples], return_inverse=True)[1]
+    order = np.random.default_rng(seed).permutation(group.max() + 1)
+    fold: npt.NDArray[np.intp] = order[group] % min(count, group.max() + 1)
+    return fold
+
+
+def _equal(names: Any) -> dict[str, float]:
+    return dict.fromkeys(names, 1.0 / len(names))
+
+
+def _selected(held_out: Mapping[str, Array], labels: Array, rounds: int = 40) -> dict[str, float]:
+    """Weights of members by greedy addition with replacement, from the mean of all."""
+    names = list(held_out)
+    values = np.array([held_out[name] for name in names])
+    counts = np.full(len(names), rounds / 4 / len(names))
+    total = counts @ values
+    for _ in range(rounds):
+        taus = [kendall(total + added, labels) for added in values]
+        best = int(np.argmax(taus))
+        counts[best] += 1
+        total = total + values[best]
+    return {name: float(c / counts.sum()) for name, c in zip(names, counts, strict=True) if c}

@@ -1,0 +1,173 @@
+"""Samples as the columns of a matrix, for predictors that learn from tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+
+from ..errors import InputError
+from . import statistics
+from .reading import Sample
+from .words import neighbourhood_words, path_words
+
+Array = npt.NDArray[np.float64]
+
+PARTS = ("statistics", "paths", "neighbourhoods", "spectrum", "code", "scores", "context")
+"""What columns can be made of: numbers of the graph, counts of its words (two kinds), eigenvalues
+of its Laplacian, the space's vector, proxies, and the context."""
+_WORDS = {"paths": path_words, "neighbourhoods": neighbourhood_words}
+_FARTHEST = 5.0  # standard deviations; beyond, what was not seen in training misleads
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Everything read out of samples, part by part; cut by :meth:`take` without reading again."""
+
+    length: int
+    tables: dict[str, Array]  # part -> (samples, columns)
+    words: dict[str, list[dict[str, float]]]  # part -> counts of each sample
+    score_names: tuple[str, ...]
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Columns:
+        """The same of some samples only."""
+        return Columns(
+            len(rows),
+            {part: table[rows] for part, table in self.tables.items()},
+            {part: [counts[i] for i in rows.tolist()] for part, counts in self.words.items()},
+            self.score_names,
+        )
+
+
+def read_columns(
+    samples: Sequence[Sample], parts: Sequence[str], score_names: Sequence[str] | None = None
+) -> Columns:
+    """Read the parts out of samples; equal graphs that are one object are read once.
+
+    Raises:
+        InputError: a part is unknown, or samples lack it.
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise InputError(f"parts: got {part!r}, expected some of {', '.join(PARTS)}")
+    if score_names is None:
+        score_names = sorted({name for sample in samples for name in sample.scores})
+    tables: dict[str, Array] = {}
+    first = {id(sample.graph): sample.graph for sample in samples}
+    order = [id(sample.graph) for sample in samples]
+    if "statistics" in parts:
+        known = {key: statistics.statistics(graph) for key, graph in first.items()}
+        tables["statistics"] = np.array([known[key] for key in order])
+    if "spectrum" in parts:
+        known = {key: graph.spectrum() for key, graph in first.items()}
+        tables["spectrum"] = np.array([known[key] for key in order])
+    if "scores" in parts:
+        rows = [[s.scores.get(name, np.nan) for name in score_names] for s in samples]
+        tables["scores"] = np.array(rows, dtype=np.float64).reshape(len(samples), -1)
+    if "code" in parts:
+        tables["code"] = _equally_long("code", [sample.code for sample in samples])
+    if "context" in parts:
+        tables["context"] = _equally_long("context", [sample.context for sample in samples])
+    words: dict[str, list[dict[str, float]]] = {}
+    for part in _WORDS.keys() & set(parts):
+        counted = {key: _WORDS[part](graph) for key, graph in first.items()}
+        words[part] = [counted[key] for key in order]
+    return Columns(len(samples), tables, words, tuple(score_names))
+
+
+def _equally_long(part: str, rows: Sequence[npt.ArrayLike | None]) -> Array:
+    lengths = {-1 if row is None else len(np.asarray(row)) for row in rows}
+    if -1 in lengths or len(lengths) > 1:
+        raise InputError(
+            f"X: samples have a {part} of lengths {sorted(lengths)} (-1: none), expected one "
+            "length; pass architectures of one space, or leave this part out"
+        )
+    return np.array([np.asarray(row) for row in rows], dtype=np.float64)
+
+
+class Features(BaseEstimator):  # type: ignore[misc]
+    """Standardised columns of chosen parts; keeps the words and columns that training has.
+
+    Proxy scores span orders of magnitude and signs: they become sign(x) log(1 + |x| / median|x|).
+    A missing score is the training median, with a column that says so. Word counts c become
+    log(1 + c). All columns have mean 0 and variance 1 in training, constant ones are dropped, and
+    values beyond 5 deviations are cut. All of it is our choice.
+
+    Attributes:
+        names_: what each column is.
+    """
+
+    def __init__(self, parts: Sequence[str] = ("statistics", "paths", "scores")):
+        self.parts = parts
+
+    def fit(self, columns: Columns) -> Self:
+        """Choose and scale columns by those of training samples."""
+        self.vocabulary_ = {
+            part: sorted({word for counts in rows for word in counts})
+            for part, rows in columns.words.items()
+        }
+        self.score_names_ = list(columns.score_names)
+        if "scores" in columns.tables:
+            scores = columns.tables["scores"]
+            finite = np.where(np.isfinite(scores), scores, np.nan)
+            empty = np.isnan(finite).all(axis=0)
+            finite[:, empty] = 0.0
+            self.score_scale_ = np.nanmedian(np.abs(finite), axis=0) + 1e-12
+            self.score_median_ = np.nanmedian(_symmetric_log(finite, self.score_scale_), axis=0)
+        values = self._values(columns)
+        self.mean_ = values.mean(axis=0)
+        self.std_ = values.std(axis=0)
+        self.kept_ = np.flatnonzero(self.std_ > 1e-9)
+        self.names_ = [self._all_names(columns)[i] for i in self.kept_.tolist()]
+        return self
+
+    def transform(self, columns: Columns) -> Array:
+        """The matrix (samples, columns)."""
+        values = (self._values(columns) - self.mean_)[:, self.kept_] / self.std_[self.kept_]
+        clipped: Array = np.clip(values, -_FARTHEST, _FARTHEST)
+        return clipped
+
+    def _values(self, columns: Columns) -> Array:
+        made = []
+        for part in self.parts:
+            if part in _WORDS:
+                made.append(_counts(columns.words[part], self.vocabulary_[part]))
+            elif part == "scores":
+                scores = _symmetric_log(columns.tables[part], self.score_scale_)
+                missing = ~np.isfinite(scores)
+                made += [np.where(missing, self.score_median_, scores), missing.astype(float)]
+            else:
+                made.append(columns.tables[part])
+        return np.concatenate(made, axis=1) if made else np.zeros((columns.length, 0))
+
+    def _all_names(self, columns: Columns) -> list[str]:
+        names: list[str] = []
+        for part in self.parts:
+            if part in _WORDS:
+                names += self.vocabulary_[part]
+            elif part == "statistics":
+                names += statistics.names()
+            elif part == "scores":
+                names += self.score_names_ + [f"{name} missing" for name in self.score_names_]
+            else:
+                names += [f"{part} {i}" for i in range(columns.tables[part].shape[1])]
+        return names
+
+
+def _symmetric_log(values: Array, scale: Array) -> Array:
+    made: Array = np.sign(values) * np.log1p(np.abs(values) / scale)
+    return made
+
+
+def _counts(rows: Sequence[dict[str, float]], vocabulary: Sequence[str]) -> Array:
+    place = {word: i for i, word in enumerate(vocabulary)}
+    table = np.zeros((len(rows), len(vocabulary)))
+    for row, counts in enumerate(rows):
+        for word, count in counts.items():
+            if word in place:
+                table[row, place[word]] = count
+    return np.log1p(table)

@@ -1,0 +1,176 @@
+"""What predictors learn from: graphs, and what else is known of each architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from ..errors import InputError
+from ..graphs import Graph, trace
+
+if TYPE_CHECKING:
+    from ..data.spaces.contract import Space
+
+Array = npt.NDArray[np.float64]
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One architecture as predictors see it.
+
+    Attributes:
+        graph: its computation graph.
+        arch: its string, where it is of a search space.
+        code: the space's vector of it (:meth:`~archrank.data.spaces.contract.Space.encode`).
+        scores: values of proxies by name; what is missing could not be computed.
+        node_scores: values of proxies per node of the graph (nodes,), NaN where a node has none.
+        context: numbers that the label depends on beside the architecture: dataset, recipe, device.
+    """
+
+    graph: Graph
+    arch: str | None = None
+    code: npt.NDArray[np.float32] | None = None
+    scores: Mapping[str, float] = field(default_factory=lambda: NOTHING)
+    node_scores: Mapping[str, Array] = field(default_factory=lambda: NOTHING)
+    context: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How given things become samples: the arguments of :func:`samples`, checked once."""
+
+    space: str | Space | None = None
+    task: str | None = None
+    inputs: Any = None
+    proxies: tuple[str, ...] = ()
+    seed: int = 0
+    batch_size: int = 64
+
+    def read(self, given: Any) -> list[Sample]:
+        """Samples of anything that :func:`samples` takes."""
+        if isinstance(given, (str, Graph, nn.Module, Sample)) or not isinstance(given, Iterable):
+            raise InputError(
+                f"X: got {type(given).__name__}, expected a sequence of graphs, of models, or of "
+                "architectures of a space"
+            )
+        known: dict[Any, Sample] = {}
+        return [self._one(item, at, known) for at, item in enumerate(given)]
+
+    def _one(self, item: Any, at: int, known: dict[Any, Sample]) -> Sample:
+        if isinstance(item, Sample):
+            lacking = [name for name in self.proxies if name not in item.scores]
+            if lacking and not item.scores:
+                raise InputError(f"X: sample {at} brings no scores of {', '.join(lacking)}")
+            return item
+        if isinstance(item, str):
+            # np.str_ is a str too, but another type than what JSON gives back
+            return self._of_space(str(item), known)
+        if isinstance(item, Graph):
+            if self.proxies:
+                raise InputError(
+                    f"X: item {at} is a graph, which proxies ({', '.join(self.proxies)}) cannot be "
+                    "computed of; pass models or architectures, or samples that hold scores"
+                )
+            return Sample(item)
+        if isinstance(item, nn.Module):
+            if self.inputs is None:
+                raise InputError(f"inputs: item {at} of X is a model; say the input it takes")
+            return self._scored(Sample(trace(item, self.inputs)), item, self.inputs)
+        raise InputError(
+            f"X: item {at} is a {type(item).__name__}, expected a graph, a model, or a string"
+        )
+
+    def _of_space(self, arch: str, known: dict[Any, Sample]) -> Sample:
+        space = self._space(arch)
+        # Architectures that are the same network are read once.
+        key = space.canonical(arch)
+        if key not in known:
+            sample = Sample(space.graph(key, self.task), key, space.encode(key))
+            if self.proxies:
+                model = space.build(key, self.task)
+                inputs = space.inputs(self.task, key) if self.inputs is None else self.inputs
+                sample = self._scored(sample, model, inputs)
+            known[key] = sample
+        return replace(known[key], arch=arch, code=space.encode(arch))
+
+    def _space(self, arch: str) -> Space:
+        if self.space is None:
+            raise InputError(f"space: {arch!r} is an architecture string; say of which space")
+        if isinstance(self.space, str):
+            from ..data import space
+
+            return space(self.space)
+        return self.space
+
+    def _scored(self, sample: Sample, model: nn.Module, inputs: Any) -> Sample:
+        if not self.proxies:
+            return sample
+        from ..proxies import score
+
+        scores = score(
+            model,
+            inputs,
+            proxies=list(self.proxies),
+            seed=self.seed,
+            batch_size=self.batch_size,
+            graph=sample.graph,
+        )
+        values = {name: r.value for name, r in scores.items() if r.value is not None}
+        return replace(sample, scores=values)
+
+
+def samples(
+    given: Any,
+    *,
+    space: str | Space | None = None,
+    task: str | None = None,
+    inputs: Any = None,
+    proxies: Sequence[str] = (),
+    seed: int = 0,
+    batch_size: int = 64,
+) -> list[Sample]:
+    """What predictors read, made of whatever is at hand, so that it is made once.
+
+    Predictors do this themselves; call it to fit several of them without tracing and scoring
+    again, or to add scores and context (``dataclasses.replace``).
+
+    Args:
+        given: a sequence of graphs, of modules (then ``inputs``), of architecture strings (then
+            ``space``), or of samples, which stay as they are.
+        space, task: of architecture strings.
+        inputs: of modules, as :func:`archrank.trace` takes.
+        proxies: computed of each model, at initialisation with ``seed``.
+        seed, batch_size: as :func:`archrank.score` takes.
+
+    Raises:
+        InputError: an item is none of these, or what it needs is missing.
+
+    Example:
+        >>> from archrank.data import space
+        >>> cells = space("nasbench201").sample(3, seed=0)
+        >>> [len(sample.graph) > 100 for sample in samples(cells, space="nasbench201")]
+        [True, True, True]
+    """
+    return Reader(space, task, inputs, tuple(proxies), seed, batch_size).read(given)
+
+
+def with_context(given: Sequence[Sample], context: npt.ArrayLike) -> list[Sample]:
+    """The same samples with rows of numbers (samples, columns) as their context.
+
+    Raises:
+        InputError: not one row of finite numbers for each sample.
+    """
+    rows = np.asarray(context, dtype=np.float64)
+    if rows.ndim != 2 or len(rows) != len(given) or not np.isfinite(rows).all():
+        raise InputError(
+            f"context: got an array of shape {rows.shape}, expected {len(given)} rows of finite "
+            "numbers"
+        )
+    return [replace(s, context=tuple(row)) for s, row in zip(given, rows.tolist(), strict=True)]

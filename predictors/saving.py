@@ -1,0 +1,143 @@
+"""Predictors as files: ``predictor.json`` and ``arrays.safetensors`` in one folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from .contract import Predictor
+
+FORMAT = 1
+_FACTS, _ARRAYS = "predictor.json", "arrays.safetensors"
+_PLAIN = (str, int, float, bool, type(None))
+
+
+def write(predictor: Predictor, path: Path) -> None:
+    """Write a predictor; the folder appears whole or not at all."""
+    from safetensors.numpy import save_file
+
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    facts = {"format": FORMAT, "predictor": _encode(predictor, arrays, type(predictor).__name__)}
+    text = json.dumps(facts, indent=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not (path / _FACTS).exists():
+        raise InputError(f"path: {str(path)!r} is there already and holds no predictor")
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        (partial / _FACTS).write_text(text)
+        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, partial / _ARRAYS)
+        if path.exists():
+            shutil.rmtree(path)
+        partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read(path: Path, expected: type[Any]) -> Any:
+    """Read a predictor that is an ``expected``."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    problem = f"path: {str(path)!r} is not a predictor saved by archrank"
+    try:
+        facts = json.loads((path / _FACTS).read_text())
+        if facts["format"] > FORMAT:
+            raise InputError(f"{problem} of format {FORMAT}: install the archrank that wrote it")
+        arrays = load_file(path / _ARRAYS)
+        predictor = _decode(facts["predictor"], arrays, expected)
+    except FileNotFoundError as error:
+        raise InputError(f"{problem}: no file {error.filename!r}") from None
+    # What files that are cut, changed or something else raise.
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{problem} ({type(error).__name__}: {error})") from error
+    if not isinstance(predictor, expected):
+        raise InputError(
+            f"path: {str(path)!r} holds a {type(predictor).__name__}, expected {expected.__name__}"
+        )
+    return predictor
+
+
+def _encode(value: Any, arrays: dict[str, np.ndarray[Any, Any]], place: str) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        arrays[place] = value
+        return {"array": place}
+    if isinstance(value, (list, tuple)):
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return {kind: [_encode(item, arrays, f"{place}.{i}") for i, item in enumerate(value)]}
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {"dict": {k: _encode(v, arrays, f"{place}.{k}") for k, v in value.items()}}
+    if _is_ours(value):
+        fitted = {
+            name: _encode(item, arrays, f"{place}.{name}")
+            for name, item in vars(value).items()
+            if name.endswith("_") and not name.startswith("_")
+        }
+        arguments = {
+            name: _encode(_named(item), arrays, f"{place}.{name}")
+            for name, item in value.get_params(deep=False).items()
+        }
+        home = type(value)
+        return {"class": home.__qualname__, "arguments": arguments, "fitted": fitted}
+    raise InputError(
+        f"path: {place} is a {type(value).__name__}, which cannot be written without pickle; "
+        "expected arrays, numbers, strings, lists, dicts or predictors"
+    )
+
+
+def _named(value: Any) -> Any:
+    """A search space as its name."""
+    from ..data.spaces.contract import Space
+
+    return value.name if isinstance(value, Space) else value
+
+
+def _decode(value: Any, arrays: dict[str, np.ndarray[Any, Any]], expected: type[Any]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return arrays[value["array"]]
+    if "list" in value:
+        return [_decode(item, arrays, expected) for item in value["list"]]
+    if "tuple" in value:
+        return tuple(_decode(item, arrays, expected) for item in value["tuple"])
+    if "dict" in value:
+        return {key: _decode(item, arrays, expected) for key, item in value["dict"].items()}
+    made = _class(value["class"], expected)
+    predictor = made(**{k: _decode(v, arrays, expected) for k, v in value["arguments"].items()})
+    for name, item in value["fitted"].items():
+        setattr(predictor, name, _decode(item, arrays, expected))
+    return predictor
+
+
+def _is_ours(value: Any) -> bool:
+    """Predictors, wherever they were written, and other estimators of this room."""
+    from .contract import Predictor
+
+    in_this_room = type(value).__module__.startswith(__package__ or "")
+    return isinstance(value, Predictor) or (isinstance(value, BaseEstimator) and in_this_room)
+
+
+def _class(name: str, expected: type[Any]) -> type[Any]:
+    """A class of this room, or the one that the caller asked for; a file imports nothing else."""
+    if name == expected.__qualname__:
+        return expected
+    found = getattr(import_module(__package__ or ""), name, None)
+    if not (isinstance(found, type) and issubclass(found, BaseEstimator)):
+        raise InputError(f"path: a predictor {name!r} is not known to this archrank")
+    return found
