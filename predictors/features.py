@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 from ..errors import InputError
 from . import statistics
+from .memory import once_per_graph
 from .reading import Sample
 from .words import neighbourhood_words, path_words
 
@@ -20,7 +21,12 @@ Array = npt.NDArray[np.float64]
 PARTS = ("statistics", "paths", "neighbourhoods", "spectrum", "code", "scores", "context")
 """What columns can be made of: numbers of the graph, counts of its words (two kinds), eigenvalues
 of its Laplacian, the space's vector, proxies, and the context."""
-_WORDS = {"paths": path_words, "neighbourhoods": neighbourhood_words}
+_WORDS = {
+    "paths": once_per_graph(path_words),
+    "neighbourhoods": once_per_graph(neighbourhood_words),
+}
+_statistics = once_per_graph(statistics.statistics)
+_spectrum = once_per_graph(lambda graph: graph.spectrum())
 _FARTHEST = 5.0  # standard deviations; beyond, what was not seen in training misleads
 
 
@@ -46,7 +52,7 @@ class Columns:
 def read_columns(
     samples: Sequence[Sample], parts: Sequence[str], score_names: Sequence[str] | None = None
 ) -> Columns:
-    """Read the parts out of samples; equal graphs that are one object are read once.
+    """Read the parts out of samples; what was read of a graph object before is remembered.
 
     Raises:
         InputError: a part is unknown, or samples lack it.
@@ -57,14 +63,10 @@ def read_columns(
     if score_names is None:
         score_names = sorted({name for sample in samples for name in sample.scores})
     tables: dict[str, Array] = {}
-    first = {id(sample.graph): sample.graph for sample in samples}
-    order = [id(sample.graph) for sample in samples]
     if "statistics" in parts:
-        known = {key: statistics.statistics(graph) for key, graph in first.items()}
-        tables["statistics"] = np.array([known[key] for key in order])
+        tables["statistics"] = np.array([_statistics(sample.graph) for sample in samples])
     if "spectrum" in parts:
-        known = {key: graph.spectrum() for key, graph in first.items()}
-        tables["spectrum"] = np.array([known[key] for key in order])
+        tables["spectrum"] = np.array([_spectrum(sample.graph) for sample in samples])
     if "scores" in parts:
         rows = [[s.scores.get(name, np.nan) for name in score_names] for s in samples]
         tables["scores"] = np.array(rows, dtype=np.float64).reshape(len(samples), -1)
@@ -72,10 +74,9 @@ def read_columns(
         tables["code"] = _equally_long("code", [sample.code for sample in samples])
     if "context" in parts:
         tables["context"] = _equally_long("context", [sample.context for sample in samples])
-    words: dict[str, list[dict[str, float]]] = {}
-    for part in _WORDS.keys() & set(parts):
-        counted = {key: _WORDS[part](graph) for key, graph in first.items()}
-        words[part] = [counted[key] for key in order]
+    words = {
+        part: [_WORDS[part](sample.graph) for sample in samples] for part in parts if part in _WORDS
+    }
     return Columns(len(samples), tables, words, tuple(score_names))
 
 
