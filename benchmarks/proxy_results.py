@@ -14,11 +14,15 @@ import math
 import platform
 from pathlib import Path
 
+import pandas as pd
 import torch
 from published_proxy_figures import FIGURES, REASONS
 
 from archrank.benchmark.judging import Report, RunReport, Verdict, judge
 from archrank.benchmark.report import to_markdown
+from archrank.benchmark.runs import Settings
+from archrank.data import table
+from archrank.metrics import kendall
 
 FOLDER = Path(__file__).parent / "results"
 OVERVIEW = (
@@ -27,6 +31,8 @@ OVERVIEW = (
     *("az_expressivity", "jacob_cov", "snip", "grad_norm"),
 )
 CLOSE = 0.05
+OUR_NAMES = {"nwot": "naswot", "jacov": "jacob_cov"}
+ENOUGH = 20
 
 
 def machine() -> str:
@@ -100,6 +106,42 @@ def beside_published(reports: dict[str, Report]) -> list[str]:
     return lines
 
 
+def same_architectures(reports: dict[str, Report]) -> list[str]:
+    """Our scores beside those that NASLib's code gave the very same architectures."""
+    lines = [
+        "| space, task | proxy | architectures | ours, tau | NASLib's, tau | between them, tau |",
+        "|---|---|---|---|---|---|",
+    ]
+    for report in reports.values():
+        for run in report.runs:
+            if run.judged is None:
+                continue
+            settings = Settings(**run.settings)
+            theirs = table(settings.table).proxies
+            for column in theirs.columns:
+                task, _, name = column.partition("/")
+                ours = run.judged.scores.get(OUR_NAMES.get(name, name))
+                if task != settings.task or ours is None:
+                    continue
+                both = pd.DataFrame({"ours": ours, "theirs": theirs[column].reindex(ours.index)})
+                both = both.assign(truth=run.judged.truth).dropna()
+                if len(both) >= ENOUGH:
+                    taus = [
+                        kendall(both[first].to_numpy(), both[second].to_numpy())
+                        for first, second in (
+                            ("ours", "truth"),
+                            ("theirs", "truth"),
+                            ("ours", "theirs"),
+                        )
+                    ]
+                    cells = " | ".join(f"{tau:.3f}" for tau in taus)
+                    lines.append(
+                        f"| {settings.space}, {task} | `{OUR_NAMES.get(name, name)}` "
+                        f"| {len(both)} | {cells} |"
+                    )
+    return lines
+
+
 def main() -> None:
     """Write all pages."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -138,6 +180,13 @@ def main() -> None:
         "## Beside published figures",
         "",
         *beside_published(reports),
+        "",
+        "## The same architectures, scored by NASLib",
+        "",
+        "NB-Suite-Zero holds scores that NASLib's code computed, on its own batch and "
+        "initialisation. Architectures of our sample that both have a value for.",
+        "",
+        *same_architectures(reports),
         "",
     ]
     (arguments.out / "benchmark.md").write_text("\n".join(text))

@@ -218,5 +218,25 @@ _add(
 _add("nasbench101", ("cifar10",), LSWAG + ", all cells", "rho", "te_nas .12\naz_nas .54")
 _add("nasbench301", ("cifar10",), LSWAG, "rho", "te_nas .37\naz_nas .70")
 
-REASONS: dict[tuple[str, str], str] = {}
+_SAME_CELLS = "NASLib's scores of the same cells agree with ours (below): another protocol there"
+_ANOTHER_TRUTH = (
+    "size alone differs by .2 there, though it is exact: other labels or another sample "
+    "(zcp-test's rho of params in this space, .88, is ours)"
+)
+REASONS: dict[tuple[str, str], str] = {
+    **{
+        ("nasbench201", name): _SAME_CELLS
+        for name in ("grad_norm", "grasp", "synflow", "naswot", "jacob_cov", "snip", "zen")
+    },
+    ("nasbench201", "fisher"): "summed over channels, not over all weights of a channel as in "
+    "`fisher@naslib` (methods differ by intent); NASLib's scores of the same cells are below",
+    **{
+        ("nats_sss", name): _ANOTHER_TRUTH
+        for name in (
+            *("params", "flops", "grad_norm", "snip", "grasp", "fisher", "synflow"),
+            *("ntk_condition", "gradsign", "zen", "zico"),
+        )
+    },
+    ("nats_sss", "meco"): "the same sign and nearly the same size",
+}
 """(space, proxy) -> why ours differs by more than .05, where that was found."""

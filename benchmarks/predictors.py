@@ -1,0 +1,307 @@
+"""Predictors against measured accuracy, at few and many labels, on every space with labels.
+
+Run from the repository: ``ARCHRANK_DATA=FOLDER python benchmarks/predictors.py [SPACE ...]``.
+It may be killed at any moment and goes on where it was: finished fits are lines of
+``benchmarks/results/stores/predictors.jsonl``. ``--tables`` writes
+``benchmarks/results/predictors.md`` from them and fits nothing.
+
+Protocol: for each seed, labelled architectures are the first of a seeded shuffle, so that fewer
+labels are part of more; the test is all others, or a fixed random 5,000 of them. ``tau`` is over
+all of these; ``tau apart`` leaves out networks that are equal to a labelled one. Labels are
+validation accuracies where the table has them, the truth is test accuracy. Scores of proxies are
+those that NB-Suite-Zero published for the same architectures; ``ArchRank`` is fitted without and
+with them. No setting was chosen on test labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from proxy_results import machine
+from scipy import stats
+
+from archrank.data import space, table
+from archrank.metrics import kendall, ndcg, precision_at, spearman
+from archrank.predictors import (
+    MLP,
+    ArchRank,
+    GaussianProcess,
+    Predictor,
+    RandomForest,
+    Ridge,
+    Sample,
+    XGBoost,
+    samples,
+)
+
+FOLDER = Path(__file__).parent / "results"
+LINES = FOLDER / "stores" / "predictors.jsonl"
+MOST_TESTED = 5000
+SEEDS = 5
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One space and task: where labels and the truth come from, and how many labels to try."""
+
+    space: str
+    table: str
+    labels: str
+    truth: str
+    counts: tuple[int, ...]
+    targets: Mapping[int, float]
+    task: str | None = None
+    """Of the networks, where it is not the space's first."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.space}, {self.truth}"
+
+
+PROBLEMS = {
+    "nasbench201": Problem(
+        *("nasbench201", "nasbench201", "cifar10-valid", "cifar10", (39, 78, 156, 469, 1563)),
+        {39: 0.76, 78: 0.80, 156: 0.84, 469: 0.88, 1563: 0.91},
+    ),
+    "nasbench201-cifar100": Problem(
+        *("nasbench201", "nasbench201", "cifar100-valid", "cifar100", (78,)), {78: 0.80}, "cifar100"
+    ),
+    "nasbench201-imagenet": Problem(
+        *("nasbench201", "nasbench201", "ImageNet16-120-valid", "ImageNet16-120", (78,)),
+        {78: 0.79},
+        "ImageNet16-120",
+    ),
+    "transnas101_micro": Problem(
+        *("transnas101_micro", "transnas101_micro", "class_scene", "class_scene"),
+        (16, 32, 64, 128, 256),
+        {16: 0.57, 32: 0.67, 64: 0.74, 128: 0.79, 256: 0.82},
+    ),
+    "nasbench301": Problem(
+        *("nasbench301", "nasbench301", "cifar10", "cifar10", (32, 64, 128, 256)),
+        {32: 0.71, 64: 0.79, 128: 0.83, 256: 0.86},
+    ),
+    "nasbench101": Problem(
+        *("nasbench101", "nasbench101", "cifar10", "cifar10", (72,)), {72: 0.74}
+    ),
+    "nasbench_macro": Problem(
+        *("nasbench_macro", "nas_bench_macro", "cifar10", "cifar10", (50, 100, 500)), {}
+    ),
+    "nats_sss": Problem(*("nats_sss", "nats_sss", "cifar10@90", "cifar10@90", (50, 100, 500)), {}),
+}
+
+ON_CODES, ON_GRAPHS, ON_SCORES = ("code",), ("statistics", "paths"), ("scores",)
+PREDICTORS: Mapping[str, Callable[[int], Predictor]] = {
+    "ridge, codes": lambda seed: Ridge(ON_CODES),
+    "random forest, codes": lambda seed: RandomForest(ON_CODES, random_state=seed),
+    "XGBoost, codes": lambda seed: XGBoost(ON_CODES, random_state=seed),
+    "MLP, codes": lambda seed: MLP(ON_CODES, random_state=seed),
+    "GP (RBF), codes": lambda seed: GaussianProcess(ON_CODES),
+    "ridge, graphs": lambda seed: Ridge(ON_GRAPHS),
+    "random forest, graphs": lambda seed: RandomForest(ON_GRAPHS, random_state=seed),
+    "XGBoost, graphs": lambda seed: XGBoost(ON_GRAPHS, random_state=seed),
+    "MLP, graphs": lambda seed: MLP(ON_GRAPHS, random_state=seed),
+    "GP (RBF), graphs": lambda seed: GaussianProcess(ON_GRAPHS),
+    "GP (WL)": lambda seed: GaussianProcess((), "wl"),
+    "ridge, scores": lambda seed: Ridge(ON_SCORES),
+    "XGBoost, scores": lambda seed: XGBoost(ON_SCORES, random_state=seed),
+    "ArchRank": lambda seed: ArchRank(random_state=seed),
+    "ArchRank, with scores": lambda seed: ArchRank(random_state=seed),
+}
+SIZES = ("params", "flops")
+_WITH_SCORES = ("ridge, scores", "XGBoost, scores", "ArchRank, with scores")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What is known of a problem's architectures: those that may be labelled, and the test.
+
+    Where the table has more than the test and a few labelled sets need, the test is the same
+    for all seeds; else it is whatever a seed does not label.
+    """
+
+    plain: list[Sample]
+    scored: list[Sample]
+    canonical: np.ndarray
+    labels: np.ndarray
+    truth: np.ndarray
+    fixed_test: np.ndarray | None
+
+    def split(self, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the labelled and of the tested architectures."""
+        rng = np.random.default_rng(seed)
+        if self.fixed_test is None:
+            order = rng.permutation(len(self.plain))
+            return order[:count], order[count:]
+        rest = np.setdiff1d(np.arange(len(self.plain)), self.fixed_test)
+        return rng.permutation(rest)[:count], self.fixed_test
+
+
+def pool_of(problem: Problem) -> Pool:
+    """Read a problem's architectures."""
+    found = table(problem.table)
+    cells = space(problem.space)
+    labels, truth = found.labels(problem.labels), found.labels(problem.truth)
+    names = sorted(labels.dropna().index.intersection(truth.dropna().index))
+    random.Random(f"test of {problem.name}").shuffle(names)
+    labelled = 3 * max(problem.counts)
+    fixed = len(names) > MOST_TESTED + labelled
+    archs = names[: MOST_TESTED + labelled] if fixed else names
+    plain = samples(archs, space=cells, task=problem.task)
+    columns = [c for c in found.proxies.columns if c.startswith(f"{problem.truth}/")]
+    rows = found.proxies[columns].loc[archs].to_dict("records")
+    scored = [
+        replace(sample, scores={str(k): float(v) for k, v in row.items() if np.isfinite(v)})
+        for sample, row in zip(plain, rows, strict=True)
+    ]
+    return Pool(
+        plain,
+        scored if columns else plain,
+        np.array([cells.canonical(arch) for arch in archs]),
+        labels.loc[archs].to_numpy(float),
+        truth.loc[archs].to_numpy(float),
+        np.arange(MOST_TESTED) if fixed else None,
+    )
+
+
+def figures(predicted: np.ndarray, pool: Pool, labelled: np.ndarray, tested: np.ndarray) -> dict:
+    """Every figure of predictions of the tested architectures."""
+    truth = pool.truth[tested]
+    apart = ~np.isin(pool.canonical[tested], pool.canonical[labelled])
+    return {
+        "tau": kendall(predicted, truth),
+        "tau apart": kendall(predicted[apart], truth[apart]),
+        "rho": spearman(predicted, truth),
+        "ndcg": ndcg(predicted, truth, 10),
+        "precision": precision_at(predicted, truth, 0.05),
+        "tested": len(tested),
+        "apart": int(apart.sum()),
+    }
+
+
+def fit(name: str, pool: Pool, count: int, seed: int) -> dict:
+    """Fit one predictor to ``count`` labels and judge it."""
+    given = pool.scored if name in _WITH_SCORES else pool.plain
+    labelled, tested = pool.split(count, seed)
+    start = time.perf_counter()
+    predictor = PREDICTORS[name](seed).fit([given[i] for i in labelled], pool.labels[labelled])
+    fitted = time.perf_counter()
+    predicted = predictor.predict([given[i] for i in tested])
+    seconds = {"fit s": fitted - start, "predict s": time.perf_counter() - fitted}
+    chosen = {"report": predictor.report_} if isinstance(predictor, ArchRank) else {}
+    return {**figures(predicted, pool, labelled, tested), **seconds, **chosen}
+
+
+def sizes(name: str, pool: Pool, count: int, seed: int) -> dict:
+    """The same figures of parameters or FLOPs, which need no labels."""
+    labelled, tested = pool.split(count, seed)
+    values = np.array([getattr(pool.plain[i].graph, name) for i in tested], dtype=float)
+    return figures(values, pool, labelled, tested)
+
+
+def run(key: str) -> None:
+    """All fits of one problem that are not in the file yet; fewest labels first."""
+    problem = PROBLEMS[key]
+    todo = [
+        (count, seed, name)
+        for count in problem.counts
+        for seed in range(SEEDS)
+        for name in (*SIZES, *PREDICTORS)
+    ]
+    done = {(r["count"], r["seed"], r["predictor"]) for r in read() if r["problem"] == key}
+    todo = [one for one in todo if one not in done]
+    if not todo:
+        return
+    pool = pool_of(problem)
+    for count, seed, name in todo:
+        if name in _WITH_SCORES and pool.scored is pool.plain:
+            continue
+        made = (sizes if name in SIZES else fit)(name, pool, count, seed)
+        facts = {"problem": key, "count": count, "seed": seed, "predictor": name}
+        with LINES.open("a") as file:
+            file.write(json.dumps({**facts, **made}, default=float) + "\n")
+        print(key, count, seed, name, f"{made['tau']:.3f}", flush=True)
+
+
+def read() -> list[dict]:
+    """Finished fits; a last line that was cut off is none."""
+    if not LINES.exists():
+        return []
+    lines = LINES.read_text().splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        LINES.write_text("".join(lines[:-1]))
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def interval(values: list[float]) -> str:
+    """Mean and half the 95 % interval (Student's t) over seeds."""
+    if len(values) < 2:
+        return f"{np.mean(values):.3f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
+    return f"{np.mean(values):.3f} ± {half:.3f}"
+
+
+def tables() -> str:
+    """The page."""
+    results = read()
+    lines = [
+        "# Predictors against measured accuracy",
+        "",
+        "`python benchmarks/predictors.py`, then `--tables`, "
+        f"{datetime.date.today()}. Machine: {machine()}. Kendall's tau-b on the architectures "
+        "that were not labelled (a fixed random 5,000 where there are more), mean over seeds and "
+        "95 % interval of the mean. Labels are validation accuracies where the table has them, "
+        "the truth is test accuracy. *apart*: without networks that equal a labelled one.",
+    ]
+    for key, problem in PROBLEMS.items():
+        found = [r for r in results if r["problem"] == key]
+        if not found:
+            continue
+        lines += ["", f"## {problem.name}", ""]
+        counts = [count for count in problem.counts if any(r["count"] == count for r in found)]
+        lines += [
+            "| predictor | " + " | ".join(f"{count} labels" for count in counts) + " |",
+            "|---|" + "---|" * len(counts),
+        ]
+        for name in (*SIZES, *PREDICTORS):
+            for figure in ("tau", "tau apart") if name.startswith("ArchRank") else ("tau",):
+                cells = []
+                for count in counts:
+                    mine = [r for r in found if r["predictor"] == name and r["count"] == count]
+                    cells.append(interval([r[figure] for r in mine]) if mine else "-")
+                if set(cells) != {"-"}:
+                    label = name if figure == "tau" else f"{name}, apart"
+                    lines.append(f"| {label} | " + " | ".join(cells) + " |")
+        wanted = [f"{problem.targets[c]:.2f}" if c in problem.targets else "-" for c in counts]
+        lines.append("| *to reach* | " + " | ".join(wanted) + " |")
+        fits = [r for r in found if r["predictor"] == "ArchRank"]
+        seconds = [[r["fit s"] for r in fits if r["count"] == count] for count in counts]
+        shown = [f"{np.mean(several):.0f} s" if several else "-" for several in seconds]
+        lines.append("| *ArchRank's fit* | " + " | ".join(shown) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Fit what is missing, or write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("problems", nargs="*", metavar="PROBLEM", help=", ".join(PROBLEMS))
+    parser.add_argument("--tables", action="store_true", help="write the page, fit nothing")
+    arguments = parser.parse_args()
+    if arguments.tables:
+        (FOLDER / "predictors.md").write_text(tables())
+        return
+    torch.set_num_threads(1)
+    for key in arguments.problems or PROBLEMS:
+        run(key)
+
+
+if __name__ == "__main__":
+    main()
