@@ -14,8 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import benchmark, data, errors, graphs, metrics, proxies
+    from . import benchmark, data, errors, graphs, metrics, predictors, proxies
     from .graphs import Graph, trace
+    from .predicting import load_predictor
     from .proxies import Result, Scores, score
     from .ranking import Ranking, rank
 
@@ -24,13 +25,14 @@ __version__ = "0.1.0"
 _HOME = {
     "Graph": "graphs",
     "trace": "graphs",
+    "load_predictor": "predicting",
     "Result": "proxies",
     "Scores": "proxies",
     "score": "proxies",
     "Ranking": "ranking",
     "rank": "ranking",
 }
-_ROOMS = ("benchmark", "data", "errors", "graphs", "metrics", "proxies")
+_ROOMS = ("benchmark", "data", "errors", "graphs", "metrics", "predictors", "proxies")
 
 __all__ = [
     "Graph",
@@ -42,7 +44,9 @@ __all__ = [
     "data",
     "errors",
     "graphs",
+    "load_predictor",
     "metrics",
+    "predictors",
     "proxies",
     "rank",
     "score",

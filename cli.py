@@ -16,8 +16,9 @@ import typer
 
 from . import __version__
 from .commands.benchmark import benchmark
-from .commands.console import errors, progress, results_only, say
+from .commands.console import errors, progress, results_only, say, shape_of
 from .commands.data import data
+from .commands.predict import fit, predict
 from .commands.report import report
 from .errors import ArchrankError, InputError, MissingExtraError, UnsupportedModelError
 
@@ -36,6 +37,8 @@ app = typer.Typer(
 
 app.command()(benchmark)
 app.command()(report)
+app.command()(fit)
+app.command()(predict)
 app.add_typer(data)
 
 SPEC_HELP = (
@@ -97,7 +100,7 @@ def rank(
 ) -> None:
     """Order candidates, best first. Exit code 1 if one could not be ranked, 2 on wrong usage."""
     with errors():
-        shape = _shape(input_)
+        shape = shape_of(input_)
         _check_writable("--out", out)
         _check_writable("--plot", plot)
         _check_picture("--plot", plot)
@@ -142,7 +145,7 @@ def graph(
 ) -> None:
     """Show the computation graph of a model (or of a saved graph), and draw or save it."""
     with errors():
-        shape = _shape(input_)
+        shape = shape_of(input_)
         _check_writable("--draw", draw)
         _check_writable("--save", save)
         from collections import Counter
@@ -192,7 +195,7 @@ def score(
 ) -> None:
     """Score one model by proxies. Exit code 1 if one has no value."""
     with errors():
-        shape = _shape(input_)
+        shape = shape_of(input_)
         import torch
 
         from .proxies import score as score_model
@@ -323,20 +326,6 @@ def _one(spec: str, shape: Any) -> tuple[str, nn.Module, Any]:
             f"--input: {spec!r} does not say its input; pass it, as in --input 3,32,32"
         )
     return found[0].name, module, shape
-
-
-def _shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        shape = tuple(int(part) for part in text.replace("x", ",").split(","))
-    except ValueError:
-        shape = ()
-    if not shape or min(shape) < 1:
-        raise InputError(
-            f"--input: got {text!r}, expected whole numbers such as 3,224,224 (no batch dimension)"
-        )
-    return shape
 
 
 def _check_writable(option: str, path: Path | None) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,13 @@ import pandas as pd
 import torch
 from torch import nn
 
-from .candidates import Candidate, FromZoo, collect
+from .candidates import Candidate, FromSpace, FromZoo, collect
 from .combining import AUTO, COMBINATIONS, POPULATION, combined, relative_ranks
 from .errors import ArchrankError, InputError, MissingExtraError
 from .graphs import Graph, trace
 from .graphs.tracing import is_shape
 from .metrics import Array, residual_rank
+from .predicting import is_predictor, load_predictor
 from .proxies import get, score
 from .proxies.registry import names_in
 from .proxies.scoring import usable_device
@@ -33,6 +35,8 @@ from .proxies.subject import Loss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from .predictors import Predictor
 
 SIZES = ("params", "flops", "activations")
 
@@ -63,6 +67,7 @@ class _Settings:
     """All that a worker needs to score one candidate."""
 
     proxies: tuple[str, ...]
+    predictors: tuple[str, ...]
     inputs: Any
     targets: Any
     loss: Loss | None
@@ -113,7 +118,8 @@ def rank(
         inputs: as :func:`archrank.score` takes; default each candidate's own, if it has one.
         by: a proxy, several (or comma-separated), ``"a|b"`` for a controlled for b (the residual
             of its ranks), a score of whole populations (``"az_nas"``, ``"te_nas"``, ``"vote"``),
-            or ``"auto"`` for :data:`~archrank.combining.AUTO`.
+            the folder of a saved predictor, or ``"auto"`` for
+            :data:`~archrank.combining.AUTO`.
         combine: how several become one score in [0, 1]: ``"mean_rank"`` (mean of relative ranks),
             ``"log_rank"`` (AZ-NAS: mean of log(rank / m), best = m; not in [0, 1]) or ``"vote"``
             (share of other candidates beaten by a majority of proxies).
@@ -152,8 +158,10 @@ def rank(
                 f"inputs: candidate {candidate.name!r} brings no input of its own; pass a shape "
                 "without batch dimension such as (3, 32, 32)"
             )
+    names = dict.fromkeys(name for term in terms for name in term.proxies)
     settings = _Settings(
-        proxies=tuple(dict.fromkeys(p for term in terms for p in term.proxies)),
+        proxies=tuple(name for name in names if not is_predictor(name)),
+        predictors=tuple(name for name in names if is_predictor(name)),
         inputs=inputs,
         targets=targets,
         loss=loss,
@@ -178,7 +186,7 @@ def _terms(by: str | Iterable[str]) -> list[Term]:
     for name in dict.fromkeys(names):
         proxy, bar, control = name.partition("|")
         for one in (proxy, control) if bar else (proxy,):
-            if one not in POPULATION:
+            if one not in POPULATION and not is_predictor(one):
                 get(one)
         terms.append(Term(proxy, control if bar else None))
     return terms
@@ -223,7 +231,7 @@ def _score_candidate(candidate: Candidate, settings: _Settings, seen: dict[str, 
                     model,
                     inputs,
                     settings.targets,
-                    settings.proxies,
+                    settings.proxies or ("params",),  # for its graph; it takes no pass
                     settings.loss,
                     seed,
                     settings.device,
@@ -233,6 +241,8 @@ def _score_candidate(candidate: Candidate, settings: _Settings, seen: dict[str, 
             if graph is None:
                 graph = scores.graph
                 _describe(row, graph)
+            if offset == 0:
+                _predict(row, candidate, graph, settings.predictors)
             for name, result in scores.items():
                 if result.value is not None:
                     row.values.setdefault(name, []).append(result.value)
@@ -248,6 +258,25 @@ def _score_candidate(candidate: Candidate, settings: _Settings, seen: dict[str, 
         row.failures.append(("all", "error", f"{type(error).__name__}: {error}"))
     row.seconds = time.perf_counter() - start
     return row
+
+
+def _predict(row: _Row, candidate: Candidate, graph: Graph, predictors: Iterable[str]) -> None:
+    """What learned predictors say; they know of no seeds."""
+    for name in predictors:
+        predictor = _loaded(name)
+        build = candidate.build
+        known = isinstance(build, FromSpace) and build.space == predictor.space
+        try:
+            # As an architecture of its space a predictor may know more of it than the graph says.
+            given = build.arch if known and isinstance(build, FromSpace) else graph
+            row.values[name] = [float(predictor.predict([given])[0])]
+        except InputError as error:
+            row.failures.append((name, "unsupported", str(error)))
+
+
+@lru_cache(maxsize=8)
+def _loaded(name: str) -> Predictor:
+    return load_predictor(name)
 
 
 def _built(candidate: Candidate) -> nn.Module:
@@ -512,7 +541,15 @@ class Ranking:
 def _sign(term: Term) -> float:
     # Residuals of ranks and population scores are oriented already.
     oriented = term.control is not None or term.proxy in POPULATION
-    return 1.0 if oriented or get(term.proxy).higher_is_better else -1.0
+    return 1.0 if oriented or _higher_is_better(term.proxy) else -1.0
+
+
+def _higher_is_better(name: str) -> bool:
+    """Whether a proxy's larger values are better; predictions' are."""
+    try:
+        return get(name).higher_is_better
+    except InputError:  # names were checked: it is a predictor's folder
+        return True
 
 
 def _oriented(rows: list[_Row], term: Term) -> Array:
@@ -533,7 +570,7 @@ def _oriented_values(rows: list[_Row], name: str) -> Array:
     seeds = max((len(v) for row in rows for v in row.values.values()), default=1)
     if name not in POPULATION:
         grid = _grid(rows, name, seeds)
-        return grid if get(name).higher_is_better else -grid
+        return grid if _higher_is_better(name) else -grid
     population = POPULATION[name]
     # (rows, proxies, seeds)
     parts = np.stack([_oriented_values(rows, proxy) for proxy in population.proxies], axis=1)

@@ -56,3 +56,18 @@ def progress() -> Iterator[Callable[[int, int, str], None]]:
         yield lambda done, total, name: bar.update(
             task, completed=done, total=total, description=name
         )
+
+
+def shape_of(text: str | None) -> tuple[int, ...] | None:
+    """What ``--input`` says, as 3,224,224 or 3x224x224; None if it was not given."""
+    if text is None:
+        return None
+    try:
+        shape = tuple(int(part) for part in text.replace("x", ",").split(","))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise InputError(
+            f"--input: got {text!r}, expected whole numbers such as 3,224,224 (no batch dimension)"
+        )
+    return shape

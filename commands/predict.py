@@ -1,0 +1,88 @@
+"""The commands ``archrank fit`` and ``archrank predict``: parse, call, print; no logic."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import InputError
+from .console import errors, results_only, say, shape_of
+
+
+def fit(
+    labels: Annotated[Path, typer.Option(help="CSV: architectures, then labels.")],
+    out: Annotated[Path, typer.Option(help="Folder that the predictor is written to.")],
+    space: Annotated[str | None, typer.Option(help="Of the architecture strings.")] = None,
+    task: Annotated[str | None, typer.Option(help="That networks are built for.")] = None,
+    input_: Annotated[
+        str | None, typer.Option("--input", help="Shape without batch dimension, as 3,32,32.")
+    ] = None,
+    proxies: Annotated[str, typer.Option(help="To learn from, too; with commas.")] = "",
+    column: Annotated[str | None, typer.Option(help="Of the labels; the second if left out.")] = (
+        None
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+) -> None:
+    """Fit a predictor to labelled architectures, and say what it is made of."""
+    with errors():
+        from .. import predicting
+        from ..predictors import ArchRank
+        from ..proxies.registry import names_in
+
+        with results_only():
+            fitted = predicting.fit(
+                labels,
+                space,
+                task,
+                shape_of(input_),
+                tuple(names_in(proxies)) if proxies else (),
+                column,
+                seed,
+            )
+        fitted.save(out)
+        assert isinstance(fitted, ArchRank)
+        report = getattr(fitted, "report_", {})
+        if as_json:
+            print(json.dumps({"labels": fitted.n_samples_, **report}, indent=2))
+            return
+        say(f"written: {out}")
+        print(f"fitted to {fitted.n_samples_} labels")
+        for name, weight in sorted(report.get("weights", {}).items(), key=lambda item: -item[1]):
+            print(f"{weight:6.2f}  {name:28} tau {report['tau'][name]:.3f} in cross-validation")
+        if report:
+            print(f"  mean  {'of all':28} tau {report['tau of the mean']:.3f} in cross-validation")
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="What archrank fit wrote.")],
+    candidates: Annotated[
+        list[str] | None, typer.Argument(help="Architectures of its space, or models.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="More of them: one per line, or the first column of a .csv.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+) -> None:
+    """Predict labels of architectures, best first."""
+    with errors():
+        from .. import predicting
+
+        names = list(candidates or ())
+        if file is not None:
+            names += predicting.read_names(file)
+        if not names:
+            raise InputError("candidates: got none; name some, or give --file")
+        with results_only():
+            table = predicting.predict(predicting.load_predictor(model), names)
+        if out is not None:
+            table.to_csv(out, index=False)
+        if as_json:
+            print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
+            return
+        for row in table.itertuples(index=False):
+            print(f"{row.predicted:12.6g} ± {row.std:<10.3g} {row.name}")

@@ -1,0 +1,166 @@
+"""Learned predictors from and for files and names: what ``archrank fit`` and ``predict`` do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .candidates import Candidate, FromSpace, collect
+from .errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .predictors import Predictor, Sample
+
+PREDICTOR_FILE = "predictor.json"
+
+
+def load_predictor(path: str | Path) -> Predictor:
+    """The predictor that :meth:`~archrank.predictors.Predictor.save` wrote to a folder.
+
+    Raises:
+        InputError: the folder holds none, or a damaged one.
+
+    Example:
+        >>> import tempfile
+        >>> from archrank.predictors import Ridge
+        >>> from archrank.predictors.checks import small_graphs
+        >>> folder = tempfile.mkdtemp() + "/model"
+        >>> Ridge().fit(small_graphs(), range(16)).save(folder)
+        >>> type(load_predictor(folder)).__name__
+        'Ridge'
+    """
+    from .predictors import Predictor
+
+    return Predictor.load(path)
+
+
+def is_predictor(name: str) -> bool:
+    """Whether a name is the folder of a saved predictor."""
+    return (Path(name) / PREDICTOR_FILE).is_file()
+
+
+def fit(
+    labels: str | Path,
+    space: str | None = None,
+    task: str | None = None,
+    inputs: Any = None,
+    proxies: Sequence[str] = (),
+    column: str | None = None,
+    seed: int = 0,
+) -> Predictor:
+    """Fit the default predictor to a CSV file of architectures and labels.
+
+    Args:
+        labels: its first column names architectures: strings of ``space``, else candidates as
+            :func:`archrank.rank` takes (``models.py:net``, ``timm:resnet18``).
+        space, task: of architecture strings.
+        inputs: shape that candidates take where they bring none.
+        proxies: computed of each, as columns to learn from.
+        column: of the labels, larger is better; default the second.
+        seed: of everything random.
+
+    Raises:
+        InputError: the file is no such table, or names what is not there.
+    """
+    from .predictors import ArchRank
+
+    names, values = read_labels(labels, column)
+    predictor = ArchRank(tuple(proxies), random_state=seed, space=space, task=task, inputs=inputs)
+    return predictor.fit(readable(predictor, names), values)
+
+
+def predict(predictor: Predictor, names: Sequence[str]) -> pd.DataFrame:
+    """Predictions of architectures or candidates, best first: ``name``, ``predicted``, ``std``.
+
+    Raises:
+        InputError: a name is neither an architecture of the predictor's space nor a candidate.
+    """
+    import pandas as pd
+
+    given = names if predictor.space is not None else [c.name for c in collect(list(names))]
+    try:
+        mean, std = predictor.predict(readable(predictor, names), return_std=True)
+    except InputError as error:
+        if not str(error).startswith("return_std"):
+            raise
+        mean, std = predictor.predict(readable(predictor, names)), float("nan")
+    table = pd.DataFrame({"name": list(given), "predicted": mean, "std": std})
+    table = table.sort_values(["predicted", "name"], ascending=[False, True], kind="stable")
+    return table.reset_index(drop=True)
+
+
+def readable(predictor: Predictor, names: Sequence[str]) -> list[Any]:
+    """What a predictor can read: architecture strings of its space, else samples of candidates."""
+    if predictor.space is not None:
+        return [str(name) for name in names]
+    return [sample_of(predictor, candidate) for candidate in collect(list(names))]
+
+
+def sample_of(predictor: Predictor, candidate: Candidate) -> str | Sample:
+    """One candidate as a predictor reads it."""
+    build = candidate.build
+    if isinstance(build, FromSpace) and build.space == predictor.space:
+        return build.arch
+    from .predictors import samples
+
+    model = build()
+    inputs = candidate.inputs if predictor.inputs is None else predictor.inputs
+    config = getattr(model, "pretrained_cfg", None) or {}
+    if inputs is None and "input_size" in config:
+        inputs = tuple(config["input_size"])
+    if inputs is None:
+        raise InputError(f"inputs: {candidate.name!r} does not say its input; pass one")
+    return samples([model], inputs=inputs, proxies=predictor.proxies)[0]
+
+
+def read_labels(path: str | Path, column: str | None = None) -> tuple[list[str], list[float]]:
+    """Names and labels of a CSV file; see :func:`fit`.
+
+    Raises:
+        InputError: it cannot be read, lacks the column, or has labels that are no numbers.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, dtype={0: str})
+    except (OSError, ValueError) as error:
+        raise InputError(f"labels: cannot read {str(path)!r} as a CSV table ({error})") from None
+    if len(table.columns) < 2 or table.empty:
+        raise InputError(
+            f"labels: {str(path)!r} has {len(table.columns)} columns and {len(table)} rows; "
+            "expected architectures in the first column and labels in another"
+        )
+    wanted = str(table.columns[1]) if column is None else column
+    if wanted not in table.columns:
+        raise InputError(
+            f"column: {str(path)!r} has no column {wanted!r}, only "
+            f"{', '.join(map(str, table.columns))}"
+        )
+    values = pd.to_numeric(table[wanted], errors="coerce")
+    if values.isna().any():
+        row = int(values.isna().to_numpy().argmax())
+        raise InputError(
+            f"labels: row {row + 2} of {str(path)!r} has {table[wanted][row]!r} in {wanted!r}, "
+            "expected a number; leave such rows out"
+        )
+    return table.iloc[:, 0].astype(str).str.strip().tolist(), values.astype(float).tolist()
+
+
+def read_names(path: str | Path) -> list[str]:
+    """The names in a file: one per line, or the first column of a ``.csv``.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    import pandas as pd
+
+    try:
+        if Path(path).suffix == ".csv":
+            return pd.read_csv(path, dtype=str).iloc[:, 0].dropna().tolist()
+        lines = Path(path).read_text().splitlines()
+    except (OSError, ValueError, IndexError) as error:
+        raise InputError(f"file: cannot read {str(path)!r} ({error})") from None
+    return [line.strip() for line in lines if line.strip()]
