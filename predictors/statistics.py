@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ..graphs import Graph
 from ..graphs.features import resolution
 from ..graphs.operators import CANONICAL, CANONICAL_ID, NORMS, RECTIFIERS
+from .memory import once_per_graph
 
 Array = npt.NDArray[np.float64]
 
@@ -67,6 +68,7 @@ def statistics(graph: Graph) -> Array:
     )
 
 
+@once_per_graph
 def kinds_of(graph: Graph) -> npt.NDArray[np.int64]:
     """The position in :data:`KINDS` of each node."""
     kinds = _kind_of_operator()[graph.operator]
@@ -98,6 +100,7 @@ def _kind_of_operator() -> npt.NDArray[np.int64]:
     return np.array([KINDS.index(named.get(name, "other")) for name in CANONICAL])
 
 
+@once_per_graph
 def alive_operands(graph: Graph) -> list[list[int] | None]:
     """The alive operands of each node, inputs none; None for nodes that are not alive."""
     n = len(graph)
@@ -138,9 +141,7 @@ def _paths(
     graph: Graph, kinds: npt.NDArray[np.int64], operands: Sequence[list[int] | None]
 ) -> Array:
     """Most, fewest and mean operators of each kind on paths; which follows which; log2 paths."""
-    most: dict[int, Array] = {}
-    fewest: dict[int, Array] = {}
-    mean: dict[int, Array] = {}
+    counts: dict[int, Array] = {}  # rows: most, fewest, mean
     last: dict[int, Array] = {}  # of which kind the latest step of a walk was
     follows: dict[int, Array] = {}
     paths: dict[int, float] = {}
@@ -151,37 +152,38 @@ def _paths(
             continue
         kind = kind_of[i]
         if not sources:
-            most[i], fewest[i], mean[i] = (np.zeros(len(KINDS)) for _ in range(3))
+            counts[i] = np.zeros((3, len(KINDS)))
             last[i], follows[i], paths[i] = np.zeros(steps), np.zeros((steps, steps)), 1.0
             continue
         one = sources[0]
         if len(sources) == 1:
-            most[i], fewest[i], mean[i] = most[one].copy(), fewest[one].copy(), mean[one].copy()
+            counts[i] = counts[one].copy()
             last[i], follows[i], paths[i] = last[one], follows[one], paths[one]
         else:
-            most[i] = np.maximum.reduce([most[s] for s in sources])
-            fewest[i] = np.minimum.reduce([fewest[s] for s in sources])
+            several = np.array([counts[s] for s in sources])
             share = 1.0 / len(sources)
-            mean[i] = np.add.reduce([mean[s] for s in sources]) * share
+            counts[i] = np.empty((3, len(KINDS)))
+            several[:, 0].max(axis=0, out=counts[i][0])
+            several[:, 1].min(axis=0, out=counts[i][1])
+            several[:, 2].mean(axis=0, out=counts[i][2])
             last[i] = np.add.reduce([last[s] for s in sources]) * share
             follows[i] = np.add.reduce([follows[s] for s in sources]) * share
             paths[i] = sum(paths[s] for s in sources)
-        for counts in (most, fewest, mean):
-            counts[i][kind] += 1.0
+        counts[i][:, kind] += 1.0
         if kind < steps:
             follows[i] = follows[i].copy()
             follows[i][:, kind] += last[i]
             last[i] = np.zeros(steps)
             last[i][kind] = 1.0
     outputs = np.flatnonzero(graph.operator == CANONICAL_ID["output"]).tolist()
-    ends = [i for i in outputs if i in most]
+    ends = [i for i in outputs if i in counts]
     if not ends:
         return np.zeros(3 * len(KINDS) + steps * steps + 1)
     return np.concatenate(
         [
-            np.maximum.reduce([most[i] for i in ends]),
-            np.minimum.reduce([fewest[i] for i in ends]),
-            np.mean([mean[i] for i in ends], axis=0),
+            np.maximum.reduce([counts[i][0] for i in ends]),
+            np.minimum.reduce([counts[i][1] for i in ends]),
+            np.mean([counts[i][2] for i in ends], axis=0),
             np.mean([follows[i] for i in ends], axis=0).ravel(),
             [np.log2(sum(paths[i] for i in ends))],
         ]
