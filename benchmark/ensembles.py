@@ -47,7 +47,9 @@ class Ensemble:
 def without_labels(oriented: Mapping[str, Array]) -> list[Ensemble]:
     """Rank aggregations: of all proxies, archrank's default, and the published ones.
 
-    An aggregation one of whose proxies was not scored is left out.
+    An aggregation one of whose proxies was not scored is left out, and a published one if one
+    of its proxies has no value at all. archrank's default does without such a proxy, as
+    ``archrank.rank`` does.
 
     Args:
         oriented: proxy -> value of each architecture, larger is better, NaN where missing.
@@ -58,27 +60,30 @@ def without_labels(oriented: Mapping[str, Array]) -> list[Ensemble]:
         [('mean rank of all', [0.0, 0.75, 0.75])]
     """
     found = []
-    if len(oriented) > 1:
-        everything = np.column_stack(list(oriented.values()))
+    usable = {name: values for name, values in oriented.items() if np.isfinite(values).any()}
+    if len(usable) > 1:
+        everything = np.column_stack(list(usable.values()))
         note = "mean of the relative ranks by every proxy scored; no labels, nothing chosen"
         found.append(
             Ensemble(
                 "mean rank of all",
                 _column(combined(everything, "mean_rank")),
                 0,
-                (*oriented,),
+                (*usable,),
                 note,
             )
         )
-    columns = [_term(oriented, term) for term in AUTO]
-    here = [column for column in columns if column is not None]
-    if len(here) == len(AUTO):
-        note = f"archrank's default: mean rank of {', '.join(AUTO)}"
-        score = combined(np.column_stack(here), "mean_rank")
-        members = tuple(dict.fromkeys(name for term in AUTO for name in term.split("|")))
+    columns = {term: _term(oriented, term) for term in AUTO}
+    here = {t: c for t, c in columns.items() if c is not None and np.isfinite(c).any()}
+    if here and all(column is not None for column in columns.values()):
+        without = ", ".join(term for term in AUTO if term not in here)
+        note = f"archrank's default: mean rank of {', '.join(here)}"
+        note += f" (no network has a value of {without})" if without else ""
+        score = combined(np.column_stack(list(here.values())), "mean_rank")
+        members = tuple(dict.fromkeys(name for term in here for name in term.split("|")))
         found.append(Ensemble("auto", _column(score), 0, members, note))
     for population in POPULATION.values():
-        if population.name not in oriented and {*population.proxies} <= {*oriented}:
+        if population.name not in oriented and {*population.proxies} <= {*usable}:
             score = population.score(np.column_stack([oriented[n] for n in population.proxies]))
             note = f"{population.summary} ({population.reference})"
             found.append(Ensemble(population.name, _column(score), 0, population.proxies, note))

@@ -301,7 +301,7 @@ def judge_frame(
     verdicts.sort(key=lambda verdict: (-_or_lowest(verdict.figures["tau"].value), verdict.name))
     verdicts += _baselines(bench, trainings)
     usable = {name: values for name, values in oriented.items() if np.isfinite(values).any()}
-    found = ensembles.without_labels(usable)
+    found = ensembles.without_labels(oriented)
     chosen = ensembles.greedy(usable, bench.truth, seed)
     learned = ensembles.learned(usable, bench.truth, seed)
     if chosen is not None:

@@ -3,11 +3,11 @@
 Run from the repository, after the runs of ``benchmarks/run_benchmark.py``:
 ``python benchmarks/choose_default.py``. It writes ``benchmarks/results/default.md``.
 
-Sets of proxies are grown greedily, by mean rank and by log rank. A set is worth its mean Kendall
-tau over spaces, less its mean shortfall against the better of params and FLOPs in each space: a
-default must not be worse than counting. Tasks of one space are averaged first, so that no space
-counts more than another. How far such a choice can be trusted is seen by leaving each space out in
-turn: the set chosen on the others, judged on it.
+All sets of at most four proxies that order every one of these spaces the right way round are tried,
+by mean rank. A set is worth its mean Kendall tau over spaces, less its mean shortfall against the
+better of params and FLOPs in each space: a default must not be worse than counting. Tasks of one
+space are averaged first, so that no space counts more than another. How far such a choice can be
+trusted is seen by leaving each space out in turn: the set chosen on the others, judged on it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +31,12 @@ from archrank.proxies import get
 FOLDER = Path(__file__).parent / "results"
 HELD_OUT = "nasbench201"
 BASELINES = ("params", "flops")
-SAME_ORDER = ("synflow_log", "az_complexity", "gradsign_excess")
+SAME_ORDER = ("synflow_log", "az_complexity", "gradsign_excess", "dss")
 """Proxies that order networks as another one does: a second vote for it."""
 COVERAGE = 0.9  # a default proxy has a value for most networks of every space
-LARGEST = 6
-AGGREGATORS = ("mean_rank", "log_rank")
+LARGEST = 4
+GAIN = 0.002
+FEWEST = 60  # networks of a run that may have a say
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,12 @@ class Problem:
     scores: np.ndarray
     labels: np.ndarray
 
-    def tau(self, chosen: Sequence[str], aggregator: str) -> float:
-        """Kendall's tau of a set; networks that none can score rank last."""
-        columns = [self.proxies.index(name) for name in chosen]
-        score = combined(self.scores[:, columns], aggregator)
+    def tau(self, chosen: Sequence[str]) -> float:
+        """Kendall's tau of a set; networks that none can score rank last, 0 if none scores any."""
+        columns = [self.proxies.index(name) for name in chosen if name in self.proxies]
+        if not np.isfinite(self.scores[:, columns]).any():
+            return 0.0
+        score = combined(self.scores[:, columns], "mean_rank")
         lowest = np.nanmin(score) - 1 if np.isfinite(score).any() else 0.0
         return kendall(np.where(np.isfinite(score), score, lowest), self.labels)
 
@@ -91,77 +95,86 @@ def usable(several: Sequence[Problem]) -> list[str]:
     )
 
 
-def worth(several: Sequence[Problem], chosen: Sequence[str], aggregator: str) -> float:
+class Taus:
+    """Tau of any set in every problem, each computed once."""
+
+    def __init__(self, several: Sequence[Problem]):
+        self.several = several
+        self.known: dict[tuple[str, ...], np.ndarray] = {}
+
+    def of(self, chosen: Sequence[str]) -> np.ndarray:
+        key = tuple(sorted(chosen))
+        if key not in self.known:
+            self.known[key] = np.array([problem.tau(key) for problem in self.several])
+        return self.known[key]
+
+
+def worth(taus: Taus, chosen: Sequence[str], used: Sequence[int]) -> float:
     """Mean tau over spaces less the mean shortfall against the better of params and FLOPs."""
-    taus: dict[str, list[float]] = {}
-    shortfalls: dict[str, list[float]] = {}
-    for problem in several:
-        tau = problem.tau(chosen, aggregator)
-        best = max(problem.tau([name], aggregator) for name in BASELINES)
-        taus.setdefault(problem.space, []).append(tau)
-        shortfalls.setdefault(problem.space, []).append(max(0.0, best - tau))
-    means = [np.mean(values) for values in taus.values()]
-    return float(np.mean(means) - np.mean([np.mean(v) for v in shortfalls.values()]))
+    found = taus.of(chosen)
+    best = np.maximum.reduce([taus.of([name]) for name in BASELINES])
+    by_space: dict[str, list[float]] = {}
+    for i in used:
+        value = float(found[i] - max(0.0, best[i] - found[i]))
+        by_space.setdefault(taus.several[i].space, []).append(value)
+    return float(np.mean([np.mean(values) for values in by_space.values()]))
 
 
-def choose(several: Sequence[Problem]) -> tuple[list[str], str, float]:
-    """The set, its aggregator and its worth, grown greedily while it gains."""
-    names = usable(several)
-    best: tuple[list[str], str, float] = ([], AGGREGATORS[0], -np.inf)
-    for aggregator in AGGREGATORS:
-        chosen: list[str] = []
-        reached = -np.inf
-        while len(chosen) < LARGEST:
-            gains = {
-                name: worth(several, [*chosen, name], aggregator)
-                for name in names
-                if name not in chosen
-            }
-            name = max(gains, key=lambda n: gains[n])
-            if gains[name] <= reached + 0.002:
-                break
-            chosen, reached = [*chosen, name], gains[name]
-        if reached > best[2]:
-            best = (chosen, aggregator, reached)
-    return best
+def choose(taus: Taus, used: Sequence[int]) -> tuple[list[str], float]:
+    """The set of greatest worth; a larger one must gain for each further member."""
+    names = usable([taus.several[i] for i in used])
+    pool = [name for name in names if (taus.of([name])[list(used)] > 0).all()]
+    best: tuple[tuple[str, ...], float] = ((), -np.inf)
+    for size in range(1, LARGEST + 1):
+        for chosen in combinations(pool, size):
+            value = worth(taus, chosen, used)
+            if value > best[1] + GAIN * (size - len(best[0])):
+                best = (chosen, value)
+    return list(best[0]), best[1]
 
 
 def report(several: Sequence[Problem], held_out: Sequence[Problem]) -> str:
     """The choice, each space left out, and NAS-Bench-201, which chose nothing."""
-    chosen, aggregator, value = choose(several)
+    taus = Taus(several)
+    everything = range(len(several))
+    chosen, value = choose(taus, everything)
+    shipped = worth(taus, AUTO, everything) if set(AUTO) <= set(usable(several)) else None
     lines = [
         '# What `by="auto"` ranks by',
         "",
         f"`python benchmarks/choose_default.py`, {datetime.date.today()}. Chosen on "
         f"{', '.join(sorted({p.space for p in several}))}; {HELD_OUT} chose nothing.",
         "",
-        f"Chosen: **{', '.join(chosen)}** by {aggregator} (worth {value:.3f}; the set shipped at "
-        f"the time of this run, {', '.join(AUTO)} by mean_rank, "
-        f"{worth(several, list(AUTO), 'mean_rank'):.3f}).",
+        f"Chosen: **{', '.join(chosen)}** by mean rank, worth {value:.3f}. Shipped at the time of "
+        f"this run: {', '.join(AUTO)}"
+        + (
+            ", which lacks values in some of these spaces."
+            if shipped is None
+            else f", worth {shipped:.3f}."
+        ),
         "",
-        "| space | task | networks | params | FLOPs | shipped | chosen | chosen without it |",
-        "|---|---|---|---|---|---|---|---|",
+        "| space | task | networks | params | FLOPs | chosen | chosen without this space |",
+        "|---|---|---|---|---|---|---|",
     ]
     for problem in several:
-        others = [p for p in several if p.space != problem.space]
-        without, how, _ = choose(others)
+        others = [j for j in everything if several[j].space != problem.space]
+        without, _ = choose(taus, others)
         lines.append(
             f"| {problem.space} | {problem.task} | {len(problem.labels)} | "
-            + " | ".join(f"{problem.tau([n], aggregator):.3f}" for n in BASELINES)
-            + f" | {problem.tau(AUTO, 'mean_rank'):.3f} | {problem.tau(chosen, aggregator):.3f} "
-            f"| {problem.tau(without, how):.3f} "
-            f"({', '.join(without)}; {how}) |"
+            + " | ".join(f"{problem.tau([name]):.3f}" for name in (*BASELINES,))
+            + f" | {problem.tau(chosen):.3f} | {problem.tau(without):.3f} ({', '.join(without)}) |"
         )
     for problem in held_out:
         lines.append(
-            f"| {problem.space} | {problem.task} | {len(problem.labels)} | "
-            + " | ".join(f"{problem.tau([n], aggregator):.3f}" for n in BASELINES)
-            + f" | {problem.tau(AUTO, 'mean_rank'):.3f} | {problem.tau(chosen, aggregator):.3f} | |"
+            f"| {problem.space} (held out) | {problem.task} | {len(problem.labels)} | "
+            + " | ".join(f"{problem.tau([name]):.3f}" for name in BASELINES)
+            + f" | {problem.tau(chosen):.3f} | |"
         )
     lines += [
         "",
-        "Kendall's tau-b; networks that no member can score rank last. A choice on few spaces "
-        "carries over badly, as the last column shows: more spaces are being scored.",
+        "Kendall's tau-b; networks that no member can score rank last. The last column says how "
+        "far such a choice can be trusted in a space that had no part in it: on few spaces, not "
+        "far.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -174,7 +187,7 @@ def main() -> None:
     arguments = parser.parse_args()
     paths = arguments.stores or sorted((FOLDER / "stores").glob("*.sqlite"))
     everything = problems(paths)
-    several = [p for p in everything if p.space != HELD_OUT]
+    several = [p for p in everything if p.space != HELD_OUT and len(p.labels) >= FEWEST]
     text = report(several, [p for p in everything if p.space == HELD_OUT])
     arguments.out.write_text(text)
     print(text)

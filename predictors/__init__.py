@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from .ensemble import ArchRank
     from .features import Features
     from .fuzzy import FuzzyCMeans
+    from .gennape import GENNAPE
+    from .graph import KGNN, GraphPredictor
+    from .pretraining import Pretrained, Pretraining
     from .reading import Sample, samples, with_context
     from .tabular import MLP, GaussianProcess, RandomForest, Ridge, XGBoost
 
@@ -25,6 +28,11 @@ _HOME = {
     "ArchRank": "ensemble",
     "Features": "features",
     "FuzzyCMeans": "fuzzy",
+    "GENNAPE": "gennape",
+    "KGNN": "graph",
+    "GraphPredictor": "graph",
+    "Pretrained": "pretraining",
+    "Pretraining": "pretraining",
     "Sample": "reading",
     "samples": "reading",
     "with_context": "reading",
@@ -37,12 +45,17 @@ _HOME = {
 _ROOMS = ("encoders", "losses")
 
 __all__ = [
+    "GENNAPE",
+    "KGNN",
     "MLP",
     "ArchRank",
     "Features",
     "FuzzyCMeans",
     "GaussianProcess",
+    "GraphPredictor",
     "Predictor",
+    "Pretrained",
+    "Pretraining",
     "RandomForest",
     "Ridge",
     "Sample",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -20,7 +21,7 @@ from .encoders import encoder as encoder_by_name
 from .encoders.contract import Encoder, encode
 from .memory import once_per_graph
 from .reading import Sample
-from .training import Epoch, Plan, Progress, seeded, train_on_labels
+from .training import Plan, Progress, seeded, train_on_labels
 
 if TYPE_CHECKING:
     from .pretraining import Pretrained
@@ -32,7 +33,7 @@ State = dict[str, npt.NDArray[Any]]
 class Regressor(nn.Module):
     """An encoder and a perceptron on its vectors: one number per graph.
 
-        head(encoder(batch)),  head = Linear(ReLU(... Linear(.)))
+        head(encoder(batch)),  head = Linear(SiLU(... Linear(.)))
 
     Args:
         encoder: any encoder.
@@ -49,8 +50,8 @@ class Regressor(nn.Module):
         self.encoder = encoder
         widths = [encoder.width, *head]
         hidden: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
-            hidden += [nn.Linear(before, after), nn.ReLU()]
+        for before, after in pairwise(widths):
+            hidden += [nn.Linear(before, after), nn.SiLU()]
         self.head = nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
 
     def forward(self, batch: GraphBatch) -> Tensor:
@@ -114,13 +115,15 @@ class GraphPredictor(Predictor):
         "schedule": "cosine",
         "clip": 5.0,
     }
+    # Where to write how far fitting is, and whom to tell; set by `fit` for as long as it runs.
+    _watch: tuple[str | Path | None, Progress | None] = (None, None)
 
     def __init__(
         self,
         encoder: str = "gin",
         options: Mapping[str, Any] | None = None,
         head: Sequence[int] = (64,),
-        loss: str | nn.Module = "mse",
+        loss: str | nn.Module = "pairwise_logistic",
         epochs: int = 100,
         batch_size: int = 32,
         learning_rate: float = 1e-3,
@@ -173,7 +176,6 @@ class GraphPredictor(Predictor):
         Raises:
             InputError: see :meth:`Predictor.fit`, and the class.
         """
-        # What the contract's fit hands on to `_fit` is samples and labels alone.
         self._watch = checkpoint, progress
         try:
             return super().fit(X, y)
@@ -206,17 +208,16 @@ class GraphPredictor(Predictor):
             raise InputError("adapt: fit it first, to labels that differ")
         samples = self._read(X)
         labels = (checked_labels(y, len(samples)) - self.label_mean_) / self.label_std_
-        changes = {"epochs": epochs, "batch_size": batch_size}
+        changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "validation": 0.0}
         if learning_rate is not None:
             changes["learning_rate"] = learning_rate
-        models = self._models()
-        self._train(models, samples, labels, **changes)
+        self._train(self._models(), samples, labels, **changes)
         return self
 
     def _fit(self, samples: list[Sample], labels: Array) -> None:
         if self.members < 1:
             raise InputError(f"members: got {self.members!r}, expected at least 1")
-        source = None if self.pretrained is None else _pretrained(self.pretrained)
+        source = None if self.pretrained is None else read_pretrained(self.pretrained)
         self.encoder_ = self.encoder if source is None else source.encoder
         options = self.options if source is None else source.options
         self.folded_ = self.fold if source is None else source.fold
@@ -237,8 +238,9 @@ class GraphPredictor(Predictor):
         self._train(models, samples, labels)
 
     def _predict(self, samples: list[Sample]) -> tuple[Array, Array | None]:
-        graphs, context = self._tensors(samples), self._context(samples)
-        values = np.array([model.predict(graphs, context) for model in self._models()])
+        models = self._models()
+        graphs, context = self._tensors(samples, models[0]), self._context(samples)
+        values = np.array([model.predict(graphs, context) for model in models])
         if not self.standardise:
             values = (values - self.label_mean_) / self.label_std_
         values = (values - self.output_scale_[:, :1]) / self.output_scale_[:, 1:]
@@ -248,10 +250,10 @@ class GraphPredictor(Predictor):
         self, models: list[Regressor], samples: list[Sample], labels: Array, **changes: Any
     ) -> None:
         """Train models, and keep of them what predictions and files need."""
-        graphs, context = self._tensors(samples), self._context(samples)
+        graphs, context = self._tensors(samples, models[0]), self._context(samples)
         wanted = labels if self.standardise else labels * self.label_std_ + self.label_mean_
         targets = torch.from_numpy(wanted.astype(np.float32))
-        folder, progress = getattr(self, "_watch", (None, None))
+        folder, progress = self._watch
         self.history_ = []
         for member, model in enumerate(models):
             history = train_on_labels(
@@ -296,17 +298,17 @@ class GraphPredictor(Predictor):
         return Regressor(encoder_by_name(self.encoder_, **self.options_), tuple(self.head))
 
     def _models(self) -> list[Regressor]:
-        if getattr(self, "_built", None) is None:  # made of what files hold: they give the same
-            self._built: list[Regressor] | None = []
+        if not hasattr(self, "_built"):  # made of what files hold: they give the same
+            models = []
             for weights in self.weights_:
-                model = self._model()
-                load_arrays(model, weights)
-                self._built.append(model.to(self.device))
-        assert self._built is not None
+                with seeded(0):  # building draws; the caller's random state is not ours
+                    models.append(self._model().to(self.device))
+                load_arrays(models[-1], weights)
+            self._built = models
         return self._built
 
-    def _tensors(self, samples: Sequence[Sample]) -> list[GraphTensors]:
-        positions = _positions(self.encoder_, tuple(sorted(self.options_.items())))
+    def _tensors(self, samples: Sequence[Sample], model: Regressor) -> list[GraphTensors]:
+        positions = positions_of(model.encoder)
         read = tensor_reader(self.folded_, positions)
         if not self.statistics_:
             return [read(sample.graph) for sample in samples]
@@ -448,19 +450,19 @@ def load_arrays(module: nn.Module, weights: State, new: Sequence[str] = ()) -> N
     module.load_state_dict({**given, **{name: own[name] for name in kept}})
 
 
-@lru_cache(maxsize=None)
+@cache
 def tensor_reader(fold: bool, positions: int) -> Callable[[Graph], GraphTensors]:
     """``GraphTensors.of`` in one form, remembered as long as the graph lives."""
     return once_per_graph(partial(GraphTensors.of, fold=fold, positions=positions))
 
 
-@lru_cache(maxsize=64)
-def _positions(encoder: str, options: tuple[tuple[str, Any], ...]) -> int:
+def positions_of(encoder: Encoder) -> int:
     """How many Laplacian positions an encoder reads."""
-    return int(getattr(encoder_by_name(encoder, **dict(options)), "positions", 0))
+    return int(getattr(encoder, "positions", 0))
 
 
-def _pretrained(given: str | Path | Pretrained) -> Pretrained:
+def read_pretrained(given: str | Path | Pretrained) -> Pretrained:
+    """What was pretrained, from its folder if it is a path."""
     from .pretraining import Pretrained
 
     return given if isinstance(given, Pretrained) else Pretrained.load(given)
@@ -513,8 +515,15 @@ def _context_scale(samples: Sequence[Sample]) -> Array:
 
 
 def _mean_and_std(values: Array) -> tuple[float, float]:
-    """Of equal values the deviation is 1, for it divides."""
-    return float(values.mean()), float(values.std()) or 1.0
+    return float(values.mean()), divisor(values)
 
 
-__all__ = ["KGNN", "Epoch", "GraphPredictor", "Regressor", "arrays_of", "load_arrays"]
+def divisor(values: Array) -> float:
+    """The deviation of values (n,), or 1 if they differ by rounding only.
+
+    Example:
+        >>> divisor(np.array([1.0, 3.0])), divisor(np.array([1.0, 1.0 + 1e-9]))
+        (1.0, 1.0)
+    """
+    spread = float(values.std())
+    return spread if spread > 1e-6 * float(np.abs(values).max(initial=0.0)) else 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -123,7 +124,11 @@ class Reader:
             graph=sample.graph,
         )
         values = {name: r.value for name, r in scores.items() if r.value is not None}
-        return replace(sample, scores=values)
+        per_node = {}
+        for name in values:
+            with suppress(InputError):  # one number for the whole network
+                per_node[name] = scores.nodes(name)
+        return replace(sample, scores=values, node_scores=per_node)
 
 
 def samples(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,7 +36,7 @@ BATCHINGS = ("similar", "equal")
 HOLDOUTS = ("random", "last")
 SELECTIONS: dict[str, Callable[[Any, Any], float]] = {
     "kendall": kendall,
-    "mape": lambda predicted, labels: -float(np.mean(np.abs(predicted / labels - 1.0))),
+    "mape": lambda predicted, labels: -float(np.mean(np.abs((predicted - labels) / labels))),
 }
 """Name -> how good predictions of held-out labels are; larger is better."""
 
@@ -184,7 +183,7 @@ def train(
         >>> line, x = nn.Linear(1, 1), torch.arange(4.0)[:, None]
         >>> def objective(rows, epoch):
         ...     return (line(x[rows]) - 3 * x[rows]).square().mean()
-        >>> history = train(line, objective, lambda epoch: [[0, 1], [2, 3]], Plan(200, 2, 0.05))
+        >>> history = train(line, objective, lambda epoch: [[0, 1], [2, 3]], Plan(400, 2, 0.05))
         >>> round(line.weight.item(), 1)
         3.0
     """
@@ -266,7 +265,8 @@ def train_on_labels(
         predicted = torch.zeros(len(held))
         for rows in batches([graphs[i] for i in held], 64, shuffle=False):
             predicted[rows] = module(rows_of([held[i] for i in rows])[0]).float().cpu()
-        return SELECTIONS[plan.selection](predicted.numpy(), labels[held].numpy())
+        with np.errstate(divide="ignore", invalid="ignore"):  # of labels that are 0
+            return SELECTIONS[plan.selection](predicted.numpy(), labels[held].numpy())
 
     return train(
         module,
@@ -345,7 +345,8 @@ class _Run:
         self.saved = time.monotonic()
         if file is not None:
             facts = {**asdict(plan), "device": "", "interval": 0.0}
-            self.mark = digest(facts, identity, *_flat(module.state_dict()))
+            weights = (part for pair in _flat(module.state_dict()) for part in pair)
+            self.mark = digest(facts, identity, *weights)
 
     @property
     def epoch(self) -> int:
@@ -418,7 +419,7 @@ class _Run:
             "best_epoch": self.best_epoch,
         }
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.file.with_name(f".{self.file.name}.{os.getpid()}.part")
+        partial = self.file.with_name(f".{self.file.name}.part")
         save_file(tensors, partial, metadata={"run": json.dumps(facts)})
         partial.replace(self.file)
         self.saved = time.monotonic()
@@ -480,7 +481,7 @@ def _nested(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 def _split(count: int, plan: Plan) -> tuple[list[int], list[int]]:
     """Positions to learn from, and those held out."""
-    held = int(count * plan.validation)
+    held = round(count * plan.validation)
     held = held if held > 1 else 0  # one label has no order
     order = np.arange(count)
     if plan.holdout == "random":

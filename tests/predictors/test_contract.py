@@ -13,10 +13,14 @@ import archrank
 from archrank.data import space
 from archrank.errors import InputError
 from archrank.predictors import (
+    GENNAPE,
+    KGNN,
     MLP,
     ArchRank,
     GaussianProcess,
+    GraphPredictor,
     Predictor,
+    Pretraining,
     RandomForest,
     Ridge,
     XGBoost,
@@ -35,6 +39,18 @@ QUICK: dict[str, Predictor] = {
     "matern": GaussianProcess(kernel="matern"),
     "wl": GaussianProcess(kernel="wl"),
     "mlp": MLP(hidden=(16,), members=2),
+    "graph": GraphPredictor(
+        "gin", {"width": 16, "layers": 1}, (8,), "pairwise_hinge", epochs=3, members=2
+    ),
+    "kgnn": KGNN(epochs=3),
+    "gennape": GENNAPE(
+        clusters=2,
+        pretraining=Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1),
+        kgnn=KGNN(epochs=1),
+        hidden=4,
+        epochs=1,
+        references=4,
+    ),
     "archrank": ArchRank(members={"a": Ridge(), "b": RandomForest(trees=10)}),
 }
 
@@ -110,6 +126,8 @@ class TestReading:
         read = samples(archs, space="nasbench201", proxies=("naswot", "params"), batch_size=4)
         assert [set(sample.scores) >= {"params"} for sample in read] == [True] * 3
         assert read[0].scores["params"] == read[0].graph.params
+        assert set(read[0].node_scores) == {"params"}
+        assert np.nansum(read[0].node_scores["params"]) == read[0].graph.params
 
     @pytest.mark.parametrize(
         ("given", "options", "said"),

@@ -1,0 +1,36 @@
+"""Aggregations of proxies that have seen no label."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from archrank.benchmark.ensembles import without_labels
+from archrank.combining import AUTO, POPULATION, combined
+
+
+def scores(*names: str) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {name: rng.normal(size=12) for name in names}
+
+
+def test_the_default_does_without_what_no_network_has() -> None:
+    given = scores(*AUTO)
+    missing, *others = AUTO
+    given[missing] = np.full(12, np.nan)
+    (auto,) = (one for one in without_labels(given) if one.name == "auto")
+    expected = combined(np.column_stack([given[name] for name in others]), "mean_rank")
+    assert np.array_equal(auto.columns.ravel(), expected)
+    assert missing not in auto.members
+    assert missing in auto.note
+
+
+def test_what_was_not_scored_leaves_no_default() -> None:
+    assert "auto" not in {one.name for one in without_labels(scores(*AUTO[1:]))}
+
+
+def test_published_scores_need_all_their_proxies() -> None:
+    population = POPULATION["te_nas"]
+    given = scores(*population.proxies)
+    assert "te_nas" in {one.name for one in without_labels(given)}
+    given[population.proxies[0]] = np.full(12, np.nan)
+    assert "te_nas" not in {one.name for one in without_labels(given)}
