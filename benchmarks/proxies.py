@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -134,9 +135,19 @@ def scorer(names: list[str]) -> Callable[[], archrank.Scores]:
     return run
 
 
+@lru_cache(maxsize=1)
+def applicable() -> tuple[list[str], list[str]]:
+    """The proxies that have a value of this network, and the others (attention, options to set)."""
+    images, labels = data()
+    batches = [(images[:8], labels[:8]), (images[8:16], labels[8:16])]
+    scores = archrank.score(network(), batches, proxies="all")
+    here = [name for name, result in scores.items() if result.status == "ok"]
+    return here, [name for name in scores if name not in here]
+
+
 def stretches() -> dict[str, tuple[Callable[[], Callable[[], object]], str]]:
     """Name -> (maker of what is measured, row label)."""
-    proxies = [p.name for p in archrank.proxies.list()]
+    proxies, _ = applicable()
     made: dict[str, tuple[Callable[[], Callable[[], object]], str]] = {
         "unit": (unit, "one forward+backward"),
         "loop": (loop, "GradSign as published (loop)"),
@@ -157,7 +168,7 @@ def peak(name: str) -> int:
         "with Meter(torch.device('cpu')) as meter: scores = run()\n"
         # score() meters each of its passes, and meters do not nest
         "found = [meter.peak_memory] if scores is None else "
-        "[r.peak_memory for r in scores.values()]\n"
+        "[r.peak_memory for r in scores.values() if r.peak_memory is not None]\n"
         "print(json.dumps(max(found)))"
     )
     here = str(Path(__file__).parent)
@@ -202,7 +213,8 @@ def main() -> None:
         "",
         "Median over rounds of time / time of one plain forward+backward of the same batch in the "
         "same round (range in brackets); peak memory above the start / that of the "
-        "forward+backward. Each row is one call of `score`, tracing included.",
+        "forward+backward. Each row is one call of `score`, tracing included. Without a value of "
+        f"this network: {', '.join(f'`{name}`' for name in applicable()[1])}.",
         "",
         "| | time | range | memory |",
         "|---|---|---|---|",

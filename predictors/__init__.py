@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from .fuzzy import FuzzyCMeans
     from .gennape import GENNAPE
     from .graph import KGNN, GraphPredictor
+    from .parzc import ParZC
     from .pretraining import Pretrained, Pretraining
     from .reading import Sample, samples, with_context
     from .tabular import MLP, GaussianProcess, RandomForest, Ridge, XGBoost
 
 _HOME = {
+    "ParZC": "parzc",
     "Predictor": "contract",
     "check_predictor": "checks",
     "ArchRank": "ensemble",
@@ -53,6 +55,7 @@ __all__ = [
     "FuzzyCMeans",
     "GaussianProcess",
     "GraphPredictor",
+    "ParZC",
     "Predictor",
     "Pretrained",
     "Pretraining",

@@ -66,9 +66,8 @@ class Reader:
 
     def _one(self, item: Any, at: int, known: dict[Any, Sample]) -> Sample:
         if isinstance(item, Sample):
-            lacking = [name for name in self.proxies if name not in item.scores]
-            if lacking and not item.scores:
-                raise InputError(f"X: sample {at} brings no scores of {', '.join(lacking)}")
+            if self.proxies and not item.scores and not item.node_scores:
+                raise InputError(f"X: sample {at} brings no scores of {', '.join(self.proxies)}")
             return item
         if isinstance(item, str):
             # np.str_ is a str too, but another type than what JSON gives back

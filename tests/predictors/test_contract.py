@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from archrank.predictors import (
     ArchRank,
     GaussianProcess,
     GraphPredictor,
+    ParZC,
     Predictor,
     Pretraining,
     RandomForest,
@@ -30,6 +32,7 @@ from archrank.predictors import (
 )
 from archrank.predictors.checks import small_graphs
 
+SMALL_MIXER = {"length": 16, "segment": 8, "width": 8, "depth": 1}
 QUICK: dict[str, Predictor] = {
     "ridge": Ridge(),
     "forest": RandomForest(trees=20),
@@ -51,13 +54,19 @@ QUICK: dict[str, Predictor] = {
         epochs=1,
         references=4,
     ),
+    "parzc": ParZC(mixer=SMALL_MIXER, epochs=2, draws=3, proxies=("flops",)),
+    "parzc with an encoder": ParZC(
+        "gin", SMALL_MIXER, "log", "module", epochs=1, draws=3, proxies=("flops",)
+    ),
     "archrank": ArchRank(members={"a": Ridge(), "b": RandomForest(trees=10)}),
 }
 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_the_contract(name: str) -> None:
-    check_predictor(QUICK[name])
+    graphs = small_graphs()
+    given = [replace(s, node_scores={"flops": s.graph.node_flops * 1.0}) for s in samples(graphs)]
+    check_predictor(QUICK[name], given, [float(np.log(graph.params)) for graph in graphs])
 
 
 def test_every_public_predictor_is_checked() -> None:
