@@ -18,7 +18,7 @@ from . import __version__
 from .commands.benchmark import benchmark
 from .commands.console import errors, progress, results_only, say, shape_of
 from .commands.data import data
-from .commands.predict import fit, predict
+from .commands.predict import fit, predict, pretrain
 from .commands.report import report
 from .errors import ArchrankError, InputError, MissingExtraError, UnsupportedModelError
 
@@ -39,6 +39,7 @@ app.command()(benchmark)
 app.command()(report)
 app.command()(fit)
 app.command()(predict)
+app.command()(pretrain)
 app.add_typer(data)
 
 SPEC_HELP = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ from .errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .predictors import Predictor, Sample
+    from .graphs import Graph
+    from .predictors import Predictor, Pretrained, Pretraining, Sample
 
 PREDICTOR_FILE = "predictor.json"
 
@@ -50,8 +51,9 @@ def fit(
     proxies: Sequence[str] = (),
     column: str | None = None,
     seed: int = 0,
+    pretrained: str | Path | None = None,
 ) -> Predictor:
-    """Fit the default predictor to a CSV file of architectures and labels.
+    """Fit a predictor to a CSV file of architectures and labels.
 
     Args:
         labels: its first column names architectures: strings of ``space``, else candidates as
@@ -61,15 +63,108 @@ def fit(
         proxies: computed of each, as columns to learn from.
         column: of the labels, larger is better; default the second.
         seed: of everything random.
+        pretrained: folder of an encoder to train further, instead of the default predictor,
+            :class:`~archrank.predictors.ArchRank`.
 
     Raises:
         InputError: the file is no such table, or names what is not there.
     """
-    from .predictors import ArchRank
+    from .predictors import ArchRank, GraphPredictor
 
     names, values = read_labels(labels, column)
-    predictor = ArchRank(tuple(proxies), random_state=seed, space=space, task=task, inputs=inputs)
+    given: dict[str, Any] = {"space": space, "task": task, "inputs": inputs}
+    predictor: Predictor
+    if pretrained is None:
+        predictor = ArchRank(tuple(proxies), random_state=seed, **given)
+    else:
+        predictor = GraphPredictor(
+            pretrained=str(pretrained), random_state=seed, proxies=tuple(proxies), **given
+        )
     return predictor.fit(readable(predictor, names), values)
+
+
+def graphs_to_learn_from(
+    spaces: Sequence[str] = (),
+    networks: int = 1000,
+    candidates: Sequence[str] = (),
+    inputs: Any = None,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> list[Graph]:
+    """Graphs of random networks of spaces, in equal parts, and of candidates.
+
+    Args:
+        spaces: names; one with fewer networks than its part gives all that it has.
+        networks: how many of all spaces together.
+        candidates: as :func:`archrank.rank` takes.
+        inputs: shape that candidates take where they bring none.
+        seed: which networks.
+        progress: called after each graph with how many are made, of how many, and its name.
+
+    Raises:
+        InputError: nothing to learn from, or a name of nothing.
+
+    Example:
+        >>> len(graphs_to_learn_from(["nasbench201", "hiaml"], networks=5))
+        5
+    """
+    from .data import space
+
+    if not spaces and not candidates:
+        raise InputError("spaces: got none, and no candidates either; name at least one")
+    if networks < 1:
+        raise InputError(f"networks: got {networks}, expected at least 1")
+    drawn = []
+    for at, name in enumerate(spaces):
+        one = space(name)
+        part = (networks + at) // len(spaces)
+        part = part if one.size is None else min(part, one.size)
+        drawn += [(one, arch) for arch in one.sample(part, seed)]
+    found = collect(list(candidates)) if candidates else []
+    total, graphs = len(drawn) + len(found), []
+    for one, arch in drawn:
+        graphs.append(one.graph(arch))
+        if progress is not None:
+            progress(len(graphs), total, f"{one.name} {arch}")
+    for candidate in found:
+        graphs.append(_graph_of(candidate, inputs))
+        if progress is not None:
+            progress(len(graphs), total, candidate.name)
+    return graphs
+
+
+def pretrain(
+    pretraining: Pretraining,
+    graphs: Sequence[Graph],
+    out: str | Path,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Pretrained:
+    """Train an encoder without labels and save it; if stopped, the same call goes on.
+
+    Args:
+        pretraining: how.
+        graphs: to learn from.
+        out: folder to write; how far the training is stands in a file of that name with
+            ``.checkpoint`` at its end, which is removed when the encoder is written.
+        progress: called after each epoch with how many are over, of how many, and the loss.
+
+    Raises:
+        InputError: the checkpoint is of another training, or the folder holds something else.
+    """
+    path = Path(out)
+    if path.exists() and not is_predictor(str(path)):
+        raise InputError(f"out: {str(path)!r} is there already and holds no encoder")
+    checkpoint = path.with_name(path.name + ".checkpoint")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    report = None if progress is None else _told(progress)
+    pretrained = pretraining.fit(graphs, checkpoint=checkpoint, progress=report)
+    pretrained.save(path)
+    checkpoint.unlink(missing_ok=True)
+    return pretrained
+
+
+def _told(progress: Callable[[int, int, str], None]) -> Callable[[Any], None]:
+    return lambda epoch: progress(epoch.epoch, epoch.epochs, f"loss {epoch.loss:.4g}")
 
 
 def predict(predictor: Predictor, names: Sequence[str]) -> pd.DataFrame:
@@ -107,13 +202,27 @@ def sample_of(predictor: Predictor, candidate: Candidate) -> str | Sample:
     from .predictors import samples
 
     model = build()
-    inputs = candidate.inputs if predictor.inputs is None else predictor.inputs
+    inputs = _inputs_of(candidate, model, predictor.inputs)
+    return samples([model], inputs=inputs, proxies=predictor.proxies)[0]
+
+
+def _graph_of(candidate: Candidate, inputs: Any) -> Graph:
+    from .graphs import trace
+
+    model = candidate.build()
+    return trace(model, _inputs_of(candidate, model, inputs))
+
+
+def _inputs_of(candidate: Candidate, model: Any, inputs: Any) -> Any:
+    """The input that is asked for, or else the one that a candidate brings."""
+    if inputs is None:
+        inputs = candidate.inputs
     config = getattr(model, "pretrained_cfg", None) or {}
     if inputs is None and "input_size" in config:
         inputs = tuple(config["input_size"])
     if inputs is None:
         raise InputError(f"inputs: {candidate.name!r} does not say its input; pass one")
-    return samples([model], inputs=inputs, proxies=predictor.proxies)[0]
+    return inputs
 
 
 def read_labels(path: str | Path, column: str | None = None) -> tuple[list[str], list[float]]:

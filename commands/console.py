@@ -43,7 +43,7 @@ def results_only() -> Iterator[None]:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[int, int, str], None]]:
+def progress(what: str = "scoring") -> Iterator[Callable[[int, int, str], None]]:
     """A bar on a terminal, plain lines otherwise, both on stderr."""
     if not sys.stderr.isatty():
         yield lambda done, total, name: say(f"{done}/{total} {name}")
@@ -52,7 +52,7 @@ def progress() -> Iterator[Callable[[int, int, str], None]]:
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("scoring", total=None)
+        task = bar.add_task(what, total=None)
         yield lambda done, total, name: bar.update(
             task, completed=done, total=total, description=name
         )

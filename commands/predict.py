@@ -1,15 +1,16 @@
-"""The commands ``archrank fit`` and ``archrank predict``: parse, call, print; no logic."""
+"""The commands ``archrank fit``, ``predict`` and ``pretrain``: parse, call, print; no logic."""
 
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import InputError
-from .console import errors, results_only, say, shape_of
+from .console import errors, progress, results_only, say, shape_of
 
 
 def fit(
@@ -24,13 +25,15 @@ def fit(
     column: Annotated[str | None, typer.Option(help="Of the labels; the second if left out.")] = (
         None
     ),
+    pretrained: Annotated[
+        Path | None, typer.Option(help="Encoder of archrank pretrain to train further.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """Fit a predictor to labelled architectures, and say what it is made of."""
     with errors():
         from .. import predicting
-        from ..predictors import ArchRank
         from ..proxies.registry import names_in
 
         with results_only():
@@ -42,9 +45,9 @@ def fit(
                 tuple(names_in(proxies)) if proxies else (),
                 column,
                 seed,
+                pretrained,
             )
         fitted.save(out)
-        assert isinstance(fitted, ArchRank)
         report = getattr(fitted, "report_", {})
         if as_json:
             print(json.dumps({"labels": fitted.n_samples_, **report}, indent=2))
@@ -55,6 +58,58 @@ def fit(
             print(f"{weight:6.2f}  {name:28} tau {report['tau'][name]:.3f} in cross-validation")
         if report:
             print(f"  mean  {'of all':28} tau {report['tau of the mean']:.3f} in cross-validation")
+
+
+def pretrain(
+    out: Annotated[Path, typer.Option(help="Folder that the encoder is written to.")],
+    candidates: Annotated[
+        list[str] | None, typer.Argument(help="Models to learn from, beside those of spaces.")
+    ] = None,
+    spaces: Annotated[str, typer.Option(help="To draw networks from; with commas.")] = "",
+    networks: Annotated[int, typer.Option(min=1, help="Of all spaces, in equal parts.")] = 1000,
+    input_: Annotated[
+        str | None, typer.Option("--input", help="Shape without batch dimension, as 3,32,32.")
+    ] = None,
+    encoder: Annotated[str, typer.Option(help="kgnn, gin, gat, flow or transformer.")] = "kgnn",
+    width: Annotated[int, typer.Option(min=2, help="Of the encoder's vectors.")] = 128,
+    epochs: Annotated[int, typer.Option(min=1, help="Over all networks.")] = 40,
+    batch: Annotated[int, typer.Option(min=2, help="Networks per batch.")] = 256,
+    statistics: Annotated[
+        float, typer.Option(min=0, help="Weight of predicting size and depth; 1 is the contrast's.")
+    ] = 0.0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+) -> None:
+    """Train an encoder of graphs without labels. If it is stopped, run it again to go on."""
+    with errors():
+        from .. import predicting
+        from ..predictors import Pretraining
+
+        pretraining = Pretraining(
+            encoder,
+            {"width": width, "dropout": 0.1},
+            projection=max(1, width // 2),
+            statistics=statistics,
+            epochs=epochs,
+            batch_size=batch,
+            device=device,
+            random_state=seed,
+        )
+        names = tuple(name.strip() for name in spaces.split(",") if name.strip())
+        with nullcontext() if quiet else progress("graphs") as report, results_only():
+            graphs = predicting.graphs_to_learn_from(
+                names, networks, tuple(candidates or ()), shape_of(input_), seed, report
+            )
+        with nullcontext() if quiet else progress("epochs") as report, results_only():
+            trained = predicting.pretrain(pretraining, graphs, out, report)
+        losses = trained.history_
+        if as_json:
+            print(json.dumps({"networks": len(graphs), "losses": losses}, indent=2))
+            return
+        say(f"written: {out}")
+        print(f"learnt from {len(graphs)} networks: loss {losses[0]:.4g} to {losses[-1]:.4g}")
 
 
 def predict(

@@ -129,8 +129,8 @@ class Features(BaseEstimator):  # type: ignore[misc]
     def transform(self, columns: Columns) -> Array:
         """The matrix (samples, columns)."""
         values = (self._values(columns) - self.mean_)[:, self.kept_] / self.std_[self.kept_]
-        clipped: Array = np.clip(values, -_FARTHEST, _FARTHEST)
-        return clipped
+        # Rows first in memory, as files hold them: what is loaded then adds up in the same order.
+        return np.ascontiguousarray(np.clip(values, -_FARTHEST, _FARTHEST))
 
     def _values(self, columns: Columns) -> Array:
         made = []

@@ -16,8 +16,16 @@ import archrank
 from archrank.cli import app
 from archrank.data import space
 from archrank.errors import InputError
-from archrank.predicting import fit, load_predictor, predict, read_labels, read_names
-from archrank.predictors import Ridge
+from archrank.predicting import (
+    fit,
+    graphs_to_learn_from,
+    load_predictor,
+    predict,
+    pretrain,
+    read_labels,
+    read_names,
+)
+from archrank.predictors import GraphPredictor, Pretrained, Pretraining, Ridge
 from archrank.predictors.checks import small_graphs
 
 CELLS = space("nasbench201")
@@ -172,3 +180,70 @@ class TestWrongFiles:
             assert result.exit_code == 2
             assert said in result.stderr
         assert not (tmp_path / "new").exists()
+
+
+class TestPretraining:
+    def test_from_the_shell(self, table: Path, tmp_path: Path) -> None:
+        (tmp_path / "models.py").write_text(MODELS)
+        encoder, model = tmp_path / "encoder", tmp_path / "model"
+        words = ("--spaces", "nasbench201,hiaml", "--networks", 9, "--width", 8, "--epochs", 2)
+        said = invoke(
+            "pretrain", tmp_path / "models.py", *words, "--quiet", "--json", "--out", encoder
+        )
+        assert said.exit_code == 0, said.stderr
+        facts = json.loads(said.stdout)
+        assert facts["networks"] == 13
+        assert np.isfinite(facts["losses"]).all()
+        assert len(facts["losses"]) == 2
+        assert not (tmp_path / "encoder.checkpoint").exists()
+        assert Pretrained.load(encoder).embed(small_graphs()[:2]).shape == (2, 8)
+
+        labelled = ("--labels", table, "--column", "label", "--space", "nasbench201")
+        said = invoke("fit", *labelled, "--pretrained", encoder, "--out", model)
+        assert said.exit_code == 0, said.stderr
+        assert "fitted to 20 labels" in said.stdout
+        fitted = load_predictor(model)
+        assert isinstance(fitted, GraphPredictor)
+        assert set(predict(fitted, CELLS.sample(3, seed=5))["name"]) == set(CELLS.sample(3, seed=5))
+
+    def test_goes_on_where_it_was_stopped(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        graphs = graphs_to_learn_from(["nasbench201"], networks=6)
+        way = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=2)
+        told: list[str] = []
+
+        def stopped(*arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Pretrained, "save", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                pretrain(way, graphs, tmp_path / "encoder")
+        assert (tmp_path / "encoder.checkpoint").exists()
+        done = pretrain(way, graphs, tmp_path / "encoder", lambda at, of, what: told.append(what))
+        assert told == []  # both epochs were over
+        expected = way.fit(graphs)
+        assert done.history_ == expected.history_
+        assert not (tmp_path / "encoder.checkpoint").exists()
+
+    def test_parts_of_spaces(self) -> None:
+        told: list[tuple[int, int]] = []
+        graphs = graphs_to_learn_from(
+            ["hiaml", "two_path"], networks=5, progress=lambda at, of, what: told.append((at, of))
+        )
+        assert told == [(n, 5) for n in range(1, 6)]
+        again = graphs_to_learn_from(["hiaml", "two_path"], networks=5)
+        assert [g.hash for g in graphs] == [g.hash for g in again]
+
+    def test_wrong_arguments_are_told(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="spaces"):
+            graphs_to_learn_from()
+        with pytest.raises(InputError, match="networks"):
+            graphs_to_learn_from(["hiaml"], networks=0)
+        (tmp_path / "mine").mkdir()
+        with pytest.raises(InputError, match="out"):
+            pretrain(Pretraining(), small_graphs(), tmp_path / "mine")
+        said = invoke("pretrain", "--spaces", "nowhere", "--out", tmp_path / "e")
+        assert said.exit_code == 2
+        assert "nowhere" in said.stderr
