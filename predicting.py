@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .candidates import Candidate, FromSpace, collect
 from .errors import InputError
@@ -48,7 +48,7 @@ def fit(
     space: str | None = None,
     task: str | None = None,
     inputs: Any = None,
-    proxies: Sequence[str] = (),
+    proxies: Sequence[str] | Literal["auto"] = (),
     column: str | None = None,
     seed: int = 0,
     pretrained: str | Path | None = None,
@@ -60,7 +60,8 @@ def fit(
             :func:`archrank.rank` takes (``models.py:net``, ``timm:resnet18``).
         space, task: of architecture strings.
         inputs: shape that candidates take where they bring none.
-        proxies: computed of each, as columns to learn from.
+        proxies: computed of each, as columns to learn from; ``"auto"`` as
+            :class:`~archrank.predictors.ArchRank` takes it.
         column: of the labels, larger is better; default the second.
         seed: of everything random.
         pretrained: folder of an encoder to train further, instead of the default predictor,
@@ -75,7 +76,8 @@ def fit(
     given: dict[str, Any] = {"space": space, "task": task, "inputs": inputs}
     predictor: Predictor
     if pretrained is None:
-        predictor = ArchRank(tuple(proxies), random_state=seed, **given)
+        wanted = proxies if proxies == "auto" else tuple(proxies)
+        predictor = ArchRank(wanted, random_state=seed, **given)
     else:
         predictor = GraphPredictor(
             pretrained=str(pretrained), random_state=seed, proxies=tuple(proxies), **given
@@ -203,7 +205,7 @@ def sample_of(predictor: Predictor, candidate: Candidate) -> str | Sample:
 
     model = build()
     inputs = _inputs_of(candidate, model, predictor.inputs)
-    return samples([model], inputs=inputs, proxies=predictor.proxies)[0]
+    return samples([model], inputs=inputs, proxies=predictor.needed_proxies)[0]
 
 
 def _graph_of(candidate: Candidate, inputs: Any) -> Graph:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .pretraining import Pretrained, Pretraining
     from .reading import Sample, samples, with_context
     from .tabular import MLP, GaussianProcess, RandomForest, Ridge, XGBoost
+    from .untrained import Vote
 
 _HOME = {
     "ParZC": "parzc",
@@ -43,6 +44,7 @@ _HOME = {
     "RandomForest": "tabular",
     "Ridge": "tabular",
     "XGBoost": "tabular",
+    "Vote": "untrained",
 }
 _ROOMS = ("encoders", "losses")
 
@@ -62,6 +64,7 @@ __all__ = [
     "RandomForest",
     "Ridge",
     "Sample",
+    "Vote",
     "XGBoost",
     "check_predictor",
     "encoders",

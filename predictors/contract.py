@@ -110,6 +110,11 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         predicted = self.predict(X)
         return kendall(predicted, checked_labels(y, len(predicted)))
 
+    @property
+    def needed_proxies(self) -> tuple[str, ...]:
+        """The proxies that it computes of what it is given."""
+        return tuple(self.proxies)
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "n_samples_")
 
@@ -137,8 +142,7 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     # --- reading ------------------------------------------------------------------------------
 
     def _read(self, given: Any) -> list[Sample]:
-        reader = Reader(self.space, self.task, self.inputs, tuple(self.proxies))
-        return reader.read(given)
+        return Reader(self.space, self.task, self.inputs, self.needed_proxies).read(given)
 
 
 def checked_labels(y: Any, count: int) -> Array:

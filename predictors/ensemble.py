@@ -4,13 +4,15 @@ right on labels that they had not seen."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 from sklearn.base import clone
 
+from ..combining import AUTO
 from ..errors import InputError
 from ..metrics import kendall
 from .contract import Array, Predictor
@@ -23,8 +25,10 @@ from .tabular import (
     TabularPredictor,
     XGBoost,
 )
+from .untrained import Vote
 
 _FEW = 12  # fewer labels say nothing of members' worth: all weigh the same
+_WORTHWHILE = 0.01  # of tau: what proxies must gain to be computed of everything predicted
 _MANY = 2500  # the most labels that a Gaussian process is fitted to
 
 
@@ -32,6 +36,7 @@ def members() -> dict[str, TabularPredictor]:
     """What :class:`ArchRank` is made of by default, by name."""
     graph, everything = ("statistics", "paths"), ("statistics", "paths", "code", "scores")
     return {
+        "vote of sizes": Vote(("statistics",)),
         "ridge on scores": Ridge(("scores",)),
         "process on scores": GaussianProcess(("scores",), "matern"),
         "process on graphs": GaussianProcess(graph, "matern"),
@@ -57,7 +62,9 @@ class ArchRank(Predictor):
 
     Args:
         proxies: zero-cost proxies to compute of each architecture (needs models or architectures
-            of a space). Scores that samples bring are used in any case.
+            of a space); ``"auto"`` for those that ``by="auto"`` of :func:`archrank.rank` combines,
+            kept if they raise the cross-validated tau by .01 (if not, predictions cost none).
+            Scores that samples bring are used in any case.
         members: name -> tabular predictor instead of the default ones; those whose parts the
             samples lack (codes, scores) are left out.
         folds: of cross-validation.
@@ -67,6 +74,7 @@ class ArchRank(Predictor):
     Attributes:
         report_: what was chosen: members' weights and their cross-validated tau, the mean's.
         weights_: name -> weight of each member kept.
+        proxies_: with ``proxies="auto"``, those that were kept.
 
     Example:
         >>> from archrank.data import space
@@ -79,7 +87,7 @@ class ArchRank(Predictor):
 
     def __init__(
         self,
-        proxies: Sequence[str] = (),
+        proxies: Sequence[str] | Literal["auto"] = (),
         members: Mapping[str, TabularPredictor] | None = None,
         folds: int = 5,
         random_state: int = 0,
@@ -96,10 +104,44 @@ class ArchRank(Predictor):
         self.task = task
         self.inputs = inputs
 
+    @property
+    def needed_proxies(self) -> tuple[str, ...]:
+        if self.proxies != "auto":
+            return super().needed_proxies
+        return tuple(getattr(self, "proxies_", AUTO))
+
+    def fit(self, X: Any, y: Any) -> Self:
+        if self.proxies == "auto":
+            self.proxies_ = list(AUTO)
+        super().fit(X, y)
+        if self.proxies == "auto" and not self.label_std_:
+            self.proxies_ = []
+        return self
+
     def _fit(self, samples: list[Sample], labels: Array) -> None:
+        self.order_, targets = np.sort(labels), _normal_scores(labels)
+        chosen = self._validated(samples, labels)
+        if self.proxies == "auto":
+            without = self._validated([_without(AUTO, sample) for sample in samples], labels)
+            if chosen.tau < without.tau + _WORTHWHILE:
+                chosen, self.proxies_ = without, []
+        self.weights_ = chosen.weights
+        self.error_ = float(np.sqrt(np.mean((chosen.mean - targets) ** 2)))
+        self.members_ = {
+            name: _fitted(chosen.library[name], chosen.columns, targets, calibrated=True)
+            for name in self.weights_
+        }
+        self.report_ = {
+            "weights": self.weights_,
+            "tau": {name: kendall(values, labels) for name, values in chosen.held_out.items()},
+            "tau of the mean": chosen.tau,
+        }
+
+    def _validated(self, samples: list[Sample], labels: Array) -> _Validated:
+        """What every member predicts of folds that it was not fitted to, and their weights."""
         library = self._library(samples)
         columns = read_columns(samples, _parts(library.values()))
-        self.order_, targets = np.sort(labels), _normal_scores(labels)
+        targets = _normal_scores(labels)
         fold = _folds(samples, self.folds, self.random_state)
         held_out = {name: np.zeros(len(labels)) for name in library}
         for number in range(fold.max() + 1):
@@ -109,15 +151,9 @@ class ArchRank(Predictor):
             for name, member in library.items():
                 fitted = _fitted(member, columns.take(train), targets[train])
                 held_out[name][out] = _predicted(fitted, columns.take(out))[0]
-        self.weights_ = _selected(held_out, labels) if len(labels) >= _FEW else _equal(library)
-        mean = sum(weight * held_out[name] for name, weight in self.weights_.items())
-        self.error_ = float(np.sqrt(np.mean((mean - targets) ** 2)))
-        self.members_ = {name: _fitted(library[name], columns, targets) for name in self.weights_}
-        self.report_ = {
-            "weights": self.weights_,
-            "tau": {name: kendall(values, labels) for name, values in held_out.items()},
-            "tau of the mean": kendall(np.asarray(mean), labels),
-        }
+        weights = _selected(held_out, labels) if len(labels) >= _FEW else _equal(library)
+        mean = np.asarray(sum(weight * held_out[name] for name, weight in weights.items()))
+        return _Validated(library, columns, held_out, weights, mean, kendall(mean, labels))
 
     def _predict(self, samples: list[Sample]) -> tuple[Array, Array]:
         columns = read_columns(
@@ -167,11 +203,33 @@ class ArchRank(Predictor):
         return found
 
 
-def _fitted(member: TabularPredictor, columns: Columns, targets: Array) -> TabularPredictor:
+@dataclass(frozen=True)
+class _Validated:
+    """One way to read the samples, cross-validated."""
+
+    library: dict[str, TabularPredictor]
+    columns: Columns
+    held_out: dict[str, Array]
+    weights: dict[str, float]
+    mean: Array
+    tau: float
+
+
+def _without(names: Sequence[str], sample: Sample) -> Sample:
+    kept = {name: value for name, value in sample.scores.items() if name not in names}
+    return replace(sample, scores=kept)
+
+
+def _fitted(
+    member: TabularPredictor, columns: Columns, targets: Array, calibrated: bool = False
+) -> TabularPredictor:
     fitted: TabularPredictor = clone(member)
     fitted.n_samples_, fitted.label_mean_, fitted.label_std_ = len(targets), 0.0, 1.0
     fitted.features_ = Features(_parts([member])).fit(columns)
-    fitted.fit_matrix(fitted.features_.transform(columns), targets)
+    matrix = fitted.features_.transform(columns)
+    fitted.fit_matrix(matrix, targets)
+    if calibrated:
+        fitted.calibrate_matrix(matrix, targets)
     return fitted
 
 
@@ -198,9 +256,10 @@ def _normal_scores(labels: Array) -> Array:
 
 def _folds(samples: Sequence[Sample], count: int, seed: int) -> npt.NDArray[np.intp]:
     """The fold of each sample; equal networks are in one fold."""
-    group = np.unique([id(sample.graph) for sample in samples], return_inverse=True)[1]
-    order = np.random.default_rng(seed).permutation(group.max() + 1)
-    fold: npt.NDArray[np.intp] = order[group] % min(count, group.max() + 1)
+    numbers: dict[int, int] = {}  # in order of appearance, not of addresses
+    group = np.array([numbers.setdefault(id(sample.graph), len(numbers)) for sample in samples])
+    order = np.random.default_rng(seed).permutation(len(numbers))
+    fold: npt.NDArray[np.intp] = order[group] % min(count, len(numbers))
     return fold
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 
 from ..errors import InputError
@@ -94,7 +95,9 @@ class Reader:
         if key not in known:
             sample = Sample(space.graph(key, self.task), key, space.encode(key))
             if self.proxies:
-                model = space.build(key, self.task)
+                with torch.random.fork_rng():
+                    torch.manual_seed(self.seed)  # the same network whenever it is read
+                    model = space.build(key, self.task)
                 inputs = space.inputs(self.task, key) if self.inputs is None else self.inputs
                 sample = self._scored(sample, model, inputs)
             known[key] = sample

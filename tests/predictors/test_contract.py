@@ -25,6 +25,7 @@ from archrank.predictors import (
     Pretraining,
     RandomForest,
     Ridge,
+    Vote,
     XGBoost,
     check_predictor,
     samples,
@@ -35,6 +36,7 @@ from archrank.predictors.checks import small_graphs
 SMALL_MIXER = {"length": 16, "segment": 8, "width": 8, "depth": 1}
 QUICK: dict[str, Predictor] = {
     "ridge": Ridge(),
+    "vote": Vote(("statistics",)),
     "forest": RandomForest(trees=20),
     "extra trees": RandomForest(trees=20, extra=True),
     "boosting": XGBoost(trees=20, members=2),

@@ -1,0 +1,70 @@
+"""The default predictor: what it is made of, and which proxies it computes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archrank.combining import AUTO
+from archrank.data import space
+from archrank.predictors import ArchRank, Ridge, Sample, samples
+from archrank.predictors.checks import small_graphs
+
+MEMBERS = {"sizes": Ridge(("statistics",)), "scores": Ridge(("scores",))}
+
+
+def scored(values: np.ndarray) -> list[Sample]:
+    """Samples of one graph each, whose auto scores are all the same value."""
+    given = samples(small_graphs()[:8] * (len(values) // 8))
+    return [
+        replace(sample, scores=dict.fromkeys(AUTO, float(value)))
+        for sample, value in zip(given, values, strict=True)
+    ]
+
+
+def test_auto_keeps_proxies_that_help() -> None:
+    truth = np.random.default_rng(0).normal(size=40)
+    fitted = ArchRank("auto", MEMBERS).fit(scored(truth), truth)
+    assert fitted.proxies_ == list(AUTO) == list(fitted.needed_proxies)
+    assert "scores" in fitted.weights_
+    assert fitted.score(scored(truth), truth) > 0.9
+
+
+def test_auto_does_without_proxies_that_do_not() -> None:
+    rng = np.random.default_rng(0)
+    graphs = small_graphs() * 3
+    sizes = np.log([graph.params + 1.0 for graph in graphs])
+    given = [
+        replace(sample, scores=dict.fromkeys(AUTO, float(rng.normal())))
+        for sample in samples(graphs)
+    ]
+    fitted = ArchRank("auto", MEMBERS).fit(given, sizes)
+    assert fitted.proxies_ == []
+    assert fitted.needed_proxies == ()
+    assert set(fitted.weights_) == {"sizes"}
+    np.testing.assert_allclose(fitted.predict(graphs), fitted.predict(given))
+
+
+def test_auto_computes_them_of_architectures(tmp_path: Path) -> None:
+    digits = space("digits")
+    archs = digits.sample(14, seed=0)
+    labels = [digits.graph(arch).params for arch in archs]
+    fitted = ArchRank("auto", {"scores": Ridge(("scores",))}, space="digits")
+    with pytest.raises(Exception, match="members"):  # nothing is left to learn from without them
+        fitted.fit(archs, labels)
+    fitted.set_params(members=MEMBERS).fit(archs, labels)
+    assert set(fitted.needed_proxies) <= set(AUTO)
+    fitted.save(tmp_path / "model")
+    again = ArchRank.load(tmp_path / "model")
+    assert again.needed_proxies == fitted.needed_proxies
+    np.testing.assert_allclose(again.predict(archs[:3]), fitted.predict(archs[:3]))
+
+
+def test_auto_computes_none_where_labels_are_constant() -> None:
+    digits = space("digits")
+    fitted = ArchRank("auto", MEMBERS, space="digits").fit(digits.sample(2, seed=0), [1.0, 1.0])
+    assert fitted.needed_proxies == ()
+    assert fitted.predict(digits.sample(3, seed=1)).tolist() == [1.0, 1.0, 1.0]
