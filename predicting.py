@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .predictors import Predictor, Pretrained, Pretraining, Sample
 
 PREDICTOR_FILE = "predictor.json"
+Progress = Callable[[int, int, str], None]
 
 
 def load_predictor(path: str | Path) -> Predictor:
@@ -52,6 +53,9 @@ def fit(
     column: str | None = None,
     seed: int = 0,
     pretrained: str | Path | None = None,
+    jobs: int = 1,
+    kept: Path | None = None,
+    progress: Progress | None = None,
 ) -> Predictor:
     """Fit a predictor to a CSV file of architectures and labels.
 
@@ -66,10 +70,14 @@ def fit(
         seed: of everything random.
         pretrained: folder of an encoder to train further, instead of the default predictor,
             :class:`~archrank.predictors.ArchRank`.
+        jobs: processes that share the scoring of architectures of ``space``.
+        kept: file that their scores are kept in meanwhile: if killed, the same call goes on.
+        progress: called with (done, total, architecture) after each that is scored.
 
     Raises:
         InputError: the file is no such table, or names what is not there.
     """
+    from .combining import AUTO
     from .predictors import ArchRank, GraphPredictor
 
     names, values = read_labels(labels, column)
@@ -79,10 +87,11 @@ def fit(
         wanted = proxies if proxies == "auto" else tuple(proxies)
         predictor = ArchRank(wanted, random_state=seed, **given)
     else:
+        named = AUTO if proxies == "auto" else tuple(proxies)
         predictor = GraphPredictor(
-            pretrained=str(pretrained), random_state=seed, proxies=tuple(proxies), **given
+            pretrained=str(pretrained), random_state=seed, proxies=named, **given
         )
-    return predictor.fit(readable(predictor, names), values)
+    return predictor.fit(readable(predictor, names, jobs, kept, progress), values)
 
 
 def graphs_to_learn_from(
@@ -91,7 +100,7 @@ def graphs_to_learn_from(
     candidates: Sequence[str] = (),
     inputs: Any = None,
     seed: int = 0,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Graph]:
     """Graphs of random networks of spaces, in equal parts, and of candidates.
 
@@ -139,7 +148,7 @@ def pretrain(
     pretraining: Pretraining,
     graphs: Sequence[Graph],
     out: str | Path,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Pretrained:
     """Train an encoder without labels and save it; if stopped, the same call goes on.
 
@@ -165,12 +174,20 @@ def pretrain(
     return pretrained
 
 
-def _told(progress: Callable[[int, int, str], None]) -> Callable[[Any], None]:
+def _told(progress: Progress) -> Callable[[Any], None]:
     return lambda epoch: progress(epoch.epoch, epoch.epochs, f"loss {epoch.loss:.4g}")
 
 
-def predict(predictor: Predictor, names: Sequence[str]) -> pd.DataFrame:
+def predict(
+    predictor: Predictor,
+    names: Sequence[str],
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
     """Predictions of architectures or candidates, best first: ``name``, ``predicted``, ``std``.
+
+    Where the predictor needs scores of proxies, ``jobs`` processes share their computation, and
+    ``progress`` is called as by :func:`fit`.
 
     Raises:
         InputError: a name is neither an architecture of the predictor's space nor a candidate.
@@ -178,22 +195,34 @@ def predict(predictor: Predictor, names: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     given = names if predictor.space is not None else [c.name for c in collect(list(names))]
+    read = readable(predictor, names, jobs, progress=progress)
     try:
-        mean, std = predictor.predict(readable(predictor, names), return_std=True)
+        mean, std = predictor.predict(read, return_std=True)
     except InputError as error:
         if not str(error).startswith("return_std"):
             raise
-        mean, std = predictor.predict(readable(predictor, names)), float("nan")
+        mean, std = predictor.predict(read), float("nan")
     table = pd.DataFrame({"name": list(given), "predicted": mean, "std": std})
     table = table.sort_values(["predicted", "name"], ascending=[False, True], kind="stable")
     return table.reset_index(drop=True)
 
 
-def readable(predictor: Predictor, names: Sequence[str]) -> list[Any]:
-    """What a predictor can read: architecture strings of its space, else samples of candidates."""
-    if predictor.space is not None:
-        return [str(name) for name in names]
-    return [sample_of(predictor, candidate) for candidate in collect(list(names))]
+def readable(
+    predictor: Predictor,
+    names: Sequence[str],
+    jobs: int = 1,
+    kept: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Any]:
+    """What a predictor can read: architectures of its space, else samples of candidates."""
+    if predictor.space is None:
+        return [sample_of(predictor, candidate) for candidate in collect(list(names))]
+    from .predictors.scored import read_scored
+
+    archs = [str(name) for name in names]
+    if not predictor.needed_proxies:
+        return archs
+    return read_scored(predictor.reader, archs, jobs, kept, progress)
 
 
 def sample_of(predictor: Predictor, candidate: Candidate) -> str | Sample:

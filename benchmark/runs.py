@@ -6,18 +6,12 @@ this machine or on a Ray cluster; :mod:`.judging` joins the labels and judges.
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import Connection
-from multiprocessing.connection import wait as ready
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,13 +20,12 @@ from ..data import space as get_space
 from ..data import table as get_table
 from ..data.published import TABLES
 from ..errors import ArchrankError, InputError
+from ..processes import in_processes
 from ..proxies import get, score
 from ..proxies.scoring import chosen, usable_device
 from .store import Failure, Row, Store
 
 ENGINES = ("local", "ray")
-ATTEMPTS = 2  # a piece of work that kills its process twice is given up
-_spawning = get_context("spawn")  # a fork would share torch's threads and locks
 
 Progress = Callable[[int, int, str], None]
 
@@ -374,139 +367,10 @@ def _engine(name: str, jobs: int, address: str | None) -> Engine:
         return lambda works: on_cluster(works, address)
     if jobs == 1:
         return in_turn
-    return lambda works: in_processes(works, jobs)
+    return lambda works: in_processes(score_work, works, jobs, died)
 
 
 def in_turn(works: Iterable[Work]) -> Generator[Done, None, None]:
     """One after the other, in this process."""
     for work in works:
         yield work, score_work(work)
-
-
-def in_processes(works: Iterable[Work], jobs: int) -> Generator[Done, None, None]:
-    """In ``jobs`` processes, handed out as they come free.
-
-    A process that dies (killed for memory, say) is replaced, and what it was at is tried again;
-    what kills its process twice gets that as its reason. None outlives this one, however it ends.
-    """
-    waiting = iter(works)
-    workers: list[_Worker] = []
-    free: list[_Worker] = []
-    busy: dict[Connection, _Worker] = {}
-    try:
-        while True:
-            while len(busy) < jobs and (work := next(waiting, None)) is not None:
-                if not free:
-                    workers.append(_Worker())
-                    free.append(workers[-1])
-                worker = free.pop()
-                worker.start(work)
-                busy[worker.pipe] = worker
-            if not busy:
-                return
-            for pipe in ready(list(busy)):
-                worker = busy.pop(cast(Connection, pipe))
-                done = worker.result()
-                if done is None:
-                    busy[worker.pipe] = worker
-                else:
-                    free.append(worker)
-                    yield done
-    finally:
-        for worker in workers:
-            worker.end()
-
-
-class _Worker:
-    """One process, and the piece of work that it is at."""
-
-    def __init__(self) -> None:
-        self._spawn()
-
-    def _spawn(self) -> None:
-        self._greeted = False
-        self.pipe, theirs = _spawning.Pipe()
-        self._process = _spawning.Process(target=_serve, args=(theirs,), daemon=True)
-        with _without_interrupts():
-            self._process.start()
-        theirs.close()  # so that its death ends the pipe
-
-    def start(self, work: Work) -> None:
-        """Begin a piece of work."""
-        self._work, self._attempts = work, 0
-        self._send()
-
-    def _send(self) -> None:
-        self._attempts += 1
-        with suppress(BrokenPipeError, ConnectionResetError):  # it died; result() will see it
-            self.pipe.send(self._work)
-
-    def result(self) -> Done | None:
-        """The piece of work and its rows, or None if they are still to come.
-
-        Raises:
-            ArchrankError: what ends the run, not this piece of work alone.
-        """
-        try:
-            rows = self.pipe.recv()
-        except (EOFError, ConnectionResetError):
-            return self._replace()
-        if isinstance(rows, ArchrankError):
-            raise rows
-        if not self._greeted:
-            self._greeted = True
-            return None
-        return self._work, rows
-
-    def _replace(self) -> Done | None:
-        """A new process after one that died, at the same work or, if that kills it, at none."""
-        self.end()
-        if not self._greeted:
-            raise InputError(
-                "jobs: a worker process ended before any work, see above for its reason; in a "
-                'script, call run() under if __name__ == "__main__":'
-            )
-        self._spawn()
-        if self._attempts < ATTEMPTS:
-            self._send()
-            return None
-        return self._work, died(self._work, f"its process died {self._attempts} times")
-
-    def end(self) -> None:
-        """Stop the process, whatever it is at."""
-        self._process.kill()
-        self._process.join()
-        self.pipe.close()
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Processes started here ignore Ctrl-C from birth: the driver ends them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _serve(pipe: Connection) -> None:
-    """What a worker process does: greet, then score what comes, until the driver is gone."""
-    threading.Thread(target=_die_with_the_driver, daemon=True).start()
-    with suppress(EOFError):
-        pipe.send(None)
-        while True:
-            work = pipe.recv()
-            try:
-                pipe.send(score_work(work))
-            except ArchrankError as error:
-                pipe.send(error)
-
-
-def _die_with_the_driver() -> None:
-    driver = parent_process()
-    assert driver is not None
-    driver.join()
-    os._exit(1)

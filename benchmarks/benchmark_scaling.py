@@ -27,8 +27,9 @@ import torch
 from archrank import benchmark
 from archrank.benchmark import runs
 from archrank.benchmark.ray_engine import on_cluster
-from archrank.benchmark.runs import Done, Work, in_processes, in_turn
+from archrank.benchmark.runs import Done, Work, died, in_turn, score_work
 from archrank.benchmark.store import Store
+from archrank.processes import in_processes
 
 RESULT = Path(__file__).parent / "results" / "scaling.md"
 SEED = 0
@@ -152,7 +153,7 @@ def memory_section(small: int, large: int, jobs: int) -> str:
 def overhead_section(count: int) -> str:
     tasks = empty_works(count)
     alone = seconds_per_task(in_turn, tasks)
-    process = seconds_per_task(lambda some: in_processes(some, 1), tasks)
+    process = seconds_per_task(lambda some: in_processes(score_work, some, 1, died), tasks)
     cluster = on_nodes(1, lambda engine: seconds_per_task(engine, tasks))
     write = seconds_per_write(tasks)
     return "\n".join(

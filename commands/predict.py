@@ -12,6 +12,10 @@ import typer
 from ..errors import InputError
 from .console import errors, progress, results_only, say, shape_of
 
+Jobs = Annotated[
+    int, typer.Option(min=1, help="Processes that share the scoring of a space's architectures.")
+]
+
 
 def fit(
     labels: Annotated[Path, typer.Option(help="CSV: architectures, then labels.")],
@@ -21,7 +25,9 @@ def fit(
     input_: Annotated[
         str | None, typer.Option("--input", help="Shape without batch dimension, as 3,32,32.")
     ] = None,
-    proxies: Annotated[str, typer.Option(help="To learn from, too; with commas.")] = "",
+    proxies: Annotated[
+        str, typer.Option(help="To learn from, too: names with commas; auto: where they help.")
+    ] = "",
     column: Annotated[str | None, typer.Option(help="Of the labels; the second if left out.")] = (
         None
     ),
@@ -29,25 +35,33 @@ def fit(
         Path | None, typer.Option(help="Encoder of archrank pretrain to train further.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    jobs: Jobs = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
-    """Fit a predictor to labelled architectures, and say what it is made of."""
+    """Fit a predictor to labelled architectures. If it is stopped at scoring, run it again."""
     with errors():
         from .. import predicting
         from ..proxies.registry import names_in
 
-        with results_only():
+        wanted = tuple(names_in(proxies)) if proxies else ()
+        kept = out.with_name(out.name + ".scores")
+        with nullcontext() if quiet else progress() as told, results_only():
             fitted = predicting.fit(
                 labels,
                 space,
                 task,
                 shape_of(input_),
-                tuple(names_in(proxies)) if proxies else (),
+                "auto" if wanted == ("auto",) else wanted,
                 column,
                 seed,
                 pretrained,
+                jobs,
+                kept,
+                told,
             )
         fitted.save(out)
+        kept.unlink(missing_ok=True)
         report = getattr(fitted, "report_", {})
         if as_json:
             print(json.dumps({"labels": fitted.n_samples_, **report}, indent=2))
@@ -121,6 +135,8 @@ def predict(
         Path | None, typer.Option(help="More of them: one per line, or the first column of a .csv.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
+    jobs: Jobs = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """Predict labels of architectures, best first."""
@@ -132,8 +148,8 @@ def predict(
             names += predicting.read_names(file)
         if not names:
             raise InputError("candidates: got none; name some, or give --file")
-        with results_only():
-            table = predicting.predict(predicting.load_predictor(model), names)
+        with nullcontext() if quiet else progress() as report, results_only():
+            table = predicting.predict(predicting.load_predictor(model), names, jobs, report)
         if out is not None:
             table.to_csv(out, index=False)
         if as_json:

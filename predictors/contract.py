@@ -142,7 +142,12 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     # --- reading ------------------------------------------------------------------------------
 
     def _read(self, given: Any) -> list[Sample]:
-        return Reader(self.space, self.task, self.inputs, self.needed_proxies).read(given)
+        return self.reader.read(given)
+
+    @property
+    def reader(self) -> Reader:
+        """How it reads what it is given."""
+        return Reader(self.space, self.task, self.inputs, self.needed_proxies)
 
 
 def checked_labels(y: Any, count: int) -> Array:

@@ -55,17 +55,20 @@ class Reader:
     seed: int = 0
     batch_size: int = 64
 
-    def read(self, given: Any) -> list[Sample]:
-        """Samples of anything that :func:`samples` takes."""
+    def read(self, given: Any, known: Mapping[str, Sample] = NOTHING) -> list[Sample]:
+        """Samples of anything that :func:`samples` takes.
+
+        ``known`` are samples of canonical architectures that were read before.
+        """
         if isinstance(given, (str, Graph, nn.Module, Sample)) or not isinstance(given, Iterable):
             raise InputError(
                 f"X: got {type(given).__name__}, expected a sequence of graphs, of models, or of "
                 "architectures of a space"
             )
-        known: dict[Any, Sample] = {}
-        return [self._one(item, at, known) for at, item in enumerate(given)]
+        read = dict(known)
+        return [self._one(item, at, read) for at, item in enumerate(given)]
 
-    def _one(self, item: Any, at: int, known: dict[Any, Sample]) -> Sample:
+    def _one(self, item: Any, at: int, known: dict[str, Sample]) -> Sample:
         if isinstance(item, Sample):
             if self.proxies and not item.scores and not item.node_scores:
                 raise InputError(f"X: sample {at} brings no scores of {', '.join(self.proxies)}")
@@ -88,8 +91,8 @@ class Reader:
             f"X: item {at} is a {type(item).__name__}, expected a graph, a model, or a string"
         )
 
-    def _of_space(self, arch: str, known: dict[Any, Sample]) -> Sample:
-        space = self._space(arch)
+    def _of_space(self, arch: str, known: dict[str, Sample]) -> Sample:
+        space = self.space_of(arch)
         # Architectures that are the same network are read once.
         key = space.canonical(arch)
         if key not in known:
@@ -103,7 +106,12 @@ class Reader:
             known[key] = sample
         return replace(known[key], arch=arch, code=space.encode(arch))
 
-    def _space(self, arch: str) -> Space:
+    def space_of(self, arch: str) -> Space:
+        """The space that architecture strings are of.
+
+        Raises:
+            InputError: none is given.
+        """
         if self.space is None:
             raise InputError(f"space: {arch!r} is an architecture string; say of which space")
         if isinstance(self.space, str):

@@ -17,12 +17,11 @@ import stillborn
 from forge import Forge
 from mortal import Mortal
 
-from archrank import benchmark
-from archrank.benchmark import runs
+from archrank import benchmark, processes
 from archrank.benchmark.runs import (
     Settings,
     Work,
-    in_processes,
+    died,
     sample_of,
     score_work,
     settings_for,
@@ -30,6 +29,7 @@ from archrank.benchmark.runs import (
 from archrank.benchmark.store import Store
 from archrank.data import space
 from archrank.errors import InputError
+from archrank.processes import in_processes
 
 PROXIES = "params,flops,snip"
 RUN = ["benchmark", "--space", "digits", "--proxies", PROXIES, "--batch", 4]
@@ -200,7 +200,8 @@ def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
     first, second, *rest = works(6)
     frail = Mortal.of(first, tmp_path / "frail", deaths=1)
     deadly = Mortal.of(second, tmp_path / "deadly", deaths=99)
-    found = {work.arch: rows for work, rows in in_processes([frail, deadly, *rest], 2)}
+    given = [frail, deadly, *rest]
+    found = {work.arch: rows for work, rows in in_processes(score_work, given, 2, died)}
     assert set(found) == {work.arch for work in (frail, deadly, *rest)}
     for row in found.pop(second.arch):
         assert row.status == "error"
@@ -213,7 +214,7 @@ def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
 def test_processes_that_cannot_even_start_are_no_scores(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(runs, "_serve", stillborn.serve)
+    monkeypatch.setattr(processes, "_serve", stillborn.serve)
     path = tmp_path / "run.sqlite"
     with pytest.raises(InputError, match='if __name__ == "__main__":'):
         benchmark.run(path, "digits", proxies="params", sample=2, jobs=2)

@@ -1,0 +1,106 @@
+"""Scores for predictors: the same from any number of processes, kept when killed, never mixed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from archrank.data import space
+from archrank.errors import InputError
+from archrank.predictors import samples
+from archrank.predictors.reading import Reader
+from archrank.predictors.scored import read_scored
+
+DIGITS = space("digits")
+ARCHS = DIGITS.sample(6, seed=0)
+READER = Reader("digits", proxies=("params", "snip"), batch_size=4)
+
+
+def test_scores_are_those_of_samples(tmp_path: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    found = read_scored(
+        READER, ARCHS, kept=tmp_path / "kept", progress=lambda *given: told.append(given)
+    )
+    expected = samples(ARCHS, space="digits", proxies=READER.proxies, batch_size=4)
+    for one, other in zip(found, expected, strict=True):
+        assert one.arch == other.arch
+        assert one.scores["params"] == other.scores["params"]
+        assert one.scores["snip"] == pytest.approx(other.scores["snip"], rel=1e-4)
+        assert set(one.node_scores) == set(other.node_scores) == {"params", "snip"}
+        np.testing.assert_allclose(one.node_scores["snip"], other.node_scores["snip"], rtol=1e-3)
+    assert [(done, total) for done, total, _ in told] == [(i + 1, 6) for i in range(6)]
+
+
+def test_equal_networks_are_scored_once() -> None:
+    told: list[str] = []
+    found = read_scored(
+        READER, [ARCHS[0], ARCHS[0]], progress=lambda done, total, arch: told.append(arch)
+    )
+    assert len(found) == 2
+    assert len(told) == 1
+
+
+@pytest.mark.slow
+def test_processes_do_not_matter() -> None:
+    alone, shared = (read_scored(READER, ARCHS, jobs=jobs) for jobs in (1, 2))
+    assert [s.scores for s in alone] == [s.scores for s in shared]
+
+
+def test_goes_on_after_a_cut_line(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    whole = read_scored(READER, ARCHS, kept=kept)
+    text = kept.read_text()
+    kept.write_text(text[: int(len(text) * 0.6)])
+    told: list[str] = []
+    again = read_scored(READER, ARCHS, kept=kept, progress=lambda d, t, arch: told.append(arch))
+    assert 0 < len(told) < len(ARCHS)
+    assert [s.scores for s in again] == [s.scores for s in whole]
+    assert sorted(kept.read_text().splitlines()) == sorted(text.splitlines())
+
+
+def test_scores_of_something_else_are_refused(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    read_scored(READER, ARCHS[:1], kept=kept)
+    with pytest.raises(InputError, match="holds scores of"):
+        read_scored(Reader("digits", proxies=("params",)), ARCHS, kept=kept)
+    kept.write_text("name,value\na,1\n")
+    with pytest.raises(InputError, match="holds no scores"):
+        read_scored(READER, ARCHS, kept=kept)
+    assert kept.read_text() == "name,value\na,1\n"
+
+
+@pytest.mark.slow
+def test_fit_goes_on_after_kill(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    archs = DIGITS.sample(24, seed=1)
+    sizes = [DIGITS.graph(arch).params for arch in archs]
+    pd.DataFrame({"arch": archs, "label": sizes}).to_csv(labels, index=False)
+
+    def command(out: Path) -> list[str]:
+        asked = ["--labels", labels, "--space", "digits", "--proxies", "params,snip", "--out", out]
+        return [sys.executable, "-m", "archrank.cli", "fit", *map(str, asked), "--json"]
+
+    kept, out = tmp_path / "model.scores", tmp_path / "model"
+    running = subprocess.Popen([*command(out), "--jobs", "2"], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (kept.exists() and kept.read_text().count("\n") > 3):
+        assert running.poll() is None, "it ended before it was killed"
+        assert time.monotonic() < deadline, "no scores within two minutes"
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not out.exists()
+    finished = kept.read_text().count("\n") - 1
+    again = subprocess.run(command(out), capture_output=True, text=True, check=True)
+    assert again.stderr.count("/24 ") == 24 - finished
+    assert not kept.exists()
+    straight = subprocess.run(command(tmp_path / "b"), capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout) == json.loads(straight.stdout)
