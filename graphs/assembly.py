@@ -223,11 +223,14 @@ def _first_used(
 class _Placeholder(nn.Module):
     """Stands for a :class:`Piece`; called with symbolic values it appends the piece's graph."""
 
+    key: tuple[type[Piece], tuple[Any, ...], tuple[Any, ...]]
+
     def __init__(self, kind: type[Piece], args: tuple[Any, ...], kwargs: tuple[Any, ...]):
         super().__init__()
-        self.key = (kind, args, kwargs)
+        object.__setattr__(self, "key", (kind, args, kwargs))  # no parameter: Module need not look
 
-    def forward(self, *values: Symbol) -> Symbol:
+    def __call__(self, *values: Symbol) -> Symbol:
+        # Not through Module's hooks: a network has hundreds of calls, and none listens.
         assembler = values[0].assembler
         shapes = tuple(value.shape for value in values)
         return assembler.append(_fragment(self.key, shapes), values, self)
@@ -315,7 +318,8 @@ class _Assembler:
     ) -> Symbol:
         assert self.path is not None
         sources = tuple(value.node for value in values)
-        self.calls.append((fragment, sources, self.length, module, self.path.current))
+        name = self.path.current if module is None else self.path.name_of(module)
+        self.calls.append((fragment, sources, self.length, module, name))
         output = fragment.output
         node = sources[-1 - output] if output < 0 else self.length + output
         self.length += len(fragment.operator)
@@ -324,42 +328,37 @@ class _Assembler:
     def fragment(self, skeleton: nn.Module, output: Symbol) -> Fragment:
         """Everything appended, as one fragment with the skeleton's names."""
         names, sizes, at = _parameters(skeleton, self.calls)
-        aten_table: dict[str, int] = {}
-        module_table: dict[str, int] = {}
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in _COLUMNS}
-        for part, sources, start, module, path in self.calls:
-            parts["operator"].append(part.operator)
-            parts["attributes"].append(part.attributes)
-            parts["signature"].append(part.signature)
-            parts["node_flops"].append(part.node_flops)
-            for name in ("in_shapes", "in_lengths", "out_shapes", "out_lengths", "uses_lengths"):
-                parts[name].append(getattr(part, name))
-            parts["uses"].append(part.uses + at.get(id(module), 0))
-            aten = [aten_table.setdefault(text, len(aten_table)) for text in part.aten_names]
-            paths = (_joined(path, text) for text in part.module_names)
-            modules = [module_table.setdefault(text, len(module_table)) for text in paths]
-            parts["aten"].append(np.array(aten, np.int64)[part.aten])
-            parts["module"].append(np.array(modules, np.int64)[part.module])
-            edges = part.edges
-            outer = np.array(sources, dtype=np.int64)
-            inside = edges[:, 0] >= 0
-            source = np.where(
-                inside, edges[:, 0] + start, outer[np.where(inside, 0, -1 - edges[:, 0])]
-            )
-            moved = np.empty_like(edges, dtype=np.int64)
-            moved[:, 0], moved[:, 1] = source, edges[:, 1] + start
-            parts["edges"].append(moved)
-        columns = {
-            name: np.concatenate(arrays) if arrays else np.zeros((0, *_COLUMNS[name]), np.int64)
-            for name, arrays in parts.items()
-        }
+        parts = [part for part, *_ in self.calls]
+        columns = {name: _concatenated(parts, name) for name in _COLUMNS}
+        aten, module = _Table(), _Table()
+        outer: list[int] = []  # what the parts read from outside, one after the other
+        first_outer = []
+        for part, sources, _, _, path in self.calls:
+            aten.extend(part.aten_names)
+            module.extend([_joined(path, text) for text in part.module_names])
+            first_outer.append(len(outer))
+            outer.extend(sources)
+        nodes = [len(part.operator) for part in parts]
+        columns["aten"] = aten.codes(columns["aten"], nodes)
+        columns["module"] = module.codes(columns["module"], nodes)
+        first_parameter = [at.get(id(called), 0) for _, _, _, called, _ in self.calls]
+        columns["uses"] = columns["uses"] + np.repeat(
+            np.array(first_parameter, np.int64), [len(part.uses) for part in parts]
+        )
+        local = columns["edges"]
+        counts = [len(part.edges) for part in parts]
+        start = np.array([start for _, _, start, _, _ in self.calls], np.int64)
+        columns["edges"] = edges = local + np.repeat(start, counts)[:, None]
+        outside = np.flatnonzero(local[:, 0] < 0)
+        first = np.repeat(np.array(first_outer, np.int64), counts)[outside]
+        edges[outside, 0] = np.array(outer, np.int64)[first - 1 - local[outside, 0]]
         return Fragment(
             inputs=self.shapes,
             output=output.node,
             output_shape=tuple(output.shape),
             parameter_sizes=sizes,
-            aten_names=tuple(aten_table),
-            module_names=tuple(module_table),
+            aten_names=tuple(aten.names),
+            module_names=tuple(module.names),
             parameter_names=names,
             **columns,
         )
@@ -374,6 +373,33 @@ _COLUMNS: dict[str, Shape] = {
     "attributes": (len(ATTRIBUTES),),
     "edges": (2,),
 }
+
+
+def _concatenated(parts: Sequence[Fragment], column: str) -> np.ndarray:
+    if not parts:
+        return np.zeros((0, *_COLUMNS[column]), np.int64)
+    return np.concatenate([getattr(part, column) for part in parts])
+
+
+class _Table:
+    """One table of names for the codes of several parts, in the order of first use."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, int] = {}
+        self._translated: list[int] = []
+        self._first: list[int] = []  # of each part in _translated
+
+    def extend(self, names: Sequence[str]) -> None:
+        """The names of the next part."""
+        self._first.append(len(self._translated))
+        table = self.names
+        self._translated += [table.setdefault(name, len(table)) for name in names]
+
+    def codes(self, codes: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
+        """The codes of all parts, of so many nodes each, renumbered."""
+        first = np.repeat(np.array(self._first, np.int64), lengths)
+        renumbered: np.ndarray = np.array(self._translated, np.int64)[codes + first]
+        return renumbered
 
 
 def _joined(prefix: str, name: str) -> str:

@@ -83,6 +83,11 @@ class ModulePath:
         """The path of the innermost running module, ``""`` for the root."""
         return self._stack[-1][1] if self._stack else ""
 
+    def name_of(self, module: nn.Module) -> str:
+        """The path of a module; one made during the forward is named by its type."""
+        name = self._names.get(id(module))
+        return f"{self.current}.<{type(module).__name__}>".lstrip(".") if name is None else name
+
     @contextmanager
     def tracked(self) -> Iterator[ModulePath]:
         """Follow the modules called inside this context."""
@@ -92,10 +97,7 @@ class ModulePath:
 
         def enter(module: nn.Module, args: Any) -> None:
             if get_ident() == thread:
-                name = self._names.get(id(module))
-                if name is None:  # made during the forward
-                    name = f"{self.current}.<{type(module).__name__}>".lstrip(".")
-                self._stack.append((id(module), name))
+                self._stack.append((id(module), self.name_of(module)))
 
         def leave(module: nn.Module, args: Any, output: Any) -> None:
             if get_ident() == thread:

@@ -166,9 +166,11 @@ def _symmetric_log(values: Array, scale: Array) -> Array:
 
 def _counts(rows: Sequence[dict[str, float]], vocabulary: Sequence[str]) -> Array:
     place = {word: i for i, word in enumerate(vocabulary)}
-    table = np.zeros((len(rows), len(vocabulary)))
-    for row, counts in enumerate(rows):
+    once = {id(counts): counts for counts in rows}  # equal networks share theirs
+    table = np.zeros((len(once), len(vocabulary)))
+    for row, counts in enumerate(once.values()):
         for word, count in counts.items():
             if word in place:
                 table[row, place[word]] = count
-    return np.log1p(table)
+    of = {key: row for row, key in enumerate(once)}
+    return np.log1p(table)[[of[id(counts)] for counts in rows]]

@@ -1,37 +1,29 @@
 """What a graph says in numbers, without learning: the features of tabular predictors.
 
-Only what carries signal counts: a node is alive if a path from an input to an output goes through
-it without a product with zero. Of every kind of operator the statistics hold how many are alive in
-each stage (output size relative to the input's), and how many lie on paths: the most, the fewest,
-and the mean over random walks from output to input that take any operand alike. Walks also say
-which kind follows which. All of it is our choice.
+Only what carries signal counts (:func:`~archrank.predictors.blocks.alive`). Of every kind of
+operator the statistics hold how many are alive in each stage (output size relative to the input's),
+and how many lie on paths: the most, the fewest, and the mean over random walks from output to input
+that take any operand alike. Walks also say which kind follows which. All of it is our choice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..graphs import Graph
 from ..graphs.features import resolution
-from ..graphs.operators import CANONICAL, CANONICAL_ID, NORMS, RECTIFIERS
-from .memory import once_per_graph
+from ..graphs.operators import CANONICAL_ID
+from .blocks import KEPT, Block, alive, blocks
+from .kinds import KINDS, STEPS, kinds_of
 
 Array = npt.NDArray[np.float64]
 
-KINDS = (
-    *("conv1", "conv3", "conv5", "depthwise3", "depthwise5", "linear", "product"),
-    *("max_pool", "avg_pool", "norm", "activation", "add", "mul", "concat", "other"),
-)
-"""Classes of operators that statistics tell apart; 5 stands for 5 and more."""
-STEPS = KINDS[:9]
-"""The kinds that walks are words of."""
 STAGES = 5
 _SIZES = ("params", "flops", "activations", "nodes", "alive", "depth")
-_UNREACHED = -1e9
 
 
 @lru_cache(maxsize=1)
@@ -56,73 +48,18 @@ def statistics(graph: Graph) -> Array:
         1.0
     """
     kinds = kinds_of(graph)
-    operands = alive_operands(graph)
-    alive = np.fromiter((node is not None for node in operands), bool, len(graph))
-    sizes = [graph.params, graph.flops, graph.activations, len(graph), alive.sum(), graph.depth]
+    nodes = alive(graph).nodes
+    sizes = [graph.params, graph.flops, graph.activations, len(graph), len(nodes), graph.depth]
     return np.concatenate(
         [
             np.log2(1.0 + np.array(sizes, dtype=np.float64)),
-            _stages(graph, kinds, alive),
-            _paths(graph, kinds, operands),
+            _stages(graph, kinds, nodes),
+            _paths(graph),
         ]
     )
 
 
-@once_per_graph
-def kinds_of(graph: Graph) -> npt.NDArray[np.int64]:
-    """The position in :data:`KINDS` of each node."""
-    kinds = _kind_of_operator()[graph.operator]
-    kernel = graph.attributes[:, :3].max(axis=1)
-    convolution = (kinds == KINDS.index("conv1")) & (kernel > 1)
-    kinds[convolution & (kernel <= 3)] = KINDS.index("conv3")
-    kinds[convolution & (kernel > 3)] = KINDS.index("conv5")
-    kinds[(kinds == KINDS.index("depthwise3")) & (kernel > 3)] = KINDS.index("depthwise5")
-    return kinds
-
-
-@lru_cache(maxsize=1)
-def _kind_of_operator() -> npt.NDArray[np.int64]:
-    named = {
-        **{f"conv{dims}d": "conv1" for dims in (1, 2, 3)},
-        **{f"conv_transpose{dims}d": "conv1" for dims in (1, 2, 3)},
-        **dict.fromkeys(("linear", "embedding", "lstm", "gru", "rnn"), "linear"),
-        **dict.fromkeys(("matmul", "attention", "sparse_matmul"), "product"),
-        **dict.fromkeys(NORMS, "norm"),
-        **dict.fromkeys(RECTIFIERS, "activation"),
-        **dict.fromkeys(("sigmoid", "hardsigmoid", "tanh", "softmax", "glu"), "activation"),
-        **dict.fromkeys(("avg_pool", "global_avg_pool", "mean"), "avg_pool"),
-        "depthwise_conv": "depthwise3",
-        "max_pool": "max_pool",
-        "add": "add",
-        "mul": "mul",
-        "concat": "concat",
-    }
-    return np.array([KINDS.index(named.get(name, "other")) for name in CANONICAL])
-
-
-@once_per_graph
-def alive_operands(graph: Graph) -> list[list[int] | None]:
-    """The alive operands of each node, inputs none; None for nodes that are not alive."""
-    n = len(graph)
-    operands: list[list[int]] = [[] for _ in range(n)]
-    for source, target in graph.edges.tolist():
-        operands[target].append(source)
-    zero, first = CANONICAL_ID["zero"], CANONICAL_ID["input"]
-    reached = [False] * n
-    for i, operator in enumerate(graph.operator.tolist()):
-        operands[i] = [source for source in operands[i] if reached[source]]
-        reached[i] = operator == first or (bool(operands[i]) and operator != zero)
-    needed = [False] * n
-    for i in np.flatnonzero(graph.operator == CANONICAL_ID["output"]).tolist():
-        needed[i] = reached[i]
-    for i in range(n - 1, -1, -1):
-        if needed[i]:
-            for source in operands[i]:
-                needed[source] = True
-    return [found if need else None for found, need in zip(operands, needed, strict=True)]
-
-
-def _stages(graph: Graph, kinds: npt.NDArray[np.int64], alive: npt.NDArray[np.bool_]) -> Array:
+def _stages(graph: Graph, kinds: npt.NDArray[np.int64], nodes: npt.NDArray[np.int64]) -> Array:
     """Alive operators of each kind per stage, then the mean log2 of channels per stage."""
     made = resolution(graph)
     extent = np.maximum(made[:, 1], made[:, 3])
@@ -130,61 +67,76 @@ def _stages(graph: Graph, kinds: npt.NDArray[np.int64], alive: npt.NDArray[np.bo
     halvings = np.log2(np.maximum(largest / np.maximum(extent, 1.0), 1.0))
     stage = np.minimum(np.round(halvings), STAGES - 1).astype(np.int64)
     counts = np.zeros((STAGES, len(KINDS)))
-    np.add.at(counts, (stage[alive], kinds[alive]), 1.0)
-    weighted = alive & (kinds <= KINDS.index("product"))
+    np.add.at(counts, (stage[nodes], kinds[nodes]), 1.0)
+    weighted = nodes[kinds[nodes] <= KINDS.index("product")]
     total = np.bincount(stage[weighted], np.log2(1.0 + made[weighted, 5]), STAGES)
     number = np.bincount(stage[weighted], minlength=STAGES)
     return np.concatenate([counts.ravel(), total / np.maximum(number, 1)])
 
 
-def _paths(
-    graph: Graph, kinds: npt.NDArray[np.int64], operands: Sequence[list[int] | None]
-) -> Array:
+def _paths(graph: Graph) -> Array:
     """Most, fewest and mean operators of each kind on paths; which follows which; log2 paths."""
-    counts: dict[int, Array] = {}  # rows: most, fewest, mean
-    last: dict[int, Array] = {}  # of which kind the latest step of a walk was
-    follows: dict[int, Array] = {}
-    paths: dict[int, float] = {}
-    kind_of = kinds.tolist()
+    counts = np.zeros((3, len(KINDS)))
+    last, follows = np.zeros(len(STEPS)), np.zeros((len(STEPS), len(STEPS)))
+    paths = 0.0
+    for block in blocks(graph):
+        through = _through(block)
+        counts += through.counts
+        follows += through.follows + last[:, None] * through.first
+        last = through.last + through.without * last
+        paths += through.log_paths
+    return np.concatenate([counts.ravel(), follows.ravel(), [paths]])
+
+
+class _Through(NamedTuple):
+    """Walks through a block, from the last node of the one before to its own last.
+
+    Attributes:
+        counts: (3, kinds) of operators of each kind: most, fewest, mean.
+        first, last: (steps,) the share of walks whose first and latest step is of each kind.
+        without: the share of walks without a step.
+        follows: (steps, steps) how many steps follow each other.
+        log_paths: log2 of how many ways there are.
+    """
+
+    counts: Array
+    first: Array
+    last: Array
+    without: float
+    follows: Array
+    log_paths: float
+
+
+@lru_cache(maxsize=KEPT)
+def _through(block: Block) -> _Through:
     steps = len(STEPS)
-    for i, sources in enumerate(operands):
-        if sources is None:
-            continue
-        kind = kind_of[i]
-        if not sources:
-            counts[i] = np.zeros((3, len(KINDS)))
-            last[i], follows[i], paths[i] = np.zeros(steps), np.zeros((steps, steps)), 1.0
-            continue
-        one = sources[0]
-        if len(sources) == 1:
-            counts[i] = counts[one].copy()
-            last[i], follows[i], paths[i] = last[one], follows[one], paths[one]
-        else:
-            several = np.array([counts[s] for s in sources])
-            share = 1.0 / len(sources)
-            counts[i] = np.empty((3, len(KINDS)))
-            several[:, 0].max(axis=0, out=counts[i][0])
-            several[:, 1].min(axis=0, out=counts[i][1])
-            several[:, 2].mean(axis=0, out=counts[i][2])
-            last[i] = np.add.reduce([last[s] for s in sources]) * share
-            follows[i] = np.add.reduce([follows[s] for s in sources]) * share
-            paths[i] = sum(paths[s] for s in sources)
-        counts[i][:, kind] += 1.0
-        if kind < steps:
-            follows[i] = follows[i].copy()
-            follows[i][:, kind] += last[i]
-            last[i] = np.zeros(steps)
-            last[i][kind] = 1.0
-    outputs = np.flatnonzero(graph.operator == CANONICAL_ID["output"]).tolist()
-    ends = [i for i in outputs if i in counts]
-    if not ends:
-        return np.zeros(3 * len(KINDS) + steps * steps + 1)
-    return np.concatenate(
-        [
-            np.maximum.reduce([counts[i][0] for i in ends]),
-            np.minimum.reduce([counts[i][1] for i in ends]),
-            np.mean([counts[i][2] for i in ends], axis=0),
-            np.mean([follows[i] for i in ends], axis=0).ravel(),
-            [np.log2(sum(paths[i] for i in ends))],
-        ]
+    entry = _Through(
+        *(np.zeros((3, len(KINDS))), np.zeros(steps), np.zeros(steps), 1.0),
+        *(np.zeros((steps, steps)), 0.0),
     )
+    walks: list[_Through] = []
+    for kind, operands in block.nodes():
+        met = [walks[i] if i >= 0 else entry for i in operands] or [entry]
+        counts, first, last, without, follows, log_paths = met[0]
+        if len(met) > 1:
+            several = np.array([walk.counts for walk in met])
+            counts = np.stack(
+                [several[:, 0].max(axis=0), several[:, 1].min(axis=0), several[:, 2].mean(axis=0)]
+            )
+            first, last, follows = (
+                np.add.reduce([getattr(walk, name) for walk in met]) / len(met)
+                for name in ("first", "last", "follows")
+            )
+            without = sum(walk.without for walk in met) / len(met)
+            log_paths = float(np.logaddexp2.reduce([walk.log_paths for walk in met]))
+        if operands and kind < len(KINDS):  # inputs are no operators
+            counts = counts.copy()
+            counts[:, kind] += 1.0
+        if kind < steps:
+            first, follows = first.copy(), follows.copy()
+            first[kind] += without
+            follows[:, kind] += last
+            last, without = np.zeros(steps), 0.0
+            last[kind] = 1.0
+        walks.append(_Through(counts, first, last, without, follows, log_paths))
+    return walks[-1]

@@ -7,22 +7,25 @@ activations, sums) is skipped, and what carries no signal does not count.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..graphs import Graph
-from .statistics import KINDS, STEPS, alive_operands, kinds_of
+from .blocks import END, KEPT, Block, alive, blocks
+from .kinds import KINDS, STEPS, kinds_of
 
 LONGEST = 4
 """Words hold at most this many steps, the latest."""
 _MOST = 256  # words that one block may have: the most frequent
 
-Words = dict[tuple[int, ...], float]
-_BEGINNING: Words = {(): 1.0}
+Word = tuple[int, ...]
+Words = dict[Word, float]
 
 
 def path_words(graph: Graph) -> dict[str, float]:
@@ -42,70 +45,102 @@ def path_words(graph: Graph) -> dict[str, float]:
         >>> words["path conv3 conv1"], words["length 0"]
         (15.0, 15.0)
     """
-    operands = alive_operands(graph)
-    kinds = kinds_of(graph).tolist()
     found: defaultdict[str, float] = defaultdict(float)
-    for word, count in _of_blocks(operands, kinds).items():
+    for word, count in _of_blocks(graph).items():
         steps = [STEPS[kind] for kind in word]
         found[" ".join(["path", *steps])] += count
         found[" ".join(["bag", *sorted(steps)])] += count
         found[f"length {len(steps)}"] += count
         for first, second in pairwise(steps):
             found[f"pair {first} {second}"] += count
-    for word, count in _chains(operands, kinds).items():
+    for word, count in _chains(graph).items():
         found[" ".join(["chain", *(STEPS[kind] for kind in word)])] += count
     return dict(found)
 
 
-def _of_blocks(operands: Sequence[list[int] | None], kinds: Sequence[int]) -> Words:
+def _of_blocks(graph: Graph) -> Words:
     """The words of all blocks that have more than one path."""
-    passed = _passed_by_all(operands)
-    consumers = Counter(source for sources in operands for source in sources or ())
-    found: Words = {}
-    ending: dict[int, Words] = {}  # the words from where a node's block begins to the node
-    for node, sources in enumerate(operands):
-        if sources is None:
-            continue
-        here = _merged([ending[source] for source in sources] or [_BEGINNING])
-        if kinds[node] < len(STEPS):
-            here = _with_step(here, kinds[node], LONGEST)
+    return _merged([_words(block) for block in blocks(graph)])
+
+
+@lru_cache(maxsize=KEPT)
+def _words(block: Block) -> Words:
+    """The words of a block's paths; none if they do not meet at its end, or it ends the graph."""
+    ending: list[Words] = []  # the words from the beginning of the block to each node
+    operands: list[int] = []
+    for kind, operands in block.nodes():
+        here = _merged([ending[i] if i >= 0 else {(): 1.0} for i in operands]) or {(): 1.0}
+        if kind < len(STEPS):
+            here = _with_step(here, kind, LONGEST)
         if len(here) > _MOST:
             here = dict(sorted(here.items(), key=lambda item: (-item[1], item[0]))[:_MOST])
-        if node in passed and len(sources) > 1:
-            found = _merged([found, here])
-        if node in passed and (len(sources) > 1 or consumers[node] > 1):
-            here = _BEGINNING
-        ending[node] = here
-    return found
+        ending.append(here)
+    return ending[-1] if len(operands) > 1 and block.kinds[-1] != END else {}
 
 
-def _chains(operands: Sequence[list[int] | None], kinds: Sequence[int]) -> Words:
+class _Chains(NamedTuple):
+    """Chains of a block. Open ones began before it: the steps that they lack come from there."""
+
+    found: Words
+    found_open: Words
+    ending: Words
+    ending_open: Words
+
+
+def _chains(graph: Graph) -> Words:
     """Three steps in a row, and fewer at the beginning, counted once for each way to the last.
 
     Ways are shares of a walk from the last step back, so that skipping many blocks adds no more.
     """
     found: Words = {}
-    ending: dict[int, Words] = {}  # the last two steps before a node's consumers
-    for node, sources in enumerate(operands):
-        if sources is None:
-            continue
-        here = _merged([ending[source] for source in sources] or [_BEGINNING])
-        if len(sources) > 1:
-            here = {word: count / len(sources) for word, count in here.items()}
-        if kinds[node] < len(STEPS):
-            found = _merged([found, _with_step(here, kinds[node], 3)])
-            here = _with_step(here, kinds[node], 2)
-        ending[node] = here
+    before: Words = {(): 1.0}  # the last two steps before a block
+    for block in blocks(graph):
+        chains = _chains_of(block)
+        found = _merged([found, chains.found, _continued(before, chains.found_open, 3)])
+        before = _merged([chains.ending, _continued(before, chains.ending_open, 2)])
     return found
 
 
-def _merged(several: Sequence[Words]) -> Words:
-    if len(several) == 1:
+@lru_cache(maxsize=KEPT)
+def _chains_of(block: Block) -> _Chains:
+    found: Words = {}
+    found_open: Words = {}
+    ending: list[tuple[Words, Words]] = []  # the last two steps before a node's consumers
+    entry: tuple[Words, Words] = ({}, {(): 1.0})
+    for kind, operands in block.nodes():
+        met = [ending[i] if i >= 0 else entry for i in operands] or [entry]
+        here, here_open = (
+            _merged([words[side] for words in met], 1.0 / len(met)) for side in (0, 1)
+        )
+        if kind < len(STEPS):
+            found_open = _merged([found_open, _with_step(here_open, kind, 3)])
+            found = _merged([found, _with_step(here, kind, 3)])
+            # What began before the block and has two steps in it lacks none any more.
+            longer = _with_step(here_open, kind, 2)
+            whole: Words = {word: share for word, share in longer.items() if len(word) == 2}
+            here = _merged([_with_step(here, kind, 2), whole])
+            here_open = {word: share for word, share in longer.items() if len(word) < 2}
+        ending.append((here, here_open))
+    return _Chains(found, found_open, *ending[-1])
+
+
+def _continued(before: Words, chains: Words, longest: int) -> Words:
+    """Open chains with the steps before them."""
+    continued: Words = {}
+    for first, share in before.items():
+        for word, count in chains.items():
+            longer = (*first, *word)[-longest:]
+            continued[longer] = continued.get(longer, 0.0) + share * count
+    return continued
+
+
+def _merged(several: Sequence[Words], share: float = 1.0) -> Words:
+    if len(several) == 1 and share == 1.0:
         return several[0]
     total: Words = {}
     for words in several:
         for word, count in words.items():
-            total[word] = total.get(word, 0.0) + count
+            total[word] = total.get(word, 0.0) + count * share
     return total
 
 
@@ -115,22 +150,6 @@ def _with_step(words: Words, kind: int, longest: int) -> Words:
         longer = (*word, kind)[-longest:]
         extended[longer] = extended.get(longer, 0.0) + count
     return extended
-
-
-def _passed_by_all(operands: Sequence[list[int] | None]) -> set[int]:
-    """The nodes that every path from an input to an output passes."""
-    before: dict[int, int] = {}
-    after: dict[int, int] = {}
-    for node, sources in enumerate(operands):
-        if sources is not None:
-            before[node] = sum(before[source] for source in sources) if sources else 1
-    ends = set(before) - {s for node in before for s in operands[node] or ()}
-    for node in reversed(before):
-        after[node] = after.get(node, 0) + (node in ends)
-        for source in operands[node] or ():
-            after[source] = after.get(source, 0) + after[node]
-    total = sum(before[node] for node in ends)
-    return {node for node in before if before[node] * after[node] == total}
 
 
 def neighbourhood_words(graph: Graph, rounds: int = 3) -> dict[str, float]:
@@ -149,16 +168,13 @@ def neighbourhood_words(graph: Graph, rounds: int = 3) -> dict[str, float]:
         >>> neighbourhood_words(archrank.trace(net, (4,)), rounds=0)
         {'activation': 1.0, 'linear': 2.0, 'other': 2.0}
     """
-    operands = alive_operands(graph)
-    alive = np.array([node for node, sources in enumerate(operands) if sources is not None], int)
-    place = {node: i for i, node in enumerate(alive.tolist())}
-    edges = [(place[s], place[node]) for node in place for s in operands[node] or ()]
-    source, target = np.array(edges, dtype=np.int64).reshape(-1, 2).T
-    kinds, numbers = np.unique(kinds_of(graph)[alive], return_counts=True)
+    nodes, edges = alive(graph)
+    source, target = edges.T
+    kinds, numbers = np.unique(kinds_of(graph)[nodes], return_counts=True)
     counts = {
         KINDS[kind]: float(n) for kind, n in zip(kinds.tolist(), numbers.tolist(), strict=True)
     }
-    labels = _scattered(kinds_of(graph)[alive].astype(np.uint64))
+    labels = _scattered(kinds_of(graph)[nodes].astype(np.uint64))
     for _ in range(rounds):
         before, after = np.zeros_like(labels), np.zeros_like(labels)
         np.add.at(before, target, _scattered(labels[source]))

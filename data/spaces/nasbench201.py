@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 from typing import ClassVar
 
@@ -171,6 +171,23 @@ _TASKS = {
 }
 
 
+@lru_cache(maxsize=15_625)
+def _parsed(arch: str, space: str) -> Values:
+    reader = Reader(arch, space)
+    values: list[str] = []
+    for target in (1, 2, 3):
+        if target > 1:
+            reader.expect("+")
+        reader.expect("|")
+        for source in range(target):
+            values.append(reader.one_of(OPERATORS))
+            reader.expect("~")
+            reader.integer([source])
+            reader.expect("|")
+    reader.end()
+    return tuple(values)
+
+
 class NASBench201(ChoiceSpace):
     """One cell of six edges and five operators, repeated 15 times.
 
@@ -196,19 +213,7 @@ class NASBench201(ChoiceSpace):
     cells: ClassVar[int] = 5
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
-        values: list[str] = []
-        for target in (1, 2, 3):
-            if target > 1:
-                reader.expect("+")
-            reader.expect("|")
-            for source in range(target):
-                values.append(reader.one_of(OPERATORS))
-                reader.expect("~")
-                reader.integer([source])
-                reader.expect("|")
-        reader.end()
-        return tuple(values)
+        return _parsed(arch, self.name)
 
     def format(self, values: Values) -> str:
         edges = iter(values)

@@ -13,10 +13,11 @@ from archrank import trace
 from archrank.data import space
 from archrank.errors import InputError
 from archrank.predictors import Sample
+from archrank.predictors.blocks import alive, blocks
 from archrank.predictors.checks import small_graphs
 from archrank.predictors.features import PARTS, Features, read_columns
 from archrank.predictors.memory import once_per_graph
-from archrank.predictors.statistics import alive_operands, names, statistics
+from archrank.predictors.statistics import names, statistics
 from archrank.predictors.words import neighbourhood_words, path_words
 
 CELLS = space("nasbench201")
@@ -61,7 +62,8 @@ class TestStatistics:
         # node 1 reaches the output through the 1x1 convolution; node 2 does not
         assert value(graph, "log2 nodes") > value(graph, "log2 alive")
         nothing = CELLS.graph("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
-        assert all(operands is None for operands in alive_operands(nothing))
+        assert not len(alive(nothing).nodes)
+        assert blocks(nothing) == []
         assert np.isfinite(statistics(nothing)).all()
         assert path_words(nothing) == {}
 
@@ -83,11 +85,13 @@ class TestStatistics:
 
 
 def assert_paths_by_enumeration(graph) -> None:
-    operands = alive_operands(graph)
+    nodes, edges = alive(graph)
+    operands = {node: [] for node in nodes.tolist()}
+    for source, target in nodes[edges].tolist():
+        operands[target].append(source)
 
     def paths(node: int) -> list[list[int]]:
         sources = operands[node]
-        assert sources is not None
         if not sources:
             return [[node]]
         return [[*path, node] for source in sources for path in paths(source)]
