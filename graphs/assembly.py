@@ -28,7 +28,7 @@ Shape = tuple[int, ...]
 
 _ASSEMBLING: ContextVar[bool] = ContextVar("assembling", default=False)
 _FRAGMENTS: dict[Any, Fragment] = {}
-_MOST_FRAGMENTS = 20_000
+_MOST_FRAGMENTS = 5_000
 
 
 class Piece(nn.Module):

@@ -15,9 +15,10 @@ from sklearn.exceptions import NotFittedError
 from ..errors import InputError
 from ..metrics import kendall
 from . import saving
-from .reading import Reader, Sample
+from .reading import Reader, Sample, listed
 
 Array = npt.NDArray[np.float64]
+_AT_ONCE = 1024  # networks whose graphs are in memory together while predicting
 
 
 class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -89,13 +90,17 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """
         if not self.__sklearn_is_fitted__():
             raise NotFittedError(f"{type(self).__name__} is not fitted: call fit(X, y) first")
-        samples = self._read(X)
-        mean, std = np.zeros(len(samples)), np.zeros(len(samples))
-        if self.label_std_ and samples:
-            mean, known = self._predict(samples)
-            if return_std and known is None:
+        given = listed(X)
+        mean, std = np.zeros(len(given)), np.zeros(len(given))
+        for part in self.reader.parts(given, _AT_ONCE):
+            samples = self._read([given[i] for i in part])
+            if not self.label_std_:
+                continue
+            mean[part], known = self._predict(samples)
+            if known is not None:
+                std[part] = known
+            elif return_std:
                 raise InputError(f"return_std: {type(self).__name__} knows no deviations")
-            std = std if known is None else known
         scaled = mean * self.label_std_ + self.label_mean_
         return (scaled, std * self.label_std_) if return_std else scaled
 

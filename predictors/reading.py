@@ -60,13 +60,16 @@ class Reader:
 
         ``known`` are samples of canonical architectures that were read before.
         """
-        if isinstance(given, (str, Graph, nn.Module, Sample)) or not isinstance(given, Iterable):
-            raise InputError(
-                f"X: got {type(given).__name__}, expected a sequence of graphs, of models, or of "
-                "architectures of a space"
-            )
         read = dict(known)
-        return [self._one(item, at, read) for at, item in enumerate(given)]
+        return [self._one(item, at, read) for at, item in enumerate(listed(given))]
+
+    def parts(self, given: Sequence[Any], size: int) -> list[list[int]]:
+        """All positions in parts to read one after the other, equal architectures in one part."""
+        order = list(range(len(given)))
+        if len(given) > size and all(isinstance(item, str) for item in given):
+            keys = [self.space_of(arch).canonical(arch) for arch in map(str, given)]
+            order.sort(key=keys.__getitem__)
+        return [order[start : start + size] for start in range(0, len(order), size)]
 
     def _one(self, item: Any, at: int, known: dict[str, Sample]) -> Sample:
         if isinstance(item, Sample):
@@ -139,6 +142,20 @@ class Reader:
             with suppress(InputError):  # one number for the whole network
                 per_node[name] = scores.nodes(name)
         return replace(sample, scores=values, node_scores=per_node)
+
+
+def listed(given: Any) -> list[Any]:
+    """The architectures as a list.
+
+    Raises:
+        InputError: it is one architecture, or nothing of the kind.
+    """
+    if isinstance(given, (str, Graph, nn.Module, Sample)) or not isinstance(given, Iterable):
+        raise InputError(
+            f"X: got {type(given).__name__}, expected a sequence of graphs, of models, or of "
+            "architectures of a space"
+        )
+    return list(given)
 
 
 def samples(
