@@ -14,8 +14,8 @@ from scipy import stats
 from .metrics import Array
 
 AUTO = ("near", "synflow", "jacob_cov", "meco_opt", "az_progressivity", "swap")
-"""What ``by="auto"`` ranks by, by mean rank: chosen by ``benchmarks/choose_default.py`` on measured
-spaces other than NAS-Bench-201; see ``benchmarks/results/default.md``."""
+"""What ``by="auto"`` ranks by, by mean rank: chosen by ``benchmarks/choose_default.py`` on three
+measured spaces; ``benchmarks/results/default.md`` judges it on the others."""
 
 COMBINATIONS = ("mean_rank", "log_rank", "vote")
 
