@@ -114,10 +114,32 @@ def set_table() -> str:
     return table(header, rows)
 
 
+SHOWN = ("params", "flops", "activations", "auto", "az_nas", "near", "gradsign", "synflow")
+
+
+def tau_table() -> str:
+    """Kendall's tau of a few scores in every measured space, as ``results/benchmark.md`` has it."""
+    lines = (RESULTS / "benchmark.md").read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("| score |"))
+    rows = {}
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        label, *values = cells(line)
+        rows[label.strip("`")] = [value.split(" ")[0] for value in values]
+    spaces = cells(lines[start])[1:]
+    return table(
+        ["space", *(f"`{name}`" for name in SHOWN)],
+        [[space, *(rows[name][i] for name in SHOWN)] for i, space in enumerate(spaces)],
+        right=len(SHOWN),
+    )
+
+
 def filled(readme: str) -> str:
     """The README with its tables written anew between their marks."""
     for mark, content in (
         ("proxies", proxy_table()),
+        ("taus", tau_table()),
         ("costs", cost_table()),
         ("sets", set_table()),
         ("spaces", space_table()),
