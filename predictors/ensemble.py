@@ -3,6 +3,7 @@ right on labels that they had not seen."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
@@ -14,9 +15,11 @@ from sklearn.base import clone
 
 from ..combining import AUTO
 from ..errors import InputError
+from ..graphs import Graph
 from ..metrics import kendall
 from .contract import Array, Predictor
 from .features import Columns, Features, read_columns
+from .memory import once_per_graph
 from .reading import Sample
 from .tabular import (
     GaussianProcess,
@@ -30,6 +33,8 @@ from .untrained import Vote
 _FEW = 12  # fewer labels say nothing of members' worth: all weigh the same
 _WORTHWHILE = 0.01  # of tau: what proxies must gain to be computed of everything predicted
 _MANY = 2500  # the most labels that a Gaussian process is fitted to
+_LABEL_NOISE = 0.25  # variance of labels beside that of predictions' errors, before any is seen
+_BELIEF = 4  # how many repeated labels that is worth
 
 
 def members() -> dict[str, TabularPredictor]:
@@ -59,6 +64,14 @@ class ArchRank(Predictor):
     the monotone map of their quantiles. Standard deviations join those of members, their
     disagreement, and the error seen in cross-validation. Source: Caruana et al., "Ensemble
     selection from libraries of models", ICML 2004; the members and the rest are our choice.
+
+    Networks that equal labelled ones (in the same context) are known: a prediction p becomes
+
+        p + (y - q) e^2 / (e^2 + s^2 / n),
+
+    y the mean of their n labels, q of their predictions, e^2 the squared error of cross-validation
+    and s^2 the variance of what it leaves of the labels of equal networks, drawn towards e^2 / 4
+    where few are. Our choice.
 
     Args:
         proxies: zero-cost proxies to compute of each architecture (needs models or architectures
@@ -131,6 +144,7 @@ class ArchRank(Predictor):
             name: _fitted(chosen.library[name], chosen.columns, targets, calibrated=True)
             for name in self.weights_
         }
+        self._remember(samples, targets - self._mean(chosen.columns)[0], targets - chosen.mean)
         self.report_ = {
             "weights": self.weights_,
             "tau": {name: kendall(values, labels) for name, values in chosen.held_out.items()},
@@ -155,10 +169,29 @@ class ArchRank(Predictor):
         mean = np.asarray(sum(weight * held_out[name] for name, weight in weights.items()))
         return _Validated(library, columns, held_out, weights, mean, kendall(mean, labels))
 
+    def _remember(self, samples: Sequence[Sample], left: Array, held_out: Array) -> None:
+        """What predictions leave of the labels of each network, and how unlike equal ones' are."""
+        groups: dict[str, list[int]] = {}
+        for i, sample in enumerate(samples):
+            groups.setdefault(_key(sample), []).append(i)
+        self.known_ = list(groups)
+        self.known_left_ = np.array([left[some].mean() for some in groups.values()])
+        self.known_counts_ = np.array([len(some) for some in groups.values()], dtype=np.float64)
+        squares = sum(float(held_out[some].var()) * len(some) for some in groups.values())
+        believed = _BELIEF * _LABEL_NOISE * self.error_**2
+        self.label_noise_ = (squares + believed) / (len(samples) - len(groups) + _BELIEF)
+
     def _predict(self, samples: list[Sample]) -> tuple[Array, Array]:
         columns = read_columns(
             samples, _parts(self.members_.values()), _score_names(self.members_.values())
         )
+        mean, variance = self._recalled(samples, *self._mean(columns))
+        std = np.sqrt(variance)
+        low, middle, high = (self._label(mean + side * std) for side in (-1.0, 0.0, 1.0))
+        return middle, (high - low) / 2
+
+    def _mean(self, columns: Columns) -> tuple[Array, Array]:
+        """The members' mean and its variance, as normal scores."""
         weights = np.array([self.weights_[name] for name in self.members_])[:, None]
         predicted = [_predicted(member, columns) for member in self.members_.values()]
         means = np.array([mean for mean, _ in predicted])
@@ -166,9 +199,22 @@ class ArchRank(Predictor):
         mean = (weights * means).sum(axis=0)
         spread = (weights * (means - mean) ** 2).sum(axis=0)
         own = (weights * variances).sum(axis=0)
-        std = np.sqrt(np.maximum(spread + own, self.error_**2))
-        low, middle, high = (self._label(mean + side * std) for side in (-1.0, 0.0, 1.0))
-        return middle, (high - low) / 2
+        return mean, np.maximum(spread + own, self.error_**2)
+
+    def _recalled(
+        self, samples: Sequence[Sample], mean: Array, variance: Array
+    ) -> tuple[Array, Array]:
+        """Predictions and variances with what is known of networks that were labelled."""
+        place = {key: i for i, key in enumerate(self.known_)}
+        found = [(i, place.get(_key(sample), -1)) for i, sample in enumerate(samples)]
+        again, known = np.array([pair for pair in found if pair[1] >= 0], int).reshape(-1, 2).T
+        noise = self.label_noise_ / self.known_counts_[known]
+        total = self.error_**2 + noise
+        share = np.divide(self.error_**2, total, out=np.zeros_like(total), where=total > 0)
+        mean, variance = mean.copy(), variance.copy()
+        mean[again] += share * self.known_left_[known]
+        variance[again] *= 1.0 - share
+        return mean, variance
 
     def _label(self, scores: Array) -> Array:
         """Normal scores as labels: the quantile function, drawn on in a straight line."""
@@ -213,6 +259,25 @@ class _Validated:
     weights: dict[str, float]
     mean: Array
     tau: float
+
+
+@once_per_graph
+def fingerprint(graph: Graph) -> str:
+    """Equal for equal graphs whose nodes are in the same order, as equal architectures have them.
+
+    Cheaper than :attr:`~archrank.graphs.Graph.hash`, which knows equal graphs in any order.
+    """
+    told = hashlib.blake2b(digest_size=16)
+    arrays: tuple[npt.NDArray[Any], ...]
+    arrays = (graph.operator, graph.attributes, graph.edges, graph.in_shapes, graph.out_shapes)
+    for array in arrays:
+        told.update(array.tobytes())
+        told.update(b"|")
+    return told.hexdigest()
+
+
+def _key(sample: Sample) -> str:
+    return " ".join([fingerprint(sample.graph), *map(repr, sample.context)])
 
 
 def _without(names: Sequence[str], sample: Sample) -> Sample:

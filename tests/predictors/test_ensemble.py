@@ -68,3 +68,26 @@ def test_auto_computes_none_where_labels_are_constant() -> None:
     fitted = ArchRank("auto", MEMBERS, space="digits").fit(digits.sample(2, seed=0), [1.0, 1.0])
     assert fitted.needed_proxies == ()
     assert fitted.predict(digits.sample(3, seed=1)).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_labelled_networks_are_known_again() -> None:
+    cells = space("nasbench201").sample(60, seed=0)
+    labels = np.random.default_rng(0).normal(size=60)  # nothing to learn, only to remember
+    fitted = ArchRank(members=MEMBERS, space="nasbench201").fit(cells, labels)
+    predicted, std = fitted.predict(cells, return_std=True)
+    others = space("nasbench201").sample(120, seed=1)
+    known = {space("nasbench201").canonical(cell) for cell in cells}
+    others = [cell for cell in others if space("nasbench201").canonical(cell) not in known]
+    assert fitted.score(cells, labels) > 0.7
+    assert np.median(std) < 0.7 * np.median(fitted.predict(others, return_std=True)[1])
+    canonical = [space("nasbench201").canonical(cell) for cell in cells]
+    graphs = [space("nasbench201").graph(cell) for cell in canonical]  # however they are given
+    np.testing.assert_allclose(fitted.predict(graphs), predicted)
+
+
+def test_labels_that_contradict_each_other_count_less() -> None:
+    cells = space("nasbench201").sample(20, seed=0)
+    noise = np.random.default_rng(0).normal(size=80)
+    agreeing = ArchRank(members=MEMBERS, space="nasbench201").fit(cells * 4, np.tile(noise[:20], 4))
+    unlike = ArchRank(members=MEMBERS, space="nasbench201").fit(cells * 4, noise)
+    assert agreeing.label_noise_ < 0.1 * unlike.label_noise_
