@@ -68,12 +68,12 @@ def read_scored(
     else:
         results = in_processes(_score, missing, jobs, _died)
     with closing(results):
-        for work, scores in results:
+        for number, (work, scores) in enumerate(results, len(keys) - len(missing) + 1):
             done[work.arch] = scores
             if kept is not None:
                 _append(kept, _line(work.arch, scores))
             if progress is not None:
-                progress(sum(key in done for key in keys), len(keys), work.arch)
+                progress(number, len(keys), work.arch)
     plain = replace(reader, proxies=())
     known = {
         key: replace(
