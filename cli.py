@@ -16,7 +16,7 @@ import typer
 
 from . import __version__
 from .commands.benchmark import benchmark
-from .commands.console import errors, progress, results_only, say, shape_of
+from .commands.console import check_writable, errors, progress, results_only, say, shape_of
 from .commands.data import data
 from .commands.predict import fit, predict, pretrain
 from .commands.report import report
@@ -102,8 +102,8 @@ def rank(
     """Order candidates, best first. Exit code 1 if one could not be ranked, 2 on wrong usage."""
     with errors():
         shape = shape_of(input_)
-        _check_writable("--out", out)
-        _check_writable("--plot", plot)
+        check_writable("--out", out)
+        check_writable("--plot", plot)
         _check_picture("--plot", plot)
         from . import ranking
 
@@ -147,8 +147,8 @@ def graph(
     """Show the computation graph of a model (or of a saved graph), and draw or save it."""
     with errors():
         shape = shape_of(input_)
-        _check_writable("--draw", draw)
-        _check_writable("--save", save)
+        check_writable("--draw", draw)
+        check_writable("--save", save)
         from collections import Counter
 
         from .graphs import Graph, trace
@@ -327,18 +327,6 @@ def _one(spec: str, shape: Any) -> tuple[str, nn.Module, Any]:
             f"--input: {spec!r} does not say its input; pass it, as in --input 3,32,32"
         )
     return found[0].name, module, shape
-
-
-def _check_writable(option: str, path: Path | None) -> None:
-    """Say before long work, not after it, that its result has no place."""
-    if path is None:
-        return
-    if path.is_dir():
-        raise InputError(f"{option}: {str(path)!r} is a folder, expected the path of a file")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{option}: there is no folder {str(path.parent)!r}; create it first")
-    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise InputError(f"{option}: {str(path)!r} cannot be written; choose another place")
 
 
 def _check_picture(option: str, path: Path | None) -> None:

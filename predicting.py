@@ -283,7 +283,7 @@ def read_labels(path: str | Path, column: str | None = None) -> tuple[list[str],
     if values.isna().any():
         row = int(values.isna().to_numpy().argmax())
         raise InputError(
-            f"labels: row {row + 2} of {str(path)!r} has {table[wanted][row]!r} in {wanted!r}, "
+            f"labels: row {row + 2} of {str(path)!r} has {table[wanted][row]} in {wanted!r}, "
             "expected a number; leave such rows out"
         )
     return table.iloc[:, 0].astype(str).str.strip().tolist(), values.astype(float).tolist()

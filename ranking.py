@@ -200,7 +200,7 @@ def _in_turn(found: list[Candidate], settings: _Settings, progress: Progress | N
     rows = []
     for candidate in found:
         row = _score_candidate(candidate, settings, seen)
-        if row.hash:
+        if row.hash and not row.failures:  # what failed may be one network's weights, not its graph
             seen.setdefault(row.hash, row)
         rows.append(row)
         if progress is not None:
@@ -347,11 +347,15 @@ def _in_parallel(
             progress(done, total, name)
 
     rows.update(_spread(_score_alone, unique, settings, jobs, count))
-    for candidate in found:
-        row = rows[candidate.name]
-        original = first.get(row.hash, candidate.name)
-        if original != candidate.name:
-            _take_over(row, rows[original])
+    doubles = [c for c in found if first.get(rows[c.name].hash, c.name) != c.name]
+    alone = []
+    for candidate in doubles:
+        original = rows[first[rows[candidate.name].hash]]
+        if original.failures:  # as in _in_turn
+            alone.append(candidate)
+        else:
+            _take_over(rows[candidate.name], original)
+    rows.update(_spread(_score_alone, alone, settings, jobs, None))
     return [rows[c.name] for c in found]
 
 

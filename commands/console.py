@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 
 import typer
 
@@ -71,3 +72,31 @@ def shape_of(text: str | None) -> tuple[int, ...] | None:
             f"--input: got {text!r}, expected whole numbers such as 3,224,224 (no batch dimension)"
         )
     return shape
+
+
+def check_writable(option: str, path: Path | None) -> None:
+    """Say before long work, not after it, that its result has no place."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise InputError(f"{option}: {str(path)!r} is a folder, expected the path of a file")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{option}: there is no folder {str(path.parent)!r}; create it first")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise InputError(f"{option}: {str(path)!r} cannot be written; choose another place")
+
+
+def make_room(option: str, path: Path) -> None:
+    """Before long work, make the folder that a predictor's own will stand in, or say why not."""
+    from ..predicting import is_predictor
+
+    if path.exists() and not is_predictor(str(path)):
+        raise InputError(f"{option}: {str(path)!r} is there already and holds no predictor")
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{option}: there is no place for {str(path)!r} ({error}); choose another"
+        ) from error
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise InputError(f"{option}: {str(path)!r} cannot be written; choose another place")

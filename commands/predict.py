@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .console import errors, progress, results_only, say, shape_of
+from .console import check_writable, errors, make_room, progress, results_only, say, shape_of
 
 Jobs = Annotated[
     int, typer.Option(min=1, help="Processes that share the scoring of a space's architectures.")
@@ -46,6 +46,7 @@ def fit(
 
         wanted = tuple(names_in(proxies)) if proxies else ()
         kept = out.with_name(out.name + ".scores")
+        make_room("--out", out)
         with nullcontext() if quiet else progress() as told, results_only():
             fitted = predicting.fit(
                 labels,
@@ -111,6 +112,7 @@ def pretrain(
             device=device,
             random_state=seed,
         )
+        make_room("--out", out)
         names = tuple(name.strip() for name in spaces.split(",") if name.strip())
         with nullcontext() if quiet else progress("graphs") as report, results_only():
             graphs = predicting.graphs_to_learn_from(
@@ -148,6 +150,7 @@ def predict(
             names += predicting.read_names(file)
         if not names:
             raise InputError("candidates: got none; name some, or give --file")
+        check_writable("--out", out)
         with nullcontext() if quiet else progress() as report, results_only():
             table = predicting.predict(predicting.load_predictor(model), names, jobs, report)
         if out is not None:

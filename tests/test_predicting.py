@@ -247,3 +247,27 @@ class TestPretraining:
         said = invoke("pretrain", "--spaces", "nowhere", "--out", tmp_path / "e")
         assert said.exit_code == 2
         assert "nowhere" in said.stderr
+
+
+@pytest.mark.parametrize("command", ["fit", "pretrain", "predict"])
+def test_no_place_for_the_result_is_said_before_any_work(
+    command: str, table: Path, folder: Path, tmp_path: Path
+) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("a file, not a folder")
+    out = str(taken / "model")
+    given = {
+        "fit": ["fit", "--space", "nasbench201", "--labels", str(table), "--out", out],
+        "pretrain": ["pretrain", "--spaces", "nasbench201", "--networks", "4", "--out", out],
+        "predict": ["predict", str(folder), "--file", str(table), "--out", out],
+    }
+    result = CliRunner().invoke(app, given[command])
+    assert result.exit_code == 2
+    assert "error: --out" in result.output
+    assert taken.read_text() == "a file, not a folder"
+
+
+def test_a_label_that_is_no_number_is_shown_as_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("arch,accuracy\na,0.5\nb,\n")
+    with pytest.raises(InputError, match=r"row 3 of .* has nan in 'accuracy'"):
+        read_labels(tmp_path / "labels.csv")

@@ -53,6 +53,14 @@ def test_scores_are_those_of_score() -> None:
         assert ranking.table[name][0] == pytest.approx(scores[name].value, rel=1e-6)
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_double_of_a_network_that_fails_is_scored_itself(jobs: int) -> None:
+    ranking = archrank.rank([nets.narrow_of_nan, nets.narrow], by="snip", jobs=jobs, **OPTIONS)
+    table = ranking.table.set_index("name")
+    assert np.isfinite(table.loc["narrow", "snip"])
+    assert ranking.failures["name"].tolist() == ["narrow_of_nan"]
+
+
 def test_identical_graphs_are_scored_once() -> None:
     built = []
 

@@ -31,6 +31,14 @@ def narrow_again() -> nn.Module:
     return Tiny(4)
 
 
+def narrow_of_nan() -> nn.Module:
+    net = Tiny(4)
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.fill_(float("nan"))
+    return net
+
+
 def wide() -> nn.Module:
     return Tiny(16)
 
