@@ -3,8 +3,8 @@
 Run from the repository: ``ARCHRANK_DATA=FOLDER python benchmarks/predictor_scores.py``.
 It may be killed at any moment and goes on where it was: finished networks are lines of
 ``benchmarks/results/stores/nasbench201_scores.csv``. Scored are the parts of ``by="auto"`` at
-initialisation on one small batch of CIFAR-10 images, for the tested cells and those that are
-labelled where labels are few; equal networks once. One thread per process.
+initialisation on one small batch of CIFAR-10 images, for one of each class of equal cells. One
+thread per process.
 """
 
 from __future__ import annotations
@@ -12,19 +12,13 @@ from __future__ import annotations
 import argparse
 import csv
 import fcntl
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from archrank.combining import AUTO
 
-if TYPE_CHECKING:
-    from predictors import Pool
-
 FILE = Path(__file__).parent / "results" / "stores" / "nasbench201_scores.csv"
-FEW = 156  # labels; with more of them structure alone says as much
 BATCH = 8
 SEED = 0
 
@@ -38,19 +32,13 @@ def read() -> dict[str, dict[str, float]]:
     return {row["arch"]: {name: float(row[name]) for name in AUTO} for row in rows}
 
 
-def wanted(pool: Pool, seeds: Iterable[int]) -> list[str]:
-    """Canonical architectures to score: what seeds label, then the test."""
-    positions = [int(i) for seed in seeds for i in pool.split(FEW, seed)[0]]
-    positions += [int(i) for i in pool.split(FEW, 0)[1]]
-    return list(dict.fromkeys(str(pool.canonical[i]) for i in positions))
-
-
-def score_all(archs: list[str], part: int, parts: int) -> None:
-    """Score every ``parts``-th architecture that is not in the file."""
+def score_all(part: int, parts: int) -> None:
+    """Score every ``parts``-th class of cells that is not in the file."""
     from archrank import score
     from archrank.data import images, space
 
     cells = space("nasbench201")
+    archs = sorted({cells.canonical(arch) for arch in cells})
     pictures, classes = images("cifar10", BATCH, SEED, (3, 32, 32))
     done = read()
     for at, arch in enumerate(archs):
@@ -73,15 +61,12 @@ def score_all(archs: list[str], part: int, parts: int) -> None:
 
 def main() -> None:
     """Score what is missing."""
-    from predictors import PROBLEMS, SEEDS, pool_of
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", type=int, default=0, help="of --parts processes, from 0")
     parser.add_argument("--parts", type=int, default=1, help="processes that share the work")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    archs = wanted(pool_of(PROBLEMS["nasbench201"]), range(SEEDS))
-    score_all(archs, arguments.part, arguments.parts)
+    score_all(arguments.part, arguments.parts)
 
 
 if __name__ == "__main__":

@@ -87,12 +87,16 @@ PROBLEMS = {
         our_scores=True,
     ),
     "nasbench201-cifar100": Problem(
-        *("nasbench201", "nasbench201", "cifar100-valid", "cifar100", (78,)), {78: 0.80}, "cifar100"
+        *("nasbench201", "nasbench201", "cifar100-valid", "cifar100", (78,)),
+        {78: 0.80},
+        "cifar100",
+        our_scores=True,
     ),
     "nasbench201-imagenet": Problem(
         *("nasbench201", "nasbench201", "ImageNet16-120-valid", "ImageNet16-120", (78,)),
         {78: 0.79},
         "ImageNet16-120",
+        our_scores=True,
     ),
     "transnas101_micro": Problem(
         *("transnas101_micro", "transnas101_micro", "class_scene", "class_scene"),
