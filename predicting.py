@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from .candidates import Candidate, FromSpace, collect
-from .errors import InputError
+from .errors import ArchrankError, InputError
+from .processes import in_processes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +25,9 @@ if TYPE_CHECKING:
 
 PREDICTOR_FILE = "predictor.json"
 Progress = Callable[[int, int, str], None]
+_Array = npt.NDArray[np.float64]
+_SHARE = 1024  # architectures that a process predicts together
+_WORTH_PROCESSES = 4 * _SHARE  # fewer are predicted sooner than processes start
 
 
 def load_predictor(path: str | Path) -> Predictor:
@@ -186,8 +197,8 @@ def predict(
 ) -> pd.DataFrame:
     """Predictions of architectures or candidates, best first: ``name``, ``predicted``, ``std``.
 
-    Where the predictor needs scores of proxies, ``jobs`` processes share their computation, and
-    ``progress`` is called as by :func:`fit`.
+    ``jobs`` processes share the scores of proxies that the predictor needs, and the predictions of
+    many architectures; ``progress`` is called as by :func:`fit`, or with "predicted" as its text.
 
     Raises:
         InputError: a name is neither an architecture of the predictor's space nor a candidate.
@@ -196,15 +207,71 @@ def predict(
 
     given = names if predictor.space is not None else [c.name for c in collect(list(names))]
     read = readable(predictor, names, jobs, progress=progress)
+    strings = isinstance(predictor.space, str) and all(isinstance(item, str) for item in read)
+    if jobs > 1 and strings and len(read) >= _WORTH_PROCESSES:
+        mean, std = _predicted_in_processes(predictor, read, jobs, progress)
+    else:
+        mean, std = _predicted(predictor, read)
+    table = pd.DataFrame({"name": list(given), "predicted": mean, "std": std})
+    table = table.sort_values(["predicted", "name"], ascending=[False, True], kind="stable")
+    return table.reset_index(drop=True)
+
+
+def _predicted(predictor: Predictor, read: Sequence[Any]) -> tuple[_Array, _Array]:
+    """Means and deviations, these NaN of predictors that know none."""
     try:
         mean, std = predictor.predict(read, return_std=True)
     except InputError as error:
         if not str(error).startswith("return_std"):
             raise
-        mean, std = predictor.predict(read), float("nan")
-    table = pd.DataFrame({"name": list(given), "predicted": mean, "std": std})
-    table = table.sort_values(["predicted", "name"], ascending=[False, True], kind="stable")
-    return table.reset_index(drop=True)
+        mean = predictor.predict(read)
+        std = np.full(len(mean), np.nan)
+    return mean, std
+
+
+@dataclass(frozen=True)
+class _Share:
+    """Architectures that one process predicts together, and where the predictor is saved."""
+
+    model: Path
+    places: list[int]
+    archs: list[str]
+
+
+def _predicted_in_processes(
+    predictor: Predictor, archs: Sequence[str], jobs: int, progress: Progress | None
+) -> tuple[_Array, _Array]:
+    """The same as :func:`_predicted`; equal architectures go to the same process."""
+    mean, std = np.zeros(len(archs)), np.zeros(len(archs))
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model"
+        predictor.save(model)
+        parts = predictor.reader.parts(archs, _SHARE)
+        shares = [_Share(model, part, [archs[i] for i in part]) for part in parts]
+        done = 0
+        with closing(in_processes(_predict_share, shares, jobs, _share_died)) as results:
+            for share, (means, deviations) in results:
+                mean[share.places], std[share.places] = means, deviations
+                done += len(share.places)
+                if progress is not None:
+                    progress(done, len(archs), "predicted")
+    return mean, std
+
+
+def _predict_share(share: _Share) -> tuple[_Array, _Array]:
+    return _predicted(_loaded(share.model), share.archs)
+
+
+@lru_cache(maxsize=1)
+def _loaded(model: Path) -> Predictor:
+    return load_predictor(model)
+
+
+def _share_died(share: _Share, how: str) -> tuple[_Array, _Array]:
+    raise ArchrankError(
+        f"predict: the process of {len(share.archs)} architectures from {share.archs[0]!r} on "
+        f"{how}; with fewer jobs each has more memory"
+    )
 
 
 def readable(

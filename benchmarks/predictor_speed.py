@@ -25,6 +25,7 @@ RESULT = Path(__file__).parent / "results" / "predictor_speed.md"
 SPACE, LABELS = "nasbench201", "cifar10-valid"
 COUNTS = (78, 1563)
 SEED = 0
+DISTINCT = 0  # instead of a number of processes
 
 
 def labelled(count: int) -> tuple[list[str], list[float]]:
@@ -49,17 +50,17 @@ def fit(count: int, folder: Path) -> dict[str, float]:
     return {"labels": count, "s": seconds}
 
 
-def predict(distinct: bool, folder: Path) -> dict[str, float]:
-    """Predict all cells, or one of each class of equal ones, from strings."""
-    from archrank import load_predictor
+def predict(how: int, folder: Path) -> dict[str, float]:
+    """Predict all cells, or one of each class of equal ones, from strings; see ``main``."""
+    from archrank import load_predictor, predicting
     from archrank.data import space
 
     archs = list(space(SPACE))
-    if distinct:
+    if how == DISTINCT:
         archs = sorted({space(SPACE).canonical(arch) for arch in archs})
     predictor = load_predictor(folder)
     start = time.perf_counter()
-    predictor.predict(archs)
+    predicting.predict(predictor, archs, jobs=max(how, 1))
     seconds = time.perf_counter() - start
     return {"cells": len(archs), "s": seconds, "a second": len(archs) / seconds}
 
@@ -100,8 +101,9 @@ def main() -> None:
         folder = f"{work}/{COUNTS[0]}"
         jobs = [(f"fit to {n} labels", ("fit", n, f"{work}/{n}")) for n in COUNTS]
         jobs += [
-            ("predict all cells", ("predict", 0, folder)),
-            ("predict one of each class of equal cells", ("predict", 1, folder)),
+            ("predict all cells", ("predict", 1, folder)),
+            ("predict all cells, `--jobs 2` (start of processes included)", ("predict", 2, folder)),
+            ("predict one of each class of equal cells", ("predict", DISTINCT, folder)),
         ]
         for label, words in jobs:
             found = sorted(

@@ -48,7 +48,11 @@ def members() -> dict[str, TabularPredictor]:
         "process on neighbourhoods": GaussianProcess((), "wl"),
         "process on everything": GaussianProcess(everything, "matern"),
         "process on codes": GaussianProcess(("code",), "matern"),
+        "forest on graphs": RandomForest(graph, extra=True),
+        "forest on codes": RandomForest(("code",), extra=True),
         "forest on everything": RandomForest(everything, extra=True),
+        "boosting on graphs": XGBoost(graph),
+        "boosting on codes": XGBoost(("code",)),
         "boosting on everything": XGBoost(everything),
     }
 
