@@ -136,6 +136,21 @@ def test_the_table_is_written(folder: Path, tmp_path: Path) -> None:
     assert pd.read_csv(out)["name"].isin(archs).all()
 
 
+@pytest.mark.slow
+def test_processes_predict_the_same_in_the_same_order(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("archrank.predicting._WORTH_PROCESSES", 12)
+    monkeypatch.setattr("archrank.predicting._SHARE", 5)
+    archs = CELLS.sample(12, seed=1)
+    archs += archs[:2]  # a repeated one may begin a share and end another
+    told: list[tuple[int, int, str]] = []
+    predictor = load_predictor(folder)
+    shared = predict(predictor, archs, jobs=2, progress=lambda *said: told.append(said))
+    pd.testing.assert_frame_equal(shared, predict(predictor, archs))
+    assert told[-1] == (14, 14, "predicted")
+
+
 def test_other_predictors_are_loaded_too(tmp_path: Path) -> None:
     Ridge().fit(small_graphs(), np.arange(16.0)).save(tmp_path / "ridge")
     assert type(load_predictor(tmp_path / "ridge")) is Ridge
