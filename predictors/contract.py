@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -88,21 +88,11 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             NotFittedError: it was not fitted.
             InputError: ``X`` is not as :meth:`fit` takes, or this predictor knows no deviations.
         """
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError(f"{type(self).__name__} is not fitted: call fit(X, y) first")
-        given = listed(X)
-        mean, std = np.zeros(len(given)), np.zeros(len(given))
-        for part in self.reader.parts(given, _AT_ONCE):
-            samples = self._read([given[i] for i in part])
-            if not self.label_std_:
-                continue
-            mean[part], known = self._predict(samples)
-            if known is not None:
-                std[part] = known
-            elif return_std:
-                raise InputError(f"return_std: {type(self).__name__} knows no deviations")
+        mean, std = self._in_parts(X, self._predict)
+        if return_std and std is None:
+            raise InputError(f"return_std: {type(self).__name__} knows no deviations")
         scaled = mean * self.label_std_ + self.label_mean_
-        return (scaled, std * self.label_std_) if return_std else scaled
+        return scaled if std is None or not return_std else (scaled, std * self.label_std_)
 
     def score(self, X: Any, y: Any, sample_weight: None = None) -> float:
         """Kendall's tau-b between predictions and labels.
@@ -145,6 +135,29 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return cast(Self, saving.read(Path(path), cls))
 
     # --- reading ------------------------------------------------------------------------------
+
+    def _in_parts(
+        self, X: Any, predict: Callable[[list[Sample]], tuple[Array, Array | None]]
+    ) -> tuple[Array, Array | None]:
+        """What a method says of architectures' samples (n,), few graphs in memory at a time.
+
+        Zeros where labels were constant: then nothing was learnt.
+        """
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError(f"{type(self).__name__} is not fitted: call fit(X, y) first")
+        given = listed(X)
+        mean = np.zeros(len(given))
+        std: Array | None = np.zeros(len(given))
+        for part in self.reader.parts(given, _AT_ONCE):
+            samples = self._read([given[i] for i in part])
+            if not self.label_std_:
+                continue
+            mean[part], deviations = predict(samples)
+            if std is not None and deviations is not None:
+                std[part] = deviations
+            else:
+                std = None
+        return mean, std
 
     def _read(self, given: Any) -> list[Sample]:
         return self.reader.read(given)

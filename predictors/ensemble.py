@@ -17,6 +17,7 @@ from ..combining import AUTO
 from ..errors import InputError
 from ..graphs import Graph
 from ..metrics import kendall
+from .calibration import Calibration, better
 from .contract import Array, Predictor
 from .features import Columns, Features, read_columns
 from .memory import once_per_graph
@@ -65,8 +66,10 @@ class ArchRank(Predictor):
     together); members are then added one at a time, again and again, always the one that most
     raises Kendall's tau of the mean, and a member's weight is how often it was added. With fewer
     than 12 labels all members weigh the same. Predictions go back to the scale of labels through
-    the monotone map of their quantiles. Standard deviations join those of members, their
-    disagreement, and the error seen in cross-validation. Source: Caruana et al., "Ensemble
+    the monotone map of their quantiles. Standard deviations join those of members and their
+    disagreement, scaled to the errors of cross-validation
+    (:class:`~archrank.predictors.calibration.Calibration`), which also gives :meth:`interval` and
+    :meth:`better`. Source: Caruana et al., "Ensemble
     selection from libraries of models", ICML 2004; the members and the rest are our choice.
 
     Networks that equal labelled ones (in the same context) are known: a prediction p becomes
@@ -144,9 +147,11 @@ class ArchRank(Predictor):
                 chosen, self.proxies_ = without, []
         self.weights_ = chosen.weights
         self.error_ = float(np.sqrt(np.mean((chosen.mean - targets) ** 2)))
+        found = Calibration.of(chosen.mean, np.sqrt(chosen.variance), targets)
+        self.ratios_, self.least_ = found.ratios, found.least
+        self.scale_, self.telling_ = found.scale, found.telling
         self.members_ = {
-            name: _fitted(chosen.library[name], chosen.columns, targets, calibrated=True)
-            for name in self.weights_
+            name: _fitted(chosen.library[name], chosen.columns, targets) for name in self.weights_
         }
         self._remember(samples, targets - self._mean(chosen.columns)[0], targets - chosen.mean)
         self.report_ = {
@@ -162,16 +167,23 @@ class ArchRank(Predictor):
         targets = _normal_scores(labels)
         fold = _folds(samples, self.folds, self.random_state)
         held_out = {name: np.zeros(len(labels)) for name in library}
+        variances = {name: np.zeros(len(labels)) for name in library}
         for number in range(fold.max() + 1):
             train, out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
             if not len(train):
                 continue
             for name, member in library.items():
                 fitted = _fitted(member, columns.take(train), targets[train])
-                held_out[name][out] = _predicted(fitted, columns.take(out))[0]
+                held_out[name][out], std = _predicted(fitted, columns.take(out))
+                variances[name][out] = std**2
         weights = _selected(held_out, labels) if len(labels) >= _FEW else _equal(library)
-        mean = np.asarray(sum(weight * held_out[name] for name, weight in weights.items()))
-        return _Validated(library, columns, held_out, weights, mean, kendall(mean, labels))
+        mean, variance = _joined(
+            np.array([held_out[name] for name in weights]),
+            np.array([variances[name] for name in weights]),
+            np.array(list(weights.values())),
+        )
+        tau = kendall(mean, labels)
+        return _Validated(library, columns, held_out, weights, mean, variance, tau)
 
     def _remember(self, samples: Sequence[Sample], left: Array, held_out: Array) -> None:
         """What predictions leave of the labels of each network, and how unlike equal ones' are."""
@@ -185,25 +197,80 @@ class ArchRank(Predictor):
         believed = _BELIEF * _LABEL_NOISE * self.error_**2
         self.label_noise_ = (squares + believed) / (len(samples) - len(groups) + _BELIEF)
 
+    def interval(self, X: Any, coverage: float = 0.9) -> tuple[Array, Array]:
+        """The least and the largest label (n,), (n,) that are likely, of each architecture.
+
+        As wide as errors of cross-validation tell: of labels not seen, about the share ``coverage``
+        lies within. It holds for architectures drawn as the labelled ones were, not for those that
+        a search has chosen.
+
+        Raises:
+            InputError: the coverage is not between 0 and 1, or ``X`` is not as :meth:`fit` takes.
+            NotFittedError: it was not fitted.
+        """
+        ratio = self._calibration.ratio(coverage) if self._knows_errors else 0.0
+        mean, std = self._normal_of(X)
+        low, high = (self._given(mean + side * ratio * std) for side in (-1.0, 1.0))
+        return low, high
+
+    def better(self, X: Any, others: Any) -> Array:
+        """The chance (n,) that each architecture is better than the other at its place.
+
+        Raises:
+            InputError: there are not as many others, or they are not as :meth:`fit` takes.
+            NotFittedError: it was not fitted.
+        """
+        (mean, std), (mean_of_others, std_of_others) = map(self._normal_of, (X, others))
+        if len(mean) != len(mean_of_others):
+            raise InputError(f"others: got {len(mean_of_others)}, expected {len(mean)} as X has")
+        if not self._knows_errors:
+            return np.full(len(mean), 0.5)
+        scale = self.scale_
+        return better(mean, scale * std, mean_of_others, scale * std_of_others, self.telling_)
+
+    def _normal_of(self, X: Any) -> tuple[Array, Array]:
+        mean, std = self._in_parts(X, self._normal)
+        assert std is not None
+        return mean, std
+
+    def _given(self, scores: Array) -> Array:
+        """Normal scores on the scale of the labels that were given."""
+        if not self._knows_errors:
+            return np.full(len(scores), self.label_mean_)
+        return self._label(scores) * self.label_std_ + self.label_mean_
+
+    @property
+    def _knows_errors(self) -> bool:
+        """Whether there was anything to learn: constant labels are all it knows otherwise."""
+        return self.__sklearn_is_fitted__() and bool(self.label_std_)
+
+    @property
+    def _calibration(self) -> Calibration:
+        return Calibration(self.ratios_, self.least_, self.scale_, self.telling_)
+
     def _predict(self, samples: list[Sample]) -> tuple[Array, Array]:
-        columns = read_columns(
-            samples, _parts(self.members_.values()), _score_names(self.members_.values())
-        )
-        mean, variance = self._recalled(samples, *self._mean(columns))
-        std = np.sqrt(variance)
+        mean, std = self._normal(samples)
+        std = self.scale_ * std
         low, middle, high = (self._label(mean + side * std) for side in (-1.0, 0.0, 1.0))
         return middle, (high - low) / 2
 
+    def _normal(self, samples: list[Sample]) -> tuple[Array, Array]:
+        """Predictions as normal scores, and their deviations before they are scaled."""
+        columns = read_columns(
+            samples, _parts(self.members_.values()), _score_names(self.members_.values())
+        )
+        mean, variance = self._mean(columns)
+        mean, variance = self._recalled(samples, mean, np.maximum(variance, self.least_**2))
+        return mean, np.sqrt(variance)
+
     def _mean(self, columns: Columns) -> tuple[Array, Array]:
         """The members' mean and its variance, as normal scores."""
-        weights = np.array([self.weights_[name] for name in self.members_])[:, None]
         predicted = [_predicted(member, columns) for member in self.members_.values()]
-        means = np.array([mean for mean, _ in predicted])
-        variances = np.array([std**2 for _, std in predicted])
-        mean = (weights * means).sum(axis=0)
-        spread = (weights * (means - mean) ** 2).sum(axis=0)
-        own = (weights * variances).sum(axis=0)
-        return mean, np.maximum(spread + own, self.error_**2)
+        return _joined(
+            np.array([mean for mean, _ in predicted]),
+            np.array([std**2 for _, std in predicted]),
+            np.array([self.weights_[name] for name in self.members_]),
+        )
 
     def _recalled(
         self, samples: Sequence[Sample], mean: Array, variance: Array
@@ -262,6 +329,7 @@ class _Validated:
     held_out: dict[str, Array]
     weights: dict[str, float]
     mean: Array
+    variance: Array
     tau: float
 
 
@@ -289,16 +357,19 @@ def _without(names: Sequence[str], sample: Sample) -> Sample:
     return replace(sample, scores=kept)
 
 
-def _fitted(
-    member: TabularPredictor, columns: Columns, targets: Array, calibrated: bool = False
-) -> TabularPredictor:
+def _joined(means: Array, variances: Array, weights: Array) -> tuple[Array, Array]:
+    """Mean and variance (n,) of a mixture of members (m, n) by their weights (m,)."""
+    share = weights[:, None]
+    mean = (share * means).sum(axis=0)
+    return mean, (share * ((means - mean) ** 2 + variances)).sum(axis=0)
+
+
+def _fitted(member: TabularPredictor, columns: Columns, targets: Array) -> TabularPredictor:
     fitted: TabularPredictor = clone(member)
     fitted.n_samples_, fitted.label_mean_, fitted.label_std_ = len(targets), 0.0, 1.0
     fitted.features_ = Features(_parts([member])).fit(columns)
     matrix = fitted.features_.transform(columns)
     fitted.fit_matrix(matrix, targets)
-    if calibrated:
-        fitted.calibrate_matrix(matrix, targets)
     return fitted
 
 
