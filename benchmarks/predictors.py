@@ -345,7 +345,9 @@ def tables() -> str:
         "that were not labelled (a fixed random 5,000 where there are more; 1,000 where said), "
         f"mean over seeds ({SEEDS}, else as said) and 95 % interval of the mean. Labels are "
         "validation accuracies where the table has them, the truth is test accuracy. *apart*: "
-        "without networks that equal a labelled one.",
+        "without networks that equal a labelled one. *scores*: those of proxies that NB-Suite-Zero "
+        "published; *our scores*: the parts of `by='auto'` at initialisation on 8 CIFAR-10 "
+        "images, from `python benchmarks/predictor_scores.py`.",
     ]
     for key, problem in PROBLEMS.items():
         found = [r for r in results if r["problem"] == key]
