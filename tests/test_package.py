@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -56,8 +60,6 @@ def test_public_names_exist() -> None:
 
 
 def test_every_room_is_packaged() -> None:
-    import tomllib
-
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"][
         "packages"
     ]
@@ -70,6 +72,37 @@ def test_every_room_is_packaged() -> None:
 
 
 @pytest.mark.slow
+def test_every_package_that_is_imported_is_asked_for() -> None:
+    # One that comes with another extra alone would be missing on a user's machine.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [project["optional-dependencies"][name] for name in ("data", "plots", "ray", "zoo")]
+    asked = {_spelled(wish) for wish in sum(extras, project["dependencies"])}
+    rooms = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    owners = packages_distributions()
+    unknown = {
+        module
+        for room in rooms
+        for path in (ROOT / room.removeprefix("archrank").strip(".").replace(".", "/")).glob("*.py")
+        for module in _imported(path) - sys.stdlib_module_names - {"archrank"}
+        if not asked & {_spelled(name) for name in owners.get(module, ())}
+    }
+    assert unknown == set()
+
+
+def _imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def _spelled(requirement: str) -> str:
+    return re.split(r"[\s;<>=!~\[]", requirement)[0].lower().replace("_", "-")
+
+
 def test_wheel_holds_the_package_and_nothing_else(tmp_path) -> None:
     # From a copy, so that nothing of an earlier build comes along.
     left_out = shutil.ignore_patterns(".*", "build", "*.egg-info", "demo", "__pycache__")
