@@ -68,21 +68,21 @@ class Calibration:
         Raises:
             InputError: the coverage is not between 0 and 1.
         """
-        if not 0.0 < coverage < 1.0:
-            raise InputError(f"coverage: got {coverage!r}, expected a share between 0 and 1")
-        return _quantile(self.ratios, coverage)
+        return _quantile(self.ratios, checked_coverage(coverage))
+
+    def better(self, mean: Array, std: Array, others: Array, others_std: Array) -> Array:
+        """The chance (n,) that each is better than the other at its place, from predicted
+        deviations."""
+        spread = np.maximum(self.scale * np.hypot(std, others_std), 1e-300)
+        chance: Array = stats.norm.cdf(self.telling * (mean - others) / spread)
+        return chance
 
 
-def better(mean: Array, std: Array, others: Array, others_std: Array, telling: float) -> Array:
-    """The chance that each is better than the other at its place, from scaled deviations.
-
-    Example:
-        >>> better(np.array([1.0]), np.array([1.0]), np.array([1.0]), np.array([2.0]), 1.0)
-        array([0.5])
-    """
-    spread = np.maximum(np.hypot(std, others_std), 1e-300)
-    chance: Array = stats.norm.cdf(telling * (mean - others) / spread)
-    return chance
+def checked_coverage(coverage: float) -> float:
+    """The coverage, or an InputError that says what is wrong with it."""
+    if not 0.0 < coverage < 1.0:
+        raise InputError(f"coverage: got {coverage!r}, expected a share between 0 and 1")
+    return coverage
 
 
 def _quantile(ascending: Array, share: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..combining import AUTO
 from ..errors import InputError
 from ..graphs import Graph
 from ..metrics import kendall
-from .calibration import Calibration, better
+from .calibration import Calibration, checked_coverage
 from .contract import Array, Predictor
 from .features import Columns, Features, read_columns
 from .memory import once_per_graph
@@ -147,9 +147,7 @@ class ArchRank(Predictor):
                 chosen, self.proxies_ = without, []
         self.weights_ = chosen.weights
         self.error_ = float(np.sqrt(np.mean((chosen.mean - targets) ** 2)))
-        found = Calibration.of(chosen.mean, np.sqrt(chosen.variance), targets)
-        self.ratios_, self.least_ = found.ratios, found.least
-        self.scale_, self.telling_ = found.scale, found.telling
+        self.calibration_ = asdict(Calibration.of(chosen.mean, np.sqrt(chosen.variance), targets))
         self.members_ = {
             name: _fitted(chosen.library[name], chosen.columns, targets) for name in self.weights_
         }
@@ -208,8 +206,9 @@ class ArchRank(Predictor):
             InputError: the coverage is not between 0 and 1, or ``X`` is not as :meth:`fit` takes.
             NotFittedError: it was not fitted.
         """
-        ratio = self._calibration.ratio(coverage) if self._knows_errors else 0.0
+        checked_coverage(coverage)
         mean, std = self._normal_of(X)
+        ratio = self._calibration.ratio(coverage) if self._knows_errors else 0.0
         low, high = (self._given(mean + side * ratio * std) for side in (-1.0, 1.0))
         return low, high
 
@@ -225,8 +224,7 @@ class ArchRank(Predictor):
             raise InputError(f"others: got {len(mean_of_others)}, expected {len(mean)} as X has")
         if not self._knows_errors:
             return np.full(len(mean), 0.5)
-        scale = self.scale_
-        return better(mean, scale * std, mean_of_others, scale * std_of_others, self.telling_)
+        return self._calibration.better(mean, std, mean_of_others, std_of_others)
 
     def _normal_of(self, X: Any) -> tuple[Array, Array]:
         mean, std = self._in_parts(X, self._normal)
@@ -246,11 +244,11 @@ class ArchRank(Predictor):
 
     @property
     def _calibration(self) -> Calibration:
-        return Calibration(self.ratios_, self.least_, self.scale_, self.telling_)
+        return Calibration(**self.calibration_)
 
     def _predict(self, samples: list[Sample]) -> tuple[Array, Array]:
         mean, std = self._normal(samples)
-        std = self.scale_ * std
+        std = self._calibration.scale * std
         low, middle, high = (self._label(mean + side * std) for side in (-1.0, 0.0, 1.0))
         return middle, (high - low) / 2
 
@@ -260,7 +258,8 @@ class ArchRank(Predictor):
             samples, _parts(self.members_.values()), _score_names(self.members_.values())
         )
         mean, variance = self._mean(columns)
-        mean, variance = self._recalled(samples, mean, np.maximum(variance, self.least_**2))
+        least = self._calibration.least
+        mean, variance = self._recalled(samples, mean, np.maximum(variance, least**2))
         return mean, np.sqrt(variance)
 
     def _mean(self, columns: Columns) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from scipy import stats
 from archrank.data import space
 from archrank.errors import InputError
 from archrank.predictors import ArchRank, Ridge
-from archrank.predictors.calibration import Calibration, better
+from archrank.predictors.calibration import Calibration
 
 CELLS = space("nasbench201")
 
@@ -54,11 +54,12 @@ def test_the_order_of_pairs_is_fitted_like_a_probit() -> None:
 def test_chances_are_of_one_or_the_other() -> None:
     rng = np.random.default_rng(1)
     mean, std, others, others_std = rng.normal(size=(4, 50)) ** 2
-    there = better(mean, std, others, others_std, 1.3)
-    back = better(others, others_std, mean, std, 1.3)
+    known = Calibration(np.ones(1), 1.0, scale=0.7, telling=1.3)
+    there = known.better(mean, std, others, others_std)
+    back = known.better(others, others_std, mean, std)
     np.testing.assert_allclose(there + back, 1.0)
     assert ((there > 0.5) == (mean > others)).all()
-    assert better(np.ones(1), np.zeros(1), np.zeros(1), np.zeros(1), 1.0).tolist() == [1.0]
+    assert known.better(np.ones(1), np.zeros(1), np.zeros(1), np.zeros(1)).tolist() == [1.0]
 
 
 @pytest.mark.parametrize("coverage", [0.0, 1.0, -1.0, float("nan")])
@@ -105,6 +106,8 @@ class TestArchRank:
         low, high = fitted.interval(self.archs[5:8])
         assert low.tolist() == high.tolist() == [1.0] * 3
         assert fitted.better(self.archs[:2], self.archs[2:4]).tolist() == [0.5, 0.5]
+        with pytest.raises(InputError, match="coverage: got 2"):
+            fitted.interval(self.archs[5:8], 2.0)
 
     def test_saved_and_read_it_says_the_same(self, fitted: ArchRank, tmp_path) -> None:
         fitted.save(tmp_path / "model")
