@@ -536,7 +536,7 @@ TABLES: dict[str, Published] = {
     "nasbench_graph": _nasbench_graph(),
     "help_fbnet": Published(
         "HELP: latency of 5,000 FBNet networks",
-        None,
+        "fbnet",
         {"main": Part("help_latency/fbnet_5000", ("arch_str",))},
         costs=(_group("main", "zc_params", "params"), _group("main", "zc_flops", "flops")),
         hardware=(_group("main", "lat_.+", unit="ms"),),

@@ -26,6 +26,7 @@ _HOME = {
     "transnas101_macro": "transnas101:TransNASMacro",
     "nasbench_macro": "nasbench_macro:NASBenchMacro",
     "mnasnet": "mnasnet:MnasNet",
+    "fbnet": "fbnet:FBNet",
     "ofa_mobilenetv3": "ofa:OFAMobileNetV3",
     "proxylessnas": "ofa:ProxylessNAS",
     "ofa_resnet": "ofa_resnet:OFAResNet",

@@ -171,6 +171,7 @@ def test_figures(name: str, arch: str, task: str | None, params: int, macs: int 
         ("nas_bench_macro", None, "params", "macs", 200),
         ("accel_nasbench", None, "params", None, 150),
         ("ofa_mobilenetv3", None, "params", "macs", 60),
+        ("help_fbnet", None, "params", None, 100),
         *(
             (f"transnas101_{kind}", task, f"params/{task.partition('-')[0]}", None, 40)
             for kind in ("micro", "macro")
@@ -212,12 +213,30 @@ def test_multiply_adds_of_mnasnet_as_its_table_counts(published: Path) -> None:
         assert (graph.product_flops + extra) / 1e6 == pytest.approx(row["macs"] / 1e6, abs=1e-3)
 
 
+def test_flops_of_fbnet_as_its_table_counts(published: Path) -> None:
+    """Its column adds 2 for each normed and 1 for each activated or pooled element; of a block,
+    whose activations are one module, those of the last call."""
+    one, measured = space("fbnet"), table("help_fbnet")
+    for arch, flops in measured.costs["flops"].iloc[::250].items():
+        graph = one.graph(str(arch))
+        extra = sum(
+            2 * math.prod(node.out_shape)
+            if node.operator == "batch_norm"
+            else math.prod(node.in_shape)
+            if node.operator == "global_avg_pool"
+            or (node.operator == "relu" and ".expand." not in node.module)
+            else 0
+            for node in graph.nodes
+        )
+        assert graph.product_flops + extra == flops
+
+
 @pytest.mark.parametrize(
     "name",
     [
         *("nasbench201", "nats_sss", "nasbench101", "ec_nas", "nasbench301", "transnas101_micro"),
         *("transnas101_macro", "nas_bench_macro", "accel_nasbench", "ofa_mobilenetv3", "enas"),
-        *("gpt", "flexibert", "nasbench_graph"),
+        *("gpt", "flexibert", "nasbench_graph", "help_fbnet", "help_ofa"),
     ],
 )
 def test_the_tables_architectures_are_the_spaces_own(name: str, published: Path) -> None:
