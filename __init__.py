@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import benchmark, data, errors, graphs, metrics, predictors, proxies
+    from . import benchmark, data, errors, graphs, metrics, predictors, proxies, search
     from .graphs import Graph, trace
     from .predicting import load_predictor
     from .proxies import Result, Scores, score
@@ -32,7 +32,7 @@ _HOME = {
     "Ranking": "ranking",
     "rank": "ranking",
 }
-_ROOMS = ("benchmark", "data", "errors", "graphs", "metrics", "predictors", "proxies")
+_ROOMS = ("benchmark", "data", "errors", "graphs", "metrics", "predictors", "proxies", "search")
 
 __all__ = [
     "Graph",
@@ -50,6 +50,7 @@ __all__ = [
     "proxies",
     "rank",
     "score",
+    "search",
     "trace",
 ]
 

@@ -12,7 +12,7 @@ import archrank
 
 ROOMS = (
     *("data", "data.digits", "data.importers", "data.spaces", "graphs"),
-    *("predictors", "predictors.encoders", "proxies"),
+    *("predictors", "predictors.encoders", "proxies", "search"),
 )
 MODULES = ["archrank"] + [
     f"{room.__name__}.{found.name}"

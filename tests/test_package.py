@@ -17,6 +17,7 @@ import pytest
 import archrank
 
 ROOT = Path(archrank.__file__).resolve().parent
+EXTRAS = ("data", "optuna", "plots", "pymoo", "ray", "zoo")
 
 
 def python(code: str) -> str:
@@ -75,7 +76,7 @@ def test_every_room_is_packaged() -> None:
 def test_every_package_that_is_imported_is_asked_for() -> None:
     # One that comes with another extra alone would be missing on a user's machine.
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = [project["optional-dependencies"][name] for name in ("data", "plots", "ray", "zoo")]
+    extras = [project["optional-dependencies"][name] for name in EXTRAS]
     asked = {_spelled(wish) for wish in sum(extras, project["dependencies"])}
     rooms = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     owners = packages_distributions()

@@ -1,0 +1,55 @@
+"""Searching with proxies and predictors: parts for other people's loops, and a loop of our own.
+
+:func:`assist` and :class:`Screener` go where a loop draws architectures; each name is imported when
+first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .arrays import ChoiceRegressor, Choices, GraphColumns
+    from .assisting import assist
+    from .hyperband import Hyperband
+    from .screening import Screener
+    from .strategies import LocalSearch, RandomSearch, RegularisedEvolution, Reinforce
+
+_HOME = {
+    "assist": "assisting",
+    "Screener": "screening",
+    "RandomSearch": "strategies",
+    "RegularisedEvolution": "strategies",
+    "Reinforce": "strategies",
+    "LocalSearch": "strategies",
+    "Hyperband": "hyperband",
+    "Choices": "arrays",
+    "ChoiceRegressor": "arrays",
+    "GraphColumns": "arrays",
+}
+
+__all__ = [
+    "ChoiceRegressor",
+    "Choices",
+    "GraphColumns",
+    "Hyperband",
+    "LocalSearch",
+    "RandomSearch",
+    "RegularisedEvolution",
+    "Reinforce",
+    "Screener",
+    "assist",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value  # the next access does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

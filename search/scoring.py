@@ -1,0 +1,133 @@
+"""What scores architectures, whatever it is, as one function from a list to numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..combining import AUTO, combined
+from ..data.spaces.contract import Space
+from ..errors import InputError
+from ..predictors.reading import Reader, Sample
+from ..proxies import get
+
+Array = npt.NDArray[np.float64]
+Scorer = Callable[[Sequence[Any]], Array]
+"""Architectures to one number each, larger is better; NaN for those without."""
+
+
+def space_named(space: str | Space) -> Space:
+    """The space, or that of the name.
+
+    Raises:
+        InputError: there is none of that name, or it is neither.
+    """
+    if isinstance(space, Space):
+        return space
+    if not isinstance(space, str):
+        raise InputError(f"space: got {type(space).__name__}, expected a name or a space")
+    from ..data import space as named
+
+    return named(space)
+
+
+def scorer(score: Any, space: str | Space | None = None, task: str | None = None) -> Scorer:
+    """The function that a ``score`` stands for.
+
+    Args:
+        score: one of
+
+            - a function from a list of architectures to as many numbers;
+            - something with a method ``predict`` that is one, such as a fitted predictor;
+            - a mapping from architectures to numbers; what it lacks has no score;
+            - the name of a proxy, ``"auto"`` for those that :func:`archrank.rank` combines, or a
+              sequence of names: then ``space``. Several become the mean of ranks among those that
+              are scored together. Each network is scored once, however often it comes.
+        space, task: what architecture strings are of, and what their networks are built for.
+
+    Raises:
+        InputError: it is none of these, or names come without a space.
+    """
+    if isinstance(score, str):
+        return _proxies(AUTO if score == "auto" else (score,), space, task)
+    if isinstance(score, Mapping):
+        return lambda archs: np.array([score.get(arch, np.nan) for arch in archs], dtype=np.float64)
+    if callable(getattr(score, "predict", None)):
+        return score.predict  # type: ignore[no-any-return]
+    if callable(score):
+        return score  # type: ignore[no-any-return]
+    if isinstance(score, Sequence) and score and all(isinstance(name, str) for name in score):
+        return _proxies(score, space, task)
+    raise InputError(
+        f"score: got {score!r}, expected a function from a list of architectures to numbers, a "
+        "fitted predictor, a mapping, or names of proxies"
+    )
+
+
+def _proxies(names: Sequence[str], space: str | Space | None, task: str | None) -> Scorer:
+    if space is None:
+        raise InputError(f"space: proxies ({', '.join(names)}) score networks; say of which space")
+    place = space_named(space)
+    reader = Reader(place, task, proxies=tuple(names))
+    signs = np.array([1.0 if get(name).higher_is_better else -1.0 for name in names])
+    known: dict[str, Sample] = {}
+
+    def score(archs: Sequence[Any]) -> Array:
+        for arch in archs:
+            key = place.canonical(arch)
+            if key not in known:
+                (known[key],) = reader.read([key])
+        read = [known[place.canonical(arch)].scores for arch in archs]
+        values = np.array([[scores.get(name, np.nan) for name in names] for scores in read])
+        return combined(values.reshape(len(archs), len(names)) * signs, "mean_rank")
+
+    return score
+
+
+def checked(values: Any, count: int) -> Array:
+    """Scores as numbers (count,), what is no finite number as NaN.
+
+    Raises:
+        InputError: they are not as many numbers as architectures.
+    """
+    numbers = np.asarray(values, dtype=np.float64)  # None becomes NaN
+    if numbers.shape != (count,):
+        raise InputError(f"score: gave shape {numbers.shape} for {count} architectures")
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def scored(score: Scorer, archs: Sequence[Any]) -> Array:
+    """Scores of architectures, NaN for those that alone make the function raise.
+
+    Equal ones are scored once.
+
+    Raises:
+        Exception: that of ``score``, if it raises for every single one.
+    """
+    once = list(dict.fromkeys(archs)) if all(isinstance(a, Hashable) for a in archs) else archs
+    try:
+        values = checked(score(once), len(once))
+    except InputError:
+        raise
+    except Exception as error:
+        values = _one_by_one(score, once, error)
+    if once is archs:
+        return values
+    place = {arch: i for i, arch in enumerate(once)}
+    return values[[place[arch] for arch in archs]]
+
+
+def _one_by_one(score: Scorer, archs: Sequence[Any], error: Exception) -> Array:
+    """Scores where one of several raises; all of them raising is a mistake, not bad luck."""
+    values, raised = np.full(len(archs), np.nan), 0
+    for i, arch in enumerate(archs):
+        try:
+            values[i] = checked(score([arch]), 1)[0]
+        except Exception:
+            raised += 1
+    if raised == len(archs):
+        raise error
+    return values
