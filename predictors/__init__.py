@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from . import encoders, losses
     from .checks import check_predictor
     from .contract import Predictor
+    from .cost import CostPredictor
     from .ensemble import ArchRank
     from .features import Features
     from .fuzzy import FuzzyCMeans
     from .gennape import GENNAPE
     from .graph import KGNN, GraphPredictor
+    from .operator_table import OperatorTable
     from .parzc import ParZC
     from .pretraining import Pretrained, Pretraining
     from .reading import Sample, samples, with_context
@@ -28,12 +30,14 @@ _HOME = {
     "ParZC": "parzc",
     "Predictor": "contract",
     "check_predictor": "checks",
+    "CostPredictor": "cost",
     "ArchRank": "ensemble",
     "Features": "features",
     "FuzzyCMeans": "fuzzy",
     "GENNAPE": "gennape",
     "KGNN": "graph",
     "GraphPredictor": "graph",
+    "OperatorTable": "operator_table",
     "Pretrained": "pretraining",
     "Pretraining": "pretraining",
     "Sample": "reading",
@@ -53,10 +57,12 @@ __all__ = [
     "KGNN",
     "MLP",
     "ArchRank",
+    "CostPredictor",
     "Features",
     "FuzzyCMeans",
     "GaussianProcess",
     "GraphPredictor",
+    "OperatorTable",
     "ParZC",
     "Predictor",
     "Pretrained",

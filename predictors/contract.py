@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,9 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         n_samples_: how many architectures it was fitted to.
         label_mean_, label_std_: of the labels given.
     """
+
+    higher_is_better: ClassVar[bool] = True
+    """Whether architectures of larger labels are better."""
 
     space: Any
     task: str | None

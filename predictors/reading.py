@@ -46,7 +46,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Reader:
-    """How given things become samples: the arguments of :func:`samples`, checked once."""
+    """How given things become samples: the arguments of :func:`samples`, checked once.
+
+    ``exact``: an architecture is read as it is written, not as the network that it equals.
+    """
 
     space: str | Space | None = None
     task: str | None = None
@@ -54,6 +57,7 @@ class Reader:
     proxies: tuple[str, ...] = ()
     seed: int = 0
     batch_size: int = 64
+    exact: bool = False
 
     def read(self, given: Any, known: Mapping[str, Sample] = NOTHING) -> list[Sample]:
         """Samples of anything that :func:`samples` takes.
@@ -97,7 +101,7 @@ class Reader:
     def _of_space(self, arch: str, known: dict[str, Sample]) -> Sample:
         space = self.space_of(arch)
         # Architectures that are the same network are read once.
-        key = space.canonical(arch)
+        key = space.normalise(arch) if self.exact else space.canonical(arch)
         if key not in known:
             sample = Sample(space.graph(key, self.task), key, space.encode(key))
             if self.proxies:
