@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import encoders, losses
+    from .additive import AdditiveProcess
     from .checks import check_predictor
     from .contract import Predictor
     from .cost import CostPredictor
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .untrained import Vote
 
 _HOME = {
+    "AdditiveProcess": "additive",
     "ParZC": "parzc",
     "Predictor": "contract",
     "check_predictor": "checks",
@@ -56,6 +58,7 @@ __all__ = [
     "GENNAPE",
     "KGNN",
     "MLP",
+    "AdditiveProcess",
     "ArchRank",
     "CostPredictor",
     "Features",

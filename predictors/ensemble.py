@@ -17,18 +17,13 @@ from ..combining import AUTO
 from ..errors import InputError
 from ..graphs import Graph
 from ..metrics import kendall
+from .additive import AdditiveProcess
 from .calibration import Calibration, checked_coverage
 from .contract import Array, Predictor
 from .features import Columns, Features, read_columns
 from .memory import once_per_graph
 from .reading import Sample
-from .tabular import (
-    GaussianProcess,
-    RandomForest,
-    Ridge,
-    TabularPredictor,
-    XGBoost,
-)
+from .tabular import GaussianProcess, Ridge, TabularPredictor, XGBoost
 from .untrained import Vote
 
 _FEW = 12  # fewer labels say nothing of members' worth: all weigh the same
@@ -40,18 +35,15 @@ _BELIEF = 4  # how many repeated labels that is worth
 
 def members() -> dict[str, TabularPredictor]:
     """What :class:`ArchRank` is made of by default, by name."""
-    graph, everything = ("statistics", "paths"), ("statistics", "paths", "code", "scores")
+    graph = ("statistics", "paths", "edges")
+    everything = (*graph, "code", "scores")
     return {
         "vote of sizes": Vote(("statistics",)),
         "ridge on scores": Ridge(("scores",)),
-        "process on scores": GaussianProcess(("scores",), "matern"),
-        "process on graphs": GaussianProcess(graph, "matern"),
-        "process on neighbourhoods": GaussianProcess((), "wl"),
-        "process on everything": GaussianProcess(everything, "matern"),
+        "process on graphs": GaussianProcess(("statistics", "paths"), "matern"),
         "process on codes": GaussianProcess(("code",), "matern"),
-        "forest on graphs": RandomForest(graph, extra=True),
-        "forest on codes": RandomForest(("code",), extra=True),
-        "forest on everything": RandomForest(everything, extra=True),
+        "sum of processes on graphs": AdditiveProcess((*graph, "neighbourhoods")),
+        "sum of processes on everything": AdditiveProcess((*everything, "neighbourhoods")),
         "boosting on graphs": XGBoost(graph),
         "boosting on codes": XGBoost(("code",)),
         "boosting on everything": XGBoost(everything),
@@ -308,7 +300,7 @@ class ArchRank(Predictor):
             parts = tuple(part for part in member.parts if has.get(part, True))
             if member.parts and not parts:
                 continue
-            if isinstance(member, GaussianProcess) and len(samples) > _MANY:
+            if isinstance(member, GaussianProcess | AdditiveProcess) and len(samples) > _MANY:
                 continue
             copy = clone(member).set_params(parts=parts)
             if "random_state" in copy.get_params():

@@ -14,15 +14,16 @@ from ..errors import InputError
 from . import statistics
 from .memory import once_per_graph
 from .reading import Sample
-from .words import neighbourhood_words, path_words
+from .words import edge_words, neighbourhood_words, path_words
 
 Array = npt.NDArray[np.float64]
 
-PARTS = ("statistics", "paths", "neighbourhoods", "spectrum", "code", "scores", "context")
-"""What columns can be made of: numbers of the graph, counts of its words (two kinds), eigenvalues
+PARTS = ("statistics", "paths", "edges", "neighbourhoods", "spectrum", "code", "scores", "context")
+"""What columns can be made of: numbers of the graph, counts of its words (three kinds), eigenvalues
 of its Laplacian, the space's vector, proxies, and the context."""
 _WORDS = {
     "paths": once_per_graph(path_words),
+    "edges": once_per_graph(edge_words),
     "neighbourhoods": once_per_graph(neighbourhood_words),
 }
 _statistics = once_per_graph(statistics.statistics)
@@ -100,6 +101,7 @@ class Features(BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         names_: what each column is.
+        ends_: where among them the columns of each part but the last end.
     """
 
     def __init__(self, parts: Sequence[str] = ("statistics", "paths", "scores")):
@@ -119,20 +121,24 @@ class Features(BaseEstimator):  # type: ignore[misc]
             finite[:, empty] = 0.0
             self.score_scale_ = np.nanmedian(np.abs(finite), axis=0) + 1e-12
             self.score_median_ = np.nanmedian(_symmetric_log(finite, self.score_scale_), axis=0)
-        values = self._values(columns)
+        blocks = self._blocks(columns)
+        values = np.concatenate([np.zeros((columns.length, 0)), *blocks], axis=1)
         self.mean_ = values.mean(axis=0)
         self.std_ = values.std(axis=0)
         self.kept_ = np.flatnonzero(self.std_ > 1e-9)
+        self.ends_ = np.searchsorted(self.kept_, np.cumsum([b.shape[1] for b in blocks[:-1]]))
         self.names_ = [self._all_names(columns)[i] for i in self.kept_.tolist()]
         return self
 
     def transform(self, columns: Columns) -> Array:
         """The matrix (samples, columns)."""
-        values = (self._values(columns) - self.mean_)[:, self.kept_] / self.std_[self.kept_]
+        values = np.concatenate([np.zeros((columns.length, 0)), *self._blocks(columns)], axis=1)
+        values = (values - self.mean_)[:, self.kept_] / self.std_[self.kept_]
         # Rows first in memory, as files hold them: what is loaded then adds up in the same order.
         return np.ascontiguousarray(np.clip(values, -_FARTHEST, _FARTHEST))
 
-    def _values(self, columns: Columns) -> Array:
+    def _blocks(self, columns: Columns) -> list[Array]:
+        """The columns of each part, before they are scaled."""
         made = []
         for part in self.parts:
             if part in _WORDS:
@@ -140,10 +146,11 @@ class Features(BaseEstimator):  # type: ignore[misc]
             elif part == "scores":
                 scores = _symmetric_log(columns.tables[part], self.score_scale_)
                 missing = ~np.isfinite(scores)
-                made += [np.where(missing, self.score_median_, scores), missing.astype(float)]
+                known = np.where(missing, self.score_median_, scores)
+                made.append(np.concatenate([known, missing.astype(float)], axis=1))
             else:
                 made.append(columns.tables[part])
-        return np.concatenate(made, axis=1) if made else np.zeros((columns.length, 0))
+        return made
 
     def _all_names(self, columns: Columns) -> list[str]:
         names: list[str] = []

@@ -1,4 +1,4 @@
-"""What a graph says in words, without learning: counts of operator sequences and neighbourhoods.
+"""What a graph says in words, without learning: counts of sequences, edges and neighbourhoods.
 
 The vocabulary is open; :class:`~archrank.predictors.features.Features` keeps the words that it was
 fitted to. Steps of words are the operators that compute or pool; what lies between them (norms,
@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..graphs import Graph
-from .blocks import END, KEPT, Block, alive, blocks
+from ..graphs.graph import ATTRIBUTES
+from .blocks import END, KEPT, Block, IntArray, alive, blocks
 from .kinds import KINDS, STEPS, kinds_of
 
 LONGEST = 4
@@ -150,6 +151,55 @@ def _with_step(words: Words, kind: int, longest: int) -> Words:
         longer = (*word, kind)[-longest:]
         extended[longer] = extended.get(longer, 0.0) + count
     return extended
+
+
+def edge_words(graph: Graph) -> dict[str, float]:
+    """How often each operator occurs, and how often each feeds which: strides and dilations count.
+
+    Norms and activations of one operand are passed over, so that ``edge add add`` is a skip from
+    one sum to the next, whatever stands on it. ``/`` marks a stride, ``~`` a dilation.
+
+    Source: our choice.
+
+    Example:
+        >>> import torch, archrank
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2), torch.nn.ReLU(),
+        ...                           torch.nn.Conv2d(4, 4, 3, dilation=2))
+        >>> words = edge_words(archrank.trace(net, (3, 16, 16)))
+        >>> words["operator conv3~"], words["edge conv3/ conv3~"]
+        (1.0, 1.0)
+    """
+    nodes, edges = alive(graph)
+    kinds = kinds_of(graph)[nodes]
+    named = _marked(graph, nodes, kinds)
+    operands: list[list[int]] = [[] for _ in named]
+    for source, target in edges.tolist():
+        operands[target].append(source)
+    counts: defaultdict[str, float] = defaultdict(float)
+    origin = list(range(len(named)))
+    for node, (kind, sources) in enumerate(zip(kinds.tolist(), operands, strict=True)):
+        if kind in _PASSED_OVER and len(sources) == 1:
+            origin[node] = origin[sources[0]]
+            continue
+        counts[f"operator {named[node]}"] += 1.0
+        for source in sources:
+            counts[f"edge {named[origin[source]]} {named[node]}"] += 1.0
+    return dict(counts)
+
+
+_PASSED_OVER = {KINDS.index("norm"), KINDS.index("activation")}
+
+
+def _marked(graph: Graph, nodes: IntArray, kinds: IntArray) -> list[str]:
+    """The kinds of nodes with marks of strides and dilations."""
+    marks = np.zeros(len(nodes), dtype=np.int64)
+    for bit, name in ((1, "stride"), (2, "dilation")):
+        columns = [ATTRIBUTES.index(f"{name}{axis}") for axis in range(3)]
+        marks |= bit * (graph.attributes[nodes][:, columns] > 1).any(axis=1)
+    return [KINDS[kind] + _MARKS[mark] for kind, mark in zip(kinds, marks, strict=True)]
+
+
+_MARKS = ("", "/", "~", "/~")
 
 
 def neighbourhood_words(graph: Graph, rounds: int = 3) -> dict[str, float]:

@@ -17,6 +17,7 @@ from archrank.predictors import (
     GENNAPE,
     KGNN,
     MLP,
+    AdditiveProcess,
     ArchRank,
     GaussianProcess,
     GraphPredictor,
@@ -43,6 +44,7 @@ QUICK: dict[str, Predictor] = {
     "rbf": GaussianProcess(),
     "matern": GaussianProcess(kernel="matern"),
     "wl": GaussianProcess(kernel="wl"),
+    "additive": AdditiveProcess(("statistics", "edges", "scores")),
     "mlp": MLP(hidden=(16,), members=2),
     "graph": GraphPredictor(
         "gin", {"width": 16, "layers": 1}, (8,), "pairwise_hinge", epochs=3, members=2

@@ -18,7 +18,7 @@ from archrank.predictors.checks import small_graphs
 from archrank.predictors.features import PARTS, Features, read_columns
 from archrank.predictors.memory import once_per_graph
 from archrank.predictors.statistics import names, statistics
-from archrank.predictors.words import neighbourhood_words, path_words
+from archrank.predictors.words import edge_words, neighbourhood_words, path_words
 
 CELLS = space("nasbench201")
 
@@ -115,6 +115,19 @@ class TestWords:
         assert words["path conv1 conv3"] == 15
         assert words["length 0"] == 15  # the skip of each cell
         assert "path conv3" not in words
+
+    def test_skips_between_sums_are_edges(self) -> None:
+        graph = trace(TwoPaths(), (3, 16, 16))
+        words = edge_words(graph)
+        assert words["operator conv3"] == words["operator conv3/"] == 1
+        assert words["edge conv3 conv3/"] == 1  # past the activation between them
+        assert words["edge conv1/ add"] == words["edge conv3/ add"] == 1
+        assert sum(n for word, n in words.items() if word.startswith("edge")) == 8
+        skipped = CELLS.graph("|skip_connect~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|")
+        convolved = CELLS.graph("|nor_conv_3x3~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|")
+        assert edge_words(convolved)["operator conv3"] == (
+            edge_words(skipped)["operator conv3"] + 15
+        )
 
     def test_neighbourhoods_tell_directions_apart(self) -> None:
         first = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.ReLU())
