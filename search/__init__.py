@@ -1,7 +1,8 @@
 """Searching with proxies and predictors: parts for other people's loops, and a loop of our own.
 
-:func:`assist` and :class:`Screener` go where a loop draws architectures; each name is imported when
-first used.
+:func:`assist` and :class:`Screener` go where a loop draws architectures; :class:`Searcher` asks for
+what to measure next; adapters bring predictors into Optuna, pymoo, Ray Tune and scikit-learn. Each
+name is imported when first used.
 """
 
 from __future__ import annotations
@@ -13,12 +14,19 @@ if TYPE_CHECKING:
     from .arrays import ChoiceRegressor, Choices, GraphColumns
     from .assisting import assist
     from .hyperband import Hyperband
+    from .pymoo_problem import PredictedProblem
     from .screening import Screener
+    from .searcher import Searcher
     from .strategies import LocalSearch, RandomSearch, RegularisedEvolution, Reinforce
+    from .surrogate import Surrogate
+    from .trials import Trial
 
 _HOME = {
     "assist": "assisting",
     "Screener": "screening",
+    "Searcher": "searcher",
+    "Trial": "trials",
+    "Surrogate": "surrogate",
     "RandomSearch": "strategies",
     "RegularisedEvolution": "strategies",
     "Reinforce": "strategies",
@@ -27,6 +35,7 @@ _HOME = {
     "Choices": "arrays",
     "ChoiceRegressor": "arrays",
     "GraphColumns": "arrays",
+    "PredictedProblem": "pymoo_problem",
 }
 
 __all__ = [
@@ -35,10 +44,14 @@ __all__ = [
     "GraphColumns",
     "Hyperband",
     "LocalSearch",
+    "PredictedProblem",
     "RandomSearch",
     "RegularisedEvolution",
     "Reinforce",
     "Screener",
+    "Searcher",
+    "Surrogate",
+    "Trial",
     "assist",
 ]
 
