@@ -38,6 +38,7 @@ from archrank.data.splits import SUBSETS
 from archrank.metrics import kendall, ndcg, precision_at, spearman
 from archrank.predictors import (
     MLP,
+    AdditiveProcess,
     ArchRank,
     GaussianProcess,
     Predictor,
@@ -134,6 +135,7 @@ PROBLEMS = {
 }
 
 ON_CODES, ON_GRAPHS, ON_SCORES = ("code",), ("statistics", "paths"), ("scores",)
+ON_GRAPHS_WHOLE = (*ON_GRAPHS, "edges", "neighbourhoods")
 PREDICTORS: Mapping[str, Callable[[int], Predictor]] = {
     "ridge, codes": lambda seed: Ridge(ON_CODES),
     "random forest, codes": lambda seed: RandomForest(ON_CODES, random_state=seed),
@@ -146,6 +148,7 @@ PREDICTORS: Mapping[str, Callable[[int], Predictor]] = {
     "MLP, graphs": lambda seed: MLP(ON_GRAPHS, random_state=seed),
     "GP (RBF), graphs": lambda seed: GaussianProcess(ON_GRAPHS),
     "GP (WL)": lambda seed: GaussianProcess((), "wl"),
+    "GP (a kernel per part), graphs": lambda seed: AdditiveProcess(ON_GRAPHS_WHOLE),
     "ridge, scores": lambda seed: Ridge(ON_SCORES),
     "XGBoost, scores": lambda seed: XGBoost(ON_SCORES, random_state=seed),
     "ArchRank": lambda seed: ArchRank(random_state=seed),

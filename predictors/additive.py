@@ -154,14 +154,15 @@ def _most_probable(terms: Sequence[_Term], labels: Array) -> Array:
     """The scales that maximise the posterior."""
     parts = len(terms)
     expected = np.log([_SMOOTH / parts, _REACH, _LINEAR / parts, _NOISE])
-    prior = _Prior(*(np.repeat(values, [parts] * 3 + [1]) for values in (expected, _DEVIATIONS)))
+    counts = [parts] * 3 + [1]
+    prior = _Prior(np.repeat(expected, counts), np.repeat(_DEVIATIONS, counts))
     found = optimize.minimize(
         _improbability,
         prior.mean,
         (terms, labels, prior),
         jac=True,
         method="L-BFGS-B",
-        bounds=optimize.Bounds(*(prior.mean + side * 6 * prior.deviation for side in (-1, 1))),
+        bounds=optimize.Bounds(prior.mean - 6 * prior.deviation, prior.mean + 6 * prior.deviation),
         options={"maxiter": _STEPS},
     )
     scales: Array = found.x
