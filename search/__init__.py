@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from .arrays import ChoiceRegressor, Choices, GraphColumns
     from .assisting import assist
     from .hyperband import Hyperband
-    from .pymoo_problem import PredictedProblem
+    from .optuna_sampler import AssistedSampler, PredictorSampler, suggest
+    from .pymoo_problem import PredictedProblem, nsga2
     from .screening import Screener
     from .searcher import Searcher
     from .strategies import LocalSearch, RandomSearch, RegularisedEvolution, Reinforce
     from .surrogate import Surrogate
     from .trials import Trial
+    from .tune_searcher import TuneSearcher
 
 _HOME = {
     "assist": "assisting",
@@ -35,16 +37,23 @@ _HOME = {
     "Choices": "arrays",
     "ChoiceRegressor": "arrays",
     "GraphColumns": "arrays",
+    "PredictorSampler": "optuna_sampler",
+    "AssistedSampler": "optuna_sampler",
+    "suggest": "optuna_sampler",
     "PredictedProblem": "pymoo_problem",
+    "nsga2": "pymoo_problem",
+    "TuneSearcher": "tune_searcher",
 }
 
 __all__ = [
+    "AssistedSampler",
     "ChoiceRegressor",
     "Choices",
     "GraphColumns",
     "Hyperband",
     "LocalSearch",
     "PredictedProblem",
+    "PredictorSampler",
     "RandomSearch",
     "RegularisedEvolution",
     "Reinforce",
@@ -52,7 +61,10 @@ __all__ = [
     "Searcher",
     "Surrogate",
     "Trial",
+    "TuneSearcher",
     "assist",
+    "nsga2",
+    "suggest",
 ]
 
 

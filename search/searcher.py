@@ -293,6 +293,25 @@ class Searcher:
         bad = [name for name, number in numbers.items() if not np.isfinite(number)]
         return {"failed": f"{', '.join(bad)} is not finite"} if bad else {"values": numbers}
 
+    def await_result(self, arch: str) -> None:
+        """Count an architecture as pending that somebody else chose to measure."""
+        self._trials.add([{"ask": self.space.normalise(arch)}])
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What was asked and told, in order, as JSON takes it; :meth:`replay` reads it."""
+        return self._trials.events
+
+    def replay(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Go on from the events of a search with the same settings.
+
+        Raises:
+            InputError: something was asked or told here already, or one is no event.
+        """
+        if len(self._trials):
+            raise InputError(f"events: this search has {len(self._trials)} trials already")
+        self._trials.add(events)
+
     # --- asking ---------------------------------------------------------------------------------
 
     def ask(self, n: int = 1) -> list[str]:

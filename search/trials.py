@@ -43,6 +43,7 @@ class Trials:
 
     Attributes:
         told: the trials with results, in the order in which those came.
+        events: everything that happened.
         taken: the networks asked for or told, as canonical architectures.
     """
 
@@ -52,6 +53,7 @@ class Trials:
         self._told: list[int] = []
         self._waiting: dict[str, list[int]] = {}
         self._journal: Journal | None = None
+        self.events: list[dict[str, Any]] = []
         self.taken: set[str] = set()
 
     def open(self, path: str | Path, settings: Mapping[str, Any]) -> None:
@@ -116,3 +118,4 @@ class Trials:
             )
             self._told.append(number)
         self.taken.add(self._space.canonical(arch))
+        self.events.append(dict(event))
