@@ -18,6 +18,7 @@ from . import __version__
 from .commands.benchmark import benchmark
 from .commands.console import check_writable, errors, progress, results_only, say, shape_of
 from .commands.data import data
+from .commands.measure import measure
 from .commands.predict import fit, predict, pretrain
 from .commands.report import report
 from .errors import ArchrankError, InputError, MissingExtraError, UnsupportedModelError
@@ -37,6 +38,7 @@ app = typer.Typer(
 
 app.command()(benchmark)
 app.command()(report)
+app.command()(measure)
 app.command()(fit)
 app.command()(predict)
 app.command()(pretrain)

@@ -300,7 +300,7 @@ def sample_of(predictor: Predictor, candidate: Candidate) -> str | Sample:
     from .predictors import samples
 
     model = build()
-    inputs = _inputs_of(candidate, model, predictor.inputs)
+    inputs = inputs_of(candidate, model, predictor.inputs)
     return samples([model], inputs=inputs, proxies=predictor.needed_proxies)[0]
 
 
@@ -308,10 +308,10 @@ def _graph_of(candidate: Candidate, inputs: Any) -> Graph:
     from .graphs import trace
 
     model = candidate.build()
-    return trace(model, _inputs_of(candidate, model, inputs))
+    return trace(model, inputs_of(candidate, model, inputs))
 
 
-def _inputs_of(candidate: Candidate, model: Any, inputs: Any) -> Any:
+def inputs_of(candidate: Candidate, model: Any, inputs: Any) -> Any:
     """The input that is asked for, or else the one that a candidate brings."""
     if inputs is None:
         inputs = candidate.inputs

@@ -319,11 +319,22 @@ def _learnt(
 def _costs(model: dict[str, Any], groups: Sequence[Array]) -> tuple[Array, Array]:
     """Costs (n,) and their deviations."""
     mean, std = _regression(model).predict(np.concatenate(groups, axis=1))
-    unit = np.exp(model["unit"])
+    costs = _in_units(model, mean)
+    return costs, std * (costs if model["log"] else np.exp(model["unit"]))
+
+
+def _mean_costs(model: dict[str, Any], groups: Sequence[Array]) -> Array:
+    return _in_units(model, _regression(model).mean(np.concatenate(groups, axis=1)))
+
+
+def _in_units(model: dict[str, Any], mean: Array) -> Array:
+    """What was predicted of costs or logarithms as costs."""
+    unit, lowest = float(model["unit"]), float(model["lowest"])
     if model["log"]:
-        costs = np.exp(np.maximum(mean + model["unit"], model["lowest"]))
-        return costs, costs * std
-    return np.maximum(mean * unit, np.exp(model["lowest"])), std * unit
+        costs: Array = np.exp(np.maximum(mean + unit, lowest))
+    else:
+        costs = np.maximum(mean * np.exp(unit), np.exp(lowest))
+    return costs
 
 
 def _regression(model: dict[str, Any]) -> Regression:
@@ -337,7 +348,7 @@ def _regression(model: dict[str, Any]) -> Regression:
 def _as_source(model: dict[str, Any], groups: Sequence[Array]) -> dict[str, Any]:
     """A device alone, with mean and deviation of what it is predicted to take, as a cost and as a
     logarithm."""
-    costs = _costs(model, groups)[0]
+    costs = _mean_costs(model, groups)
     scales = [[float(v.mean()), max(float(v.std()), 1e-12)] for v in (costs, np.log(costs))]
     return {**model, "scales": scales}
 
@@ -346,7 +357,7 @@ def _taken(sources: Sequence[dict[str, Any]], groups: Sequence[Array], log: bool
     """What networks are predicted to take on devices (n, devices), standardised."""
     made = []
     for source in sources:
-        costs = _costs(source, groups)[0]
+        costs = _mean_costs(source, groups)
         mean, std = source["scales"][int(log)]
         made.append(((np.log(costs) if log else costs) - mean) / std)
     taken: Array = np.stack(made, axis=1) / np.sqrt(len(made))

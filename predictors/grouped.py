@@ -48,9 +48,14 @@ class Regression:
     scale: float
     evidence: float
 
+    def mean(self, columns: Array) -> Array:
+        """Means (n,) of columns (n, p)."""
+        made: Array = columns @ self.weights + self.intercept
+        return made
+
     def predict(self, columns: Array) -> tuple[Array, Array]:
         """Means and standard deviations (n,) of columns (n, p)."""
-        mean = columns @ self.weights + self.intercept
+        mean = self.mean(columns)
         scaled = columns * np.sqrt(self.prior)
         unknown = (scaled**2).sum(axis=1) - ((scaled @ self.directions.T) ** 2 @ self.known)
         return mean, self.scale * np.sqrt(self.noise + np.maximum(unknown, 0.0))
@@ -142,7 +147,8 @@ def _evidences(kernels: Array, target: Array, logs: Array) -> Array:
 
 def _root(prior: Array) -> Array:
     """Prior deviations of the weights and, 1, of the intercept."""
-    return np.sqrt(np.append(prior, 1.0))
+    root: Array = np.sqrt(np.append(prior, 1.0))
+    return root
 
 
 def _scaled(table: Array, prior: Array) -> Array:
@@ -154,12 +160,10 @@ def _posterior_mean(scaled: Array, target: Array, noise: float) -> Array:
     """Weights of the scaled columns, in the smaller of two ways."""
     rows, columns = scaled.shape
     if rows < columns:
-        dual = linalg.solve(scaled @ scaled.T + noise * np.eye(rows), target, assume_a="pos")
-        found: Array = scaled.T @ dual
-    else:
-        square = scaled.T @ scaled + noise * np.eye(columns)
-        found = linalg.solve(square, scaled.T @ target, assume_a="pos")
-    return found
+        square = scaled @ scaled.T + noise * np.eye(rows)
+        return scaled.T @ np.asarray(linalg.solve(square, target, assume_a="pos"))
+    square = scaled.T @ scaled + noise * np.eye(columns)
+    return np.asarray(linalg.solve(square, scaled.T @ target, assume_a="pos"))
 
 
 def _directions(scaled: Array) -> tuple[Array, Array]:

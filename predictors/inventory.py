@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ..graphs import Graph
 from ..graphs.features import output_elements, owned_parameters
 from ..graphs.graph import ATTRIBUTES
-from ..graphs.operators import CANONICAL, CANONICAL_ID
+from ..graphs.operators import CANONICAL_ID
 from .blocks import alive
 from .kinds import KINDS, kinds_of
 from .memory import once_per_graph
@@ -80,19 +80,25 @@ def inventory(graph: Graph) -> Inventory:
 
 def operators(graph: Graph) -> dict[str, float]:
     """How often each operator of exactly one size occurs, by its name."""
-    counts: Counter[str] = Counter()
+    counts = Counter(name for name in operator_names(graph) if name)
+    return {name: float(count) for name, count in counts.items()}
+
+
+def operator_names(graph: Graph) -> list[str]:
+    """What each node is, with its size; empty for inputs and outputs."""
     rows = zip(
-        graph.operator.tolist(),
+        graph.operators,
         graph.attributes.tolist(),
         _shapes(graph.in_shapes, graph.in_offsets),
         _shapes(graph.out_shapes, graph.out_offsets),
         strict=True,
     )
-    for operator, attributes, taken, made in rows:
-        name = CANONICAL[operator]
-        if name not in ("input", "output"):
-            counts[" ".join([name, *_options(attributes), f"{taken} to {made}"])] += 1
-    return {name: float(count) for name, count in counts.items()}
+    return [
+        ""
+        if name in ("input", "output")
+        else " ".join([name, *_options(attributes), f"{taken} to {made}"])
+        for name, attributes, taken, made in rows
+    ]
 
 
 def counted(rows: Iterable[Mapping[str, float]], names: Iterable[str]) -> Array:
