@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,8 @@ from scipy import linalg, optimize
 from .contract import Array
 from .tabular import PARTS, TabularPredictor
 
+CONTEXT = "context"
+_FAR = 1e6  # a distance at which nothing is alike
 _MOST_TUNED = 1000  # the most labels that scales are chosen by
 _STEPS = 60
 _JITTER = 1e-8
@@ -32,8 +34,13 @@ class AdditiveProcess(TabularPredictor):
     l_p and the noise are the most probable under log-normal priors, so that a few labels do not
     overfit them; of more than 1,000 labels, a random 1,000 choose them.
 
-    Source: Duvenaud et al., "Additive Gaussian processes", NeurIPS 2011, and Rasmussen and
-    Williams 2006; the parts as terms and the priors are our choice.
+    With the part ``"context"`` (dataset, recipe, device) every other part has its two kernels
+    twice: shared by all samples, and again between samples of one context alone, so that what
+    contexts have in common is learnt of all labels, and what they have not of their own.
+
+    Source: Duvenaud et al., "Additive Gaussian processes", NeurIPS 2011; Bonilla et al.,
+    "Multi-task Gaussian process prediction", NIPS 2007; Rasmussen and Williams 2006. The parts as
+    terms and the priors are our choice.
 
     Args:
         parts: of :data:`~archrank.predictors.features.PARTS`.
@@ -41,7 +48,8 @@ class AdditiveProcess(TabularPredictor):
         space, task, inputs, proxies: see :class:`~archrank.predictors.Predictor`.
 
     Attributes:
-        scales_: logarithms of a_p, l_p, b_p of each part that has columns, and of the noise.
+        scales_: logarithms of a, l, b of each term (parts that have columns, then those within
+            contexts), and of the noise.
 
     Example:
         >>> from archrank.predictors.checks import small_graphs
@@ -72,63 +80,64 @@ class AdditiveProcess(TabularPredictor):
     def fit_matrix(self, matrix: Array, labels: Array) -> None:
         self.matrix_, self.mean_ = matrix, float(labels.mean())
         self.residuals_ = labels - self.mean_
-        terms = [_compared(block, block) for block in self._blocks(matrix)]
-        self.distances_ = np.array([np.sqrt(np.mean(t.distance**2)) or 1.0 for t in terms])
-        self.norms_ = np.array([np.trace(t.product) / len(matrix) or 1.0 for t in terms])
+        compared = [_compared(block, block) for block in self._blocks(matrix).values()]
+        self.distances_ = np.array([np.sqrt(np.mean(t.distance**2)) or 1.0 for t in compared])
+        self.norms_ = np.array([np.trace(t.product) / len(matrix) or 1.0 for t in compared])
         some = np.arange(len(matrix))
         if len(some) > _MOST_TUNED:
             shuffled = np.random.default_rng(self.random_state).permutation(some)
             some = np.sort(shuffled[:_MOST_TUNED])
-        square = np.ix_(some, some)
-        tuned = [_Term(t.distance[square], t.product[square]) for t in self._scaled(terms)]
-        self.scales_ = _most_probable(tuned, self.residuals_[some])
+        terms = [term for _, term in self._terms(matrix[some], matrix[some])]
+        self.scales_ = _most_probable(terms, self.residuals_[some])
         self._solved: tuple[Array, Array] | None = None
 
     def predict_matrix(self, matrix: Array) -> tuple[Array, Array]:
         factor, solution = self._solution()
-        blocks = self._blocks(matrix)
-        kernel = self._kernel(blocks)
+        kernel, own = np.zeros((len(matrix), len(self.matrix_))), np.exp(self.scales_[-1])
+        for (square, term), smooth, length, linear in zip(
+            self._terms(matrix, self.matrix_), *_unpacked(self.scales_), strict=True
+        ):
+            kernel += term.kernel(smooth, length, linear)
+            own = own + smooth + linear * square
         explained = linalg.solve_triangular(factor, kernel.T, lower=True, check_finite=False)
-        smooth, _, linear = _unpacked(self.scales_)
-        variance = np.full(len(matrix), smooth.sum() + np.exp(self.scales_[-1]))
-        for block, slope, norm in zip(blocks, linear, self.norms_, strict=True):
-            variance += slope * (block**2).sum(axis=1) / norm
-        variance -= (explained**2).sum(axis=0)
+        variance = own - (explained**2).sum(axis=0)
         return kernel @ solution + self.mean_, np.sqrt(np.maximum(variance, _JITTER))
 
     def _solution(self) -> tuple[Array, Array]:
         """The factor of the kernel matrix and its solution, made of what files hold."""
         if getattr(self, "_solved", None) is None:
-            kernel = self._kernel(self._blocks(self.matrix_))
-            noise = np.exp(self.scales_[-1]) + _JITTER
-            factor = linalg.cholesky(kernel + noise * np.eye(len(kernel)), lower=True)
+            kernel = (np.exp(self.scales_[-1]) + _JITTER) * np.eye(len(self.matrix_))
+            for (_, term), *scales in zip(
+                self._terms(self.matrix_, self.matrix_), *_unpacked(self.scales_), strict=True
+            ):
+                kernel += term.kernel(*scales)
+            factor = linalg.cholesky(kernel, lower=True)
             self._solved = factor, linalg.cho_solve((factor, True), self.residuals_)
         assert self._solved is not None
         return self._solved
 
-    def _kernel(self, blocks: Sequence[Array]) -> Array:
-        """The kernel (n, training samples) without noise."""
-        known = self._blocks(self.matrix_)
-        terms = [_compared(*pair) for pair in zip(blocks, known, strict=True)]
-        kernel = np.zeros((len(blocks[0]) if blocks else 0, len(self.matrix_)))
-        for term, smooth, length, linear in zip(
-            self._scaled(terms), *_unpacked(self.scales_), strict=True
-        ):
-            reach = term.distance / length
-            kernel += smooth * (1.0 + reach) * np.exp(-reach) + linear * term.product
-        return kernel
+    def _blocks(self, matrix: Array) -> dict[str, Array]:
+        """The columns of each part that has some; one of zeros where there are none at all."""
+        blocks = zip(self.parts, np.split(matrix, self.features_.ends_, axis=1), strict=True)
+        found = {part: block for part, block in blocks if block.shape[1]}
+        return found or {"nothing": np.zeros((len(matrix), 1))}
 
-    def _blocks(self, matrix: Array) -> list[Array]:
-        """The columns of each part; one of zeros where there are none at all."""
-        blocks = np.split(matrix, self.features_.ends_, axis=1)
-        return [block for block in blocks if block.shape[1]] or [np.zeros((len(matrix), 1))]
-
-    def _scaled(self, terms: Sequence[_Term]) -> list[_Term]:
-        """Distances with unit length, products with unit norm."""
-        return [
-            _Term(np.sqrt(3.0) / distance * term.distance, term.product / norm)
-            for term, distance, norm in zip(terms, self.distances_, self.norms_, strict=True)
-        ]
+    def _terms(self, first: Array, second: Array) -> Iterator[tuple[Array, _Term]]:
+        """All terms between samples, and the squared norms (n,) of the first ones in each."""
+        ours, theirs = self._blocks(first), self._blocks(second)
+        same = None
+        if CONTEXT in ours:
+            same = (ours[CONTEXT][:, None] == theirs[CONTEXT]).all(axis=2)
+        within = []
+        for part, distance, norm in zip(ours, self.distances_, self.norms_, strict=True):
+            compared = _compared(ours[part], theirs[part])
+            term = _Term(np.sqrt(3.0) / distance * compared.distance, compared.product / norm)
+            square = (ours[part] ** 2).sum(axis=1) / norm
+            yield square, term
+            if same is not None and part != CONTEXT:
+                far = np.where(same, term.distance, _FAR)
+                within.append((square, _Term(far, np.where(same, term.product, 0.0))))
+        yield from within
 
 
 class _Term(NamedTuple):
@@ -136,6 +145,12 @@ class _Term(NamedTuple):
 
     distance: Array
     product: Array
+
+    def kernel(self, smooth: float, length: float, linear: float) -> Array:
+        """Both kernels, with their variances and length."""
+        reach = self.distance / length
+        kernel: Array = smooth * (1.0 + reach) * np.exp(-reach) + linear * self.product
+        return kernel
 
 
 def _compared(first: Array, second: Array) -> _Term:

@@ -10,7 +10,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 from sklearn.base import clone
 
 from ..combining import AUTO
@@ -22,7 +21,8 @@ from .calibration import Calibration, checked_coverage
 from .contract import Array, Predictor
 from .features import Columns, Features, read_columns
 from .memory import once_per_graph
-from .reading import Sample
+from .quantiles import ALL, Quantiles
+from .reading import Sample, listed
 from .tabular import GaussianProcess, Ridge, TabularPredictor, XGBoost
 from .untrained import Vote
 
@@ -36,16 +36,16 @@ _BELIEF = 4  # how many repeated labels that is worth
 def members() -> dict[str, TabularPredictor]:
     """What :class:`ArchRank` is made of by default, by name."""
     graph = ("statistics", "paths", "edges")
-    everything = (*graph, "code", "scores")
+    everything = (*graph, "code", "scores", "context")
     return {
         "vote of sizes": Vote(("statistics",)),
         "ridge on scores": Ridge(("scores",)),
         "process on graphs": GaussianProcess(("statistics", "paths"), "matern"),
         "process on codes": GaussianProcess(("code",), "matern"),
-        "sum of processes on graphs": AdditiveProcess((*graph, "neighbourhoods")),
+        "sum of processes on graphs": AdditiveProcess((*graph, "neighbourhoods", "context")),
         "sum of processes on everything": AdditiveProcess((*everything, "neighbourhoods")),
-        "boosting on graphs": XGBoost(graph),
-        "boosting on codes": XGBoost(("code",)),
+        "boosting on graphs": XGBoost((*graph, "context")),
+        "boosting on codes": XGBoost(("code", "context")),
         "boosting on everything": XGBoost(everything),
     }
 
@@ -53,7 +53,8 @@ def members() -> dict[str, TabularPredictor]:
 class ArchRank(Predictor):
     """A mean of several predictors, weighed by cross-validation on the labels given.
 
-    Labels become normal scores of their ranks, so that a few failed networks do not rule the fit.
+    Labels become normal scores of their ranks, so that a few failed networks do not rule the fit;
+    of their ranks within each context (dataset, recipe, device) where every one has 12 labels.
     Every member predicts each fifth of the labels from the other four fifths (equal graphs stay
     together); members are then added one at a time, again and again, always the one that most
     raises Kendall's tau of the mean, and a member's weight is how often it was added. With fewer
@@ -131,10 +132,12 @@ class ArchRank(Predictor):
         return self
 
     def _fit(self, samples: list[Sample], labels: Array) -> None:
-        self.order_, targets = np.sort(labels), _normal_scores(labels)
-        chosen = self._validated(samples, labels)
+        groups = _groups(samples)
+        self.orders_ = Quantiles.of(groups, labels, _FEW).orders
+        targets = self._quantiles.scores(groups, labels)
+        chosen = self._validated(samples, targets)
         if self.proxies == "auto":
-            without = self._validated([_without(AUTO, sample) for sample in samples], labels)
+            without = self._validated([_without(AUTO, sample) for sample in samples], targets)
             if chosen.tau < without.tau + _WORTHWHILE:
                 chosen, self.proxies_ = without, []
         self.weights_ = chosen.weights
@@ -146,18 +149,17 @@ class ArchRank(Predictor):
         self._remember(samples, targets - self._mean(chosen.columns)[0], targets - chosen.mean)
         self.report_ = {
             "weights": self.weights_,
-            "tau": {name: kendall(values, labels) for name, values in chosen.held_out.items()},
+            "tau": {name: kendall(values, targets) for name, values in chosen.held_out.items()},
             "tau of the mean": chosen.tau,
         }
 
-    def _validated(self, samples: list[Sample], labels: Array) -> _Validated:
+    def _validated(self, samples: list[Sample], targets: Array) -> _Validated:
         """What every member predicts of folds that it was not fitted to, and their weights."""
         library = self._library(samples)
         columns = read_columns(samples, _parts(library.values()))
-        targets = _normal_scores(labels)
         fold = _folds(samples, self.folds, self.random_state)
-        held_out = {name: np.zeros(len(labels)) for name in library}
-        variances = {name: np.zeros(len(labels)) for name in library}
+        held_out = {name: np.zeros(len(targets)) for name in library}
+        variances = {name: np.zeros(len(targets)) for name in library}
         for number in range(fold.max() + 1):
             train, out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
             if not len(train):
@@ -166,13 +168,13 @@ class ArchRank(Predictor):
                 fitted = _fitted(member, columns.take(train), targets[train])
                 held_out[name][out], std = _predicted(fitted, columns.take(out))
                 variances[name][out] = std**2
-        weights = _selected(held_out, labels) if len(labels) >= _FEW else _equal(library)
+        weights = _selected(held_out, targets) if len(targets) >= _FEW else _equal(library)
         mean, variance = _joined(
             np.array([held_out[name] for name in weights]),
             np.array([variances[name] for name in weights]),
             np.array(list(weights.values())),
         )
-        tau = kendall(mean, labels)
+        tau = kendall(mean, targets)
         return _Validated(library, columns, held_out, weights, mean, variance, tau)
 
     def _remember(self, samples: Sequence[Sample], left: Array, held_out: Array) -> None:
@@ -201,11 +203,14 @@ class ArchRank(Predictor):
         checked_coverage(coverage)
         mean, std = self._normal_of(X)
         ratio = self._calibration.ratio(coverage) if self._knows_errors else 0.0
-        low, high = (self._given(mean + side * ratio * std) for side in (-1.0, 1.0))
+        groups = _groups(listed(X))
+        low, high = (self._given(groups, mean + side * ratio * std) for side in (-1.0, 1.0))
         return low, high
 
     def better(self, X: Any, others: Any) -> Array:
         """The chance (n,) that each architecture is better than the other at its place.
+
+        Between contexts it compares the places that both have in their own.
 
         Raises:
             InputError: there are not as many others, or they are not as :meth:`fit` takes.
@@ -223,11 +228,15 @@ class ArchRank(Predictor):
         assert std is not None
         return mean, std
 
-    def _given(self, scores: Array) -> Array:
+    def _given(self, groups: Sequence[str], scores: Array) -> Array:
         """Normal scores on the scale of the labels that were given."""
         if not self._knows_errors:
             return np.full(len(scores), self.label_mean_)
-        return self._label(scores) * self.label_std_ + self.label_mean_
+        return self._quantiles.labels(groups, scores) * self.label_std_ + self.label_mean_
+
+    @property
+    def _quantiles(self) -> Quantiles:
+        return Quantiles(self.orders_)
 
     @property
     def _knows_errors(self) -> bool:
@@ -240,8 +249,10 @@ class ArchRank(Predictor):
 
     def _predict(self, samples: list[Sample]) -> tuple[Array, Array]:
         mean, std = self._normal(samples)
-        std = self._calibration.scale * std
-        low, middle, high = (self._label(mean + side * std) for side in (-1.0, 0.0, 1.0))
+        std, groups = self._calibration.scale * std, _groups(samples)
+        low, middle, high = (
+            self._quantiles.labels(groups, mean + side * std) for side in (-1.0, 0.0, 1.0)
+        )
         return middle, (high - low) / 2
 
     def _normal(self, samples: list[Sample]) -> tuple[Array, Array]:
@@ -277,15 +288,6 @@ class ArchRank(Predictor):
         mean[again] += share * self.known_left_[known]
         variance[again] *= 1.0 - share
         return mean, variance
-
-    def _label(self, scores: Array) -> Array:
-        """Normal scores as labels: the quantile function, drawn on in a straight line."""
-        known = _normal_scores(self.order_)
-        inside = np.interp(scores, known, self.order_)
-        slope = float(self.order_.std()) / max(float(known.std()), 1e-12)
-        beyond = np.minimum(scores - known[0], 0) + np.maximum(scores - known[-1], 0)
-        labels: Array = inside + slope * beyond
-        return labels
 
     def _library(self, samples: Sequence[Sample]) -> dict[str, TabularPredictor]:
         """The members that these samples can be given to, without parts that they lack."""
@@ -378,11 +380,9 @@ def _score_names(several: Any) -> list[str] | None:
     return max(named, key=len) if named else None
 
 
-def _normal_scores(labels: Array) -> Array:
-    """Quantiles of the normal distribution at the labels' ranks; equal labels, equal scores."""
-    ranks = (stats.rankdata(labels) - 0.5) / len(labels)
-    scores: Array = stats.norm.ppf(ranks)
-    return scores
+def _groups(items: Sequence[Any]) -> list[str]:
+    """The context of each sample as one word; other architectures have none."""
+    return [repr(item.context) if isinstance(item, Sample) else ALL for item in items]
 
 
 def _folds(samples: Sequence[Sample], count: int, seed: int) -> npt.NDArray[np.intp]:

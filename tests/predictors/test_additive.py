@@ -11,7 +11,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
 
 from archrank.data import space
-from archrank.predictors import AdditiveProcess, Sample, samples
+from archrank.predictors import AdditiveProcess, Sample, samples, with_context
 from archrank.predictors.additive import _compared, _improbability, _Prior
 from archrank.predictors.checks import small_graphs
 
@@ -92,3 +92,34 @@ def test_many_labels_are_tuned_on_some(monkeypatch: pytest.MonkeyPatch, tmp_path
     some.save(tmp_path / "process")
     loaded = AdditiveProcess.load(tmp_path / "process")
     np.testing.assert_array_equal(loaded.predict(cells), some.predict(cells))
+
+
+def in_contexts(cells: list[Sample], labels: np.ndarray, seed: int) -> tuple[list, np.ndarray]:
+    """Each cell in one of two contexts: a shared part, and one that only the second has."""
+    context = np.random.default_rng(seed).integers(0, 2, len(cells)).astype(float)
+    sizes = np.array([np.log(cell.graph.params) for cell in cells])
+    joint = (labels - labels.mean()) / labels.std() - context * (sizes - sizes.mean()) + 5 * context
+    return with_context(cells, context[:, None]), joint
+
+
+def test_contexts_share_what_they_have_in_common() -> None:
+    cells, labels = cells_and_labels(160)
+    given, joint = in_contexts(cells, labels, 0)
+    here = [i for i, sample in enumerate(given) if sample.context == (1.0,)]
+    known, asked = [i for i in range(80) if i not in here[8:]], [i for i in here if i >= 80]
+    parts = ("statistics", "context")
+    together = AdditiveProcess(parts).fit([given[i] for i in known], joint[known])
+    alone = AdditiveProcess(parts).fit([given[i] for i in here[:8]], joint[here[:8]])
+    error = {
+        name: np.sqrt(np.mean((fitted.predict([given[i] for i in asked]) - joint[asked]) ** 2))
+        for name, fitted in (("together", together), ("alone", alone))
+    }
+    assert error["together"] < 0.7 * error["alone"]
+
+
+def test_one_context_is_none() -> None:
+    cells, labels = cells_and_labels(40)
+    plain = AdditiveProcess(("statistics",)).fit(cells, labels)
+    same = with_context(cells, np.ones((40, 2)))
+    fitted = AdditiveProcess(("statistics", "context")).fit(same, labels)
+    np.testing.assert_allclose(fitted.predict(same), plain.predict(cells))

@@ -10,7 +10,8 @@ import pytest
 
 from archrank.combining import AUTO
 from archrank.data import space
-from archrank.predictors import ArchRank, Ridge, Sample, samples
+from archrank.metrics import kendall
+from archrank.predictors import AdditiveProcess, ArchRank, Ridge, Sample, samples, with_context
 from archrank.predictors.checks import small_graphs
 
 MEMBERS = {"sizes": Ridge(("statistics",)), "scores": Ridge(("scores",))}
@@ -91,3 +92,23 @@ def test_labels_that_contradict_each_other_count_less() -> None:
     agreeing = ArchRank(members=MEMBERS, space="nasbench201").fit(cells * 4, np.tile(noise[:20], 4))
     unlike = ArchRank(members=MEMBERS, space="nasbench201").fit(cells * 4, noise)
     assert agreeing.label_noise_ < 0.1 * unlike.label_noise_
+
+
+def test_each_context_has_its_own_scale() -> None:
+    cells = samples(space("nasbench201").sample(60, seed=0), space="nasbench201")
+    sizes = np.log([cell.graph.params for cell in cells])
+    context = np.arange(60) % 2
+    labels = np.where(context, 90 + sizes, -sizes)  # what is good in one is bad in the other
+    given = with_context(cells, context[:, None])
+    members = {"sum": AdditiveProcess(("statistics", "context"))}
+    fitted = ArchRank(members=members).fit(given[:40], labels[:40])
+    assert set(fitted.orders_) == {"", "(0.0,)", "(1.0,)"}
+    predicted = fitted.predict(given[40:])
+    low, high = fitted.interval(given[40:])
+    for here in (0, 1):
+        rows = np.flatnonzero(context[40:] == here)
+        assert kendall(predicted[rows], labels[40:][rows]) > 0.6
+        assert np.abs(predicted[rows] - labels[40:][rows]).max() < 5  # not 90 apart
+        assert ((low[rows] <= predicted[rows]) & (predicted[rows] <= high[rows])).all()
+    elsewhere = fitted.predict(with_context(cells[:2], np.full((2, 1), 7.0)))
+    assert np.isfinite(elsewhere).all()  # a context without labels
