@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,15 @@ import typer
 
 from . import __version__
 from .commands.benchmark import benchmark
-from .commands.console import check_writable, errors, progress, results_only, say, shape_of
+from .commands.console import (
+    amounts,
+    check_writable,
+    errors,
+    progress,
+    results_only,
+    say,
+    shape_of,
+)
 from .commands.data import data
 from .commands.measure import measure
 from .commands.predict import fit, predict, pretrain
@@ -97,13 +106,28 @@ def rank(
     device: Device = "auto",
     jobs: Annotated[int, typer.Option(min=1, help="Processes that share the candidates.")] = 1,
     batch: Batch = 64,
+    max_params: Annotated[str | None, typer.Option(help="As 5M; those beyond are left out.")] = (
+        None
+    ),
+    max_flops: Annotated[str | None, typer.Option(help="Multiply-adds of a sample.")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="MB of a sample's forward.")] = None,
+    max_latency: Annotated[str | None, typer.Option(help="ms of a sample's forward.")] = None,
+    latency_by: Annotated[
+        Path | None, typer.Option(help="Saved cost predictor; else latency is measured here.")
+    ] = None,
+    front: Annotated[
+        str | None, typer.Option(help="Pareto front of score and params, flops, memory, latency.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write a picture (png, svg, pdf).")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write a picture (png, svg, pdf); with --front of it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Order candidates, best first. Exit code 1 if one could not be ranked, 2 on wrong usage."""
     with errors():
         shape = shape_of(input_)
+        limits = amounts(params=max_params, flops=max_flops, memory=max_memory, latency=max_latency)
         check_writable("--out", out)
         check_writable("--plot", plot)
         _check_picture("--plot", plot)
@@ -120,16 +144,25 @@ def rank(
                 device=device,
                 jobs=jobs,
                 batch_size=batch,
+                limits=limits,
+                costs=() if front is None else (front,),
+                latency=latency_by,
                 progress=report,
             )
+        if result.latency:
+            say(f"latency: {result.latency}")
         if as_json:
-            print(result.to_json())
+            print(result.to_json(front))
         else:
             _show(result, by)
+            if front is not None:
+                names = ", ".join(result.front(front)["name"])
+                print(f"front of score and {front}, cheapest first: {names}")
         if out is not None:
             _write("--out", out, result.to_csv)
         if plot is not None:
-            _write("--plot", plot, result.plot)
+            picture = result.plot if front is None else partial(result.plot_front, front)
+            _write("--plot", plot, picture)
     # A proxy that does not apply to a network is told of above and is no failure of the run.
     failed = set(result.failures.loc[result.failures["status"] != "unsupported", "name"])
     failed |= set(result.table.loc[result.table["rank"].isna(), "name"])
@@ -285,6 +318,8 @@ def _show(result: Ranking, by: str) -> None:
     console.print(table)
     for failure in result.failures.itertuples(index=False):
         console.print(f"{failure.name}: {failure.proxy}: {failure.status}: {failure.reason}")
+    for one in result.excluded.itertuples(index=False):
+        console.print(f"{one.name}: left out: {one.reason}")
 
 
 def _short(value: Any) -> str:

@@ -264,7 +264,7 @@ def _measured(
         figures = broken
         if model is not None and not broken:
             try:
-                figures = _timed(model, given, size, threads, seconds, seed)
+                figures = timed(model, given, size, threads, seconds, seed)
             except Exception as error:  # and so may its forward
                 figures = _failure(error)
         row = Measurement(**{**asdict(row), **figures, "date": _now()})
@@ -296,9 +296,11 @@ def _sizes_of(model: nn.Module, inputs: Any) -> dict[str, Any]:
     return {"params": float(params), "flops": float(graph.flops) if graph else float("nan")}
 
 
-def _timed(
+def timed(
     model: nn.Module, inputs: Any, size: int, threads: int, seconds: float, seed: int
 ) -> dict[str, Any]:
+    """Latency, spread, runs and memory of a model in evaluation mode on its device, as in
+    :class:`Measurement`."""
     batch = _batch(model, inputs, size, seed)
     with torch.inference_mode():
         for _ in range(_WARM_UP):

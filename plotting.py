@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOUR, _FAINT = "#2a6f97", "#9db4c0"
+_COST_LABELS = {
+    "params": "parameters",
+    "flops": "FLOPs (multiply-adds of one sample)",
+    "activations": "activations",
+    "memory_mb": "memory of one forward in MB (weights and activations, single precision)",
+    "latency_ms": "latency of one sample in ms",
+}
 
 
 def draw_ranking(table: pd.DataFrame, title: str, make: Callable[..., Figure]) -> Figure:
@@ -24,6 +31,41 @@ def draw_ranking(table: pd.DataFrame, title: str, make: Callable[..., Figure]) -
     _draw_order(order, scored)
     _draw_scatter(scatter, scored)
     figure.suptitle(f"{len(scored)} candidates ranked by {title}", fontsize=12)
+    return figure
+
+
+def draw_front(
+    table: pd.DataFrame,
+    front: pd.DataFrame,
+    cost: str,
+    title: str,
+    make: Callable[..., Figure],
+) -> Figure:
+    """All candidates by score and cost; those on the front named and joined by steps."""
+    figure = make(figsize=(9, 6), layout="constrained")
+    axes = figure.subplots()
+    scored = table[table["score"].notna() & table[cost].notna()]
+    costs, steps = scored[cost].astype(float), front[cost].astype(float)
+    axes.scatter(costs, scored["score"], s=28, color=_FAINT, linewidths=0, label="beaten")
+    axes.step(steps, front["score"], where="post", color=_COLOUR, linewidth=1)
+    axes.scatter(steps, front["score"], s=36, color=_COLOUR, linewidths=0, zorder=3, label="front")
+    for name, x, y in zip(front["name"], steps, front["score"], strict=True):
+        axes.annotate(
+            name if len(name) < 40 else f"{name[:37]}...",
+            (x, y),
+            xytext=(6, -9),
+            textcoords="offset points",
+            fontsize=8,
+        )
+    if len(costs) and (costs > 0).all():
+        axes.set_xscale("log")
+    axes.margins(0.12)
+    axes.set_xlabel(_COST_LABELS[cost])
+    axes.set_ylabel(f"score: {title}")
+    axes.set_title(f"{len(front)} of {len(scored)} candidates are beaten by none", fontsize=12)
+    axes.legend(frameon=False, loc="lower right")
+    _clean(axes)
+    axes.grid(alpha=0.3)
     return figure
 
 

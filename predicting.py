@@ -213,7 +213,8 @@ def predict(
     else:
         mean, std = _predicted(predictor, read)
     table = pd.DataFrame({"name": list(given), "predicted": mean, "std": std})
-    table = table.sort_values(["predicted", "name"], ascending=[False, True], kind="stable")
+    upwards = [not predictor.higher_is_better, True]
+    table = table.sort_values(["predicted", "name"], ascending=upwards, kind="stable")
     return table.reset_index(drop=True)
 
 

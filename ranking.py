@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,7 +26,20 @@ from .combining import AUTO, COMBINATIONS, POPULATION, combined, relative_ranks
 from .errors import ArchrankError, InputError, MissingExtraError
 from .graphs import Graph, trace
 from .graphs.tracing import is_shape
+from .limits import (
+    COSTS,
+    Excluded,
+    checked_cost,
+    checked_limits,
+    latency_origin,
+    measured_latency,
+    nobody_left,
+    predicted_latency,
+    size,
+    violations,
+)
 from .metrics import Array, residual_rank
+from .pareto import pareto_front
 from .predicting import is_predictor, load_predictor
 from .proxies import get, score
 from .proxies.registry import names_in
@@ -75,6 +88,9 @@ class _Settings:
     seed: int
     device: str
     batch_size: int
+    limits: dict[str, float]
+    costs: tuple[str, ...]
+    latency: str | None
 
 
 @dataclass
@@ -84,6 +100,8 @@ class _Row:
     name: str
     hash: str = ""
     sizes: dict[str, int] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+    excluded: list[Excluded] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=dict)  # proxy -> one per seed
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     seconds: float = 0.0
@@ -103,6 +121,9 @@ def rank(
     device: str = "auto",
     jobs: int = 1,
     batch_size: int = 64,
+    limits: Mapping[str, float] | None = None,
+    costs: Iterable[str] = (),
+    latency: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Ranking:
     """Order candidates by zero-cost proxies, the most promising first.
@@ -129,11 +150,17 @@ def rank(
         seed: the first of them.
         device: ``"auto"`` (CUDA if there is one, else CPU), or a device's name.
         jobs: processes. Candidates must then be importable by name (no lambdas).
+        limits: what candidates may cost at most, by :data:`~archrank.limits.COSTS`: ``params``,
+            ``flops``, ``activations``, ``memory`` (MB), ``latency`` (ms). Those beyond are not
+            scored, and stand in :attr:`Ranking.excluded` with the reason.
+        costs: more of these to have in the table.
+        latency: folder of a saved :class:`~archrank.predictors.CostPredictor` that says it; by
+            default it is measured here, on ``device``.
         progress: called with (done, total, name) after each candidate.
 
     Raises:
-        InputError: an argument is not as above. A candidate that fails is a row of
-            :attr:`Ranking.failures`, not an error.
+        InputError: an argument is not as above, or no candidate is within the limits (it names
+            the nearest). A candidate that fails is a row of :attr:`Ranking.failures`, not an error.
 
     Example:
         >>> import torch
@@ -159,6 +186,13 @@ def rank(
                 "without batch dimension such as (3, 32, 32)"
             )
     names = dict.fromkeys(name for term in terms for name in term.proxies)
+    allowed = checked_limits(limits)
+    wanted = tuple(dict.fromkeys((*allowed, *(checked_cost(cost, "costs") for cost in costs))))
+    folder = None if latency is None else str(latency)
+    if folder is not None and not is_predictor(folder):
+        raise InputError(f"latency: {folder!r} is no folder of a saved predictor")
+    if "latency" in wanted and folder is None and jobs > 1:
+        raise InputError("jobs: latency is measured, which needs jobs=1; or name a predictor of it")
     settings = _Settings(
         proxies=tuple(name for name in names if not is_predictor(name)),
         predictors=tuple(name for name in names if is_predictor(name)),
@@ -169,12 +203,16 @@ def rank(
         seed=seed,
         device=usable_device(device),
         batch_size=batch_size,
+        limits=allowed,
+        costs=wanted,
+        latency=folder,
     )
     if jobs == 1 or len(found) == 1:
         rows = _in_turn(found, settings, progress)
     else:
         rows = _in_parallel(found, settings, jobs, progress)
-    return Ranking(rows, terms, combine)
+    origin = latency_origin(folder, settings.device) if "latency" in wanted else ""
+    return Ranking(rows, terms, combine, wanted, origin)
 
 
 def _terms(by: str | Iterable[str]) -> list[Term]:
@@ -227,6 +265,9 @@ def _score_candidate(candidate: Candidate, settings: _Settings, seen: dict[str, 
                         if row.hash in seen:
                             _take_over(row, seen[row.hash])
                             break
+                        _weigh(row, candidate, model, inputs, graph, settings)
+                        if row.excluded:
+                            break
                 scores = score(
                     model,
                     inputs,
@@ -241,6 +282,7 @@ def _score_candidate(candidate: Candidate, settings: _Settings, seen: dict[str, 
             if graph is None:
                 graph = scores.graph
                 _describe(row, graph)
+                _weigh(row, candidate, model, inputs, graph, settings)
             if offset == 0:
                 _predict(row, candidate, graph, settings.predictors)
             for name, result in scores.items():
@@ -260,16 +302,50 @@ def _score_candidate(candidate: Candidate, settings: _Settings, seen: dict[str, 
     return row
 
 
+def _weigh(
+    row: _Row,
+    candidate: Candidate,
+    model: nn.Module,
+    inputs: Any,
+    graph: Graph,
+    settings: _Settings,
+) -> None:
+    """What it costs, latency last and only if all else is within the limits."""
+    row.costs = {cost: size(graph, cost) for cost in settings.costs if cost != "latency"}
+    others = {cost: limit for cost, limit in settings.limits.items() if cost != "latency"}
+    row.excluded = violations(row.name, row.costs, others)
+    if row.excluded or "latency" not in settings.costs:
+        return
+    try:
+        if settings.latency is None:
+            found = measured_latency(model, inputs, settings.device)
+        else:
+            predictor = _loaded(settings.latency)
+            found = predicted_latency(predictor, _readable(predictor, candidate, graph))
+        row.costs["latency"] = found
+        why = ""
+    except InputError as error:
+        why = str(error)
+        row.failures.append(("latency", "unsupported", why))
+    row.excluded = violations(row.name, row.costs, settings.limits, why)
+
+
+def _readable(predictor: Predictor, candidate: Candidate, graph: Graph) -> str | Graph:
+    """A candidate as an architecture of the predictor's space, of which it may know more than the
+    graph says; else the graph."""
+    build = candidate.build
+    known = isinstance(build, FromSpace) and build.space == predictor.space
+    return build.arch if known and isinstance(build, FromSpace) else graph
+
+
 def _predict(row: _Row, candidate: Candidate, graph: Graph, predictors: Iterable[str]) -> None:
     """What learned predictors say; they know of no seeds."""
     for name in predictors:
         predictor = _loaded(name)
-        build = candidate.build
-        known = isinstance(build, FromSpace) and build.space == predictor.space
         try:
-            # As an architecture of its space a predictor may know more of it than the graph says.
-            given = build.arch if known and isinstance(build, FromSpace) else graph
-            row.values[name] = [float(predictor.predict([given])[0])]
+            row.values[name] = [
+                float(predictor.predict([_readable(predictor, candidate, graph)])[0])
+            ]
         except InputError as error:
             row.failures.append((name, "unsupported", str(error)))
 
@@ -316,6 +392,8 @@ def _describe(row: _Row, graph: Graph) -> None:
 def _take_over(row: _Row, other: _Row) -> None:
     row.values = other.values
     row.failures = list(other.failures)
+    row.costs = other.costs
+    row.excluded = [replace(one, name=row.name) for one in other.excluded]
     row.same_as = other.same_as or other.name
 
 
@@ -433,15 +511,32 @@ class Ranking:
         table: DataFrame, best first: ``rank`` (ties share the smallest; NaN if nothing could be
             scored), ``name``, ``score``, ``std``, one column per term of ``by`` (means over seeds,
             and ``NAME std`` if there are several), ``params``, ``flops``, ``activations``,
-            ``depth``, ``seconds``, ``same_as`` (the candidate of the same graph that was scored).
+            ``depth``, ``seconds``, ``same_as`` (the candidate of the same graph that was scored);
+            ``memory_mb`` and ``latency_ms`` where they were asked for.
             ``std`` is the standard deviation of the score over seeds, with one seed of the
             relative ranks over the terms: neighbours closer than it cannot be told apart.
         failures: DataFrame of ``name``, ``proxy`` (``"all"`` if none could run), ``status``,
             ``reason``.
+        excluded: DataFrame of candidates beyond a limit: ``name``, ``cost``, ``value``, ``limit``,
+            ``reason``.
+        latency: where latencies come from, in words; empty if nobody asked.
     """
 
-    def __init__(self, rows: list[_Row], terms: list[Term], combine: str):
-        self._terms, self._combine = terms, combine
+    def __init__(
+        self,
+        rows: list[_Row],
+        terms: list[Term],
+        combine: str,
+        costs: Iterable[str] = (),
+        latency: str = "",
+    ):
+        self._terms, self._combine, self.latency = terms, combine, latency
+        beyond = [one for row in rows for one in row.excluded]
+        names = [column.name for column in fields(Excluded)]
+        self.excluded = pd.DataFrame([asdict(one) for one in beyond], columns=names)
+        if rows and all(row.excluded for row in rows):
+            raise nobody_left(beyond, len(rows))
+        rows = [row for row in rows if not row.excluded]
         # (rows, terms, seeds)
         oriented = np.stack([_oriented(rows, term) for term in terms], axis=1)
         mean = _mean(oriented)
@@ -456,6 +551,8 @@ class Ranking:
         for name in (*SIZES, "depth"):
             # A term of the same name (by="params") stands there already.
             columns.setdefault(name, [row.sizes.get(name, math.nan) for row in rows])
+        for cost in costs:
+            columns.setdefault(COSTS[cost], [row.costs.get(cost, math.nan) for row in rows])
         columns["seconds"] = [row.seconds for row in rows]
         columns["same_as"] = [row.same_as for row in rows]
         table = pd.DataFrame(columns)
@@ -495,17 +592,72 @@ class Ranking:
         self.table.to_csv(partial, index=False)
         partial.replace(path)
 
-    def to_json(self) -> str:
-        """The table and the failures as JSON; missing numbers are null."""
+    def to_json(self, front: str | None = None) -> str:
+        """The table and the failures as JSON; missing numbers are null.
+
+        Args:
+            front: a cost, for the names on :meth:`front` too.
+        """
+        names = {} if front is None else {"front": self.front(front)["name"].tolist()}
         return json.dumps(
             {
                 "by": [term.label for term in self._terms],
                 "combine": self._combine,
                 "table": json.loads(self.table.to_json(orient="records")),
                 "failures": json.loads(self.failures.to_json(orient="records")),
+                "excluded": json.loads(self.excluded.to_json(orient="records")),
+                "latency": self.latency,
+                **names,
             },
             indent=2,
         )
+
+    def front(self, cost: str = "flops") -> pd.DataFrame:
+        """The candidates that none beats in score at no more cost, cheapest first.
+
+        Args:
+            cost: a column of sizes, or one of :data:`~archrank.limits.COSTS` that was asked for.
+
+        Raises:
+            InputError: no such cost, or it was not asked for.
+
+        Example:
+            >>> import torch
+            >>> import archrank
+            >>> nets = {f"width {w}": torch.nn.Sequential(torch.nn.Flatten(),
+            ...                                           torch.nn.Linear(48, w)) for w in (8, 32)}
+            >>> archrank.rank(nets, (3, 4, 4), by="params").front("flops")["name"].tolist()
+            ['width 8', 'width 32']
+        """
+        column = self._column_of(cost)
+        values = np.column_stack([-self.table["score"], self.table[column].astype(float)])
+        found = self.table[pareto_front(values)]
+        return found.sort_values([column, "name"], kind="stable").reset_index(drop=True)
+
+    def plot_front(self, cost: str = "flops", path: str | Path | None = None) -> Figure:
+        """Scores against a cost, with the front; needs the extra ``[plots]``.
+
+        Raises:
+            InputError: no such cost, or it was not asked for.
+            MissingExtraError: matplotlib is not installed.
+        """
+        front, column = self.front(cost), self._column_of(cost)
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise MissingExtraError("plotting", "matplotlib", "plots", error) from error
+        from .plotting import draw_front
+
+        figure = draw_front(self.table, front, column, self._title(), Figure)
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return figure
+
+    def _column_of(self, cost: str) -> str:
+        column = COSTS[checked_cost(cost, "cost")]
+        if column not in self.table.columns:
+            raise InputError(f"cost: {cost} was not asked for; rank with costs=[{cost!r}]")
+        return column
 
     def plot(self, path: str | Path | None = None) -> Figure:
         """Scores in order beside scores against FLOPs; needs the extra ``[plots]``.
@@ -549,11 +701,11 @@ def _sign(term: Term) -> float:
 
 
 def _higher_is_better(name: str) -> bool:
-    """Whether a proxy's larger values are better; predictions' are."""
+    """Whether a proxy's or a predictor's larger values are better."""
     try:
         return get(name).higher_is_better
     except InputError:  # names were checked: it is a predictor's folder
-        return True
+        return _loaded(name).higher_is_better
 
 
 def _oriented(rows: list[_Row], term: Term) -> Array:

@@ -74,6 +74,25 @@ def shape_of(text: str | None) -> tuple[int, ...] | None:
     return shape
 
 
+def amounts(**texts: str | None) -> dict[str, float]:
+    """What ``--max-NAME`` options say, as 5M, 300k or 1e6; those not given are left out."""
+    found = {}
+    for name, text in texts.items():
+        if text is None:
+            continue
+        unit = {"k": 1e3, "M": 1e6, "G": 1e9}.get(text[-1:], 1.0)
+        try:
+            amount = float(text[:-1] if unit > 1 else text) * unit
+        except ValueError:
+            amount = 0.0
+        if not 0 < amount < float("inf"):
+            raise InputError(
+                f"--max-{name}: got {text!r}, expected a number larger than 0, as 300000 or 5M"
+            )
+        found[name] = amount
+    return found
+
+
 def check_writable(option: str, path: Path | None) -> None:
     """Say before long work, not after it, that its result has no place."""
     if path is None:

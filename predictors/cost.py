@@ -22,6 +22,7 @@ LEVELS = ("sizes", "kinds", "vain", "operators", "code", "scores")
 """What costs are additive in, from coarse to fine; see :class:`CostPredictor`."""
 _OF_GRAPHS = ("sizes", "kinds", "vain")
 _BELIEFS = {"operators": -1.0, "code": -2.0, "scores": -2.0}
+_ENOUGH = 300  # measurements of a device: others hardly add to them
 _LOWEST = 0.05  # of the smallest cost measured: no sum is predicted to be below
 
 
@@ -36,10 +37,11 @@ class CostPredictor(Predictor):
     (:mod:`~archrank.predictors.grouped`).
 
     Where samples have a context, each context is a device (or a batch size, or another cost) of its
-    own. Devices are first learnt alone; then each is learnt again with the predicted costs of all
-    devices that have at least as many measurements as one more group: what a network takes there is
-    an embedding of the network, and the weights of the group are one of the device. :meth:`adapt`
-    learns a new device in that way from few measurements; :meth:`on` picks one of several.
+    own. Devices are first learnt alone; then each of fewer than 300 measurements is learnt again
+    with the predicted costs of all devices that have at least as many as one more group: what a
+    network takes there is an embedding of the network, and the weights of the group are one of the
+    device. :meth:`adapt` learns a new device in that way from few measurements; :meth:`on` picks
+    one of several.
 
     Source: additive tables after Cai et al., ProxylessNAS, ICLR 2019; costs of other devices as
     columns after Akhauri and Abdelfattah, MultiPredict, AutoML 2023; levels and how they are
@@ -224,7 +226,7 @@ def checked_costs(y: Any) -> Any:
 
 
 def _gives(counts: Sequence[int], source: int, device: int) -> bool:
-    return source != device and counts[source] >= counts[device]
+    return source != device and counts[device] < min(_ENOUGH, counts[source] + 1)
 
 
 # --- columns --------------------------------------------------------------------------------------

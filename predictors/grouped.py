@@ -24,7 +24,7 @@ _DRAWS = 128  # of how much groups count, in each of two rounds
 _SPREAD = 2.5  # standard deviation of their logarithms
 _NOISE = -2.0  # mean of the logarithm of the noise
 _JUDGED_BY = 128  # labels; more judge no better how much groups count, only longer
-_KEPT = 12  # draws that predictions are a mean of
+_KEPT = 64  # draws that weights are a mean of
 
 
 @dataclass(frozen=True)
