@@ -323,7 +323,7 @@ def interval(values: list[float]) -> str:
     return f"{np.mean(values):.3f} ± {half:.3f}"
 
 
-def remarks(problem: Problem, results: list[dict]) -> list[str]:
+def remarks(problem: Problem) -> list[str]:
     """What is to be known of a problem's labels and test before its table is read."""
     task = next(t for t in TABLES[problem.table].tasks if t.name == problem.truth)
     said = [] if task.label == "trained" else [f"Labels are {task.label} ({task.metric})."]
@@ -331,9 +331,6 @@ def remarks(problem: Problem, results: list[dict]) -> list[str]:
         said.append("Less is better: figures are of its negative.")
     if problem.tested < Problem.tested:
         said.append(f"Test: {problem.tested:,} architectures.")
-    seeds = len({result["seed"] for result in results})
-    if seeds != SEEDS:
-        said.append(f"{seeds} seeds.")
     return [" ".join(said), ""] if said else []
 
 
@@ -346,7 +343,8 @@ def tables() -> str:
         "`python benchmarks/predictors.py`, then `--tables`, "
         f"{datetime.date.today()}. Machine: {machine()}. Kendall's tau-b on the architectures "
         "that were not labelled (a fixed random 5,000 where there are more; 1,000 where said), "
-        f"mean over seeds ({SEEDS}, else as said) and 95 % interval of the mean. Labels are "
+        f"mean over {SEEDS} seeds (in brackets how many, where there are fewer) and 95 % interval of "
+        "the mean. How long fits take stands in `predictor_speed.md`. Labels are "
         "validation accuracies where the table has them, the truth is test accuracy. *apart*: "
         "without networks that equal a labelled one. *scores*: those of proxies that NB-Suite-Zero "
         "published; *our scores*: the parts of `by='auto'` at initialisation on 8 CIFAR-10 "
@@ -356,7 +354,7 @@ def tables() -> str:
         found = [r for r in results if r["problem"] == key]
         if not found:
             continue
-        lines += ["", f"## {problem.name}", "", *remarks(problem, found)]
+        lines += ["", f"## {problem.name}", "", *remarks(problem)]
         counts = [count for count in problem.counts if any(r["count"] == count for r in found)]
         lines += [
             "| predictor | " + " | ".join(f"{count} labels" for count in counts) + " |",
@@ -367,16 +365,13 @@ def tables() -> str:
                 cells = []
                 for count in counts:
                     mine = [r for r in found if r["predictor"] == name and r["count"] == count]
-                    cells.append(interval([r[figure] for r in mine]) if mine else "-")
+                    some = f" ({len(mine)})" if len(mine) != SEEDS else ""
+                    cells.append(interval([r[figure] for r in mine]) + some if mine else "-")
                 if set(cells) != {"-"}:
                     label = name if figure == "tau" else f"{name}, apart"
                     lines.append(f"| {label} | " + " | ".join(cells) + " |")
         wanted = [f"{problem.targets[c]:.2f}" if c in problem.targets else "-" for c in counts]
         lines.append("| *to reach* | " + " | ".join(wanted) + " |")
-        fits = [r for r in found if r["predictor"] == "ArchRank"]
-        seconds = [[r["fit s"] for r in fits if r["count"] == count] for count in counts]
-        shown = [f"{np.mean(several):.0f} s" if several else "-" for several in seconds]
-        lines.append("| *ArchRank's fit* | " + " | ".join(shown) + " |")
     return "\n".join(lines) + "\n"
 
 
