@@ -343,9 +343,9 @@ def tables() -> str:
         "`python benchmarks/predictors.py`, then `--tables`, "
         f"{datetime.date.today()}. Machine: {machine()}. Kendall's tau-b on the architectures "
         "that were not labelled (a fixed random 5,000 where there are more; 1,000 where said), "
-        f"mean over {SEEDS} seeds (in brackets how many, where there are fewer) and 95 % interval of "
-        "the mean. How long fits take stands in `predictor_speed.md`. Labels are "
-        "validation accuracies where the table has them, the truth is test accuracy. *apart*: "
+        f"mean over {SEEDS} seeds (in brackets how many, where there are fewer) and 95 % interval "
+        "of the mean. How long fits take stands in `predictor_speed.md`. Labels are validation "
+        "accuracies where the table has them, the truth is test accuracy. *apart*: "
         "without networks that equal a labelled one. *scores*: those of proxies that NB-Suite-Zero "
         "published; *our scores*: the parts of `by='auto'` at initialisation on 8 CIFAR-10 "
         "images, from `python benchmarks/predictor_scores.py`.",
