@@ -240,6 +240,12 @@ def nasbench201(dataset: str) -> Problem:
     return problem("nasbench201", "nasbench201", f"{dataset}-valid", dataset)
 
 
+@cache
+def nasbench201_early(dataset: str) -> dict[str, float]:
+    """Validation accuracies after 12 epochs."""
+    return table("nasbench201").labels(f"{dataset}-valid@12").to_dict()
+
+
 def cells() -> dict[str, Sample]:
     """What predictors read of all cells."""
     return known_samples("nasbench201", tuple(space("nasbench201")))
@@ -336,7 +342,7 @@ def assisted() -> None:
     ]
     for key in todo("assisted", keys):
         data = nasbench201(key["dataset"])
-        early = table("nasbench201").labels(f"{key['dataset']}-valid@12").to_dict()
+        early = nasbench201_early(key["dataset"])
         plain, helped = (pair(key["search"], data, early, key["seed"], k) for k in (1, K))
         keep("assisted", key, plain=plain, assisted=helped)
 

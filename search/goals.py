@@ -115,6 +115,7 @@ class Goals:
         self._knowledge = knowledge
         names = [o.name for o in self.objectives] + [c.name for c in self.constraints]
         self.measured = tuple(dict.fromkeys(n for n in names if not knowledge.knows(n)))
+        """The names that are not known, in order."""
 
     @property
     def several(self) -> bool:

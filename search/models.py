@@ -75,6 +75,8 @@ class Models:
         if len(results) == len(self._results) and self._fitted:
             return
         built = [i for i, key in enumerate(keys) if self._knowledge.can_be_built(key)]
+        if not built:
+            raise InputError(f"tell: none of {len(keys)} networks told of can be built")
         samples = self._given([keys[i] for i in built])
         for name, direction in wanted.items():
             found = [results[i] for i in built]

@@ -124,6 +124,8 @@ class PredictorSampler(optuna.samplers.BaseSampler):
         independent: Any = None,
         **settings: Any,
     ):
+        for name in {"state", "objectives"} & set(settings):
+            raise InputError(f"{name}: Optuna's study has it; leave it out")
         self._choices = Choices(space)
         self._settings = {"predictor": predictor, "refit": refit, **settings}
         seed = settings.get("seed", 0)

@@ -160,7 +160,8 @@ class Proposals:
 
     def _incumbent(self) -> float:
         """The best prediction of what was told: a measured value may owe its height to luck."""
-        keys = list(dict.fromkeys(self._trials.keys(self._trials.of("done"))))
+        told = dict.fromkeys(self._trials.keys(self._trials.of("done")))
+        keys = [key for key in told if self._knowledge.can_be_built(key)]
         return float(self._models.predict(self._goals.objectives[0].name, keys)[0].max())
 
     def _worth(self, keys: Sequence[str]) -> Array:

@@ -110,6 +110,11 @@ class Searcher:
         self._start, self._refit_every = start, refit
         self._knowledge = Knowledge(self.space, task, known or {}, samples)
         self._goals = Goals(objectives, constraints, self._knowledge)
+        if not self._goals.measured:
+            raise InputError(
+                f"objectives: {', '.join(map(str, self._goals.objectives))} need no measuring; "
+                "let pymoo solve a PredictedProblem of them"
+            )
         acquisition = checked_kind(acquisition or ("ucb" if self._goals.several else "ei"))
         if self._goals.several and acquisition == "ei":
             raise InputError("acquisition: 'ei' is of one objective; take 'ucb' for several")

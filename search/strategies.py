@@ -127,7 +127,8 @@ class LocalSearch(Strategy):
     """The best of some random starts; then its neighbours, moving to the first that is better.
 
     Where none is better it starts anew from a random architecture. What was evaluated before is not
-    asked for again; the value of what is asked for must be told before the next is asked for.
+    asked for again; the value of what is asked for must be told before the next is asked for. Not
+    to be assisted: it looks at every neighbour, and would lose those that are drawn in vain.
 
     Source: White et al., "Exploring the loss landscape in neural architecture search", UAI 2021,
     in its form of first improvement.

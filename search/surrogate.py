@@ -189,7 +189,10 @@ class Surrogate(Predictor):
         Raises:
             InputError: ``X`` is not as :meth:`fit` takes.
         """
-        columns = read_columns(self._read(X), list(self.features_), self.score_names_)
+        samples = self._read(X)
+        if not self.label_std_:  # nothing was learnt
+            return np.eye(len(samples))
+        columns = read_columns(samples, list(self.features_), self.score_names_)
         rows = self._rows(columns)
         with_known = self._covariance(rows, self.rows_)
         explained = linalg.solve_triangular(self.triangle_, with_known.T, lower=True)

@@ -62,6 +62,8 @@ class TuneSearcher(TuneBase):
         **settings: Any,
     ):
         super().__init__(metric=metric, mode=mode)
+        for name in {"state", "objectives"} & set(settings):
+            raise InputError(f"{name}: Ray's experiment has it; leave it out")
         if (metric is None) != (mode is None):
             raise InputError("metric: give both metric and mode, or neither")
         self._space, self._predictor, self._options = space, predictor, settings

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +137,8 @@ def test_refuses_wrong_arguments():
         sampler(acquisition="hope")
     with pytest.raises(InputError, match="no list of choices"):
         PredictorSampler("nasbench101")
+    with pytest.raises(InputError, match="state: Optuna's study has it"):
+        sampler(state="state")
     with pytest.raises(InputError, match=r"let suggest\(trial, space\) name"):
         arch_of(Choices(SIZES), {"channels0": 7})
 
@@ -180,15 +180,3 @@ def test_assisting_with_one_draw_changes_nothing():
     for study in (plain, helped):
         study.optimize(objective, n_trials=5)
     assert archs(plain) == archs(helped)
-
-
-def test_without_optuna_the_error_names_the_extra():
-    code = (
-        "import sys; sys.modules['optuna'] = None\n"
-        "from archrank.errors import MissingExtraError\n"
-        "import archrank.search\n"
-        "try: archrank.search.PredictorSampler\n"
-        "except MissingExtraError as error: print(error)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "archrank[optuna]" in done.stdout

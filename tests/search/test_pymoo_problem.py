@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -120,15 +117,3 @@ def test_refuses_goals_without_a_predictor():
         PredictedProblem("nats_sss", {"total": total}, ["total", "-latency"])
     with pytest.raises(InputError, match="no list of choices"):
         PredictedProblem("nasbench101", {"total": total}, "total")
-
-
-def test_without_pymoo_the_error_names_the_extra():
-    code = (
-        "import sys; sys.modules['pymoo.core.problem'] = None\n"
-        "from archrank.errors import MissingExtraError\n"
-        "import archrank.search\n"
-        "try: archrank.search.PredictedProblem\n"
-        "except MissingExtraError as error: print(error)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "archrank[pymoo]" in done.stdout

@@ -228,6 +228,12 @@ def test_random_ones_follow_where_most_fail():
     assert len(searcher.ask(5)) == 5
 
 
+@pytest.mark.parametrize("acquisition", ["mean", "ucb", "thompson", "ei"])
+def test_values_that_are_all_the_same(acquisition):
+    searcher = small(acquisition=acquisition)
+    assert len(set(follow(searcher, 5, value=lambda arch: 0.1))) == 15
+
+
 @pytest.mark.parametrize(
     ("archs", "values", "message"),
     [
@@ -367,6 +373,8 @@ def test_what_cannot_be_built_is_never_asked_for():
     asked = follow(searcher, 4)
     assert not [arch for arch in asked if arch.startswith("2")]
     assert set(searcher.refused.values()) == {"RuntimeError: too large for this machine"}
+    searcher.tell("2" * 8, 99.0)  # somebody could build it
+    assert searcher.ask(2)
     only = Searcher(Picky(), pool=[arch for arch in POOL if arch.startswith("2")])
     with pytest.raises(InputError, match=r"can be built, .* too large for this machine"):
         only.ask(1)
@@ -378,6 +386,7 @@ def test_what_cannot_be_built_is_never_asked_for():
         ({"objectives": []}, "objectives: got"),
         ({"objectives": ["a", "-a"]}, "each once"),
         ({"objectives": ["a b"]}, "expected a name"),
+        ({"objectives": ["-params"]}, "need no measuring"),
         ({"constraints": ["params<1"]}, "constraints: got"),
         ({"constraints": ["params<=many"]}, "constraints: got"),
         ({"acquisition": "luck"}, "acquisition: got"),
@@ -432,17 +441,14 @@ def test_a_search_that_is_killed_goes_on_exactly(tmp_path: Path):
     whole = [trial.arch for trial in small(seed=5).run(digit_sum, 40, batch=3)]
     state = tmp_path / "state"
     code = _SCRIPT.format(tests=str(Path(__file__).parent), state=str(state))
-    kills = random.Random(0)
-    for _ in range(2):
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
-        wanted = (len(state.read_bytes().splitlines()) if state.exists() else 0) + 15
-        while process.poll() is None:
-            time.sleep(0.01)
-            if state.exists() and len(state.read_bytes().splitlines()) >= wanted:
-                time.sleep(kills.random() * 0.03)
-                os.kill(process.pid, signal.SIGKILL)
-                break
-        process.wait()
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        time.sleep(0.005)
+        if state.exists() and state.read_bytes().count(b"\n") >= 30:
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.wait()
+    assert 30 <= state.read_bytes().count(b"\n") < 60
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(whole)
 
@@ -469,13 +475,20 @@ def test_a_state_that_was_cut_keeps_whole_lines(tmp_path: Path, left):
 
 def test_two_processes_on_one_state_are_refused(tmp_path: Path):
     path = tmp_path / "state"
-    with small(state=path):
+    with small(state=path), pytest.raises(InputError, match="in use by another search"):
+        small(state=path)
+    fcntl = pytest.importorskip("fcntl")
+    holder = f"import fcntl, time; f = open({str(path)!r}, 'a'); fcntl.flock(f, {fcntl.LOCK_EX});"
+    code = f"{holder} print('held', flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
         with pytest.raises(InputError, match="in use by another search"):
             small(state=path)
-        code = _SCRIPT.format(tests=str(Path(__file__).parent), state=str(path))
-        code = code.replace("seed=5", "seed=0")
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert "in use by another search" in done.stderr
+    finally:
+        process.kill()
+        process.wait()
     small(state=path).close()
 
 

@@ -101,6 +101,8 @@ def test_takes_constants_of_the_config_and_refuses_to_search_them():
         one.set_search_properties("accuracy", "max", {"rate": tune.uniform(0, 1)})
     with pytest.raises(InputError, match="both metric and mode"):
         TuneSearcher("nats_sss", metric="accuracy")
+    with pytest.raises(InputError, match="state: Ray's experiment has it"):
+        searcher(state="state")
     with pytest.raises(InputError, match="one metric"):
         searcher(constraints="latency<=3")
 
