@@ -104,6 +104,7 @@ class Hyperband(Strategy):
         self.values: list[dict[str, float]] = [{} for _ in self.fidelities]
         self._brackets: list[_Bracket] = []
         self._begun = 0
+        self._model: tuple[list[Array], list[Array]] | None = None  # until a value is told
 
     def propose(self) -> tuple[str, float]:
         """The architecture to measure next, and at which fidelity."""
@@ -122,6 +123,7 @@ class Hyperband(Strategy):
         rung = self.fidelities.index(fidelity)
         value = -math.inf if math.isnan(value) else float(value)
         self.values[rung][arch] = value
+        self._model = None
         for bracket in self._brackets:
             if bracket.rung == rung and arch in bracket.running:
                 bracket.running.remove(arch)
@@ -183,29 +185,25 @@ class Hyperband(Strategy):
     # --- the model ------------------------------------------------------------------------------
 
     def _draw(self) -> str:
-        known = self._known()
-        if known is None or self._rng.random() < self.explore:
+        if self._model is None and self.model:
+            self._model = self._fitted()
+        if self._model is None or self._rng.random() < self.explore:
             return self.space.draw(self._rng)
+        best, others = self._model
+        drawn = [self._rng.choices(range(len(p)), p.tolist(), k=self.candidates) for p in best]
+        ratios = [np.log(p[row] / q[row]) for p, q, row in zip(best, others, drawn, strict=True)]
+        return self.choices.arch(np.array(drawn)[:, np.sum(ratios, axis=0).argmax()])
+
+    def _fitted(self) -> tuple[list[Array], list[Array]] | None:
+        """Densities of the best and of the others; None while there are too few values."""
+        enough = len(self.choices.counts) + 2
+        known = next((known for known in reversed(self.values) if len(known) >= enough), None)
+        if known is None:
+            return None
         order = sorted(known, key=lambda arch: -known[arch])
         good = max(math.ceil(_GOOD * len(order)), 2)
         rows = np.array([self.choices.active_positions(arch) for arch in order])
-        best, others = self._densities(rows[:good]), self._densities(rows[good:])
-        picked = np.stack(
-            [self._rng.choices(range(len(row)), row.tolist(), k=self.candidates) for row in best],
-            axis=1,
-        )
-        ratio = sum(
-            np.log(b[column] / o[column])
-            for b, o, column in zip(best, others, picked.T, strict=True)
-        )
-        return self.choices.arch(picked[int(np.argmax(ratio))])
-
-    def _known(self) -> dict[str, float] | None:
-        """The values that the model is made of."""
-        if not self.model:
-            return None
-        enough = len(self.choices.counts) + 2
-        return next((known for known in reversed(self.values) if len(known) >= enough), None)
+        return self._densities(rows[:good]), self._densities(rows[good:])
 
     def _densities(self, rows: IntArray) -> list[Array]:
         """Of every choice the density of its options in rows (n, choices)."""
