@@ -80,9 +80,12 @@ class AdditiveProcess(TabularPredictor):
     def fit_matrix(self, matrix: Array, labels: Array) -> None:
         self.matrix_, self.mean_ = matrix, float(labels.mean())
         self.residuals_ = labels - self.mean_
-        compared = [_compared(block, block) for block in self._blocks(matrix).values()]
-        self.distances_ = np.array([np.sqrt(np.mean(t.distance**2)) or 1.0 for t in compared])
-        self.norms_ = np.array([np.trace(t.product) / len(matrix) or 1.0 for t in compared])
+        blocks = self._blocks(matrix).values()
+        norms = np.array([(block**2).sum() / len(matrix) for block in blocks])
+        # The mean squared distance of all pairs, without a matrix of them.
+        squares = 2.0 * (norms - [(block.mean(axis=0) ** 2).sum() for block in blocks])
+        self.norms_ = np.where(norms > 0, norms, 1.0)
+        self.distances_ = np.where(squares > _JITTER, np.sqrt(np.maximum(squares, 0.0)), 1.0)
         some = np.arange(len(matrix))
         if len(some) > _MOST_TUNED:
             shuffled = np.random.default_rng(self.random_state).permutation(some)

@@ -28,7 +28,8 @@ from .untrained import Vote
 
 _FEW = 12  # fewer labels say nothing of members' worth: all weigh the same
 _WORTHWHILE = 0.01  # of tau: what proxies must gain to be computed of everything predicted
-_MANY = 2500  # the most labels that a Gaussian process is fitted to
+_MOST = {GaussianProcess: 1000, AdditiveProcess: 5000}
+"""The most labels that members of a kind are fitted to: time grows with their cube."""
 _LABEL_NOISE = 0.25  # variance of labels beside that of predictions' errors, before any is seen
 _BELIEF = 4  # how many repeated labels that is worth
 
@@ -302,7 +303,7 @@ class ArchRank(Predictor):
             parts = tuple(part for part in member.parts if has.get(part, True))
             if member.parts and not parts:
                 continue
-            if isinstance(member, GaussianProcess | AdditiveProcess) and len(samples) > _MANY:
+            if len(samples) > _MOST.get(type(member), len(samples)):
                 continue
             copy = clone(member).set_params(parts=parts)
             if "random_state" in copy.get_params():
