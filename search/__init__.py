@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .arrays import ChoiceRegressor, Choices, GraphColumns
     from .assisting import assist
+    from .gradient import GradientSearch
     from .hyperband import Hyperband
     from .optuna_sampler import AssistedSampler, PredictorSampler, suggest
     from .pymoo_problem import PredictedProblem, nsga2
@@ -33,6 +34,7 @@ _HOME = {
     "RegularisedEvolution": "strategies",
     "Reinforce": "strategies",
     "LocalSearch": "strategies",
+    "GradientSearch": "gradient",
     "Hyperband": "hyperband",
     "Choices": "arrays",
     "ChoiceRegressor": "arrays",
@@ -49,6 +51,7 @@ __all__ = [
     "AssistedSampler",
     "ChoiceRegressor",
     "Choices",
+    "GradientSearch",
     "GraphColumns",
     "Hyperband",
     "LocalSearch",

@@ -179,8 +179,8 @@ class Proposals:
     def _costs(self, keys: Sequence[str], rng: np.random.Generator | None = None) -> Array:
         """Objectives (n, objectives) to minimise, as the acquisition hopes."""
         over = self._goals.known_excess(keys)
-        costs = np.repeat(np.where(over > 0, _FORBIDDEN * (1.0 + over), 0.0)[:, None],
-                          len(self._goals.objectives), axis=1)  # fmt: skip
+        forbidden = np.where(over > 0, _FORBIDDEN * (1.0 + over), 0.0)
+        costs = np.tile(forbidden[:, None], len(self._goals.objectives))
         built = np.flatnonzero(np.isfinite(over))
         some = [keys[i] for i in built.tolist()]
         for column, objective in enumerate(self._goals.objectives):

@@ -212,7 +212,8 @@ class Searcher:
         self._trials.add(events)
 
     def load(self, results: Any) -> int:
-        """Tell finished results of an earlier search; those of trials that are here are left out.
+        """Tell finished results of an earlier search; those of architectures that were
+        told here are left out.
 
         Args:
             results: a mapping or a pandas Series from architectures to what :meth:`tell` takes, a
@@ -225,19 +226,21 @@ class Searcher:
             InputError: an architecture or a value is not as :meth:`tell` takes.
         """
         if isinstance(results, Searcher):
-            pairs = {
-                t.arch: dict(t.values) if t.status == "done" else RuntimeError(t.reason)
-                for t in results.trials
-                if t.status != "pending"
+            finished = {trial.arch: trial for trial in results._trials.told}
+            made = {
+                arch: {"failed": trial.reason}
+                if trial.status == "failed"
+                else self._result(trial.values)
+                for arch, trial in finished.items()
             }
-        elif hasattr(results, "columns"):
-            pairs = results[list(self.measured)].to_dict("index")
         else:
-            pairs = dict(results.items())
-        here = {trial.arch for trial in self._trials}
-        new = {arch: v for arch, v in pairs.items() if self.space.normalise(arch) not in here}
-        self.tell(list(new), list(new.values()))
-        return len(new)
+            if hasattr(results, "columns"):
+                results = results[list(self.measured)].to_dict("index")
+            made = {self.space.normalise(a): self._result(v) for a, v in results.items()}
+        here = {trial.arch for trial in self._trials.told}
+        events = [{"tell": arch, **result} for arch, result in made.items() if arch not in here]
+        self._trials.add(events)
+        return len(events)
 
     def run(self, objective: Callable[[str], Any], evaluations: int, batch: int = 1) -> list[Trial]:
         """Ask, evaluate and tell until so many results are told, failed ones included.

@@ -260,8 +260,10 @@ def test_loads_finished_results():
     assert searcher.load(pd.DataFrame({"accuracy": {POOL[40]: 3.0}})) == 1
     assert not set(searcher.ask(5)) & set(labels)  # and no random phase
     other = small(seed=3)
-    assert other.load(searcher) == 31
-    assert len(other.trials) == 31
+    asked = other.ask(2)
+    searcher.tell(asked[:1], [RuntimeError("no memory")])
+    assert other.load(searcher) == len({t.arch for t in searcher.trials if t.status != "pending"})
+    assert other.trials[0].reason == "RuntimeError: no memory"  # it was pending here
 
 
 def test_one_architecture_without_a_list():
