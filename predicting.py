@@ -67,6 +67,8 @@ def fit(
     jobs: int = 1,
     kept: Path | None = None,
     progress: Progress | None = None,
+    cost: bool = False,
+    like: str | Path | None = None,
 ) -> Predictor:
     """Fit a predictor to a CSV file of architectures and labels.
 
@@ -84,6 +86,9 @@ def fit(
         jobs: processes that share the scoring of architectures of ``space``.
         kept: file that their scores are kept in meanwhile: if killed, the same call goes on.
         progress: called with (done, total, architecture) after each that is scored.
+        cost: labels are costs, smaller is better: fit a
+            :class:`~archrank.predictors.CostPredictor`.
+        like: folder of a saved one of other devices, to learn a new device from few costs.
 
     Raises:
         InputError: the file is no such table, or names what is not there.
@@ -92,6 +97,8 @@ def fit(
     from .predictors import ArchRank, GraphPredictor
 
     names, values = read_labels(labels, column)
+    if cost or like is not None:
+        return _fitted_to_costs(names, values, space, task, inputs, like)
     given: dict[str, Any] = {"space": space, "task": task, "inputs": inputs}
     predictor: Predictor
     if pretrained is None:
@@ -103,6 +110,29 @@ def fit(
             pretrained=str(pretrained), random_state=seed, proxies=named, **given
         )
     return predictor.fit(readable(predictor, names, jobs, kept, progress), values)
+
+
+def _fitted_to_costs(
+    names: Sequence[str],
+    costs: Sequence[float],
+    space: str | None,
+    task: str | None,
+    inputs: Any,
+    like: str | Path | None,
+) -> Predictor:
+    from .predictors import CostPredictor
+
+    if like is None:
+        predictor = CostPredictor(space=space, task=task, inputs=inputs)
+        return predictor.fit(readable(predictor, _in_space(names, space)), costs)
+    known = CostPredictor.load(like)
+    return known.adapt(readable(known, _in_space(names, known.space)), costs)
+
+
+def _in_space(names: Sequence[str], space: str | None) -> list[str]:
+    """Architectures without the space's name before them, which files of measurements have."""
+    prefix = f"{space}:"
+    return [name.removeprefix(prefix) if space is not None else name for name in names]
 
 
 def graphs_to_learn_from(

@@ -156,7 +156,8 @@ def measured(name: str) -> Measured:
         samples[i] = Sample(own.graph(arch), arch, own.encode(arch))
         inventory(samples[i].graph)
     costs = {
-        str(column).removeprefix(prefix): values.to_numpy()
+        # -1 stands for a measurement that failed
+        str(column).removeprefix(prefix): values.where(values > 0).to_numpy()
         for column, values in found.hardware.items()
     }
     sizes = found.costs[["flops" if name == "fbnet" else "macs", "params"]].to_numpy()

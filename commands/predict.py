@@ -34,6 +34,10 @@ def fit(
     pretrained: Annotated[
         Path | None, typer.Option(help="Encoder of archrank pretrain to train further.")
     ] = None,
+    cost: Annotated[bool, typer.Option("--cost", help="Labels are costs: less is better.")] = False,
+    like: Annotated[
+        Path | None, typer.Option(help="Cost predictor of other devices to learn a new one from.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     jobs: Jobs = 1,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
@@ -60,6 +64,8 @@ def fit(
                 jobs,
                 kept,
                 told,
+                cost,
+                like,
             )
         fitted.save(out)
         kept.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ _DRAWS = 128  # of how much groups count, in each of two rounds
 _SPREAD = 2.5  # standard deviation of their logarithms
 _NOISE = -2.0  # mean of the logarithm of the noise
 _JUDGED_BY = 128  # labels; more judge no better how much groups count, only longer
+_JITTER = 1e-10  # of the largest variance: keeps covariances positive
 _KEPT = 64  # draws that weights are a mean of
 
 
@@ -88,16 +89,16 @@ def regression(
     shares = np.exp(evidences - special.logsumexp(evidences))
     best = np.argsort(-shares, kind="stable")[:_KEPT]
     best = best[shares[best] > 1e-3 * shares[best[0]]]
+    means = _PosteriorMeans(table, target)
     mean = np.zeros(table.shape[1] + 1)
     for draw in best.tolist():
         prior, noise = np.repeat(draws[draw, :-1], sizes), float(draws[draw, -1])
-        weights = _posterior_mean(_scaled(table, prior), target, noise) * _root(prior)
-        mean += shares[draw] / shares[best].sum() * weights
+        mean += shares[draw] / shares[best].sum() * means.under(prior, noise)
     # What is known of variances is the likeliest draw's.
     prior, noise = np.repeat(draws[best[0], :-1], sizes), float(draws[best[0], -1])
     scaled = _scaled(table, prior)
     directions, squares = _directions(scaled)
-    residual = target - scaled @ _posterior_mean(scaled, target, noise)
+    residual = target - means.columns @ means.under(prior, noise)
     quadratic = max(float(target @ residual) / noise, 1e-12)
     # The mean over draws, and the Jacobian of the standardised labels.
     log_mean = special.logsumexp(evidences) - np.log(len(evidences))
@@ -134,15 +135,16 @@ def _judged(groups: Sequence[Array], target: Array, centre: Array) -> tuple[Arra
 
 def _evidences(kernels: Array, target: Array, logs: Array) -> Array:
     """Log probability of the labels under each draw, s and b integrated out."""
-    count = len(target)
-    values = np.zeros(len(logs))
-    for i, draw in enumerate(np.exp(logs)):
-        covariance = (draw[:-1] @ kernels).reshape(count, count) + 1.0  # 1: of the intercept
-        covariance[np.diag_indices(count)] += draw[-1]
-        factor = linalg.cho_factor(covariance, lower=True)
-        quadratic = max(float(target @ linalg.cho_solve(factor, target)), 1e-12)
-        values[i] = -np.log(np.diag(factor[0])).sum() - 0.5 * count * np.log(quadratic / count)
-    return values
+    count, draws = len(target), np.exp(logs)
+    covariance = (draws[:, :-1] @ kernels).reshape(-1, count, count) + 1.0  # 1: of the intercept
+    diagonal = np.arange(count)
+    largest = covariance[:, diagonal, diagonal].max(axis=1, keepdims=True)
+    covariance[:, diagonal, diagonal] += draws[:, -1:] + _JITTER * largest
+    factors = np.linalg.cholesky(covariance)
+    half = np.linalg.solve(factors, np.broadcast_to(target[:, None], (len(draws), count, 1)))
+    quadratic = np.maximum((half[:, :, 0] ** 2).sum(axis=1), 1e-12)
+    halves: Array = np.log(factors[:, diagonal, diagonal]).sum(axis=1)
+    return -halves - 0.5 * count * np.log(quadratic / count)
 
 
 def _root(prior: Array) -> Array:
@@ -156,14 +158,31 @@ def _scaled(table: Array, prior: Array) -> Array:
     return np.concatenate([table, np.ones((len(table), 1))], axis=1) * _root(prior)
 
 
-def _posterior_mean(scaled: Array, target: Array, noise: float) -> Array:
-    """Weights of the scaled columns, in the smaller of two ways."""
-    rows, columns = scaled.shape
-    if rows < columns:
-        square = scaled @ scaled.T + noise * np.eye(rows)
-        return scaled.T @ np.asarray(linalg.solve(square, target, assume_a="pos"))
-    square = scaled.T @ scaled + noise * np.eye(columns)
-    return np.asarray(linalg.solve(square, scaled.T @ target, assume_a="pos"))
+class _PosteriorMeans:
+    """Weights of columns and of the intercept under any prior, from products made once."""
+
+    def __init__(self, table: Array, target: Array):
+        self.columns = _scaled(table, np.ones(table.shape[1]))
+        self.target = target
+        self.square = self.columns.T @ self.columns if self._tall else None
+        self.moment = self.columns.T @ target
+
+    @property
+    def _tall(self) -> bool:
+        return self.columns.shape[0] >= self.columns.shape[1]
+
+    def under(self, prior: Array, noise: float) -> Array:
+        """Of a prior variance of each weight, and of the noise: (columns + 1,)."""
+        root = _root(prior)
+        if self.square is not None:
+            square = self.square * np.outer(root, root) + noise * np.eye(len(root))
+            scaled = linalg.solve(square, root * self.moment, assume_a="pos")
+            return root * np.asarray(scaled)
+        covariance = (self.columns * root**2) @ self.columns.T
+        covariance[np.diag_indices(len(covariance))] += noise
+        dual = np.asarray(linalg.solve(covariance, self.target, assume_a="pos"))
+        weights: Array = root**2 * (self.columns.T @ dual)
+        return weights
 
 
 def _directions(scaled: Array) -> tuple[Array, Array]:

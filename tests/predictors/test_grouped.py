@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from archrank.predictors.grouped import _directions, _posterior_mean, _scaled, regression
+from archrank.predictors.grouped import _directions, _PosteriorMeans, _scaled, regression
 
 
 @settings(max_examples=25, deadline=None)
@@ -20,7 +20,8 @@ def test_one_draw_is_ridge_regression(rows: int, columns: int, seed: int) -> Non
     prior, noise = rng.uniform(0.1, 3.0, columns), float(rng.uniform(0.05, 2.0))
     scaled = _scaled(table, prior)
     expected = Ridge(noise, fit_intercept=False, solver="svd").fit(scaled, target).coef_
-    np.testing.assert_allclose(_posterior_mean(scaled, target, noise), expected, atol=1e-8)
+    found = _PosteriorMeans(table, target).under(prior, noise)
+    np.testing.assert_allclose(found, expected * np.sqrt([*prior, 1.0]), atol=1e-8)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(4, 9), (9, 4), (6, 6)])
