@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.ensemble import StackingRegressor
@@ -31,6 +31,7 @@ ROWS = np.array([Choices(SIZES).positions(arch) for arch in ARCHS])
 @pytest.mark.parametrize(
     "name", ["nats_sss", "nasbench201", "digits", "mnasnet", "nasbench_macro", "flexibert"]
 )
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_positions_and_back(name, seed):
     choices, place = Choices(name), space(name)

@@ -219,7 +219,7 @@ def test_assistance_by_a_noisy_score_helps_each(make):
     noise = random.Random(0)
     scores = {arch: total(arch) + noise.gauss(0, 60) for arch in SIZES}
     gained = []
-    for seed in range(8):
+    for seed in range(5):
         plain, helped = make(seed), make(seed)
         helped.draw = assist(helped.draw, scores, k=10)
         gained.append(max(run(helped, 25)) - max(run(plain, 25)))
