@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import benchmark, data, errors, graphs, metrics, predictors, proxies, search
     from .graphs import Graph, trace
+    from .measuring import measure
+    from .pareto import pareto_front
     from .predicting import load_predictor
     from .proxies import Result, Scores, score
     from .ranking import Ranking, rank
@@ -25,6 +27,8 @@ __version__ = "0.1.0"
 _HOME = {
     "Graph": "graphs",
     "trace": "graphs",
+    "measure": "measuring",
+    "pareto_front": "pareto",
     "load_predictor": "predicting",
     "Result": "proxies",
     "Scores": "proxies",
@@ -45,7 +49,9 @@ __all__ = [
     "errors",
     "graphs",
     "load_predictor",
+    "measure",
     "metrics",
+    "pareto_front",
     "predictors",
     "proxies",
     "rank",

@@ -37,7 +37,7 @@ from predictors import FOLDER, append, interval, read
 
 LINES = FOLDER / "stores" / "cost.jsonl"
 SEEDS = 5
-COUNTS = (10, 20, 50)
+COUNTS, AIMED = (10, 20, 50), 20
 MANY = 100
 
 GPUS = ("1080ti", "2080ti", "titan_rtx", "titanx", "titanxp")
@@ -192,14 +192,14 @@ def ridge(table_: np.ndarray, costs: np.ndarray, rows: np.ndarray, asked: np.nda
     return model.fit(table_[rows], np.log(costs[rows])).predict(table_[asked])
 
 
-def transfer(name: str, seed: int, done: set) -> Iterator[dict]:
-    """Every target, count and method of a task that is not done yet."""
+def transfer(name: str, counts: tuple[int, ...], seed: int, done: set) -> Iterator[dict]:
+    """Every target and method of a task and these counts that is not done yet."""
     task = TASKS[name]
     sources, targets = task.sources.split(), task.targets.split()
     todo = [
         (target, count, method)
         for target in targets
-        for count in COUNTS
+        for count in counts
         for method in METHODS
         if (name, target, count, seed, method) not in done
     ]
@@ -278,13 +278,19 @@ def single(name: str, seed: int, done: set) -> Iterator[dict]:
 
 
 def run() -> None:
-    """Everything that is not in the file yet."""
+    """Everything that is not in the file yet: what has an aim first."""
     done = {(r["task"], r["device"], r["count"], r["seed"], r["method"]) for r in read(LINES)}
-    for seed in range(SEEDS):
-        for name in (*TASKS, *SINGLE):
-            for result in (transfer if name in TASKS else single)(name, seed, done):
+    later = tuple(count for count in COUNTS if count != AIMED)
+    fbnet = [name for name in TASKS if TASKS[name].space == "fbnet"]
+    rounds: list[tuple[str, tuple[int, ...]]] = [(name, (AIMED,)) for name in fbnet]
+    rounds += [("hat", ()), ("ND", (AIMED,)), ("nasbench201", ())]
+    rounds += [(name, later) for name in TASKS]
+    for name, counts in rounds:
+        for seed in range(SEEDS):
+            made = transfer(name, counts, seed, done) if counts else single(name, seed, done)
+            for result in made:
                 append(LINES, result)
-            print(datetime.datetime.now().time(), name, seed, flush=True)
+            print(datetime.datetime.now().time(), name, counts, seed, flush=True)
 
 
 def mean_of(results: list[dict], method: str, **where: object) -> str:
@@ -306,9 +312,9 @@ def tables() -> str:
         "# Costs: new devices from few measurements, and devices known from a hundred",
         "",
         f"`python benchmarks/cost.py`, {datetime.date.today()}. Machine: {machine()}. Spearman's "
-        f"correlation with the measured cost, mean over target devices; {SEEDS} seeds, 95 % "
-        "interval of the mean over seeds. Tested on all networks that were not measured on the "
-        "target. Settings were chosen on HELP's validation devices, on sources in the place of "
+        "correlation with the measured cost, mean over target devices; "
+        f"{_seeds(results)} seeds, 95 % interval of the mean over seeds. Tested on all networks "
+        "that were not measured on the target. Settings were chosen on HELP's validation devices, on sources in the place of "
         "targets and on FBNet devices that are no task's target.",
         "",
         "## New devices",
@@ -373,6 +379,15 @@ def tables() -> str:
                 cells = [mean_of(here, m, device=device) for m in methods]
                 lines.append(f"| `{device}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _seeds(results: list[dict]) -> str:
+    """How many seeds every figure has, or the fewest and the most."""
+    figures: dict[tuple, set[int]] = {}
+    for r in results:
+        figures.setdefault((r["task"], r["count"], r["method"]), set()).add(r["seed"])
+    counts = {len(seeds) for seeds in figures.values()}
+    return "no" if not counts else " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 
 def _devices(task: Task) -> Iterator[str]:

@@ -20,7 +20,8 @@ from archrank import measuring
 from archrank.data import space
 from archrank.errors import InputError
 from archrank.measuring import COLUMNS, measure, operator_costs, read_measurements
-from archrank.predictors import OperatorTable
+from archrank.predicting import fit, predict
+from archrank.predictors import CostPredictor, OperatorTable
 
 QUICK = {"device": "cpu", "seconds": 0.005, "threads": 1}
 CELLS = space("digits").sample(3, seed=0)
@@ -204,6 +205,29 @@ def test_models_are_given_back_as_they_were() -> None:
     assert not any(module._forward_pre_hooks for module in net.modules())
     for name, value in net.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_from_measuring_to_a_predictor_of_a_new_device(tmp_path: Path) -> None:
+    """Files that ``measure`` writes are what ``fit`` reads, the space's name before architectures
+    or not."""
+    out = tmp_path / "measured.csv"
+    archs = space("digits").sample(14, seed=2)
+    measure([f"digits:{arch}" for arch in archs], out=out, **QUICK)
+    fitted = fit(out, "digits", column="latency_ms", cost=True)
+    assert isinstance(fitted, CostPredictor)
+    assert fitted.n_samples_ == 14
+    fitted.save(tmp_path / "here")
+    few = tmp_path / "few.csv"
+    costs = [3.0 * cost for cost in fitted.predict(archs[:6])]
+    pd.DataFrame({"arch": archs[:6], "ms": costs}).to_csv(few, index=False)
+    new = fit(few, like=tmp_path / "here")
+    assert isinstance(new, CostPredictor)
+    assert new.n_samples_ == 6
+    np.testing.assert_allclose(new.predict(archs[:6]), costs, rtol=0.3)
+    table = predict(new, archs[:4])
+    assert table["predicted"].is_monotonic_increasing  # less is better
+    with pytest.raises(InputError, match="holds a CostPredictor, expected OperatorTable"):
+        OperatorTable.load(tmp_path / "here")
 
 
 @pytest.mark.parametrize(
