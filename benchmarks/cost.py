@@ -314,8 +314,8 @@ def tables() -> str:
         f"`python benchmarks/cost.py`, {datetime.date.today()}. Machine: {machine()}. Spearman's "
         "correlation with the measured cost, mean over target devices; "
         f"{_seeds(results)} seeds, 95 % interval of the mean over seeds. Tested on all networks "
-        "that were not measured on the target. Settings were chosen on HELP's validation devices, on sources in the place of "
-        "targets and on FBNet devices that are no task's target.",
+        "that were not measured on the target. Settings were chosen on HELP's validation devices, "
+        "on sources in the place of targets and on FBNet devices that are no task's target.",
         "",
         "## New devices",
         "",

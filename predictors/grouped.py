@@ -144,7 +144,8 @@ def _evidences(kernels: Array, target: Array, logs: Array) -> Array:
     half = np.linalg.solve(factors, np.broadcast_to(target[:, None], (len(draws), count, 1)))
     quadratic = np.maximum((half[:, :, 0] ** 2).sum(axis=1), 1e-12)
     halves: Array = np.log(factors[:, diagonal, diagonal]).sum(axis=1)
-    return -halves - 0.5 * count * np.log(quadratic / count)
+    values: Array = -halves - 0.5 * count * np.log(quadratic / count)
+    return values
 
 
 def _root(prior: Array) -> Array:
@@ -164,12 +165,9 @@ class _PosteriorMeans:
     def __init__(self, table: Array, target: Array):
         self.columns = _scaled(table, np.ones(table.shape[1]))
         self.target = target
-        self.square = self.columns.T @ self.columns if self._tall else None
+        rows, columns = self.columns.shape
+        self.square = self.columns.T @ self.columns if rows >= columns else None
         self.moment = self.columns.T @ target
-
-    @property
-    def _tall(self) -> bool:
-        return self.columns.shape[0] >= self.columns.shape[1]
 
     def under(self, prior: Array, noise: float) -> Array:
         """Of a prior variance of each weight, and of the noise: (columns + 1,)."""
