@@ -281,16 +281,14 @@ def run() -> None:
     """Everything that is not in the file yet: what has an aim first."""
     done = {(r["task"], r["device"], r["count"], r["seed"], r["method"]) for r in read(LINES)}
     later = tuple(count for count in COUNTS if count != AIMED)
-    fbnet = [name for name in TASKS if TASKS[name].space == "fbnet"]
-    rounds: list[tuple[str, tuple[int, ...]]] = [(name, (AIMED,)) for name in fbnet]
-    rounds += [("hat", ()), ("ND", (AIMED,)), ("nasbench201", ())]
-    rounds += [(name, later) for name in TASKS]
-    for name, counts in rounds:
-        for seed in range(SEEDS):
-            made = transfer(name, counts, seed, done) if counts else single(name, seed, done)
-            for result in made:
-                append(LINES, result)
-            print(datetime.datetime.now().time(), name, counts, seed, flush=True)
+    first = [(name, (AIMED,)) for name in ("hat", *TASKS, "nasbench201")]
+    rounds = [(name, counts, seed) for seed in range(SEEDS) for name, counts in first]
+    rounds += [(name, later, seed) for seed in range(SEEDS) for name in TASKS]
+    for name, counts, seed in rounds:
+        made = single(name, seed, done) if name in SINGLE else transfer(name, counts, seed, done)
+        for result in made:
+            append(LINES, result)
+        print(datetime.datetime.now().time(), name, counts, seed, flush=True)
 
 
 def mean_of(results: list[dict], method: str, **where: object) -> str:
