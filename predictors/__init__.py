@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from .fuzzy import FuzzyCMeans
     from .gennape import GENNAPE
     from .graph import KGNN, GraphPredictor
+    from .heteroscedastic import HeteroscedasticNetwork
     from .operator_table import OperatorTable
     from .parzc import ParZC
     from .pretraining import Pretrained, Pretraining
     from .reading import Sample, samples, with_context
+    from .similarity import GraphEmbedding, edit_distance, spectral_distance
     from .tabular import MLP, GaussianProcess, RandomForest, Ridge, XGBoost
     from .untrained import Vote
 
@@ -39,12 +41,16 @@ _HOME = {
     "GENNAPE": "gennape",
     "KGNN": "graph",
     "GraphPredictor": "graph",
+    "HeteroscedasticNetwork": "heteroscedastic",
     "OperatorTable": "operator_table",
     "Pretrained": "pretraining",
     "Pretraining": "pretraining",
     "Sample": "reading",
     "samples": "reading",
     "with_context": "reading",
+    "GraphEmbedding": "similarity",
+    "edit_distance": "similarity",
+    "spectral_distance": "similarity",
     "GaussianProcess": "tabular",
     "MLP": "tabular",
     "RandomForest": "tabular",
@@ -64,7 +70,9 @@ __all__ = [
     "Features",
     "FuzzyCMeans",
     "GaussianProcess",
+    "GraphEmbedding",
     "GraphPredictor",
+    "HeteroscedasticNetwork",
     "OperatorTable",
     "ParZC",
     "Predictor",
@@ -76,9 +84,11 @@ __all__ = [
     "Vote",
     "XGBoost",
     "check_predictor",
+    "edit_distance",
     "encoders",
     "losses",
     "samples",
+    "spectral_distance",
     "with_context",
 ]
 

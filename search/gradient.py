@@ -136,21 +136,27 @@ class GradientSearch(Strategy):
         self._results += 1
 
     def _draw(self) -> str:
+        free = self._free()
+        chance = self._rng.random()
+        if self._results < self.start or chance < self.diverse or not self._fit():
+            return self._listing.named(self._rng.choice(free))
+        rows = self._embedded()
+        free = self._free()  # what cannot be built is known now
+        matrix = np.array([rows[key] for key in free])
+        if chance < self.diverse + self.uncertain:
+            at = int(np.argmax(self._moments(matrix)[1]))
+        else:
+            at = self._nearest(matrix)
+        return self._listing.named(free[at])
+
+    def _free(self) -> list[str]:
+        """The candidates that were not asked for."""
         free = [key for key in self._candidates if key not in self._asked]
         if not free:
             raise InputError(
                 f"space: all {len(self._candidates)} candidates of {self.space.name} were asked for"
             )
-        chance = self._rng.random()
-        if self._results < self.start or chance < self.diverse or not self._fit():
-            return self._listing.named(self._rng.choice(free))
-        free = [key for key in self._embedded() if key not in self._asked] or free
-        rows = np.array([self._rows[key] for key in free])
-        if chance < self.diverse + self.uncertain:
-            at = int(np.argmax(self._moments(rows)[1]))
-        else:
-            at = self._nearest(rows)
-        return self._listing.named(free[at])
+        return free
 
     def _nearest(self, rows: Array) -> int:
         """The position of the candidate with the largest bound of those nearest to points."""
@@ -174,7 +180,7 @@ class GradientSearch(Strategy):
             self._grow(list(self.told)[int(np.argmax(values))])
         embedded = self._embedded()
         known = [i for i, key in enumerate(self.told) if key in embedded]
-        told = np.array([self._rows[key] for i, key in enumerate(self.told) if key in embedded])
+        told = np.array([embedded[key] for key in self.told if key in embedded])
         labels = values[known]
         if len(np.unique(labels)) < 2:
             return False
@@ -207,7 +213,7 @@ class GradientSearch(Strategy):
         everything = np.array(list(self._rows.values()))
         others = [self._rng.randrange(len(everything)) for _ in range(_STARTS)]
         self._points = ascend(
-            lambda points: self._bound(points),
+            self._bound,
             np.concatenate([best, everything[others]]),
             everything.min(axis=0),
             everything.max(axis=0),
@@ -270,7 +276,9 @@ def ascend(
             break
         (gradient,) = torch.autograd.grad(values.sum(), here, create_graph=True)
         signs = torch.randint(0, 2, here.shape, generator=generator).to(here.dtype) * 2.0 - 1.0
-        (curvature,) = torch.autograd.grad((gradient * signs).sum(), here)
+        curvature = torch.zeros_like(best)
+        if gradient.requires_grad:  # not of a straight slope
+            (curvature,) = torch.autograd.grad((gradient * signs).sum(), here)
         mean = 0.9 * mean + 0.1 * gradient.detach()
         square = 0.999 * square + 0.001 * (signs * curvature) ** 2
         size = rate * 0.5 * (1.0 + math.cos(math.pi * (step - 1) / steps))

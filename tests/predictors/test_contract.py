@@ -21,6 +21,7 @@ from archrank.predictors import (
     ArchRank,
     GaussianProcess,
     GraphPredictor,
+    HeteroscedasticNetwork,
     ParZC,
     Predictor,
     Pretraining,
@@ -46,6 +47,7 @@ QUICK: dict[str, Predictor] = {
     "wl": GaussianProcess(kernel="wl"),
     "additive": AdditiveProcess(("statistics", "edges", "scores")),
     "mlp": MLP(hidden=(16,), members=2),
+    "heteroscedastic": HeteroscedasticNetwork(hidden=(8,), members=2, steps=10),
     "graph": GraphPredictor(
         "gin", {"width": 16, "layers": 1}, (8,), "pairwise_hinge", epochs=3, members=2
     ),
