@@ -9,10 +9,14 @@ import pytest
 
 from archrank.data import space
 from archrank.errors import InputError
-from archrank.search import AssistedSampler, Choices, PredictorSampler, Surrogate, suggest
+from archrank.search import Choices, Surrogate
+
+pytest.importorskip("optuna")
+import optuna
+
+from archrank.search import AssistedSampler, PredictorSampler, suggest
 from archrank.search.optuna_sampler import arch_of, params_of
 
-optuna = pytest.importorskip("optuna")
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 SIZES = space("nats_sss")

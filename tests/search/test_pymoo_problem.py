@@ -8,8 +8,7 @@ import pytest
 from archrank.data import space
 from archrank.errors import InputError
 from archrank.predictors import Ridge
-from archrank.search import Choices, PredictedProblem, nsga2
-from archrank.search.pymoo_problem import best_of_fronts
+from archrank.search import Choices
 
 pytest.importorskip("pymoo")
 from pymoo.algorithms.moo.nsga2 import NSGA2
@@ -19,6 +18,9 @@ from pymoo.operators.mutation.pm import PM
 from pymoo.operators.repair.rounding import RoundingRepair
 from pymoo.operators.sampling.rnd import IntegerRandomSampling
 from pymoo.optimize import minimize
+
+from archrank.search import PredictedProblem, nsga2
+from archrank.search.pymoo_problem import best_of_fronts
 
 SIZES = space("nats_sss")
 
