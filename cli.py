@@ -301,21 +301,26 @@ def _show(result: Ranking, by: str) -> None:
     from rich.table import Table
 
     from .combining import AUTO
+    from .ranking import SURE
 
     by_seed = {f"{name} std" for name in result.table.columns}
     asked = [name.strip() for name in by.split(",")]
     parts = set(AUTO) if "auto" in asked else set()
-    hidden = {"seconds", "same_as", "activations", "depth"} | by_seed | parts
+    hidden = {"above", "seconds", "same_as", "activations", "depth"} | by_seed | parts
     columns = [name for name in result.table.columns if name not in hidden or name in asked]
     table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
     for name in columns:
         is_name = name == "name"
         table.add_column(name, justify="left" if is_name else "right", overflow="fold")
-    for row in result.table[columns].itertuples(index=False):
-        table.add_row(*(_short(value) for value in row))
+    unsure = (result.table["above"] < SURE).to_numpy()
+    for row, mark in zip(result.table[columns].itertuples(index=False), unsure, strict=True):
+        rank, *others = map(_short, row)
+        table.add_row(f"~{rank}" if mark else rank, *others)
     width = None if sys.stdout.isatty() else sys.maxsize
     console = Console(width=width, markup=False, emoji=False, highlight=False)
     console.print(table)
+    if unsure.any():
+        console.print(f"~: the one above is better with a chance below {SURE:.0%}")
     for failure in result.failures.itertuples(index=False):
         console.print(f"{failure.name}: {failure.proxy}: {failure.status}: {failure.reason}")
     for one in result.excluded.itertuples(index=False):

@@ -241,14 +241,14 @@ def predict(
     if jobs > 1 and strings and len(read) >= _WORTH_PROCESSES:
         mean, std = _predicted_in_processes(predictor, read, jobs, progress)
     else:
-        mean, std = _predicted(predictor, read)
+        mean, std = predicted(predictor, read)
     table = pd.DataFrame({"name": list(given), "predicted": mean, "std": std})
     upwards = [not predictor.higher_is_better, True]
     table = table.sort_values(["predicted", "name"], ascending=upwards, kind="stable")
     return table.reset_index(drop=True)
 
 
-def _predicted(predictor: Predictor, read: Sequence[Any]) -> tuple[_Array, _Array]:
+def predicted(predictor: Predictor, read: Sequence[Any]) -> tuple[_Array, _Array]:
     """Means and deviations, these NaN of predictors that know none."""
     try:
         mean, std = predictor.predict(read, return_std=True)
@@ -272,7 +272,7 @@ class _Share:
 def _predicted_in_processes(
     predictor: Predictor, archs: Sequence[str], jobs: int, progress: Progress | None
 ) -> tuple[_Array, _Array]:
-    """The same as :func:`_predicted`; equal architectures go to the same process."""
+    """The same as :func:`predicted`; equal architectures go to the same process."""
     mean, std = np.zeros(len(archs)), np.zeros(len(archs))
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
@@ -290,7 +290,7 @@ def _predicted_in_processes(
 
 
 def _predict_share(share: _Share) -> tuple[_Array, _Array]:
-    return _predicted(_loaded(share.model), share.archs)
+    return predicted(_loaded(share.model), share.archs)
 
 
 @lru_cache(maxsize=1)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from torch import nn
 
 from .candidates import Candidate, FromSpace, FromZoo, collect
@@ -40,7 +41,7 @@ from .limits import (
 )
 from .metrics import Array, residual_rank
 from .pareto import pareto_front
-from .predicting import is_predictor, load_predictor
+from .predicting import is_predictor, load_predictor, predicted
 from .proxies import get, score
 from .proxies.registry import names_in
 from .proxies.scoring import usable_device
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from .predictors import Predictor
 
 SIZES = ("params", "flops", "activations")
+SURE = 0.75
+"""The chance of being better from which on one of two neighbours is said to be."""
 
 Progress = Callable[[int, int, str], None]
 
@@ -103,6 +106,7 @@ class _Row:
     costs: dict[str, float] = field(default_factory=dict)
     excluded: list[Excluded] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=dict)  # proxy -> one per seed
+    deviations: dict[str, float] = field(default_factory=dict)  # of predictors that know theirs
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     seconds: float = 0.0
     same_as: str = ""
@@ -343,9 +347,8 @@ def _predict(row: _Row, candidate: Candidate, graph: Graph, predictors: Iterable
     for name in predictors:
         predictor = _loaded(name)
         try:
-            row.values[name] = [
-                float(predictor.predict([_readable(predictor, candidate, graph)])[0])
-            ]
+            mean, std = predicted(predictor, [_readable(predictor, candidate, graph)])
+            row.values[name], row.deviations[name] = [float(mean[0])], float(std[0])
         except InputError as error:
             row.failures.append((name, "unsupported", str(error)))
 
@@ -390,7 +393,7 @@ def _describe(row: _Row, graph: Graph) -> None:
 
 
 def _take_over(row: _Row, other: _Row) -> None:
-    row.values = other.values
+    row.values, row.deviations = other.values, other.deviations
     row.failures = list(other.failures)
     row.costs = other.costs
     row.excluded = [replace(one, name=row.name) for one in other.excluded]
@@ -504,6 +507,16 @@ def _spread(
     return list(done.items())
 
 
+def _chances(score: Array, error: Array) -> Array:
+    """The chance that the one above is better, of each but the first."""
+    apart = np.hypot(error[1:], error[:-1])
+    step = score[:-1] - score[1:]
+    # Without any error what is larger is better, and what is equal is even.
+    steps = np.where(apart > 0, step / np.where(apart > 0, apart, 1.0), np.sign(step) * np.inf)
+    steps = np.where(np.isnan(apart), np.nan, np.where(step == 0, 0.0, steps))
+    return np.append(np.nan, stats.norm.cdf(steps))
+
+
 class Ranking:
     """An ordered table of candidates.
 
@@ -514,7 +527,14 @@ class Ranking:
             ``depth``, ``seconds``, ``same_as`` (the candidate of the same graph that was scored);
             ``memory_mb`` and ``latency_ms`` where they were asked for.
             ``std`` is the standard deviation of the score over seeds, with one seed of the
-            relative ranks over the terms: neighbours closer than it cannot be told apart.
+            relative ranks over the terms, of one predictor's scores the one that it predicts.
+            ``above`` is the chance that the candidate above is truly better, NaN if not known:
+
+                Phi((s - s') / hypot(e, e')),
+
+            s scores, e their standard errors: ``std`` over the root of the number of seeds or
+            terms, or as predicted (our choice; errors taken as normal and independent). Below
+            :data:`SURE` the two cannot be told apart.
         failures: DataFrame of ``name``, ``proxy`` (``"all"`` if none could run), ``status``,
             ``reason``.
         excluded: DataFrame of candidates beyond a limit: ``name``, ``cost``, ``value``, ``limit``,
@@ -542,7 +562,8 @@ class Ranking:
         mean = _mean(oriented)
         score = combined(mean, combine)
         columns: dict[str, Any] = {"name": [row.name for row in rows], "score": score}
-        columns["std"] = self._spread_of_score(oriented, mean)
+        columns["std"], error = self._spread_of_score(rows, oriented, mean)
+        columns["above"] = error  # until neighbours are known
         for index, term in enumerate(terms):
             sign = _sign(term)
             columns[term.label] = sign * mean[:, index]
@@ -562,20 +583,28 @@ class Ranking:
         table = table.sort_values(["rank", "name"], na_position="last", kind="stable")
         for name in (*SIZES, "depth", "rank"):
             table[name] = table[name].astype("Int64")
+        table["above"] = _chances(table["score"].to_numpy(float), table["above"].to_numpy(float))
         self.table = table.reset_index(drop=True)
         self.failures = pd.DataFrame(
             [(row.name, *failure) for row in rows for failure in row.failures],
             columns=["name", "proxy", "status", "reason"],
         )
 
-    def _spread_of_score(self, oriented: Array, mean: Array) -> Array:
-        seeds = oriented.shape[2]
+    def _spread_of_score(
+        self, rows: list[_Row], oriented: Array, mean: Array
+    ) -> tuple[Array, Array]:
+        """The standard deviation of each score, and the standard error of the score itself."""
+        _, terms, seeds = oriented.shape
         if seeds > 1:
             each = [combined(oriented[:, :, s], self._combine) for s in range(seeds)]
-            return _deviation(np.stack(each, axis=1))
-        if len(self._terms) > 1:
-            return _deviation(np.column_stack([relative_ranks(c) for c in mean.T]))
-        return np.full(len(mean), np.nan)
+            spread = _deviation(np.stack(each, axis=1))
+            return spread, spread / seeds**0.5
+        if terms > 1:
+            spread = _deviation(np.column_stack([relative_ranks(c) for c in mean.T]))
+            return spread, spread / terms**0.5
+        predictor = self._terms[0].label
+        known = np.array([row.deviations.get(predictor, math.nan) for row in rows])
+        return known, known
 
     def __len__(self) -> int:
         return len(self.table)

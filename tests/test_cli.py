@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import archrank
-from archrank.cli import app
+from archrank.cli import _show, app
 
 MODELS = """
 import torch
@@ -123,6 +123,17 @@ def test_the_piped_table_fits_80_columns(models: Path) -> None:
     assert max(map(len, table)) <= 80
     assert "activations" not in result.stdout
     assert "activations" in invoke("rank", models, "--by", "params, activations").stdout
+
+
+def test_neighbours_that_cannot_be_told_apart_are_marked(
+    models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ranking = archrank.rank(["models.py"], (3, 8, 8), by="params")
+    for chance, marked in ((0.6, True), (0.9, False), (float("nan"), False)):
+        ranking.table.loc[1, "above"] = chance
+        _show(ranking, "params")
+        printed = capsys.readouterr().out
+        assert ("~2" in printed) == ("chance below 75%" in printed) == marked
 
 
 def test_long_names_and_reasons_stay_on_one_line(models: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,12 @@ import tiny_networks as nets
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from torch import nn
 
 import archrank
 from archrank.errors import InputError
+from archrank.predictors import Ridge
 from archrank.ranking import AUTO, combined, relative_ranks
 
 SHAPE = (3, 8, 8)
@@ -257,3 +260,34 @@ def test_picture(tmp_path, count) -> None:
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert len(labels) == count
     assert labels[0] == f"1  {ranking.best}"
+
+
+class TestNeighbours:
+    """Whether the one above is truly better."""
+
+    def test_from_seeds(self) -> None:
+        made = {f"width {w}": (lambda w=w: nets.Tiny(w)) for w in (4, 5, 30)}
+        table = archrank.rank(made, (3, 8, 8), "synflow_log", seeds=4, batch_size=4).table
+        error = table["std"] / 2
+        for row in range(1, 3):
+            step = table["score"][row - 1] - table["score"][row]
+            chance = stats.norm.cdf(step / np.hypot(error[row - 1], error[row]))
+            assert table["above"][row] == pytest.approx(chance)
+        assert np.isnan(table["above"][0])
+        assert table["above"][1] > table["above"][2] > 0.5  # 30 is far from both, 5 is near 4
+
+    def test_nothing_is_known_of_one_proxy_and_seed(self) -> None:
+        made = {"a": lambda: nets.Tiny(4), "b": lambda: nets.Tiny(8)}
+        assert archrank.rank(made, (3, 8, 8), "params").table["above"].isna().all()
+
+    def test_from_predicted_deviations(self, tmp_path: Path) -> None:
+        made = {f"width {w}": (lambda w=w: nets.Tiny(w)) for w in (4, 5, 6, 7, 8, 10, 12, 16)}
+        graphs = [archrank.trace(make(), (3, 8, 8)) for make in made.values()]
+        Ridge(("statistics",)).fit(graphs, np.log([g.params for g in graphs])).save(tmp_path / "m")
+        table = archrank.rank(made, (3, 8, 8), str(tmp_path / "m")).table
+        _, std = Ridge.load(tmp_path / "m").predict(graphs, return_std=True)
+        by_name = dict(zip(made, std, strict=True))
+        assert table["std"].tolist() == pytest.approx([by_name[name] for name in table["name"]])
+        std = table["std"].to_numpy()
+        step, error = -np.diff(table["score"]), np.hypot(std[1:], std[:-1])
+        assert table["above"][1:].to_numpy() == pytest.approx(stats.norm.cdf(step / error))
