@@ -15,11 +15,10 @@ from torch import Tensor
 
 from ..errors import InputError
 from .calibration import Calibration
-from .contract import Array
+from .contract import Array, Predictor
 from .features import Features, read_columns
 from .reading import Sample
 from .similarity import GraphEmbedding
-from .tabular import TabularPredictor
 
 _FOLDS = 5
 _LEAST_FOLDED = 10  # labels, below which no member leaves any out
@@ -41,7 +40,7 @@ class Apart(NamedTuple):
     epistemic: Array
 
 
-class HeteroscedasticNetwork(TabularPredictor):
+class HeteroscedasticNetwork(Predictor):
     """Networks on an embedding of graphs that say noise of labels and ignorance apart.
 
     Several networks, each of two outputs m and v: the label is normal around m with the variance v,
@@ -118,13 +117,18 @@ class HeteroscedasticNetwork(TabularPredictor):
 
     # --- what it reads ------------------------------------------------------------------------
 
+    @property
+    def read_parts(self) -> tuple[str, ...]:
+        """What its matrix is made of: ``"embedding"``, where there is one, and parts."""
+        return (*(() if self.embedding is None else ("embedding",)), *self.parts)
+
     def fit_encoder(self, samples: Sequence[Sample]) -> None:
         """Learn from samples, labelled or not, how to make the matrix.
 
         Raises:
             InputError: there is neither an embedding nor a part.
         """
-        if self.embedding is None and not self.parts:
+        if not self.read_parts:
             raise InputError("parts: got none, and no embedding: there is nothing to learn from")
         self.embedding_: GraphEmbedding | None = None
         if self.embedding is not None:
@@ -135,12 +139,12 @@ class HeteroscedasticNetwork(TabularPredictor):
             points = self.embedding_.transform(graphs)
             # One number for all dimensions keeps distances what they are.
             self.spread_ = float(points.std(axis=0).max()) or 1.0
-        columns = read_columns(samples, self.read_parts)
-        self.features_ = Features(self.read_parts).fit(columns)
+        columns = read_columns(samples, tuple(self.parts))
+        self.features_ = Features(tuple(self.parts)).fit(columns)
 
     def encode(self, samples: Sequence[Sample]) -> Array:
         """The matrix (n, columns)."""
-        columns = read_columns(samples, self.read_parts, self.features_.score_names_)
+        columns = read_columns(samples, tuple(self.parts), self.features_.score_names_)
         matrix = self.features_.transform(columns)
         if self.embedding_ is None:
             return matrix
@@ -157,6 +161,7 @@ class HeteroscedasticNetwork(TabularPredictor):
     # --- learning -----------------------------------------------------------------------------
 
     def fit_matrix(self, matrix: Array, labels: Array) -> None:
+        """Learn from the matrix (n, columns) and standardised labels."""
         if self.members < 2:
             raise InputError(f"members: got {self.members!r}, expected at least 2, to differ")
         rng = torch.Generator().manual_seed(self.random_state)
@@ -230,6 +235,7 @@ class HeteroscedasticNetwork(TabularPredictor):
         return means.mean(dim=0), self.scale_ * aleatoric, self.scale_ * epistemic
 
     def predict_matrix(self, matrix: Array) -> tuple[Array, Array]:
+        """Means and total deviations, both (n,), of standardised labels."""
         mean, aleatoric, epistemic = self._moments(matrix)
         return mean, np.hypot(aleatoric, epistemic)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..data.spaces.contract import Space
 from ..errors import InputError
 from ..predictors.heteroscedastic import HeteroscedasticNetwork
-from ..predictors.reading import Sample
+from ..predictors.reading import Reader, Sample
 from .knowledge import Knowledge
 from .pools import Listing
 from .scoring import Array
@@ -104,9 +104,9 @@ class GradientSearch(Strategy):
         self.told: dict[str, float] = {}  # canonical architecture -> latest value, NaN if it failed
         self._listing = Listing(self.space, pool)
         self._knowledge = Knowledge(self.space, task, {}, samples)
-        self._knowledge.needs_graphs = (
-            self.predictor.embedding is not None or not set(self.predictor.parts) <= _WITHOUT_GRAPHS
-        )
+        proxies = self.predictor.needed_proxies
+        self._knowledge.reader = Reader(self.space, task, proxies=proxies)
+        self._knowledge.needs_graphs = not set(self.predictor.read_parts) <= _WITHOUT_GRAPHS
         self._grows = pool is None
         keys = self._listing.keys
         if keys is None or (self._grows and len(keys) > candidates):

@@ -14,7 +14,7 @@ from archrank.data import space
 from archrank.errors import InputError
 from archrank.graphs import Graph
 from archrank.predictors import GraphEmbedding, HeteroscedasticNetwork
-from archrank.search import GradientSearch, RandomSearch
+from archrank.search import GradientSearch, RandomSearch, Searcher
 from archrank.search.gradient import ascend
 
 SIZES = space("nats_sss")
@@ -155,6 +155,16 @@ class TestSearch:
             asked.append(search.ask())
             search.tell(asked[-1], sizes[asked[-1]])
         assert max(sizes, key=sizes.__getitem__) in asked
+
+    def test_the_network_serves_other_searches(self) -> None:
+        networks = space("nasbench_macro")
+        pool = networks.sample(12, seed=0, distinct_networks=True)
+        network = HeteroscedasticNetwork(GraphEmbedding(landmarks=4), ("code",), members=2, steps=5)
+        searcher = Searcher(networks, network, pool=pool, start=4, acquisition="ucb")
+        searcher.run(lambda arch: float(networks.graph(arch).flops), 8, batch=4)
+        assert len({networks.graph(trial.arch) for trial in searcher.trials}) == 8
+        predicted = searcher.predict(pool)
+        assert len(np.unique(predicted.round(9))) == len(pool)
 
     @pytest.mark.parametrize(
         ("options", "said"),
