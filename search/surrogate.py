@@ -34,7 +34,7 @@ class Surrogate(Predictor):
     of training samples. All variances a, b and the noise maximise the marginal likelihood times
     log-normal priors, so that unimportant parts fade. Of more than ``most`` samples the variances
     are found on a random ``most``. Source: Rasmussen and Williams 2006; the sum is our choice, made
-    by ``benchmarks/search.py --choose`` on other problems than those reported.
+    on the problems of ``benchmarks/search.py settings``.
 
     Args:
         parts: of :data:`archrank.predictors.features.PARTS` without words; those that samples lack
