@@ -441,11 +441,12 @@ def tables() -> str:
         "",
         *search_table(results),
         "",
-        "By 100 evaluations, a third of all, BOSHNAS on edit distances finds more than random search "
-        "and regularised evolution; by 20 the intervals overlap, and at no count does it find more "
-        "than the largest networks in order of parameters or FLOPs. Neither the kind of embedding "
-        "nor the ascent makes a difference beyond the intervals. The best networks differ by less "
-        "than the noise of one score, so that the best label found is partly luck.",
+        "By 100 evaluations, a third of all, BOSHNAS on edit distances finds more than random "
+        "search and regularised evolution; by 20 the intervals overlap, and at no count does it "
+        "find more than the largest networks in order of parameters or FLOPs. Neither the kind of "
+        "embedding nor the ascent makes a difference to the search beyond the intervals. The best "
+        "networks differ by less than the noise of one score, so that the best label found is "
+        "partly luck.",
         "",
         "## Surrogate",
         "",
