@@ -511,9 +511,8 @@ def _chances(score: Array, error: Array) -> Array:
     """The chance that the one above is better, of each but the first."""
     apart = np.hypot(error[1:], error[:-1])
     step = score[:-1] - score[1:]
-    # Without any error what is larger is better, and what is equal is even.
-    steps = np.where(apart > 0, step / np.where(apart > 0, apart, 1.0), np.sign(step) * np.inf)
-    steps = np.where(np.isnan(apart), np.nan, np.where(step == 0, 0.0, steps))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steps = np.where(step == 0, 0.0 * apart, step / apart)  # without any error, surely
     return np.append(np.nan, stats.norm.cdf(steps))
 
 
