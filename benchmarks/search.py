@@ -7,7 +7,7 @@ from them and searches nothing. Parts:
 
 - ``settings``: settings of :class:`archrank.search.Searcher` on problems that are not reported
   otherwise: TransNAS-Bench-101 micro, NAS-Bench-Macro, NATS-Bench's size space, the digits. The
-  defaults were chosen here.
+  defaults were chosen on these problems.
 - ``nasbench201``: the searches on three data sets.
 - ``assisted``: four searches beside themselves assisted by proxies.
 - ``zero``, ``transfer``: no labels at all, the best of a thousand random cells by proxies, or by a
