@@ -68,9 +68,9 @@ def meco(layer_features: list[LayerFeatures]) -> Measure:
     layer has no more positions than channels the eigenvalue is 0; implementations that compute it
     add up its rounding."""
     total = 0.0
-    for features, correlation in _correlated(layer_features):
-        if features.positions > len(correlation):
-            total += _smallest(correlation)
+    for columns in _standardised(layer_features):
+        if len(columns) > columns.shape[1]:
+            total += _smallest(columns)
     return Measure(total)
 
 
@@ -87,22 +87,23 @@ def meco_opt(layer_features: list[LayerFeatures], *, n: float = 8.0, seed: float
         raise ScoreError(f"n: got {n:g}, expected at least 1 channel")
     generator = torch.Generator().manual_seed(int(seed))
     total = 0.0
-    for _, correlation in _correlated(layer_features):
-        channels = len(correlation)
-        drawn = torch.randperm(channels, generator=generator)[: int(n)].to(correlation.device)
-        total += channels / len(drawn) * _smallest(correlation[drawn][:, drawn])
+    for columns in _standardised(layer_features):
+        channels = columns.shape[1]
+        drawn = torch.randperm(channels, generator=generator)[: int(n)].to(columns.device)
+        total += channels / len(drawn) * _smallest(columns[:, drawn])
     return Measure(total)
 
 
-def _correlated(layer_features: list[LayerFeatures]) -> list[tuple[LayerFeatures, Tensor]]:
-    found = [(f, f.correlation) for f in layer_features if f.correlation is not None]
+def _standardised(layer_features: list[LayerFeatures]) -> list[Tensor]:
+    found = [f.standardised for f in layer_features if f.standardised is not None]
     if not found:
         raise ScoreError("no layer gives features of more than one position")
     return found
 
 
-def _smallest(correlation: Tensor) -> float:
-    return float(eigenvalues(correlation, _FEATURES)[0])
+def _smallest(columns: Tensor) -> float:
+    """Smallest eigenvalue of the correlation of standardised columns."""
+    return float(eigenvalues(columns.T @ columns, _FEATURES)[0])
 
 
 @register(

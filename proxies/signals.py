@@ -117,16 +117,15 @@ class LayerFeatures:
         parameter: the weight that made it; None for a rectifier's.
         moment: (C, C) mean of f f^T.
         covariance: (C, C) covariance over samples and positions.
-        correlation: (C, C) correlation of the channels of the first sample over its positions,
-            entries that are undefined set to 0; None if it has one position.
-        positions: of one sample.
+        standardised: (positions, C) the first sample's features, each channel without its mean and
+            of norm 1, a constant one 0; None if it has one position. Products of its columns are
+            correlations, of which few are asked for.
     """
 
     parameter: str | None
     moment: Tensor
     covariance: Tensor
-    correlation: Tensor | None
-    positions: int
+    standardised: Tensor | None
 
 
 @dataclass(frozen=True)

@@ -274,27 +274,31 @@ def moments(name: str | None, features: Tensor) -> LayerFeatures:
     mean = rows.mean(dim=0)
     centred = rows - mean  # before the product: variances far below the mean would be rounded off
     if len(rows) < rows.shape[1]:
-        moment, covariance = rows @ rows.T / len(rows), centred @ centred.T / len(rows)
+        covariance = centred @ centred.T / len(rows)
+        along = centred @ mean / len(rows)
+        moment = covariance + along[:, None] + along[None, :] + mean.square().sum() / len(rows)
     else:
         covariance = centred.T @ centred / len(rows)
         moment = covariance + torch.outer(mean, mean)
     first = features[0].reshape(-1, features.shape[-1])
-    return LayerFeatures(
-        name,
-        moment,
-        covariance,
-        correlation(first) if len(first) > 1 else None,
-        len(first),
-    )
+    return LayerFeatures(name, moment, covariance, standardised(first) if len(first) > 1 else None)
 
 
-def correlation(rows: Tensor) -> Tensor:
-    """Correlation (C, C) of columns; what is undefined, of a constant column, is 0."""
+def standardised(rows: Tensor) -> Tensor:
+    """Columns without their mean and of norm 1, of which products are correlations.
+
+    A constant column, whose correlation is undefined, becomes 0.
+    """
     centred = rows - rows.mean(dim=0)
     norms = centred.norm(dim=0)
     constant = norms <= 4 * torch.finfo(rows.dtype).eps * rows.norm(dim=0)
-    scaled = torch.where(constant, torch.zeros_like(centred), centred / norms)
-    return scaled.T @ scaled
+    return torch.where(constant, torch.zeros_like(centred), centred / norms)
+
+
+def correlation(rows: Tensor) -> Tensor:
+    """Correlation (C, C) of columns; what is undefined is 0."""
+    columns = standardised(rows)
+    return columns.T @ columns
 
 
 class FeatureTap(TorchDispatchMode):
