@@ -293,21 +293,21 @@ def proxies(as_json: AsJson = False) -> None:
 def _show(result: Ranking, by: str) -> None:
     """The columns that fit 80 characters; the others are in the CSV and the JSON.
 
-    Of the default combination only the score, not the proxies that it is made of.
+    Of the pretrained predictor only the score, not the evidence that it is made of.
 
     Folded to the width of a terminal; elsewhere one line per candidate, however long its name.
     """
     from rich.console import Console
     from rich.table import Table
 
-    from .combining import AUTO
+    from .predictors.evidence import KINDS, PROXIES
     from .ranking import SURE
 
     by_seed = {f"{name} std" for name in result.table.columns}
     asked = [name.strip() for name in by.split(",")]
-    parts = set(AUTO) if "auto" in asked else set()
+    parts = {*KINDS, *PROXIES, "auto"} if "auto" in asked else set()
     hidden = {"above", "seconds", "same_as", "activations", "depth"} | by_seed | parts
-    columns = [name for name in result.table.columns if name not in hidden or name in asked]
+    columns = [n for n in result.table.columns if n not in hidden or (n in asked and n != "auto")]
     table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
     for name in columns:
         is_name = name == "name"

@@ -30,8 +30,12 @@ _SHARE = 1024  # architectures that a process predicts together
 _WORTH_PROCESSES = 4 * _SHARE  # fewer are predicted sooner than processes start
 
 
-def load_predictor(path: str | Path) -> Predictor:
+def load_predictor(path: str | Path | None = None) -> Predictor:
     """The predictor that :meth:`~archrank.predictors.Predictor.save` wrote to a folder.
+
+    Args:
+        path: the folder; by default the pretrained predictor that comes with archrank, a
+            :class:`~archrank.predictors.TransferRank`, which needs no labels.
 
     Raises:
         InputError: the folder holds none, or a damaged one.
@@ -44,10 +48,14 @@ def load_predictor(path: str | Path) -> Predictor:
         >>> Ridge().fit(small_graphs(), range(16)).save(folder)
         >>> type(load_predictor(folder)).__name__
         'Ridge'
+        >>> order = load_predictor().predict(small_graphs())  # without a label, nor weights
+        >>> order.argmax() == 15  # the largest
+        True
     """
     from .predictors import Predictor
+    from .predictors.transfer import WEIGHTS
 
-    return Predictor.load(path)
+    return Predictor.load(WEIGHTS if path is None else path)
 
 
 def is_predictor(name: str) -> bool:
@@ -93,7 +101,6 @@ def fit(
     Raises:
         InputError: the file is no such table, or names what is not there.
     """
-    from .combining import AUTO
     from .predictors import ArchRank, GraphPredictor
 
     names, values = read_labels(labels, column)
@@ -105,6 +112,8 @@ def fit(
         wanted = proxies if proxies == "auto" else tuple(proxies)
         predictor = ArchRank(wanted, random_state=seed, **given)
     else:
+        from .predictors.evidence import AUTO
+
         named = AUTO if proxies == "auto" else tuple(proxies)
         predictor = GraphPredictor(
             pretrained=str(pretrained), random_state=seed, proxies=named, **given

@@ -23,7 +23,7 @@ from scipy import stats
 from torch import nn
 
 from .candidates import Candidate, FromSpace, FromZoo, collect
-from .combining import AUTO, COMBINATIONS, POPULATION, combined, relative_ranks
+from .combining import COMBINATIONS, POPULATION, combined, relative_ranks
 from .errors import ArchrankError, InputError, MissingExtraError
 from .graphs import Graph, trace
 from .graphs.tracing import is_shape
@@ -42,6 +42,7 @@ from .limits import (
 from .metrics import Array, residual_rank
 from .pareto import pareto_front
 from .predicting import is_predictor, load_predictor, predicted
+from .predictors.evidence import MEASURED, Evidence
 from .proxies import get, score
 from .proxies.registry import names_in
 from .proxies.scoring import usable_device
@@ -50,9 +51,11 @@ from .proxies.subject import Loss
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .predictors import Predictor
+    from .predictors import Predictor, TransferRank
 
 SIZES = ("params", "flops", "activations")
+PRETRAINED = "auto"
+"""How the pretrained predictor is asked for."""
 SURE = 0.75
 """The chance of being better from which on one of two neighbours is said to be."""
 
@@ -84,6 +87,7 @@ class _Settings:
 
     proxies: tuple[str, ...]
     predictors: tuple[str, ...]
+    judged: bool  # by the pretrained predictor, too
     inputs: Any
     targets: Any
     loss: Loss | None
@@ -108,6 +112,7 @@ class _Row:
     values: dict[str, list[float]] = field(default_factory=dict)  # proxy -> one per seed
     deviations: dict[str, float] = field(default_factory=dict)  # of predictors that know theirs
     failures: list[tuple[str, str, str]] = field(default_factory=list)
+    strange: bool = False  # unlike all that the pretrained predictor learnt of
     seconds: float = 0.0
     same_as: str = ""
 
@@ -143,8 +148,8 @@ def rank(
         inputs: as :func:`archrank.score` takes; default each candidate's own, if it has one.
         by: a proxy, several (or comma-separated), ``"a|b"`` for a controlled for b (the residual
             of its ranks), a score of whole populations (``"az_nas"``, ``"te_nas"``, ``"vote"``),
-            the folder of a saved predictor, or ``"auto"`` for
-            :data:`~archrank.combining.AUTO`.
+            the folder of a saved predictor, or ``"auto"``: the pretrained predictor
+            (:class:`~archrank.predictors.TransferRank`) on proxies of all kinds.
         combine: how several become one score in [0, 1]: ``"mean_rank"`` (mean of relative ranks),
             ``"log_rank"`` (AZ-NAS: mean of log(rank / m), best = m; not in [0, 1]) or ``"vote"``
             (share of other candidates beaten by a majority of proxies).
@@ -200,6 +205,7 @@ def rank(
     settings = _Settings(
         proxies=tuple(name for name in names if not is_predictor(name)),
         predictors=tuple(name for name in names if is_predictor(name)),
+        judged=any(term.proxy == PRETRAINED for term in terms),
         inputs=inputs,
         targets=targets,
         loss=loss,
@@ -221,7 +227,6 @@ def rank(
 
 def _terms(by: str | Iterable[str]) -> list[Term]:
     names = names_in(by) if isinstance(by, str) else [*by]
-    names = [n for name in names for n in (AUTO if name == "auto" else (name,))]
     if not names or "" in names:
         raise InputError(f"by: got {by!r}, expected 'auto' or names of proxies")
     terms = []
@@ -289,6 +294,7 @@ def _score_candidate(candidate: Candidate, settings: _Settings, seen: dict[str, 
                 _weigh(row, candidate, model, inputs, graph, settings)
             if offset == 0:
                 _predict(row, candidate, graph, settings.predictors)
+                row.strange = settings.judged and _is_strange(graph)
             for name, result in scores.items():
                 if result.value is not None:
                     row.values.setdefault(name, []).append(result.value)
@@ -353,6 +359,18 @@ def _predict(row: _Row, candidate: Candidate, graph: Graph, predictors: Iterable
             row.failures.append((name, "unsupported", str(error)))
 
 
+def _is_strange(graph: Graph) -> bool:
+    """Whether a graph is unlike all that the pretrained predictor learnt of."""
+    return bool(_pretrained().familiarity([graph]).strange[0])
+
+
+@lru_cache(maxsize=1)
+def _pretrained() -> TransferRank:
+    from .predictors.transfer import shipped
+
+    return shipped()
+
+
 @lru_cache(maxsize=8)
 def _loaded(name: str) -> Predictor:
     return load_predictor(name)
@@ -393,7 +411,7 @@ def _describe(row: _Row, graph: Graph) -> None:
 
 
 def _take_over(row: _Row, other: _Row) -> None:
-    row.values, row.deviations = other.values, other.deviations
+    row.values, row.deviations, row.strange = other.values, other.deviations, other.strange
     row.failures = list(other.failures)
     row.costs = other.costs
     row.excluded = [replace(one, name=row.name) for one in other.excluded]
@@ -524,7 +542,10 @@ class Ranking:
             scored), ``name``, ``score``, ``std``, one column per term of ``by`` (means over seeds,
             and ``NAME std`` if there are several), ``params``, ``flops``, ``activations``,
             ``depth``, ``seconds``, ``same_as`` (the candidate of the same graph that was scored);
-            ``memory_mb`` and ``latency_ms`` where they were asked for.
+            ``memory_mb`` and ``latency_ms`` where they were asked for; with ``by="auto"`` one
+            column per kind of evidence (normal scores among the candidates) and the proxies that
+            they are made of. The score is then the expected label in standard deviations of such
+            a population.
             ``std`` is the standard deviation of the score over seeds, with one seed of the
             relative ranks over the terms, of one predictor's scores the one that it predicts.
             ``above`` is the chance that the candidate above is truly better, NaN if not known:
@@ -568,6 +589,8 @@ class Ranking:
             columns[term.label] = sign * mean[:, index]
             if oriented.shape[2] > 1:
                 columns[f"{term.label} std"] = _deviation(oriented[:, index])
+        if any(term.proxy == PRETRAINED for term in terms):
+            columns |= _evidence(rows)
         for name in (*SIZES, "depth"):
             # A term of the same name (by="params") stands there already.
             columns.setdefault(name, [row.sizes.get(name, math.nan) for row in rows])
@@ -602,6 +625,9 @@ class Ranking:
             spread = _deviation(np.column_stack([relative_ranks(c) for c in mean.T]))
             return spread, spread / terms**0.5
         predictor = self._terms[0].label
+        if predictor == PRETRAINED:
+            known = _expected(rows)[1]
+            return known, known
         known = np.array([row.deviations.get(predictor, math.nan) for row in rows])
         return known, known
 
@@ -752,13 +778,43 @@ def _oriented(rows: list[_Row], term: Term) -> Array:
 
 def _oriented_values(rows: list[_Row], name: str) -> Array:
     seeds = max((len(v) for row in rows for v in row.values.values()), default=1)
+    if name == PRETRAINED:
+        return np.stack([_expected(rows, s)[0] for s in range(seeds)], axis=1)
     if name not in POPULATION:
-        grid = _grid(rows, name, seeds)
-        return grid if _higher_is_better(name) else -grid
+        return _oriented_values_of(rows, name, seeds)
     population = POPULATION[name]
     # (rows, proxies, seeds)
     parts = np.stack([_oriented_values(rows, proxy) for proxy in population.proxies], axis=1)
     return np.stack([population.score(parts[:, :, s]) for s in range(seeds)], axis=1)
+
+
+def _oriented_values_of(rows: list[_Row], proxy: str, seeds: int) -> Array:
+    grid = _grid(rows, proxy, seeds)
+    return grid if _higher_is_better(proxy) else -grid
+
+
+def _measured(rows: list[_Row], seed: int | None = None) -> Array:
+    """(rows, measurements) that evidence is made of, of one seed or the means over all."""
+    seeds = max((len(v) for row in rows for v in row.values.values()), default=1)
+    grids = np.stack([_oriented_values_of(rows, name, seeds) for name in MEASURED], axis=1)
+    return _mean(grids) if seed is None else grids[:, :, seed]
+
+
+def _expected(rows: list[_Row], seed: int | None = None) -> tuple[Array, Array]:
+    """What the pretrained predictor says of candidates together, and its deviations."""
+    table, strange = _measured(rows, seed), np.array([row.strange for row in rows], dtype=bool)
+    return _pretrained().judged(table, strange)
+
+
+def _evidence(rows: list[_Row]) -> dict[str, Array]:
+    """Columns of the kinds of evidence (normal scores among the candidates), and of what they are
+    made of."""
+    table = _measured(rows)
+    columns = dict(Evidence.of(table).scores(table))
+    for name, values in zip(MEASURED, table.T, strict=True):
+        if name not in SIZES:
+            columns[name] = values if _higher_is_better(name) else -values
+    return columns
 
 
 def _grid(rows: list[_Row], proxy: str, seeds: int) -> Array:

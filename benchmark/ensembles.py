@@ -7,15 +7,15 @@ NaN in its column.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ..combining import AUTO, POPULATION, combined, relative_ranks
-from ..metrics import Array, kendall, residual_rank
+from ..combining import POPULATION, combined, relative_ranks
+from ..metrics import Array, kendall
 
 LABELS = (50, 100)
 DRAWS = 5
@@ -73,17 +73,10 @@ def without_labels(oriented: Mapping[str, Array]) -> list[Ensemble]:
                 note,
             )
         )
-    columns = {term: _term(oriented, term) for term in AUTO}
-    here = {t: c for t, c in columns.items() if c is not None and np.isfinite(c).any()}
-    if here and all(column is not None for column in columns.values()):
-        without = ", ".join(term for term in AUTO if term not in here)
-        note = f"archrank's default: mean rank of {', '.join(here)}"
-        note += f" (no network has a value of {without})" if without else ""
-        score = combined(np.column_stack(list(here.values())), "mean_rank")
-        members = tuple(dict.fromkeys(name for term in here for name in term.split("|")))
-        found.append(Ensemble("auto", _column(score), 0, members, note))
     for population in POPULATION.values():
-        if population.name not in oriented and {*population.proxies} <= {*usable}:
+        # What no network has a value of is no evidence; published scores need all their parts.
+        enough = oriented if population.combine == "evidence" else usable
+        if population.name not in oriented and {*population.proxies} <= {*enough}:
             score = population.score(np.column_stack([oriented[n] for n in population.proxies]))
             note = f"{population.summary} ({population.reference})"
             found.append(Ensemble(population.name, _column(score), 0, population.proxies, note))
@@ -219,21 +212,6 @@ def _mean_of(ranks: Array) -> Array:
     total = np.where(present, ranks, 0.0).sum(axis=1)
     mean: Array = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     return mean
-
-
-def _term(oriented: Mapping[str, Array], term: str) -> Array | None:
-    """A proxy, or ``a|b``: the residual of the ranks by a that those by b do not explain."""
-    name, bar, control = term.partition("|")
-    needed: Sequence[str] = (name, control) if bar else (name,)
-    if not all(one in oriented for one in needed):
-        return None
-    values = oriented[name].copy()
-    if bar:
-        present = np.isfinite(values) & np.isfinite(oriented[control])
-        values[~present] = np.nan
-        if present.sum() > 1:
-            values[present] = residual_rank(values[present], oriented[control][present])
-    return values
 
 
 def _column(score: Array) -> Array:

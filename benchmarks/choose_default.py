@@ -29,9 +29,10 @@ from scipy import stats
 
 from archrank.benchmark.runs import Settings
 from archrank.benchmark.store import Store
-from archrank.combining import AUTO, combined
+from archrank.combining import combined
 from archrank.data import table
 from archrank.metrics import kendall
+from archrank.predictors.evidence import AUTO
 from archrank.proxies import get
 
 FOLDER = Path(__file__).parent / "results"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from archrank.combining import AUTO
+from archrank.predictors.evidence import AUTO
 
 FILE = Path(__file__).parent / "results" / "stores" / "nasbench201_scores.csv"
 BATCH = 8

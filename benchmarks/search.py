@@ -40,10 +40,11 @@ from proxy_results import machine
 from scipy import stats
 from sklearn.linear_model import Ridge as PlainRidge
 
-from archrank.combining import AUTO, combined
+from archrank.combining import combined
 from archrank.data import space, table
 from archrank.metrics import relative_improvement
 from archrank.predictors import Sample, samples
+from archrank.predictors.evidence import AUTO
 from archrank.proxies import get
 from archrank.search import (
     Hyperband,

@@ -86,6 +86,17 @@ def pretrain(
     candidates: Annotated[
         list[str] | None, typer.Argument(help="Models to learn from, beside those of spaces.")
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="default: make the predictor that is shipped, from published labels."),
+    ] = None,
+    without: Annotated[
+        str, typer.Option(help="Families that the recipe leaves out, with their relatives.")
+    ] = "",
+    scores: Annotated[
+        Path | None, typer.Option(help="Folder of the recipe's scores; beside --out if left out.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that score for the recipe.")] = 1,
     spaces: Annotated[str, typer.Option(help="To draw networks from; with commas.")] = "",
     networks: Annotated[int, typer.Option(min=1, help="Of all spaces, in equal parts.")] = 1000,
     input_: Annotated[
@@ -103,8 +114,14 @@ def pretrain(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
-    """Train an encoder of graphs without labels. If it is stopped, run it again to go on."""
+    """Train an encoder of graphs without labels, or make the pretrained predictor (--recipe).
+
+    If it is stopped, run it again to go on.
+    """
     with errors():
+        if recipe is not None:
+            _make(recipe, out, scores, _listed(without), jobs, quiet, as_json)
+            return
         from .. import predicting
         from ..predictors import Pretraining
 
@@ -119,7 +136,7 @@ def pretrain(
             random_state=seed,
         )
         make_room("--out", out)
-        names = tuple(name.strip() for name in spaces.split(",") if name.strip())
+        names = _listed(spaces)
         with nullcontext() if quiet else progress("graphs") as report, results_only():
             graphs = predicting.graphs_to_learn_from(
                 names, networks, tuple(candidates or ()), shape_of(input_), seed, report
@@ -132,6 +149,35 @@ def pretrain(
             return
         say(f"written: {out}")
         print(f"learnt from {len(graphs)} networks: loss {losses[0]:.4g} to {losses[-1]:.4g}")
+
+
+def _make(
+    recipe: str,
+    out: Path,
+    scores: Path | None,
+    without: tuple[str, ...],
+    jobs: int,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    if recipe != "default":
+        raise InputError(f"--recipe: got {recipe!r}, expected 'default'")
+    from .. import recipe as recipes
+
+    make_room("--out", out)
+    kept = out.with_name(out.name + ".scores") if scores is None else scores
+    with nullcontext() if quiet else progress("scoring") as report, results_only():
+        made = recipes.make(out, kept, jobs, without, report)
+    families = list(made.experience_["families"])
+    if as_json:
+        print(json.dumps({"families": families}, indent=2))
+        return
+    say(f"written: {out}")
+    print(f"learnt of {len(families)} families: {', '.join(families)}")
+
+
+def _listed(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",") if name.strip())
 
 
 def predict(

@@ -15,9 +15,9 @@ import pandas as pd
 import torch
 
 import archrank
-from archrank.combining import AUTO
 from archrank.data import images, space, table
 from archrank.metrics import bootstrap, kendall, spearman
+from archrank.predictors.evidence import PROXIES
 from archrank.ranking import SIZES
 
 
@@ -76,7 +76,7 @@ def main() -> None:
 
     found = ranking.table.set_index("name")
     accuracy = measured.labels()[found.index]
-    columns = ["score", *AUTO, *SIZES]
+    columns = ["score", *PROXIES, *SIZES]
     scores = found[columns].rename(columns={"score": "archrank (auto)"})
     scores["chance"] = np.random.default_rng(arguments.seed).random(len(scores))
     figures = agreement(scores, accuracy, arguments.seed)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from .contract import Predictor
     from .cost import CostPredictor
     from .ensemble import ArchRank
+    from .evidence import Evidence
+    from .experience import Experience, Family
+    from .familiarity import Familiarity, OutOfFamilyWarning
     from .features import Features
     from .fuzzy import FuzzyCMeans
     from .gennape import GENNAPE
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from .reading import Sample, samples, with_context
     from .similarity import GraphEmbedding, edit_distance, spectral_distance
     from .tabular import MLP, GaussianProcess, RandomForest, Ridge, XGBoost
+    from .transfer import EvidenceProcess, TransferRank
     from .untrained import Vote
 
 _HOME = {
@@ -36,6 +40,11 @@ _HOME = {
     "check_predictor": "checks",
     "CostPredictor": "cost",
     "ArchRank": "ensemble",
+    "Evidence": "evidence",
+    "Experience": "experience",
+    "Family": "experience",
+    "Familiarity": "familiarity",
+    "OutOfFamilyWarning": "familiarity",
     "Features": "features",
     "FuzzyCMeans": "fuzzy",
     "GENNAPE": "gennape",
@@ -56,6 +65,8 @@ _HOME = {
     "RandomForest": "tabular",
     "Ridge": "tabular",
     "XGBoost": "tabular",
+    "EvidenceProcess": "transfer",
+    "TransferRank": "transfer",
     "Vote": "untrained",
 }
 _ROOMS = ("encoders", "losses")
@@ -67,6 +78,11 @@ __all__ = [
     "AdditiveProcess",
     "ArchRank",
     "CostPredictor",
+    "Evidence",
+    "EvidenceProcess",
+    "Experience",
+    "Familiarity",
+    "Family",
     "Features",
     "FuzzyCMeans",
     "GaussianProcess",
@@ -74,6 +90,7 @@ __all__ = [
     "GraphPredictor",
     "HeteroscedasticNetwork",
     "OperatorTable",
+    "OutOfFamilyWarning",
     "ParZC",
     "Predictor",
     "Pretrained",
@@ -81,6 +98,7 @@ __all__ = [
     "RandomForest",
     "Ridge",
     "Sample",
+    "TransferRank",
     "Vote",
     "XGBoost",
     "check_predictor",

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
-from ..combining import AUTO
 from ..errors import InputError
 from ..graphs import Graph
 from ..metrics import kendall
 from .additive import AdditiveProcess
 from .calibration import Calibration, checked_coverage
 from .contract import Array, Predictor
+from .evidence import AUTO
 from .features import Columns, Features, read_columns
 from .memory import once_per_graph
 from .quantiles import ALL, Quantiles
@@ -124,11 +124,16 @@ class ArchRank(Predictor):
             return super().needed_proxies
         return tuple(getattr(self, "proxies_", AUTO))
 
+    @property
+    def _chooses_proxies(self) -> bool:
+        """Whether proxies are kept only if they help."""
+        return self.proxies == "auto"
+
     def fit(self, X: Any, y: Any) -> Self:
-        if self.proxies == "auto":
+        if self._chooses_proxies:
             self.proxies_ = list(AUTO)
         super().fit(X, y)
-        if self.proxies == "auto" and not self.label_std_:
+        if self._chooses_proxies and not self.label_std_:
             self.proxies_ = []
         return self
 
@@ -137,7 +142,7 @@ class ArchRank(Predictor):
         self.orders_ = Quantiles.of(groups, labels, _FEW).orders
         targets = self._quantiles.scores(groups, labels)
         chosen = self._validated(samples, targets)
-        if self.proxies == "auto":
+        if self._chooses_proxies:
             without = self._validated([_without(AUTO, sample) for sample in samples], targets)
             if chosen.tau < without.tau + _WORTHWHILE:
                 chosen, self.proxies_ = without, []
@@ -169,7 +174,7 @@ class ArchRank(Predictor):
                 fitted = _fitted(member, columns.take(train), targets[train])
                 held_out[name][out], std = _predicted(fitted, columns.take(out))
                 variances[name][out] = std**2
-        weights = _selected(held_out, targets) if len(targets) >= _FEW else _equal(library)
+        weights = self._weighed(held_out, targets)
         mean, variance = _joined(
             np.array([held_out[name] for name in weights]),
             np.array([variances[name] for name in weights]),
@@ -177,6 +182,15 @@ class ArchRank(Predictor):
         )
         tau = kendall(mean, targets)
         return _Validated(library, columns, held_out, weights, mean, variance, tau)
+
+    def _weighed(self, held_out: Mapping[str, Array], targets: Array) -> dict[str, float]:
+        """Weights of members by what they predicted of labels not seen."""
+        start = self._start(list(held_out))
+        return _selected(held_out, targets, start) if len(targets) >= _FEW else start
+
+    def _start(self, names: Sequence[str]) -> dict[str, float]:
+        """Weights of members before labels have judged them."""
+        return dict.fromkeys(names, 1.0 / len(names))
 
     def _remember(self, samples: Sequence[Sample], left: Array, held_out: Array) -> None:
         """What predictions leave of the labels of each network, and how unlike equal ones' are."""
@@ -292,12 +306,7 @@ class ArchRank(Predictor):
 
     def _library(self, samples: Sequence[Sample]) -> dict[str, TabularPredictor]:
         """The members that these samples can be given to, without parts that they lack."""
-        has = {
-            "scores": any(sample.scores for sample in samples),
-            "code": len({None if s.code is None else len(s.code) for s in samples} | {None}) == 2
-            and all(sample.code is not None for sample in samples),
-            "context": any(sample.context for sample in samples),
-        }
+        has = available(samples)
         found: dict[str, TabularPredictor] = {}
         for name, member in (members() if self.members is None else self.members).items():
             parts = tuple(part for part in member.parts if has.get(part, True))
@@ -312,6 +321,16 @@ class ArchRank(Predictor):
         if not found:
             raise InputError("members: none of them can learn from these samples")
         return found
+
+
+def available(samples: Sequence[Sample]) -> dict[str, bool]:
+    """Whether samples have what parts of features need, of parts that not all samples have."""
+    codes = {None if sample.code is None else len(sample.code) for sample in samples}
+    return {
+        "scores": any(sample.scores for sample in samples),
+        "code": len(codes) == 1 and None not in codes,
+        "context": any(sample.context for sample in samples),
+    }
 
 
 @dataclass(frozen=True)
@@ -395,15 +414,13 @@ def _folds(samples: Sequence[Sample], count: int, seed: int) -> npt.NDArray[np.i
     return fold
 
 
-def _equal(names: Any) -> dict[str, float]:
-    return dict.fromkeys(names, 1.0 / len(names))
-
-
-def _selected(held_out: Mapping[str, Array], labels: Array, rounds: int = 40) -> dict[str, float]:
-    """Weights of members by greedy addition with replacement, from the mean of all."""
+def _selected(
+    held_out: Mapping[str, Array], labels: Array, start: Mapping[str, float], rounds: int = 40
+) -> dict[str, float]:
+    """Weights of members by greedy addition with replacement, a fifth of them as given first."""
     names = list(held_out)
     values = np.array([held_out[name] for name in names])
-    counts = np.full(len(names), rounds / 4 / len(names))
+    counts = rounds / 4 * np.array([start[name] for name in names])
     total = counts @ values
     for _ in range(rounds):
         taus = [kendall(total + added, labels) for added in values]

@@ -12,15 +12,20 @@ from sklearn.base import BaseEstimator
 
 from ..errors import InputError
 from . import statistics
+from .evidence import Evidence, measurements, table_of
 from .memory import once_per_graph
 from .reading import Sample
 from .words import edge_words, neighbourhood_words, path_words
 
 Array = npt.NDArray[np.float64]
 
-PARTS = ("statistics", "paths", "edges", "neighbourhoods", "spectrum", "code", "scores", "context")
+PARTS = (
+    *("statistics", "paths", "edges", "neighbourhoods", "spectrum"),
+    *("code", "scores", "evidence", "context"),
+)
 """What columns can be made of: numbers of the graph, counts of its words (three kinds), eigenvalues
-of its Laplacian, the space's vector, proxies, and the context."""
+of its Laplacian, the space's vector, proxies, what sizes and proxies say together
+(:class:`~archrank.predictors.evidence.Evidence`), and the context."""
 _WORDS = {
     "paths": once_per_graph(path_words),
     "edges": once_per_graph(edge_words),
@@ -71,6 +76,8 @@ def read_columns(
     if "scores" in parts:
         rows = [[s.scores.get(name, np.nan) for name in score_names] for s in samples]
         tables["scores"] = np.array(rows, dtype=np.float64).reshape(len(samples), -1)
+    if "evidence" in parts:
+        tables["evidence"] = table_of([measurements(s.graph, s.scores) for s in samples])
     if "code" in parts:
         tables["code"] = _equally_long("code", [sample.code for sample in samples])
     if "context" in parts:
@@ -121,6 +128,8 @@ class Features(BaseEstimator):  # type: ignore[misc]
             finite[:, empty] = 0.0
             self.score_scale_ = np.nanmedian(np.abs(finite), axis=0) + 1e-12
             self.score_median_ = np.nanmedian(_symmetric_log(finite, self.score_scale_), axis=0)
+        if "evidence" in columns.tables:
+            self.evidence_ = Evidence.of(columns.tables["evidence"]).state()
         blocks = self._blocks(columns)
         values = np.concatenate([np.zeros((columns.length, 0)), *blocks], axis=1)
         self.mean_ = values.mean(axis=0)
@@ -148,6 +157,9 @@ class Features(BaseEstimator):  # type: ignore[misc]
                 missing = ~np.isfinite(scores)
                 known = np.where(missing, self.score_median_, scores)
                 made.append(np.concatenate([known, missing.astype(float)], axis=1))
+            elif part == "evidence":
+                evidence = Evidence.read(self.evidence_)
+                made.append(evidence.score(columns.tables[part])[:, None])
             else:
                 made.append(columns.tables[part])
         return made
@@ -161,6 +173,8 @@ class Features(BaseEstimator):  # type: ignore[misc]
                 names += statistics.names()
             elif part == "scores":
                 names += self.score_names_ + [f"{name} missing" for name in self.score_names_]
+            elif part == "evidence":
+                names.append(part)
             else:
                 names += [f"{part} {i}" for i in range(columns.tables[part].shape[1])]
         return names

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..combining import AUTO
 from .contract import Array
+from .evidence import AUTO
 from .tabular import TabularPredictor
 
 SIZES = ("log2 params", "log2 flops", "log2 activations")

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..combining import AUTO, combined
+from ..combining import combined
 from ..data.spaces.contract import Space
 from ..errors import InputError
+from ..predictors.evidence import PROXIES
 from ..predictors.reading import Reader, Sample
 from ..proxies import get
 
@@ -43,16 +44,17 @@ def scorer(score: Any, space: str | Space | None = None, task: str | None = None
             - a function from a list of architectures to as many numbers;
             - something with a method ``predict`` that is one, such as a fitted predictor;
             - a mapping from architectures to numbers; what it lacks has no score;
-            - the name of a proxy, ``"auto"`` for those that :func:`archrank.rank` combines, or a
-              sequence of names: then ``space``. Several become the mean of ranks among those that
-              are scored together. Each network is scored once, however often it comes.
+            - the name of a proxy, ``"auto"`` for the pretrained predictor, which
+              :func:`archrank.rank` ranks by, or a sequence of names: then ``space``. Several become
+              the mean of ranks among those that are scored together. Each network is scored once,
+              however often it comes.
         space, task: what architecture strings are of, and what their networks are built for.
 
     Raises:
         InputError: it is none of these, or names come without a space.
     """
     if isinstance(score, str):
-        return _proxies(AUTO if score == "auto" else (score,), space, task)
+        return _evidence(space, task) if score == "auto" else _proxies((score,), space, task)
     if isinstance(score, Mapping):
         return lambda archs: np.array([score.get(arch, np.nan) for arch in archs], dtype=np.float64)
     if callable(getattr(score, "predict", None)):
@@ -68,23 +70,42 @@ def scorer(score: Any, space: str | Space | None = None, task: str | None = None
 
 
 def _proxies(names: Sequence[str], space: str | Space | None, task: str | None) -> Scorer:
+    read = _reading_once(names, space, task)
+    signs = np.array([1.0 if get(name).higher_is_better else -1.0 for name in names])
+
+    def score(archs: Sequence[Any]) -> Array:
+        scores = [sample.scores for sample in read(archs)]
+        values = np.array([[one.get(name, np.nan) for name in names] for one in scores])
+        return combined(values.reshape(len(archs), len(names)) * signs, "mean_rank")
+
+    return score
+
+
+def _evidence(space: str | Space | None, task: str | None) -> Scorer:
+    from ..predictors.transfer import shipped
+
+    read, predictor = _reading_once(PROXIES, space, task), shipped()
+    return lambda archs: predictor.predict(read(archs))
+
+
+def _reading_once(
+    names: Sequence[str], space: str | Space | None, task: str | None
+) -> Callable[[Sequence[Any]], list[Sample]]:
+    """A function that reads architectures with their proxies, each network once."""
     if space is None:
         raise InputError(f"space: proxies ({', '.join(names)}) score networks; say of which space")
     place = space_named(space)
     reader = Reader(place, task, proxies=tuple(names))
-    signs = np.array([1.0 if get(name).higher_is_better else -1.0 for name in names])
     known: dict[str, Sample] = {}
 
-    def score(archs: Sequence[Any]) -> Array:
-        for arch in archs:
-            key = place.canonical(arch)
+    def read(archs: Sequence[Any]) -> list[Sample]:
+        keys = [place.canonical(arch) for arch in archs]
+        for key in keys:
             if key not in known:
                 (known[key],) = reader.read([key])
-        read = [known[place.canonical(arch)].scores for arch in archs]
-        values = np.array([[scores.get(name, np.nan) for name in names] for scores in read])
-        return combined(values.reshape(len(archs), len(names)) * signs, "mean_rank")
+        return [known[key] for key in keys]
 
-    return score
+    return read
 
 
 def checked(values: Any, count: int) -> Array:

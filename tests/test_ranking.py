@@ -19,7 +19,8 @@ from torch import nn
 import archrank
 from archrank.errors import InputError
 from archrank.predictors import Ridge
-from archrank.ranking import AUTO, combined, relative_ranks
+from archrank.predictors.evidence import KINDS, MEASURED
+from archrank.ranking import combined
 
 SHAPE = (3, 8, 8)
 OPTIONS = {"inputs": SHAPE, "batch_size": 8}
@@ -38,14 +39,15 @@ def test_order_by_one_proxy() -> None:
     assert ranking.failures.empty
 
 
-def test_default_is_the_documented_combination() -> None:
-    ranking = archrank.rank({"a": nets.narrow, "b": nets.wide}, **OPTIONS)
-    assert set(AUTO) <= set(ranking.table.columns)
-    expected = [
-        np.mean([relative_ranks(ranking.table[p].to_numpy(float))[i] for p in AUTO])
-        for i in range(2)
-    ]
-    assert ranking.table["score"].tolist() == pytest.approx(expected)
+def test_default_is_the_pretrained_predictor() -> None:
+    candidates = {"a": nets.narrow, "b": nets.wide, "c": nets.deep}
+    ranking = archrank.rank(candidates, **OPTIONS)
+    table = ranking.table.set_index("name").loc[list(candidates)]
+    assert {*KINDS, *MEASURED} <= set(table.columns)
+    measured = table[list(MEASURED)].to_numpy(float)
+    expected, std = archrank.load_predictor().judged(measured, np.zeros(3, dtype=bool))
+    assert table["score"].tolist() == pytest.approx(expected)
+    assert (table["std"] >= std - 1e-9).all()  # more for networks unlike what it learnt of
 
 
 def test_scores_are_those_of_score() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archrank.combining import AUTO
 from archrank.data import space
 from archrank.metrics import kendall
 from archrank.predictors import AdditiveProcess, ArchRank, Ridge, Sample, samples, with_context
 from archrank.predictors.checks import small_graphs
+from archrank.predictors.evidence import AUTO
 
 MEMBERS = {"sizes": Ridge(("statistics",)), "scores": Ridge(("scores",))}
 

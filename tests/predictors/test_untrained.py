@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from archrank.combining import AUTO
 from archrank.metrics import kendall
 from archrank.predictors import ArchRank, Sample, Vote, samples
 from archrank.predictors.checks import small_graphs
+from archrank.predictors.evidence import AUTO
 from archrank.predictors.untrained import SIZES, directions
 from archrank.proxies import get
 
