@@ -365,8 +365,8 @@ def page() -> str:
         *orders_table(results),
         "",
         "A dash: all models have the same value. `swap` counts patterns of on and off over a batch,"
-        " of which there are at most 2^batch; where it has a dash every model reaches them all, and "
-        "the proxy orders nothing. It needs larger batches.",
+        " of which there are at most 2^batch; where it has a dash every model reaches them all "
+        "and the proxy orders nothing. It needs larger batches.",
         "",
         "## Zero-shot prediction after tracing",
         "",
