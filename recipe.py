@@ -7,9 +7,13 @@ stopped.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
 
 from .errors import InputError
 
@@ -148,50 +152,14 @@ def family_of(one: Source, scores: Path, jobs: int = 1, progress: Progress | Non
     Raises:
         InputError: the table is not at hand.
     """
-    from dataclasses import replace
-
-    import numpy as np
-
-    from .benchmark import run
-    from .benchmark.runs import settings_for
-    from .benchmark.store import Store
     from .data import space, table
     from .predictors import Family, samples
-    from .predictors.evidence import PROXIES
 
     measured = table(one.table)
     labels = [measured.labels(task) * measured.tasks[task].direction for task in one.tasks]
     values: dict[str, dict[str, float]] = {}
     if one.batch:
-        path = scores / f"{one.family}.sqlite"
-        outcome = run(
-            path,
-            one.space,
-            one.tasks[0],
-            table=one.table,
-            proxies=PROXIES,
-            sample=one.sample,
-            batch=one.batch,
-            data=one.data,
-            resolution=one.resolution,
-            jobs=jobs,
-            progress=progress,
-        )
-        settings = settings_for(
-            one.space,
-            one.tasks[0],
-            table=one.table,
-            sample=one.sample,
-            batch=one.batch,
-            data=one.data,
-            resolution=one.resolution,
-        )
-        with Store(path, writable=False) as store:
-            drawn = store.sample(outcome.run)
-            frame = store.scores(outcome.run, settings.condition).dropna(subset="value")
-        for arch, proxy, value in zip(frame["arch"], frame["proxy"], frame["value"], strict=True):
-            if proxy in PROXIES:
-                values.setdefault(arch, {})[proxy] = float(value)
+        drawn, values = _scored(one, scores, jobs, progress)
     else:
         names = sorted(labels[0].dropna().index)
         order = np.random.default_rng(0).permutation(len(names))[: one.sample]
@@ -200,6 +168,50 @@ def family_of(one: Source, scores: Path, jobs: int = 1, progress: Progress | Non
     scored = [replace(sample, scores=values.get(sample.arch or "", {})) for sample in read]
     known = np.array([row.reindex(drawn).to_numpy(float) for row in labels])
     return Family(one.family, scored, known, one.quality)
+
+
+def _scored(
+    one: Source, scores: Path, jobs: int, progress: Progress | None
+) -> tuple[list[str], dict[str, dict[str, float]]]:
+    """The sample of a source, and its scores; a store that has them all is only read."""
+    from .benchmark import run
+    from .benchmark.runs import settings_for
+    from .benchmark.store import Store
+    from .predictors.evidence import PROXIES
+
+    path = scores / f"{one.family}.sqlite"
+    conditions: dict[str, Any] = {
+        "table": one.table,
+        "sample": one.sample,
+        "batch": one.batch,
+        "data": one.data,
+        "resolution": one.resolution,
+    }
+    settings = settings_for(one.space, one.tasks[0], **conditions)
+
+    def read() -> tuple[list[str], pd.DataFrame]:
+        with Store(path, writable=False) as store:
+            runs = [n for n, given in store.runs().items() if given == asdict(settings)]
+            if not runs:
+                return [], pd.DataFrame(columns=["arch", "proxy", "value"])
+            frame = store.scores(runs[0], settings.condition)
+            return store.sample(runs[0]), frame[frame["proxy"].isin(PROXIES)]
+
+    drawn, frame = read() if path.exists() else ([], pd.DataFrame())
+    if not drawn or len(frame) < len(drawn) * len(PROXIES):
+        run(
+            *(path, one.space, one.tasks[0]),
+            **conditions,
+            proxies=PROXIES,
+            jobs=jobs,
+            progress=progress,
+        )
+        drawn, frame = read()
+    values: dict[str, dict[str, float]] = {}
+    known = frame.dropna(subset="value")
+    for arch, proxy, value in zip(known["arch"], known["proxy"], known["value"], strict=True):
+        values.setdefault(arch, {})[proxy] = float(value)
+    return drawn, values
 
 
 def _built_for(one: Source) -> str | None:
@@ -296,5 +308,100 @@ def make(
     checkpoint = out.with_name(out.name + ".checkpoint")
     predictor = learnt(Experience.of(families), graphs, checkpoint, progress)
     predictor.save(out)
+    (out / "card.md").write_text(card(predictor, kept, families, len(graphs), out))
     checkpoint.unlink(missing_ok=True)
     return predictor
+
+
+def card(
+    predictor: TransferRank,
+    sources: Sequence[Source],
+    families: Sequence[Family],
+    networks: int,
+    folder: Path,
+) -> str:
+    """What has to be known of a predictor, as Markdown: data, protocol, limits, files.
+
+    Args:
+        predictor: which.
+        sources, families: what it learnt of, in the same order.
+        networks: how many graphs its encoder learnt of.
+        folder: that it was saved to.
+    """
+    from .data import table
+    from .predictors.evidence import KINDS
+
+    experience = predictor.experience_
+    left_out = [one.family for one in SOURCES if one not in sources]
+    command = "archrank pretrain --recipe default --out FOLDER"
+    command += f" --without {','.join(left_out)}" if left_out else ""
+    lines = [
+        "# The pretrained predictor",
+        "",
+        "Ranks architectures of any family without labels, from sizes of their graphs and proxies "
+        "at initialisation, and learns from a few labels what the families below had in common. "
+        "`archrank.load_predictor()` reads it; its class is `archrank.predictors.TransferRank`.",
+        "",
+        "## What it learnt of",
+        "",
+        "Labels are normal scores of their ranks within family and task; families count by "
+        "*weight* (less for surrogates, short training and shared weights). No label, and nothing "
+        "that a label could be read from, is in the files.",
+        "",
+        "| family | space | networks | tasks | labels | weight | licence of the labels |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one, family in zip(sources, families, strict=True):
+        measured = table(one.table)
+        made = measured.tasks[one.tasks[0]].label
+        lines.append(
+            f"| {one.family} | {one.space} | {len(family.samples)} | {len(one.tasks)} | {made} "
+            f"| {one.quality:g} | {measured.licence} |"
+        )
+    lines += [
+        "",
+        f"Its encoder, which says how familiar a graph is, learnt of {networks:,} random networks "
+        + ("of the spaces of other families" if left_out else "of all spaces")
+        + ", without labels."
+        + (f" Left out: {', '.join(left_out)}." if left_out else ""),
+        "",
+        "## What it learnt",
+        "",
+        "| kind of evidence | measurements | mean correlation with labels |",
+        "|---|---|---|",
+    ]
+    for (kind, names), value in zip(KINDS.items(), experience["correlations"], strict=True):
+        lines.append(f"| {kind} | {', '.join(f'`{name}`' for name in names)} | {value:.2f} |")
+    lines += [
+        "",
+        "Kinds count the same: weights fitted to labels carry over worse. With few labels a "
+        "Gaussian process starts from the scales of its kernels that were alike in the families.",
+        "",
+        "## How good it is",
+        "",
+        "`benchmarks/results/transfer.md`: every family left out in turn, with its relatives.",
+        "",
+        "## Limits",
+        "",
+        "- Without labels it orders the architectures that it is given together; it knows no "
+        "accuracies, and no training recipe.",
+        f"- Its correlation with labels was {experience['worst']:.2f} in the worst family.",
+        "- Of graphs unlike all that it learnt of it warns, and is less certain. Most families "
+        "are image classifiers of convolutions; two are transformers.",
+        "- Proxies were computed on one batch at initialisation, mostly of CIFAR-10 images, at "
+        "reduced resolution where `archrank/recipe.py` says so.",
+        "",
+        "## How to make it again",
+        "",
+        f"`{command}`, with the tables at hand (`archrank data fetch NAME`). It scores all "
+        "networks first, which takes hours, or reads the scores of the repository with "
+        "`--scores benchmarks/results/stores/pretraining`. Seeds are 0; the proxies of another "
+        "machine differ by rounding.",
+        "",
+        "## Files",
+        "",
+    ]
+    for name in ("predictor.json", "arrays.safetensors"):
+        content = (folder / name).read_bytes()
+        lines.append(f"- `{name}`, {len(content):,} bytes, SHA-256 {sha256(content).hexdigest()}")
+    return "\n".join(lines) + "\n"

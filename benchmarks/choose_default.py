@@ -1,4 +1,4 @@
-"""Choose what ``by="auto"`` ranks by, on measured spaces that are not NAS-Bench-201.
+"""Choose the few proxies that ``proxies="auto"`` computes, without NAS-Bench-201.
 
 Run from the repository, after the runs of ``benchmarks/run_benchmark.py``:
 ``python benchmarks/choose_default.py``. It writes ``benchmarks/results/default.md``.
@@ -197,7 +197,7 @@ def report(several: Sequence[Problem], held_out: Sequence[Problem]) -> str:
     chosen, without = choosers[winner](taus, everything), judged[winner][0]
     judged[f"search of all sets of at most {LARGEST}"] = left_out(taus, searched)
     lines = [
-        '# What `by="auto"` ranks by',
+        '# The few proxies that `proxies="auto"` computes',
         "",
         f"`python benchmarks/choose_default.py`, {datetime.date.today()}. Chosen on "
         f"{', '.join(sorted({p.space for p in several}))}; {HELD_OUT} chose nothing.",

@@ -2,8 +2,8 @@
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python benchmarks/predictor_scores.py``.
 It may be killed at any moment and goes on where it was: finished networks are lines of
-``benchmarks/results/stores/nasbench201_scores.csv``. Scored are the parts of ``by="auto"`` at
-initialisation on one small batch of CIFAR-10 images, for one of each class of equal cells. One
+``benchmarks/results/stores/nasbench201_scores.csv``. Scored are the proxies of ``proxies="auto"``
+at initialisation on one small batch of CIFAR-10 images, for one of each class of equal cells. One
 thread per process.
 """
 

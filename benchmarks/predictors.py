@@ -347,7 +347,7 @@ def tables() -> str:
         "of the mean. How long fits take stands in `predictor_speed.md`. Labels are validation "
         "accuracies where the table has them, the truth is test accuracy. *apart*: "
         "without networks that equal a labelled one. *scores*: those of proxies that NB-Suite-Zero "
-        "published; *our scores*: the parts of `by='auto'` at initialisation on 8 CIFAR-10 "
+        "published; *our scores*: the proxies of `proxies='auto'` at initialisation on 8 CIFAR-10 "
         "images, from `python benchmarks/predictor_scores.py`.",
     ]
     for key, problem in PROBLEMS.items():

@@ -135,11 +135,53 @@ def tau_table() -> str:
     )
 
 
+def transfer_table() -> str:
+    """Families left out, without labels and with 50, as ``results/transfer.md`` has them."""
+    lines = (RESULTS / "transfer.md").read_text().splitlines()
+    rows = [cells(line) for line in _rows_below(lines, "## Without labels")]
+    few = [cells(line) for line in _rows_below(lines, "## With a few labels: rho")]
+    at = few[0].index("50 labels")
+    learnt = {(row[0], row[1]): row[at] for row in few[1:]}
+    shown = [rows[0].index(name) for name in ("n", "TransferRank", "params", "FLOPs")]
+    shown.append(rows[0].index("activations"))
+    made = [
+        [
+            row[0],
+            *(row[i].split(" ")[0] for i in shown),
+            *(
+                learnt.get((row[0], name), "-").split(" ")[0]
+                for name in ("TransferRank", "ArchRank from scratch")
+            ),
+        ]
+        for row in rows[1:]
+    ]
+    header = ["family left out", "n", "no labels", "`params`", "`flops`", "`activations`"]
+    how = (
+        "Spearman's rho on families that it did not learn of (nor of their relatives), means of "
+        "tasks and seeds; intervals, other numbers of labels, the date and the machine are in "
+        "[benchmarks/results/transfer.md](benchmarks/results/transfer.md)."
+    )
+    return f"{how}\n\n" + table([*header, "50 labels", "50, from scratch"], made, right=7)
+
+
+def _rows_below(lines: list[str], title: str) -> list[str]:
+    """The rows of the first table below a title, its header first, without the rule."""
+    after = lines[lines.index(title) :]
+    start = next(i for i, line in enumerate(after) if line.startswith("|"))
+    rows = []
+    for line in after[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append(line)
+    return [rows[0], *rows[2:]]
+
+
 def filled(readme: str) -> str:
     """The README with its tables written anew between their marks."""
     for mark, content in (
         ("proxies", proxy_table()),
         ("taus", tau_table()),
+        ("transfer", transfer_table()),
         ("costs", cost_table()),
         ("sets", set_table()),
         ("spaces", space_table()),

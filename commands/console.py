@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -20,13 +22,30 @@ def say(text: str) -> None:
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """What archrank raises on purpose ends a command: exit code 2 on wrong usage, else 1."""
+    """What archrank raises on purpose ends a command: exit code 2 on wrong usage, else 1.
+
+    Its warnings are lines on stderr.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _teller(warnings.showwarning)
+            yield
     except ArchrankError as error:
         say(f"error: {error}")
         usage = isinstance(error, (InputError, MissingExtraError))
         raise typer.Exit(2 if usage else 1) from error
+
+
+def _teller(usual: Callable[..., None]) -> Callable[..., None]:
+    """Shows warnings of this package as plain lines, others as before."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if category.__module__.partition(".")[0] == "archrank":
+            say(f"warning: {message}")
+        else:
+            usual(message, category, *place)
+
+    return show
 
 
 @contextmanager

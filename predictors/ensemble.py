@@ -76,7 +76,7 @@ class ArchRank(Predictor):
 
     Args:
         proxies: zero-cost proxies to compute of each architecture (needs models or architectures
-            of a space); ``"auto"`` for those that ``by="auto"`` of :func:`archrank.rank` combines,
+            of a space); ``"auto"`` for :data:`~archrank.predictors.evidence.AUTO`,
             kept if they raise the cross-validated tau by .01 (if not, predictions cost none).
             Scores that samples bring are used in any case.
         members: name -> tabular predictor instead of the default ones; those whose parts the

@@ -114,9 +114,10 @@ class TransferRank(ArchRank):
     least correlation that any family had; of those, a
     :class:`~archrank.predictors.familiarity.OutOfFamilyWarning` tells.
 
-    With labels an :class:`EvidenceProcess`, which starts from what families taught, is one more
-    member of :class:`~archrank.predictors.ArchRank` beside those that are fitted from scratch. Half
-    of the weight is its own to begin with; from 12 labels on, cross-validation moves it.
+    With labels the evidence alone, and an :class:`EvidenceProcess`, which starts from what families
+    taught, are two more members of :class:`~archrank.predictors.ArchRank` beside those that are
+    fitted from scratch. Half of the weight is the process's to begin with; from 12 labels on,
+    cross-validation moves it.
 
     Args:
         experience: what families taught (:meth:`Experience.state
@@ -255,8 +256,11 @@ class TransferRank(ArchRank):
     def _library(self, samples: Sequence[Sample]) -> dict[str, TabularPredictor]:
         has = available(samples)
         parts = ("evidence", *(part for part in PARTS if has.get(part, True)))
-        own = EvidenceProcess(parts, self.experience_, self.random_state)
-        return {PROCESS: own, **super()._library(samples)}
+        return {
+            PROCESS: EvidenceProcess(parts, self.experience_, self.random_state),
+            "evidence alone": EvidenceProcess(("evidence",), self.experience_),
+            **super()._library(samples),
+        }
 
     def _start(self, names: Sequence[str]) -> dict[str, float]:
         others = len(names) - 1

@@ -20,7 +20,7 @@ class Vote(TabularPredictor):
         a + b mean_c(o_c x_c),   b >= 0
 
     x are standardised features, o the directions (1 or -1) that proxies declare; columns are the
-    scores that ``by="auto"`` of :func:`archrank.rank` combines, as far as samples bring them, and
+    scores of :data:`~archrank.predictors.evidence.AUTO`, as far as samples bring them, and
     of ``"statistics"`` the logarithms of parameters, FLOPs and activations. Labels set a and b
     only, so that a handful of them cannot mislead it. The standard deviation is that of the labels
     around it. Our choice.
