@@ -138,7 +138,7 @@ def rank(
     """Order candidates by zero-cost proxies, the most promising first.
 
     Candidates are built, scored and dropped one at a time, so memory does not grow with their
-    number. Candidates of identical graphs are scored once, by the first of them: architectures
+    number. Candidates of identical graphs have the scores of the first of them: architectures
     are compared, not weights.
 
     Args:
@@ -421,7 +421,11 @@ def _take_over(row: _Row, other: _Row) -> None:
 def _in_parallel(
     found: list[Candidate], settings: _Settings, jobs: int, progress: Progress | None
 ) -> list[_Row]:
-    """Each candidate in one of ``jobs`` processes; identical graphs are found by tracing first."""
+    """Each candidate in one of ``jobs`` processes.
+
+    Building and tracing all of them first, to find identical graphs, costs more than scoring a few
+    doubles; those of search spaces are found by their names.
+    """
     for candidate in found:
         try:
             pickle.dumps((candidate, settings))
@@ -430,49 +434,46 @@ def _in_parallel(
                 f"jobs: candidate {candidate.name!r} cannot be sent to another process ({error}); "
                 "use jobs=1, or functions and classes defined at the top of a module"
             ) from None
-    rows = dict(_spread(_trace_candidate, found, settings, jobs, None))
-    first: dict[str, str] = {}
+    first: dict[str, Candidate] = {}
     for candidate in found:
-        row = rows[candidate.name]
-        if row.hash and not row.failures:
-            first.setdefault(row.hash, candidate.name)
-    unique = [c for c in found if first.get(rows[c.name].hash) == c.name]
-    total, done = len(found), len(found) - len(unique)
+        first.setdefault(_network_of(candidate), candidate)
+    done = 0
 
     def count(name: str) -> None:
         nonlocal done
         done += 1
         if progress is not None:
-            progress(done, total, name)
+            progress(done, len(found), name)
 
-    rows.update(_spread(_score_alone, unique, settings, jobs, count))
-    doubles = [c for c in found if first.get(rows[c.name].hash, c.name) != c.name]
-    alone = []
+    unique = list(first.values())
+    rows = dict(_spread(_score_alone, unique, settings, jobs, count))
+    doubles = [candidate for candidate in found if candidate.name not in rows]
+    # As in _in_turn, the double of what failed is scored itself.
+    alone = [c for c in doubles if rows[first[_network_of(c)].name].failures]
+    rows.update(_spread(_score_alone, alone, settings, jobs, count))
     for candidate in doubles:
-        original = rows[first[rows[candidate.name].hash]]
-        if original.failures:  # as in _in_turn
-            alone.append(candidate)
-        else:
-            _take_over(rows[candidate.name], original)
-    rows.update(_spread(_score_alone, alone, settings, jobs, None))
+        if candidate.name not in rows:
+            original = rows[first[_network_of(candidate)].name]
+            rows[candidate.name] = replace(original, name=candidate.name, seconds=0.0)
+            count(candidate.name)
+    seen: dict[str, _Row] = {}
+    for candidate in found:
+        row = rows[candidate.name]
+        if row.hash in seen:
+            _take_over(row, seen[row.hash])
+        elif row.hash and not row.failures:
+            seen[row.hash] = row
     return [rows[c.name] for c in found]
 
 
-def _trace_candidate(candidate: Candidate, settings: _Settings) -> _Row:
-    row = _Row(candidate.name)
-    try:
-        model = _built(candidate)
-        graph = _graph(model, _inputs(candidate, model, settings))
-        if graph is None:
-            row.hash = candidate.name  # unknown until scored: nobody's double
-        else:
-            _describe(row, graph)
-    except ArchrankError as error:
-        row.failures.append(("all", "unsupported", str(error)))
-    except Exception as error:
-        # As in _score_candidate.
-        row.failures.append(("all", "error", f"{type(error).__name__}: {error}"))
-    return row
+def _network_of(candidate: Candidate) -> str:
+    """A name that candidates share which are known to be one network before they are built."""
+    build = candidate.build
+    if not isinstance(build, FromSpace):
+        return candidate.name
+    from .data import space
+
+    return f"{build.space}:{space(build.space).canonical(build.arch)}:{build.task}"
 
 
 def _score_alone(candidate: Candidate, settings: _Settings) -> _Row:

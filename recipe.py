@@ -19,7 +19,7 @@ from .errors import InputError
 
 if TYPE_CHECKING:
     from .graphs import Graph
-    from .predictors import Experience, Family, TransferRank
+    from .predictors import Family, TransferRank
 
 Progress = Callable[[int, int, str], None]
 
@@ -110,6 +110,8 @@ SOURCES = (
 """The families of the default recipe."""
 UNLABELLED = 100
 """Networks of every space that the encoder learns from."""
+KNOWN = 6000
+"""The most graphs that others are compared with."""
 
 
 def source(family: str) -> Source:
@@ -248,20 +250,20 @@ def _names(several: Sequence[object]) -> list[str]:
 
 
 def learnt(
-    experience: Experience,
+    families: Sequence[Family],
     graphs: Sequence[Graph],
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> TransferRank:
-    """A predictor of what families taught, and of the graphs that it is to be familiar with.
+    """A predictor that knows what families teach, and is familiar with them and other graphs.
 
     Args:
-        experience: of families.
-        graphs: for the encoder and the distances.
+        families: labelled ones.
+        graphs: for the encoder and, like those of the families, the distances.
         checkpoint: file that says how far the encoder is; if stopped, the same call goes on.
         progress: called after each epoch of the encoder.
     """
-    from .predictors import Familiarity, Pretraining, TransferRank
+    from .predictors import Experience, Familiarity, Pretraining, TransferRank
 
     pretraining = Pretraining(
         options={"width": 64, "dropout": 0.1},
@@ -274,7 +276,9 @@ def learnt(
     if progress is not None:
         told = lambda e: progress(e.epoch, e.epochs, f"loss {e.loss:.4g}")  # noqa: E731
     encoder = pretraining.fit(graphs, checkpoint=checkpoint, progress=told)
-    return TransferRank.without_labels(experience, Familiarity(encoder).fit(graphs))
+    labelled = [sample.graph for family in families for sample in family.samples]
+    known = Familiarity(encoder, most=KNOWN).fit([*graphs, *labelled])
+    return TransferRank.without_labels(Experience.of(families), known)
 
 
 def make(
@@ -296,8 +300,6 @@ def make(
     Raises:
         InputError: a table is not at hand, or no family has such a name.
     """
-    from .predictors import Experience
-
     left_out = {name for family in without for name in (family, *source(family).relatives)}
     kept = [one for one in SOURCES if one.family not in left_out]
     scores.mkdir(parents=True, exist_ok=True)
@@ -306,7 +308,7 @@ def make(
     graphs = graphs_of_all_spaces(without=sorted(spaces_left_out), progress=progress)
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = out.with_name(out.name + ".checkpoint")
-    predictor = learnt(Experience.of(families), graphs, checkpoint, progress)
+    predictor = learnt(families, graphs, checkpoint, progress)
     predictor.save(out)
     (out / "card.md").write_text(card(predictor, kept, families, len(graphs), out))
     checkpoint.unlink(missing_ok=True)
