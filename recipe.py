@@ -341,7 +341,7 @@ def card(
         "# The pretrained predictor",
         "",
         "Ranks architectures of any family without labels, from sizes of their graphs and proxies "
-        "at initialisation, and learns from a few labels what the families below had in common. "
+        "at initialisation, and goes on learning from a few labels. "
         "`archrank.load_predictor()` reads it; its class is `archrank.predictors.TransferRank`.",
         "",
         "## What it learnt of",
@@ -376,8 +376,15 @@ def card(
         lines.append(f"| {kind} | {', '.join(f'`{name}`' for name in names)} | {value:.2f} |")
     lines += [
         "",
-        "Kinds count the same: weights fitted to labels carry over worse. With few labels a "
-        "Gaussian process starts from the scales of its kernels that were alike in the families.",
+        "Kinds count the same: weights fitted to labels carry over worse. A few labels of a new "
+        "family tell which of these families it is like, in how far the evidence is to be trusted.",
+        "",
+        "| family | correlation of all evidence with its labels |",
+        "|---|---|",
+        *(
+            f"| {family.name} | {value:.2f} |"
+            for family, value in zip(families, experience["taught"], strict=True)
+        ),
         "",
         "## How good it is",
         "",
@@ -387,7 +394,7 @@ def card(
         "",
         "- Without labels it orders the architectures that it is given together; it knows no "
         "accuracies, and no training recipe.",
-        f"- Its correlation with labels was {experience['worst']:.2f} in the worst family.",
+        f"- Its correlation with labels was {min(experience['taught']):.2f} in the worst family.",
         "- Of graphs unlike all that it learnt of it warns, and is less certain. Most families "
         "are image classifiers of convolutions; two are transformers.",
         "- Proxies were computed on one batch at initialisation, mostly of CIFAR-10 images, at "

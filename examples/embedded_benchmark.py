@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import random
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 import archrank
 from archrank.data import images, space, table
 from archrank.metrics import bootstrap, kendall, spearman
+from archrank.predictors import OutOfFamilyWarning
 from archrank.predictors.evidence import PROXIES
 from archrank.ranking import SIZES
 
@@ -62,6 +64,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)  # networks this small gain nothing from more
+    # It learnt of networks like these; that it takes one in fifty for strange is no news here.
+    warnings.simplefilter("ignore", OutOfFamilyWarning)
 
     digits, measured = space("digits"), table("digits")
     archs = draw_sample(arguments.networks, arguments.seed)
@@ -76,7 +80,7 @@ def main() -> None:
 
     found = ranking.table.set_index("name")
     accuracy = measured.labels()[found.index]
-    columns = ["score", *PROXIES, *SIZES]
+    columns = ["score", *(name for name in PROXIES if found[name].notna().any()), *SIZES]
     scores = found[columns].rename(columns={"score": "archrank (auto)"})
     scores["chance"] = np.random.default_rng(arguments.seed).random(len(scores))
     figures = agreement(scores, accuracy, arguments.seed)

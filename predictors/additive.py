@@ -91,7 +91,7 @@ class AdditiveProcess(TabularPredictor):
             shuffled = np.random.default_rng(self.random_state).permutation(some)
             some = np.sort(shuffled[:_MOST_TUNED])
         terms = [term for _, term in self._terms(matrix[some], matrix[some])]
-        self.scales_ = _most_probable(terms, self.residuals_[some], self._beliefs(matrix))
+        self.scales_ = _most_probable(terms, self.residuals_[some])
         self._solved: tuple[Array, Array] | None = None
 
     def predict_matrix(self, matrix: Array) -> tuple[Array, Array]:
@@ -119,23 +119,11 @@ class AdditiveProcess(TabularPredictor):
         assert self._solved is not None
         return self._solved
 
-    def parts_of(self, matrix: Array) -> list[str]:
-        """The parts that have columns in a matrix, in the order of :attr:`scales_`."""
-        return list(self._blocks(matrix))
-
     def _blocks(self, matrix: Array) -> dict[str, Array]:
         """The columns of each part that has some; one of zeros where there are none at all."""
         blocks = zip(self.parts, np.split(matrix, self.features_.ends_, axis=1), strict=True)
         found = {part: block for part, block in blocks if block.shape[1]}
         return found or {"nothing": np.zeros((len(matrix), 1))}
-
-    def _beliefs(self, matrix: Array) -> Beliefs:
-        """What scales are expected to be, before any label is seen."""
-        parts = self.parts_of(matrix)
-        terms = len(parts) + (len(parts) - 1 if CONTEXT in parts else 0)
-        expected = np.log([_SMOOTH / terms, _REACH, _LINEAR / terms, _NOISE])
-        counts = [terms] * 3 + [1]
-        return Beliefs(np.repeat(expected, counts), np.repeat(_DEVIATIONS, counts))
 
     def _terms(self, first: Array, second: Array) -> Iterator[tuple[Array, _Term]]:
         """All terms between samples, and the squared norms (n,) of the first ones in each."""
@@ -180,31 +168,34 @@ def _unpacked(scales: Array) -> tuple[Array, Array, Array]:
     return smooth, length, linear
 
 
-class Beliefs(NamedTuple):
-    """Means and deviations of the logarithms of scales, as :class:`AdditiveProcess` orders them."""
-
-    mean: Array
-    deviation: Array
-
-
-def _most_probable(terms: Sequence[_Term], labels: Array, beliefs: Beliefs) -> Array:
+def _most_probable(terms: Sequence[_Term], labels: Array) -> Array:
     """The scales that maximise the posterior."""
-    mean, far = beliefs.mean, 6 * beliefs.deviation
+    parts = len(terms)
+    expected = np.log([_SMOOTH / parts, _REACH, _LINEAR / parts, _NOISE])
+    counts = [parts] * 3 + [1]
+    prior = _Prior(np.repeat(expected, counts), np.repeat(_DEVIATIONS, counts))
     found = optimize.minimize(
         _improbability,
-        mean,
-        (terms, labels, beliefs),
+        prior.mean,
+        (terms, labels, prior),
         jac=True,
         method="L-BFGS-B",
-        bounds=optimize.Bounds(mean - far, mean + far),
+        bounds=optimize.Bounds(prior.mean - 6 * prior.deviation, prior.mean + 6 * prior.deviation),
         options={"maxiter": _STEPS},
     )
     scales: Array = found.x
     return scales
 
 
+class _Prior(NamedTuple):
+    """Of the logarithm of each scale."""
+
+    mean: Array
+    deviation: Array
+
+
 def _improbability(
-    scales: Array, terms: Sequence[_Term], labels: Array, beliefs: Beliefs
+    scales: Array, terms: Sequence[_Term], labels: Array, prior: _Prior
 ) -> tuple[float, Array]:
     """The negative logarithm of the posterior but for a constant, and its gradient."""
     kernel = (np.exp(scales[-1]) + _JITTER) * np.eye(len(labels))
@@ -222,6 +213,6 @@ def _improbability(
     pull = np.outer(solution, solution) - inverse
     slopes = [np.vdot(pull, by) for by in (*smooths, *stretches, *linears)]
     slopes.append(np.exp(scales[-1]) * np.trace(pull))
-    off = (scales - beliefs.mean) / beliefs.deviation
+    off = (scales - prior.mean) / prior.deviation
     value = 0.5 * labels @ solution + np.log(np.diag(factor)).sum() + 0.5 * off @ off
-    return float(value), off / beliefs.deviation - 0.5 * np.array(slopes)
+    return float(value), off / prior.deviation - 0.5 * np.array(slopes)

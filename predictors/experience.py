@@ -10,19 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from .additive import AdditiveProcess
 from .evidence import KINDS, Evidence, measurements, table_of
-from .features import Features, read_columns
 from .quantiles import normal_scores
 from .reading import Sample
 
 Array = npt.NDArray[np.float64]
-
-PARTS = ("statistics", "paths", "edges", "neighbourhoods", "code", "scores")
-"""What a process learns from beside the evidence."""
-_TUNED = 200  # labels of a family that scales are fitted to
-_AT_LEAST = 0.1  # variance of logarithms of scales between families, however alike these are
-_SCALES = 3  # of a part: variance and length of its Matern kernel, variance of its linear one
 
 
 @dataclass(frozen=True)
@@ -54,24 +46,15 @@ class Experience:
         families: names of those it was learnt of.
         correlations: (kinds,), mean correlation of each kind of evidence with labels.
         between: (kinds, kinds), mean correlation of kinds with each other.
-        spread: standard deviation over families of the correlation of z with labels.
-        worst: the lowest of them.
-        parts: what the next two are of.
-        scales: (parts, 3), mean over families of the logarithms of a process's scales
-            (:class:`~archrank.predictors.AdditiveProcess`) for each part.
-        deviations: (parts, 3), their standard deviations over families.
-        noise: mean and deviation of the logarithm of its noise.
+        taught: (families,), the correlation of z with labels in each.
+        qualities: (families,), how much each counts.
     """
 
     families: list[str]
     correlations: Array
     between: Array
-    spread: float
-    worst: float
-    parts: list[str]
-    scales: Array
-    deviations: Array
-    noise: list[float]
+    taught: Array
+    qualities: Array
 
     @classmethod
     def of(cls, families: Sequence[Family]) -> Self:
@@ -85,19 +68,12 @@ class Experience:
         found = [_Lesson.of(family) for family in families]
         weight = np.array([family.quality for family in families])
         mean = _Weighted(weight)
-        taught = np.array([lesson.taught for lesson in found])
-        noises = np.array([lesson.noise for lesson in found])
-        scales = np.array([lesson.scales for lesson in found])
         return cls(
             [family.name for family in families],
             mean(np.array([lesson.correlations for lesson in found])),
             mean(np.array([lesson.between for lesson in found])),
-            float(np.sqrt(mean((taught - mean(taught)) ** 2))),
-            float(taught.min()),
-            list(PARTS),
-            mean(scales),
-            np.sqrt(mean((scales - mean(scales)) ** 2) + _AT_LEAST),
-            [float(mean(noises)), float(np.sqrt(mean((noises - mean(noises)) ** 2) + _AT_LEAST))],
+            np.array([lesson.taught for lesson in found]),
+            weight,
         )
 
     @classmethod
@@ -108,6 +84,37 @@ class Experience:
     def state(self) -> dict[str, Any]:
         """Arrays and numbers that say everything."""
         return asdict(self)
+
+    @property
+    def worst(self) -> float:
+        """The lowest correlation of z with labels that a family had."""
+        return float(self.taught.min())
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of that correlation over families."""
+        mean = np.average(self.taught, weights=self.qualities)
+        return float(np.sqrt(np.average((self.taught - mean) ** 2, weights=self.qualities)))
+
+    def slope_given(self, kinds: Sequence[str], z: Array, labels: Array) -> tuple[float, float]:
+        """The slope b of labels (n,) over z (n,), both of variance 1, and its variance.
+
+            p(b_f | labels) ~ q_f prod_i N(y_i; b_f z_i, 1 - b_f^2)
+
+        over the slopes b_f that families had, q_f their qualities: a new family is taken to be
+        like one of the others, which a few labels tell apart. Slopes are scaled to the kinds of
+        evidence at hand. Source: nonparametric empirical Bayes (Robbins 1956).
+        """
+        whole = self.slope(list(KINDS))
+        scale = self.slope(kinds) / whole if whole > 0 else 0.0
+        slopes = np.clip(self.taught * scale, -0.95, 0.95)
+        rest = 1.0 - slopes**2
+        squares = ((labels - slopes[:, None] * z) ** 2).sum(axis=1)
+        logs = np.log(self.qualities) - 0.5 * (len(z) * np.log(rest) + squares / rest)
+        share = np.exp(logs - logs.max())
+        share /= share.sum()
+        mean = float(share @ slopes)
+        return mean, float(share @ (slopes - mean) ** 2)
 
     def slope(self, kinds: Sequence[str]) -> float:
         """The expected correlation of z, made of these kinds of evidence, with labels.
@@ -126,13 +133,11 @@ class Experience:
 
 @dataclass(frozen=True)
 class _Lesson:
-    """What one family teaches; NaN where it has no such kind or part."""
+    """What one family teaches; NaN where it has no such kind."""
 
     correlations: Array
     between: Array
     taught: float
-    scales: Array
-    noise: float
 
     @classmethod
     def of(cls, family: Family) -> Self:
@@ -156,41 +161,8 @@ class _Lesson:
         correlations[rows] = np.mean([[_correlation(v, t) for v in values] for t in targets], 0)
         between[np.ix_(rows, rows)] = [[_correlation(v, u) for u in values] for v in values]
         z = evidence.score(table)
-        slopes = [_correlation(z, target) for target in targets]
-        scales, noises = [], []
-        for number, (slope, target) in enumerate(zip(slopes, targets, strict=True)):
-            some = np.random.default_rng(number).permutation(len(samples))[:_TUNED]
-            left = (target - slope * z)[np.sort(some)]
-            found, noise = _scales([samples[i] for i in np.sort(some)], left)
-            scales.append(found)
-            noises.append(noise)
-        return cls(
-            correlations,
-            between,
-            float(np.mean(slopes)),
-            np.mean(scales, axis=0),
-            float(np.mean(noises)),
-        )
-
-
-def _scales(samples: Sequence[Sample], left: Array) -> tuple[Array, float]:
-    """The scales (parts, 3) of a process fitted to what the evidence leaves, and its noise."""
-    has = {
-        "code": all(sample.code is not None for sample in samples),
-        "scores": any(sample.scores for sample in samples),
-    }
-    parts = [part for part in PARTS if has.get(part, True)]
-    columns = read_columns(samples, parts)
-    process = AdditiveProcess(parts)
-    process.features_ = Features(parts).fit(columns)
-    matrix = process.features_.transform(columns)
-    process.fit_matrix(matrix, left)
-    found = np.full((len(PARTS), _SCALES), np.nan)
-    fitted = process.scales_[:-1].reshape(_SCALES, -1).T
-    for part, row in zip(process.parts_of(matrix), fitted, strict=True):
-        if part in PARTS:
-            found[PARTS.index(part)] = row
-    return found, float(process.scales_[-1])
+        taught = float(np.mean([_correlation(z, target) for target in targets]))
+        return cls(correlations, between, taught)
 
 
 class _Weighted:

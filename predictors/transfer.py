@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from .additive import AdditiveProcess, Beliefs
+from .additive import AdditiveProcess
 from .contract import _AT_ONCE, Array
 from .ensemble import ArchRank, available
 from .evidence import PROXIES, Evidence, measurements, table_of
-from .experience import PARTS, Experience
+from .experience import Experience
 from .familiarity import Familiarity, FamiliarityReport, warn_of_strangers
 from .reading import Sample, listed
 from .tabular import TabularPredictor
@@ -22,22 +22,22 @@ from .tabular import TabularPredictor
 WEIGHTS = Path(__file__).parent / "weights"
 """The predictor that is shipped; ``card.md`` beside it says what it learnt of."""
 PROCESS = "process on evidence"
-_STEADY = 1e-6
+PARTS = ("statistics", "paths", "edges", "neighbourhoods", "code", "scores")
+"""What the process learns from beside the evidence."""
 
 
 class EvidenceProcess(AdditiveProcess):
-    """An additive process around a straight line of the evidence, with what families taught.
+    """An additive process around a straight line of the evidence.
 
-        y = b z + f(x),   b ~ N(b_0, s^2),   f ~ GP
+        y = b z + f(x),   f ~ GP
 
-    z is the evidence (:class:`~archrank.predictors.evidence.Evidence`), b_0 and s its mean
-    correlation with labels in other families and how much that varies; f is an
-    :class:`~archrank.predictors.AdditiveProcess` whose scales were alike in other families as
-    :class:`~archrank.predictors.experience.Experience` says. Source: empirical Bayes (Robbins
-    1956) over families; our choice.
+    z is the evidence (:class:`~archrank.predictors.evidence.Evidence`); its slope b is like that of
+    one of the families (:meth:`Experience.slope_given
+    <archrank.predictors.experience.Experience.slope_given>`), as labels tell; f is an
+    :class:`~archrank.predictors.AdditiveProcess`. Our choice.
 
     Args:
-        parts: ``"evidence"`` and parts that ``experience`` knows.
+        parts: ``"evidence"``, and parts of features for f.
         experience: :meth:`~archrank.predictors.experience.Experience.state`.
         random_state, space, task, inputs, proxies: see
             :class:`~archrank.predictors.AdditiveProcess`.
@@ -63,11 +63,7 @@ class EvidenceProcess(AdditiveProcess):
         experience = self._experience
         z = self._evidence(matrix)
         kinds = list(getattr(self.features_, "evidence_", {"kinds": {}})["kinds"])
-        expected = experience.slope(kinds)
-        # How many labels of variance 1 the families' slopes are worth.
-        worth = (1.0 - expected**2) / max(experience.spread**2, _STEADY)
-        self.slope_ = float((z @ labels + worth * expected) / (z @ z + worth))
-        self.slope_variance_ = experience.spread**2 * worth / float(z @ z + worth)
+        self.slope_, self.slope_variance_ = experience.slope_given(kinds, z, labels)
         super().fit_matrix(matrix, labels - self.slope_ * z)
 
     def predict_matrix(self, matrix: Array) -> tuple[Array, Array]:
@@ -90,18 +86,6 @@ class EvidenceProcess(AdditiveProcess):
         blocks.pop("evidence", None)
         return blocks or {"nothing": np.zeros((len(matrix), 1))}
 
-    def _beliefs(self, matrix: Array) -> Beliefs:
-        usual, experience = super()._beliefs(matrix), self._experience
-        parts = self.parts_of(matrix)
-        mean, deviation = (values[:-1].reshape(3, -1).copy() for values in usual)
-        for place, part in enumerate(parts):
-            if part in experience.parts:
-                row = experience.parts.index(part)
-                mean[:, place] = experience.scales[row]
-                deviation[:, place] = experience.deviations[row]
-        noise, uncertain = experience.noise
-        return Beliefs(np.append(mean.ravel(), noise), np.append(deviation.ravel(), uncertain))
-
 
 class TransferRank(ArchRank):
     """Ranks families that it never saw: without labels by evidence, with some by learning.
@@ -114,10 +98,9 @@ class TransferRank(ArchRank):
     least correlation that any family had; of those, a
     :class:`~archrank.predictors.familiarity.OutOfFamilyWarning` tells.
 
-    With labels the evidence alone, and an :class:`EvidenceProcess`, which starts from what families
-    taught, are two more members of :class:`~archrank.predictors.ArchRank` beside those that are
-    fitted from scratch. Half of the weight is the process's to begin with; from 12 labels on,
-    cross-validation moves it.
+    With labels the evidence alone, and an :class:`EvidenceProcess` around it, are two more members
+    of :class:`~archrank.predictors.ArchRank` beside those that are fitted from scratch. Half of the
+    weight is the process's to begin with; from 12 labels on, cross-validation moves it.
 
     Args:
         experience: what families taught (:meth:`Experience.state

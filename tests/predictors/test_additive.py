@@ -12,7 +12,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern,
 
 from archrank.data import space
 from archrank.predictors import AdditiveProcess, Sample, samples, with_context
-from archrank.predictors.additive import Beliefs, _compared, _improbability
+from archrank.predictors.additive import _compared, _improbability, _Prior
 from archrank.predictors.checks import small_graphs
 
 CELLS = space("nasbench201")
@@ -48,7 +48,7 @@ def test_the_gradient_is_the_derivative() -> None:
     rng = np.random.default_rng(0)
     first, second, labels = rng.normal(size=(20, 3)), rng.normal(size=(20, 5)), rng.normal(size=20)
     terms = [_compared(first, first), _compared(second, second)]
-    prior = Beliefs(np.zeros(7), np.full(7, 2.0))
+    prior = _Prior(np.zeros(7), np.full(7, 2.0))
     for scales in rng.normal(size=(5, 7)) / 2:
         error = optimize.check_grad(
             lambda at: _improbability(at, terms, labels, prior)[0],

@@ -76,7 +76,7 @@ class TestExperience:
         stretched = replace(other, labels=np.exp(3 * other.labels))
         first, second = Experience.of([one, other]), Experience.of([one, stretched])
         assert first.slope(["size"]) == pytest.approx(second.slope(["size"]))
-        assert first.scales == pytest.approx(second.scales)
+        assert first.taught == pytest.approx(second.taught)
 
     @pytest.mark.parametrize("shape", [(1, 3), (2, 2, 2)])
     def test_wrong_labels_are_told(self, graphs, shape) -> None:
@@ -102,13 +102,24 @@ class TestEvidenceProcess:
         labels = np.array([graph.params for graph in graphs], dtype=float)
         process.fit(graphs, labels)
         y = (labels - labels.mean()) / labels.std()
-        z = stats.zscore(process.features_.transform(_columns(graphs))[:, 0])
-        expected, spread = experience.slope(["size"]), experience.spread
-        noise = 1 - expected**2
-        precision = z @ z / noise + 1 / spread**2
-        mean = (z @ y / noise + expected / spread**2) / precision
+        z = process.features_.transform(_columns(graphs))[:, 0]
+        slopes = experience.taught * experience.slope(["size"]) / experience.slope(list(KINDS))
+        likelihood = [
+            np.prod(stats.norm.pdf(y, slope * z, np.sqrt(1 - slope**2))) for slope in slopes
+        ]
+        mean = np.average(slopes, weights=likelihood)
         assert process.slope_ == pytest.approx(mean, rel=1e-6)
-        assert process.slope_variance_ == pytest.approx(1 / precision, rel=1e-6)
+        variance = np.average((slopes - mean) ** 2, weights=likelihood)
+        assert process.slope_variance_ == pytest.approx(variance, rel=1e-6, abs=1e-12)
+
+    def test_a_few_labels_tell_whom_a_family_is_like(self, experience) -> None:
+        known = replace(experience, taught=np.array([0.9, 0.0]), qualities=np.ones(2))
+        kinds, rng = list(KINDS), np.random.default_rng(0)
+        z, noise = rng.normal(size=(2, 15))
+        full = known.slope_given(kinds, z, 0.9 * z + 0.4 * noise)[0]
+        assert full > 0.85
+        assert abs(known.slope_given(kinds, z, noise)[0]) < 0.05
+        assert known.slope_given(kinds, z[:0], noise[:0]) == pytest.approx((0.45, 0.45**2))
 
     def test_keeps_the_contract(self, experience) -> None:
         parts = ("evidence", "statistics", "paths")
@@ -168,7 +179,9 @@ class TestTransferRank:
     def test_strangers_are_warned_of_and_less_certain(self, graphs, experience) -> None:
         encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
         known = Familiarity(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
-        ranker = TransferRank.without_labels(replace(experience, worst=0.1), known)
+        ranker = TransferRank.without_labels(
+            replace(experience, taught=np.array([0.1, 0.9])), known
+        )
         strangers = [archrank.data.space("flexibert").graph(a) for a in _some("flexibert", 2)]
         with pytest.warns(OutOfFamilyWarning, match="2 of 18"):
             _, std = ranker.predict([*graphs, *strangers], return_std=True)
