@@ -215,23 +215,6 @@ def split_table(results: list[dict]) -> list[str]:
     return lines
 
 
-def rest_text(results: list[dict]) -> str:
-    """What of the command's time is none of the parts."""
-    pixels, batch = SETTINGS[0]
-    whole = next(
-        r["cpu"] for r in of(results, "rank") if (r["pixels"], r["batch"]) == (pixels, batch)
-    )
-    sums = [sum(r[f"{part}, CPU"] for r in of(results, "split")) for part in PARTS]
-    once, scoring = sums[0] + sums[1], sums[2]
-    rest = whole - 2 * once - scoring
-    return (
-        f"Of the command's {whole:.0f} CPU s, building and tracing are {2 * once:.0f} (twice "
-        f"{once:.0f}), scoring {scoring:.0f}; the other {rest:.0f} are mostly the start of "
-        f"{1 + 2 * JOBS} processes (the command's own, {JOBS} to trace, {JOBS} more to score), "
-        "each of which imports torch, timm and torchvision."
-    )
-
-
 def orders_table(results: list[dict]) -> list[str]:
     """How far a proxy's order depends on the batch, and how much of it is size."""
     values = {(r["pixels"], r["batch"]): r["values"] for r in of(results, "rank")}
@@ -349,10 +332,7 @@ def page() -> str:
         "## By part",
         "",
         f"{pixels} x {pixels}, batch {batch}, one model after the other in one process with one "
-        f"thread, imports left out. `archrank rank` with `--jobs {JOBS}` builds and traces each "
-        "model twice: to find equal graphs first, and to score.",
-        "",
-        rest_text(results),
+        "thread, imports left out, while other programs ran.",
         "",
         *split_table(results),
         "",

@@ -69,7 +69,7 @@ class Familiarity(BaseEstimator):  # type: ignore[misc]
         >>> graphs = small_graphs()
         >>> encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
         >>> known = Familiarity(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
-        >>> known.report(graphs).unknown.max()
+        >>> float(known.report(graphs).unknown.max())
         0.0
     """
 

@@ -20,6 +20,7 @@ from archrank.predictors import (
     AdditiveProcess,
     ArchRank,
     CostPredictor,
+    EvidenceProcess,
     GaussianProcess,
     GraphPredictor,
     HeteroscedasticNetwork,
@@ -29,6 +30,7 @@ from archrank.predictors import (
     Pretraining,
     RandomForest,
     Ridge,
+    TransferRank,
     Vote,
     XGBoost,
     check_predictor,
@@ -69,6 +71,8 @@ QUICK: dict[str, Predictor] = {
         "gin", SMALL_MIXER, "log", "module", epochs=1, draws=3, proxies=("flops",)
     ),
     "archrank": ArchRank(members={"a": Ridge(), "b": RandomForest(trees=10)}),
+    "transfer": TransferRank(members={"a": Ridge(), "b": RandomForest(trees=10)}),
+    "process on evidence": EvidenceProcess(("evidence", "statistics", "paths")),
 }
 
 

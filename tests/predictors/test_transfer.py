@@ -21,7 +21,6 @@ from archrank.predictors import (
     Pretraining,
     Sample,
     TransferRank,
-    check_predictor,
 )
 from archrank.predictors.checks import small_graphs
 from archrank.predictors.evidence import KINDS, PROXIES
@@ -121,10 +120,6 @@ class TestEvidenceProcess:
         assert abs(known.slope_given(kinds, z, noise)[0]) < 0.05
         assert known.slope_given(kinds, z[:0], noise[:0]) == pytest.approx((0.45, 0.45**2))
 
-    def test_keeps_the_contract(self, experience) -> None:
-        parts = ("evidence", "statistics", "paths")
-        check_predictor(EvidenceProcess(parts, experience.state()))
-
 
 def _columns(graphs):
     from archrank.predictors.features import read_columns
@@ -133,10 +128,6 @@ def _columns(graphs):
 
 
 class TestTransferRank:
-    def test_keeps_the_contract(self, experience) -> None:
-        members = {"ridge": archrank.predictors.Ridge(("statistics",))}
-        check_predictor(TransferRank(experience.state(), members=members))
-
     def test_without_labels_it_ranks_among_those_given(self, graphs, experience) -> None:
         ranker = TransferRank.without_labels(experience)
         mean, std = ranker.predict(graphs, return_std=True)
