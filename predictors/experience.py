@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -67,18 +67,27 @@ class Experience:
             raise InputError(f"families: got {len(families)}, expected at least two")
         found = [_Lesson.of(family) for family in families]
         weight = np.array([family.quality for family in families])
-        mean = _Weighted(weight)
         return cls(
             [family.name for family in families],
-            mean(np.array([lesson.correlations for lesson in found])),
-            mean(np.array([lesson.between for lesson in found])),
+            _mean(np.array([lesson.correlations for lesson in found]), weight),
+            _mean(np.array([lesson.between for lesson in found]), weight),
             np.array([lesson.taught for lesson in found]),
             weight,
         )
 
     @classmethod
     def read(cls, state: Mapping[str, Any]) -> Self:
-        """The one that :meth:`state` was taken of."""
+        """The one that :meth:`state` was taken of.
+
+        Raises:
+            InputError: it was taken of something else.
+        """
+        names = [field.name for field in fields(cls)]
+        if set(state) != set(names):
+            raise InputError(
+                f"experience: got {', '.join(map(str, state)) or 'nothing'}, expected what "
+                f"Experience.state() gives: {', '.join(names)}"
+            )
         return cls(**state)
 
     def state(self) -> dict[str, Any]:
@@ -165,18 +174,13 @@ class _Lesson:
         return cls(correlations, between, taught)
 
 
-class _Weighted:
+def _mean(values: Array, weights: Array) -> Array:
     """Means over families by weights, of those that have a value."""
-
-    def __init__(self, weights: Array):
-        self.weights = weights
-
-    def __call__(self, values: Array) -> Array:
-        weights = self.weights.reshape(-1, *[1] * (values.ndim - 1))
-        known = np.isfinite(values)
-        total = (known * weights).sum(axis=0)
-        mean: Array = np.where(known, values * weights, 0.0).sum(axis=0) / np.maximum(total, 1e-12)
-        return mean
+    known = np.isfinite(values)
+    share = known * weights.reshape(-1, *[1] * (values.ndim - 1))
+    total = np.maximum(share.sum(axis=0), 1e-12)
+    mean: Array = (share * np.where(known, values, 0.0)).sum(axis=0) / total
+    return mean
 
 
 def _correlation(values: Array, others: Array) -> float:

@@ -234,7 +234,8 @@ class TransferRank(ArchRank):
         std = np.sqrt(1.0 - np.where(strange, least, slope) ** 2)
         # What has not one measurement is not judged.
         missing = ~np.isfinite(table).any(axis=1)
-        return np.where(missing, np.nan, slope * evidence.score(table)), std
+        mean = slope * evidence.score(table)
+        return np.where(missing, np.nan, mean), np.where(missing, np.nan, std)
 
     def _library(self, samples: Sequence[Sample]) -> dict[str, TabularPredictor]:
         has = available(samples)

@@ -83,6 +83,10 @@ class TestExperience:
         with pytest.raises(InputError, match="odd"):
             Experience.of([wrong, family("a", graphs)])
 
+    def test_what_is_no_experience_is_told(self, graphs) -> None:
+        with pytest.raises(InputError, match=r"experience: got a, expected .*families"):
+            TransferRank({"a": 1}).fit(graphs, range(len(graphs)))
+
     def test_one_family_is_none(self, graphs) -> None:
         with pytest.raises(InputError, match="at least two"):
             Experience.of([family("a", graphs)])
@@ -136,6 +140,13 @@ class TestTransferRank:
         assert std == pytest.approx(np.sqrt(1 - experience.slope(["size"]) ** 2))
         assert ranker.predict([]).shape == (0,)
         assert ranker.predict(graphs[:1]).tolist() == [0.0]
+
+    def test_what_has_no_measurement_is_not_judged(self, experience) -> None:
+        table = np.array([np.arange(15.0), np.arange(15.0) + 1, np.full(15, np.nan)])
+        ranker = TransferRank.without_labels(experience)
+        mean, std = ranker.judged(table, np.zeros(3, dtype=bool))
+        assert np.isfinite(mean[:2]).all()
+        assert np.isnan([mean[2], std[2]]).all()
 
     def test_a_few_labels_against_it_turn_it_round(self, graphs, experience) -> None:
         labels = [-float(np.log(graph.params)) for graph in graphs]
