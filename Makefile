@@ -23,7 +23,7 @@ lint: .venv/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@mkdir -p .build && ln -sfn .. .build/archrank
-	$(BIN)/mypy .build/archrank/*.py .build/archrank/benchmark .build/archrank/commands .build/archrank/data .build/archrank/graphs .build/archrank/predictors .build/archrank/proxies .build/archrank/search
+	$(BIN)/mypy $(addprefix .build/archrank/,*.py benchmark cli costs data graphs predictors proxies ranking scoring search)
 
 .venv/bin/python:
 	@echo "== creating .venv with $(PYTHON)"

@@ -10,33 +10,44 @@ Example:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .lazy import lazy_names
 
 if TYPE_CHECKING:
-    from . import benchmark, data, errors, graphs, metrics, predictors, proxies, search
+    from . import benchmark, costs, data, errors, graphs, metrics, predictors, proxies, search
+    from .costs.measuring import measure
     from .graphs import Graph, trace
-    from .measuring import measure
-    from .pareto import pareto_front
-    from .predicting import load_predictor
+    from .predictors.predicting import load_predictor
     from .proxies import Result, Scores, score
-    from .ranking import Ranking, rank
+    from .ranking.front import pareto_front
+    from .ranking.ranking import Ranking, rank
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Graph": "graphs",
     "trace": "graphs",
-    "measure": "measuring",
-    "pareto_front": "pareto",
-    "load_predictor": "predicting",
+    "measure": "costs.measuring",
+    "pareto_front": "ranking.front",
+    "load_predictor": "predictors.predicting",
     "Result": "proxies",
     "Scores": "proxies",
     "score": "proxies",
-    "Ranking": "ranking",
-    "rank": "ranking",
+    "Ranking": "ranking.ranking",
+    "rank": "ranking.ranking",
 }
-_ROOMS = ("benchmark", "data", "errors", "graphs", "metrics", "predictors", "proxies", "search")
+_ROOMS = (
+    "benchmark",
+    "costs",
+    "data",
+    "errors",
+    "graphs",
+    "metrics",
+    "predictors",
+    "proxies",
+    "search",
+)
 
 __all__ = [
     "Graph",
@@ -45,6 +56,7 @@ __all__ = [
     "Scores",
     "__version__",
     "benchmark",
+    "costs",
     "data",
     "errors",
     "graphs",
@@ -61,15 +73,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return import_module(f".{name}", __name__)
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value  # the next access does not come here
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOME, {room: room for room in _ROOMS})

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy_names
 
 if TYPE_CHECKING:
+    from ..scoring.store import Store
     from .judging import Report, judge
     from .report import to_html, to_markdown, write_report
     from .runs import Outcome, Settings, run
-    from .store import Store
 
 _HOME = {
+    "Store": ".scoring.store",
     "Outcome": "runs",
     "Report": "judging",
     "Settings": "runs",
-    "Store": "store",
     "judge": "judging",
     "run": "runs",
     "to_html": "report",
@@ -36,13 +37,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

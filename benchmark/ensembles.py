@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ..combining import POPULATION, combined, relative_ranks
 from ..metrics import Array, kendall
+from ..ranking.aggregation import POPULATION, combined, relative_ranks
 
 LABELS = (50, 100)
 DRAWS = 5

@@ -22,9 +22,9 @@ from ..data.tables import Table, Task
 from ..errors import InputError
 from ..metrics import Array, kendall
 from ..proxies import get
+from ..scoring.store import Store
 from . import ensembles
 from .resampling import FIGURES, Resamples
-from .store import Store
 
 SIZES = ("params", "flops", "activations")
 TOP = 10  # architectures chosen: NDCG, regret, improvement
@@ -265,7 +265,7 @@ def judge_frame(
     figures are over the architectures on which it has a value.
 
     Args:
-        scores: as :meth:`~archrank.benchmark.store.Store.scores` gives them; the order of rows
+        scores: as :meth:`~archrank.scoring.store.Store.scores` gives them; the order of rows
             is of no account.
         truth: finite label by architecture, larger is better. Architectures without any row in
             ``scores`` are left out.

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
+from ..scoring.store import Store
 from . import pictures
 from .judging import SHARE, TOP, Figure, Judged, Report, RunReport, Verdict, judge
-from .store import Store
 from .style import SCRIPT, STYLE
 
 __all__ = ["Report", "judge", "to_html", "to_markdown", "write_report"]

@@ -1,6 +1,6 @@
 """Proxies against measured accuracy: scores a sample of a space, and keeps every score.
 
-``run`` scores the architectures of a table into a :class:`~archrank.benchmark.store.Store`, on
+``run`` scores the architectures of a table into a :class:`~archrank.scoring.store.Store`, on
 this machine or on a Ray cluster; :mod:`.judging` joins the labels and judges.
 """
 
@@ -20,10 +20,10 @@ from ..data import space as get_space
 from ..data import table as get_table
 from ..data.published import TABLES
 from ..errors import ArchrankError, InputError
-from ..processes import in_processes
 from ..proxies import get, score
-from ..proxies.scoring import chosen, usable_device
-from .store import Failure, Row, Store
+from ..proxies.planner import chosen, usable_device
+from ..scoring.processes import in_processes
+from ..scoring.store import Failure, Row, Store
 
 ENGINES = ("local", "ray")
 
@@ -362,7 +362,7 @@ Engine = Callable[[Iterable[Work]], Generator[Done, None, None]]
 
 def _engine(name: str, jobs: int, address: str | None) -> Engine:
     if name == "ray":
-        from .ray_engine import on_cluster
+        from ..scoring.ray_cluster import on_cluster
 
         return lambda works: on_cluster(works, address)
     if jobs == 1:

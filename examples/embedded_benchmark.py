@@ -19,8 +19,8 @@ import archrank
 from archrank.data import images, space, table
 from archrank.metrics import bootstrap, kendall, spearman
 from archrank.predictors import OutOfFamilyWarning
-from archrank.predictors.evidence import PROXIES
-from archrank.ranking import SIZES
+from archrank.predictors.features.evidence import PROXIES
+from archrank.ranking.ranking import SIZES
 
 
 def draw_sample(n: int, seed: int) -> list[str]:

@@ -6,70 +6,67 @@ space; see :class:`Predictor`. Each name is imported when first used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy_names
 
 if TYPE_CHECKING:
-    from . import encoders, losses
-    from .additive import AdditiveProcess
     from .checks import check_predictor
     from .contract import Predictor
-    from .cost import CostPredictor
-    from .ensemble import ArchRank
-    from .evidence import Evidence
-    from .experience import Experience, Family
-    from .familiarity import Familiarity, OutOfFamilyWarning
-    from .features import Features
-    from .fuzzy import FuzzyCMeans
-    from .gennape import GENNAPE
-    from .graph import KGNN, GraphPredictor
-    from .heteroscedastic import HeteroscedasticNetwork
-    from .operator_table import OperatorTable
-    from .parzc import ParZC
-    from .pretraining import Pretrained, Pretraining
+    from .ensemble.archrank import ArchRank
+    from .features.columns import Features
+    from .features.distances import GraphEmbedding, edit_distance, spectral_distance
+    from .features.evidence import Evidence
+    from .neural import encoders, losses
+    from .neural.fuzzy import FuzzyCMeans
+    from .neural.gennape import GENNAPE
+    from .neural.graph_predictor import KGNN, GraphPredictor
+    from .neural.heteroscedastic import HeteroscedasticNetwork
+    from .neural.parzc import ParZC
+    from .neural.pretraining import Pretrained, Pretraining
+    from .pretrained.distribution import Familiarity, OutOfFamilyWarning
+    from .pretrained.family_prior import Experience, Family
+    from .pretrained.transfer import EvidenceProcess, TransferRank
     from .reading import Sample, samples, with_context
-    from .similarity import GraphEmbedding, edit_distance, spectral_distance
-    from .tabular import MLP, GaussianProcess, RandomForest, Ridge, XGBoost
-    from .transfer import EvidenceProcess, TransferRank
-    from .untrained import Vote
+    from .tabular.additive import AdditiveProcess
+    from .tabular.baselines import MLP, GaussianProcess, RandomForest, Ridge, XGBoost
+    from .tabular.untrained import Vote
 
 _HOME = {
-    "AdditiveProcess": "additive",
-    "ParZC": "parzc",
+    "AdditiveProcess": "tabular.additive",
+    "ParZC": "neural.parzc",
     "Predictor": "contract",
     "check_predictor": "checks",
-    "CostPredictor": "cost",
-    "ArchRank": "ensemble",
-    "Evidence": "evidence",
-    "Experience": "experience",
-    "Family": "experience",
-    "Familiarity": "familiarity",
-    "OutOfFamilyWarning": "familiarity",
-    "Features": "features",
-    "FuzzyCMeans": "fuzzy",
-    "GENNAPE": "gennape",
-    "KGNN": "graph",
-    "GraphPredictor": "graph",
-    "HeteroscedasticNetwork": "heteroscedastic",
-    "OperatorTable": "operator_table",
-    "Pretrained": "pretraining",
-    "Pretraining": "pretraining",
+    "ArchRank": "ensemble.archrank",
+    "Evidence": "features.evidence",
+    "Experience": "pretrained.family_prior",
+    "Family": "pretrained.family_prior",
+    "Familiarity": "pretrained.distribution",
+    "OutOfFamilyWarning": "pretrained.distribution",
+    "Features": "features.columns",
+    "FuzzyCMeans": "neural.fuzzy",
+    "GENNAPE": "neural.gennape",
+    "KGNN": "neural.graph_predictor",
+    "GraphPredictor": "neural.graph_predictor",
+    "HeteroscedasticNetwork": "neural.heteroscedastic",
+    "Pretrained": "neural.pretraining",
+    "Pretraining": "neural.pretraining",
     "Sample": "reading",
     "samples": "reading",
     "with_context": "reading",
-    "GraphEmbedding": "similarity",
-    "edit_distance": "similarity",
-    "spectral_distance": "similarity",
-    "GaussianProcess": "tabular",
-    "MLP": "tabular",
-    "RandomForest": "tabular",
-    "Ridge": "tabular",
-    "XGBoost": "tabular",
-    "EvidenceProcess": "transfer",
-    "TransferRank": "transfer",
-    "Vote": "untrained",
+    "GraphEmbedding": "features.distances",
+    "edit_distance": "features.distances",
+    "spectral_distance": "features.distances",
+    "GaussianProcess": "tabular.baselines",
+    "MLP": "tabular.baselines",
+    "RandomForest": "tabular.baselines",
+    "Ridge": "tabular.baselines",
+    "XGBoost": "tabular.baselines",
+    "EvidenceProcess": "pretrained.transfer",
+    "TransferRank": "pretrained.transfer",
+    "Vote": "tabular.untrained",
 }
-_ROOMS = ("encoders", "losses")
+_MODULES = {"encoders": "neural.encoders", "losses": "neural.losses"}
 
 __all__ = [
     "GENNAPE",
@@ -77,7 +74,6 @@ __all__ = [
     "MLP",
     "AdditiveProcess",
     "ArchRank",
-    "CostPredictor",
     "Evidence",
     "EvidenceProcess",
     "Experience",
@@ -89,7 +85,6 @@ __all__ = [
     "GraphEmbedding",
     "GraphPredictor",
     "HeteroscedasticNetwork",
-    "OperatorTable",
     "OutOfFamilyWarning",
     "ParZC",
     "Predictor",
@@ -111,11 +106,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return import_module(f".{name}", __name__)
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value  # the next access does not come here
-    return value
+__getattr__, __dir__ = lazy_names(__name__, _HOME, _MODULES)

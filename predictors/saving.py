@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _FACTS, _ARRAYS = "predictor.json", "arrays.safetensors"
+_ROOMS = (".", "..costs")  # whose public names may stand in a file
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -126,18 +127,19 @@ def _decode(value: Any, arrays: dict[str, np.ndarray[Any, Any]], expected: type[
 
 
 def _is_ours(value: Any) -> bool:
-    """Predictors, wherever they were written, and other estimators of this room."""
+    """Predictors, wherever they were written, and other estimators of archrank."""
     from .contract import Predictor
 
-    in_this_room = type(value).__module__.startswith(__package__ or "")
-    return isinstance(value, Predictor) or (isinstance(value, BaseEstimator) and in_this_room)
+    ours = type(value).__module__.startswith(Predictor.__module__.partition(".")[0] + ".")
+    return isinstance(value, Predictor) or (isinstance(value, BaseEstimator) and ours)
 
 
 def _class(name: str, expected: type[Any]) -> type[Any]:
-    """A class of this room, or the one that the caller asked for; a file imports nothing else."""
+    """A public estimator, or the one that the caller asked for; a file imports nothing else."""
     if name == expected.__qualname__:
         return expected
-    found = getattr(import_module(__package__ or ""), name, None)
-    if not (isinstance(found, type) and issubclass(found, BaseEstimator)):
-        raise InputError(f"path: a predictor {name!r} is not known to this archrank")
-    return found
+    for room in _ROOMS:
+        found = getattr(import_module(room, __package__), name, None)
+        if isinstance(found, type) and issubclass(found, BaseEstimator):
+            return found
+    raise InputError(f"path: a predictor {name!r} is not known to this archrank")

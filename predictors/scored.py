@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from ..processes import in_processes
 from ..proxies import get
+from ..scoring.processes import in_processes
 from .reading import Reader, Sample
 
 Progress = Callable[[int, int, str], None]

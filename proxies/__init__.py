@@ -1,28 +1,20 @@
 """Zero-cost proxies: scores of a network at initialisation."""
 
-from . import (  # noqa: I001, F401  (registration order)
-    size,
-    gradient,
-    fisher,
-    synflow,
-    jacobian,
-    naswot,
-    swap,
-    features,
-    zen,
-    gradsign,
-    tangent,
-    aznas,
-    epsinas,
-    wiring,
-    parzc,
-    croze,
-    transformers,
-    variants,
-)
+# Registration order: lists and tables show the proxies in it.
+# ruff: noqa: I001, F401
+from .structure import size
+from .gradients import gradient, fisher, synflow, jacobian
+from .activations import naswot, swap, features, zen
+from .gradients import gradsign, tangent
+from .activations import aznas
+from .gradients import epsinas
+from .structure import wiring, parzc
+from .gradients import croze
+from .activations import transformers
+from . import variants
 from .registry import Measure, Proxy, get, register, unregister
 from .registry import all_proxies as list
-from .scoring import Result, Scores, score
+from .planner import Result, Scores, score
 
 __all__ = [
     "Measure",

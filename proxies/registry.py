@@ -1,9 +1,9 @@
 """Facts of every proxy, and how to add one.
 
 A proxy is one pure function from recorded signals to values. The names of its parameters are the
-signals that it needs (see :mod:`archrank.proxies.signals`), so the planner knows what to record
-and a test can call the function on tensors made by hand. Parameters that can only be passed by
-name are options with published defaults: ``swap_regular[mu=40,sigma=20]`` sets them.
+signals that it needs (see :mod:`archrank.proxies.recording.signals`), so the planner knows what to
+record and a test can call the function on tensors made by hand. Parameters that can only be passed
+by name are options with published defaults: ``swap_regular[mu=40,sigma=20]`` sets them.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def register(
         8.0
         >>> unregister("weights_used")
     """
-    from .signals import SIGNALS
+    from .recording.signals import SIGNALS
 
     def add(function: Callable[..., Measure]) -> Callable[..., Measure]:
         if name in _REGISTRY:

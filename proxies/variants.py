@@ -18,12 +18,16 @@ import torch
 from torch import Tensor
 
 from ..graphs import Graph
-from .aznas import az_expressivity, az_progressivity, az_trainability
-from .gradient import zico
-from .gradsign import gradsign_mean
-from .naswot import linear_regions, naswot
-from .registry import Measure, register, register_variant, total_of
-from .signals import (
+from .activations.aznas import az_expressivity, az_progressivity, az_trainability
+from .activations.naswot import linear_regions, naswot
+from .activations.spectra import eigenvalues
+from .activations.swap import swap, swap_regular
+from .activations.zen import zen
+from .gradients.gradient import zico
+from .gradients.gradsign import gradsign_mean
+from .gradients.tangent import ntk_condition
+from .recording.recorders import correlation
+from .recording.signals import (
     ActivationPatterns,
     Block,
     GradientStatistics,
@@ -33,11 +37,7 @@ from .signals import (
     SignSums,
     SynapticFlow,
 )
-from .spectra import eigenvalues
-from .swap import swap, swap_regular
-from .tangent import ntk_condition
-from .taps import correlation
-from .zen import zen
+from .registry import Measure, register, register_variant, total_of
 
 # --- the same functions over the same signals -----------------------------------------------------
 

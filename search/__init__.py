@@ -7,44 +7,45 @@ name is imported when first used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .arrays import ChoiceRegressor, Choices, GraphColumns
+    from ..predictors.tabular.surrogate import Surrogate
+    from .adapters.arrays import ChoiceRegressor, Choices, GraphColumns
+    from .adapters.optuna_sampler import AssistedSampler, PredictorSampler, suggest
+    from .adapters.pymoo_problem import PredictedProblem, nsga2
+    from .adapters.tune_searcher import TuneSearcher
+    from .asking.searcher import Searcher
+    from .asking.trials import Trial
     from .assisting import assist
-    from .gradient import GradientSearch
-    from .hyperband import Hyperband
-    from .optuna_sampler import AssistedSampler, PredictorSampler, suggest
-    from .pymoo_problem import PredictedProblem, nsga2
     from .screening import Screener
-    from .searcher import Searcher
-    from .strategies import LocalSearch, RandomSearch, RegularisedEvolution, Reinforce
-    from .surrogate import Surrogate
-    from .trials import Trial
-    from .tune_searcher import TuneSearcher
+    from .strategies.draws import LocalSearch, RandomSearch, RegularisedEvolution, Reinforce
+    from .strategies.gradient import GradientSearch
+    from .strategies.hyperband import Hyperband
 
 _HOME = {
+    "Surrogate": ".predictors.tabular.surrogate",
     "assist": "assisting",
     "Screener": "screening",
-    "Searcher": "searcher",
-    "Trial": "trials",
-    "Surrogate": "surrogate",
-    "RandomSearch": "strategies",
-    "RegularisedEvolution": "strategies",
-    "Reinforce": "strategies",
-    "LocalSearch": "strategies",
-    "GradientSearch": "gradient",
-    "Hyperband": "hyperband",
-    "Choices": "arrays",
-    "ChoiceRegressor": "arrays",
-    "GraphColumns": "arrays",
-    "PredictorSampler": "optuna_sampler",
-    "AssistedSampler": "optuna_sampler",
-    "suggest": "optuna_sampler",
-    "PredictedProblem": "pymoo_problem",
-    "nsga2": "pymoo_problem",
-    "TuneSearcher": "tune_searcher",
+    "Searcher": "asking.searcher",
+    "Trial": "asking.trials",
+    "RandomSearch": "strategies.draws",
+    "RegularisedEvolution": "strategies.draws",
+    "Reinforce": "strategies.draws",
+    "LocalSearch": "strategies.draws",
+    "GradientSearch": "strategies.gradient",
+    "Hyperband": "strategies.hyperband",
+    "Choices": "adapters.arrays",
+    "ChoiceRegressor": "adapters.arrays",
+    "GraphColumns": "adapters.arrays",
+    "PredictorSampler": "adapters.optuna_sampler",
+    "AssistedSampler": "adapters.optuna_sampler",
+    "suggest": "adapters.optuna_sampler",
+    "PredictedProblem": "adapters.pymoo_problem",
+    "nsga2": "adapters.pymoo_problem",
+    "TuneSearcher": "adapters.tune_searcher",
 }
 
 __all__ = [
@@ -62,8 +63,8 @@ __all__ = [
     "Reinforce",
     "Screener",
     "Searcher",
-    "Surrogate",
     "Trial",
+    "Surrogate",
     "TuneSearcher",
     "assist",
     "nsga2",
@@ -71,13 +72,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value  # the next access does not come here
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

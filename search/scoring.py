@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..combining import combined
 from ..data.spaces.contract import Space
 from ..errors import InputError
-from ..predictors.evidence import PROXIES
+from ..predictors.features.evidence import PROXIES
 from ..predictors.reading import Reader, Sample
 from ..proxies import get
+from ..ranking.aggregation import combined
 
 Array = npt.NDArray[np.float64]
 Scorer = Callable[[Sequence[Any]], Array]
@@ -82,7 +82,7 @@ def _proxies(names: Sequence[str], space: str | Space | None, task: str | None) 
 
 
 def _evidence(space: str | Space | None, task: str | None) -> Scorer:
-    from ..predictors.transfer import shipped
+    from ..predictors.pretrained.transfer import shipped
 
     read, predictor = _reading_once(PROXIES, space, task), shipped()
     return lambda archs: predictor.predict(read(archs))

@@ -5,20 +5,26 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+from pathlib import Path
 
 import pytest
 
 import archrank
 
 ROOMS = (
-    *("data", "data.digits", "data.importers", "data.spaces", "graphs"),
-    *("predictors", "predictors.encoders", "proxies", "search"),
+    *("graphs", "proxies", "data", "scoring", "predictors", "costs"),
+    *("ranking", "search", "benchmark", "cli"),
 )
-MODULES = ["archrank"] + [
-    f"{room.__name__}.{found.name}"
-    for room in (archrank, *(importlib.import_module(f"archrank.{name}") for name in ROOMS))
-    for found in pkgutil.iter_modules(room.__path__)
-    if room is not archrank or (not found.ispkg and found.name != "conftest")
+MODULES = [
+    "archrank",
+    *(
+        found.name
+        for room in ROOMS
+        for found in pkgutil.walk_packages(
+            importlib.import_module(f"archrank.{room}").__path__, f"archrank.{room}."
+        )
+    ),
+    *(f"archrank.{path.stem}" for path in Path(archrank.__file__).parent.glob("[a-z]*.py")),
 ]
 
 

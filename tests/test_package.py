@@ -34,7 +34,7 @@ def test_importing_is_free() -> None:
 def test_help_needs_no_torch() -> None:
     code = (
         "import sys; sys.argv = ['archrank', '--help']\n"
-        "from archrank.cli import main\n"
+        "from archrank.cli.app import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print('torch' in sys.modules)"
@@ -112,8 +112,14 @@ def test_wheel_holds_the_package_and_nothing_else(tmp_path) -> None:
     subprocess.run([str(c) for c in command], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    for wanted in ("__init__.py", "cli.py", "py.typed", "graphs/graph.py", "proxies/gradsign.py"):
+    for wanted in (
+        "__init__.py",
+        "cli/app.py",
+        "py.typed",
+        "graphs/graph.py",
+        "proxies/registry.py",
+    ):
         assert f"archrank/{wanted}" in names
     outside = [n for n in names if not n.startswith(("archrank/", "archrank-"))]
     assert outside == []
-    assert not [n for n in names if "test" in n or "benchmarks" in n or "examples" in n]
+    assert not [n for n in names if "test" in n or "experiments" in n or "examples" in n]

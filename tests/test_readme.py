@@ -13,7 +13,7 @@ import pytest
 import typer
 
 import archrank
-from archrank.cli import app
+from archrank.cli.app import app
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -30,7 +30,7 @@ def commands() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def readme_tables() -> ModuleType:
-    path = ROOT / "benchmarks" / "readme_tables.py"
+    path = ROOT / "experiments" / "readme_tables.py"
     spec = importlib.util.spec_from_file_location("readme_tables", path)
     assert spec is not None
     assert spec.loader is not None
@@ -57,7 +57,7 @@ def test_commands_exist(words: list[str]) -> None:
 
 
 def test_tables_are_current(readme_tables: ModuleType) -> None:
-    assert readme_tables.filled(README) == README, "run python benchmarks/readme_tables.py"
+    assert readme_tables.filled(README) == README, "run python experiments/readme_tables.py"
 
 
 @pytest.mark.parametrize("name", [proxy.name for proxy in archrank.proxies.list()])

@@ -92,7 +92,7 @@ class Forge:
 
 
 def serve() -> None:
-    import archrank.cli
+    import archrank.cli.app
     from archrank.benchmark import runs
 
     settings = runs.settings_for("digits", sample=1)
@@ -106,7 +106,7 @@ def serve() -> None:
         else:
             answer = os.fork()
             if answer == 0:
-                become(archrank.cli.main, **order)
+                become(archrank.cli.app.main, **order)
         print(answer, flush=True)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from archrank.benchmark.ensembles import without_labels
-from archrank.combining import POPULATION
-from archrank.predictors.evidence import MEASURED
+from archrank.predictors.features.evidence import MEASURED
+from archrank.ranking.aggregation import POPULATION
 
 
 def scores(*names: str) -> dict[str, np.ndarray]:

@@ -23,10 +23,10 @@ from archrank.benchmark.judging import judge, judge_frame
 from archrank.benchmark.report import to_html, to_markdown, write_report
 from archrank.benchmark.resampling import FIGURES, Resamples
 from archrank.benchmark.runs import Settings, sample_of
-from archrank.benchmark.store import Row, Store
-from archrank.commands.report import report as report_command
+from archrank.cli.report import report as report_command
 from archrank.data import table
 from archrank.errors import InputError
+from archrank.scoring.store import Row, Store
 
 Fill = Callable[[str, int, int], "float | str"]
 """(proxy, architecture's position, seed) -> value, or the reason why there is none."""

@@ -17,7 +17,7 @@ import stillborn
 from forge import Forge
 from mortal import Mortal
 
-from archrank import benchmark, processes
+from archrank import benchmark
 from archrank.benchmark.runs import (
     Settings,
     Work,
@@ -26,10 +26,11 @@ from archrank.benchmark.runs import (
     score_work,
     settings_for,
 )
-from archrank.benchmark.store import Store
 from archrank.data import space
 from archrank.errors import InputError
-from archrank.processes import in_processes
+from archrank.scoring import processes
+from archrank.scoring.processes import in_processes
+from archrank.scoring.store import Store
 
 PROXIES = "params,flops,snip"
 RUN = ["benchmark", "--space", "digits", "--proxies", PROXIES, "--batch", 4]

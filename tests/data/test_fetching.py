@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from archrank.commands.data import data as app
+from archrank.cli.data import data as app
 from archrank.data import fetching
 from archrank.data.fetching import FetchError, data_folder, fetch, import_files, verify
 from archrank.data.importers.raw import DamagedFileError

@@ -11,6 +11,7 @@ import torch
 from sklearn.base import clone
 
 import archrank
+from archrank.costs import CostPredictor, OperatorTable
 from archrank.data import space
 from archrank.errors import InputError
 from archrank.predictors import (
@@ -19,12 +20,10 @@ from archrank.predictors import (
     MLP,
     AdditiveProcess,
     ArchRank,
-    CostPredictor,
     EvidenceProcess,
     GaussianProcess,
     GraphPredictor,
     HeteroscedasticNetwork,
-    OperatorTable,
     ParZC,
     Predictor,
     Pretraining,
@@ -84,12 +83,13 @@ def test_the_contract(name: str) -> None:
 
 
 def test_every_public_predictor_is_checked() -> None:
-    from archrank import predictors
+    from archrank import costs, predictors
 
     public = {
         value
-        for name in predictors.__all__
-        if isinstance(value := getattr(predictors, name), type)
+        for room in (predictors, costs)
+        for name in room.__all__
+        if isinstance(value := getattr(room, name), type)
         and issubclass(value, Predictor)
         and value is not Predictor
     }

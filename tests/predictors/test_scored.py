@@ -86,7 +86,7 @@ def test_fit_goes_on_after_kill(tmp_path: Path) -> None:
 
     def command(out: Path) -> list[str]:
         asked = ["--labels", labels, "--space", "digits", "--proxies", "params,snip", "--out", out]
-        return [sys.executable, "-m", "archrank.cli", "fit", *map(str, asked), "--json"]
+        return [sys.executable, "-m", "archrank.cli.app", "fit", *map(str, asked), "--json"]
 
     kept, out = tmp_path / "model.scores", tmp_path / "model"
     running = subprocess.Popen([*command(out), "--jobs", "2"], stderr=subprocess.DEVNULL)

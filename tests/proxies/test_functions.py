@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import archrank
-from archrank.proxies import twins
-from archrank.proxies.gradsign import chance
-from archrank.proxies.jacobian import epe_nas, jacob_cov
-from archrank.proxies.naswot import naswot
-from archrank.proxies.signals import SignSums
+from archrank.proxies.activations.naswot import naswot
+from archrank.proxies.gradients.gradsign import chance
+from archrank.proxies.gradients.jacobian import epe_nas, jacob_cov
+from archrank.proxies.recording import twins
+from archrank.proxies.recording.signals import SignSums
 
 N = 6
 

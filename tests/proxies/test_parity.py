@@ -15,9 +15,9 @@ from torch import nn
 
 import archrank
 from archrank.errors import InputError
-from archrank.proxies.signals import SIGNALS
+from archrank.proxies.recording.signals import SIGNALS
 
-_FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "parity.py"
+_FILE = Path(__file__).resolve().parents[2] / "experiments" / "parity.py"
 NETWORKS = (
     "plain_bn residual_bn nb201_a nb201_a_named mobile mobile_sigmoid functional_relu vit_tiny"
 ).split()

@@ -8,7 +8,7 @@ import torch
 import archrank
 from archrank.errors import InputError
 from archrank.proxies import Measure, register, unregister
-from archrank.proxies.signals import SIGNALS
+from archrank.proxies.recording.signals import SIGNALS
 
 
 @pytest.mark.parametrize("proxy", archrank.proxies.list(), ids=lambda p: p.name)

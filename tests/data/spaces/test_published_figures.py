@@ -185,7 +185,7 @@ def test_figures(name: str, arch: str, task: str | None, params: int, macs: int 
 def test_rows_of_tables(
     name: str, task: str | None, params: str, macs: str | None, every: int, published: Path
 ) -> None:
-    """Evenly spaced rows; ``benchmarks/published_figures.py`` compares all of them."""
+    """Evenly spaced rows; ``experiments/published_figures.py`` compares all of them."""
     measured = table(name)
     assert measured.space is not None
     one = space(measured.space)

@@ -1,0 +1,5 @@
+"""``python -m archrank`` is the command ``archrank``."""
+
+from .cli.app import main
+
+main()

@@ -1,0 +1,140 @@
+"""What the commands share: errors as exit codes, progress on stderr, results alone on stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ..errors import ArchrankError, InputError, MissingExtraError
+
+
+def say(text: str) -> None:
+    """Print to stderr."""
+    print(text, file=sys.stderr)
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """What archrank raises on purpose ends a command: exit code 2 on wrong usage, else 1.
+
+    Its warnings are lines on stderr.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _teller(warnings.showwarning)
+            yield
+    except ArchrankError as error:
+        say(f"error: {error}")
+        usage = isinstance(error, (InputError, MissingExtraError))
+        raise typer.Exit(2 if usage else 1) from error
+
+
+def _teller(usual: Callable[..., None]) -> Callable[..., None]:
+    """Shows warnings of this package as plain lines, others as before."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if category.__module__.partition(".")[0] == "archrank":
+            say(f"warning: {message}")
+        else:
+            usual(message, category, *place)
+
+    return show
+
+
+@contextmanager
+def results_only() -> Iterator[None]:
+    """What the user's models print goes to stderr, from worker processes too."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+@contextmanager
+def progress(what: str = "scoring") -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on a terminal, plain lines otherwise, both on stderr."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, name: say(f"{done}/{total} {name}")
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total, name: bar.update(
+            task, completed=done, total=total, description=name
+        )
+
+
+def shape_of(text: str | None) -> tuple[int, ...] | None:
+    """What ``--input`` says, as 3,224,224 or 3x224x224; None if it was not given."""
+    if text is None:
+        return None
+    try:
+        shape = tuple(int(part) for part in text.replace("x", ",").split(","))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise InputError(
+            f"--input: got {text!r}, expected whole numbers such as 3,224,224 (no batch dimension)"
+        )
+    return shape
+
+
+def amounts(**texts: str | None) -> dict[str, float]:
+    """What ``--max-NAME`` options say, as 5M, 300k or 1e6; those not given are left out."""
+    found = {}
+    for name, text in texts.items():
+        if text is None:
+            continue
+        unit = {"k": 1e3, "M": 1e6, "G": 1e9}.get(text[-1:], 1.0)
+        try:
+            amount = float(text[:-1] if unit > 1 else text) * unit
+        except ValueError:
+            amount = 0.0
+        if not 0 < amount < float("inf"):
+            raise InputError(
+                f"--max-{name}: got {text!r}, expected a number larger than 0, as 300000 or 5M"
+            )
+        found[name] = amount
+    return found
+
+
+def check_writable(option: str, path: Path | None) -> None:
+    """Say before long work, not after it, that its result has no place."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise InputError(f"{option}: {str(path)!r} is a folder, expected the path of a file")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{option}: there is no folder {str(path.parent)!r}; create it first")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise InputError(f"{option}: {str(path)!r} cannot be written; choose another place")
+
+
+def make_room(option: str, path: Path) -> None:
+    """Before long work, make the folder that a predictor's own will stand in, or say why not."""
+    from ..predictors.predicting import is_predictor
+
+    if path.exists() and not is_predictor(str(path)):
+        raise InputError(f"{option}: {str(path)!r} is there already and holds no predictor")
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{option}: there is no place for {str(path)!r} ({error}); choose another"
+        ) from error
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise InputError(f"{option}: {str(path)!r} cannot be written; choose another place")

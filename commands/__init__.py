@@ -1,1 +1,0 @@
-"""The command, one file per group: parses, calls, prints; no logic."""

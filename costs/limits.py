@@ -1,0 +1,141 @@
+"""What candidates may cost at most, and what each costs."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import InputError
+from ..graphs import Graph
+from ..graphs.memory import forward_memory
+
+if TYPE_CHECKING:
+    from ..predictors import Predictor
+
+COSTS = {
+    "params": "params",
+    "flops": "flops",
+    "activations": "activations",
+    "memory": "memory_mb",
+    "latency": "latency_ms",
+}
+"""Cost -> its column in a ranking's table. Memory: weights and the most activations that are alive
+at once, of one sample in single precision, in MB. Latency: of one sample, in ms."""
+_SECONDS = 0.2  # of timing a candidate
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """A candidate that is not within a limit.
+
+    Attributes:
+        name: of the candidate.
+        cost: one of :data:`COSTS`.
+        value: what it costs; NaN where that is not known.
+        limit: what it may cost.
+        reason: in words.
+    """
+
+    name: str
+    cost: str
+    value: float
+    limit: float
+    reason: str
+
+    @property
+    def times(self) -> float:
+        """How many times the limit it costs."""
+        return math.inf if math.isnan(self.value) else self.value / self.limit
+
+
+def checked_limits(limits: Mapping[str, float] | None) -> dict[str, float]:
+    """The limits, or an InputError that says what is wrong with them."""
+    found: dict[str, float] = {}
+    for cost, limit in (limits or {}).items():
+        checked_cost(cost, "limits")
+        if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit > 0:
+            raise InputError(f"limits: got {limit!r} for {cost}, expected a number larger than 0")
+        found[cost] = float(limit)
+    return found
+
+
+def checked_cost(cost: str, argument: str) -> str:
+    """The cost, or an InputError if there is none of that name."""
+    if cost not in COSTS:
+        raise InputError(f"{argument}: got {cost!r}, expected one of {', '.join(COSTS)}")
+    return cost
+
+
+def size(graph: Graph, cost: str) -> float:
+    """What a graph says of a cost other than latency."""
+    if cost == "memory":
+        return forward_memory(graph) / 1e6
+    return float(getattr(graph, cost))
+
+
+def violations(
+    name: str, values: Mapping[str, float], limits: Mapping[str, float], why: str = ""
+) -> list[Excluded]:
+    """Of one candidate the limits that it is not within; ``why`` a value is not known."""
+    found = []
+    for cost, limit in limits.items():
+        value = values.get(cost, math.nan)
+        if not value <= limit:
+            column = COSTS[cost]
+            reason = (
+                f"{column} is not known{f' ({why})' if why else ''}"
+                if math.isnan(value)
+                else f"{column} {value:.6g} is more than {limit:.6g}"
+            )
+            found.append(Excluded(name, cost, value, limit, reason))
+    return found
+
+
+def nobody_left(excluded: list[Excluded], candidates: int) -> InputError:
+    """The error when no candidate is within all limits: it names the one that is nearest."""
+    by_name: dict[str, list[Excluded]] = {}
+    for one in excluded:
+        by_name.setdefault(one.name, []).append(one)
+    name, nearest = min(by_name.items(), key=lambda item: max(one.times for one in item[1]))
+    most = max(nearest, key=lambda one: one.times)
+    far = "" if math.isinf(most.times) else f", {most.times:.3g} times the limit"
+    said = "; ".join(one.reason for one in nearest)
+    return InputError(
+        f"limits: none of {candidates} candidates is within them; the nearest is {name!r} "
+        f"({said}{far}); allow more"
+    )
+
+
+def measured_latency(model: nn.Module, inputs: Any, device: str) -> float:
+    """Milliseconds of one forward of one sample on a device of this machine, the median."""
+    from .measuring import timed
+
+    twin = copy.deepcopy(model).eval().to(device)  # the model itself stays as it is
+    threads = torch.get_num_threads()
+    return float(timed(twin, inputs, 1, threads, _SECONDS, seed=0)["latency_ms"])
+
+
+def predicted_latency(predictor: Predictor, given: Any) -> float:
+    """What a predictor says of one architecture or graph."""
+    value = float(np.asarray(predictor.predict([given]))[0])
+    if not math.isfinite(value):
+        raise InputError(f"latency: the predictor says {value}, expected a number")
+    return value
+
+
+def latency_origin(folder: str | Path | None, device: str) -> str:
+    """Where latencies come from, in words."""
+    if folder is not None:
+        return f"predicted by {folder}"
+    from .measuring import machine
+
+    threads = "" if device.startswith("cuda") else f", {torch.get_num_threads()} threads"
+    return f"measured on {machine(device)}{threads}, one sample, in ms"

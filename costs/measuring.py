@@ -1,0 +1,476 @@
+"""What networks take on this machine: latency, its spread, memory, one row per batch size."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import datetime
+import gc
+import os
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils.benchmark import Timer
+
+from ..errors import ArchrankError, InputError
+from ..graphs import Graph, trace
+from ..graphs.tracing import is_shape
+from ..predictors.predicting import inputs_of
+from ..proxies.planner import usable_device
+from ..proxies.recording.meter import Meter
+from ..proxies.recording.model_runner import Batch, make_batches, pass_dtype
+from ..scoring.candidates import Candidate, collect
+
+if TYPE_CHECKING:
+    from _csv import Writer
+
+Progress = Callable[[int, int, str], None]
+
+_WARM_UP = 3  # runs at least, before any is timed
+_FEWEST = 5  # timed runs, however long one takes
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One network at one batch size.
+
+    Attributes:
+        name: of the candidate.
+        device, batch_size, threads, input, machine, torch: what it was measured under; rows that
+            agree in all of these and in the name are of the same measurement.
+        latency_ms: median time of one forward, in milliseconds.
+        spread_ms: from the first to the third quartile of these times.
+        runs: how many were timed.
+        memory_mb: weights, buffers, inputs and the most that a forward held beside them, in MB.
+        params, flops: of the traced network, one sample; missing where it cannot be traced.
+        status: ``"ok"``, ``"error"`` or ``"out of memory"``.
+        reason: of a failure.
+        date: when, UTC.
+    """
+
+    name: str
+    device: str
+    batch_size: int
+    threads: int
+    input: str
+    machine: str
+    torch: str
+    latency_ms: float = float("nan")
+    spread_ms: float = float("nan")
+    runs: int = 0
+    memory_mb: float = float("nan")
+    params: float = float("nan")
+    flops: float = float("nan")
+    status: str = "ok"
+    reason: str = ""
+    date: str = ""
+
+
+COLUMNS = tuple(field.name for field in fields(Measurement))
+_SETTING = COLUMNS[:7]
+
+
+def measure(
+    candidates: Any,
+    inputs: Any = None,
+    *,
+    device: str = "auto",
+    batch_sizes: Sequence[int] = (1,),
+    threads: int | None = None,
+    seconds: float = 1.0,
+    seed: int = 0,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Time the forward of every candidate at every batch size, in inference mode.
+
+    After a warm-up, forwards are timed for ``seconds`` and at least five times; on CUDA each waits
+    for the device, so a batch of one is timed as a caller would see it. A candidate that raises is
+    a row with its reason. Nothing else should run on the machine meanwhile.
+
+    Args:
+        candidates, inputs: as :func:`archrank.rank` takes.
+        device: ``"auto"`` (CUDA if there is one, else CPU), or a device's name.
+        batch_sizes: samples per forward; given tensors are repeated or cut to them.
+        threads: of CPU work inside one operator; default torch's own number.
+        seconds: of timing, per candidate and batch size.
+        seed: of weights and of random inputs.
+        out: CSV file that rows are added to as soon as they are measured. What stands there as
+            ``"ok"`` under the same name and setting is not measured again.
+        progress: called with (done, total, name and batch size) after each.
+
+    Returns:
+        The rows of these candidates and this setting, with the columns of :class:`Measurement`.
+
+    Raises:
+        InputError: an argument is not as above, or ``out`` is a file of something else.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+        >>> table = measure({"net": net}, (3, 16, 16), device="cpu", seconds=0.01)
+        >>> table.loc[0, "params"], table.loc[0, "status"], bool(table.loc[0, "latency_ms"] > 0)
+        (np.float64(224.0), 'ok', True)
+    """
+    sizes = _checked_sizes(batch_sizes)
+    if not seconds > 0:
+        raise InputError(f"seconds: got {seconds!r}, expected a number larger than 0")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads: got {threads!r}, expected a whole number of at least 1")
+    place = usable_device(device)
+    found = collect(candidates)
+    path = None if out is None else Path(out)
+    known = {} if path is None else {_setting(row): row for row in _rows_of(path)}
+    rows: list[Measurement] = []
+    with _threads(threads) as count:
+        for candidate in found:
+            done = len(rows)
+            for row in _measured(candidate, inputs, place, sizes, count, seconds, seed, known):
+                if path is not None and _setting(row) not in known:
+                    _append(path, row)
+                rows.append(row)
+                if progress is not None:
+                    total = len(found) * len(sizes)
+                    progress(len(rows), total, f"{candidate.name}, batch {row.batch_size}")
+            assert len(rows) == done + len(sizes)
+    return pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
+
+
+def operator_costs(
+    candidates: Any,
+    inputs: Any = None,
+    *,
+    device: str = "auto",
+    batch_size: int = 1,
+    threads: int | None = None,
+    seconds: float = 0.1,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Milliseconds of every operator of the candidates, timed alone on what it is given there.
+
+    Operators are those modules that are one operator of the graph; each of one size is timed once.
+    What networks compute by functions (sums of branches, ...) has no entry. The entries are what
+    :meth:`archrank.costs.OperatorTable.of` takes.
+
+    Args:
+        candidates, inputs, device, threads, seconds, seed: as :func:`measure` takes.
+        batch_size: samples per forward.
+
+    Raises:
+        InputError: an argument is not as above.
+        UnsupportedModelError: a candidate cannot be traced.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+        >>> sorted(operator_costs({"net": net}, (3, 16, 16), device="cpu", seconds=0.01))
+        ['conv2d 3x3 3x16x16 to 8x14x14', 'relu 8x14x14 to 8x14x14']
+    """
+    from .inventory import operator_names
+
+    place = usable_device(device)
+    costs: dict[str, float] = {}
+    with _threads(threads) as count:
+        for candidate in collect(candidates):
+            model, given = _built(candidate, inputs, place, seed)
+            graph = trace(model, given)
+            at: dict[str, list[str]] = {}
+            for node, name in zip(graph.nodes, operator_names(graph), strict=True):
+                if name:
+                    at.setdefault(node.module, []).append(name)
+            leaves = {path for path, module in model.named_modules() if not [*module.children()]}
+            wanted = {
+                path: names[0]
+                for path, names in at.items()
+                if path in leaves and len(names) == 1 and names[0] not in costs
+            }
+            with torch.inference_mode():
+                taken = _taken_by(model, _batch(model, given, batch_size, seed), set(wanted))
+                for path, batch in taken.items():
+                    if wanted[path] not in costs:
+                        each, _ = _times(model.get_submodule(path), batch, count, seconds)
+                        costs[wanted[path]] = float(np.median(each)) * 1e3
+    return costs
+
+
+def read_measurements(path: str | Path) -> pd.DataFrame:
+    """The rows of a file of :func:`measure`, of each measurement the last.
+
+    Raises:
+        InputError: it cannot be read, or is no such file.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"path: there is no file {str(path)!r}")
+    rows = {_setting(row): row for row in _rows_of(Path(path), failed_too=True)}
+    return pd.DataFrame([asdict(row) for row in rows.values()], columns=list(COLUMNS))
+
+
+def machine(device: str = "cpu") -> str:
+    """The processor or the accelerator, by its own name."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
+
+
+# --- one candidate --------------------------------------------------------------------------------
+
+
+def _measured(
+    candidate: Candidate,
+    inputs: Any,
+    device: str,
+    sizes: Sequence[int],
+    threads: int,
+    seconds: float,
+    seed: int,
+    known: dict[tuple[str, ...], Measurement],
+) -> Iterator[Measurement]:
+    """Its rows, one per batch size; built only if one of them is not known."""
+    facts: dict[str, Any] = {
+        "name": candidate.name,
+        "device": device,
+        "threads": threads,
+        "machine": machine(device),
+        "torch": torch.__version__,
+    }
+    model: nn.Module | None = None
+    given: Any = candidate.inputs if inputs is None else inputs
+    broken: dict[str, Any] = {}
+    for size in sizes:
+        row = Measurement(batch_size=size, input=_described(given), **facts)
+        if _setting(row) in known:
+            yield known[_setting(row)]
+            continue
+        if model is None and not broken:
+            try:
+                model, given = _built(candidate, inputs, device, seed)
+                facts |= _sizes_of(model, given)
+            except Exception as error:  # the user's own builder may raise anything
+                broken = _failure(error)
+        row = Measurement(batch_size=size, input=_described(given), **facts)
+        if _setting(row) in known:  # the model itself said its input
+            yield known[_setting(row)]
+            continue
+        figures = broken
+        if model is not None and not broken:
+            try:
+                figures = timed(model, given, size, threads, seconds, seed)
+            except Exception as error:  # and so may its forward
+                figures = _failure(error)
+        row = Measurement(**{**asdict(row), **figures, "date": _now()})
+        yield row
+    del model
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+
+
+def _built(candidate: Candidate, inputs: Any, device: str, seed: int) -> tuple[nn.Module, Any]:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = candidate.build()
+    if not isinstance(model, nn.Module):
+        raise InputError(f"built a {type(model).__name__}, expected a torch.nn.Module")
+    if not candidate.rebuilds:  # the user's own: its mode and device stay as they are
+        model = copy.deepcopy(model)
+    return model.eval().to(device), inputs_of(candidate, model, inputs)
+
+
+def _sizes_of(model: nn.Module, inputs: Any) -> dict[str, Any]:
+    """Parameters and FLOPs; of what cannot be traced parameters alone."""
+    params = sum(p.numel() for p in model.parameters())
+    try:
+        graph: Graph | None = trace(model, inputs)
+    except ArchrankError:
+        graph = None
+    return {"params": float(params), "flops": float(graph.flops) if graph else float("nan")}
+
+
+def timed(
+    model: nn.Module, inputs: Any, size: int, threads: int, seconds: float, seed: int
+) -> dict[str, Any]:
+    """Latency, spread, runs and memory of a model in evaluation mode on its device, as in
+    :class:`Measurement`."""
+    batch = _batch(model, inputs, size, seed)
+    with torch.inference_mode():
+        for _ in range(_WARM_UP):
+            model(*batch.args, **batch.kwargs)
+        with Meter(batch.tensors[0].device) as meter:
+            model(*batch.args, **batch.kwargs)
+        each, runs = _times(model, batch, threads, seconds)
+    low, middle, high = np.quantile(each, [0.25, 0.5, 0.75]) * 1e3
+    held = sum(t.nbytes for t in (*model.parameters(), *model.buffers(), *batch.tensors))
+    peak = float("nan") if meter.peak_memory is None else (held + meter.peak_memory) / 1e6
+    return {
+        "latency_ms": float(middle),
+        "spread_ms": float(high - low),
+        "runs": runs,
+        "memory_mb": peak,
+    }
+
+
+def _times(
+    module: nn.Module, batch: Batch, threads: int, seconds: float
+) -> tuple[list[float], int]:
+    """Seconds of a forward, several times, and of how many runs that are the means."""
+    wait = torch.cuda.synchronize if batch.tensors[0].is_cuda else _nothing
+    timer = Timer(
+        "module(*args, **kwargs); wait()",
+        globals={"module": module, "args": batch.args, "kwargs": batch.kwargs, "wait": wait},
+        num_threads=threads,
+    )
+    found = timer.blocked_autorange(min_run_time=seconds)
+    each = list(found.times)
+    runs = len(each) * found.number_per_run
+    while len(each) < _FEWEST:
+        each += timer.timeit(1).times
+        runs += 1
+    return each, runs
+
+
+def _batch(model: nn.Module, inputs: Any, size: int, seed: int) -> Batch:
+    (batch,) = make_batches(model, inputs, None, seed, size, pass_dtype(model), 1)
+    return batch if is_shape(inputs) else _resized(batch, size)
+
+
+def _taken_by(model: nn.Module, batch: Batch, paths: set[str]) -> dict[str, Batch]:
+    """What modules are called with in one forward; only those that are called once."""
+    calls: dict[str, list[Batch]] = {path: [] for path in paths}
+
+    def keep(path: str) -> Callable[..., None]:
+        return lambda module, args, kwargs: calls[path].append(Batch(args, kwargs))
+
+    hooks = [
+        module.register_forward_pre_hook(keep(path), with_kwargs=True)
+        for path, module in model.named_modules()
+        if path in paths
+    ]
+    try:
+        model(*batch.args, **batch.kwargs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {path: found[0] for path, found in calls.items() if len(found) == 1}
+
+
+def _resized(batch: Batch, size: int) -> Batch:
+    """The same samples, repeated or cut to ``size``."""
+    length = len(batch)
+    rows = torch.arange(size) % length
+
+    def taken(tensor: Tensor) -> Tensor:
+        batched = tensor.dim() > 0 and tensor.shape[0] == length
+        return tensor[rows.to(tensor.device)] if batched else tensor
+
+    return batch.map(taken)
+
+
+def _nothing() -> None:
+    """On the CPU a forward is over when it returns."""
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    memory = isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return {"status": "out of memory" if memory else "error", "reason": text[:500]}
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[int]:
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+
+
+def _checked_sizes(batch_sizes: Sequence[int]) -> list[int]:
+    sizes = list(dict.fromkeys(batch_sizes))
+    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise InputError(
+            f"batch_sizes: got {batch_sizes!r}, expected whole numbers of at least 1, as (1, 16)"
+        )
+    return sizes
+
+
+def _described(inputs: Any) -> str:
+    """An input as text: its shape, without batch dimension, or the shapes of tensors."""
+    if inputs is None:
+        return ""
+    if is_shape(inputs):
+        return "x".join(map(str, inputs))
+    if isinstance(inputs, Tensor):
+        return "x".join(map(str, inputs.shape[1:]))
+    if isinstance(inputs, dict):
+        return " ".join(f"{name}:{_described(value)}" for name, value in inputs.items())
+    if isinstance(inputs, (tuple, list)):
+        return " ".join(map(_described, inputs))
+    return type(inputs).__name__
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+# --- the file -------------------------------------------------------------------------------------
+
+
+def _setting(row: Measurement) -> tuple[str, ...]:
+    return tuple(str(getattr(row, name)) for name in _SETTING)
+
+
+def _rows_of(path: Path, failed_too: bool = False) -> list[Measurement]:
+    """What a file holds; lines that were cut off are none."""
+    if not path.exists() or not path.stat().st_size:
+        return []
+    try:
+        whole, _, _ = path.read_bytes().decode().rpartition("\n")  # without a line cut off
+        header, *lines = list(csv.reader(whole.splitlines())) or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"out: cannot read {str(path)!r} as measurements ({error})") from None
+    if tuple(header) != COLUMNS:
+        raise InputError(f"out: {str(path)!r} holds no measurements; name another file")
+    rows = []
+    for line in lines:
+        try:
+            row = _read(line)
+        except ValueError:  # a line that was cut off once and has others behind it
+            continue
+        if failed_too or row.status == "ok":
+            rows.append(row)
+    return rows
+
+
+_KINDS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str}
+
+
+def _read(line: Sequence[str]) -> Measurement:
+    kinds = {field.name: _KINDS[str(field.type)] for field in fields(Measurement)}
+    return Measurement(**{n: kinds[n](text) for n, text in zip(COLUMNS, line, strict=True)})
+
+
+def _append(path: Path, row: Measurement) -> None:
+    """Add a line, behind one that was cut off too, and the header to an empty file."""
+    new = not path.exists() or not path.stat().st_size
+    whole = new or path.read_bytes()[-1:] == b"\n"
+    try:
+        with path.open("a", newline="") as file:
+            if not whole:
+                file.write("\n")
+            writer: Writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([COLUMNS] if new else [])
+            writer.writerow(asdict(row).values())
+    except OSError as error:
+        raise InputError(f"out: {str(path)!r} cannot be written ({error})") from error

@@ -1,0 +1,233 @@
+"""What long runs cost: memory as they grow, overhead per task, what a second Ray node brings.
+
+Run from the repository, on a machine that does nothing else:
+``ARCHRANK_DATA=FOLDER python experiments/benchmark_scaling.py``. It writes
+``experiments/results/scaling.md``. Needs the extra [ray] and the table ``nats_sss``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from archrank import benchmark
+from archrank.benchmark import runs
+from archrank.benchmark.runs import Done, Work, died, in_turn, score_work
+from archrank.scoring.processes import in_processes
+from archrank.scoring.ray_cluster import on_cluster
+from archrank.scoring.store import Store
+
+RESULT = Path(__file__).parent / "results" / "scaling.md"
+SEED = 0
+SETTINGS: dict[str, Any] = {"space": "nats_sss", "batch": 1}
+PROXIES = ("params", "flops", "synflow")
+TOLERANCE = 0.1
+WARM = 8  # pieces of work before the clock starts: processes import torch meanwhile
+NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+
+Engine = Callable[[Iterable[Work]], Iterator[Done]]
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def memory(count: int, jobs: int) -> dict[str, float]:
+    """Peaks, in MB, of the driver and of its largest worker, from a process of its own."""
+    command = [sys.executable, __file__, "--child", str(count), "--jobs", str(jobs)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def measure_memory(count: int, jobs: int) -> None:
+    """The process that :func:`memory` starts."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.sqlite"
+        benchmark.run(path, **SETTINGS, proxies=PROXIES, sample=count, sample_seed=SEED, jobs=jobs)
+        size = path.stat().st_size / 1e6
+    found = {
+        "driver": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        "worker": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3,
+        "file": size,
+        "seconds": time.perf_counter() - start,
+    }
+    print(json.dumps(found))
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+def works(count: int) -> list[Work]:
+    """Pieces of work as long runs have them."""
+    settings = runs.settings_for(**SETTINGS, sample=count, sample_seed=SEED)
+    return [Work(settings, arch, SEED, PROXIES, "cpu") for arch in runs.sample_of(settings)]
+
+
+def empty_works(count: int) -> list[Work]:
+    """Pieces of work that end at once: their string is no architecture."""
+    settings = runs.settings_for("digits", sample=1, batch=1)
+    return [Work(settings, "none", seed, ("params",), "cpu") for seed in range(count)]
+
+
+def seconds_per_task(engine: Engine, tasks: list[Work]) -> float:
+    """From the last warm-up result to the last one."""
+    results = engine(tasks)
+    for _ in islice(results, WARM):
+        start = time.perf_counter()
+    rest = sum(1 for _ in results)
+    return (time.perf_counter() - start) / rest
+
+
+def seconds_per_write(tasks: list[Work]) -> float:
+    """Of one piece of work into a store."""
+    _, rows = next(in_turn(tasks[:1]))
+    with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "run.sqlite") as store:
+        start = time.perf_counter()
+        for work in tasks:
+            store.add(work.settings.condition, "digits", work.arch, work.seed, rows)
+        return (time.perf_counter() - start) / len(tasks)
+
+
+def on_nodes(count: int, measure: Callable[[Engine], float]) -> float:
+    """What ``measure`` says of a cluster of one-core nodes on this machine, warmed up."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    try:
+        for _ in range(count - 1):
+            cluster.add_node(**NODE)
+        ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
+
+        def engine(tasks: Iterable[Work]) -> Iterator[Done]:
+            return on_cluster(tasks, None)
+
+        for _ in engine(works(WARM * count)):
+            pass
+        return measure(engine)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+# --- report ---------------------------------------------------------------------------------------
+
+
+def memory_section(small: int, large: int, jobs: int) -> str:
+    peaks = {count: memory(count, jobs) for count in (small, large)}
+    rows = [
+        f"| {count:,} | {one['driver']:.0f} | {one['worker']:.0f} | {one['file']:.1f} | "
+        f"{one['seconds']:.0f} |"
+        for count, one in peaks.items()
+    ]
+    growth = max(peaks[large][who] / peaks[small][who] - 1 for who in ("driver", "worker"))
+    verdict = "met" if growth <= TOLERANCE else "missed"
+    return "\n".join(
+        [
+            "## Memory",
+            "",
+            f"Architectures of `nats_sss` scored with `{','.join(PROXIES)}`, batch 1, {jobs} "
+            f"processes. Target: the longer run takes at most {TOLERANCE:.0%} more; it takes "
+            f"{growth:+.1%} ({verdict}).",
+            "",
+            "| architectures | driver's peak, MB | largest worker's peak, MB | store, MB | s |",
+            "| ---: | ---: | ---: | ---: | ---: |",
+            *rows,
+        ]
+    )
+
+
+def overhead_section(count: int) -> str:
+    tasks = empty_works(count)
+    alone = seconds_per_task(in_turn, tasks)
+    process = seconds_per_task(lambda some: in_processes(score_work, some, 1, died), tasks)
+    cluster = on_nodes(1, lambda engine: seconds_per_task(engine, tasks))
+    write = seconds_per_write(tasks)
+    return "\n".join(
+        [
+            "## Overhead per task",
+            "",
+            f"{count} pieces of work that end at once, {1e3 * alone:.2f} ms each in a plain loop. "
+            "What comes on top where one core does it:",
+            "",
+            "| where | ms per task |",
+            "| --- | ---: |",
+            f"| one process beside the driver | {1e3 * (process - alone):.2f} |",
+            f"| one Ray node | {1e3 * (cluster - alone):.2f} |",
+            f"| writing it into the store (either) | {1e3 * write:.2f} |",
+        ]
+    )
+
+
+def speed_section(count: int) -> str:
+    tasks = works(count)
+    one, two = (on_nodes(nodes, lambda engine: seconds_per_task(engine, tasks)) for nodes in (1, 2))
+    return "\n".join(
+        [
+            "## Two Ray nodes of one core against one",
+            "",
+            f"{count} architectures of `nats_sss`, as above. The nodes, the driver and Ray's own "
+            "processes share this machine's cores.",
+            "",
+            "| nodes | ms per task | speed-up |",
+            "| ---: | ---: | ---: |",
+            f"| 1 | {1e3 * one:.1f} | 1.00 |",
+            f"| 2 | {1e3 * two:.1f} | {one / two:.2f} |",
+        ]
+    )
+
+
+def main() -> None:
+    """Measure, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", type=int, default=1_000)
+    parser.add_argument("--large", type=int, default=10_000)
+    parser.add_argument("--tasks", type=int, default=500, help="for overhead and speed-up")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child is not None:
+        measure_memory(arguments.child, arguments.jobs)
+        return
+    torch.set_num_threads(1)
+    sections = [
+        memory_section(arguments.small, arguments.large, arguments.jobs),
+        overhead_section(arguments.tasks),
+        speed_section(arguments.tasks),
+    ]
+    import ray
+
+    head = f"""# How benchmarks scale
+
+Command: `python {" ".join(["experiments/benchmark_scaling.py", *sys.argv[1:]])}`. Date:
+{datetime.date.today().isoformat()}. Machine: {processor()}, {os.cpu_count()}
+cores, torch {torch.__version__}, ray {ray.__version__}. Seed {SEED}."""
+    arguments.out.write_text("\n\n".join([head, *sections]) + "\n")
+    print(arguments.out.read_text())
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "CPU")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,419 @@
+"""Predicted latency and energy against measured ones: new devices from few measurements, and
+devices known from a hundred.
+
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/cost.py``. It may be killed at
+any moment and goes on where it was: finished fits are lines of
+``experiments/results/stores/cost.jsonl``; at the end it writes ``experiments/results/cost.md``.
+``--tables`` writes that alone.
+
+Transfer: the devices of HELP (ND, FD) and NASFLAT (F1-F4, FA). For each seed, 900 (NAS-Bench-201)
+or 800 (FBNet) random networks are known on every source device, and other random ones on each
+target device; the test is all networks that the target was not measured on. Settings (levels,
+prior, draws) were chosen on HELP's validation devices, on source devices in the place of targets,
+and on FBNet devices that are no task's target; never on a reported target device.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+from proxy_results import machine
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+import archrank
+from archrank.costs import CostPredictor, OperatorTable
+from archrank.costs.inventory import inventory
+from archrank.data import space, table
+from archrank.metrics import spearman
+from archrank.predictors import Sample
+from predictors import FOLDER, append, interval, read
+
+LINES = FOLDER / "stores" / "cost.jsonl"
+SEEDS = 5
+COUNTS, AIMED = (10, 20, 50), 20
+MANY, MOST = 100, 1600
+
+GPUS = ("1080ti", "2080ti", "titan_rtx", "titanx", "titanxp")
+_HELP = "silver_4114 silver_4210r samsung_a50 pixel3 essential_ph_1 samsung_s7"
+
+
+@dataclass(frozen=True)
+class Task:
+    """Source and target devices of a published split, and what was published for 20 samples."""
+
+    space: str
+    sources: str
+    targets: str
+    aim: float
+    published: str
+
+    @property
+    def known(self) -> int:
+        """Measured networks per source device."""
+        return 900 if self.space == "nasbench201" else 800
+
+
+TASKS = {
+    "ND": Task(
+        "nasbench201",
+        f"1080ti_1 1080ti_32 1080ti_256 {_HELP}",
+        "titan_rtx_256 gold_6226 fpga pixel2 raspi4 eyeriss",
+        *(0.965, "NASFLAT .959, MultiPredict .930, HELP (10) .949"),
+    ),
+    "FD": Task(
+        "fbnet",
+        f"1080ti_1 1080ti_32 1080ti_64 {_HELP}",
+        "fpga raspi4 eyeriss",
+        *(0.970, "NASFLAT .961, MultiPredict .960, HELP (10) .910"),
+    ),
+    "F1": Task(
+        "fbnet",
+        "2080ti_1 essential_ph_1 silver_4114 titan_rtx_1 titan_rtx_32",
+        "eyeriss fpga raspi4 samsung_a50 samsung_s7",
+        *(float("nan"), "NASFLAT .809, MultiPredict .757, HELP (10) .794"),
+    ),
+    "F2": Task(
+        "fbnet",
+        "essential_ph_1 gold_6226 gold_6240 pixel3 raspi4",
+        "1080ti_1 1080ti_32 2080ti_32 titan_rtx_1 titanxp_1",
+        *(0.88, "NASFLAT .871, MultiPredict .567, HELP (10) .544"),
+    ),
+    "F3": Task(
+        "fbnet",
+        "essential_ph_1 pixel2 pixel3 raspi4 samsung_s7",
+        "1080ti_1 1080ti_32 2080ti_1 titan_rtx_1 titan_rtx_32",
+        *(0.83, "NASFLAT .814, MultiPredict .435, HELP (10) .414"),
+    ),
+    "F4": Task(
+        "fbnet",
+        "1080ti_64 2080ti_1 eyeriss gold_6226 gold_6240 raspi4 samsung_s7 silver_4210r titan_rtx_1 "
+        "titan_rtx_32",
+        "1080ti_1 pixel2 essential_ph_1",
+        *(float("nan"), "NASFLAT .734, MultiPredict .764, HELP (10) .799"),
+    ),
+    "FA": Task(
+        "fbnet",
+        " ".join(f"{gpu}_{batch}" for gpu in GPUS for batch in (1, 32, 64)),
+        "gold_6226 essential_ph_1 samsung_s7 pixel2",
+        *(float("nan"), "NASFLAT .577, MultiPredict .470, HELP (10) .407"),
+    ),
+}
+METHODS = {
+    "CostPredictor, adapted": "`CostPredictor`, sources and few samples",
+    "CostPredictor, alone": "`CostPredictor`, few samples alone",
+    "linear, predicted sources": "ridge on predicted source costs and FLOPs",
+    "linear, true sources": "ridge on measured source costs",
+    "table": "`OperatorTable`, few samples alone",
+    "one-hot": "ridge on codes, few samples alone",
+    "flops": "FLOPs",
+    "params": "parameters",
+}
+CEILING, ALONE = "CostPredictor, many", ", few samples alone"
+SINGLE = {
+    "nasbench201": tuple(
+        f"{device}_latency/cifar10"
+        for device in ("edgegpu", "raspi4", "edgetpu", "pixel3", "eyeriss", "fpga")
+    ),
+    "hat": tuple(
+        f"latency_mean_{part}/{where}"
+        for where in (
+            *("iwslt14deen_gpu_titanxp", "wmt14ende_cpu_raspberrypi", "wmt14ende_cpu_xeon"),
+            *("wmt14ende_gpu_titanxp", "wmt14enfr_cpu_raspberrypi", "wmt14enfr_cpu_xeon"),
+            *("wmt14enfr_gpu_titanxp", "wmt19ende_gpu_titanxp"),
+        )
+        for part in ("total", "decoder", "encoder")
+    ),
+}
+ENERGY = tuple(f"{device}_energy/cifar10" for device in ("edgegpu", "eyeriss", "fpga"))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Networks of one table as predictors read them, and what they cost."""
+
+    samples: np.ndarray
+    costs: dict[str, np.ndarray]
+    codes: np.ndarray
+    sizes: np.ndarray  # log FLOPs and log parameters, as the table says, or ours
+
+
+@cache
+def measured(name: str) -> Measured:
+    """Read a table once."""
+    if name == "hat":
+        return _hat()
+    found = table("help_fbnet" if name == "fbnet" else name)
+    prefix = "lat_" if name == "fbnet" else "help_"
+    own = space(name)
+    samples = np.empty(len(found), dtype=object)
+    for i, arch in enumerate(found.architectures):
+        samples[i] = Sample(own.graph(arch), arch, own.encode(arch))
+        inventory(samples[i].graph)
+    costs = {
+        # -1 stands for a measurement that failed
+        str(column).removeprefix(prefix): values.where(values > 0).to_numpy()
+        for column, values in found.hardware.items()
+    }
+    sizes = found.costs[["flops" if name == "fbnet" else "macs", "params"]].to_numpy()
+    return Measured(samples, costs, np.array([s.code for s in samples], float), np.log(sizes))
+
+
+def _hat() -> Measured:
+    """Translation transformers: their averages over layers, from which no network can be built.
+
+    The code: the ten numbers, and of encoder and decoder sums over layers that follow from them
+    (of feed-forward widths, heads, and of both times the width).
+    """
+    found = table("hat")
+    numbers = np.array([list(map(float, name.split(":"))) for name in found.architectures])
+    e, el, eff, eh, d, dl, dff, dh, dx, _ = numbers.T
+    sums = [el * eff, el * eh, el * e, el * e * eff, el * e * eh]
+    sums += [dl * dff, dl * dh, dl * dx, dl * d, dl * d * dff, dl * d * dh, dl * d * dx]
+    codes = np.column_stack([numbers, *sums])
+    nothing = archrank.trace(nn.Identity(), (1,))
+    samples = np.empty(len(codes), dtype=object)
+    for i, code in enumerate(codes):
+        samples[i] = Sample(nothing, code=code.astype(np.float32))
+    costs = {str(column): values.to_numpy() for column, values in found.hardware.items()}
+    for decoder in [column for column in costs if column.startswith("latency_mean_decoder/")]:
+        encoder, total = (decoder.replace("decoder", part) for part in ("encoder", "total"))
+        costs[total] = costs[encoder] + costs[decoder]
+    # Parameters and multiply-adds of the layers but for constants.
+    flops = el * (4 * e * e + 2 * e * eff) + dl * (8 * d * d + 2 * d * dff)
+    return Measured(samples, costs, codes, np.log(np.column_stack([flops, flops])))
+
+
+def ridge(table_: np.ndarray, costs: np.ndarray, rows: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Logarithms of costs, predicted by ridge regression with its penalty by leave-one-out."""
+    model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 3, 11)))
+    return model.fit(table_[rows], np.log(costs[rows])).predict(table_[asked])
+
+
+def transfer(name: str, counts: tuple[int, ...], seed: int, done: set) -> Iterator[dict]:
+    """Every target and method of a task and these counts that is not done yet."""
+    task = TASKS[name]
+    sources, targets = task.sources.split(), task.targets.split()
+    todo = [
+        (target, count, method)
+        for target in targets
+        for count in counts
+        for method in METHODS
+        if (name, target, count, seed, method) not in done
+    ]
+    if not todo:
+        return
+    data = measured(task.space)
+    everything = np.arange(len(data.samples))
+    known = np.random.default_rng(seed).permutation(everything)[: task.known]
+    taught, labels = [], []
+    predicted = []
+    for number, device in enumerate(sources):
+        costs = data.costs[device]
+        rows = known[np.isfinite(costs[known])]
+        taught += [replace(s, context=(float(number),)) for s in data.samples[rows]]
+        labels += costs[rows].tolist()
+        predicted.append(ridge(data.codes, costs, rows, everything))
+    shared = CostPredictor().fit(taught, labels)
+    tables = {
+        "linear, predicted sources": np.column_stack([*predicted, data.sizes[:, 0]]),
+        "linear, true sources": np.log(np.column_stack([data.costs[d] for d in sources])),
+        "one-hot": data.codes,
+    }
+    for target, count, method in todo:
+        costs = data.costs[target]
+        draw = np.random.default_rng([seed, targets.index(target)])
+        order = draw.permutation(np.flatnonzero(np.isfinite(costs)))
+        rows, asked = order[:count], order[count:]
+        given = data.samples[rows].tolist(), costs[rows]
+        if method == "CostPredictor, adapted":
+            values = shared.adapt(*given).predict(data.samples[asked].tolist())
+        elif method == "linear, true sources":
+            whole = np.isfinite(tables[method]).all(axis=1)
+            rows, asked = rows[whole[rows]], asked[whole[asked]]
+            values = ridge(tables[method], costs, rows, asked)
+        elif method in tables:
+            values = ridge(tables[method], costs, rows, asked)
+        else:
+            values = alone(method, data, costs, rows, asked)
+        result = {"task": name, "device": target, "count": count, "seed": seed, "method": method}
+        yield {**result, "rho": spearman(values, costs[asked])}
+
+
+def alone(
+    method: str, data: Measured, costs: np.ndarray, rows: np.ndarray, asked: np.ndarray
+) -> np.ndarray:
+    """What measurements of one device say of others on it, without any other device."""
+    if method in ("flops", "params"):
+        return data.sizes[asked, ("flops", "params").index(method)]
+    if method == "one-hot":
+        return ridge(data.codes, costs, rows, asked)
+    predictors: dict[str, Callable[[], archrank.predictors.Predictor]] = {
+        "CostPredictor, alone": CostPredictor,
+        CEILING: CostPredictor,
+        "table": OperatorTable,
+    }
+    fitted = predictors[method]().fit(data.samples[rows].tolist(), costs[rows])
+    return fitted.predict(data.samples[asked].tolist())
+
+
+def single(name: str, seed: int, done: set) -> Iterator[dict]:
+    """Devices of a table, each from a hundred measurements."""
+    devices = (*SINGLE[name], *(ENERGY if name == "nasbench201" else ()))
+    methods = ["CostPredictor, alone", "table", "one-hot", "flops", "params", CEILING]
+    if name == "hat":  # without networks there are no operators, and our sizes are one
+        methods = ["CostPredictor, alone", "one-hot", "flops", CEILING]
+    for device in devices:
+        for method in methods:
+            count = MOST if method == CEILING else MANY
+            if (name, device, count, seed, method) in done:
+                continue
+            data = measured(name)
+            costs = data.costs[device]
+            draw = np.random.default_rng([seed, devices.index(device)])
+            order = draw.permutation(np.flatnonzero(np.isfinite(costs)))
+            values = alone(method, data, costs, order[:count], order[count:])
+            result = {"task": name, "device": device, "count": count, "seed": seed}
+            yield {**result, "method": method, "rho": spearman(values, costs[order[count:]])}
+
+
+def run() -> None:
+    """Everything that is not in the file yet: what has an aim first."""
+    done = {(r["task"], r["device"], r["count"], r["seed"], r["method"]) for r in read(LINES)}
+    later = tuple(count for count in COUNTS if count != AIMED)
+    rounds = [("hat", (), seed) for seed in range(SEEDS)]
+    for seed in range(SEEDS):
+        rounds += [(name, (AIMED,), seed) for name in ("nasbench201", *TASKS)]
+    rounds += [(name, later, seed) for seed in range(SEEDS) for name in TASKS]
+    for name, counts, seed in rounds:
+        made = single(name, seed, done) if name in SINGLE else transfer(name, counts, seed, done)
+        for result in made:
+            append(LINES, result)
+        print(datetime.datetime.now().time(), name, counts, seed, flush=True)
+
+
+def mean_of(results: list[dict], method: str, **where: object) -> str:
+    """Mean over devices and seeds, interval over seeds."""
+    rows = [
+        r for r in results if r["method"] == method and all(r[key] == v for key, v in where.items())
+    ]
+    seeds = sorted({r["seed"] for r in rows})
+    values = [float(np.mean([r["rho"] for r in rows if r["seed"] == seed])) for seed in seeds]
+    if method in ("flops", "params") and values:
+        return f"{np.mean(values):.3f}"  # nothing is drawn but who is tested
+    return interval(values) if values else "-"
+
+
+def tables() -> str:
+    """The page."""
+    results = read(LINES)
+    lines = [
+        "# Costs: new devices from few measurements, and devices known from a hundred",
+        "",
+        f"`python experiments/cost.py`, {datetime.date.today()}. Machine: {machine()}. Spearman's "
+        "correlation with the measured cost, mean over target devices; "
+        f"{_seeds(results)} seeds, 95 % interval of the mean over seeds. Tested on all networks "
+        "that were not measured on the target. Settings were chosen on HELP's validation devices, "
+        "on sources in the place of targets and on FBNet devices that are no task's target.",
+        "",
+        "## New devices",
+        "",
+        "Source devices know 900 (ND, NAS-Bench-201) or 800 (FBNet) random networks each. "
+        "Published figures are of 20 samples unless said otherwise, some chosen by a sampler; ours "
+        "are random.",
+    ]
+    for name, task in TASKS.items():
+        here = [r for r in results if r["task"] == name]
+        if not here:
+            continue
+        aim = "" if np.isnan(task.aim) else f" Aim at 20: {task.aim:.3f}."
+        sources, targets = (", ".join(f"`{d}`" for d in ds.split()) for ds in _devices(task))
+        lines += [
+            *("", f"### {name}: {task.space}", ""),
+            f"From {sources} to {targets}. Published: {task.published}.{aim}",
+            "",
+            f"| method | {' | '.join(f'{count} samples' for count in COUNTS)} |",
+            "| --- " + "| ---: " * len(COUNTS) + "|",
+        ]
+        for method, title in METHODS.items():
+            cells = [mean_of(here, method, count=count) for count in COUNTS]
+            lines.append(f"| {title} | {' | '.join(cells)} |")
+        lines += ["", "Each target at 20 samples, `CostPredictor`, sources and few samples:", ""]
+        lines.append(
+            "; ".join(
+                f"`{d}` {mean_of(here, 'CostPredictor, adapted', count=20, device=d)}"
+                for d in task.targets.split()
+            )
+            + "."
+        )
+    lines += ["", f"## Devices known from {MANY} measurements"]
+    for name, title, note in (
+        (
+            "nasbench201",
+            "NAS-Bench-201 on the devices of HW-NAS-Bench",
+            "Networks for CIFAR-10. Aim for latency: .99.",
+        ),
+        (
+            "hat",
+            "HAT's translation transformers",
+            "The table holds averages over layers, from which no network can be built: predictors "
+            "read these ten numbers and the sums over layers that follow from them; FLOPs are "
+            "multiply-adds of these sums, per token. Total: encoder and decoder. Encoders have six "
+            "layers, always; on a GPU their latency hardly depends on anything. Aim: .98.",
+        ),
+    ):
+        here = [r for r in results if r["task"] == name]
+        titles = {**METHODS, CEILING: f"`CostPredictor`, {MOST:,} measurements"}
+        methods = [m for m in titles if any(r["method"] == m for r in here)]
+        lines += [
+            *("", f"### {title}", "", note, ""),
+            f"| cost | {' | '.join(titles[m].removesuffix(ALONE) for m in methods)} |",
+            "| --- " + "| ---: " * len(methods) + "|",
+        ]
+        groups = {"mean of latencies": SINGLE[name], "mean of energies": ENERGY}
+        if name == "hat":
+            groups = {
+                f"mean of {part}": [d for d in SINGLE[name] if part in d]
+                for part in ("total", "decoder", "encoder")
+            }
+        for group, devices in groups.items():
+            cells = [mean_of([r for r in here if r["device"] in devices], m) for m in methods]
+            lines.append(f"| **{group}** | {' | '.join(cells)} |")
+            for device in devices:
+                cells = [mean_of(here, m, device=device) for m in methods]
+                lines.append(f"| `{device}` | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _seeds(results: list[dict]) -> str:
+    """How many seeds every figure has, or the fewest and the most."""
+    figures: dict[tuple, set[int]] = {}
+    for r in results:
+        figures.setdefault((r["task"], r["count"], r["method"]), set()).add(r["seed"])
+    counts = {len(seeds) for seeds in figures.values()}
+    return "no" if not counts else " to ".join(map(str, sorted({min(counts), max(counts)})))
+
+
+def _devices(task: Task) -> Iterator[str]:
+    yield task.sources
+    yield task.targets
+
+
+def main() -> None:
+    """Fit what is not fitted and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tables", action="store_true", help="write the page, fit nothing")
+    if not parser.parse_args().tables:
+        run()
+    (FOLDER / "cost.md").write_text(tables())
+
+
+if __name__ == "__main__":
+    main()

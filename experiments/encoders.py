@@ -1,0 +1,105 @@
+"""How fast encoders are, with and without repeated blocks folded.
+
+Run from the repository: ``python experiments/encoders.py [--networks N] [--seconds S]``. It prints
+a Markdown table of graphs and nodes per second on one thread, for the forward alone and for
+forward and backward, on networks of NAS-Bench-201. Widths are the same for all encoders, all else
+is as they come. Making the tensors is not counted; the line above the table says what it takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+
+from archrank.data import space
+from archrank.graphs import Graph
+from archrank.predictors.neural.batches import GraphBatch, GraphTensors, batches
+from archrank.predictors.neural.encoders import encoder, encoders
+from archrank.predictors.neural.encoders.contract import Encoder
+
+SEED = 0
+POSITIONS = 8
+SIZE = 32
+
+
+def tensors(graphs: list[Graph], fold: bool) -> tuple[list[GraphBatch], float]:
+    """The graphs in batches, and the milliseconds that the tensors of one took."""
+    start = time.perf_counter()
+    made = [GraphTensors.of(graph, fold=fold, positions=POSITIONS) for graph in graphs]
+    milliseconds = 1e3 * (time.perf_counter() - start) / len(graphs)
+    cut = batches(made, SIZE, seed=SEED)
+    return [GraphBatch.of([made[i] for i in chunk]) for chunk in cut], milliseconds
+
+
+def seconds_per_pass(
+    run: Callable[[GraphBatch], None], chunks: list[GraphBatch], least: float
+) -> float:
+    """Seconds for all batches once, over as many rounds as ``least`` seconds hold."""
+    run(chunks[0])
+    start, rounds = time.perf_counter(), 0
+    while rounds == 0 or time.perf_counter() - start < least:
+        for chunk in chunks:
+            run(chunk)
+        rounds += 1
+    return (time.perf_counter() - start) / rounds
+
+
+def forward(model: Encoder) -> Callable[[GraphBatch], None]:
+    """The forward in evaluation mode."""
+
+    @torch.no_grad()
+    def run(batch: GraphBatch) -> None:
+        model.eval()(batch)
+
+    return run
+
+
+def forward_backward(model: Encoder) -> Callable[[GraphBatch], None]:
+    """The forward in training mode, and gradients of all weights."""
+
+    def run(batch: GraphBatch) -> None:
+        model.train().zero_grad()
+        model(batch).square().sum().backward()
+
+    return run
+
+
+def main() -> None:
+    """Measure all encoders and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", type=int, default=200)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=1.0, help="per measurement, at least")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    one = space("nasbench201")
+    graphs = [one.graph(arch) for arch in one.sample(arguments.networks, SEED)]
+    for graph in graphs:
+        graph.hash  # noqa: B018 - computed once for any number of tensors
+    rows = []
+    for fold in (False, True):
+        chunks, milliseconds = tensors(graphs, fold)
+        nodes = sum(map(len, chunks))
+        print(
+            f"{'folded' if fold else 'whole'}: {nodes / len(graphs):.0f} nodes per graph, ", end=""
+        )
+        print(f"{milliseconds:.1f} ms for the tensors of one")
+        for name in encoders():
+            torch.manual_seed(SEED)
+            model = encoder(name, width=arguments.width)
+            figures = []
+            for kind in (forward, forward_backward):
+                taken = seconds_per_pass(kind(model), chunks, arguments.seconds)
+                figures += [f"{len(graphs) / taken:,.0f}", f"{nodes / taken:,.0f}"]
+            rows.append(f"| {name} | {'yes' if fold else 'no'} | {' | '.join(figures)} |")
+    print()
+    print("| encoder | folded | forward, graphs/s | nodes/s | with backward, graphs/s | nodes/s |")
+    print("| --- | --- | ---: | ---: | ---: | ---: |")
+    print("\n".join(rows))
+
+
+if __name__ == "__main__":
+    main()

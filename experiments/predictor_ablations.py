@@ -1,0 +1,530 @@
+"""What parts of learned predictors are worth: ParZC alone, GENNAPE's parts, losses, encoders.
+
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/predictor_ablations.py PART ...
+--work FOLDER``. It may be killed at any moment and goes on where it was: finished fits are lines of
+``experiments/results/stores/ablations.jsonl``; node statistics, encoders and checkpoints lie in the
+folder ``--work``, outside the repository. ``--tables`` writes ``experiments/results/ablations.md``
+from the lines and fits nothing. Parts:
+
+- ``scores``: proxies per node of the cells that ``parzc`` reads, one file per 50 cells;
+  ``--share 0 2`` and ``--share 1 2`` do half of them each.
+- ``parzc``: ParZC without a graph encoder, on these.
+- ``gennape``: GENNAPE's ablation within one space.
+- ``losses``: one small graph predictor under each loss.
+- ``encoders``: one graph predictor with each encoder.
+- ``pretraining``: minutes and memory of contrastive pretraining on networks of many spaces;
+  ``--networks`` and ``--epochs`` make it shorter.
+
+Protocol, where it is not said otherwise: as ``experiments/predictors.py``, tested on a fixed random
+1,000 architectures. No setting was chosen on test labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from proxy_results import machine
+
+import archrank
+from archrank.data import space
+from archrank.graphs import Graph
+from archrank.predictors import (
+    GENNAPE,
+    KGNN,
+    GraphPredictor,
+    ParZC,
+    Predictor,
+    Pretrained,
+    Pretraining,
+)
+from archrank.predictors.neural.encoders import encoders
+from archrank.predictors.neural.losses import LOSSES, DiffKendall
+from archrank.predictors.neural.training import Epoch, digest, seeded
+from predictors import FOLDER, PROBLEMS, Pool, append, figures, interval, pool_of, read
+
+LINES = FOLDER / "stores" / "ablations.jsonl"
+SEEDS = 3
+FIGURES = {
+    "tau": "tau",
+    "tau apart": "tau apart",
+    "rho": "rho",
+    "ndcg": "NDCG@10",
+    "precision": "precision@top 5 %",
+    "mae": "MAE, %",
+    "fit s": "fit, s",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Variants of predictors, each fitted to every number of labels of every space."""
+
+    title: str
+    text: str
+    spaces: tuple[str, ...]
+    """Keys of ``PROBLEMS``."""
+    counts: tuple[int, ...]
+    variants: Mapping[str, Callable[[int], Predictor]]
+    shown: tuple[str, ...]
+    """Keys of ``FIGURES``."""
+    tested: int = 1000
+    labelled: int | None = None
+    subsets: Mapping[str, str] | None = None
+    """By space, which architectures take part, where not all do."""
+    unit: float = 1.0
+    """What labels are divided by."""
+
+    def pool(self, key: str) -> Pool:
+        """The architectures of a space that take part."""
+        problem = replace(
+            PROBLEMS[key],
+            counts=self.counts,
+            tested=self.tested,
+            labelled=self.labelled,
+            subset=(self.subsets or {}).get(key),
+        )
+        pool = pool_of(problem)
+        return replace(pool, labels=pool.labels / self.unit, truth=pool.truth / self.unit)
+
+
+NODE_PROXIES = ("grad_norm", "snip", "synflow")
+IMAGES, CHUNK = 16, 50
+
+PRETRAINING = {
+    "options": {"width": 64, "dropout": 0.1},
+    "projection": 32,
+    "batch_size": 128,
+    "epochs": 40,
+}
+
+
+def _gennape(member: str, transform: str | None) -> Callable[[int], Predictor]:
+    return lambda seed: GENNAPE((member,), transform, random_state=seed)
+
+
+def _of_loss(loss: str | torch.nn.Module) -> Callable[[int], Predictor]:
+    small = {"width": 32, "layers": 3}
+    return lambda seed: GraphPredictor("gin", small, loss=loss, random_state=seed)
+
+
+def _of_encoder(name: str) -> Callable[[int], Predictor]:
+    return lambda seed: GraphPredictor(name, {"width": 64}, random_state=seed)
+
+
+PARTS = {
+    "parzc": Part(
+        "ParZC alone",
+        "CIFAR-10 of NAS-Bench-201: the mixer on statistics per layer of "
+        f"{', '.join(NODE_PROXIES)} at initialisation, one batch of {IMAGES} CIFAR-10 images, "
+        "without a graph encoder. Tested on a fixed random 2,000 cells. Labelled sets are drawn by "
+        "each seed from the same 1,563 cells, so the largest is the same set for all seeds. "
+        "*small*: a mixer of width 128 and two blocks, batches of 32, a learning rate of 0.001. "
+        "*log*: the logarithm of statistics instead of their place between the network's least "
+        "and largest. *modules*: a layer's place by its module, not by its order.",
+        ("nasbench201",),
+        (78, 156, 469, 1563),
+        {
+            "ParZC": lambda seed: ParZC(draws=2, random_state=seed),
+            "ParZC, small": lambda seed: _small_parzc(seed),
+            "ParZC, small, modules": lambda seed: _small_parzc(seed, positions="module"),
+            "ParZC, small, log": lambda seed: _small_parzc(seed, scaling="log"),
+            "ParZC, small, log, modules": lambda seed: _small_parzc(
+                seed, scaling="log", positions="module"
+            ),
+        },
+        ("tau", "tau apart", "fit s"),
+        tested=2000,
+        labelled=1563,
+    ),
+    "gennape": Part(
+        "GENNAPE within one space",
+        "Rows as in its Table 3. 1,800 labels and a fixed test, where GENNAPE's protocol gives "
+        "90 % of all networks (3,690 and 5,900 here) to learn from and to select on, which takes "
+        "too long on two cores. NAS-Bench-201 without cells that hold `none`, as there (4,096). "
+        "The k-GNN selects its epoch on 200 of the 1,800, the others select nothing. CL: an "
+        "encoder trained by contrast (a k-GNN of width 64, 40 epochs in batches of 128, on the "
+        "graphs of the 1,800), frozen, and a head on it; FCM: eight heads weighed by fuzzy "
+        "clusters; T: labels divided by log10(FLOPs). MAE is of the labels, in percentage points; "
+        "no network is left out, where the paper leaves out those below 80 %. Fits of CL do not "
+        "count the pretraining, which all rows of a seed share.",
+        ("nasbench201", "nasbench_macro"),
+        (1800,),
+        {
+            "k-GNN": lambda seed: KGNN(random_state=seed),
+            "k-GNN, learning rate 0.001": lambda seed: KGNN(learning_rate=1e-3, random_state=seed),
+            "CL": _gennape("single", None),
+            "CL+FCM": _gennape("fuzzy", None),
+            "CL+T": _gennape("single", "flops"),
+            "CL+FCM+T": _gennape("fuzzy", "flops"),
+        },
+        ("tau", "tau apart", "rho", "mae", "ndcg", "fit s"),
+        labelled=1800,
+        subsets={"nasbench201": "without none"},
+        unit=100.0,  # the k-GNN's released training takes accuracies in [0, 1]
+    ),
+    "losses": Part(
+        "Losses",
+        "A GIN of width 32 and three layers on folded graphs, 100 epochs in batches of 32; all "
+        "else is the default of `GraphPredictor`.",
+        ("nasbench201", "nasbench_macro"),
+        (78, 469),
+        {
+            **{
+                f"diff_kendall, {form}": _of_loss(DiffKendall(form=form))
+                for form in ("original", "product", "hard")
+            },
+            **{name: _of_loss(name) for name in LOSSES if name != "diff_kendall"},
+        },
+        ("tau", "ndcg", "precision"),
+    ),
+    "encoders": Part(
+        "Encoders",
+        "`GraphPredictor` with encoders of width 64, all else its default.",
+        ("nasbench201",),
+        (78, 469),
+        {name: _of_encoder(name) for name in encoders()},
+        ("tau", "tau apart", "fit s"),
+    ),
+}
+
+
+def _small_parzc(seed: int, **options: str) -> ParZC:
+    return ParZC(
+        mixer={"width": 128, "depth": 2},
+        batch_size=32,
+        learning_rate=1e-3,
+        draws=2,  # deviations are not judged
+        random_state=seed,
+        **options,
+    )
+
+
+# --- fits ---------------------------------------------------------------------------------------
+
+
+def fit(
+    part: Part, what: str, pool: Pool, count: int, seed: int, encoder: Pretrained | None
+) -> dict:
+    """Fit one variant to ``count`` labels and judge it."""
+    labelled, tested = pool.split(count, seed)
+    predictor = part.variants[what](seed)
+    if isinstance(predictor, GENNAPE):
+        predictor.set_params(pretrained=encoder)
+    start = time.perf_counter()
+    predictor.fit([pool.plain[i] for i in labelled], pool.labels[labelled])
+    fitted = time.perf_counter()
+    predicted = predictor.predict([pool.plain[i] for i in tested])
+    return {
+        **figures(predicted, pool, labelled, tested),
+        "mae": part.unit * float(np.abs(predicted - pool.labels[tested]).mean()),
+        "fit s": fitted - start,
+        "predict s": time.perf_counter() - fitted,
+    }
+
+
+def pretrained(name: str, graphs: Sequence[Graph], seed: int, work: Path) -> Pretrained:
+    """An encoder trained by contrast on these graphs, kept in the folder."""
+    folder = work / "encoders" / f"{name}-{len(graphs)}-{seed}"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        start = time.perf_counter()
+        made = Pretraining(**PRETRAINING, random_state=seed).fit(graphs)
+        made.save(folder)
+        facts = {"part": "gennape", "space": name, "count": len(graphs), "seed": seed}
+        append(LINES, facts | {"what": "pretraining", "fit s": time.perf_counter() - start})
+    return Pretrained.load(folder)
+
+
+def run(
+    name: str,
+    seeds: int,
+    spaces: Sequence[str],
+    counts: Sequence[int],
+    only: Sequence[str],
+    work: Path | None,
+) -> None:
+    """All fits of a part that are not in the file yet; fewest labels first."""
+    part = PARTS[name]
+    done = {
+        tuple(r.get(k) for k in ("part", "space", "count", "seed", "what")) for r in read(LINES)
+    }
+    for key in part.spaces:
+        todo = [
+            (count, seed, what)
+            for count in part.counts
+            for seed in range(seeds)
+            for what in part.variants
+            if (not spaces or key in spaces)
+            and (not counts or count in counts)
+            and (not only or what in only)
+            and (name, key, count, seed, what) not in done
+        ]
+        if not todo:
+            continue
+        pool = part.pool(key)
+        if name == "parzc":
+            pool = with_node_scores(pool, folder_of(work) / "scores")
+        for count, seed, what in todo:
+            encoder = None
+            if name == "gennape" and what.startswith("CL"):
+                graphs = [pool.plain[i].graph for i in pool.split(count, seed)[0]]
+                encoder = pretrained(key, graphs, seed, folder_of(work))
+            made = fit(part, what, pool, count, seed, encoder)
+            facts = {"part": name, "space": key, "count": count, "seed": seed, "what": what}
+            append(LINES, facts | made)
+            print(
+                name, key, count, seed, what, f"{made['tau']:.3f} {made['fit s']:.0f} s", flush=True
+            )
+
+
+# --- proxies per node ---------------------------------------------------------------------------
+
+
+def score_cells(folder: Path, share: tuple[int, int]) -> None:
+    """Write the values per node of every cell of ``parzc``; equal cells are scored once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = PARTS["parzc"]
+    pool = part.pool("nasbench201")
+    graphs = {str(cell): one.graph for cell, one in zip(pool.canonical, pool.plain, strict=True)}
+    cells = list(graphs)
+    images = space("nasbench201").batch(IMAGES, seed=0, source="cifar10")
+    chunks = [cells[i : i + CHUNK] for i in range(0, len(cells), CHUNK)][share[0] :: share[1]]
+    for number, chunk in enumerate(chunks, 1):
+        path = folder / f"{digest(chunk, NODE_PROXIES, IMAGES)}.npz"
+        if path.exists():
+            continue
+        start = time.perf_counter()
+        values = [node_scores(cell, graphs[cell], images) for cell in chunk]
+        seconds = time.perf_counter() - start
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            np.savez_compressed(
+                file,
+                cells=np.array(chunk),
+                sizes=np.array([table.shape[1] for table in values]),
+                values=np.concatenate(values, axis=1),
+                seconds=np.array(seconds),
+            )
+        partial.replace(path)
+        print(f"{number} of {len(chunks)}: {seconds / len(chunk):.2f} s a cell", flush=True)
+
+
+def node_scores(cell: str, graph: Graph, images: tuple[torch.Tensor, torch.Tensor]) -> np.ndarray:
+    """Values (proxies, nodes) of a cell's network, initialised with seed 0."""
+    with seeded(0):
+        network = space("nasbench201").build(cell)
+    scores = archrank.score(network, *images, proxies=NODE_PROXIES, graph=graph)
+    return np.stack([scores.nodes(name) for name in NODE_PROXIES])
+
+
+def with_node_scores(pool: Pool, folder: Path) -> Pool:
+    """The same pool with what :func:`score_cells` wrote."""
+    known: dict[str, np.ndarray] = {}
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path) as file:
+            tables = np.split(file["values"], np.cumsum(file["sizes"])[:-1], axis=1)
+            known |= zip(file["cells"].tolist(), tables, strict=True)
+    lacking = set(pool.canonical.tolist()) - set(known)
+    if lacking:
+        raise SystemExit(f"{len(lacking)} cells have no scores in {folder}: run the part 'scores'")
+    plain = [
+        replace(sample, node_scores=dict(zip(NODE_PROXIES, known[cell], strict=True)))
+        for sample, cell in zip(pool.plain, pool.canonical.tolist(), strict=True)
+    ]
+    return replace(pool, plain=plain)
+
+
+# --- pretraining --------------------------------------------------------------------------------
+
+MIX = (
+    *("nasbench201", "nasbench101", "nasbench301", "nasbench_macro", "transnas101_micro"),
+    *("hiaml", "inception", "two_path"),
+)
+
+
+def pretrain(networks: int, epochs: int, width: int, threads: int, work: Path) -> None:
+    """Pretrain, and write minutes and peak memory once it is over.
+
+    Each epoch's seconds are noted beside the checkpoint. An interruption costs what is done again;
+    the line counts it once: the median epoch times the epochs, the graphs, and what the first
+    epoch of a run takes longer, which is the making of tensors and spectra.
+    """
+    facts = {"part": "pretraining", "networks": networks, "epochs": epochs, "width": width}
+    if any(facts.items() <= result.items() for result in read(LINES) if "loss" in result):
+        return
+    torch.set_num_threads(threads)
+    folder = work / f"pretraining-{networks}-{epochs}-{width}"
+    folder.mkdir(parents=True, exist_ok=True)
+    notes = folder / "epochs.jsonl"
+    start = time.perf_counter()
+    graphs = [
+        space(name).graph(arch)
+        for name in MIX
+        for arch in space(name).sample(networks // len(MIX), seed=0)
+    ]
+    reading = time.perf_counter() - start
+    print(f"{len(graphs)} graphs in {reading:.0f} s", flush=True)
+    latest = time.perf_counter()
+    first = True
+
+    def note(epoch: Epoch) -> None:
+        nonlocal latest, first
+        now = time.perf_counter()
+        said = {"epoch": epoch.epoch, "loss": epoch.loss, "s": now - latest, "first": first}
+        append(notes, said | {"reading s": reading, "peak MB": peak_memory()})
+        print(said, flush=True)
+        latest, first = now, False
+
+    how = Pretraining(options={"width": width, "dropout": 0.1}, epochs=epochs)
+    how.fit(graphs, folder / "checkpoint.safetensors", note).save(folder / "encoder")
+    noted = read(notes)
+    usual = float(np.median([n["s"] for n in noted if not n["first"]] or [n["s"] for n in noted]))
+    preparing = max([n["s"] - usual for n in noted if n["first"]])
+    append(
+        LINES,
+        {
+            **facts,
+            "threads": threads,
+            "graphs s": noted[-1]["reading s"],
+            "preparing s": preparing,
+            "epoch s": usual,
+            "minutes": (noted[-1]["reading s"] + preparing + epochs * usual) / 60,
+            "peak MB": max(n["peak MB"] for n in noted),
+            "loss": [noted[0]["loss"], noted[-1]["loss"]],
+        },
+    )
+
+
+def peak_memory() -> float:
+    """Of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+
+def tables() -> str:
+    """The page."""
+    results = read(LINES)
+    lines = [
+        "# What parts of learned predictors are worth",
+        "",
+        "`python experiments/predictor_ablations.py PART ... --work FOLDER`, then `--tables`, "
+        f"{datetime.date.today()}. Machine: {machine()}. Mean over seeds ({SEEDS}, else as said) "
+        "and 95 % interval of the mean. Tested on a fixed random 1,000 architectures that are "
+        "never labelled, where it is not said otherwise. *apart*: without networks that equal a "
+        "labelled one.",
+    ]
+    for name, part in PARTS.items():
+        mine = [r for r in results if r["part"] == name]
+        if mine:
+            lines += ["", f"## {part.title}", "", part.text]
+        for key in part.spaces:
+            found = [r for r in mine if r["space"] == key]
+            if found:
+                lines += ["", f"### {PROBLEMS[key].name}", "", *table_of(part, found)]
+    pretrainings = [r for r in results if r["part"] == "pretraining"]
+    if pretrainings:
+        lines += ["", "## Contrastive pretraining", "", *table_of_pretraining(pretrainings)]
+    return "\n".join(lines) + "\n"
+
+
+def table_of(part: Part, results: list[dict]) -> list[str]:
+    """One line per variant, one column per number of labels and figure."""
+    counts = [count for count in part.counts if any(r["count"] == count for r in results)]
+    columns = [(count, figure) for count in counts for figure in part.shown]
+    names = [f"{FIGURES[figure]}, {count} labels" for count, figure in columns]
+    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---|" * len(columns)]
+    for what in (*part.variants, "pretraining"):
+        mine = [r for r in results if r["what"] == what]
+        cells = []
+        for count, figure in columns:
+            values = [r[figure] for r in mine if r["count"] == count and figure in r]
+            shown = f"{np.mean(values):.0f}" if values and figure == "fit s" else ""
+            cells.append(shown or (interval(values) if values else "-"))
+        seeds = len({r["seed"] for r in mine})
+        if mine:
+            label = what if seeds == SEEDS else f"{what} ({seeds} seeds)"
+            lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def table_of_pretraining(results: list[dict]) -> list[str]:
+    """One line per run."""
+    lines = [
+        f"Equal parts of {', '.join(MIX)}; a k-GNN on folded graphs, batches of 256 graphs of "
+        "all sizes.",
+        "",
+        "| networks | width | epochs | threads | graphs | tensors and spectra | an epoch | in all "
+        "| peak memory | loss, first to last epoch |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        lines.append(
+            f"| {r['networks']:,} | {r['width']} | {r['epochs']} | {r['threads']} "
+            f"| {r['graphs s']:.0f} s | {r['preparing s']:.0f} s | {r['epoch s']:.1f} s "
+            f"| {r['minutes']:.1f} min | {r['peak MB'] / 1e3:.2f} GB "
+            f"| {r['loss'][0]:.3f} to {r['loss'][1]:.3f} |"
+        )
+    return lines
+
+
+def folder_of(work: Path | None) -> Path:
+    """The folder for what is kept between runs, or an end to this one."""
+    if work is None:
+        raise SystemExit("--work: say a folder outside the repository")
+    return work
+
+
+def main() -> None:
+    """Fit what is missing, or write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = ("scores", *PARTS, "pretraining")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
+    parser.add_argument("--work", type=Path, help="folder for scores, encoders and checkpoints")
+    parser.add_argument("--share", nargs=2, type=int, default=(0, 1), metavar=("I", "N"))
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0")
+    parser.add_argument("--spaces", nargs="+", default=(), help="those of a part, by default all")
+    parser.add_argument("--counts", nargs="+", type=int, default=(), help="of labels, likewise")
+    parser.add_argument("--only", nargs="+", default=(), help="variants, likewise")
+    parser.add_argument("--networks", type=int, default=20_000, help="to pretrain on")
+    parser.add_argument("--epochs", type=int, default=40, help="of pretraining")
+    parser.add_argument("--width", type=int, default=128, help="of the pretrained encoder")
+    parser.add_argument("--threads", type=int, default=1, help="of pretraining")
+    parser.add_argument("--tables", action="store_true", help="write the page, fit nothing")
+    arguments = parser.parse_args()
+    if arguments.tables:
+        (FOLDER / "ablations.md").write_text(tables())
+        return
+    for name in arguments.parts:
+        if name not in parts:
+            parser.error(f"no part {name!r}; there are {', '.join(parts)}")
+        torch.set_num_threads(1)
+        if name == "scores":
+            score_cells(folder_of(arguments.work) / "scores", tuple(arguments.share))
+        elif name == "pretraining":
+            work = folder_of(arguments.work)
+            pretrain(
+                *(arguments.networks, arguments.epochs, arguments.width, arguments.threads), work
+            )
+        else:
+            run(
+                name,
+                arguments.seeds,
+                arguments.spaces,
+                arguments.counts,
+                arguments.only,
+                arguments.work,
+            )
+
+
+if __name__ == "__main__":
+    main()

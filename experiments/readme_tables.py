@@ -1,0 +1,197 @@
+"""Write the README's tables from the registry and from ``experiments/results/``.
+
+python experiments/readme_tables.py
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import archrank
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+RESULTS = ROOT / "experiments" / "results"
+
+
+def cells(line: str) -> list[str]:
+    """The cells of one row of a Markdown table."""
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def table(header: list[str], rows: list[list[str]], right: int = 0) -> str:
+    """A Markdown table; the last ``right`` columns are aligned right."""
+    left = len(header) - right
+    rule = ["---"] * left + ["---:"] * right
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (header, rule, *rows)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in escaped)
+
+
+def costs() -> list[list[str]]:
+    """Rows (label, time, range, memory) of ``results/proxies.md``; none if it is not there."""
+    path = RESULTS / "proxies.md"
+    if not path.is_file():
+        return []
+    lines = [line for line in path.read_text().splitlines() if line.startswith("|")]
+    return [cells(line) for line in lines[2:]]
+
+
+def proxy_table() -> str:
+    """One row per registered proxy."""
+    measured = {row[0].strip("`"): row[1] for row in costs()}
+    header = ["proxy", "measures", "formula", "passes", "reference", "cost"]
+    rows = [
+        [f"`{p.name}`", p.summary, f"`{p.formula}`", p.cost, p.reference, measured.get(p.name, "")]
+        for p in archrank.proxies.list()
+    ]
+    if not measured:
+        header, rows = header[:-1], [row[:-1] for row in rows]
+    return table(header, rows, right=1 if measured else 0)
+
+
+def cost_table() -> str:
+    """What whole sets cost beside the baselines, and how it was measured."""
+    names = {f"`{p.name}`" for p in archrank.proxies.list()}
+    rows = [row for row in costs() if row[0] not in names]
+    if not rows:
+        command = "python experiments/proxies.py --out experiments/results/proxies.md"
+        return f"Not measured yet: `{command}`."
+    text = (RESULTS / "proxies.md").read_text()
+    how = [line for line in text.splitlines() if line and not line.startswith(("#", "|"))]
+    return "\n\n".join([*how, table(["", "time", "range", "memory"], rows, right=3)])
+
+
+def demo_table() -> str:
+    """What ``make demo`` found, as ``results/embedded.md`` holds it."""
+    path = RESULTS / "embedded.md"
+    if not path.is_file():
+        return "Not measured yet: `python examples/embedded_benchmark.py --report`."
+    return path.read_text().partition("\n\n")[2].strip()
+
+
+def space_table() -> str:
+    """One row per search space."""
+    header = ["space", "what", "architectures", "built for", "reference"]
+    rows = []
+    for name in archrank.data.spaces():
+        one = archrank.data.space(name)
+        size = "not counted" if one.size is None else f"{one.size:,}"
+        size = size if len(size) < 11 else f"{one.size:.1e}"
+        rows.append([f"`{name}`", one.title, size, ", ".join(one.tasks), one.reference])
+    return table(header, rows)
+
+
+def set_table() -> str:
+    """One row per table of measured figures."""
+    from archrank.data.published import TABLES
+    from archrank.data.sets import data_set, sources
+    from archrank.data.tables import sets_of
+
+    public = {source.set for source in sources() if source.fetchable}
+    header = ["table", "what", "labels", "made by", "licence of the source", "how to get it"]
+    rows = []
+    for name, facts in TABLES.items():
+        owners = [data_set(owner) for owner in sets_of(name)]
+        tasks = [task.name for task in facts.tasks]
+        if all(owner.embedded for owner in owners):
+            how = "comes with archrank"
+        elif {owner.name for owner in owners} <= public:
+            how = f"`archrank data fetch {name}`"
+        else:
+            how = f"`archrank data import {' or '.join(owner.name for owner in owners)} PATH`"
+        rows.append(
+            [
+                f"`{name}`",
+                facts.title,
+                ", ".join(tasks[:3]) + (f" and {len(tasks) - 3} more" if len(tasks) > 3 else ""),
+                ", ".join(dict.fromkeys(task.label for task in facts.tasks)) or "hardware only",
+                "; ".join(dict.fromkeys(owner.licence for owner in owners)),
+                how,
+            ]
+        )
+    return table(header, rows)
+
+
+SHOWN = ("params", "flops", "activations", "auto", "az_nas", "near", "gradsign", "synflow")
+
+
+def tau_table() -> str:
+    """Kendall's tau of a few scores in every measured space, as ``results/benchmark.md`` has it."""
+    lines = (RESULTS / "benchmark.md").read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("| score |"))
+    rows = {}
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        label, *values = cells(line)
+        rows[label.strip("`")] = [value.split(" ")[0] for value in values]
+    spaces = cells(lines[start])[1:]
+    return table(
+        ["space", *(f"`{name}`" for name in SHOWN)],
+        [[space, *(rows[name][i] for name in SHOWN)] for i, space in enumerate(spaces)],
+        right=len(SHOWN),
+    )
+
+
+def transfer_table() -> str:
+    """Families left out, without labels and with 50, as ``results/transfer.md`` has them."""
+    lines = (RESULTS / "transfer.md").read_text().splitlines()
+    rows = [cells(line) for line in _rows_below(lines, "## Without labels")]
+    few = [cells(line) for line in _rows_below(lines, "## With a few labels: rho")]
+    at = few[0].index("50 labels")
+    learnt = {(row[0], row[1]): row[at] for row in few[1:]}
+    shown = [rows[0].index(name) for name in ("n", "TransferRank", "params", "FLOPs")]
+    shown.append(rows[0].index("activations"))
+    made = [
+        [
+            row[0],
+            *(row[i].split(" ")[0] for i in shown),
+            *(
+                learnt.get((row[0], name), "-").split(" ")[0]
+                for name in ("TransferRank", "ArchRank from scratch")
+            ),
+        ]
+        for row in rows[1:]
+    ]
+    header = ["family left out", "n", "no labels", "`params`", "`flops`", "`activations`"]
+    how = (
+        "Spearman's rho on families that it did not learn of (nor of their relatives), means of "
+        "tasks and seeds; intervals, other numbers of labels, the date and the machine are in "
+        "[experiments/results/transfer.md](experiments/results/transfer.md)."
+    )
+    return f"{how}\n\n" + table([*header, "50 labels", "50, from scratch"], made, right=7)
+
+
+def _rows_below(lines: list[str], title: str) -> list[str]:
+    """The rows of the first table below a title, its header first, without the rule."""
+    after = lines[lines.index(title) :]
+    start = next(i for i, line in enumerate(after) if line.startswith("|"))
+    rows = []
+    for line in after[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append(line)
+    return [rows[0], *rows[2:]]
+
+
+def filled(readme: str) -> str:
+    """The README with its tables written anew between their marks."""
+    for mark, content in (
+        ("proxies", proxy_table()),
+        ("taus", tau_table()),
+        ("transfer", transfer_table()),
+        ("costs", cost_table()),
+        ("sets", set_table()),
+        ("spaces", space_table()),
+        ("demo", demo_table()),
+    ):
+        block = f"<!-- {mark}:start -->\n{content}\n<!-- {mark}:end -->"
+        pattern = f"<!-- {mark}:start -->.*<!-- {mark}:end -->"
+        readme, count = re.subn(pattern, lambda _, block=block: block, readme, flags=re.DOTALL)
+        assert count == 1, f"the README has {count} blocks {mark!r}, expected 1"
+    return readme
+
+
+if __name__ == "__main__":
+    README.write_text(filled(README.read_text()))

@@ -1,0 +1,82 @@
+"""The runs behind ``experiments/results``: scores of a seeded sample of every measured space.
+
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/run_benchmark.py [NAME ...]``.
+It may be killed at any moment and goes on where it was; the stores are
+``experiments/results/stores/NAME.sqlite``. ``--tables`` writes ``experiments/results/NAME.md`` from
+the stores and measures nothing. One thread per process, so that two processes of this script fill
+two cores; both may work on one store.
+
+Costly proxies are scored on the first networks of the same sample only, as runs of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from archrank import benchmark, proxies
+
+FOLDER = Path(__file__).parent / "results"
+COSTLY = ("croze", "epsinas")
+COSTLY_SAMPLE = 100
+
+CIFAR10 = {"data": "cifar10"}
+TRANSNAS_TASKS = (
+    *("class_scene", "class_object", "room_layout", "jigsaw", "segmentsemantic", "normal"),
+    "autoencoder",
+)
+REDUCED = {"sample": 60, "batch": 16, "data": "cifar10", "resolution": 64}
+"""TransNAS-Bench-101 trains on images of 256x256; here they are 64x64."""
+
+RUNS: Mapping[str, tuple[dict[str, Any], ...]] = {
+    "digits": ({"space": "digits", "batch": 64, "data": "digits"},),
+    "nasbench201": tuple(
+        {"space": "nasbench201", "task": task, "sample": 400, "batch": 32, **CIFAR10}
+        for task in ("cifar10", "ImageNet16-120", "cifar100")
+    ),
+    "nats_sss": ({"space": "nats_sss", "sample": 300, "batch": 32, **CIFAR10},),
+    "nasbench_macro": ({"space": "nasbench_macro", "sample": 300, "batch": 32, **CIFAR10},),
+    "nasbench101": ({"space": "nasbench101", "sample": 150, "batch": 16, **CIFAR10},),
+    "nasbench301": ({"space": "nasbench301", "sample": 100, "batch": 16, **CIFAR10},),
+    "transnas101_micro": tuple(
+        {"space": "transnas101_micro", "task": task, **REDUCED} for task in TRANSNAS_TASKS
+    ),
+    "transnas101_macro": tuple(
+        {"space": "transnas101_macro", "task": task, **REDUCED} for task in TRANSNAS_TASKS
+    ),
+    "flexibert": ({"space": "flexibert", "sample": 100, "batch": 16},),
+}
+
+
+def score(name: str) -> None:
+    """All runs of one store: first what is cheap, then the costly proxies on fewer networks."""
+    (FOLDER / "stores").mkdir(parents=True, exist_ok=True)
+    store = FOLDER / "stores" / f"{name}.sqlite"
+    cheap = [proxy.name for proxy in proxies.list() if proxy.name not in COSTLY]
+    for run in RUNS[name]:
+        benchmark.run(store, **run, proxies=cheap, progress=_say)
+    for run in RUNS[name]:
+        fewer = {**run, "sample": min(run.get("sample", COSTLY_SAMPLE), COSTLY_SAMPLE)}
+        benchmark.run(store, **fewer, proxies=COSTLY, progress=_say)
+
+
+def _say(done: int, total: int, arch: str) -> None:
+    print(f"{done}/{total} {arch}", flush=True)
+
+
+def main() -> None:
+    """Score the stores asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RUNS))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in arguments.names or RUNS:
+        score(name)
+
+
+if __name__ == "__main__":
+    main()

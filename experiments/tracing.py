@@ -1,0 +1,145 @@
+"""How fast models are traced: timm's families, and blocks repeated 10, 100 and 1,000 times.
+
+Run from the repository: ``python experiments/tracing.py [--per-module N] [--threads N]``. It writes
+``experiments/results/tracing.md``. Building a model is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import os
+import platform
+import statistics
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import archrank
+
+RESULT = Path(__file__).parent / "results" / "tracing.md"
+TARGET_MEDIAN, TARGET_P95 = 0.4, 1.5
+_library = torch.library.Library("torchvision", "FRAGMENT")  # declarations live as long as it
+
+
+class Block(nn.Module):
+    """A residual block: nine nodes."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            *(nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()),
+            *(nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.body(x)) * 0.5 + x
+
+
+def timed(model: nn.Module, shape: tuple[int, ...], repeats: int = 1) -> tuple[float, int]:
+    """Best time in seconds of ``repeats`` traces, and the number of nodes."""
+    best, nodes = float("inf"), 0
+    for _ in range(repeats):
+        start = time.perf_counter()
+        nodes = len(archrank.trace(model, shape))
+        best = min(best, time.perf_counter() - start)
+    return best, nodes
+
+
+def families(per_module: int) -> list[tuple[str, float, int]]:
+    """(name, seconds, nodes) of the models with the shortest names in each of timm's modules."""
+    declare_torchvision()
+    import timm
+    from timm.models import list_modules
+
+    rows = []
+    for module in list_modules():
+        names = sorted(timm.list_models(module=module), key=lambda n: (len(n), n))[:per_module]
+        for name in names:
+            with torch.device("meta"):
+                model = timm.create_model(name, pretrained=False)
+            shape = model.default_cfg.get("input_size", (3, 224, 224))
+            rows.append((name, *timed(model, shape)))
+            if sys.stderr.isatty():
+                print(f"\r{len(rows)} models", end="", file=sys.stderr)
+    return rows
+
+
+def declare_torchvision() -> None:
+    """With the CPU build of torch, torchvision cannot be imported before these are declared."""
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError:
+        for name in ("nms", "qnms"):
+            _library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "unknown")
+
+
+def main() -> None:
+    """Measure and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--per-module", type=int, default=2, help="models per module of timm")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    warnings.simplefilter("ignore")
+    timed(nn.Conv2d(3, 3, 1), (3, 8, 8))  # imports and caches
+    lines = [
+        "# Tracing speed",
+        "",
+        f"`python experiments/tracing.py --per-module {options.per_module} "
+        f"--threads {options.threads}`, {datetime.date.today()}, {processor()}, "
+        f"{os.cpu_count()} cores, torch {torch.__version__}, Python {platform.python_version()}.",
+        "",
+        "## A residual block repeated",
+        "",
+        "| blocks | nodes | seconds | microseconds per node |",
+        "|---:|---:|---:|---:|",
+    ]
+    for count in (10, 100, 1000):
+        with torch.device("meta"):
+            model = nn.Sequential(*(Block(8) for _ in range(count)))
+        seconds, nodes = timed(model, (8, 16, 16), repeats=3)
+        lines.append(f"| {count:,} | {nodes:,} | {seconds:.3f} | {1e6 * seconds / nodes:.0f} |")
+    rows = families(options.per_module)
+    times = [seconds for _, seconds, _ in rows]
+    median, p95 = statistics.median(times), statistics.quantiles(times, n=20)[-1]
+    total = sum(nodes for *_, nodes in rows)
+    lines += [
+        "",
+        f"## {len(rows)} models of timm, the shortest names of each module",
+        "",
+        "| | measured | target |",
+        "|---|---:|---:|",
+        f"| median | {median:.2f} s | {TARGET_MEDIAN} s |",
+        f"| 95th percentile | {p95:.2f} s | {TARGET_P95} s |",
+        f"| slowest | {max(times):.2f} s | |",
+        f"| nodes per second | {total / sum(times):,.0f} | |",
+        "",
+        "The ten slowest:",
+        "",
+        "| model | seconds | nodes |",
+        "|---|---:|---:|",
+    ]
+    for name, seconds, nodes in sorted(rows, key=lambda row: -row[1])[:10]:
+        lines.append(f"| {name} | {seconds:.2f} | {nodes:,} |")
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Whether predicted intervals and chances hold what they say.
+
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/uncertainty.py``. It may be
+killed at any moment and goes on where it was: finished fits are lines of
+``experiments/results/stores/uncertainty.jsonl``; at the end it writes
+``experiments/results/uncertainty.md`` and ``uncertainty.svg``. ``--tables`` writes these alone.
+
+Protocol: labelled and tested architectures as in ``experiments/predictors.py``, tested on 1,000 of
+those. Coverage is of the labels of architectures that equal no labelled one. Pairs are random ones
+of tested architectures with different labels. Beside ``ArchRank`` stand five networks on codes and
+their raw spread, which is what is often reported. No setting was chosen on test labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+
+import numpy as np
+import torch
+from proxy_results import machine
+from scipy import stats
+
+from archrank.predictors import MLP, ArchRank
+from predictors import FOLDER, PROBLEMS, Pool, append, interval, pool_of, read
+
+LINES = FOLDER / "stores" / "uncertainty.jsonl"
+SPACES = ("nasbench201", "nasbench_macro", "accel_nasbench")
+COUNTS, SEEDS, TESTED, PAIRS = (78, 469), 5, 1000, 4000
+COVERAGES = (0.5, 0.8, 0.9)
+DECILES = (0.5, 0.6, 0.7, 0.8, 0.9)
+NAMES = {
+    "interval": "`ArchRank.interval`",
+    "deviation": "`ArchRank`, mean and deviation as a normal's",
+    "networks": "five networks on codes, raw spread",
+}
+
+
+def measure(pool: Pool, count: int, seed: int) -> dict:
+    """Coverage and median width of intervals, and how often pairs are as said."""
+    labelled, tested = pool.split(count, seed)
+    tested = tested[:TESTED]
+    taught, labels = [pool.plain[i] for i in labelled], pool.labels[labelled]
+    asked, truth = [pool.plain[i] for i in tested], pool.labels[tested]
+    new = ~np.isin(pool.canonical[tested], pool.canonical[labelled])
+    predictor = ArchRank(random_state=seed).fit(taught, labels)
+    mean, std = predictor.predict(asked, return_std=True)
+    networks = MLP(("code",), random_state=seed).fit(taught, labels)
+    raw_mean, raw_std = networks.predict(asked, return_std=True)
+    intervals = {"interval": {}, "deviation": {}, "networks": {}}
+    for coverage in COVERAGES:
+        side = stats.norm.ppf(0.5 + coverage / 2)
+        intervals["interval"][coverage] = predictor.interval(asked, coverage)
+        intervals["deviation"][coverage] = (mean - side * std, mean + side * std)
+        intervals["networks"][coverage] = (raw_mean - side * raw_std, raw_mean + side * raw_std)
+    made: dict[str, dict] = {}
+    for name, several in intervals.items():
+        made[name] = {}
+        for coverage, (low, high) in several.items():
+            within = (low <= truth) & (truth <= high)
+            made[name][f"covered {coverage}"] = float(within[new].mean())
+            made[name][f"width {coverage}"] = float(np.median(high - low))
+    first, second = np.random.default_rng(seed).integers(0, len(tested), (2, PAIRS))
+    apart = truth[first] != truth[second]
+    first, second = first[apart], second[apart]
+    chances = {
+        "interval": predictor.better([asked[i] for i in first], [asked[i] for i in second]),
+        "networks": stats.norm.cdf(
+            (raw_mean[first] - raw_mean[second])
+            / np.maximum(np.hypot(raw_std[first], raw_std[second]), 1e-12)
+        ),
+    }
+    for name, chance in chances.items():
+        made[name]["deciles"] = deciles(chance, truth[first] > truth[second])
+    return made
+
+
+def deciles(chance: np.ndarray, was: np.ndarray) -> list[list[float]]:
+    """Of each decile from .5 on: pairs, mean chance said, share that was so."""
+    said, so = np.maximum(chance, 1 - chance), np.where(chance >= 0.5, was, ~was)
+    place = np.digitize(said, DECILES) - 1
+    found = []
+    for i in range(len(DECILES)):
+        here = place == i
+        found.append(
+            [float(here.sum()), float(said[here].sum()), float(so[here].sum())]
+            if here.any()
+            else [0.0, 0.0, 0.0]
+        )
+    return found
+
+
+def run(seeds: int) -> None:
+    """All fits that are not in the file yet."""
+    done = {(r["space"], r["count"], r["seed"]) for r in read(LINES)}
+    for space in SPACES:
+        todo = [(c, s) for c in COUNTS for s in range(seeds) if (space, c, s) not in done]
+        pool = pool_of(PROBLEMS[space]) if todo else None
+        for count, seed in todo:
+            made = measure(pool, count, seed)
+            append(LINES, {"space": space, "count": count, "seed": seed, **made})
+            print(space, count, seed, made["interval"]["covered 0.9"], flush=True)
+
+
+def tables() -> str:
+    """The page."""
+    results = read(LINES)
+    lines = [
+        "# Whether intervals and chances hold what they say",
+        "",
+        f"`python experiments/uncertainty.py`, {datetime.date.today()}. Machine: {machine()}. "
+        f"{SEEDS} seeds: mean and 95 % interval of the mean. {TESTED:,} tested architectures that "
+        "were not labelled; coverage of those that equal no labelled one. Labels are validation "
+        "accuracies. Width: the median, in percentage points of accuracy.",
+        "",
+        "## Coverage",
+    ]
+    for space in SPACES:
+        lines += [
+            *("", f"### {PROBLEMS[space].space}", ""),
+            "| labels | | 50 % | 80 % | 90 % | width of 90 % |",
+            "|---|---|---|---|---|---|",
+        ]
+        for count in COUNTS:
+            mine = [r for r in results if r["space"] == space and r["count"] == count]
+            for name, title in NAMES.items():
+                cells = [interval([r[name][f"covered {c}"] for r in mine]) for c in COVERAGES]
+                width = interval([r[name]["width 0.9"] for r in mine])
+                lines.append(f"| {count} | {title} | " + " | ".join([*cells, width]) + " |")
+    lines += [
+        *("", "## Chances that one is better than another", ""),
+        "Of pairs of which the chance said lies between the bounds, the share that was so, all "
+        "seeds together; in brackets the mean chance said and the number of pairs.",
+    ]
+    titles = [f"{low:.1f} to {low + 0.1:.1f}" for low in DECILES]
+    for space in SPACES:
+        lines += [
+            *("", f"### {PROBLEMS[space].space}", ""),
+            "| labels | | " + " | ".join(titles) + " |",
+            "|---|---|" + "---|" * len(titles),
+        ]
+        for count in COUNTS:
+            for name, title in (("interval", "`ArchRank.better`"), ("networks", NAMES["networks"])):
+                cells = [
+                    f"{so / pairs:.3f} ({said / pairs:.3f}; {pairs:,.0f})" if pairs else "-"
+                    for pairs, said, so in pooled(results, space, count, name)
+                ]
+                lines.append(f"| {count} | {title} | " + " | ".join(cells) + " |")
+    lines += ["", "![Chance said, and share that was so](uncertainty.svg)"]
+    return "\n".join(lines) + "\n"
+
+
+def pooled(results: list[dict], space: str, count: int, name: str) -> np.ndarray:
+    """Pairs, sum of chances and of those that were so, per decile over all seeds."""
+    mine = [r for r in results if r["space"] == space and r["count"] == count]
+    return np.sum([r[name]["deciles"] for r in mine], axis=0)
+
+
+def draw() -> None:
+    """Chance said against share that was so."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "archrank"
+    from matplotlib import pyplot
+
+    results = read(LINES)
+    figure, axes = pyplot.subplots(1, len(SPACES), figsize=(10, 3.6), sharey=True)
+    for axis, space in zip(axes, SPACES, strict=True):
+        axis.plot([0.5, 1], [0.5, 1], color="0.7", linewidth=1)
+        for count, line in zip(COUNTS, ("--", "-"), strict=True):
+            for name, colour in (("interval", "tab:blue"), ("networks", "tab:orange")):
+                pairs, said, so = pooled(results, space, count, name).T
+                some = pairs > 0
+                what = "ArchRank" if name == "interval" else "five networks"
+                label = f"{what}, {count} labels"
+                axis.plot(said[some] / pairs[some], so[some] / pairs[some], line, marker="o",
+                          markersize=3, color=colour, label=label)  # fmt: skip
+        axis.set_title(space)
+        axis.set_xlabel("chance said")
+    axes[0].set_ylabel("share that was so")
+    axes[0].legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(FOLDER / "uncertainty.svg", metadata={"Date": None})
+
+
+def main() -> None:
+    """Fit what is missing, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0")
+    parser.add_argument("--tables", action="store_true", help="write the page, fit nothing")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if not arguments.tables:
+        run(arguments.seeds)
+    (FOLDER / "uncertainty.md").write_text(tables())
+    draw()
+
+
+if __name__ == "__main__":
+    main()

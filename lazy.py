@@ -1,0 +1,45 @@
+"""Public names that are imported on first use: a leaf module that every room may import."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazy_names(
+    package: str, homes: Mapping[str, str], modules: Mapping[str, str] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Make the ``__getattr__`` and ``__dir__`` of a package whose names are imported on first use.
+
+    Args:
+        package: its ``__name__``.
+        homes: public name -> the module below the package that defines it.
+        modules: public name -> the module below the package that it stands for.
+
+    Example:
+        >>> get, names = lazy_names("archrank.costs", {"measure": "measuring"})
+        >>> get("measure").__name__, "measure" in names()
+        ('measure', True)
+    """
+    rooms = dict(modules or {})
+
+    def get(name: str) -> Any:
+        if name in rooms:
+            return import_module(f".{rooms[name]}", package)
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(f".{homes[name]}", package), name)
+        setattr(sys.modules[package], name, value)  # the next access does not come here
+        return value
+
+    def names() -> list[str]:
+        return sorted({*homes, *rooms, *_own(package)})
+
+    return get, names
+
+
+def _own(package: str) -> Iterable[str]:
+    """The names that a package lists in ``__all__`` itself."""
+    return getattr(sys.modules[package], "__all__", ())

@@ -1,0 +1,1 @@
+"""The default predictor, which weighs many others, and the calibration of its errors."""

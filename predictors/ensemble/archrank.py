@@ -1,0 +1,430 @@
+"""The default predictor: several kinds of tabular and graph predictors, weighed by what they got
+right on labels that they had not seen."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+
+from ...errors import InputError
+from ...graphs import Graph
+from ...metrics import kendall
+from ..contract import Array, Predictor
+from ..features.cache import once_per_graph
+from ..features.columns import Columns, Features, read_columns
+from ..features.evidence import AUTO
+from ..features.rank_transform import ALL, Quantiles
+from ..reading import Sample, listed
+from ..tabular.additive import AdditiveProcess
+from ..tabular.baselines import GaussianProcess, Ridge, TabularPredictor, XGBoost
+from ..tabular.untrained import Vote
+from .calibration import Calibration, checked_coverage
+
+_FEW = 12  # fewer labels say nothing of members' worth: all weigh the same
+_WORTHWHILE = 0.01  # of tau: what proxies must gain to be computed of everything predicted
+_MOST = {GaussianProcess: 1000, AdditiveProcess: 5000}
+"""The most labels that members of a kind are fitted to: time grows with their cube."""
+_LABEL_NOISE = 0.25  # variance of labels beside that of predictions' errors, before any is seen
+_BELIEF = 4  # how many repeated labels that is worth
+
+
+def members() -> dict[str, TabularPredictor]:
+    """What :class:`ArchRank` is made of by default, by name."""
+    graph = ("statistics", "paths", "edges")
+    everything = (*graph, "code", "scores", "context")
+    return {
+        "vote of sizes": Vote(("statistics",)),
+        "ridge on scores": Ridge(("scores",)),
+        "process on graphs": GaussianProcess(("statistics", "paths"), "matern"),
+        "process on codes": GaussianProcess(("code",), "matern"),
+        "sum of processes on graphs": AdditiveProcess((*graph, "neighbourhoods", "context")),
+        "sum of processes on everything": AdditiveProcess((*everything, "neighbourhoods")),
+        "boosting on graphs": XGBoost((*graph, "context")),
+        "boosting on codes": XGBoost(("code", "context")),
+        "boosting on everything": XGBoost(everything),
+    }
+
+
+class ArchRank(Predictor):
+    """A mean of several predictors, weighed by cross-validation on the labels given.
+
+    Labels become normal scores of their ranks, so that a few failed networks do not rule the fit;
+    of their ranks within each context (dataset, recipe, device) where every one has 12 labels.
+    Every member predicts each fifth of the labels from the other four fifths (equal graphs stay
+    together); members are then added one at a time, again and again, always the one that most
+    raises Kendall's tau of the mean, and a member's weight is how often it was added. With fewer
+    than 12 labels all members weigh the same. Predictions go back to the scale of labels through
+    the monotone map of their quantiles. Standard deviations join those of members and their
+    disagreement, scaled to the errors of cross-validation
+    (:class:`~archrank.predictors.ensemble.calibration.Calibration`), which also gives
+    :meth:`interval` and :meth:`better`. Source: Caruana et al., "Ensemble
+    selection from libraries of models", ICML 2004; the members and the rest are our choice.
+
+    Networks that equal labelled ones (in the same context) are known: a prediction p becomes
+
+        p + (y - q) e^2 / (e^2 + s^2 / n),
+
+    y the mean of their n labels, q of their predictions, e^2 the squared error of cross-validation
+    and s^2 the variance of what it leaves of the labels of equal networks, drawn towards e^2 / 4
+    where few are. Our choice.
+
+    Args:
+        proxies: zero-cost proxies to compute of each architecture (needs models or architectures
+            of a space); ``"auto"`` for :data:`~archrank.predictors.features.evidence.AUTO`,
+            kept if they raise the cross-validated tau by .01 (if not, predictions cost none).
+            Scores that samples bring are used in any case.
+        members: name -> tabular predictor instead of the default ones; those whose parts the
+            samples lack (codes, scores) are left out.
+        folds: of cross-validation.
+        random_state: seed of everything random.
+        space, task, inputs: see :class:`~archrank.predictors.Predictor`.
+
+    Attributes:
+        report_: what was chosen: members' weights and their cross-validated tau, the mean's.
+        weights_: name -> weight of each member kept.
+        proxies_: with ``proxies="auto"``, those that were kept.
+
+    Example:
+        >>> from archrank.data import space
+        >>> cells = space("nasbench201").sample(24, seed=0)
+        >>> labels = [space("nasbench201").graph(cell).params for cell in cells]
+        >>> predictor = ArchRank(space="nasbench201").fit(cells[:20], labels[:20])
+        >>> predictor.score(cells[20:], labels[20:]) > 0
+        True
+    """
+
+    def __init__(
+        self,
+        proxies: Sequence[str] | Literal["auto"] = (),
+        members: Mapping[str, TabularPredictor] | None = None,
+        folds: int = 5,
+        random_state: int = 0,
+        *,
+        space: Any = None,
+        task: str | None = None,
+        inputs: Any = None,
+    ):
+        self.proxies = proxies
+        self.members = members
+        self.folds = folds
+        self.random_state = random_state
+        self.space = space
+        self.task = task
+        self.inputs = inputs
+
+    @property
+    def needed_proxies(self) -> tuple[str, ...]:
+        if self.proxies != "auto":
+            return super().needed_proxies
+        return tuple(getattr(self, "proxies_", AUTO))
+
+    @property
+    def _chooses_proxies(self) -> bool:
+        """Whether proxies are kept only if they help."""
+        return self.proxies == "auto"
+
+    def fit(self, X: Any, y: Any) -> Self:
+        if self._chooses_proxies:
+            self.proxies_ = list(AUTO)
+        super().fit(X, y)
+        if self._chooses_proxies and not self.label_std_:
+            self.proxies_ = []
+        return self
+
+    def _fit(self, samples: list[Sample], labels: Array) -> None:
+        groups = _groups(samples)
+        self.orders_ = Quantiles.of(groups, labels, _FEW).orders
+        targets = self._quantiles.scores(groups, labels)
+        chosen = self._validated(samples, targets)
+        if self._chooses_proxies:
+            without = self._validated([_without(AUTO, sample) for sample in samples], targets)
+            if chosen.tau < without.tau + _WORTHWHILE:
+                chosen, self.proxies_ = without, []
+        self.weights_ = chosen.weights
+        self.error_ = float(np.sqrt(np.mean((chosen.mean - targets) ** 2)))
+        self.calibration_ = asdict(Calibration.of(chosen.mean, np.sqrt(chosen.variance), targets))
+        self.members_ = {
+            name: _fitted(chosen.library[name], chosen.columns, targets) for name in self.weights_
+        }
+        self._remember(samples, targets - self._mean(chosen.columns)[0], targets - chosen.mean)
+        self.report_ = {
+            "weights": self.weights_,
+            "tau": {name: kendall(values, targets) for name, values in chosen.held_out.items()},
+            "tau of the mean": chosen.tau,
+        }
+
+    def _validated(self, samples: list[Sample], targets: Array) -> _Validated:
+        """What every member predicts of folds that it was not fitted to, and their weights."""
+        library = self._library(samples)
+        columns = read_columns(samples, _parts(library.values()))
+        fold = _folds(samples, self.folds, self.random_state)
+        held_out = {name: np.zeros(len(targets)) for name in library}
+        variances = {name: np.zeros(len(targets)) for name in library}
+        for number in range(fold.max() + 1):
+            train, out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+            if not len(train):
+                continue
+            for name, member in library.items():
+                fitted = _fitted(member, columns.take(train), targets[train])
+                held_out[name][out], std = _predicted(fitted, columns.take(out))
+                variances[name][out] = std**2
+        weights = self._weighed(held_out, targets)
+        mean, variance = _joined(
+            np.array([held_out[name] for name in weights]),
+            np.array([variances[name] for name in weights]),
+            np.array(list(weights.values())),
+        )
+        tau = kendall(mean, targets)
+        return _Validated(library, columns, held_out, weights, mean, variance, tau)
+
+    def _weighed(self, held_out: Mapping[str, Array], targets: Array) -> dict[str, float]:
+        """Weights of members by what they predicted of labels not seen."""
+        start = self._start(list(held_out))
+        return _selected(held_out, targets, start) if len(targets) >= _FEW else start
+
+    def _start(self, names: Sequence[str]) -> dict[str, float]:
+        """Weights of members before labels have judged them."""
+        return dict.fromkeys(names, 1.0 / len(names))
+
+    def _remember(self, samples: Sequence[Sample], left: Array, held_out: Array) -> None:
+        """What predictions leave of the labels of each network, and how unlike equal ones' are."""
+        groups: dict[str, list[int]] = {}
+        for i, sample in enumerate(samples):
+            groups.setdefault(_key(sample), []).append(i)
+        self.known_ = list(groups)
+        self.known_left_ = np.array([left[some].mean() for some in groups.values()])
+        self.known_counts_ = np.array([len(some) for some in groups.values()], dtype=np.float64)
+        squares = sum(float(held_out[some].var()) * len(some) for some in groups.values())
+        believed = _BELIEF * _LABEL_NOISE * self.error_**2
+        self.label_noise_ = (squares + believed) / (len(samples) - len(groups) + _BELIEF)
+
+    def interval(self, X: Any, coverage: float = 0.9) -> tuple[Array, Array]:
+        """The least and the largest label (n,), (n,) that are likely, of each architecture.
+
+        As wide as errors of cross-validation tell: of labels not seen, about the share ``coverage``
+        lies within. It holds for architectures drawn as the labelled ones were, not for those that
+        a search has chosen.
+
+        Raises:
+            InputError: the coverage is not between 0 and 1, or ``X`` is not as :meth:`fit` takes.
+            NotFittedError: it was not fitted.
+        """
+        checked_coverage(coverage)
+        mean, std = self._normal_of(X)
+        ratio = self._calibration.ratio(coverage) if self._knows_errors else 0.0
+        groups = _groups(listed(X))
+        low, high = (self._given(groups, mean + side * ratio * std) for side in (-1.0, 1.0))
+        return low, high
+
+    def better(self, X: Any, others: Any) -> Array:
+        """The chance (n,) that each architecture is better than the other at its place.
+
+        Between contexts it compares the places that both have in their own.
+
+        Raises:
+            InputError: there are not as many others, or they are not as :meth:`fit` takes.
+            NotFittedError: it was not fitted.
+        """
+        (mean, std), (mean_of_others, std_of_others) = map(self._normal_of, (X, others))
+        if len(mean) != len(mean_of_others):
+            raise InputError(f"others: got {len(mean_of_others)}, expected {len(mean)} as X has")
+        if not self._knows_errors:
+            return np.full(len(mean), 0.5)
+        return self._calibration.better(mean, std, mean_of_others, std_of_others)
+
+    def _normal_of(self, X: Any) -> tuple[Array, Array]:
+        mean, std = self._in_parts(X, self._normal)
+        assert std is not None
+        return mean, std
+
+    def _given(self, groups: Sequence[str], scores: Array) -> Array:
+        """Normal scores on the scale of the labels that were given."""
+        if not self._knows_errors:
+            return np.full(len(scores), self.label_mean_)
+        return self._quantiles.labels(groups, scores) * self.label_std_ + self.label_mean_
+
+    @property
+    def _quantiles(self) -> Quantiles:
+        return Quantiles(self.orders_)
+
+    @property
+    def _knows_errors(self) -> bool:
+        """Whether there was anything to learn: constant labels are all it knows otherwise."""
+        return self.__sklearn_is_fitted__() and bool(self.label_std_)
+
+    @property
+    def _calibration(self) -> Calibration:
+        return Calibration(**self.calibration_)
+
+    def _predict(self, samples: list[Sample]) -> tuple[Array, Array]:
+        mean, std = self._normal(samples)
+        std, groups = self._calibration.scale * std, _groups(samples)
+        low, middle, high = (
+            self._quantiles.labels(groups, mean + side * std) for side in (-1.0, 0.0, 1.0)
+        )
+        return middle, (high - low) / 2
+
+    def _normal(self, samples: list[Sample]) -> tuple[Array, Array]:
+        """Predictions as normal scores, and their deviations before they are scaled."""
+        columns = read_columns(
+            samples, _parts(self.members_.values()), _score_names(self.members_.values())
+        )
+        mean, variance = self._mean(columns)
+        least = self._calibration.least
+        mean, variance = self._recalled(samples, mean, np.maximum(variance, least**2))
+        return mean, np.sqrt(variance)
+
+    def _mean(self, columns: Columns) -> tuple[Array, Array]:
+        """The members' mean and its variance, as normal scores."""
+        predicted = [_predicted(member, columns) for member in self.members_.values()]
+        return _joined(
+            np.array([mean for mean, _ in predicted]),
+            np.array([std**2 for _, std in predicted]),
+            np.array([self.weights_[name] for name in self.members_]),
+        )
+
+    def _recalled(
+        self, samples: Sequence[Sample], mean: Array, variance: Array
+    ) -> tuple[Array, Array]:
+        """Predictions and variances with what is known of networks that were labelled."""
+        place = {key: i for i, key in enumerate(self.known_)}
+        found = [(i, place.get(_key(sample), -1)) for i, sample in enumerate(samples)]
+        again, known = np.array([pair for pair in found if pair[1] >= 0], int).reshape(-1, 2).T
+        noise = self.label_noise_ / self.known_counts_[known]
+        total = self.error_**2 + noise
+        share = np.divide(self.error_**2, total, out=np.zeros_like(total), where=total > 0)
+        mean, variance = mean.copy(), variance.copy()
+        mean[again] += share * self.known_left_[known]
+        variance[again] *= 1.0 - share
+        return mean, variance
+
+    def _library(self, samples: Sequence[Sample]) -> dict[str, TabularPredictor]:
+        """The members that these samples can be given to, without parts that they lack."""
+        has = available(samples)
+        found: dict[str, TabularPredictor] = {}
+        for name, member in (members() if self.members is None else self.members).items():
+            parts = tuple(part for part in member.parts if has.get(part, True))
+            if member.parts and not parts:
+                continue
+            if len(samples) > _MOST.get(type(member), len(samples)):
+                continue
+            copy = clone(member).set_params(parts=parts)
+            if "random_state" in copy.get_params():
+                copy.set_params(random_state=self.random_state)
+            found[name] = copy
+        if not found:
+            raise InputError("members: none of them can learn from these samples")
+        return found
+
+
+def available(samples: Sequence[Sample]) -> dict[str, bool]:
+    """Whether samples have what parts of features need, of parts that not all samples have."""
+    codes = {None if sample.code is None else len(sample.code) for sample in samples}
+    return {
+        "scores": any(sample.scores for sample in samples),
+        "code": len(codes) == 1 and None not in codes,
+        "context": any(sample.context for sample in samples),
+    }
+
+
+@dataclass(frozen=True)
+class _Validated:
+    """One way to read the samples, cross-validated."""
+
+    library: dict[str, TabularPredictor]
+    columns: Columns
+    held_out: dict[str, Array]
+    weights: dict[str, float]
+    mean: Array
+    variance: Array
+    tau: float
+
+
+@once_per_graph
+def fingerprint(graph: Graph) -> str:
+    """Equal for equal graphs whose nodes are in the same order, as equal architectures have them.
+
+    Cheaper than :attr:`~archrank.graphs.Graph.hash`, which knows equal graphs in any order.
+    """
+    told = hashlib.blake2b(digest_size=16)
+    arrays: tuple[npt.NDArray[Any], ...]
+    arrays = (graph.operator, graph.attributes, graph.edges, graph.in_shapes, graph.out_shapes)
+    for array in arrays:
+        told.update(array.tobytes())
+        told.update(b"|")
+    return told.hexdigest()
+
+
+def _key(sample: Sample) -> str:
+    return " ".join([fingerprint(sample.graph), *map(repr, sample.context)])
+
+
+def _without(names: Sequence[str], sample: Sample) -> Sample:
+    kept = {name: value for name, value in sample.scores.items() if name not in names}
+    return replace(sample, scores=kept)
+
+
+def _joined(means: Array, variances: Array, weights: Array) -> tuple[Array, Array]:
+    """Mean and variance (n,) of a mixture of members (m, n) by their weights (m,)."""
+    share = weights[:, None]
+    mean = (share * means).sum(axis=0)
+    return mean, (share * ((means - mean) ** 2 + variances)).sum(axis=0)
+
+
+def _fitted(member: TabularPredictor, columns: Columns, targets: Array) -> TabularPredictor:
+    fitted: TabularPredictor = clone(member)
+    fitted.n_samples_, fitted.label_mean_, fitted.label_std_ = len(targets), 0.0, 1.0
+    fitted.features_ = Features(_parts([member])).fit(columns)
+    matrix = fitted.features_.transform(columns)
+    fitted.fit_matrix(matrix, targets)
+    return fitted
+
+
+def _predicted(member: TabularPredictor, columns: Columns) -> tuple[Array, Array]:
+    return member.predict_matrix(member.features_.transform(columns))
+
+
+def _parts(several: Any) -> tuple[str, ...]:
+    """All parts that members read."""
+    return tuple(dict.fromkeys(part for member in several for part in member.read_parts))
+
+
+def _score_names(several: Any) -> list[str] | None:
+    named = [member.features_.score_names_ for member in several]
+    return max(named, key=len) if named else None
+
+
+def _groups(items: Sequence[Any]) -> list[str]:
+    """The context of each sample as one word; other architectures have none."""
+    return [repr(item.context) if isinstance(item, Sample) else ALL for item in items]
+
+
+def _folds(samples: Sequence[Sample], count: int, seed: int) -> npt.NDArray[np.intp]:
+    """The fold of each sample; equal networks are in one fold."""
+    numbers: dict[int, int] = {}  # in order of appearance, not of addresses
+    group = np.array([numbers.setdefault(id(sample.graph), len(numbers)) for sample in samples])
+    order = np.random.default_rng(seed).permutation(len(numbers))
+    fold: npt.NDArray[np.intp] = order[group] % min(count, len(numbers))
+    return fold
+
+
+def _selected(
+    held_out: Mapping[str, Array], labels: Array, start: Mapping[str, float], rounds: int = 40
+) -> dict[str, float]:
+    """Weights of members by greedy addition with replacement, a fifth of them as given first."""
+    names = list(held_out)
+    values = np.array([held_out[name] for name in names])
+    counts = rounds / 4 * np.array([start[name] for name in names])
+    total = counts @ values
+    for _ in range(rounds):
+        taus = [kendall(total + added, labels) for added in values]
+        best = int(np.argmax(taus))
+        counts[best] += 1
+        total = total + values[best]
+    return {name: float(c / counts.sum()) for name, c in zip(names, counts, strict=True) if c}

@@ -1,0 +1,1 @@
+"""What a graph says in numbers without learning: statistics, counts, distances, evidence."""

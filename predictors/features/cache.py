@@ -1,0 +1,32 @@
+"""What was computed of a graph, kept as long as the graph lives."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
+
+from ...graphs import Graph
+
+Made = TypeVar("Made")
+
+
+def once_per_graph(function: Callable[[Graph], Made]) -> Callable[[Graph], Made]:
+    """The same function, computed once for each graph object: graphs never change.
+
+    Keyed by identity, since the structural hash of a graph costs more than most of what is kept.
+    Results are shared: do not write to them.
+    """
+    kept: dict[int, Made] = {}
+
+    @wraps(function)
+    def remembered(graph: Graph) -> Made:
+        key = id(graph)
+        if key not in kept:
+            made = function(graph)
+            weakref.finalize(graph, kept.pop, key, None)
+            kept[key] = made
+        return kept[key]
+
+    return remembered

@@ -1,0 +1,252 @@
+"""What a graph says in words, without learning: counts of sequences, edges and neighbourhoods.
+
+The vocabulary is open; :class:`~archrank.predictors.features.columns.Features` keeps the words that
+it was fitted to. Steps of words are the operators that compute or pool; what lies between them
+(norms, activations, sums) is skipped, and what carries no signal does not count.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...graphs import Graph
+from ...graphs.graph import ATTRIBUTES
+from .blocks import END, KEPT, Block, IntArray, alive, blocks
+from .operator_classes import KINDS, STEPS, kinds_of
+
+LONGEST = 4
+"""Words hold at most this many steps, the latest."""
+_MOST = 256  # words that one block may have: the most frequent
+
+Word = tuple[int, ...]
+Words = dict[Word, float]
+
+
+def path_words(graph: Graph) -> dict[str, float]:
+    """How often each sequence of steps occurs: along the paths of blocks, and anywhere.
+
+    A block lies between two nodes that every path passes (the sums that end cells and residual
+    blocks, and where paths part). Each of its paths is a ``path`` word, and in any order a ``bag``;
+    ``length`` counts steps and ``pair`` neighbours. Graphs whose cells read two earlier ones hardly
+    have such blocks: ``chain`` counts three steps in a row wherever they are.
+
+    Source: our choice.
+
+    Example:
+        >>> from archrank.data import space
+        >>> cell = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|skip_connect~2|"
+        >>> words = path_words(space("nasbench201").graph(cell))
+        >>> words["path conv3 conv1"], words["length 0"]
+        (15.0, 15.0)
+    """
+    found: defaultdict[str, float] = defaultdict(float)
+    for word, count in _of_blocks(graph).items():
+        steps = [STEPS[kind] for kind in word]
+        found[" ".join(["path", *steps])] += count
+        found[" ".join(["bag", *sorted(steps)])] += count
+        found[f"length {len(steps)}"] += count
+        for first, second in pairwise(steps):
+            found[f"pair {first} {second}"] += count
+    for word, count in _chains(graph).items():
+        found[" ".join(["chain", *(STEPS[kind] for kind in word)])] += count
+    return dict(found)
+
+
+def _of_blocks(graph: Graph) -> Words:
+    """The words of all blocks that have more than one path."""
+    return _merged([_words(block) for block in blocks(graph)])
+
+
+@lru_cache(maxsize=KEPT)
+def _words(block: Block) -> Words:
+    """The words of a block's paths; none if they do not meet at its end, or it ends the graph."""
+    ending: list[Words] = []  # the words from the beginning of the block to each node
+    operands: list[int] = []
+    for kind, operands in block.nodes():
+        here = _merged([ending[i] if i >= 0 else {(): 1.0} for i in operands]) or {(): 1.0}
+        if kind < len(STEPS):
+            here = _with_step(here, kind, LONGEST)
+        if len(here) > _MOST:
+            here = dict(sorted(here.items(), key=lambda item: (-item[1], item[0]))[:_MOST])
+        ending.append(here)
+    return ending[-1] if len(operands) > 1 and block.kinds[-1] != END else {}
+
+
+class _Chains(NamedTuple):
+    """Chains of a block. Open ones began before it: the steps that they lack come from there."""
+
+    found: Words
+    found_open: Words
+    ending: Words
+    ending_open: Words
+
+
+def _chains(graph: Graph) -> Words:
+    """Three steps in a row, and fewer at the beginning, counted once for each way to the last.
+
+    Ways are shares of a walk from the last step back, so that skipping many blocks adds no more.
+    """
+    found: Words = {}
+    before: Words = {(): 1.0}  # the last two steps before a block
+    for block in blocks(graph):
+        chains = _chains_of(block)
+        found = _merged([found, chains.found, _continued(before, chains.found_open, 3)])
+        before = _merged([chains.ending, _continued(before, chains.ending_open, 2)])
+    return found
+
+
+@lru_cache(maxsize=KEPT)
+def _chains_of(block: Block) -> _Chains:
+    found: Words = {}
+    found_open: Words = {}
+    ending: list[tuple[Words, Words]] = []  # the last two steps before a node's consumers
+    entry: tuple[Words, Words] = ({}, {(): 1.0})
+    for kind, operands in block.nodes():
+        met = [ending[i] if i >= 0 else entry for i in operands] or [entry]
+        here, here_open = (
+            _merged([words[side] for words in met], 1.0 / len(met)) for side in (0, 1)
+        )
+        if kind < len(STEPS):
+            found_open = _merged([found_open, _with_step(here_open, kind, 3)])
+            found = _merged([found, _with_step(here, kind, 3)])
+            # What began before the block and has two steps in it lacks none any more.
+            longer = _with_step(here_open, kind, 2)
+            whole: Words = {word: share for word, share in longer.items() if len(word) == 2}
+            here = _merged([_with_step(here, kind, 2), whole])
+            here_open = {word: share for word, share in longer.items() if len(word) < 2}
+        ending.append((here, here_open))
+    return _Chains(found, found_open, *ending[-1])
+
+
+def _continued(before: Words, chains: Words, longest: int) -> Words:
+    """Open chains with the steps before them."""
+    continued: Words = {}
+    for first, share in before.items():
+        for word, count in chains.items():
+            longer = (*first, *word)[-longest:]
+            continued[longer] = continued.get(longer, 0.0) + share * count
+    return continued
+
+
+def _merged(several: Sequence[Words], share: float = 1.0) -> Words:
+    if len(several) == 1 and share == 1.0:
+        return several[0]
+    total: Words = {}
+    for words in several:
+        for word, count in words.items():
+            total[word] = total.get(word, 0.0) + count * share
+    return total
+
+
+def _with_step(words: Words, kind: int, longest: int) -> Words:
+    extended: Words = {}
+    for word, count in words.items():
+        longer = (*word, kind)[-longest:]
+        extended[longer] = extended.get(longer, 0.0) + count
+    return extended
+
+
+def edge_words(graph: Graph) -> dict[str, float]:
+    """How often each operator occurs, and how often each feeds which: strides and dilations count.
+
+    Norms and activations of one operand are passed over, so that ``edge add add`` is a skip from
+    one sum to the next, whatever stands on it. ``/`` marks a stride, ``~`` a dilation.
+
+    Source: our choice.
+
+    Example:
+        >>> import torch, archrank
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2), torch.nn.ReLU(),
+        ...                           torch.nn.Conv2d(4, 4, 3, dilation=2))
+        >>> words = edge_words(archrank.trace(net, (3, 16, 16)))
+        >>> words["operator conv3~"], words["edge conv3/ conv3~"]
+        (1.0, 1.0)
+    """
+    nodes, edges = alive(graph)
+    kinds = kinds_of(graph)[nodes]
+    named = _marked(graph, nodes, kinds)
+    operands: list[list[int]] = [[] for _ in named]
+    for source, target in edges.tolist():
+        operands[target].append(source)
+    counts: defaultdict[str, float] = defaultdict(float)
+    origin = list(range(len(named)))
+    for node, (kind, sources) in enumerate(zip(kinds.tolist(), operands, strict=True)):
+        if kind in _PASSED_OVER and len(sources) == 1:
+            origin[node] = origin[sources[0]]
+            continue
+        counts[f"operator {named[node]}"] += 1.0
+        for source in sources:
+            counts[f"edge {named[origin[source]]} {named[node]}"] += 1.0
+    return dict(counts)
+
+
+_PASSED_OVER = {KINDS.index("norm"), KINDS.index("activation")}
+
+
+def _marked(graph: Graph, nodes: IntArray, kinds: IntArray) -> list[str]:
+    """The kinds of nodes with marks of strides and dilations."""
+    marks = np.zeros(len(nodes), dtype=np.int64)
+    for bit, name in ((1, "stride"), (2, "dilation")):
+        columns = [ATTRIBUTES.index(f"{name}{axis}") for axis in range(3)]
+        marks |= bit * (graph.attributes[nodes][:, columns] > 1).any(axis=1)
+    return [KINDS[kind] + _MARKS[mark] for kind, mark in zip(kinds, marks, strict=True)]
+
+
+_MARKS = ("", "/", "~", "/~")
+
+
+def neighbourhood_words(graph: Graph, rounds: int = 3) -> dict[str, float]:
+    """Counts of Weisfeiler-Lehman labels of alive nodes, of every round.
+
+    Round 0 is a node's kind; each round adds the labels of operands and of consumers, in any
+    order. Labels are 64-bit sums, so two neighbourhoods share one by accident alone. Dot products
+    of such counts are the Weisfeiler-Lehman subtree kernel.
+
+    Source: Shervashidze et al., "Weisfeiler-Lehman graph kernels", JMLR 2011; the direction of
+    edges kept and kinds as labels are our choice.
+
+    Example:
+        >>> import torch, archrank
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU(), torch.nn.Linear(4, 4))
+        >>> neighbourhood_words(archrank.trace(net, (4,)), rounds=0)
+        {'activation': 1.0, 'linear': 2.0, 'other': 2.0}
+    """
+    nodes, edges = alive(graph)
+    source, target = edges.T
+    kinds, numbers = np.unique(kinds_of(graph)[nodes], return_counts=True)
+    counts = {
+        KINDS[kind]: float(n) for kind, n in zip(kinds.tolist(), numbers.tolist(), strict=True)
+    }
+    labels = _scattered(kinds_of(graph)[nodes].astype(np.uint64))
+    for _ in range(rounds):
+        before, after = np.zeros_like(labels), np.zeros_like(labels)
+        np.add.at(before, target, _scattered(labels[source]))
+        np.add.at(after, source, _scattered(labels[target] ^ _CONSUMER))
+        labels = _scattered(labels + _scattered(before) * _BEFORE + _scattered(after) * _AFTER)
+        found, numbers = np.unique(labels, return_counts=True)
+        for label, number in zip(found.tolist(), numbers.tolist(), strict=True):
+            counts[f"{label:016x}"] = float(number)
+    return dict(sorted(counts.items()))
+
+
+_CONSUMER, _BEFORE, _AFTER = (
+    np.uint64(number) for number in (0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F)
+)
+
+
+def _scattered(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Bits of each value spread over all 64, so that sums of such values tell multisets apart.
+
+    Source: the finaliser of splitmix64 (Steele et al., OOPSLA 2014).
+    """
+    mixed = values + _CONSUMER
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

@@ -1,0 +1,52 @@
+"""Classes of operators that features of graphs tell apart."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from ...graphs import Graph
+from ...graphs.operators import CANONICAL, NORMS, RECTIFIERS
+from .cache import once_per_graph
+
+KINDS = (
+    *("conv1", "conv3", "conv5", "depthwise3", "depthwise5", "linear", "product"),
+    *("max_pool", "avg_pool", "norm", "activation", "add", "mul", "concat", "other"),
+)
+"""Classes of operators that statistics tell apart; 5 stands for 5 and more."""
+STEPS = KINDS[:9]
+"""The kinds that walks are words of."""
+
+
+@once_per_graph
+def kinds_of(graph: Graph) -> npt.NDArray[np.int64]:
+    """The position in :data:`KINDS` of each node."""
+    kinds = _kind_of_operator()[graph.operator]
+    kernel = graph.attributes[:, :3].max(axis=1)
+    convolution = (kinds == KINDS.index("conv1")) & (kernel > 1)
+    kinds[convolution & (kernel <= 3)] = KINDS.index("conv3")
+    kinds[convolution & (kernel > 3)] = KINDS.index("conv5")
+    kinds[(kinds == KINDS.index("depthwise3")) & (kernel > 3)] = KINDS.index("depthwise5")
+    return kinds
+
+
+@lru_cache(maxsize=1)
+def _kind_of_operator() -> npt.NDArray[np.int64]:
+    named = {
+        **{f"conv{dims}d": "conv1" for dims in (1, 2, 3)},
+        **{f"conv_transpose{dims}d": "conv1" for dims in (1, 2, 3)},
+        **dict.fromkeys(("linear", "embedding", "lstm", "gru", "rnn"), "linear"),
+        **dict.fromkeys(("matmul", "attention", "sparse_matmul"), "product"),
+        **dict.fromkeys(NORMS, "norm"),
+        **dict.fromkeys(RECTIFIERS, "activation"),
+        **dict.fromkeys(("sigmoid", "hardsigmoid", "tanh", "softmax", "glu"), "activation"),
+        **dict.fromkeys(("avg_pool", "global_avg_pool", "mean"), "avg_pool"),
+        "depthwise_conv": "depthwise3",
+        "max_pool": "max_pool",
+        "add": "add",
+        "mul": "mul",
+        "concat": "concat",
+    }
+    return np.array([KINDS.index(named.get(name, "other")) for name in CANONICAL])

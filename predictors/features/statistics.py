@@ -1,0 +1,143 @@
+"""What a graph says in numbers, without learning: the features of tabular predictors.
+
+Only what carries signal counts (:func:`~archrank.predictors.features.blocks.alive`). Of every kind
+of operator the statistics hold how many are alive in each stage (output size relative to the
+input's), and how many lie on paths: the most, the fewest, and the mean over random walks from
+output to input that take any operand alike. Walks also say which kind follows which. All of it is
+our choice.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...graphs import Graph
+from ...graphs.features import resolution
+from ...graphs.operators import CANONICAL_ID
+from .blocks import KEPT, Block, alive, blocks
+from .operator_classes import KINDS, STEPS, kinds_of
+
+Array = npt.NDArray[np.float64]
+
+STAGES = 5
+_SIZES = ("params", "flops", "activations", "nodes", "alive", "depth")
+
+
+@lru_cache(maxsize=1)
+def names() -> tuple[str, ...]:
+    """What each column of :func:`statistics` is, in order."""
+    columns = [f"log2 {name}" for name in _SIZES]
+    columns += [f"stage {stage} {kind}" for stage in range(STAGES) for kind in KINDS]
+    columns += [f"stage {stage} log2 channels" for stage in range(STAGES)]
+    columns += [f"{how} {kind} on a path" for how in ("most", "fewest", "mean") for kind in KINDS]
+    columns += [f"walks {first} to {second}" for first in STEPS for second in STEPS]
+    return (*columns, "log2 paths")
+
+
+def statistics(graph: Graph) -> Array:
+    """Statistics (len(names()),) of one graph.
+
+    Example:
+        >>> import torch, archrank
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+        >>> values = statistics(archrank.trace(net, (3, 32, 32)))
+        >>> float(values[names().index("most conv3 on a path")])
+        1.0
+    """
+    kinds = kinds_of(graph)
+    nodes = alive(graph).nodes
+    sizes = [graph.params, graph.flops, graph.activations, len(graph), len(nodes), graph.depth]
+    return np.concatenate(
+        [
+            np.log2(1.0 + np.array(sizes, dtype=np.float64)),
+            _stages(graph, kinds, nodes),
+            _paths(graph),
+        ]
+    )
+
+
+def _stages(graph: Graph, kinds: npt.NDArray[np.int64], nodes: npt.NDArray[np.int64]) -> Array:
+    """Alive operators of each kind per stage, then the mean log2 of channels per stage."""
+    made = resolution(graph)
+    extent = np.maximum(made[:, 1], made[:, 3])
+    largest = extent[graph.operator == CANONICAL_ID["input"]].max(initial=1.0)
+    halvings = np.log2(np.maximum(largest / np.maximum(extent, 1.0), 1.0))
+    stage = np.minimum(np.round(halvings), STAGES - 1).astype(np.int64)
+    counts = np.zeros((STAGES, len(KINDS)))
+    np.add.at(counts, (stage[nodes], kinds[nodes]), 1.0)
+    weighted = nodes[kinds[nodes] <= KINDS.index("product")]
+    total = np.bincount(stage[weighted], np.log2(1.0 + made[weighted, 5]), STAGES)
+    number = np.bincount(stage[weighted], minlength=STAGES)
+    return np.concatenate([counts.ravel(), total / np.maximum(number, 1)])
+
+
+def _paths(graph: Graph) -> Array:
+    """Most, fewest and mean operators of each kind on paths; which follows which; log2 paths."""
+    counts = np.zeros((3, len(KINDS)))
+    last, follows = np.zeros(len(STEPS)), np.zeros((len(STEPS), len(STEPS)))
+    paths = 0.0
+    for block in blocks(graph):
+        through = _through(block)
+        counts += through.counts
+        follows += through.follows + last[:, None] * through.first
+        last = through.last + through.without * last
+        paths += through.log_paths
+    return np.concatenate([counts.ravel(), follows.ravel(), [paths]])
+
+
+class _Through(NamedTuple):
+    """Walks through a block, from the last node of the one before to its own last.
+
+    Attributes:
+        counts: (3, kinds) of operators of each kind: most, fewest, mean.
+        first, last: (steps,) the share of walks whose first and latest step is of each kind.
+        without: the share of walks without a step.
+        follows: (steps, steps) how many steps follow each other.
+        log_paths: log2 of how many ways there are.
+    """
+
+    counts: Array
+    first: Array
+    last: Array
+    without: float
+    follows: Array
+    log_paths: float
+
+
+@lru_cache(maxsize=KEPT)
+def _through(block: Block) -> _Through:
+    steps = len(STEPS)
+    entry = _Through(
+        *(np.zeros((3, len(KINDS))), np.zeros(steps), np.zeros(steps), 1.0),
+        *(np.zeros((steps, steps)), 0.0),
+    )
+    walks: list[_Through] = []
+    for kind, operands in block.nodes():
+        met = [walks[i] if i >= 0 else entry for i in operands] or [entry]
+        counts, first, last, without, follows, log_paths = met[0]
+        if len(met) > 1:
+            several = np.array([walk.counts for walk in met])
+            counts = np.stack(
+                [several[:, 0].max(axis=0), several[:, 1].min(axis=0), several[:, 2].mean(axis=0)]
+            )
+            first, last, follows = (
+                np.add.reduce([getattr(walk, name) for walk in met]) / len(met)
+                for name in ("first", "last", "follows")
+            )
+            without = sum(walk.without for walk in met) / len(met)
+            log_paths = float(np.logaddexp2.reduce([walk.log_paths for walk in met]))
+        if operands and kind < len(KINDS):  # inputs are no operators
+            counts = counts.copy()
+            counts[:, kind] += 1.0
+        if kind < steps:
+            first, follows = first.copy(), follows.copy()
+            first[kind] += without
+            follows[:, kind] += last
+            last, without = np.zeros(steps), 0.0
+            last[kind] = 1.0
+        walks.append(_Through(counts, first, last, without, follows, log_paths))
+    return walks[-1]

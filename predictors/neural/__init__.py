@@ -1,0 +1,1 @@
+"""Predictors that are neural networks: encoders, losses, training, GENNAPE, ParZC."""

@@ -1,0 +1,148 @@
+"""What every encoder is: a batch of graphs in, one vector per graph out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ....errors import InputError
+from ..batches import GraphBatch, GraphTensors, batches, unique
+from .embedding import node_embedder
+
+
+class Encoder(nn.Module, ABC):
+    """Embeds nodes, lets them exchange messages, reads one vector per graph out.
+
+        forward(batch) = join([graph_states(batch), context])
+
+    Without a context ``join`` is the identity; with one it is a linear layer on both side by side,
+    as FBNetV3 joins an architecture's embedding and its training recipe. What an encoder is not
+    made for, such as a context with ``context=0``, it does not read.
+
+    Args:
+        width: size of the vectors.
+        embedder: ``"default"`` or ``"gennape"`` (``predictors/encoders/embedding.py``).
+        statistics: number of statistics per node that batches must bring; their mask goes along.
+        context: size of the context that batches must bring.
+        dropout: probability of dropping an element of a node's vector after each layer.
+
+    Raises:
+        InputError: an argument is out of range.
+    """
+
+    def __init__(
+        self, *, width: int, embedder: str, statistics: int, context: int, dropout: float
+    ) -> None:
+        super().__init__()
+        sizes = (("width", width, 1), ("statistics", statistics, 0), ("context", context, 0))
+        for name, value, least in sizes:
+            if value < least:
+                raise InputError(f"{name}: got {value}, expected at least {least}")
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout: got {dropout}, expected a probability in [0, 1)")
+        self.width = width
+        self.context = context
+        self.embed = node_embedder(embedder, width, statistics)
+        self.dropout = nn.Dropout(dropout)
+        self.join = nn.Linear(width + context, width) if context else None
+
+    @abstractmethod
+    def node_states(self, batch: GraphBatch) -> Tensor:
+        """The vectors of the nodes after all layers, (nodes, width)."""
+
+    def graph_states(self, batch: GraphBatch) -> Tensor:
+        """The vectors of the graphs before the context joins, (graphs, width).
+
+        By default the mean over the nodes.
+        """
+        return mean_of_nodes(self.node_states(batch), batch)
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """The vectors of the graphs, (graphs, width).
+
+        Raises:
+            InputError: the batch lacks the statistics, positions or context that this encoder
+                was made for.
+        """
+        states = self.graph_states(batch)
+        if self.join is None:
+            return states
+        if batch.context is None or batch.context.shape[1] != self.context:
+            came = "none" if batch.context is None else f"one of size {batch.context.shape[1]}"
+            raise InputError(f"context: got {came}, expected one of size {self.context} per graph")
+        return self.join(torch.cat([states, batch.context], 1))  # type: ignore[no-any-return]
+
+
+def sum_of_nodes(states: Tensor, batch: GraphBatch) -> Tensor:
+    """The sum of each graph's rows of ``states``, (graphs, width)."""
+    return states.new_zeros(batch.count, states.shape[1]).index_add(0, batch.graph, states)
+
+
+def mean_of_nodes(states: Tensor, batch: GraphBatch, chosen: Tensor | None = None) -> Tensor:
+    """The mean of each graph's nodes, each counted as often as its multiplicity says.
+
+        h_G = sum_v m_v h_v / sum_v m_v
+
+    Args:
+        states: (nodes, width).
+        batch: the nodes' batch.
+        chosen: bool (nodes,), which nodes count; all unless given.
+    """
+    weight = batch.multiplicity if chosen is None else batch.multiplicity * chosen
+    weight = weight[:, None]
+    return sum_of_nodes(states * weight, batch) / sum_of_nodes(weight, batch)
+
+
+@torch.no_grad()
+def encode(
+    model: Encoder,
+    graphs: Sequence[GraphTensors],
+    *,
+    context: Tensor | None = None,
+    size: int = 64,
+    max_nodes: int = 16_384,
+) -> Tensor:
+    """The vectors of ``graphs`` in their order, without gradients, in evaluation mode.
+
+    Graphs of one key are encoded once, those of similar size together.
+
+    Args:
+        model: any encoder; its mode comes back as it was.
+        graphs: what to encode.
+        context: (len(graphs), c), one row per graph. Rows may differ between equal graphs, so
+            with a context each graph is encoded by itself.
+        size, max_nodes: the most graphs and nodes at a time.
+
+    Returns:
+        float32 (len(graphs), model.width), on the model's device.
+
+    Raises:
+        InputError: the graphs or the context do not fit the encoder.
+
+    Example:
+        >>> import torch
+        >>> import archrank
+        >>> from archrank.predictors.neural.encoders import encoder
+        >>> graph = archrank.trace(torch.nn.ReLU(), (3, 8, 8))
+        >>> encode(encoder("gin", width=16), [GraphTensors.of(graph)] * 3).shape
+        torch.Size([3, 16])
+    """
+    if context is not None and len(context) != len(graphs):
+        raise InputError(f"context: got {len(context)} rows, expected {len(graphs)}, one per graph")
+    everything = torch.arange(len(graphs))
+    firsts, inverse = unique(graphs) if context is None else (everything.tolist(), everything)
+    device = next(model.parameters()).device
+    result = torch.zeros(len(firsts), model.width, device=device)
+    training = model.training
+    model.eval()
+    try:
+        kept = [graphs[i] for i in firsts]
+        for chunk in batches(kept, size, shuffle=False, max_nodes=max_nodes):
+            rows = None if context is None else context[chunk]
+            result[chunk] = model(GraphBatch.of([kept[i] for i in chunk], rows).to(device))
+    finally:
+        model.train(training)
+    return result[inverse.to(device)]

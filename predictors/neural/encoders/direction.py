@@ -1,0 +1,58 @@
+"""Along which direction of the edges messages go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ....errors import InputError
+
+DIRECTIONS = ("forward", "both")
+
+
+def checked(direction: str) -> str:
+    """``direction`` itself.
+
+    Raises:
+        InputError: it is neither ``"forward"`` nor ``"both"``.
+    """
+    if direction not in DIRECTIONS:
+        raise InputError(f"direction: got {direction!r}, expected {' or '.join(DIRECTIONS)}")
+    return direction
+
+
+def reverse(edges: Tensor) -> Tensor:
+    """The edges from consumer to operand."""
+    return edges.flip(0)
+
+
+def undirected(edges: Tensor) -> Tensor:
+    """The edges in both directions, (2, 2m)."""
+    return torch.cat([edges, reverse(edges)], 1)
+
+
+class Directed(nn.Module):
+    """A layer along the edges and, for ``"both"``, another one against them, averaged.
+
+    The two have weights of their own, so that operand and consumer stay distinguishable.
+    Source: Rossi et al., "Edge directionality improves learning on heterophilic graphs", 2023.
+
+    Args:
+        make: makes a layer ``(states, edges) -> states``.
+        direction: ``"forward"`` or ``"both"``.
+    """
+
+    def __init__(self, make: Callable[[], nn.Module], direction: str) -> None:
+        super().__init__()
+        self.along = make()
+        self.against = make() if checked(direction) == "both" else None
+
+    def forward(self, states: Tensor, edges: Tensor) -> Tensor:
+        """(nodes, width)."""
+        along: Tensor = self.along(states, edges)
+        if self.against is None:
+            return along
+        against: Tensor = self.against(states, reverse(edges))
+        return (along + against) / 2

@@ -1,0 +1,125 @@
+"""From a node's operator and features to its first vector."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ....errors import InputError
+from ....graphs import ATTRIBUTES, vocabulary
+from ..batches import GraphBatch
+
+FEATURES = 11 + len(ATTRIBUTES)
+"""Columns of the default features (``Graph.to_pyg``)."""
+
+_KERNELS = 8
+
+
+class StatisticsEmbedder(nn.Module):
+    """A linear layer on per-node statistics and their mask, to be added to a node's vector.
+
+        W [s * p, p] + b,  p = 1 where the statistic is known, else 0
+
+    Adding it is the same as appending both to the features before a linear layer. A missing value
+    and a known 0 differ by the mask. Source: our choice.
+    """
+
+    def __init__(self, statistics: int, width: int) -> None:
+        super().__init__()
+        self.statistics = statistics
+        self.linear = nn.Linear(2 * statistics, width)
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """(nodes, width)."""
+        if batch.statistics.shape[1] != self.statistics:
+            raise InputError(
+                f"statistics: got {batch.statistics.shape[1]} per node, expected "
+                f"{self.statistics}, for which the encoder was made"
+            )
+        known = batch.statistics * batch.present
+        return self.linear(torch.cat([known, batch.present], 1))  # type: ignore[no-any-return]
+
+
+class GennapeEmbedder(nn.Module):
+    """GENNAPE's node embedder, of size 32.
+
+        regular:   [operator (24), shape (8)]
+        weighted:  [operator (14), shape (8), kernel_1 (4), kernel_2 (4), bias (2)]
+
+    ``operator``: an embedding of 32 ids, one table for each kind of node; ``shape``: one linear
+    layer on the resolution, shared; ``kernel``: one embedding of 8 ids for both axes; ``bias``: a
+    linear layer on the one-hot flag. Another width than 32 adds a linear layer (our choice).
+    It knows no multiplicity.
+
+    Source: GENNAPE (Mills et al., AAAI-23), released code.
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        ids = len(vocabulary("gennape"))
+        self.regular = nn.Embedding(ids, 24)
+        self.weighted = nn.Embedding(ids, 14)
+        self.shape = nn.Linear(6, 8)
+        self.kernel = nn.Embedding(_KERNELS, 4)
+        self.bias = nn.Linear(2, 2)
+        self.resize = nn.Identity() if width == 32 else nn.Linear(32, width)
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """(nodes, width)."""
+        operator, shape = batch.gennape_operator, self.shape(batch.resolution)
+        bias = self.bias(nn.functional.one_hot(batch.bias, 2).to(shape.dtype))
+        kernels = self.kernel(batch.kernel).flatten(1)
+        regular = torch.cat([self.regular(operator), shape], 1)
+        weighted = torch.cat([self.weighted(operator), shape, kernels, bias], 1)
+        exact = torch.where(batch.weighted[:, None], weighted, regular)
+        return self.resize(exact)  # type: ignore[no-any-return]
+
+
+class DefaultEmbedder(nn.Module):
+    """Operator embedding plus a linear layer on the log-scaled features.
+
+        E[operator] + W [x, log2(multiplicity)] + b
+
+    Source: our choice.
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.operator = nn.Embedding(len(vocabulary()), width)
+        self.features = nn.Linear(FEATURES + 1, width)
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """(nodes, width)."""
+        x = torch.cat([batch.x, batch.multiplicity.log2()[:, None]], 1)
+        return self.operator(batch.operator) + self.features(x)  # type: ignore[no-any-return]
+
+
+class NodeEmbedder(nn.Module):
+    """One of the embedders above, plus that of statistics if there are any."""
+
+    def __init__(self, nodes: nn.Module, statistics: nn.Module | None) -> None:
+        super().__init__()
+        self.nodes = nodes
+        self.statistics = statistics
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """(nodes, width)."""
+        embedded: Tensor = self.nodes(batch)
+        return embedded if self.statistics is None else embedded + self.statistics(batch)
+
+
+def node_embedder(name: str, width: int, statistics: int = 0) -> NodeEmbedder:
+    """The embedder called ``name``: ``"default"`` or ``"gennape"``.
+
+    Raises:
+        InputError: ``name`` is neither.
+
+    Example:
+        >>> sum(p.numel() for p in node_embedder("gennape", 32).parameters())
+        1310
+    """
+    kinds: dict[str, type[nn.Module]] = {"default": DefaultEmbedder, "gennape": GennapeEmbedder}
+    if name not in kinds:
+        raise InputError(f"embedder: got {name!r}, expected one of {', '.join(kinds)}")
+    extra = StatisticsEmbedder(statistics, width) if statistics else None
+    return NodeEmbedder(kinds[name](width), extra)

@@ -1,0 +1,529 @@
+"""Predictors that read graphs themselves: an encoder, a head, and a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ...errors import InputError
+from ...graphs import Graph
+from ..contract import Array, Predictor, checked_labels
+from ..features.cache import once_per_graph
+from ..reading import Sample
+from .batches import GraphBatch, GraphTensors
+from .encoders import encoder as encoder_by_name
+from .encoders.contract import Encoder, encode
+from .training import Plan, Progress, seeded, train_on_labels
+
+if TYPE_CHECKING:
+    from .pretraining import Pretrained
+
+State = dict[str, npt.NDArray[Any]]
+"""Weights of a module as arrays, which files can hold."""
+
+
+class Regressor(nn.Module):
+    """An encoder and a perceptron on its vectors: one number per graph.
+
+        head(encoder(batch)),  head = Linear(SiLU(... Linear(.)))
+
+    Args:
+        encoder: any encoder.
+        head: widths of the hidden layers between the vector and the number.
+
+    Example:
+        >>> model = Regressor(encoder_by_name("gin", width=16, layers=1), (8,))
+        >>> [layer.out_features for layer in model.head if isinstance(layer, nn.Linear)]
+        [8, 1]
+    """
+
+    def __init__(self, encoder: Encoder, head: Sequence[int] = ()):
+        super().__init__()
+        self.encoder = encoder
+        widths = [encoder.width, *head]
+        hidden: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            hidden += [nn.Linear(before, after), nn.SiLU()]
+        self.head = nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """The numbers of the graphs, (graphs,)."""
+        numbers: Tensor = self.head(self.encoder(batch))[:, 0]
+        return numbers
+
+    @torch.no_grad()
+    def predict(self, graphs: Sequence[GraphTensors], context: Tensor | None = None) -> Array:
+        """The same of graphs in any number, in evaluation mode; equal graphs are encoded once."""
+        self.eval()
+        numbers: Tensor = self.head(encode(self.encoder, graphs, context=context))[:, 0]
+        return numbers.double().cpu().numpy()
+
+
+class GraphPredictor(Predictor):
+    """A graph encoder trained on labels; several of them if asked, whose spread is the deviation.
+
+    Labels are standardised; losses that only order leave the scale of predictions open, so these
+    are standardised on the training set (mean squared error and Huber leave it as it is). Per-node
+    statistics that samples bring become ``asinh(v / s)``, s the median size of its nonzero values,
+    and are then standardised; a context is standardised. Both scales come from the training set
+    (all our choice).
+
+    Args:
+        encoder: one of :func:`~archrank.predictors.neural.encoders.encoders`.
+        options: of the encoder, such as ``{"width": 64}``.
+        head: widths of the hidden layers on top.
+        loss: one of :data:`~archrank.predictors.neural.losses.LOSSES`, or a module (which no file
+        holds). epochs, batch_size, learning_rate: of the training.
+        training: other fields of :class:`~archrank.predictors.neural.training.Plan`, by name; by
+            default AdamW with weight decay 0.01, a cosine schedule, and gradients clipped at 5.
+        members: how many are trained, from seeds of their own; with one there is no deviation.
+        fold: represent repeated blocks once (``predictors/folding.py``).
+        standardise: train on standardised labels, not on those given.
+        pretrained: a :class:`Pretrained`, or the path of one as a string: its encoder, options and
+            folding are taken, and training starts from its weights.
+        device: to compute on.
+        random_state: seed of everything random.
+        space, task, inputs, proxies: see :class:`~archrank.predictors.Predictor`; proxies, values
+            per architecture, are not read.
+
+    Attributes:
+        history_: of each member, of each epoch, the mean loss.
+
+    Raises:
+        InputError: from ``fit``: an argument is out of range, or samples differ in their context.
+
+    Example:
+        >>> from archrank.predictors.checks import small_graphs
+        >>> graphs = small_graphs()
+        >>> labels = [float(np.log(graph.params)) for graph in graphs]
+        >>> predictor = GraphPredictor("gin", {"width": 16, "layers": 2}, epochs=30)
+        >>> predictor.fit(graphs, labels).score(graphs, labels) > 0.5
+        True
+    """
+
+    _TRAINING: ClassVar[Mapping[str, Any]] = {
+        "optimiser": "adamw",
+        "weight_decay": 0.01,
+        "schedule": "cosine",
+        "clip": 5.0,
+    }
+    # Where to write how far fitting is, and whom to tell; set by `fit` for as long as it runs.
+    _watch: tuple[str | Path | None, Progress | None] = (None, None)
+
+    def __init__(
+        self,
+        encoder: str = "gin",
+        options: Mapping[str, Any] | None = None,
+        head: Sequence[int] = (64,),
+        loss: str | nn.Module = "pairwise_logistic",
+        epochs: int = 100,
+        batch_size: int = 32,
+        learning_rate: float = 1e-3,
+        training: Mapping[str, Any] | None = None,
+        members: int = 1,
+        *,
+        fold: bool = True,
+        standardise: bool = True,
+        pretrained: str | Path | Pretrained | None = None,
+        device: str = "cpu",
+        random_state: int = 0,
+        space: Any = None,
+        task: str | None = None,
+        inputs: Any = None,
+        proxies: Sequence[str] = (),
+    ):
+        self.encoder = encoder
+        self.options = options
+        self.head = head
+        self.loss = loss
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.training = training
+        self.members = members
+        self.fold = fold
+        self.standardise = standardise
+        self.pretrained = pretrained
+        self.device = device
+        self.random_state = random_state
+        self.space = space
+        self.task = task
+        self.inputs = inputs
+        self.proxies = proxies
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        checkpoint: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Learn from architectures and their labels, larger is better.
+
+        Args:
+            X, y: see :meth:`Predictor.fit`.
+            checkpoint: a folder: each member writes how far it is, and goes on from there.
+            progress: called after each epoch of each member.
+
+        Raises:
+            InputError: see :meth:`Predictor.fit`, and the class.
+        """
+        self._watch = checkpoint, progress
+        try:
+            return super().fit(X, y)
+        finally:
+            del self._watch
+
+    def adapt(
+        self,
+        X: Any,
+        y: Any,
+        epochs: int = 100,
+        batch_size: int = 1,
+        learning_rate: float | None = None,
+    ) -> Self:
+        """Go on training all weights on a few labels of other architectures.
+
+        The scale of labels, statistics and context stays that of :meth:`fit`. The defaults are
+        those of GENNAPE's released code (on 50 labels).
+
+        Args:
+            X, y: as :meth:`fit`.
+            epochs, batch_size: of this training.
+            learning_rate: None for that of :meth:`fit`.
+
+        Raises:
+            InputError: see :meth:`fit`; or :meth:`fit` was not called before, or its labels were
+                all equal, so that there are no weights to go on from.
+        """
+        if not getattr(self, "label_std_", 0.0):
+            raise InputError("adapt: fit it first, to labels that differ")
+        samples = self._read(X)
+        labels = (checked_labels(y, len(samples)) - self.label_mean_) / self.label_std_
+        changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "validation": 0.0}
+        if learning_rate is not None:
+            changes["learning_rate"] = learning_rate
+        self._train(self._models(), samples, labels, **changes)
+        return self
+
+    def _fit(self, samples: list[Sample], labels: Array) -> None:
+        if self.members < 1:
+            raise InputError(f"members: got {self.members!r}, expected at least 1")
+        source = None if self.pretrained is None else read_pretrained(self.pretrained)
+        self.encoder_ = self.encoder if source is None else source.encoder
+        options = self.options if source is None else source.options
+        self.folded_ = self.fold if source is None else source.fold
+        self.statistics_ = sorted({name for sample in samples for name in sample.node_scores})
+        self.statistic_scale_ = _statistic_scale(samples, self.statistics_)
+        self.context_scale_ = _context_scale(samples)
+        self.options_ = dict(options or {})
+        if self.statistics_:
+            self.options_["statistics"] = len(self.statistics_)
+        if self.context_scale_.shape[1]:
+            self.options_["context"] = self.context_scale_.shape[1]
+        models = []
+        for member in range(self.members):
+            with seeded(self.random_state + member):
+                models.append(self._model())
+            if source is not None:
+                source.start(models[-1].encoder)
+        self._train(models, samples, labels)
+
+    def _predict(self, samples: list[Sample]) -> tuple[Array, Array | None]:
+        models = self._models()
+        graphs, context = self._tensors(samples, models[0]), self._context(samples)
+        values = np.array([model.predict(graphs, context) for model in models])
+        if not self.standardise:
+            values = (values - self.label_mean_) / self.label_std_
+        values = (values - self.output_scale_[:, :1]) / self.output_scale_[:, 1:]
+        return values.mean(axis=0), values.std(axis=0) if len(values) > 1 else None
+
+    def _train(
+        self, models: list[Regressor], samples: list[Sample], labels: Array, **changes: Any
+    ) -> None:
+        """Train models, and keep of them what predictions and files need."""
+        graphs, context = self._tensors(samples, models[0]), self._context(samples)
+        wanted = labels if self.standardise else labels * self.label_std_ + self.label_mean_
+        targets = torch.from_numpy(wanted.astype(np.float32))
+        folder, progress = self._watch
+        self.history_ = []
+        for member, model in enumerate(models):
+            history = train_on_labels(
+                model,
+                graphs,
+                targets,
+                self._plan(self.random_state + member, **changes),
+                context=context,
+                loss=self.loss,
+                checkpoint=None if folder is None else Path(folder) / f"{member}.safetensors",
+                progress=progress,
+            )
+            self.history_.append([epoch.loss for epoch in history])
+        self.weights_ = [arrays_of(model) for model in models]
+        self._built = models
+        self.output_scale_ = np.tile([0.0, 1.0], (len(models), 1))
+        if self.loss not in ("mse", "huber"):
+            self.output_scale_ = np.array(
+                [_mean_and_std(m.predict(graphs, context)) for m in models]
+            )
+
+    def _plan(self, seed: int, **changes: Any) -> Plan:
+        fields: dict[str, Any] = {
+            **self._TRAINING,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "device": self.device,
+            "seed": seed,
+            **(self.training or {}),
+            **changes,
+        }
+        unknown = sorted(set(fields) - set(Plan.__dataclass_fields__))
+        if unknown:
+            raise InputError(
+                f"training: got {', '.join(unknown)}, expected fields of Plan: "
+                f"{', '.join(Plan.__dataclass_fields__)}"
+            )
+        return Plan(**fields)
+
+    def _model(self) -> Regressor:
+        return Regressor(encoder_by_name(self.encoder_, **self.options_), tuple(self.head))
+
+    def _models(self) -> list[Regressor]:
+        if not hasattr(self, "_built"):  # made of what files hold: they give the same
+            models = []
+            for weights in self.weights_:
+                with seeded(0):  # building draws; the caller's random state is not ours
+                    models.append(self._model().to(self.device))
+                load_arrays(models[-1], weights)
+            self._built = models
+        return self._built
+
+    def _tensors(self, samples: Sequence[Sample], model: Regressor) -> list[GraphTensors]:
+        positions = positions_of(model.encoder)
+        read = tensor_reader(self.folded_, positions)
+        if not self.statistics_:
+            return [read(sample.graph) for sample in samples]
+        return [
+            GraphTensors.of(
+                sample.graph,
+                fold=self.folded_,
+                positions=positions,
+                statistics=_scaled(_table(sample, self.statistics_), self.statistic_scale_),
+            )
+            for sample in samples
+        ]
+
+    def _context(self, samples: Sequence[Sample]) -> Tensor | None:
+        mean, std = self.context_scale_
+        if not len(mean):
+            return None
+        rows = _contexts(samples)
+        if rows.shape[1] != len(mean):
+            raise InputError(
+                f"X: got a context of {rows.shape[1]} numbers, expected the {len(mean)} of fit"
+            )
+        return torch.from_numpy(((rows - mean) / std).astype(np.float32))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: modules are made again of the arrays."""
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_built"}
+
+
+class KGNN(GraphPredictor):
+    """GENNAPE's baseline: its k-GNN encoder and a linear layer, trained as its released code does.
+
+    Node embedding of size 32; six GraphConv layers with tanh; the mean of the nodes; a projection
+    of four linear layers; a linear layer to the label as given (an accuracy in [0, 1] there). Mean
+    squared error, Adam at 1e-4 without weight decay, 40 epochs in batches of up to 32 graphs with
+    equally many nodes and weighted nodes, cut once; gradients clipped at 5. The labels given last
+    (a ninth: 10% beside the 80% that are learnt from and 10% for tests) select the epoch by their
+    least mean absolute relative error.
+
+    Where this differs: operators are read from PyTorch, not from TensorFlow, and kernels above 7
+    count as 7, where the released code fails. Predictions of other labels than accuracies in
+    [0, 1] may take ``standardise=True`` (then ``training={"selection": "kendall"}``, since labels
+    near 0 have no relative error) and a larger learning rate.
+
+    Args:
+        options, head, loss, epochs, batch_size, learning_rate, training, members, fold,
+            standardise, pretrained, device, random_state, space, task, inputs, proxies: see
+            :class:`GraphPredictor`; fields that ``training`` does not name are as above.
+
+    Source: GENNAPE (Mills et al., AAAI-23), its released code; fine-tuning (:meth:`adapt`) too.
+
+    Example:
+        >>> KGNN().epochs, KGNN().learning_rate
+        (40, 0.0001)
+    """
+
+    _TRAINING: ClassVar[Mapping[str, Any]] = {
+        "clip": 5.0,
+        "batching": "equal",
+        "validation": 1 / 9,
+        "holdout": "last",
+        "selection": "mape",
+    }
+
+    def __init__(
+        self,
+        options: Mapping[str, Any] | None = None,
+        head: Sequence[int] = (),
+        loss: str | nn.Module = "mse",
+        epochs: int = 40,
+        batch_size: int = 32,
+        learning_rate: float = 1e-4,
+        training: Mapping[str, Any] | None = None,
+        members: int = 1,
+        *,
+        fold: bool = False,
+        standardise: bool = False,
+        pretrained: str | Path | Pretrained | None = None,
+        device: str = "cpu",
+        random_state: int = 0,
+        space: Any = None,
+        task: str | None = None,
+        inputs: Any = None,
+        proxies: Sequence[str] = (),
+    ):
+        super().__init__(
+            "kgnn",
+            options,
+            head,
+            loss,
+            epochs,
+            batch_size,
+            learning_rate,
+            training,
+            members,
+            fold=fold,
+            standardise=standardise,
+            pretrained=pretrained,
+            device=device,
+            random_state=random_state,
+            space=space,
+            task=task,
+            inputs=inputs,
+            proxies=proxies,
+        )
+
+
+def arrays_of(module: nn.Module) -> State:
+    """A module's weights as arrays.
+
+    Example:
+        >>> sorted(arrays_of(nn.Linear(2, 1)))
+        ['bias', 'weight']
+    """
+    return {k: v.detach().cpu().clone().numpy() for k, v in module.state_dict().items()}
+
+
+def load_arrays(module: nn.Module, weights: State, new: Sequence[str] = ()) -> None:
+    """Set a module's weights, but for those whose names begin with one of ``new``.
+
+    Raises:
+        InputError: the weights are those of another module.
+
+    Example:
+        >>> first, second = nn.Linear(2, 1), nn.Linear(2, 1)
+        >>> load_arrays(second, arrays_of(first))
+        >>> bool((first.weight == second.weight).all())
+        True
+    """
+    own = module.state_dict()
+    kept = {name for name in own if name.startswith(tuple(new))}
+    shapes = {name: tuple(value.shape) for name, value in own.items() if name not in kept}
+    sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
+    if {name: array.size for name, array in weights.items()} != sizes:
+        raise InputError("weights: they do not fit the module that its arguments describe")
+    # Files hold no arrays without dimensions.
+    given = {name: torch.tensor(weights[name]).reshape(shapes[name]) for name in shapes}
+    module.load_state_dict({**given, **{name: own[name] for name in kept}})
+
+
+@cache
+def tensor_reader(fold: bool, positions: int) -> Callable[[Graph], GraphTensors]:
+    """``GraphTensors.of`` in one form, remembered as long as the graph lives."""
+    return once_per_graph(partial(GraphTensors.of, fold=fold, positions=positions))
+
+
+def positions_of(encoder: Encoder) -> int:
+    """How many Laplacian positions an encoder reads."""
+    return int(getattr(encoder, "positions", 0))
+
+
+def read_pretrained(given: str | Path | Pretrained) -> Pretrained:
+    """What was pretrained, from its folder if it is a path."""
+    from .pretraining import Pretrained
+
+    return given if isinstance(given, Pretrained) else Pretrained.load(given)
+
+
+def _table(sample: Sample, names: Sequence[str]) -> Array:
+    """Statistics of the nodes (nodes, len(names)), NaN where missing."""
+    table = np.full((len(sample.graph), len(names)), np.nan)
+    for column, name in enumerate(names):
+        if name in sample.node_scores:
+            table[:, column] = sample.node_scores[name]
+    table[~np.isfinite(table)] = np.nan
+    return table
+
+
+def _statistic_scale(samples: Sequence[Sample], names: Sequence[str]) -> Array:
+    """Rows: the median size; mean and deviation after ``asinh(v / size)``. One column each."""
+    scale = np.ones((3, len(names)))
+    if not names:
+        return scale
+    table = np.concatenate([_table(sample, names) for sample in samples])
+    for column, values in enumerate(table.T):
+        known = values[np.isfinite(values)]
+        if known.any():
+            scale[0, column] = np.median(np.abs(known[known != 0]))
+        if len(known):
+            scale[1:, column] = _mean_and_std(np.arcsinh(known / scale[0, column]))
+    return scale
+
+
+def _scaled(table: Array, scale: Array) -> Array:
+    size, mean, std = scale
+    scaled: Array = (np.arcsinh(table / size) - mean) / std
+    return scaled
+
+
+def _contexts(samples: Sequence[Sample]) -> Array:
+    lengths = sorted({len(sample.context) for sample in samples})
+    if len(lengths) > 1:
+        raise InputError(
+            f"X: got contexts of {' and '.join(map(str, lengths))} numbers, expected as many in all"
+        )
+    return np.array([sample.context for sample in samples], dtype=np.float64)
+
+
+def _context_scale(samples: Sequence[Sample]) -> Array:
+    """Rows: mean and deviation of each column of the context."""
+    rows = _contexts(samples)
+    return np.array([_mean_and_std(column) for column in rows.T]).reshape(-1, 2).T
+
+
+def _mean_and_std(values: Array) -> tuple[float, float]:
+    return float(values.mean()), divisor(values)
+
+
+def divisor(values: Array) -> float:
+    """The deviation of values (n,), or 1 if they differ by rounding only.
+
+    Example:
+        >>> divisor(np.array([1.0, 3.0])), divisor(np.array([1.0, 1.0 + 1e-9]))
+        (1.0, 1.0)
+    """
+    spread = float(values.std())
+    return spread if spread > 1e-6 * float(np.abs(values).max(initial=0.0)) else 1.0

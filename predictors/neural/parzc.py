@@ -1,0 +1,303 @@
+"""ParZC: zero-cost statistics of a network's layers, mixed by a Bayesian network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ...errors import InputError
+from ...graphs.features import owned_parameters
+from ...graphs.operators import CANONICAL_ID
+from ..contract import Array, Predictor
+from ..reading import Sample
+from .batches import GraphBatch, GraphTensors
+from .encoders import encoder as encoder_by_name
+from .graph_predictor import State, arrays_of, load_arrays, positions_of, tensor_reader
+from .losses import loss as loss_by_name
+from .mixer import MABN, monte_carlo
+from .training import Plan, even_batching, seeded, train
+
+SCALINGS = ("minmax", "log")
+POSITIONS = ("order", "module")
+_LAYERS = ("conv1d", "conv2d", "conv3d", "depthwise_conv", "linear")
+_MEANS = ("snip", "synflow", "fisher", "plain", "grasp")  # of which a layer's value is a mean
+_JOINT_WIDTH = 64  # what the mixer hands to the encoder: our choice
+
+
+def layers_of(sample: Sample) -> npt.NDArray[np.intp]:
+    """The nodes that ParZC reads: convolutions and linear layers, in execution order."""
+    wanted = [CANONICAL_ID[name] for name in _LAYERS]
+    return np.flatnonzero(np.isin(sample.graph.operator, wanted))
+
+
+def layer_statistics(sample: Sample, name: str, scaling: str = "minmax") -> Array:
+    """One proxy's statistic of each layer (layers,), scaled within the network; 0 where missing.
+
+    ``snip``, ``synflow``, ``fisher``, ``plain`` and ``grasp`` are means over a layer's parameters,
+    others the layer's value. ``"minmax"``: (v - min) / (max - min), which keeps the order along the
+    depth and gives up all scale; ``"log"``: sign(v) log(1 + |v|), which keeps it.
+
+    Source: ParZC (AAAI 2025) and its released code; ``"log"`` is our choice.
+    """
+    layers = layers_of(sample)
+    values = np.asarray(sample.node_scores[name], dtype=np.float64)[layers]
+    if name in _MEANS:
+        values = values / np.maximum(owned_parameters(sample.graph)[layers], 1)
+    finite = np.isfinite(values)
+    values = np.where(finite, values, 0.0)
+    if scaling == "log":
+        logarithm: Array = np.sign(values) * np.log1p(np.abs(values))
+        return logarithm
+    if not finite.any():
+        return values
+    low, high = values[finite].min(), values[finite].max()
+    scaled: Array = np.where(finite, (values - low) / max(high - low, 1e-300), 0.0)
+    return scaled
+
+
+class _Network(nn.Module):
+    """The mixer alone, or its output given to a graph encoder as context."""
+
+    def __init__(self, inputs: int, mixer: Mapping[str, Any], encoder: str | None, seed: int):
+        super().__init__()
+        self.encoder = self.head = None
+        with seeded(seed):
+            if encoder is not None:
+                self.encoder = encoder_by_name(encoder, context=_JOINT_WIDTH)
+                self.head = nn.Linear(self.encoder.width, 1)
+            outputs = 1 if encoder is None else _JOINT_WIDTH
+            self.mixer = MABN(inputs, **{"outputs": outputs, **mixer})
+
+    def forward(self, statistics: Tensor, graphs: Sequence[GraphTensors]) -> Tensor:
+        """Scores (networks,)."""
+        mixed: Tensor = self.mixer(statistics)
+        if self.encoder is None or self.head is None:
+            return mixed[:, 0]
+        scores: Tensor = self.head(self.encoder(GraphBatch.of(list(graphs), context=mixed)))
+        return scores[:, 0]
+
+
+class _OfGraphs(nn.Module):
+    """The network with its graphs given, a function of the statistics alone."""
+
+    def __init__(self, network: _Network, graphs: Sequence[GraphTensors]):
+        super().__init__()
+        self.network, self.graphs = network, graphs
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        return self.network(statistics, self.graphs)  # type: ignore[no-any-return]
+
+
+class ParZC(Predictor):
+    """Statistics of a network's layers under several proxies, mixed and trained to rank.
+
+    Each layer's statistic is scaled within its network (:func:`layer_statistics`); the vectors of
+    all proxies, one after the other, go through :class:`~archrank.predictors.neural.mixer.MABN`.
+    Alone that gives the score; joined to an encoder (``encoder="transformer"``) the mixer's output
+    is the context of the graph's vector (in ParZC it is added to the tokens of a cell; a context
+    serves graphs of any size, our choice). The loss is DiffKendall's product form on standardised
+    labels. The mean of the Bayesian weights predicts; the standard deviation is that of
+    ``draws`` samples of the weights.
+
+    Args:
+        encoder: None for the mixer alone, or the name of an encoder to join it to.
+        mixer: options of MABN, such as ``{"mixing": "across", "evaluation": "sample"}``.
+        scaling: of statistics, one of ``"minmax"`` (released) and ``"log"``.
+        positions: ``"order"`` puts layers in order of execution and zeros behind the last
+            (released: the same place is another layer in networks of other depth), ``"module"``
+            gives each module path its own place.
+        loss: one of :data:`~archrank.predictors.neural.losses.LOSSES`.
+        loss_options: of it; default the released slope and form.
+        epochs, batch_size, learning_rate, weight_decay: of Adam with a cosine schedule; defaults
+            are ParZC's on NAS-Bench-201.
+        divergence: weight of the divergence of Bayesian weights from their prior; released 0.
+        draws: of weights, for the standard deviation.
+        random_state: seed of everything random.
+        proxies: whose statistics; samples that bring values per node of them are not scored again.
+        space, task, inputs: see :class:`~archrank.predictors.Predictor`.
+
+    Raises:
+        InputError: from ``fit``: an argument is out of range, or samples bring no statistics.
+
+    Source: Dong et al., "ParZC", AAAI 2025, and its released code where the paper is silent.
+
+    Example:
+        >>> from archrank.predictors import samples
+        >>> from archrank.predictors.checks import small_graphs
+        >>> from dataclasses import replace
+        >>> given = [replace(s, node_scores={"flops": s.graph.node_flops.astype(float)})
+        ...          for s in samples(small_graphs())]
+        >>> small = {"length": 16, "segment": 8, "width": 8, "depth": 1}
+        >>> predictor = ParZC(mixer=small, proxies=("flops",), scaling="log", epochs=60,
+        ...                   learning_rate=0.01)
+        >>> labels = [s.graph.flops for s in given]
+        >>> predictor.fit(given, labels).score(given, labels) > 0.5
+        True
+    """
+
+    def __init__(
+        self,
+        encoder: str | None = None,
+        mixer: Mapping[str, Any] | None = None,
+        scaling: str = "minmax",
+        positions: str = "order",
+        loss: str = "diff_kendall",
+        loss_options: Mapping[str, Any] | None = None,
+        epochs: int = 200,
+        batch_size: int = 10,
+        learning_rate: float = 1e-4,
+        weight_decay: float = 1e-3,
+        divergence: float = 0.0,
+        draws: int = 20,
+        random_state: int = 0,
+        *,
+        proxies: Sequence[str] = ("grad_norm", "snip", "synflow"),
+        space: Any = None,
+        task: str | None = None,
+        inputs: Any = None,
+    ):
+        self.encoder = encoder
+        self.mixer = mixer
+        self.scaling = scaling
+        self.positions = positions
+        self.loss = loss
+        self.loss_options = loss_options
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.divergence = divergence
+        self.draws = draws
+        self.random_state = random_state
+        self.proxies = proxies
+        self.space = space
+        self.task = task
+        self.inputs = inputs
+
+    def _fit(self, samples: list[Sample], labels: Array) -> None:
+        for name, value, known in (
+            ("scaling", self.scaling, SCALINGS),
+            ("positions", self.positions, POSITIONS),
+        ):
+            if value not in known:
+                raise InputError(f"{name}: got {value!r}, expected one of {', '.join(known)}")
+        self.places_ = self._places(samples)
+        table = self._table(samples)
+        # What was scaled within networks is not scaled again.
+        scaled = self.scaling == "minmax"
+        self.mean_ = np.zeros(table.shape[1]) if scaled else table.mean(axis=0)
+        self.std_ = np.ones(table.shape[1]) if scaled else table.std(axis=0) + 1e-6
+        model = self._model()
+        self._train(model, samples, torch.from_numpy(labels.astype(np.float32)))
+        self.weights_: State = arrays_of(model)
+        self._built = model
+
+    def _train(self, model: _Network, samples: list[Sample], labels: Tensor) -> None:
+        statistics, graphs = self._inputs(samples), self._graphs(samples, model)
+        default = {"form": "product"} if self.loss == "diff_kendall" else {}
+        criterion = loss_by_name(self.loss, **{**default, **(self.loss_options or {})})
+        plan = Plan(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            schedule="cosine",
+            seed=self.random_state,
+        )
+
+        def objective(rows: Sequence[int], epoch: int) -> Tensor:
+            scores = model(statistics[list(rows)], [graphs[i] for i in rows] if graphs else [])
+            value: Tensor = criterion(scores, labels[list(rows)])
+            if self.divergence:
+                value = value + self.divergence * model.mixer.kl() / len(samples)
+            return value
+
+        train(model, objective, even_batching(len(samples), plan), plan)
+
+    @torch.no_grad()
+    def _predict(self, samples: list[Sample]) -> tuple[Array, Array]:
+        model = self._network()
+        model.eval()
+        statistics, graphs = self._inputs(samples), self._graphs(samples, model)
+        mean = np.empty(len(samples))
+        std = np.empty(len(samples))
+        for start in range(0, len(samples), 256):
+            here = slice(start, start + 256)
+            mean[here] = model(statistics[here], graphs[here]).double().numpy()
+            bound = _OfGraphs(model, graphs[here])
+            drawn = monte_carlo(bound, statistics[here], self.draws, self.random_state)
+            std[here] = drawn[1].double().numpy()
+        return mean, std
+
+    # --- what the network reads ---------------------------------------------------------------
+
+    def _places(self, samples: Sequence[Sample]) -> dict[str, int]:
+        """The place of each layer in a proxy's vector: by module path, or by order."""
+        self._check(samples)
+        if self.positions == "module":
+            paths = [path for sample in samples for path in _paths(sample)]
+            return {path: i for i, path in enumerate(dict.fromkeys(paths))}
+        longest = max((len(layers_of(sample)) for sample in samples), default=0)
+        return {str(i): i for i in range(longest)}
+
+    def _check(self, samples: Sequence[Sample]) -> None:
+        for at, sample in enumerate(samples):
+            lacking = [name for name in self.proxies if name not in sample.node_scores]
+            if lacking or not self.proxies:
+                raise InputError(
+                    f"X: architecture {at} brings no values per node of "
+                    f"{', '.join(lacking) or 'any proxy'}; pass models or architectures, or "
+                    "samples that hold node_scores"
+                )
+
+    def _table(self, samples: Sequence[Sample]) -> Array:
+        """Statistics (networks, proxies x places)."""
+        self._check(samples)
+        table = np.zeros((len(samples), len(self.proxies), max(len(self.places_), 1)))
+        for row, sample in enumerate(samples):
+            paths = _paths(sample) if self.positions == "module" else None
+            for column, name in enumerate(self.proxies):
+                values = layer_statistics(sample, name, self.scaling)
+                for i, value in enumerate(values.tolist()):
+                    place = self.places_.get(str(i) if paths is None else paths[i])
+                    if place is not None:
+                        table[row, column, place] = value
+        return table.reshape(len(samples), -1)
+
+    def _inputs(self, samples: Sequence[Sample]) -> Tensor:
+        scaled = (self._table(samples) - self.mean_) / self.std_
+        return torch.from_numpy(scaled.astype(np.float32))
+
+    def _graphs(self, samples: Sequence[Sample], model: _Network) -> list[GraphTensors]:
+        if model.encoder is None:
+            return []
+        read = tensor_reader(True, positions_of(model.encoder))
+        return [read(sample.graph) for sample in samples]
+
+    def _model(self) -> _Network:
+        inputs = len(self.proxies) * max(len(self.places_), 1)
+        return _Network(inputs, self.mixer or {}, self.encoder, self.random_state)
+
+    def _network(self) -> _Network:
+        if not hasattr(self, "_built"):  # made of what files hold: they give the same
+            model = self._model()
+            load_arrays(model, self.weights_)
+            self._built = model
+        return self._built
+
+
+def _paths(sample: Sample) -> list[str]:
+    """The module path of each layer, with its number where a module has several."""
+    graph = sample.graph
+    seen: dict[str, int] = {}
+    paths = []
+    for node in layers_of(sample).tolist():
+        path = graph.module_names[graph.module[node]]
+        seen[path] = seen.get(path, 0) + 1
+        paths.append(f"{path} {seen[path]}" if seen[path] > 1 else path)
+    return paths

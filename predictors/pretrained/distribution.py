@@ -1,0 +1,176 @@
+"""How like an architecture is to those that something was learnt of."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import xlogy
+from sklearn.base import BaseEstimator
+from sklearn.neighbors import NearestNeighbors
+
+from ...errors import InputError
+from ...graphs import Graph
+from ..neural.fuzzy import FuzzyCMeans
+from ..neural.pretraining import Pretrained
+
+Array = npt.NDArray[np.float64]
+
+
+class OutOfFamilyWarning(UserWarning):
+    """Architectures are unlike all that a predictor learnt of."""
+
+
+@dataclass(frozen=True)
+class FamiliarityReport:
+    """What :meth:`Familiarity.report` says of each graph, all (graphs,).
+
+    Attributes:
+        distance: mean distance of its vector to the nearest known ones, in units of the one that
+            a share ``typical`` of known graphs keep below.
+        entropy: of its memberships in clusters of known graphs, over log clusters: near 0 it is
+            of one cluster, near 1 of none in particular.
+        unknown: share of its nodes whose operator no known graph has.
+        strange: whether the distance is above 1, or more than 5 % of nodes are unknown.
+    """
+
+    distance: Array
+    entropy: Array
+    unknown: Array
+    strange: npt.NDArray[np.bool_]
+
+
+class Familiarity(BaseEstimator):  # type: ignore[misc]
+    """Distances to known graphs in the space of an encoder trained without labels.
+
+    Args:
+        encoder: a :class:`~archrank.predictors.Pretrained`, which gives vectors.
+        clusters, fuzzifier: of :class:`~archrank.predictors.FuzzyCMeans` on the known vectors;
+            near 1, since in many dimensions memberships are all alike otherwise.
+        neighbours: how many known graphs a distance is a mean over.
+        typical: share of known graphs (each left out) that are not strange.
+        most: known vectors that are kept, drawn at random.
+        random_state: seed of the clusters and of what is kept.
+
+    Attributes:
+        vectors_: (known, width), standardised vectors of known graphs.
+        limit_: the distance that a share ``typical`` of them keep below.
+        operators_: names of all operators that they have.
+
+    Source: GENNAPE (AAAI-23) for the encoder and the memberships; distances are our choice.
+
+    Example:
+        >>> from archrank.predictors.checks import small_graphs
+        >>> from archrank.predictors import Pretraining
+        >>> graphs = small_graphs()
+        >>> encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
+        >>> known = Familiarity(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
+        >>> float(known.report(graphs).unknown.max())
+        0.0
+    """
+
+    def __init__(
+        self,
+        encoder: Pretrained,
+        clusters: int = 16,
+        fuzzifier: float = 1.2,
+        neighbours: int = 5,
+        typical: float = 0.99,
+        most: int = 3000,
+        random_state: int = 0,
+    ):
+        self.encoder = encoder
+        self.clusters = clusters
+        self.fuzzifier = fuzzifier
+        self.neighbours = neighbours
+        self.typical = typical
+        self.most = most
+        self.random_state = random_state
+
+    def fit(self, graphs: Sequence[Graph]) -> Self:
+        """Know these graphs.
+
+        Raises:
+            InputError: there are not more of them than neighbours, or fewer than clusters.
+        """
+        if len(graphs) <= max(self.neighbours, self.clusters):
+            raise InputError(
+                f"graphs: got {len(graphs)}, expected more than neighbours={self.neighbours} and "
+                f"clusters={self.clusters}"
+            )
+        some = np.random.default_rng(self.random_state).permutation(len(graphs))[: self.most]
+        raw = self.encoder.embed([graphs[i] for i in np.sort(some).tolist()])
+        self.mean_ = raw.mean(axis=0)
+        deviation = raw.std(axis=0)
+        self.std_ = np.where(deviation > 1e-9, deviation, 1.0)
+        self.vectors_ = self._standardised(raw)
+        fuzzy = FuzzyCMeans(
+            self.clusters,
+            m=self.fuzzifier,
+            tolerance=1e-4,
+            n_init=2,
+            random_state=self.random_state,
+        )
+        self.centers_ = fuzzy.fit(self.vectors_).cluster_centers_
+        # The nearest of a known graph is itself.
+        near, _ = self._nearest(self.neighbours + 1).kneighbors(self.vectors_)
+        self.limit_ = max(float(np.quantile(near[:, 1:].mean(axis=1), self.typical)), 1e-9)
+        self.operators_ = sorted({name for graph in graphs for name in _operators(graph)})
+        return self
+
+    def report(self, graphs: Sequence[Graph]) -> FamiliarityReport:
+        """How familiar graphs are."""
+        if not len(graphs):
+            nothing = np.zeros(0)
+            return FamiliarityReport(nothing, nothing, nothing, np.zeros(0, dtype=bool))
+        vectors = self._standardised(self.encoder.embed(graphs))
+        near, _ = self._nearest(self.neighbours).kneighbors(vectors)
+        distance = near.mean(axis=1) / self.limit_
+        fuzzy = FuzzyCMeans(len(self.centers_), m=self.fuzzifier)
+        fuzzy.cluster_centers_, fuzzy.n_features_in_ = self.centers_, self.centers_.shape[1]
+        memberships = fuzzy.transform(vectors)
+        entropy = -xlogy(memberships, memberships).sum(axis=1)
+        known = set(self.operators_)
+        unknown = np.array([np.mean([n not in known for n in _operators(g)]) for g in graphs])
+        return FamiliarityReport(
+            distance,
+            entropy / np.log(max(memberships.shape[1], 2)),
+            unknown,
+            (distance > 1.0) | (unknown > _UNKNOWN),
+        )
+
+    def _standardised(self, raw: Array) -> Array:
+        scaled: Array = (raw - self.mean_) / self.std_
+        return scaled
+
+    def _nearest(self, count: int) -> NearestNeighbors:
+        return NearestNeighbors(n_neighbors=count).fit(self.vectors_)
+
+
+_UNKNOWN = 0.05
+
+
+def _operators(graph: Graph) -> list[str]:
+    """The name of each node's operator: what torch calls it where the vocabulary has none."""
+    return [
+        name if known else graph.aten_names[own]
+        for name, known, own in zip(
+            graph.operators, graph.operator.tolist(), graph.aten.tolist(), strict=True
+        )
+    ]
+
+
+def warn_of_strangers(strange: npt.NDArray[np.bool_]) -> None:
+    """Warn if any architecture is unlike what was learnt of."""
+    if strange.any():
+        warnings.warn(
+            f"{int(strange.sum())} of {len(strange)} architectures are unlike all that this "
+            "predictor learnt of; their predictions are less certain, which their standard "
+            "deviations say",
+            OutOfFamilyWarning,
+            stacklevel=3,
+        )

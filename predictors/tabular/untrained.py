@@ -1,0 +1,84 @@
+"""A predictor that hardly learns: what is known to go with accuracy before any label is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..contract import Array
+from ..features.evidence import AUTO
+from .baselines import TabularPredictor
+
+SIZES = ("log2 params", "log2 flops", "log2 activations")
+
+
+class Vote(TabularPredictor):
+    """The mean of standardised columns that are known to rise with accuracy.
+
+        a + b mean_c(o_c x_c),   b >= 0
+
+    x are standardised features, o the directions (1 or -1) that proxies declare; columns are the
+    scores of :data:`~archrank.predictors.features.evidence.AUTO`, as far as samples bring them, and
+    of ``"statistics"`` the logarithms of parameters, FLOPs and activations. Labels set a and b
+    only, so that a handful of them cannot mislead it. The standard deviation is that of the labels
+    around it. Our choice.
+
+    Args:
+        parts: of ``"scores"`` and ``"statistics"``.
+        space, task, inputs, proxies: see :class:`~archrank.predictors.Predictor`.
+
+    Example:
+        >>> from archrank.predictors.checks import small_graphs
+        >>> graphs = small_graphs()
+        >>> vote = Vote(("statistics",)).fit(graphs[::4], [0.1, 0.2, 0.2, 0.3])
+        >>> vote.score(graphs, [graph.params for graph in graphs]) > 0.7
+        True
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[str] = ("scores", "statistics"),
+        *,
+        space: Any = None,
+        task: str | None = None,
+        inputs: Any = None,
+        proxies: Sequence[str] = (),
+    ):
+        self.parts = parts
+        self.space = space
+        self.task = task
+        self.inputs = inputs
+        self.proxies = proxies
+
+    def fit_matrix(self, matrix: Array, labels: Array) -> None:
+        known = directions()
+        self.directions_ = np.array([known.get(name, 0.0) for name in self.features_.names_])
+        votes = self._votes(matrix)
+        spread = float(votes @ votes)
+        self.slope_ = max(float(votes @ labels) / spread, 0.0) if spread else 0.0
+        if self.slope_ == 0.0 and spread:
+            # Too few labels, or labels against it: the order stays, by next to nothing.
+            self.slope_ = 1e-3 * float(labels.std() or 1.0) / (spread / len(votes)) ** 0.5
+        self.intercept_ = float(labels.mean() - self.slope_ * votes.mean())
+        self.error_ = float(np.sqrt(np.mean((self._line(votes) - labels) ** 2)))
+
+    def predict_matrix(self, matrix: Array) -> tuple[Array, Array]:
+        return self._line(self._votes(matrix)), np.full(len(matrix), self.error_)
+
+    def _votes(self, matrix: Array) -> Array:
+        count = max(float(np.abs(self.directions_).sum()), 1.0)
+        votes: Array = matrix @ self.directions_ / count
+        return votes
+
+    def _line(self, votes: Array) -> Array:
+        return self.intercept_ + self.slope_ * votes
+
+
+def directions() -> dict[str, float]:
+    """Column -> 1 if it rises with accuracy, -1 if it falls; those of :class:`Vote`."""
+    from ...proxies import get
+
+    signs = {name: 1.0 if get(name).higher_is_better else -1.0 for name in AUTO}
+    return {**dict.fromkeys(SIZES, 1.0), **signs}

@@ -1,0 +1,1 @@
+"""Proxies of what the layers of a network put out."""

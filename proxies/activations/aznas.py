@@ -1,0 +1,77 @@
+"""AZ-NAS: four views of a network's blocks, ranked by :mod:`archrank.ranking.aggregation`."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from ...errors import ScoreError
+from ...graphs import Graph
+from ..recording.signals import Block
+from ..registry import Measure, register
+
+_REFERENCE = "Lee and Ham, AZ-NAS, CVPR 2024"
+_INITIALISATION = "weights Kaiming-normal (fan-in), norm scales 1, biases 0"
+
+
+@register(
+    "az_expressivity",
+    summary="How evenly the blocks' features spread over their channels.",
+    formula="sum_b H(v / sum v), v eigenvalues of the covariance of block b's channels",
+    cost="1 forward",
+    reference=_REFERENCE,
+    initialisation=_INITIALISATION,
+    deterministic=False,
+)
+def az_expressivity(blocks: list[Block]) -> Measure:
+    """On Gaussian inputs. Blocks are found from the data flow; see :mod:`.blocks`. The patch
+    embedding of a vision transformer is one, which the authors leave out."""
+    return Measure(sum(block.entropy for block in blocks))
+
+
+@register(
+    "az_progressivity",
+    summary="The smallest growth of expressivity from block to block.",
+    formula="min_b H_b+1 - H_b",
+    cost="1 forward",
+    reference=_REFERENCE,
+    initialisation=_INITIALISATION,
+    deterministic=False,
+)
+def az_progressivity(blocks: list[Block]) -> Measure:
+    """The authors leave it out for vision transformers, whose width is constant."""
+    entropies = [block.entropy for block in blocks]
+    return Measure(min(b - a for a, b in pairwise(entropies)))
+
+
+@register(
+    "az_trainability",
+    summary="How near the blocks' backward maps are to keeping a gradient's length.",
+    formula="mean_b 2 - s_b - 1 / (s_b + 1e-6), s_b spectral norm of g_in^T g_out / positions",
+    cost="1 forward + 1 backward",
+    reference=_REFERENCE,
+    initialisation=_INITIALISATION,
+    deterministic=False,
+)
+def az_trainability(blocks: list[Block]) -> Measure:
+    """g_out are random signs at a block's output, g_in their pull-back to its input. Best, 0, at
+    s = 1. A network of which a block is the identity has no value: the authors rank it last."""
+    norms = [block.spectral_norm for block in blocks if block.spectral_norm is not None]
+    if not norms:
+        raise ScoreError("no two blocks in a row have positions that correspond")
+    if any(math.isnan(norm) for norm in norms):
+        raise ScoreError("a block is the identity, which AZ-NAS ranks last", "identity")
+    return Measure(sum(2 - s - 1 / (s + 1e-6) for s in norms) / len(norms))
+
+
+@register(
+    "az_complexity",
+    summary="Multiply-adds, AZ-NAS's fourth view.",
+    formula="flops",
+    reference=_REFERENCE,
+    mode="any",
+    cost="none",
+)
+def az_complexity(graph: Graph) -> Measure:
+    """The same as ``flops``."""
+    return Measure(float(graph.flops))

@@ -1,0 +1,44 @@
+"""NASWOT: how many different linear regions the samples of a batch fall into."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...errors import ScoreError
+from ..registry import Measure, register
+from .spectra import eigenvalues
+
+
+@register(
+    "naswot",
+    summary="How well the rectifiers' on/off codes tell the samples apart.",
+    formula="log |det K|, K = sum over units of c c^T + (1 - c)(1 - c)^T",
+    reference="Mellor et al., ICML 2021",
+    cost="1 forward",
+)
+def naswot(code_kernel: Tensor) -> Measure:
+    """All rectifiers count (ReLU, ReLU6, leaky, GELU, SiLU, hardswish, ...), called as a module or
+    as a function; a unit is on where its input is positive. K is singular where samples share a
+    code or outnumber the units; its determinant would be rounding."""
+    kernel = code_kernel.double()
+    values = eigenvalues(kernel, "the codes' agreements")
+    if float(values[0]) <= len(values) * torch.finfo(values.dtype).eps * float(values[-1]):
+        raise ScoreError(
+            "samples have the same code at every unit, or outnumber the units, so K is singular"
+        )
+    return Measure(float(torch.linalg.slogdet(kernel).logabsdet))
+
+
+@register(
+    "linear_regions",
+    summary="Number of different on/off codes among the samples.",
+    formula="number of distinct on/off codes over the batch",
+    reference="Xiong et al., ICML 2020; as a proxy Chen et al., TE-NAS, ICLR 2021",
+    cost="1 forward",
+)
+def linear_regions(code_kernel: Tensor) -> Measure:
+    """At most the batch's size, which networks of any width reach: it tells narrow ones alone
+    apart. TE-NAS counts over thousands of inputs of 3x3 pixels, which few networks accept."""
+    same = code_kernel == code_kernel.diagonal()[:, None]
+    return Measure(float(len(torch.unique(same, dim=0))))

@@ -1,0 +1,100 @@
+"""Proxies of attention, and of what transformers are sure of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...graphs import Graph
+from ...graphs.operators import WEIGHTED
+from ..recording.attention import attention_maps
+from ..recording.signals import SynapticFlow
+from ..registry import Measure, register
+
+_SERIANNI = "Serianni and Kalita, ACL 2023"
+
+
+@register(
+    "attention_confidence",
+    summary="How sharply attention heads look at single tokens.",
+    formula="mean over maps and heads of mean_queries max_keys A",
+    reference=f"Behnke and Heafield, EMNLP 2020; as a proxy {_SERIANNI}",
+    cost="1 forward",
+)
+def attention_confidence(attention_confidences: list[Tensor]) -> Measure:
+    """A in [0, 1]; at initialisation near 1 / keys, since queries and keys are small."""
+    return Measure(float(torch.cat(attention_confidences).double().mean()))
+
+
+@register(
+    "attention_importance",
+    summary="How much the loss feels attention heads.",
+    formula="mean over maps and heads of mean_n |sum A * dL/dA|",
+    reference=f"Michel et al., NeurIPS 2019; as a proxy {_SERIANNI}",
+    cost="1 forward + 1 backward",
+    labels=True,
+)
+def attention_importance(attention_importances: list[Tensor]) -> Measure:
+    """The gradient of a mask on each head is sum A * dL/dA over the head's map."""
+    return Measure(float(torch.cat(attention_importances).double().mean()))
+
+
+@register(
+    "softmax_confidence",
+    summary="How sure the untrained network is of its classes.",
+    formula="mean_n max_c softmax(outputs)",
+    reference=_SERIANNI,
+    cost="1 forward",
+)
+def softmax_confidence(output_confidence: Tensor) -> Measure:
+    """Over samples, and over positions where each has an output of its own."""
+    return Measure(float(output_confidence.double().mean()))
+
+
+@register(
+    "dss",
+    summary="Diversity of attention's synapses and saliency of all others.",
+    formula="sum over attention weights of ||dR/dW||_* ||W||_* + sum over others of |W * dR/dW|",
+    reference="Zhou et al., TF-TAS, CVPR 2022",
+    initialisation="as given, absolute",
+    dtype="float64",
+    cost="1 forward + 1 backward of one sample in double precision",
+)
+def dss(graph: Graph, flow: dict[str, SynapticFlow]) -> Measure:
+    """R as in synflow, ||.||_* the nuclear norm. Attention weights are those next to an attention
+    map in the graph (projections of queries, keys, values and its output); a network without any
+    gets synflow."""
+    near = _attention_weights(graph)
+    parts = {}
+    for name, one in flow.items():
+        if name in near:
+            parts[name] = _nuclear(one.gradient) * _nuclear(one.magnitude)
+        else:
+            parts[name] = float((one.magnitude * one.gradient).abs().sum())
+    return Measure(sum(parts.values()), by_parameter=parts)
+
+
+def _nuclear(matrix: Tensor) -> float:
+    return float(torch.linalg.svdvals(matrix.flatten(1)).sum())
+
+
+def _attention_weights(graph: Graph) -> set[str]:
+    """Weights from or to which an attention map is reached without passing another weight."""
+    nodes = list(graph.nodes)
+    weighted = [node.operator in WEIGHTED for node in nodes]
+    maps = attention_maps(graph)
+    found: set[int] = set()
+    for forward in (True, False):
+        neighbours: dict[int, list[int]] = {}
+        for source, target in graph.edges.tolist():
+            start, stop = (source, target) if forward else (target, source)
+            neighbours.setdefault(start, []).append(stop)
+        waiting, seen = [*maps], set(maps)
+        while waiting:
+            for node in neighbours.get(waiting.pop(), ()):
+                if node not in seen:
+                    if forward and nodes[node].operator == "matmul":
+                        maps.add(node)  # of the map with the values, on its other side
+                    seen.add(node)
+                    found.add(node) if weighted[node] else waiting.append(node)
+    return {name for index in found for name in nodes[index].parameters}

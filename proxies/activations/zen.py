@@ -1,0 +1,31 @@
+"""Zen-score: expressivity of a Gaussian network."""
+
+from __future__ import annotations
+
+import math
+
+from ...errors import ScoreError
+from ..recording.signals import Perturbation
+from ..registry import Measure, register
+
+
+@register(
+    "zen",
+    summary="How much features before pooling move when a Gaussian network's input does.",
+    formula="log E||f(x + gamma eps) - f(x)||_1 + sum_BN log sqrt(mean variance), gamma = 1e-2",
+    reference="Lin et al., ICCV 2021",
+    initialisation="weights N(0, 1), norm scales 1, biases 0",
+    deterministic=False,
+    cost="2 forwards",
+)
+def zen(perturbation: Perturbation) -> Measure:
+    """One pair of Gaussian batches under the seed. The variance is the batch's own, as in the
+    paper; released code reads the running average, which still holds its initial 1. Features are
+    the input of the last global pooling, else of the last linear layer (our choice). The authors
+    mean it for plain networks without shortcuts."""
+    if perturbation.distance <= 0:
+        raise ScoreError("the features do not move with the input")
+    variances = perturbation.variances
+    if any(v <= 0 for v in variances):
+        raise ScoreError("a batch norm sees a constant")
+    return Measure(math.log(perturbation.distance) + sum(0.5 * math.log(v) for v in variances))

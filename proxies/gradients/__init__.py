@@ -1,0 +1,1 @@
+"""Proxies of gradients and of changes of weights."""

@@ -1,0 +1,22 @@
+"""CRoZe: how much of a network stays the same when its weights and inputs are disturbed."""
+
+from __future__ import annotations
+
+from ..recording.signals import Twin
+from ..registry import Measure, register
+
+
+@register(
+    "croze",
+    summary="Agreement of weights, gradients and features with a disturbed twin.",
+    formula="sum_l (1 + cos W) |cos g| (1 + cos f), between the network and its twin",
+    reference="Ha et al., CRoZe, NeurIPS 2023",
+    cost="3 forwards + 3 backwards",
+    labels=True,
+)
+def croze(twins: list[Twin]) -> Measure:
+    """The twin's weights move by 1 % of their norm up the loss, its inputs by 0.01 along the sign
+    of its gradient; W is compared after one gradient step of length 1. Meant for robustness. The
+    released code reads the features of NAS-Bench-201 and DARTS cells alone; here f is every
+    layer's output."""
+    return Measure(sum((1 + t.weights) * abs(t.gradients) * (1 + t.features) for t in twins))

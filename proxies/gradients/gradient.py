@@ -1,0 +1,99 @@
+"""Proxies of weights and first-order gradients, one value per weight tensor."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...errors import ScoreError
+from ..recording.signals import GradientStatistics
+from ..registry import Measure, register, total_of
+
+
+@register(
+    "l2_norm",
+    summary="Sum of the norms of the weights.",
+    formula="sum_l ||W_l||_2",
+    reference="Abdelfattah et al., ICLR 2021",
+    mode="any",
+    cost="none",
+)
+def l2_norm(weights: dict[str, Tensor]) -> Measure:
+    """Depends on the initialisation alone, so it counts width and depth."""
+    return total_of({n: float(w.norm()) for n, w in weights.items()})
+
+
+@register(
+    "grad_norm",
+    summary="Sum of the norms of the gradients.",
+    formula="sum_l ||g_l||_2",
+    reference="Abdelfattah et al., ICLR 2021",
+    cost="1 forward + 1 backward",
+    labels=True,
+)
+def grad_norm(gradients: dict[str, Tensor]) -> Measure:
+    """Norm of the gradient of the batch's mean loss, layer by layer."""
+    return total_of({n: float(g.norm()) for n, g in gradients.items()})
+
+
+@register(
+    "snip",
+    summary="Connection sensitivity: how much the loss feels each weight.",
+    formula="sum |W * g|",
+    reference="Lee et al., ICLR 2019; as a proxy Abdelfattah et al., ICLR 2021",
+    cost="1 forward + 1 backward",
+    labels=True,
+)
+def snip(weights: dict[str, Tensor], gradients: dict[str, Tensor]) -> Measure:
+    """The gradient of a mask on the weights is W * g, so no mask is needed."""
+    return total_of({n: float((weights[n] * g).abs().sum()) for n, g in gradients.items()})
+
+
+@register(
+    "plain",
+    summary="Signed connection sensitivity.",
+    formula="sum W * g",
+    reference="Abdelfattah et al., ICLR 2021",
+    cost="1 forward + 1 backward",
+    labels=True,
+)
+def plain(weights: dict[str, Tensor], gradients: dict[str, Tensor]) -> Measure:
+    """Near zero before batch norm, whose output does not change with the weight's scale."""
+    return total_of({n: float((weights[n] * g).sum()) for n, g in gradients.items()})
+
+
+@register(
+    "grasp",
+    summary="How much removing the weights would reduce the gradient flow.",
+    formula="sum -W * (H g), temperature 1",
+    reference="Wang et al., ICLR 2020; as a proxy Abdelfattah et al., ICLR 2021",
+    cost="1 forward + 1 double backward",
+    labels=True,
+)
+def grasp(weights: dict[str, Tensor], hessian_gradients: dict[str, Tensor]) -> Measure:
+    """H g is the gradient of half the squared gradient norm; needs twice-differentiable layers.
+
+    The original paper divides the logits by a temperature of 200; the proxy literature uses 1.
+    """
+    return total_of({n: float(-(weights[n] * h).sum()) for n, h in hessian_gradients.items()})
+
+
+@register(
+    "zico",
+    summary="Gradients that are large against their deviation between batches.",
+    formula="sum_l log sum_i mean|g_i| / std(g_i), over i with std > 0",
+    reference="Li et al., ICLR 2023",
+    cost="2 forwards + 2 backwards",
+    labels=True,
+)
+def zico(gradient_statistics: dict[str, GradientStatistics]) -> Measure:
+    """Over two batches by default (population deviation); layers of zero gradients are left out."""
+    parts = {}
+    for name, statistics in gradient_statistics.items():
+        moving = statistics.std > 0
+        ratio = statistics.mean_abs[moving].double() / statistics.std[moving].double()
+        if bool(moving.any()):
+            parts[name] = float(torch.log(ratio.sum()))
+    if not parts:
+        raise ScoreError("no gradient differs between the batches: they are equal, or all zero")
+    return total_of(parts)

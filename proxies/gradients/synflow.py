@@ -1,0 +1,79 @@
+"""Synaptic flow: how much of a network of absolute weights lies on paths from input to output."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from ...errors import ScoreError
+from ..recording.signals import SynapticFlow
+from ..registry import Measure, register, total_of
+
+
+@register(
+    "synflow",
+    summary="Flow through the network of absolute weights; spans many orders of magnitude.",
+    formula="sum |W * dR/dW|, R = sum of outputs for an all-ones input",
+    reference="Tanaka et al., NeurIPS 2020; as a proxy Abdelfattah et al., ICLR 2021",
+    initialisation="as given, absolute",
+    dtype="float64",
+    cost="1 forward + 1 backward of one sample in double precision",
+)
+def synflow(flow: dict[str, SynapticFlow]) -> Measure:
+    """Batch norm is left out; other norms, gates and attention stay, and with them the argument
+    that the flow is conserved does not hold."""
+    return total_of({n: _total(f) for n, f in flow.items()})
+
+
+@register(
+    "synflow_log",
+    summary="Logarithm of synflow: the same order in readable numbers.",
+    formula="log sum |W * dR/dW|",
+    reference="our choice",
+    initialisation="as given, absolute",
+    dtype="float64",
+    cost="1 forward + 1 backward of one sample in double precision",
+)
+def synflow_log(flow: dict[str, SynapticFlow]) -> Measure:
+    """Per node, the logarithm of the node's own flow, which does not add up to the total."""
+    totals = {n: _total(f) for n, f in flow.items()}
+    total = sum(totals.values())
+    if total <= 0:
+        raise ScoreError("no flow reaches the output")
+    parts = {n: math.log(t) for n, t in totals.items() if t > 0}
+    return Measure(math.log(total) if math.isfinite(total) else total, by_parameter=parts)
+
+
+@register(
+    "synflow_bn",
+    summary="Synaptic flow with batch norm active.",
+    formula="sum |W * dR/dW|",
+    reference="Abdelfattah et al., ICLR 2021",
+    initialisation="as given, absolute",
+    dtype="float64",
+    cost="1 forward + 1 backward of one sample in double precision",
+)
+def synflow_bn(flow_with_norm: dict[str, SynapticFlow]) -> Measure:
+    """Batch norm of the one sample in training mode makes the flow of plain stacks vanish."""
+    return total_of({n: _total(f) for n, f in flow_with_norm.items()})
+
+
+@register(
+    "logsynflow",
+    summary="Synaptic flow with damped gradients.",
+    formula="sum |W| * log(1 + |dR/dW|)",
+    reference="Cavagnero et al., FreeREA, WACV 2023",
+    initialisation="as given, absolute",
+    dtype="float64",
+    cost="1 forward + 1 backward of one sample in double precision",
+)
+def logsynflow(flow: dict[str, SynapticFlow]) -> Measure:
+    """The logarithm is of each weight's gradient; :func:`synflow_log` takes that of the sum."""
+    return total_of(
+        {n: float((f.magnitude * torch.log1p(f.gradient.abs())).sum()) for n, f in flow.items()}
+    )
+
+
+def _total(flow: SynapticFlow) -> float:
+    return float(torch.abs(flow.magnitude * flow.gradient).sum())

@@ -1,0 +1,74 @@
+"""Proxies of per-sample gradients as vectors: the tangent kernel and the Fisher information."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...errors import ScoreError
+from ..activations.spectra import eigenvalues, finite
+from ..registry import Measure, register
+
+
+@register(
+    "ntk_condition",
+    summary="Condition number of the neural tangent kernel: how unevenly the network trains.",
+    formula="lambda_max / lambda_min of G G^T, rows of G the samples' gradients of the summed "
+    "outputs",
+    reference="Chen et al., TE-NAS, ICLR 2021; samples apart our choice",
+    higher_is_better=False,
+    cost="1 forward + 1 per-sample backward",
+)
+def ntk_condition(tangent_kernel: Tensor) -> Measure:
+    """Batch norm sees each sample alone, so the rows are gradients of a function of one sample and
+    one batched pass gives them all. TE-NAS lets batch norm see the batch, which couples the rows
+    and takes as many backward passes as there are samples, and reads the scales of norms too."""
+    values = eigenvalues(tangent_kernel, "the samples' gradients")
+    if len(values) < 2:
+        raise ScoreError("a kernel of one sample has no condition; pass a larger batch")
+    if float(values[0]) <= 1e-14 * float(values[-1]):
+        raise ScoreError("the kernel is singular: two samples' gradients depend on each other")
+    return Measure(float(values[-1] / values[0]))
+
+
+_DECILES = torch.arange(1, 10, dtype=torch.float64) / 10
+
+
+@register(
+    "vkdnw",
+    summary="Depth, and how evenly the Fisher information spreads over directions.",
+    formula="L + H(q / sum q), q the deciles of the eigenvalues of mean_n g_n g_n^T, one weight of "
+    "each of the L layers",
+    reference="Tybl and Neumann, VKDNW, CVPR 2025; the empirical Fisher our choice",
+    deterministic=False,
+    cost="1 forward + 1 per-sample backward",
+    labels=True,
+)
+def vkdnw(gradient_entries: Tensor) -> Measure:
+    """The entropy is at most log 9, so depth comes first and the entropy orders equal depths."""
+    return Measure(gradient_entries.shape[1] + _evenness(gradient_entries))
+
+
+@register(
+    "vkdnw_entropy",
+    summary="How evenly the Fisher information spreads over directions.",
+    formula="H(q / sum q), q the deciles of the eigenvalues of mean_n g_n g_n^T",
+    reference="Tybl and Neumann, VKDNW, CVPR 2025; the empirical Fisher our choice",
+    deterministic=False,
+    cost="1 forward + 1 per-sample backward",
+    labels=True,
+)
+def vkdnw_entropy(gradient_entries: Tensor) -> Measure:
+    """Without the depth. At most as many eigenvalues as samples are not 0; the deciles are of
+    those."""
+    return Measure(_evenness(gradient_entries))
+
+
+def _evenness(entries: Tensor) -> float:
+    entries = finite(entries, "the samples' gradients")
+    values = torch.linalg.svdvals(entries).square() / len(entries)
+    deciles = torch.quantile(values, _DECILES)
+    if float(deciles.sum()) <= 0:
+        raise ScoreError("the gradients of the drawn weights are all zero")
+    shares = deciles / deciles.sum()
+    return float(-(shares * torch.log(shares.clamp_min(1e-300))).sum())

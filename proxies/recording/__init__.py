@@ -1,0 +1,1 @@
+"""Passes over a network, and the signals that they record."""

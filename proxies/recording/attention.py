@@ -1,0 +1,52 @@
+"""The pass that watches attention: which tokens it looks at, and how the loss feels that."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ...errors import ScoreError
+from ...graphs import Graph
+from .attempts import Recorded, attempt
+from .model_runner import Subject, WithoutDropout
+from .recorders import AttentionWatch
+
+
+def attention_maps(graph: Graph) -> set[int]:
+    """Nodes that make maps of tokens to tokens, alone or together with their use."""
+    return {
+        node.index
+        for node in graph.nodes
+        if node.operator == "attention"
+        or (node.operator == "softmax" and node.out_shape[-1:] == node.out_shape[-2:-1])
+    }
+
+
+def record_attention(subject: Subject, wanted: frozenset[str]) -> Recorded:
+    """One forward of the batch with unfused attention, and a backward if gradients are wanted."""
+    recorded: Recorded = {}
+    backward = "attention_importances" in wanted
+    with attempt(recorded, *wanted):
+        if not attention_maps(subject.graph):
+            raise ScoreError("the model has no attention")
+        batch = subject.batches[0]
+        watch = AttentionWatch(len(batch))
+        with (
+            subject.substituted(gradients=backward) as leaves,
+            # Fused attention hides its maps; a backward in another thread hides from the watch.
+            sdpa_kernel(SDPBackend.MATH),
+            torch.autograd.set_multithreading_enabled(False),
+            WithoutDropout(),
+            watch,
+        ):
+            output = subject.run_soundly(batch)
+            if "attention_confidences" in wanted:
+                recorded["attention_confidences"] = watch.confidences()
+            if backward:
+                with attempt(recorded, "attention_importances"):
+                    loss = subject.batch_loss(output, batch)
+                    if not loss.requires_grad:
+                        raise ScoreError("the loss does not depend on any weight differentiably")
+                    torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
+                    recorded["attention_importances"] = watch.importances()
+    return recorded

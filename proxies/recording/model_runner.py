@@ -1,0 +1,417 @@
+"""One model under measurement: its data, its loss, and how it is run without leaving a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from ...errors import InputError, ScoreError
+from ...graphs import Graph
+from ...graphs.functions import DROPOUTS
+from ...graphs.operators import CANONICAL, NORMS, WEIGHTED
+from ...graphs.tracing import float_type, is_shape, tensors_in
+
+Loss = Callable[[Any, Any], Tensor]
+
+
+# Functions that drop out inside: the position of their rate.
+_DROPOUT_POSITION = {
+    F.scaled_dot_product_attention: 4,
+    F.multi_head_attention_forward: 10,
+    **dict.fromkeys((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu), 5),
+}
+
+
+def _undropped(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The same arguments with a dropout rate of 0."""
+    position = _DROPOUT_POSITION[func]
+    if position == 5 and isinstance(args[3], (list, tuple)):  # packed: sizes come second
+        position = 6
+    if len(args) > position:
+        args = (*args[:position], 0.0, *args[position + 1 :])
+    return args, {name: 0.0 if name == "dropout_p" else v for name, v in kwargs.items()}
+
+
+class WithoutDropout(TorchFunctionMode):
+    """Runs functions as they are, but dropout as the identity: a score is no coin toss."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in DROPOUTS:
+            return args[0] if args else kwargs["input"]
+        if func in _DROPOUT_POSITION:
+            args, kwargs = _undropped(func, args, kwargs)
+        return self.call(func, args, kwargs)
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What to do with any other function; subclasses catch some here."""
+        return func(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Arguments of one forward, and the targets of its loss if there are any."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    targets: Any = None
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All tensors among the arguments."""
+        return list(tensors_in((self.args, self.kwargs)))
+
+    def __len__(self) -> int:
+        return int(self.tensors[0].shape[0])
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same batch with ``change`` applied to each input tensor."""
+        return Batch(_map(self.args, change), _map(self.kwargs, change), self.targets)
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """Samples ``start`` to ``stop`` of inputs and targets."""
+        size = len(self)
+
+        def cut(tensor: Tensor) -> Tensor:
+            batched = tensor.dim() > 0 and tensor.shape[0] == size
+            return tensor[start:stop] if batched else tensor
+
+        return Batch(_map(self.args, cut), _map(self.kwargs, cut), _map(self.targets, cut))
+
+
+def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _map(item, change) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_map(item, change) for item in value)
+    return value
+
+
+@dataclass
+class Subject:
+    """A model with everything that a pass needs to run it.
+
+    Attributes:
+        model: the module itself, never a copy; run it inside :meth:`substituted` only.
+        graph: its graph.
+        batches: one or more batches, on the model's device.
+        loss: the user's loss on the raw output, or None for cross-entropy on the main output.
+        seed: of everything random.
+        dtype: floating type in which the passes run.
+        mode: in which passes run: ``"train"``, ``"eval"`` or, as the modules are, ``"as given"``.
+    """
+
+    model: nn.Module
+    graph: Graph
+    batches: list[Batch]
+    loss: Loss | None
+    seed: int
+    dtype: torch.dtype
+    mode: str = "train"
+
+    @property
+    def weight_names(self) -> list[str]:
+        """Parameters of two or more dimensions that a weighted operator applies, in model order."""
+        wanted = WEIGHTED - {"embedding"}
+        used: set[str] = set()
+        for node in self.graph.nodes:
+            if node.operator in wanted:
+                used.update(node.parameters)
+        return [n for n, p in self.model.named_parameters() if n in used and p.dim() > 1]
+
+    @property
+    def norm_scales(self) -> set[str]:
+        """Scales of normalisation layers: the first parameter of each."""
+        return {
+            node.parameters[0]
+            for node in self.graph.nodes
+            if node.operator in NORMS and node.parameters
+        }
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights themselves, detached, in the type in which the passes run."""
+        parameters = dict(self.model.named_parameters())
+        return {n: parameters[n].detach().to(self.dtype) for n in self.weight_names}
+
+    @contextmanager
+    def substituted(
+        self,
+        gradients: bool = True,
+        dtype: torch.dtype | None = None,
+        change: Callable[[str, Tensor], Tensor] | None = None,
+        names: Iterable[str] | None = None,
+    ) -> Iterator[dict[str, Tensor]]:
+        """Run the model on stand-ins of its parameters and buffers; yields name -> leaf.
+
+        Stand-ins of parameters share memory with the parameters unless ``dtype`` or ``change``
+        make new ones; nothing may write to them. Buffers are copies, for batch norm to write to.
+        Whatever happens inside, the model comes back as it was.
+
+        Args:
+            gradients: whether the leaves require gradients.
+            dtype: floating type to run in; default the subject's.
+            change: (name, parameter in that type) -> stand-in.
+            names: parameters whose stand-ins are leaves; default the weights.
+        """
+        dtype = dtype or self.dtype
+        wanted = set(self.weight_names if names is None else names)
+        leaves: dict[str, Tensor] = {}
+        stand_ins: dict[int, Tensor] = {}
+        for name, parameter in self.model.named_parameters():
+            stand_in = parameter.detach()
+            if stand_in.is_floating_point():
+                stand_in = stand_in.to(dtype)
+            if change is not None:
+                stand_in = change(name, stand_in)
+            if stand_in.is_inference():
+                stand_in = stand_in.clone()
+            if name in wanted and stand_in.is_floating_point():
+                leaves[name] = stand_in = stand_in.detach().requires_grad_(gradients)
+            stand_ins[id(parameter)] = stand_in
+        for buffer in self.model.buffers():
+            copy = buffer.detach().clone()
+            stand_ins[id(buffer)] = copy.to(dtype) if copy.is_floating_point() else copy
+        with ExitStack() as stack:
+            stack.enter_context(_kept(self.model))
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.random.fork_rng(devices=self._cuda_devices()))
+            torch.manual_seed(self.seed)
+            stack.enter_context(torch.set_grad_enabled(gradients))
+            stack.enter_context(torch.autocast("cpu", enabled=False))
+            for module in self.model.modules():
+                if self.mode != "as given":
+                    module.training = self.mode == "train"
+                tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+                for table in tables:
+                    for name, tensor in table.items():
+                        if tensor is not None:
+                            table[name] = stand_ins[id(tensor)]
+            yield leaves
+
+    def run(self, batch: Batch) -> Any:
+        """One forward, raw output."""
+        return self.model(*batch.args, **batch.kwargs)
+
+    def run_soundly(self, batch: Batch) -> Any:
+        """One forward, raw output, which must hold numbers.
+
+        Raises:
+            ScoreError: it holds NaN, from which some proxies would make a number nevertheless.
+        """
+        output = self.run(batch)
+        for tensor in tensors_in(output):
+            if tensor.is_floating_point() and bool(torch.isnan(tensor).any()):
+                raise ScoreError("the output is not a number", "non-finite")
+        return output
+
+    def main_output(self, output: Any) -> Tensor:
+        """The tensor of the output that the classifier's loss is about.
+
+        A mapping's (or object's) ``logits`` or ``out`` if it has one; else the output with the
+        longest path behind it in the graph: of (features, logits) or (logits, auxiliary logits)
+        that is the logits.
+        """
+        if isinstance(output, Tensor):
+            return output
+        for key in ("logits", "out"):
+            found = output.get(key) if isinstance(output, Mapping) else getattr(output, key, None)
+            if isinstance(found, Tensor):
+                return found
+        tensors = [t for t in tensors_in(output) if t.is_floating_point()]
+        if not tensors:
+            raise ScoreError(f"the model returns {type(output).__name__} without any float tensor")
+        depths = self._output_depths()
+        if len(depths) != len(tensors):
+            return tensors[0]
+        return tensors[depths.index(max(depths))]
+
+    def _output_depths(self) -> list[int]:
+        longest = [0] * len(self.graph)
+        for source, target in self.graph.edges.tolist():
+            longest[target] = max(longest[target], longest[source] + 1)
+        output = CANONICAL.index("output")
+        return [longest[i] for i, op in enumerate(self.graph.operator.tolist()) if op == output]
+
+    def batch_loss(self, output: Any, batch: Batch) -> Tensor:
+        """The mean loss of a batch."""
+        if self.loss is not None:
+            return _scalar(self.loss(output, batch.targets))
+        logits = self.main_output(output)
+        return F.cross_entropy(logits, self.class_targets(logits, batch))
+
+    def sum_of_losses(self, output: Any, batch: Batch) -> Tensor:
+        """The sum of the losses of the samples, each as a batch of one."""
+        if self.loss is None:
+            logits = self.main_output(output)
+            return F.cross_entropy(logits, self.class_targets(logits, batch), reduction="sum")
+        size = len(batch)
+        outputs = Batch((output,), {}, batch.targets)
+        total = torch.zeros(())
+        for i in range(size):
+            row = Batch((), {}, None)
+            row = _rows_of(outputs, i, size)
+            total = total + _scalar(self.loss(row.args[0], row.targets))
+        return total
+
+    def class_targets(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The classes of a batch, drawn by the seed where none are given."""
+        if logits.dim() != 2:
+            raise ScoreError(
+                f"the default loss is cross-entropy on (N, classes), but the output has shape "
+                f"{tuple(logits.shape)}; pass loss= (and targets=)"
+            )
+        classes = logits.shape[1]
+        if classes < 2:
+            raise ScoreError(
+                "cross-entropy over one class is constant; pass loss= (and targets=), e.g. "
+                "torch.nn.functional.mse_loss"
+            )
+        if batch.targets is None:
+            generator = torch.Generator().manual_seed(self.seed)
+            targets = torch.randint(classes, (logits.shape[0],), generator=generator)
+        else:
+            targets = batch.targets
+            if not isinstance(targets, Tensor) or len(targets) != len(logits):
+                raise ScoreError(
+                    f"targets: got {_describe(targets)} for {len(logits)} outputs, expected one "
+                    "per sample"
+                )
+            if not targets.is_floating_point() and (
+                int(targets.min()) < 0 or int(targets.max()) >= classes
+            ):
+                raise ScoreError(
+                    f"targets: classes {int(targets.min())} to {int(targets.max())} do not fit "
+                    f"the model's {classes} outputs"
+                )
+        return targets.to(logits.device)
+
+    def _cuda_devices(self) -> list[torch.device]:
+        return [d for d in {p.device for p in self.model.parameters()} if d.type == "cuda"]
+
+
+def _rows_of(outputs: Batch, i: int, size: int) -> Batch:
+    def cut(tensor: Tensor) -> Tensor:
+        return tensor[i : i + 1] if tensor.dim() > 0 and tensor.shape[0] == size else tensor
+
+    return Batch(_map(outputs.args, cut), {}, _map(outputs.targets, cut))
+
+
+def _scalar(loss: Any) -> Tensor:
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        raise ScoreError(f"loss: returned {_describe(loss)}, expected a tensor of one number")
+    return loss.reshape(())
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return type(value).__name__
+
+
+@contextmanager
+def _kept(model: nn.Module) -> Iterator[None]:
+    """Remember modes, parameters and buffers of every module and put them back."""
+    kept: list[tuple[nn.Module, bool, tuple[Any, Any, Any]]] = []
+    for module in model.modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ScoreError("TorchScript modules hide their weights; score the eager module")
+        flat: dict[str, Any] = {
+            name: module.__dict__[name]
+            for name in ("_flat_weights", "_flat_weight_refs")  # nn.LSTM's own references
+            if name in module.__dict__
+        }
+        tables = (dict(module._parameters), dict(module._buffers), flat)
+        kept.append((module, module.training, tables))
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        for module, training, (parameters, buffers, flat) in kept:
+            module.training = training
+            module._parameters.clear()
+            module._parameters.update(parameters)
+            module._buffers.clear()
+            module._buffers.update(buffers)
+            module.__dict__.update(flat)
+
+
+def make_batches(
+    model: nn.Module,
+    inputs: Any,
+    targets: Any,
+    seed: int,
+    batch_size: int,
+    dtype: torch.dtype,
+    count: int,
+) -> list[Batch]:
+    """Up to ``count`` batches from what the user passed, on the model's device.
+
+    A shape gives deterministic normal random inputs; a tensor, tuple or dict is one batch; any
+    other iterable (a list, a DataLoader) is read as batches, each inputs or (inputs, targets).
+    """
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+
+    def place(tensor: Tensor) -> Tensor:
+        tensor = tensor.detach().to(device)
+        tensor = tensor.clone() if tensor.is_inference() else tensor
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    if is_shape(inputs):
+        generator = torch.Generator().manual_seed(seed)
+        rows = [torch.randn(batch_size, *inputs, generator=generator) for _ in range(count)]
+        batches = [Batch((r,), {}, targets) for r in rows]
+    elif isinstance(inputs, Tensor):
+        batches = [Batch((inputs,), {}, targets)]
+    elif isinstance(inputs, Mapping):
+        batches = [Batch((), dict(inputs), targets)]
+    elif isinstance(inputs, tuple):
+        batches = [Batch(inputs, {}, targets)]
+    elif isinstance(inputs, Iterable) and not isinstance(inputs, str):
+        batches = _read(inputs, count)
+    else:
+        raise InputError(
+            f"inputs: got {type(inputs).__name__}, expected a shape without batch dimension, a "
+            "tensor, the tuple or dict of tensors that forward takes, or an iterable of batches"
+        )
+    for batch in batches:
+        if not batch.tensors or batch.tensors[0].dim() == 0 or len(batch) == 0:
+            raise InputError("inputs: a batch holds no sample; expected a batch dimension first")
+    return [batch.map(place) for batch in batches]
+
+
+def _read(inputs: Iterable[Any], count: int) -> list[Batch]:
+    batches = []
+    for item in inputs:
+        given, targets = item, None
+        if isinstance(item, (tuple, list)) and len(item) == 2:
+            given, targets = item
+        if isinstance(given, Mapping):
+            batches.append(Batch((), dict(given), targets))
+        else:
+            batches.append(Batch(given if isinstance(given, tuple) else (given,), {}, targets))
+        if len(batches) == count:
+            break
+    if not batches:
+        raise InputError("inputs: the iterable of batches is empty")
+    return batches
+
+
+def pass_dtype(model: nn.Module) -> torch.dtype:
+    """The model's floating type, half precision promoted to float32."""
+    found = float_type(model)
+    return found if found in (torch.float32, torch.float64) else torch.float32

@@ -1,0 +1,264 @@
+"""Signals that only published codes read: what they take from modules, batches and parameters.
+
+They serve the proxies of :mod:`.variants`. Random tensors that a published code draws are drawn
+here by one function each, so that a comparison can put the same numbers in both places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import ScoreError
+from .attempts import Recorded, attempt
+from .blocks import blocks
+from .model_runner import Subject, WithoutDropout
+from .recorders import CodeKernel, FeatureTap, OutputTaps, PatternCount
+from .signals import ModuleSize, Perturbation
+
+Seen = Callable[[nn.Module, tuple[Any, ...], Any], None]
+Gradients = dict[str, Tensor]
+
+_GAMMA = 1e-2
+
+
+def second_draw(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    """The perturbation of an input: normal, like it."""
+    return torch.randn(tensor.shape, generator=generator).to(tensor)
+
+
+def square_image(like: Tensor, generator: torch.Generator) -> Tensor:
+    """One normal image of 64x64 pixels."""
+    return torch.randn(1, like.shape[1], 64, 64, generator=generator).to(like)
+
+
+@contextmanager
+def after_modules(see: Seen) -> Iterator[None]:
+    """Call ``see`` after every module that runs inside, in the order in which they finish."""
+    handle = nn.modules.module.register_module_forward_hook(see)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+# --- rectifiers, found by their modules' classes --------------------------------------------------
+
+
+def record_relus(subject: Subject, wanted: frozenset[str]) -> Recorded:
+    """One forward that watches the inputs of modules alone, blind to functions."""
+    recorded: Recorded = {}
+    with attempt(recorded, *wanted):
+        batch = subject.batches[0]
+        size = len(batch)
+        watchers: dict[str, CodeKernel | PatternCount] = {
+            "named_relu_kernel": CodeKernel(size),
+            "relu_kernel": CodeKernel(size),
+            "relu_patterns": PatternCount(size),
+        }
+        found: set[str] = set()
+
+        def see(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            for name in wanted & _sees(module, args):
+                found.add(name)
+                watchers[name].before(args[0].detach())
+
+        with subject.substituted(gradients=False), WithoutDropout(), after_modules(see):
+            subject.run_soundly(batch)
+        for name in wanted:
+            with attempt(recorded, name):
+                if name not in found:
+                    raise ScoreError("the model has no nn.ReLU module that this code looks for")
+                recorded[name] = watchers[name].result()
+    return recorded
+
+
+def _sees(module: nn.Module, args: tuple[Any, ...]) -> set[str]:
+    """Names of the signals that the module's input belongs to."""
+    if not args or not isinstance(args[0], Tensor):
+        return set()
+    seen = {"named_relu_kernel"} if "ReLU" in type(module).__name__ else set()
+    if isinstance(module, nn.ReLU):
+        seen.add("relu_kernel")
+        if args[0].dim() == 4:
+            seen.add("relu_patterns")
+    return seen
+
+
+# --- every module ---------------------------------------------------------------------------------
+
+
+def record_module_features(subject: Subject, wanted: frozenset[str]) -> Recorded:
+    """One forward of one image of 64x64 pixels, whatever the batch."""
+    recorded: Recorded = {}
+    with attempt(recorded, "module_features"):
+        tensors = subject.batches[0].tensors
+        if len(tensors) != 1 or tensors[0].dim() != 4:
+            raise ScoreError("this code reads images alone")
+        generator = torch.Generator().manual_seed(subject.seed)
+        image = square_image(tensors[0], generator)
+        features: list[Tensor] = []
+
+        def see(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            if isinstance(output, Tensor):
+                # at once, for an in-place operator may overwrite it
+                features.append(output[0].detach().reshape(output.shape[1], -1).clone())
+
+        with subject.substituted(gradients=False), WithoutDropout(), after_modules(see):
+            subject.model(image)
+        recorded["module_features"] = features
+    return recorded
+
+
+def record_module_sizes(subject: Subject, wanted: frozenset[str]) -> Recorded:
+    """One forward of one sample that counts what modules without children hold and do."""
+    recorded: Recorded = {}
+    with attempt(recorded, "module_sizes"):
+        sizes: list[ModuleSize] = []
+
+        def see(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            if not any(module.children()) and isinstance(output, Tensor):
+                parameters = sum(p.numel() for p in module.parameters())
+                sizes.append(ModuleSize(parameters, _operations(module, args[0], output)))
+
+        with subject.substituted(gradients=False), WithoutDropout(), after_modules(see):
+            subject.run(subject.batches[0].rows(0, 1))
+        recorded["module_sizes"] = sizes
+    return recorded
+
+
+def _operations(module: nn.Module, source: Tensor, output: Tensor) -> int:
+    """Of convolutions and linear layers products (and additions of a convolution's bias), of batch
+    norm, ReLU and pooling passes over elements, of all else nothing."""
+    if isinstance(module, nn.Conv2d):
+        weight = module.weight
+        return output.numel() * (weight[0].numel() + (module.bias is not None))
+    if isinstance(module, nn.Linear):
+        return output.numel() * source.shape[-1]
+    if isinstance(module, nn.BatchNorm2d):
+        return source.numel() * (2 if module.affine else 1)
+    if isinstance(module, (nn.ReLU, nn.ReLU6)):
+        return source.numel()
+    if isinstance(module, (nn.AvgPool2d, nn.MaxPool2d)):
+        size = module.kernel_size
+        area = size * size if isinstance(size, int) else size[0] * size[1]
+        return output.numel() * area
+    return 0
+
+
+# --- gradients ------------------------------------------------------------------------------------
+
+
+def _loss_gradients(subject: Subject, leaves: Gradients, index: int) -> Gradients:
+    """Gradient of one batch's loss; what it does not depend on gets zeros."""
+    batch = subject.batches[index]
+    with WithoutDropout():
+        loss = subject.batch_loss(subject.run_soundly(batch), batch)
+    return _gradients(loss, leaves)
+
+
+def _gradients(value: Tensor, leaves: Gradients, keep: bool = False) -> Gradients:
+    if not value.requires_grad:
+        raise ScoreError("the value does not depend on any weight differentiably")
+    found = torch.autograd.grad(
+        value, [*leaves.values()], retain_graph=keep, allow_unused=True, materialize_grads=True
+    )
+    return dict(zip(leaves, found, strict=True))
+
+
+def record_parameter_gradients(subject: Subject, wanted: frozenset[str]) -> Recorded:
+    """One forward and backward to all parameters."""
+    recorded: Recorded = {}
+    with attempt(recorded, "parameter_gradients"):
+        names = [name for name, _ in subject.model.named_parameters()]
+        with subject.substituted(names=names) as leaves:
+            recorded["parameter_gradients"] = _loss_gradients(subject, leaves, 0)
+    return recorded
+
+
+def record_second_saliencies(subject: Subject, wanted: frozenset[str]) -> Recorded:
+    """One forward and backward; on copies if the network overwrites its layers' outputs."""
+    recorded: Recorded = {}
+    with attempt(recorded, "second_saliencies"), subject.substituted() as leaves:
+        batch = subject.batches[0]
+        for copies in (False, True):
+            taps = OutputTaps(leaves, tapping=True, copies=copies, second=True)
+            with taps:
+                output = subject.run_soundly(batch)
+            if not taps.overwritten():
+                break
+        loss = subject.batch_loss(output, batch)
+        with taps.listening():
+            _gradients(loss, leaves)
+        recorded["second_saliencies"] = taps.saliencies
+    return recorded
+
+
+def record_batch_gradients(subject: Subject, wanted: frozenset[str]) -> Recorded:
+    """One forward and backward of every batch."""
+    recorded: Recorded = {}
+    with attempt(recorded, "batch_gradients"):
+        if len(subject.batches) < 2:
+            raise ScoreError("needs at least two batches, got one")
+        with subject.substituted() as leaves:
+            recorded["batch_gradients"] = [
+                _loss_gradients(subject, leaves, i) for i in range(len(subject.batches))
+            ]
+    return recorded
+
+
+def record_coupled_kernel(subject: Subject, wanted: frozenset[str]) -> Recorded:
+    """One forward of the batch and one backward of each of its samples."""
+    recorded: Recorded = {}
+    with attempt(recorded, "coupled_kernel"):
+        names = [name for name, _ in subject.model.named_parameters() if "weight" in name]
+        batch = subject.batches[0]
+        with subject.substituted(names=names) as leaves:
+            with WithoutDropout():
+                output = subject.main_output(subject.run_soundly(batch))
+            rows = []
+            for sample in output:
+                gradients = _gradients(sample.sum(), leaves, keep=True)
+                rows.append(torch.cat([gradient.flatten() for gradient in gradients.values()]))
+            matrix = torch.stack(rows)
+            recorded["coupled_kernel"] = matrix @ matrix.T
+    return recorded
+
+
+# --- features -------------------------------------------------------------------------------------
+
+
+def record_given_perturbation(subject: Subject, wanted: frozenset[str]) -> Recorded:
+    """Two forwards of the network as it is: of the batch, and of the batch perturbed."""
+    recorded: Recorded = {}
+    with attempt(recorded, "given_perturbation"):
+        batch = subject.batches[0]
+        generator = torch.Generator().manual_seed(subject.seed)
+        moved = batch.map(lambda t: t + _GAMMA * second_draw(t, generator))
+        features = []
+        with subject.substituted(gradients=False):
+            for data in (batch, moved):
+                tap = FeatureTap()
+                with WithoutDropout(), tap:
+                    subject.run(data)
+                features.append(tap.features())
+            norms = [m for m in subject.model.modules() if isinstance(m, nn.BatchNorm2d)]
+            variances = [float(m.running_var.mean()) for m in norms if m.running_var is not None]
+        if features[0].dim() != 4:
+            raise ScoreError("this code reads features of images alone")
+        distance = (features[0] - features[1]).abs().sum(dim=(1, 2, 3)).mean()
+        recorded["given_perturbation"] = Perturbation(float(distance), variances)
+    return recorded
+
+
+def record_given_blocks(subject: Subject, wanted: frozenset[str]) -> Recorded:
+    """AZ-NAS's pass over the network and the batch as they are."""
+    recorded: Recorded = {}
+    with attempt(recorded, "given_blocks"):
+        generator = torch.Generator().manual_seed(subject.seed)
+        recorded["given_blocks"] = blocks(subject, subject.batches[0], None, generator)
+    return recorded

@@ -1,0 +1,1 @@
+"""Proxies of the network without any pass: sizes, wiring, places of nodes."""

@@ -1,0 +1,78 @@
+"""ParZC without training: statistics of nodes, weighted by their place in the network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from torch import Tensor
+
+from ..recording.signals import SynapticFlow
+from ..registry import Measure, register
+
+Base = Literal["synflow", "snip", "grad_norm"]
+
+Weighting = Callable[[int, int], float]
+"""(place of a layer, from 0; number of layers) -> its weight."""
+
+WEIGHTINGS: Mapping[str, tuple[Weighting, str, str]] = {
+    "quadratic": (lambda i, n: ((n - i) / n) ** 2, "((L - i) / L)^2", "the released code's"),
+    "linear": (lambda i, n: (n - i) / n, "(L - i) / L", "a commented alternative"),
+    "exponential": (lambda i, n: math.exp(-i / n), "exp(-i / L)", "a commented alternative"),
+    "sigmoid": (
+        lambda i, n: 1 / (1 + math.exp(10 * (i / n - 0.5))),
+        "sigmoid(10 (1/2 - i / L))",
+        "a commented alternative, its slope our choice",
+    ),
+    "sine": (lambda i, n: (math.sin(0.1 * i) + 1) / 2, "(sin(0.1 i) + 1) / 2", "the paper's"),
+}
+"""Fixed weights by depth: what the paper says, and what the released code does or did."""
+
+
+def _weighted(
+    name: str,
+    weights: dict[str, Tensor],
+    gradients: dict[str, Tensor],
+    flow: dict[str, SynapticFlow],
+    base: Base,
+) -> Measure:
+    if base == "synflow":
+        # Raw values span so many orders of magnitude that one layer would be all of the sum.
+        means = {n: float((f.magnitude * f.gradient).abs().mean()) for n, f in flow.items()}
+        nodes = {n: math.log1p(mean) for n, mean in means.items()}
+    elif base == "snip":
+        nodes = {n: float((weights[n] * g).abs().mean()) for n, g in gradients.items()}
+    else:
+        nodes = {n: float(g.norm()) for n, g in gradients.items()}
+    weighting = WEIGHTINGS[name][0]
+    parts = {n: weighting(i, len(nodes)) * v for i, (n, v) in enumerate(nodes.items())}
+    return Measure(sum(parts.values()), by_parameter=parts)
+
+
+def _register(name: str) -> None:
+    _, formula, whose = WEIGHTINGS[name]
+
+    def parzc_dagger(
+        weights: dict[str, Tensor],
+        gradients: dict[str, Tensor],
+        flow: dict[str, SynapticFlow],
+        *,
+        base: Base = "synflow",
+    ) -> Measure:
+        """Layers in the model's order. Bases: ``synflow`` (logarithm of a layer's mean), ``snip``
+        (mean) and ``grad_norm`` (norm), as ParZC's node-wise statistics."""
+        return _weighted(name, weights, gradients, flow, base)
+
+    register(
+        "parzc_dagger" if name == "quadratic" else f"parzc_dagger_{name}",
+        summary=f"A proxy's values per layer, weighted by depth: {name}.",
+        formula=f"sum_i w_i s_i, w_i = {formula}, s_i layer i's saliency",
+        reference=f"Dong et al., ParZC, AAAI 2025: {whose} weighting",
+        cost="2 forwards + 2 backwards",
+        labels=True,
+    )(parzc_dagger)
+
+
+for _name in WEIGHTINGS:
+    _register(_name)

@@ -1,0 +1,1 @@
+"""Rows of many networks in, an ordered table out."""

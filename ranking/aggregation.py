@@ -1,0 +1,167 @@
+"""Several values of each candidate, one score: aggregation of ranks.
+
+Such scores belong to a population: another candidate changes everybody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from ..metrics import Array
+from ..predictors.features.evidence import MEASURED, Evidence
+
+COMBINATIONS = ("mean_rank", "log_rank", "vote")
+
+
+@dataclass(frozen=True)
+class Population:
+    """A published score of whole populations.
+
+    Attributes:
+        name: how it is asked for.
+        proxies: what it combines.
+        combine: how: one of :data:`COMBINATIONS`, or ``"evidence"``
+            (:class:`~archrank.predictors.features.evidence.Evidence`).
+        missing_last: whether a candidate without a value ranks last by it; else it is judged by
+            the values that it has.
+        summary, formula, reference: for people.
+    """
+
+    name: str
+    proxies: tuple[str, ...]
+    combine: str
+    missing_last: bool
+    summary: str
+    formula: str
+    reference: str
+
+    def score(self, oriented: Array) -> Array:
+        """(candidates,) from oriented values (candidates, proxies), larger is better.
+
+        Example:
+            >>> table = np.array([[1.0, 2.0, np.nan, 3.0], [2.0, 3.0, 0.5, 4.0]])
+            >>> POPULATION["az_nas"].score(table).round(3).tolist()
+            [-0.693, 0.0]
+        """
+        if self.combine == "evidence":
+            score = Evidence.of(oriented).score(oriented)
+            return np.where(np.isfinite(oriented).any(axis=1), score, np.nan)
+        if self.missing_last:
+            oriented = _filled_with_last(oriented)
+        return combined(oriented, self.combine)
+
+
+_ALL = (
+    Population(
+        "auto",
+        MEASURED,
+        "evidence",
+        True,
+        "Seven kinds of evidence, each of them counting the same: the pretrained predictor.",
+        "mean over kinds of log Phi(mean normal score of a kind's measurements), standardised",
+        "our choice (experiments/results/transfer.md)",
+    ),
+    Population(
+        "az_nas",
+        ("az_expressivity", "az_progressivity", "az_trainability", "az_complexity"),
+        "log_rank",
+        True,
+        "AZ-NAS: four views of the blocks, ranked together.",
+        "mean over the four of log(rank / m), best = m",
+        "Lee and Ham, AZ-NAS, CVPR 2024",
+    ),
+    Population(
+        "te_nas",
+        ("ntk_condition", "linear_regions"),
+        "mean_rank",
+        True,
+        "TE-NAS: trainability and expressivity, ranked together.",
+        "rank(-condition of the tangent kernel) + rank(linear regions)",
+        "Chen et al., TE-NAS, ICLR 2021",
+    ),
+    Population(
+        "vote",
+        ("synflow", "jacob_cov", "snip"),
+        "vote",
+        False,
+        "Share of other candidates that a majority of three proxies prefers this one to.",
+        "wins / (m - 1), a contest won by two of synflow, jacob_cov, snip",
+        "Abdelfattah et al., ICLR 2021",
+    ),
+)
+POPULATION: Mapping[str, Population] = {population.name: population for population in _ALL}
+"""Name -> population score."""
+
+
+def _filled_with_last(values: Array) -> Array:
+    """Missing values replaced by less than the smallest, where a row has any value."""
+    filled = values.copy()
+    lowest = np.where(np.isfinite(values), values, np.inf).min(axis=0)
+    lowest = np.where(np.isfinite(lowest), lowest, 0.0)
+    some = np.isfinite(values).any(axis=1, keepdims=True)
+    missing = ~np.isfinite(values) & some
+    filled[missing] = np.broadcast_to(lowest - np.abs(lowest) - 1.0, values.shape)[missing]
+    return filled
+
+
+def relative_ranks(values: Array) -> Array:
+    """Ranks scaled to [0, 1], best (largest) = 1, ties averaged; NaN stays NaN.
+
+    Example:
+        >>> relative_ranks(np.array([3.0, 9.0, np.nan, 3.0])).tolist()
+        [0.25, 1.0, nan, 0.25]
+    """
+    present = np.isfinite(values)
+    ranks = np.full(len(values), np.nan)
+    count = int(present.sum())
+    if count == 1:
+        ranks[present] = 1.0
+    elif count > 1:
+        ranks[present] = (stats.rankdata(values[present]) - 1) / (count - 1)
+    return ranks
+
+
+def combined(values: Array, combine: str) -> Array:
+    """One score per candidate from oriented values (candidates, terms); larger is better.
+
+    Each candidate is judged by the terms that it has; one without any gets NaN.
+
+    Example:
+        >>> table = np.array([[1.0, 5.0], [2.0, 4.0], [3.0, 6.0]])
+        >>> combined(table, "mean_rank").tolist()
+        [0.25, 0.25, 1.0]
+        >>> combined(table, "vote").tolist()
+        [0.25, 0.25, 1.0]
+    """
+    if values.shape[1] == 1:
+        return values[:, 0].copy()
+    missing = np.isnan(values).all(axis=1)
+    if combine == "vote":
+        score = np.full(len(values), np.nan)
+        score[~missing] = _votes(values[~missing])  # no contests with what has no value at all
+    else:
+        columns = []
+        for column in values.T:
+            relative = relative_ranks(column)
+            if combine == "log_rank":
+                count = max(int(np.isfinite(column).sum()), 1)
+                relative = np.log((relative * (count - 1) + 1) / count)
+            columns.append(relative)
+        stacked = np.column_stack(columns)
+        present = np.isfinite(stacked)
+        score = np.where(present, stacked, 0).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+    score[missing] = np.nan
+    return score
+
+
+def _votes(values: Array) -> Array:
+    """Share of pairwise contests won by majority; a tied contest counts half."""
+    sign = np.nan_to_num(np.sign(values[:, None, :] - values[None, :, :]))
+    outcome = np.sign(sign.sum(axis=2))
+    wins = (outcome > 0).sum(axis=1) + 0.5 * ((outcome == 0).sum(axis=1) - 1)
+    share: Array = wins / max(len(values) - 1, 1)
+    return share

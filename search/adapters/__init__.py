@@ -1,0 +1,1 @@
+"""Adapters to tools of others: Optuna, pymoo, Ray Tune, scikit-learn."""

@@ -1,0 +1,101 @@
+"""What a search knows of architectures without measuring them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...data.spaces.contract import Space
+from ...errors import InputError
+from ...predictors.reading import Reader, Sample
+from .goals import SIZES
+
+Array = npt.NDArray[np.float64]
+
+
+class Knowledge:
+    """Everything about architectures that costs no measurement; each is read once.
+
+    Architectures are canonical strings here
+    (:meth:`~archrank.data.spaces.contract.Space.canonical`).
+
+    Args:
+        space, task: of the architectures.
+        functions: name -> function from a list of architectures to numbers.
+        samples: what was read before.
+
+    Attributes:
+        refused: architecture -> why it cannot be built.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        task: str | None,
+        functions: Mapping[str, Callable[[Sequence[str]], Any]],
+        samples: Mapping[str, Sample] | None = None,
+    ):
+        self.space = space
+        self.task = task
+        self.reader = Reader(space, task)
+        self.needs_graphs = True
+        self.refused: dict[str, str] = {}
+        self._functions = dict(functions)
+        self._samples: dict[str, Sample] = dict(samples or {})
+        self._values: dict[str, dict[str, float]] = {}
+        self._any: Sample | None = None
+
+    def knows(self, name: str) -> bool:
+        """Whether a quantity is known without measuring it."""
+        return name in SIZES or name in self._functions
+
+    def values(self, name: str, keys: Sequence[str]) -> Array:
+        """A known quantity (n,).
+
+        Raises:
+            InputError: the function of that name gives something else than as many numbers.
+        """
+        known = self._values.setdefault(name, {})
+        new = [key for key in dict.fromkeys(keys) if key not in known]
+        if new and name in self._functions:
+            made = np.asarray(self._functions[name](new), dtype=np.float64)
+            if made.shape != (len(new),) or not np.isfinite(made).all():
+                raise InputError(
+                    f"known: {name} gave shape {made.shape} for {len(new)} architectures, expected "
+                    "as many finite numbers"
+                )
+            known.update(zip(new, made.tolist(), strict=True))
+        elif new:
+            for key in new:
+                known[key] = float(getattr(self._sample(key, True).graph, name))
+        return np.array([known[key] for key in keys])
+
+    def can_be_built(self, key: str) -> bool:
+        """Whether its graph can be read; if not, :attr:`refused` says why."""
+        if key in self.refused:
+            return False
+        try:
+            self._sample(key)
+        except Exception as error:  # spaces of other people raise what they like
+            self.refused[key] = f"{type(error).__name__}: {error}"
+            return False
+        return True
+
+    def samples(self, keys: Sequence[str]) -> list[Sample]:
+        """What predictors read."""
+        return [self._sample(key) for key in keys]
+
+    def _sample(self, key: str, with_graph: bool = False) -> Sample:
+        if self.needs_graphs or with_graph:
+            if key not in self._samples:
+                (self._samples[key],) = self.reader.read([key])
+            return self._samples[key]
+        if key in self._samples:
+            return self._samples[key]
+        if self._any is None:
+            self._any = self.reader.read([key])[0]
+        # A predictor of codes does not look at graphs, and they take long to make.
+        return Sample(self._any.graph, key, self.space.encode(key))

@@ -1,0 +1,164 @@
+"""What a search predicts of architectures: a predictor for each quantity that is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+from sklearn.base import clone
+
+from ...errors import InputError
+from ...predictors.contract import Predictor
+from ...predictors.reading import Reader
+from ...predictors.tabular.surrogate import Surrogate
+from .goals import Constraint
+from .knowledge import Knowledge
+
+Array = npt.NDArray[np.float64]
+
+_WITHOUT_GRAPHS = {"code", "context"}  # parts that are no part of graphs
+
+
+class Models:
+    """Predictors of everything measured, fitted to the same trials.
+
+    Args:
+        knowledge: of the space.
+        predictor: to be cloned and fitted; None for :class:`~archrank.search.Surrogate`.
+
+    Attributes:
+        described: the predictor with its settings, in words.
+    """
+
+    def __init__(self, knowledge: Knowledge, predictor: Any):
+        self._knowledge = knowledge
+        self._predictor = Surrogate() if predictor is None else predictor
+        for method in ("fit", "predict"):
+            if not callable(getattr(self._predictor, method, None)):
+                raise InputError(
+                    f"predictor: got {predictor!r}, expected something with fit and predict"
+                )
+        self.described = " ".join(repr(self._predictor).split())
+        self._reads_samples = isinstance(self._predictor, Predictor)
+        if self._reads_samples:
+            proxies = tuple(self._predictor.needed_proxies)
+            knowledge.reader = Reader(knowledge.space, knowledge.task, proxies=proxies)
+            parts = getattr(self._predictor, "read_parts", getattr(self._predictor, "parts", ()))
+            knowledge.needs_graphs = not parts or not set(parts) <= _WITHOUT_GRAPHS
+        self._fitted: dict[str, Any] = {}
+        self._results: list[Mapping[str, float] | None] = []
+        self._directions: dict[str, float] = {}
+        self._scales: dict[str, tuple[Array, Array]] = {}
+        self._known: dict[str, dict[str, tuple[float, float | None]]] = {}
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there is anything to predict with."""
+        return bool(self._fitted)
+
+    def fit(
+        self,
+        keys: Sequence[str],
+        results: Sequence[Mapping[str, float] | None],
+        wanted: Mapping[str, float],
+    ) -> None:
+        """Fit to results by architecture, None for failed ones, unless that was the latest fit.
+
+        Args:
+            keys: architectures, some may repeat.
+            results: of each the values by name.
+            wanted: name -> 1, or -1 if less is better: failed ones count as the worst seen.
+        """
+        if len(results) == len(self._results) and self._fitted:
+            return
+        built = [i for i, key in enumerate(keys) if self._knowledge.can_be_built(key)]
+        if not built:
+            raise InputError(f"tell: none of {len(keys)} networks told of can be built")
+        samples = self._given([keys[i] for i in built])
+        for name, direction in wanted.items():
+            found = [results[i] for i in built]
+            values = np.array([direction * r[name] if r else -np.inf for r in found])
+            scores = normal_scores(values)
+            finite = np.isfinite(values)
+            self._scales[name] = (values[finite], scores[finite])
+            self._fitted[name] = clone(self._predictor).fit(samples, scores)
+        self._known = {name: {} for name in wanted}
+        self._directions = dict(wanted)
+        self._results = list(results)
+
+    def predict(self, name: str, keys: Sequence[str]) -> tuple[Array, Array | None]:
+        """Means (n,) and deviations (n,), None if unknown, of normal scores; larger is better."""
+        known = self._known[name]
+        new = [key for key in dict.fromkeys(keys) if key not in known]
+        if new:
+            mean, std = _predicted(self._fitted[name], self._given(new), self._reads_samples)
+            deviations = [None] * len(new) if std is None else std.tolist()
+            known.update(zip(new, zip(mean.tolist(), deviations, strict=True), strict=True))
+        found = [known[key] for key in keys]
+        mean = np.array([one for one, _ in found], dtype=np.float64)
+        if any(one is None for _, one in found):
+            return mean, None
+        return mean, np.array([one for _, one in found], dtype=np.float64)
+
+    def correlate(
+        self, name: str, keys: Sequence[str]
+    ) -> Callable[[npt.NDArray[np.intp]], Array] | None:
+        """How what is not known of architectures hangs together, if the predictor says."""
+        correlation = getattr(self._fitted[name], "correlation", None)
+        if correlation is None:
+            return None
+        return lambda some: correlation(self._given([keys[i] for i in some.tolist()]))
+
+    def chance(self, constraint: Constraint, keys: Sequence[str]) -> Array:
+        """The chance (n,) that architectures meet a measured constraint.
+
+        The bound becomes a normal score as labels do; the predictor's deviation joins none of the
+        labels' noise. A predictor without deviations is taken at its word.
+        """
+        values, scores = self._scales[constraint.name]
+        mean, std = self.predict(constraint.name, keys)
+        sign = self._directions[constraint.name]
+        bound = _score_of(sign * constraint.bound, values, scores)
+        ahead = sign * constraint.direction * (bound - mean)
+        if std is None:
+            return (ahead >= 0).astype(np.float64)
+        made: Array = stats.norm.cdf(ahead / np.maximum(std, 1e-9))
+        return made
+
+    def _given(self, keys: Sequence[str]) -> Any:
+        return self._knowledge.samples(keys) if self._reads_samples else list(keys)
+
+
+def normal_scores(values: Array) -> Array:
+    """Normal quantiles of ranks, ties averaged: outliers, as of failed networks, do not rule fits.
+
+    Example:
+        >>> normal_scores(np.array([3.0, 1.0, 2.0])).round(2).tolist()
+        [0.97, -0.97, 0.0]
+    """
+    made: Array = stats.norm.ppf((stats.rankdata(values) - 0.5) / len(values))
+    return made
+
+
+def _score_of(value: float, values: Array, scores: Array) -> float:
+    """The normal score that a value between others would have; beyond them, on a straight line."""
+    order = np.argsort(values)
+    values, scores = values[order], scores[order]
+    slope = float(scores.std()) / max(float(values.std()), 1e-12)
+    beyond = min(value - values[0], 0.0) + max(value - values[-1], 0.0)
+    return float(np.interp(value, values, scores) + slope * beyond)
+
+
+def _predicted(model: Any, given: Any, says_deviations: bool) -> tuple[Array, Array | None]:
+    if says_deviations:
+        try:
+            mean, std = model.predict(given, return_std=True)
+        except InputError as error:
+            if "return_std" not in str(error):
+                raise
+        else:
+            return np.asarray(mean), np.asarray(std)
+    return np.asarray(model.predict(given), dtype=np.float64), None

@@ -1,0 +1,378 @@
+"""Ask for what to measure, tell what came out: a search with a predictor that outlives its process.
+
+Refit schedule: the first ``start`` architectures are random; then a predictor is fitted to all that
+was told, candidates are searched on it, the ones most worth measuring are asked for, and once
+``refit`` more results are told it is fitted anew. Source of the schedule: Cummings et al.,
+"A hardware-aware framework for accelerating neural architecture search across modalities" (LINAS),
+arXiv 2205.10358.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...data.spaces.contract import Space
+from ...errors import InputError
+from ...predictors.reading import Sample
+from ..scoring import space_named
+from .acquisition import checked_kind
+from .goals import Array, Goals
+from .knowledge import Knowledge
+from .models import Models
+from .pools import Listing
+from .proposals import Proposals
+from .trials import Trial, Trials
+
+
+class Searcher:
+    """A search by ask and tell, guided by a predictor of what was not measured.
+
+    Same settings, seed and trials: same proposals. With ``state`` every ask and tell is in a file
+    before it returns, so that a search goes on after ``kill -9`` as if nothing had happened;
+    what was asked for and not told is :attr:`pending`. The file holds text, no pickle.
+
+    Never asked for again: what was asked for or told, and other strings of the same network.
+    A failed evaluation counts as the worst value seen, so that the search keeps away from its like.
+
+    Args:
+        space: a name or a space.
+        predictor: refitted all the time; one of :mod:`archrank.predictors`, or anything with
+            ``fit(architectures, labels)`` and ``predict``. Default
+            :class:`~archrank.search.Surrogate`. Labels reach it as normal scores of their ranks.
+        objectives: a name to maximise, with a minus before it to minimise; several for a Pareto
+            front (extra ``[pymoo]``).
+        constraints: such as ``"params<=1e6"``. ``params``, ``flops``, ``activations`` and what
+            ``known`` gives are computed of each candidate; other names are measured with the
+            objectives, and candidates that more likely break them than not are passed over.
+        strategy: where candidates come from: ``"all"`` (spaces of at most 20,000 architectures and
+            pools), ``"evolution"`` on the predictor (of several objectives NSGA-II), ``"local"``
+            (neighbours of the best) or ``"random"``. Default ``"all"`` where it can be, else
+            ``"evolution"``.
+        acquisition: ``"mean"``, ``"ucb"``, ``"thompson"`` or ``"ei"``; see
+            :mod:`archrank.search.asking.acquisition`. Default ``"ei"``; ``"ucb"`` of several
+            objectives.
+        seed: of everything random.
+        task: what the networks are built for.
+        start: how many results come before the first fit.
+        refit: how many new ones before the next.
+        candidates: how many are looked at each time, where not all are. Each is built as a graph
+            once; a predictor of codes alone (``Surrogate(("code",))``) needs none.
+        pool: the architectures to choose from, instead of all of the space.
+        known: name -> function from a list of architectures to numbers, for constraints and
+            objectives that cost nothing to know.
+        samples: canonical architecture -> what predictors read of it, where that was read before
+            (:func:`archrank.predictors.samples`), with scores of proxies if it brings them.
+        state: the file.
+
+    Raises:
+        InputError: an argument is not as above, or the state is of other settings, damaged, or in
+            use by another process.
+        StoreError: the state cannot be written.
+
+    Example:
+        >>> searcher = Searcher("nats_sss", seed=0, start=5)
+        >>> for _ in range(4):
+        ...     archs = searcher.ask(5)
+        ...     searcher.tell(archs, [sum(map(int, arch.split(":"))) for arch in archs])
+        >>> searcher.best().values["accuracy"] > 250
+        True
+    """
+
+    def __init__(
+        self,
+        space: str | Space,
+        predictor: Any = None,
+        objectives: str | Sequence[str] = "accuracy",
+        constraints: str | Sequence[str] = (),
+        strategy: str | None = None,
+        acquisition: str | None = None,
+        seed: int = 0,
+        *,
+        task: str | None = None,
+        start: int = 10,
+        refit: int = 5,
+        candidates: int = 1000,
+        pool: Iterable[str] | None = None,
+        known: Mapping[str, Callable[[Sequence[str]], Any]] | None = None,
+        samples: Mapping[str, Sample] | None = None,
+        state: str | Path | None = None,
+    ):
+        self.space = space_named(space)
+        self.space.task(task)
+        numbers = {"start": (start, 2), "refit": (refit, 1), "candidates": (candidates, 10)}
+        for name, (number, least) in numbers.items():
+            if not isinstance(number, int) or number < least:
+                raise InputError(f"{name}: got {number!r}, expected a whole number from {least}")
+        self._start, self._refit_every = start, refit
+        self._knowledge = Knowledge(self.space, task, known or {}, samples)
+        self._goals = Goals(objectives, constraints, self._knowledge)
+        if not self._goals.measured:
+            raise InputError(
+                f"objectives: {', '.join(map(str, self._goals.objectives))} need no measuring; "
+                "let pymoo solve a PredictedProblem of them"
+            )
+        acquisition = checked_kind(acquisition or ("ucb" if self._goals.several else "ei"))
+        if self._goals.several and acquisition == "ei":
+            raise InputError("acquisition: 'ei' is of one objective; take 'ucb' for several")
+        self._models = Models(self._knowledge, predictor)
+        listing = Listing(self.space, pool)
+        strategy = listing.strategy(strategy)
+        self._trials = Trials(self.space)
+        self._proposals = Proposals(
+            *(self._trials, listing, self._knowledge, self._goals, self._models),
+            *(strategy, acquisition, candidates, seed),
+        )
+        if state is not None:
+            chosen = None if listing.pool is None else "\n".join(listing.pool)
+            settings = {
+                "space": self.space.name,
+                "task": task,
+                "predictor": self._models.described,
+                "objectives": list(map(str, self._goals.objectives)),
+                "constraints": list(map(str, self._goals.constraints)),
+                "strategy": strategy,
+                "acquisition": acquisition,
+                "seed": seed,
+                "start": start,
+                "refit": refit,
+                "candidates": candidates,
+                "pool": chosen and sha256(chosen.encode()).hexdigest()[:16],
+                "known": sorted(known or {}),
+            }
+            self._trials.open(state, settings)
+
+    # --- what is known --------------------------------------------------------------------------
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Everything asked for or told, in order."""
+        return list(self._trials)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The names that :meth:`tell` takes values of."""
+        return self._goals.measured
+
+    @property
+    def pending(self) -> list[str]:
+        """What was asked for and not told, oldest first."""
+        return [trial.arch for trial in self._trials.of("pending")]
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Architecture -> why it cannot be built; such are never asked for."""
+        return self._knowledge.refused
+
+    def best(self) -> Trial:
+        """The trial with the best value of those that meet all constraints.
+
+        Raises:
+            InputError: there are several objectives, nothing was told, or nothing told meets the
+                constraints; then it says which trial comes nearest.
+        """
+        if self._goals.several:
+            raise InputError("best: there are several objectives; front() gives all best trials")
+        return self.front()[0]
+
+    def front(self) -> list[Trial]:
+        """The trials that no other one beats in all objectives, of those meeting all constraints.
+
+        Raises:
+            InputError: as :meth:`best`.
+        """
+        return self._goals.front(self._trials.of("done"))
+
+    # --- telling --------------------------------------------------------------------------------
+
+    def tell(self, archs: str | Sequence[str], values: Any) -> None:
+        """Results of architectures, asked for or not.
+
+        Args:
+            archs: one architecture or several.
+            values: of each a number, or a mapping from names to numbers where several are
+                measured. A failed evaluation is told as NaN, None, or the exception that it raised.
+
+        Raises:
+            InputError: there are not as many values as architectures, or one is none of these.
+            StoreError: the state cannot be written; then nothing of it was told.
+        """
+        if isinstance(archs, str):
+            archs, values = [archs], [values]
+        archs, values = list(archs), list(values)
+        if len(archs) != len(values):
+            raise InputError(f"values: got {len(values)} for {len(archs)} architectures")
+        events = [
+            {"tell": self.space.normalise(arch), **self._result(value)}
+            for arch, value in zip(archs, values, strict=True)
+        ]
+        self._trials.add(events)
+
+    def load(self, results: Any) -> int:
+        """Tell finished results of an earlier search; those of architectures that were
+        told here are left out.
+
+        Args:
+            results: a mapping or a pandas Series from architectures to what :meth:`tell` takes, a
+                DataFrame of architectures with a column for each name, or another search.
+
+        Returns:
+            How many were told.
+
+        Raises:
+            InputError: an architecture or a value is not as :meth:`tell` takes.
+        """
+        if isinstance(results, Searcher):
+            finished = {trial.arch: trial for trial in results._trials.told}
+            made = {
+                arch: {"failed": trial.reason}
+                if trial.status == "failed"
+                else self._result(trial.values)
+                for arch, trial in finished.items()
+            }
+        else:
+            if hasattr(results, "columns"):
+                results = results[list(self.measured)].to_dict("index")
+            made = {self.space.normalise(a): self._result(v) for a, v in results.items()}
+        here = {trial.arch for trial in self._trials.told}
+        events = [{"tell": arch, **result} for arch, result in made.items() if arch not in here]
+        self._trials.add(events)
+        return len(events)
+
+    def run(self, objective: Callable[[str], Any], evaluations: int, batch: int = 1) -> list[Trial]:
+        """Ask, evaluate and tell until so many results are told, failed ones included.
+
+        What is pending (of a run that was killed) is evaluated first. What ``objective`` raises
+        makes that trial a failed one, and the search goes on.
+
+        Args:
+            objective: an architecture to what :meth:`tell` takes.
+            evaluations: how many results in all, those told before included.
+            batch: how many are asked for at once.
+
+        Returns:
+            All trials.
+
+        Raises:
+            InputError: the first ``start`` evaluations all failed.
+        """
+        while (left := evaluations - self._trials.told_count) > 0:
+            for arch in (self.pending or self.ask(min(batch, left)))[:left]:
+                try:
+                    value = objective(arch)
+                except Exception as error:
+                    value = error
+                self.tell(arch, value)
+                self._give_up_on_failures()
+        return self.trials
+
+    def _give_up_on_failures(self) -> None:
+        if self._trials.told_count != self._start:
+            return
+        told = self._trials.told
+        if all(trial.status == "failed" for trial in told):
+            raise InputError(
+                f"objective: all of the first {self._start} evaluations failed, the last with: "
+                f"{told[-1].reason}"
+            )
+
+    def _result(self, value: Any) -> dict[str, Any]:
+        """What a told value is, as an event holds it."""
+        if value is None:
+            return {"failed": "no value"}
+        if isinstance(value, BaseException):
+            return {"failed": f"{type(value).__name__}: {value}"}
+        if not isinstance(value, Mapping):
+            if len(self.measured) != 1:
+                raise InputError(
+                    f"values: got {value!r}, expected a mapping with {', '.join(self.measured)}"
+                )
+            value = {self.measured[0]: value}
+        missing = [name for name in self.measured if name not in value]
+        if missing:
+            raise InputError(f"values: {', '.join(missing)} missing of {dict(value)!r}")
+        try:
+            numbers = {name: float(value[name]) for name in self.measured}
+        except (TypeError, ValueError) as error:
+            raise InputError(f"values: expected numbers ({error})") from None
+        bad = [name for name, number in numbers.items() if not np.isfinite(number)]
+        return {"failed": f"{', '.join(bad)} is not finite"} if bad else {"values": numbers}
+
+    def await_result(self, arch: str) -> None:
+        """Count an architecture as pending that somebody else chose to measure."""
+        self._trials.add([{"ask": self.space.normalise(arch)}])
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What was asked and told, in order, as JSON takes it; :meth:`replay` reads it."""
+        return self._trials.events
+
+    def replay(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Go on from the events of a search with the same settings.
+
+        Raises:
+            InputError: something was asked or told here already, or one is no event.
+        """
+        if len(self._trials):
+            raise InputError(f"events: this search has {len(self._trials)} trials already")
+        self._trials.add(events)
+
+    # --- asking ---------------------------------------------------------------------------------
+
+    def ask(self, n: int = 1) -> list[str]:
+        """The ``n`` architectures to measure next: distinct networks, chosen together.
+
+        Fewer, where the space has no more.
+
+        Raises:
+            InputError: everything was asked for, no candidate meets the constraints that are known
+                without measuring (it says how near they come), or the predictor does not say how
+                sure it is and the acquisition needs that.
+        """
+        if not isinstance(n, int) or n < 1:
+            raise InputError(f"n: got {n!r}, expected a whole number of at least 1")
+        if self._trials.told_count < self._start or len(self._trials.of("done")) < 2:
+            archs = self._proposals.first(n)
+        else:
+            self._refit()
+            archs = self._proposals.best(n)
+        self._trials.add([{"ask": arch} for arch in archs])
+        return archs
+
+    def predict(self, archs: Sequence[str]) -> Array:
+        """The first objective of architectures as the latest predictor sees it: normal scores of
+        ranks among what was told, larger is better.
+
+        Raises:
+            InputError: there is no predictor yet.
+        """
+        self._refit()
+        keys = [self.space.canonical(arch) for arch in archs]
+        return self._models.predict(self._goals.objectives[0].name, keys)[0]
+
+    def _refit(self) -> None:
+        """Fit to the results of the latest turn of the schedule, unless that was done."""
+        count = self._trials.told_count
+        if count < 2:
+            raise InputError("predict: nothing to learn from was told yet")
+        if count > self._start:
+            count = self._start + (count - self._start) // self._refit_every * self._refit_every
+        told = self._trials.told[:count]
+        results = [trial.values if trial.status == "done" else None for trial in told]
+        self._models.fit(self._trials.keys(told), results, self._goals.directions)
+
+    # --- the state ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let another process have the state."""
+        self._trials.close()
+
+    def __enter__(self) -> Searcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""Searches that propose one architecture at a time."""

@@ -1,0 +1,289 @@
+"""Gradient ascent in the space where a predictor's networks see architectures, then the nearest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from torch import Tensor
+
+from ...data.spaces.contract import Space
+from ...errors import InputError
+from ...predictors.neural.heteroscedastic import HeteroscedasticNetwork
+from ...predictors.reading import Reader, Sample
+from ..asking.knowledge import Knowledge
+from ..asking.pools import Listing
+from ..scoring import Array
+from .draws import Strategy
+
+_STARTS = 8  # of the ascent at the best that were told, and as many at random candidates
+_STEPS, _RATE = 50, 0.1
+_NEIGHBOURS = 20  # of the best, that join the candidates at each fit where there is no pool
+_WITHOUT_GRAPHS = {"code", "context"}
+
+
+class GradientSearch(Strategy):
+    """Ascent of an upper confidence bound by its gradient, snapped to the nearest architecture.
+
+    The first ``start`` architectures are random candidates. Then a heteroscedastic network is
+    fitted to what was told, and from the best told and some random candidates points climb
+
+        m(x) + beta e(x),   m the predicted mean, e the epistemic deviation,
+
+    in the embedding of architectures (:func:`ascend`). Noise of labels is no reason to look
+    somewhere, so that the aleatoric deviation is left out. Each point stands for the nearest
+    candidate that was not asked for; the one with the largest bound is next. At times it is the
+    candidate of the largest epistemic deviation instead, or a random one.
+
+    Source: Tuli et al., FlexiBERT, 2022 (BOSHNAS with GOBI). Ensembles, the choice among points and
+    how candidates come are ours.
+
+    Args:
+        space: a name or a space.
+        predictor: of architectures; default :class:`~archrank.predictors.HeteroscedasticNetwork` on
+            edit distances. With ``embedding=None, parts=("code",)`` it climbs in the space's code.
+        pool: the architectures to choose from. Without it candidates are the space where it can
+            be listed within ``candidates``, else random ones and neighbours of the best.
+        start: how many are random in the beginning.
+        refit: how many new results come before the next fit.
+        beta: weight of the epistemic deviation.
+        uncertain, diverse: chances of the most uncertain and of a random candidate.
+        candidates: how many are embedded, where there is no pool.
+        seed: same seed and values, same search.
+        task: what the networks are built for.
+        samples: canonical architecture -> what predictors read of it, where that was read before.
+
+    Attributes:
+        predictor: the latest fitted one; not fitted before there is anything to learn.
+
+    Raises:
+        InputError: an argument is not as above.
+
+    Example:
+        >>> network = HeteroscedasticNetwork(None, ("code",), members=2, steps=50)
+        >>> search = GradientSearch("nats_sss", network, start=10, candidates=300, seed=0)
+        >>> for _ in range(30):
+        ...     arch = search.ask()
+        ...     search.tell(arch, sum(map(int, arch.split(":"))))
+        >>> max(search.told.values()) > 250
+        True
+    """
+
+    def __init__(
+        self,
+        space: str | Space,
+        predictor: HeteroscedasticNetwork | None = None,
+        pool: Iterable[str] | None = None,
+        *,
+        start: int = 10,
+        refit: int = 5,
+        beta: float = 0.5,
+        uncertain: float = 0.1,
+        diverse: float = 0.1,
+        candidates: int = 500,
+        seed: int = 0,
+        task: str | None = None,
+        samples: Mapping[str, Sample] | None = None,
+    ):
+        super().__init__(space, seed)
+        for name, number, least in (("start", start, 2), ("refit", refit, 1)):
+            if number < least:
+                raise InputError(f"{name}: got {number!r}, expected at least {least}")
+        if min(uncertain, diverse) < 0 or uncertain + diverse > 1:
+            raise InputError(
+                f"uncertain, diverse: got {uncertain!r} and {diverse!r}, expected chances of at "
+                "least 0 that are together at most 1"
+            )
+        self.predictor = HeteroscedasticNetwork() if predictor is None else clone(predictor)
+        self.start, self.refit, self.beta = start, refit, beta
+        self.uncertain, self.diverse = uncertain, diverse
+        self.told: dict[str, float] = {}  # canonical architecture -> latest value, NaN if it failed
+        self._listing = Listing(self.space, pool)
+        self._knowledge = Knowledge(self.space, task, {}, samples)
+        proxies = self.predictor.needed_proxies
+        self._knowledge.reader = Reader(self.space, task, proxies=proxies)
+        self._knowledge.needs_graphs = not set(self.predictor.read_parts) <= _WITHOUT_GRAPHS
+        self._grows = pool is None
+        keys = self._listing.keys
+        if keys is None or (self._grows and len(keys) > candidates):
+            some = self.space.sample(candidates, seed, distinct_networks=True)
+            keys = list(map(self.space.canonical, some))
+        self._candidates = dict.fromkeys(keys)
+        self._asked: set[str] = set()
+        self._rows: dict[str, Array] = {}
+        self._points = np.zeros((0, 0))
+        self._results = self._fitted = 0
+
+    def ask(self) -> str:
+        """The architecture to evaluate next; no network twice, told or not.
+
+        Raises:
+            InputError: all candidates were asked for.
+        """
+        arch = super().ask()
+        self._asked.add(self.space.canonical(arch))
+        return arch
+
+    def tell(self, arch: str, value: float) -> None:
+        key = self.space.canonical(arch)
+        self.told[key] = float(value)
+        self._asked.add(key)
+        self._candidates.setdefault(key)
+        self._results += 1
+
+    def _draw(self) -> str:
+        free = self._free()
+        chance = self._rng.random()
+        if self._results < self.start or chance < self.diverse or not self._fit():
+            return self._listing.named(self._rng.choice(free))
+        rows = self._embedded()
+        free = self._free()  # what cannot be built is known now
+        matrix = np.array([rows[key] for key in free])
+        if chance < self.diverse + self.uncertain:
+            at = int(np.argmax(self._moments(matrix)[1]))
+        else:
+            at = self._nearest(matrix)
+        return self._listing.named(free[at])
+
+    def _free(self) -> list[str]:
+        """The candidates that were not asked for."""
+        free = [key for key in self._candidates if key not in self._asked]
+        if not free:
+            raise InputError(
+                f"space: all {len(self._candidates)} candidates of {self.space.name} were asked for"
+            )
+        return free
+
+    def _nearest(self, rows: Array) -> int:
+        """The position of the candidate with the largest bound of those nearest to points."""
+        distances = np.linalg.norm(rows[None] - self._points[:, None], axis=2)
+        nearest = np.unique(distances.argmin(axis=1))
+        mean, epistemic = self._moments(rows[nearest])
+        return int(nearest[np.argmax(mean + self.beta * epistemic)])
+
+    # --- fitting --------------------------------------------------------------------------------
+
+    def _fit(self) -> bool:
+        """Fit if that is due; whether there is a fit at all."""
+        if self._fitted and self._results < self._fitted + self.refit:
+            return True
+        values = np.array(list(self.told.values()))
+        finite = values[np.isfinite(values)]
+        if len(np.unique(finite)) < 2:
+            return False  # nothing to tell apart
+        values = np.where(np.isfinite(values), values, finite.min())  # keep away from failures
+        if self._grows:
+            self._grow(list(self.told)[int(np.argmax(values))])
+        embedded = self._embedded()
+        known = [i for i, key in enumerate(self.told) if key in embedded]
+        told = np.array([embedded[key] for key in self.told if key in embedded])
+        labels = values[known]
+        if len(np.unique(labels)) < 2:
+            return False
+        self.predictor.fit_matrix(told, (labels - labels.mean()) / labels.std())
+        self._fitted = self._results
+        self._climb(told[np.argsort(-labels, kind="stable")[:_STARTS]])
+        return True
+
+    def _grow(self, best: str) -> None:
+        around = dict.fromkeys(map(self.space.canonical, self.space.neighbours(best)))
+        new = [key for key in around if key not in self._candidates]
+        for key in self._rng.sample(new, min(_NEIGHBOURS, len(new))):
+            self._candidates[key] = None
+
+    def _embedded(self) -> dict[str, Array]:
+        """The rows of candidates; those that cannot be built are none any more."""
+        new = [key for key in self._candidates if key not in self._rows]
+        built = [key for key in new if self._knowledge.can_be_built(key)]
+        for key in set(new) - set(built):
+            del self._candidates[key]
+        if built:
+            samples = self._knowledge.samples(built)
+            if not self._rows:
+                self.predictor.fit_encoder(samples)
+            rows = self.predictor.encode(samples)
+            self._rows.update(zip(built, rows, strict=True))
+        return self._rows
+
+    def _climb(self, best: Array) -> None:
+        everything = np.array(list(self._rows.values()))
+        others = [self._rng.randrange(len(everything)) for _ in range(_STARTS)]
+        self._points = ascend(
+            self._bound,
+            np.concatenate([best, everything[others]]),
+            everything.min(axis=0),
+            everything.max(axis=0),
+            seed=self._rng.getrandbits(32),
+        )
+
+    def _bound(self, points: Tensor) -> Tensor:
+        mean, _, epistemic = self.predictor.moments(points)
+        return mean + self.beta * epistemic
+
+    def _moments(self, rows: Array) -> tuple[Array, Array]:
+        with torch.no_grad():
+            mean, _, epistemic = self.predictor.moments(torch.from_numpy(rows))
+        return mean.numpy(), epistemic.numpy()
+
+
+def ascend(
+    function: Callable[[Tensor], Tensor],
+    points: Array,
+    low: Any = -math.inf,
+    high: Any = math.inf,
+    steps: int = _STEPS,
+    rate: float = _RATE,
+    seed: int = 0,
+) -> Array:
+    """Points (n, d) moved to where a function of each is large; none ends lower than it began.
+
+    Second-order ascent (AdaHessian): moving averages of the gradient g and of the curvature d^2,
+
+        x <- x + rate_t mean(g) / sqrt(mean(d^2)),   d = z * (H z), z of random signs,
+
+    with decays .9 and .999, corrected for their beginning, and a rate that falls by a cosine; then
+    cut to the box.
+
+    Source: Yao et al., "ADAHESSIAN", AAAI 2021; of inputs Tuli et al., FlexiBERT, 2022 (GOBI).
+
+    Args:
+        function: rows (n, d) to values (n,), twice differentiable, each of its own row alone.
+        points: where to begin.
+        low, high: the box, numbers or rows (d,).
+        steps, rate: how many and how large at first.
+        seed: of the signs.
+
+    Example:
+        >>> top = ascend(lambda x: -((x - 1.0) ** 2 * torch.tensor([1.0, 100.0])).sum(1),
+        ...              np.zeros((3, 2)))
+        >>> bool(np.allclose(top, 1.0, atol=0.05))
+        True
+    """
+    generator = torch.Generator().manual_seed(seed)
+    here = torch.from_numpy(np.clip(points, low, high)).requires_grad_()
+    least, most = (torch.as_tensor(side, dtype=here.dtype) for side in (low, high))
+    best, value = here.detach().clone(), torch.full((len(here),), -math.inf, dtype=here.dtype)
+    mean, square = torch.zeros_like(best), torch.zeros_like(best)
+    for step in range(1, steps + 2):
+        values = function(here)
+        better = values.detach() > value
+        best[better], value[better] = here.detach()[better], values.detach()[better]
+        if step > steps:
+            break
+        (gradient,) = torch.autograd.grad(values.sum(), here, create_graph=True)
+        signs = torch.randint(0, 2, here.shape, generator=generator).to(here.dtype) * 2.0 - 1.0
+        curvature = torch.zeros_like(best)
+        if gradient.requires_grad:  # not of a straight slope
+            (curvature,) = torch.autograd.grad((gradient * signs).sum(), here)
+        mean = 0.9 * mean + 0.1 * gradient.detach()
+        square = 0.999 * square + 0.001 * (signs * curvature) ** 2
+        size = rate * 0.5 * (1.0 + math.cos(math.pi * (step - 1) / steps))
+        direction = mean / (1 - 0.9**step) / ((square / (1 - 0.999**step)).sqrt() + 1e-8)
+        with torch.no_grad():
+            here += size * direction
+            here.clamp_(least, most)
+    return best.numpy()

@@ -1,0 +1,217 @@
+"""Hyperband with a model of good architectures (BOHB): cheap measurements first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from ...data.spaces.contract import Space
+from ...errors import InputError
+from ..adapters.arrays import Choices, IntArray
+from ..scoring import Array
+from .draws import Strategy
+
+_GOOD = 0.15  # the share of values whose architectures are good
+_WIDTH = 0.2  # of the kernels
+_TRIES = 100  # draws in search of one that a bracket does not hold
+
+
+@dataclass
+class _Bracket:
+    """Some architectures that are halved from fidelity to fidelity.
+
+    Attributes:
+        rung: position of the fidelity that it is at.
+        to_draw: how many are not drawn yet; one at a time, so that the model knows what was told.
+        waiting: architectures that came up from the fidelity below, not proposed yet.
+        running: those proposed, whose value is not told.
+        values: of this rung, by architecture.
+    """
+
+    rung: int
+    to_draw: int
+    waiting: list[str] = field(default_factory=list)
+    running: list[str] = field(default_factory=list)
+    values: dict[str, float] = field(default_factory=dict)
+
+    def holds(self, arch: str) -> bool:
+        """Whether it measures the architecture at this fidelity."""
+        return arch in self.values or arch in self.running
+
+
+class Hyperband(Strategy):
+    """Successive halving from several fidelities, new architectures from a model of good ones.
+
+    A bracket measures n architectures at a low fidelity, the best 1/eta of them at the next, and so
+    on up to the highest. Brackets begin at each fidelity in turn, the lowest first; one that begins
+    s steps below the highest of S + 1 has n = ceil((S + 1) / (s + 1) * eta^s) architectures. While
+    values of a bracket are awaited, the next begins, so that any number may be asked for.
+
+    New architectures, with chance 1 - ``explore`` and once the highest fidelity with at least
+    ``choices + 2`` values has them: of ``candidates`` draws from l, the one with the largest l / g,
+    l and g products over choices of kernel densities of the best 15 % and of the others (Aitchison
+    and Aitken's kernel: the option itself with 1 - h, each other one with h / (options - 1)).
+    Otherwise random.
+
+    Source: Li et al., Hyperband, JMLR 2018; Falkner et al., BOHB, ICML 2018. There the kernels'
+    widths h follow from the data; here h = .2 is our choice.
+
+    Args:
+        space: a name or a space of choices.
+        fidelities: what measuring may cost (epochs, say), ascending.
+        eta: of how many one goes on.
+        model: False draws at random: Hyperband alone.
+        explore, candidates: as above.
+        seed: same seed and values, same search.
+
+    Raises:
+        InputError: fidelities do not ascend, or eta is below 2.
+
+    Example:
+        >>> search = Hyperband("nats_sss", fidelities=(1, 3, 9), seed=0)
+        >>> for _ in range(60):
+        ...     arch, epochs = search.propose()
+        ...     search.report(arch, epochs, sum(map(int, arch.split(":"))) - 9 / epochs)
+        >>> search.best() in search.space
+        True
+    """
+
+    def __init__(
+        self,
+        space: str | Space,
+        fidelities: Sequence[float],
+        eta: int = 3,
+        model: bool = True,
+        explore: float = 1 / 3,
+        candidates: int = 64,
+        seed: int = 0,
+    ):
+        super().__init__(space, seed)
+        if not fidelities or any(a >= b for a, b in pairwise(fidelities)):
+            raise InputError(f"fidelities: got {tuple(fidelities)}, expected ascending numbers")
+        if eta < 2:
+            raise InputError(f"eta: got {eta}, expected at least 2")
+        self.choices = Choices(self.space)
+        self.fidelities = tuple(fidelities)
+        self.eta = eta
+        self.model = model
+        self.explore = explore
+        self.candidates = candidates
+        self.values: list[dict[str, float]] = [{} for _ in self.fidelities]
+        self._brackets: list[_Bracket] = []
+        self._begun = 0
+        self._model: tuple[list[Array], list[Array]] | None = None  # until a value is told
+
+    def propose(self) -> tuple[str, float]:
+        """The architecture to measure next, and at which fidelity."""
+        while True:
+            open_ones = (b for b in self._brackets if b.waiting or b.to_draw)
+            bracket = next(open_ones, None) or self._begin()
+            arch = bracket.waiting.pop(0) if bracket.waiting else self._new(bracket)
+            if arch is not None:
+                bracket.running.append(arch)
+                return arch, self.fidelities[bracket.rung]
+
+    def report(self, arch: str, fidelity: float, value: float) -> None:
+        """The value of a measurement, proposed or not; NaN if it failed."""
+        if fidelity not in self.fidelities:
+            raise InputError(f"fidelity: got {fidelity}, expected one of {self.fidelities}")
+        rung = self.fidelities.index(fidelity)
+        value = -math.inf if math.isnan(value) else float(value)
+        self.values[rung][arch] = value
+        self._model = None
+        for bracket in self._brackets:
+            if bracket.rung == rung and arch in bracket.running:
+                bracket.running.remove(arch)
+                bracket.values[arch] = value
+                self._advance(bracket)
+                return
+
+    def best(self) -> str:
+        """The best at the highest fidelity that has values.
+
+        Raises:
+            InputError: nothing was told.
+        """
+        for known in reversed(self.values):
+            if known:
+                return max(known, key=known.__getitem__)
+        raise InputError("best: nothing was told yet")
+
+    def ask(self) -> str:
+        """The architecture to measure at the highest fidelity, without halving."""
+        return self.draw()
+
+    def tell(self, arch: str, value: float) -> None:
+        """Its value at the highest fidelity."""
+        self.report(arch, self.fidelities[-1], value)
+
+    def _begin(self) -> _Bracket:
+        last = len(self.fidelities) - 1
+        rung = self._begun % (last + 1)
+        self._begun += 1
+        steps = last - rung
+        bracket = _Bracket(rung, math.ceil((last + 1) / (steps + 1) * self.eta**steps))
+        self._brackets.append(bracket)
+        return bracket
+
+    def _new(self, bracket: _Bracket) -> str | None:
+        """A draw that the bracket does not hold; None where there seem to be no more."""
+        bracket.to_draw -= 1
+        for _ in range(_TRIES):
+            if not bracket.holds(arch := self.draw()):
+                return arch
+        bracket.to_draw = 0
+        if not bracket.running:
+            self._advance(bracket)
+        return None
+
+    def _advance(self, bracket: _Bracket) -> None:
+        """The best of a rung that is complete go to the next."""
+        if bracket.to_draw or bracket.waiting or bracket.running:
+            return
+        alive = {arch: value for arch, value in bracket.values.items() if value > -math.inf}
+        best = sorted(alive, key=lambda arch: -alive[arch])
+        bracket.rung += 1
+        bracket.waiting = best[: max(len(bracket.values) // self.eta, 1)]
+        bracket.values = {}
+        if bracket.rung == len(self.fidelities) or not bracket.waiting:
+            self._brackets.remove(bracket)
+
+    # --- the model ------------------------------------------------------------------------------
+
+    def _draw(self) -> str:
+        if self._model is None and self.model:
+            self._model = self._fitted()
+        if self._model is None or self._rng.random() < self.explore:
+            return self.space.draw(self._rng)
+        best, others = self._model
+        drawn = [self._rng.choices(range(len(p)), p.tolist(), k=self.candidates) for p in best]
+        ratios = [np.log(p[row] / q[row]) for p, q, row in zip(best, others, drawn, strict=True)]
+        return self.choices.arch(np.array(drawn)[:, np.sum(ratios, axis=0).argmax()])
+
+    def _fitted(self) -> tuple[list[Array], list[Array]] | None:
+        """Densities of the best and of the others; None while there are too few values."""
+        enough = len(self.choices.counts) + 2
+        known = next((known for known in reversed(self.values) if len(known) >= enough), None)
+        if known is None:
+            return None
+        order = sorted(known, key=lambda arch: -known[arch])
+        good = max(math.ceil(_GOOD * len(order)), 2)
+        rows = np.array([self.choices.active_positions(arch) for arch in order])
+        return self._densities(rows[:good]), self._densities(rows[good:])
+
+    def _densities(self, rows: IntArray) -> list[Array]:
+        """Of every choice the density of its options in rows (n, choices)."""
+        made = []
+        for column, count in zip(rows.T, self.choices.counts.tolist(), strict=True):
+            counted = np.bincount(column[column >= 0], minlength=count).astype(np.float64)
+            total = max(counted.sum(), 1.0)
+            other = _WIDTH / max(count - 1, 1)
+            share = counted / total if counted.any() else np.full(count, 1.0 / count)
+            made.append(share * (1 - _WIDTH) + (1 - share) * other)
+        return made

@@ -1,0 +1,114 @@
+"""The default predictor: what it is made of, and which proxies it computes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archrank.data import space
+from archrank.metrics import kendall
+from archrank.predictors import AdditiveProcess, ArchRank, Ridge, Sample, samples, with_context
+from archrank.predictors.checks import small_graphs
+from archrank.predictors.features.evidence import AUTO
+
+MEMBERS = {"sizes": Ridge(("statistics",)), "scores": Ridge(("scores",))}
+
+
+def scored(values: np.ndarray) -> list[Sample]:
+    """Samples of one graph each, whose auto scores are all the same value."""
+    given = samples(small_graphs()[:8] * (len(values) // 8))
+    return [
+        replace(sample, scores=dict.fromkeys(AUTO, float(value)))
+        for sample, value in zip(given, values, strict=True)
+    ]
+
+
+def test_auto_keeps_proxies_that_help() -> None:
+    truth = np.random.default_rng(0).normal(size=40)
+    fitted = ArchRank("auto", MEMBERS).fit(scored(truth), truth)
+    assert fitted.proxies_ == list(AUTO) == list(fitted.needed_proxies)
+    assert "scores" in fitted.weights_
+    assert fitted.score(scored(truth), truth) > 0.9
+
+
+def test_auto_does_without_proxies_that_do_not() -> None:
+    rng = np.random.default_rng(0)
+    graphs = small_graphs() * 3
+    sizes = np.log([graph.params + 1.0 for graph in graphs])
+    given = [
+        replace(sample, scores=dict.fromkeys(AUTO, float(rng.normal())))
+        for sample in samples(graphs)
+    ]
+    fitted = ArchRank("auto", MEMBERS).fit(given, sizes)
+    assert fitted.proxies_ == []
+    assert fitted.needed_proxies == ()
+    assert set(fitted.weights_) == {"sizes"}
+    np.testing.assert_allclose(fitted.predict(graphs), fitted.predict(given))
+
+
+def test_auto_computes_them_of_architectures(tmp_path: Path) -> None:
+    digits = space("digits")
+    archs = digits.sample(14, seed=0)
+    labels = [digits.graph(arch).params for arch in archs]
+    fitted = ArchRank("auto", {"scores": Ridge(("scores",))}, space="digits")
+    with pytest.raises(Exception, match="members"):  # nothing is left to learn from without them
+        fitted.fit(archs, labels)
+    fitted.set_params(members=MEMBERS).fit(archs, labels)
+    assert set(fitted.needed_proxies) <= set(AUTO)
+    fitted.save(tmp_path / "model")
+    again = ArchRank.load(tmp_path / "model")
+    assert again.needed_proxies == fitted.needed_proxies
+    np.testing.assert_allclose(again.predict(archs[:3]), fitted.predict(archs[:3]))
+
+
+def test_auto_computes_none_where_labels_are_constant() -> None:
+    digits = space("digits")
+    fitted = ArchRank("auto", MEMBERS, space="digits").fit(digits.sample(2, seed=0), [1.0, 1.0])
+    assert fitted.needed_proxies == ()
+    assert fitted.predict(digits.sample(3, seed=1)).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_labelled_networks_are_known_again() -> None:
+    cells = space("nasbench201").sample(60, seed=0)
+    labels = np.random.default_rng(0).normal(size=60)  # nothing to learn, only to remember
+    fitted = ArchRank(members=MEMBERS, space="nasbench201").fit(cells, labels)
+    predicted, std = fitted.predict(cells, return_std=True)
+    others = space("nasbench201").sample(120, seed=1)
+    known = {space("nasbench201").canonical(cell) for cell in cells}
+    others = [cell for cell in others if space("nasbench201").canonical(cell) not in known]
+    assert fitted.score(cells, labels) > 0.7
+    assert np.median(std) < 0.7 * np.median(fitted.predict(others, return_std=True)[1])
+    canonical = [space("nasbench201").canonical(cell) for cell in cells]
+    graphs = [space("nasbench201").graph(cell) for cell in canonical]  # however they are given
+    np.testing.assert_allclose(fitted.predict(graphs), predicted)
+
+
+def test_labels_that_contradict_each_other_count_less() -> None:
+    cells = space("nasbench201").sample(20, seed=0)
+    noise = np.random.default_rng(0).normal(size=80)
+    agreeing = ArchRank(members=MEMBERS, space="nasbench201").fit(cells * 4, np.tile(noise[:20], 4))
+    unlike = ArchRank(members=MEMBERS, space="nasbench201").fit(cells * 4, noise)
+    assert agreeing.label_noise_ < 0.1 * unlike.label_noise_
+
+
+def test_each_context_has_its_own_scale() -> None:
+    cells = samples(space("nasbench201").sample(60, seed=0), space="nasbench201")
+    sizes = np.log([cell.graph.params for cell in cells])
+    context = np.arange(60) % 2
+    labels = np.where(context, 90 + sizes, -sizes)  # what is good in one is bad in the other
+    given = with_context(cells, context[:, None])
+    members = {"sum": AdditiveProcess(("statistics", "context"))}
+    fitted = ArchRank(members=members).fit(given[:40], labels[:40])
+    assert set(fitted.orders_) == {"", "(0.0,)", "(1.0,)"}
+    predicted = fitted.predict(given[40:])
+    low, high = fitted.interval(given[40:])
+    for here in (0, 1):
+        rows = np.flatnonzero(context[40:] == here)
+        assert kendall(predicted[rows], labels[40:][rows]) > 0.6
+        assert np.abs(predicted[rows] - labels[40:][rows]).max() < 5  # not 90 apart
+        assert ((low[rows] <= predicted[rows]) & (predicted[rows] <= high[rows])).all()
+    elsewhere = fitted.predict(with_context(cells[:2], np.full((2, 1), 7.0)))
+    assert np.isfinite(elsewhere).all()  # a context without labels

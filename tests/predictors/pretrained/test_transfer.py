@@ -1,0 +1,248 @@
+"""What families teach, and the predictor that ranks others by it."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import archrank
+from archrank.errors import InputError
+from archrank.metrics import kendall
+from archrank.predictors import (
+    EvidenceProcess,
+    Experience,
+    Familiarity,
+    Family,
+    OutOfFamilyWarning,
+    Pretraining,
+    Sample,
+    TransferRank,
+)
+from archrank.predictors.checks import small_graphs
+from archrank.predictors.features.evidence import KINDS, PROXIES
+from archrank.predictors.pretrained.transfer import shipped
+
+
+@pytest.fixture(scope="module")
+def graphs() -> list[archrank.Graph]:
+    return small_graphs()
+
+
+def family(name: str, graphs, sign: float = 1.0, quality: float = 1.0, seed: int = 0) -> Family:
+    rng = np.random.default_rng(seed)
+    labels = sign * np.log([graph.params for graph in graphs]) + 0.3 * rng.normal(size=len(graphs))
+    return Family(name, [Sample(graph) for graph in graphs], labels[None], quality)
+
+
+@pytest.fixture(scope="module")
+def experience(graphs) -> Experience:
+    return Experience.of([family("a", graphs), family("b", graphs, seed=1)])
+
+
+class TestExperience:
+    def test_correlations_are_those_of_the_families(self, graphs) -> None:
+        one, other = family("a", graphs), family("b", graphs, seed=1)
+        found = Experience.of([one, other])
+        assert found.families == ["a", "b"]
+        size = list(KINDS).index("size")
+        assert found.correlations[size] == pytest.approx(found.slope(["size"]))
+        assert 0.5 < found.slope(["size"]) < 1
+        assert found.worst <= found.correlations[size] <= 1
+
+    def test_kinds_that_agree_add_little(self, experience) -> None:
+        two = replace(
+            experience,
+            correlations=np.full(len(KINDS), 0.6),
+            between=np.where(np.eye(len(KINDS), dtype=bool), 1.0, 0.5),
+        )
+        kinds = list(KINDS)
+        # sum r / sqrt(sum C) by hand: 1.2 / sqrt(3)
+        assert two.slope(kinds[:2]) == pytest.approx(1.2 / 3**0.5)
+        assert two.slope(kinds[:2]) > two.slope(kinds[:1]) == pytest.approx(0.6)
+        assert two.slope([]) == 0.0
+
+    def test_families_count_by_quality(self, graphs) -> None:
+        good, bad = family("a", graphs), family("b", graphs, sign=-1.0, quality=0.01)
+        equal = Experience.of([good, replace(bad, quality=1.0)])
+        assert Experience.of([good, bad]).slope(["size"]) > 0.5 > equal.slope(["size"])
+
+    def test_labels_of_any_scale_teach_the_same(self, graphs) -> None:
+        one, other = family("a", graphs), family("b", graphs, seed=1)
+        stretched = replace(other, labels=np.exp(3 * other.labels))
+        first, second = Experience.of([one, other]), Experience.of([one, stretched])
+        assert first.slope(["size"]) == pytest.approx(second.slope(["size"]))
+        assert first.taught == pytest.approx(second.taught)
+
+    @pytest.mark.parametrize("shape", [(1, 3), (2, 2, 2)])
+    def test_wrong_labels_are_told(self, graphs, shape) -> None:
+        wrong = Family("odd", [Sample(graph) for graph in graphs], np.zeros(shape))
+        with pytest.raises(InputError, match="odd"):
+            Experience.of([wrong, family("a", graphs)])
+
+    def test_what_is_no_experience_is_told(self, graphs) -> None:
+        with pytest.raises(InputError, match=r"experience: got a, expected .*families"):
+            TransferRank({"a": 1}).fit(graphs, range(len(graphs)))
+
+    def test_one_family_is_none(self, graphs) -> None:
+        with pytest.raises(InputError, match="at least two"):
+            Experience.of([family("a", graphs)])
+
+
+class TestEvidenceProcess:
+    def test_without_information_it_is_the_evidence(self, graphs, experience) -> None:
+        """Two equal labels say nothing; far from them the slope of families remains."""
+        process = EvidenceProcess(("evidence",), experience.state())
+        labels = np.log([graph.params for graph in graphs])
+        process.fit(graphs, labels)
+        assert process.score(graphs, labels) > 0.95
+
+    def test_slope_is_the_posterior_mean(self, graphs, experience) -> None:
+        process = EvidenceProcess(("evidence",), experience.state())
+        labels = np.array([graph.params for graph in graphs], dtype=float)
+        process.fit(graphs, labels)
+        y = (labels - labels.mean()) / labels.std()
+        z = process.features_.transform(_columns(graphs))[:, 0]
+        slopes = experience.taught * experience.slope(["size"]) / experience.slope(list(KINDS))
+        likelihood = [
+            np.prod(stats.norm.pdf(y, slope * z, np.sqrt(1 - slope**2))) for slope in slopes
+        ]
+        mean = np.average(slopes, weights=likelihood)
+        assert process.slope_ == pytest.approx(mean, rel=1e-6)
+        variance = np.average((slopes - mean) ** 2, weights=likelihood)
+        assert process.slope_variance_ == pytest.approx(variance, rel=1e-6, abs=1e-12)
+
+    def test_a_few_labels_tell_whom_a_family_is_like(self, experience) -> None:
+        known = replace(experience, taught=np.array([0.9, 0.0]), qualities=np.ones(2))
+        kinds, rng = list(KINDS), np.random.default_rng(0)
+        z, noise = rng.normal(size=(2, 15))
+        full = known.slope_given(kinds, z, 0.9 * z + 0.4 * noise)[0]
+        assert full > 0.85
+        assert abs(known.slope_given(kinds, z, noise)[0]) < 0.05
+        assert known.slope_given(kinds, z[:0], noise[:0]) == pytest.approx((0.45, 0.45**2))
+
+
+def _columns(graphs):
+    from archrank.predictors.features.columns import read_columns
+
+    return read_columns([Sample(graph) for graph in graphs], ("evidence",))
+
+
+class TestTransferRank:
+    def test_without_labels_it_ranks_among_those_given(self, graphs, experience) -> None:
+        ranker = TransferRank.without_labels(experience)
+        mean, std = ranker.predict(graphs, return_std=True)
+        assert kendall(mean, [graph.params for graph in graphs]) > 0.8
+        assert mean.std() == pytest.approx(experience.slope(["size"]))
+        assert std == pytest.approx(np.sqrt(1 - experience.slope(["size"]) ** 2))
+        assert ranker.predict([]).shape == (0,)
+        assert ranker.predict(graphs[:1]).tolist() == [0.0]
+
+    def test_what_has_no_measurement_is_not_judged(self, experience) -> None:
+        table = np.array([np.arange(15.0), np.arange(15.0) + 1, np.full(15, np.nan)])
+        ranker = TransferRank.without_labels(experience)
+        mean, std = ranker.judged(table, np.zeros(3, dtype=bool))
+        assert np.isfinite(mean[:2]).all()
+        assert np.isnan([mean[2], std[2]]).all()
+
+    def test_a_few_labels_against_it_turn_it_round(self, graphs, experience) -> None:
+        labels = [-float(np.log(graph.params)) for graph in graphs]
+        ranker = TransferRank(experience.state()).fit(graphs, labels)
+        assert ranker.score(graphs, labels) > 0.8
+
+    def test_files_keep_what_it_knows_without_labels(self, graphs, experience, tmp_path) -> None:
+        encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
+        known = Familiarity(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
+        ranker = TransferRank.without_labels(experience, known)
+        ranker.save(tmp_path / "ranker")
+        loaded = archrank.load_predictor(tmp_path / "ranker")
+        assert loaded.predict(graphs).tolist() == ranker.predict(graphs).tolist()
+        assert loaded.familiarity(graphs).distance == pytest.approx(known.report(graphs).distance)
+
+    def test_refitting_keeps_what_families_taught(self, graphs, experience) -> None:
+        ranker = TransferRank.without_labels(experience)
+        labels = np.log([graph.params for graph in graphs])
+        ranker.fit(graphs, labels)
+        assert ranker.experience_["families"] == ["a", "b"]
+        assert ranker.n_samples_ == len(graphs)
+
+    def test_without_labels_there_is_no_scale(self, graphs, experience) -> None:
+        ranker = TransferRank.without_labels(experience)
+        with pytest.raises(InputError, match="rank them together"):
+            ranker.better(graphs, graphs)
+        with pytest.raises(InputError, match="no scale"):
+            ranker.interval(graphs)
+        with pytest.raises(InputError, match="keeps no pretraining set"):
+            ranker.familiarity(graphs)
+
+    def test_strangers_are_warned_of_and_less_certain(self, graphs, experience) -> None:
+        encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
+        known = Familiarity(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
+        ranker = TransferRank.without_labels(
+            replace(experience, taught=np.array([0.1, 0.9])), known
+        )
+        strangers = [archrank.data.space("flexibert").graph(a) for a in _some("flexibert", 2)]
+        with pytest.warns(OutOfFamilyWarning, match="2 of 18"):
+            _, std = ranker.predict([*graphs, *strangers], return_std=True)
+        assert (std[-2:] > std[:-2].max()).all()
+        assert std[-2:] == pytest.approx(np.sqrt(1 - 0.1**2))
+
+
+def _some(name: str, count: int) -> list[str]:
+    return archrank.data.space(name).sample(count, seed=0)
+
+
+class TestShipped:
+    def test_it_needs_neither_labels_nor_proxies(self) -> None:
+        cells = _some("nasbench201", 30)
+        space = archrank.data.space("nasbench201")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", OutOfFamilyWarning)
+            mean = archrank.load_predictor().predict([space.graph(cell) for cell in cells])
+        assert kendall(mean, [space.graph(cell).flops for cell in cells]) > 0.5
+
+    def test_all_proxies_are_computed_if_asked(self) -> None:
+        ranker = shipped().set_params(space="digits", proxies="auto")
+        assert ranker.needed_proxies == PROXIES
+        assert np.isfinite(ranker.predict(_some("digits", 3))).all()
+
+    def test_its_predictions_are_the_recorded_ones(self) -> None:
+        """Of five cells, written down when the weights were made."""
+        space = archrank.data.space("nasbench201")
+        graphs = [space.graph(cell) for cell in _some("nasbench201", 5)]
+        mean, std = shipped().predict(graphs, return_std=True)
+        assert mean == pytest.approx(RECORDED_MEAN, abs=1e-4)
+        assert std == pytest.approx([RECORDED_STD] * 5, abs=1e-4)
+
+
+RECORDED_MEAN = [0.611829, 0.502959, -1.134057, -0.196878, 0.216146]
+RECORDED_STD = 0.774743
+
+
+class TestFamiliarity:
+    def test_known_graphs_are_familiar(self, graphs) -> None:
+        encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
+        known = Familiarity(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
+        report = known.report(graphs)
+        assert (report.distance <= 1.0 + 1e-9).all()
+        assert not report.strange.any()
+        assert ((report.entropy >= 0) & (report.entropy <= 1)).all()
+        assert known.report([]).distance.shape == (0,)
+
+    def test_operators_that_no_known_graph_has_are_strange(self, graphs) -> None:
+        import torch
+
+        encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
+        known = Familiarity(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
+        odd = archrank.trace(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Tanh()), (4,))
+        report = known.report([odd])
+        assert report.unknown[0] > 0.05
+        assert report.strange[0]
+
+    def test_too_few_graphs_are_told(self, graphs) -> None:
+        encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
+        with pytest.raises(InputError, match="neighbours=5"):
+            Familiarity(encoder.fit(graphs), clusters=2).fit(graphs[:5])

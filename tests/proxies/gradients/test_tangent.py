@@ -1,0 +1,136 @@
+"""Tangent kernels and drawn gradients, batched or looped over, against one sample at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import archrank
+from archrank.errors import ScoreError
+from archrank.proxies.gradients.tangent import ntk_condition, vkdnw, vkdnw_entropy
+from archrank.proxies.recording import per_sample
+from archrank.proxies.recording.model_runner import Batch, Subject
+
+N = 7
+
+
+class Net(nn.Module):
+    """Tokens through layers that can, or cannot, be split by sample."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        torch.manual_seed(0)
+        self.kind, self.embed, self.head = kind, nn.Linear(4, 6), nn.Linear(6, 3)
+        if kind == "recurrent":
+            self.lstm = nn.LSTM(6, 6, batch_first=True)
+        elif kind == "attention":
+            self.attend = nn.MultiheadAttention(6, 2, batch_first=True)
+        else:
+            self.twice = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.embed(x))
+        if self.kind == "recurrent":
+            x = self.lstm(x)[0]
+        elif self.kind == "attention":
+            x = x + self.attend(x, x, x)[0]
+        else:
+            x = self.twice(torch.tanh(self.twice(x)))
+        return self.head(x.mean(1))
+
+
+KINDS = ["shared", "recurrent", "attention"]
+
+
+def given(kind: str) -> Subject:
+    net = Net(kind).double()
+    generator = torch.Generator().manual_seed(1)
+    tokens = torch.randn(N, 5, 4, generator=generator, dtype=torch.float64)
+    graph = archrank.trace(net, tokens)
+    return Subject(net, graph, [Batch((tokens,), {}, torch.arange(N) % 3)], None, 0, torch.float64)
+
+
+def rows(subject: Subject, value) -> list[np.ndarray]:
+    """For each weight, the gradients (N, size) of one sample at a time."""
+    parameters = dict(subject.model.named_parameters())
+    weights = [parameters[name] for name in subject.weight_names]
+    tokens = subject.batches[0].args[0]
+    per_sample = []
+    for i in range(N):
+        found = torch.autograd.grad(value(subject.model(tokens[i : i + 1]), i), weights)
+        per_sample.append([g.flatten().numpy() for g in found])
+    return [np.stack(layer) for layer in zip(*per_sample, strict=True)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_kernel_sample_by_sample(kind: str) -> None:
+    subject = given(kind)
+    expected = sum(g @ g.T for g in rows(subject, lambda output, i: output.sum()))
+    wanted = frozenset({"tangent_kernel"})
+    kernel = per_sample.per_sample_signals(subject, wanted)["tangent_kernel"]
+    np.testing.assert_allclose(kernel.numpy(), expected, rtol=1e-9)
+    v = np.linalg.eigvalsh(expected)
+    assert ntk_condition(kernel).total == pytest.approx(v[-1] / v[0], rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_drawn_entries_sample_by_sample(kind: str) -> None:
+    subject = given(kind)
+    labels = subject.batches[0].targets
+    layers = rows(subject, lambda output, i: F.cross_entropy(output, labels[i : i + 1]))
+    generator = torch.Generator().manual_seed(0)
+    drawn = [int(torch.randint(g.shape[1], (), generator=generator)) for g in layers]
+    expected = np.stack([g[:, place] for g, place in zip(layers, drawn, strict=True)], axis=1)
+    wanted = frozenset({"gradient_entries"})
+    found = per_sample.per_sample_signals(subject, wanted)["gradient_entries"]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 64])
+def test_entries_in_chunks_are_exact(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = frozenset({"gradient_entries", "sign_sums"})
+    expected = per_sample.per_sample_signals(given("shared"), wanted)
+    monkeypatch.setattr(per_sample, "_CHUNK", chunk)
+    found = per_sample.per_sample_signals(given("shared"), wanted)
+    torch.testing.assert_close(found["gradient_entries"], expected["gradient_entries"])
+    for name, sums in expected["sign_sums"].sums.items():
+        assert torch.equal(found["sign_sums"].sums[name], sums)
+
+
+def test_gradients_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(per_sample, "_KERNEL_ELEMENTS", 100)
+    for kind, fits in (("shared", True), ("recurrent", False)):
+        subject = given(kind)
+        result = archrank.score(subject.model, *subject.batches[0].args, proxies="ntk_condition")
+        assert (result["ntk_condition"].status == "ok") == fits
+        assert fits or "pass a smaller batch" in result["ntk_condition"].reason
+
+
+def test_kernels_without_a_condition() -> None:
+    with pytest.raises(ScoreError, match="one sample"):
+        ntk_condition(torch.ones(1, 1, dtype=torch.float64))
+    with pytest.raises(ScoreError, match="singular"):
+        ntk_condition(torch.ones(3, 3, dtype=torch.float64))
+    with pytest.raises(ScoreError, match="not finite"):
+        ntk_condition(torch.full((3, 3), float("nan"), dtype=torch.float64))
+    assert ntk_condition(torch.diag(torch.tensor([2.0, 1.0, 8.0])).double()).total == 8
+
+
+def test_vkdnw_puts_depth_first() -> None:
+    generator = torch.Generator().manual_seed(0)
+    shallow, deep = (torch.randn(9, n, generator=generator).double() for n in (4, 8))
+    for entries in (shallow, deep):
+        entropy = vkdnw_entropy(entries).total
+        assert 0 <= entropy <= np.log(9)
+        assert vkdnw(entries).total == pytest.approx(entries.shape[1] + entropy)
+        assert vkdnw_entropy(5 * entries).total == pytest.approx(entropy)
+    assert vkdnw(deep).total > vkdnw(shallow).total
+    # orthogonal gradients of one length: all deciles are the same
+    assert vkdnw_entropy(torch.eye(6, dtype=torch.float64)).total == pytest.approx(np.log(9))
+    with pytest.raises(ScoreError, match="all zero"):
+        vkdnw(torch.zeros(4, 3, dtype=torch.float64))
+    with pytest.raises(ScoreError, match="not finite"):
+        vkdnw(torch.full((4, 3), float("inf"), dtype=torch.float64))

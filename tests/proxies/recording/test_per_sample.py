@@ -1,0 +1,217 @@
+"""Batched GradSign is the one-image loop, whatever the layers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import archrank
+from archrank.errors import ScoreError
+from archrank.proxies.recording import per_sample
+from archrank.proxies.recording.model_runner import Subject, make_batches
+from archrank.proxies.recording.per_sample import _batched, per_sample_signals
+from archrank.proxies.recording.signals import SignSums
+
+SAMPLES = 9
+
+
+def sign_sums(given: Subject) -> SignSums:
+    return per_sample_signals(given, frozenset({"sign_sums"}))["sign_sums"]
+
+
+def batched(given: Subject):
+    with given.substituted() as leaves:
+        return _batched(given, leaves, given.batches[0], given.sum_of_losses, {})
+
+
+class Calls(nn.Module):
+    """A network from a function of its own parameters."""
+
+    def __init__(self, forward, **modules):
+        super().__init__()
+        for name, module in modules.items():
+            setattr(self, name, module)
+        self._forward = forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._forward(self, x)
+
+
+def conv_net(*layers: nn.Module, width: int) -> nn.Module:
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * width, 5))
+
+
+def shared(m: Calls, x: Tensor) -> Tensor:
+    x = m.stem(x)
+    for _ in range(3):
+        x = torch.relu(m.block(x)) + x
+    return m.head(x.mean((2, 3)))
+
+
+def attention(m: Calls, x: Tensor) -> Tensor:
+    tokens = m.embed(x.flatten(2).transpose(1, 2))
+    tokens = tokens + m.attend(tokens, tokens, tokens)[0]
+    return m.head(m.norm(tokens).mean(1))
+
+
+def standardised(m: Calls, x: Tensor) -> Tensor:
+    weight = m.conv.weight - m.conv.weight.mean((1, 2, 3), keepdim=True)
+    return m.head(torch.relu(F.conv2d(x, weight, padding=1)).mean((2, 3)))
+
+
+def mixes_samples(m: Calls, x: Tensor) -> Tensor:
+    x = m.conv(x)
+    return m.head(torch.relu(x - x.mean(0, keepdim=True) + 0.1 * x).mean((2, 3)))
+
+
+def by_keyword(m: Calls, x: Tensor) -> Tensor:
+    x = F.conv2d(x, weight=m.conv.weight, bias=m.conv.bias, padding=1)
+    return F.linear(input=torch.relu(x).mean((2, 3)), weight=m.head.weight, bias=m.head.bias)
+
+
+def rows_as_sequence(m: Calls, x: Tensor) -> Tensor:
+    return m.head(m.lstm(x.permute(0, 2, 1, 3).flatten(2))[0][:, -1])
+
+
+def volume(m: Calls, x: Tensor) -> Tensor:
+    return m.head(torch.tanh(m.conv(x.unsqueeze(1))).flatten(2).mean(2))
+
+
+def line(m: Calls, x: Tensor) -> Tensor:
+    return m.head(torch.relu(m.conv(x.flatten(2))).mean(2))
+
+
+NETWORKS = {
+    "plain": lambda: conv_net(nn.Conv2d(3, 6, 3), nn.ReLU(), width=6),
+    "batch norm": lambda: conv_net(
+        nn.Conv2d(3, 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(), width=6
+    ),
+    "no affine": lambda: conv_net(
+        nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6, affine=False, track_running_stats=False), width=6
+    ),
+    "strided": lambda: conv_net(
+        nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(6, 4, 5, 3, 2), width=4
+    ),
+    "dilated": lambda: conv_net(nn.Conv2d(3, 6, (3, 2), dilation=(2, 1), padding=2), width=6),
+    "grouped": lambda: conv_net(
+        nn.Conv2d(3, 6, 1), nn.Conv2d(6, 9, 3, groups=3), nn.ReLU(), width=9
+    ),
+    "depthwise": lambda: conv_net(
+        nn.Conv2d(3, 6, 1), nn.Conv2d(6, 12, 3, padding=1, groups=6), nn.ReLU(), width=12
+    ),
+    "same": lambda: conv_net(nn.Conv2d(3, 6, (2, 4), padding="same"), nn.ReLU(), width=6),
+    "valid": lambda: conv_net(nn.Conv2d(3, 6, 3, padding="valid"), nn.ReLU(), width=6),
+    "one dimension": lambda: Calls(line, conv=nn.Conv1d(3, 4, 5, 2, 1), head=nn.Linear(4, 5)),
+    "three dimensions": lambda: Calls(volume, conv=nn.Conv3d(1, 4, 3), head=nn.Linear(4, 5)),
+    "shared weights": lambda: Calls(
+        shared, stem=nn.Conv2d(3, 6, 1), block=nn.Conv2d(6, 6, 3, padding=1), head=nn.Linear(6, 5)
+    ),
+    "keywords": lambda: Calls(by_keyword, conv=nn.Conv2d(3, 6, 3), head=nn.Linear(6, 5)),
+    "tokens": lambda: nn.Sequential(
+        nn.Flatten(2), nn.Linear(64, 8), nn.LayerNorm(8), nn.GELU(), nn.Flatten(), nn.Linear(24, 5)
+    ),
+}
+LOOPED = {
+    "attention": lambda: Calls(
+        attention,
+        embed=nn.Linear(3, 8),
+        attend=nn.MultiheadAttention(8, 2, batch_first=True),
+        norm=nn.LayerNorm(8),
+        head=nn.Linear(8, 5),
+    ),
+    "lstm": lambda: Calls(
+        rows_as_sequence, lstm=nn.LSTM(24, 7, batch_first=True), head=nn.Linear(7, 5)
+    ),
+    "standardised": lambda: Calls(standardised, conv=nn.Conv2d(3, 6, 3), head=nn.Linear(6, 5)),
+    "transposed": lambda: conv_net(nn.ConvTranspose2d(3, 6, 3), nn.ReLU(), width=6),
+    "mixed samples": lambda: Calls(mixes_samples, conv=nn.Conv2d(3, 6, 3), head=nn.Linear(6, 5)),
+}
+
+
+def subject(name: str, dtype: torch.dtype = torch.float64, shape=(3, 8, 8)) -> Subject:
+    torch.manual_seed(0)
+    model = {**NETWORKS, **LOOPED}[name]().to(dtype)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(SAMPLES, *shape, generator=generator, dtype=dtype)
+    batches = make_batches(model, images, torch.arange(SAMPLES) % 5, 0, SAMPLES, dtype, 1)
+    return Subject(model, archrank.trace(model, images), batches, None, 0, dtype)
+
+
+def published_loop(given: Subject) -> dict[str, Tensor]:
+    """One image at a time through the model itself, as the published code does."""
+    model, batch = given.model.train(), given.batches[0]
+    names = given.weight_names
+    parameters = dict(model.named_parameters())
+    sums = {n: torch.zeros_like(parameters[n]) for n in names}
+    for i in range(SAMPLES):
+        model.zero_grad()
+        F.cross_entropy(model(batch.args[0][i : i + 1]), batch.targets[i : i + 1]).backward()
+        for n in names:
+            if parameters[n].grad is not None:
+                sums[n] += parameters[n].grad.sign()
+    return sums
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, *LOOPED])
+def test_equals_the_published_loop(name: str) -> None:
+    given = subject(name)
+    ours = sign_sums(given)
+    expected = published_loop(given)
+    assert ours.samples == SAMPLES
+    assert ours.sums.keys() == expected.keys() != set()
+    for weight, sums in expected.items():
+        assert torch.equal(ours.sums[weight].double(), sums), weight
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_single_precision_flips_few_signs(name: str) -> None:
+    given = subject(name, torch.float32)
+    total = sum(float(s.abs().sum()) for s in sign_sums(given).sums.values())
+    expected = sum(float(s.abs().sum()) for s in published_loop(given).values())
+    assert total == pytest.approx(expected, rel=2e-3)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_these_are_batched(name: str) -> None:
+    assert batched(subject(name)) is not None
+
+
+@pytest.mark.parametrize("name", LOOPED)
+def test_these_are_looped(name: str) -> None:
+    assert batched(subject(name)) is None
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 64])
+def test_chunks_are_exact(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = subject("batch norm")
+    expected = sign_sums(given)
+    monkeypatch.setattr(per_sample, "_CHUNK", chunk)
+    for weight, sums in sign_sums(given).sums.items():
+        assert torch.equal(sums, expected.sums[weight])
+
+
+def test_users_loss_is_taken_sample_by_sample() -> None:
+    given = subject("plain")
+    given.loss = lambda output, target: (output.softmax(1)[:, 0] * (target + 1)).max()
+    ours = sign_sums(given)
+    model, batch = given.model.train(), given.batches[0]
+    weight = model[0].weight
+    sums = torch.zeros_like(weight)
+    for i in range(SAMPLES):
+        model.zero_grad()
+        given.loss(model(batch.args[0][i : i + 1]), batch.targets[i : i + 1]).backward()
+        sums += weight.grad.sign()
+    assert torch.equal(ours.sums["0.weight"], sums)
+
+
+def test_single_values_under_batch_norm_are_refused() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 6, 8), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(6, 5))
+    result = archrank.score(net, (3, 8, 8), proxies="gradsign", batch_size=4)["gradsign"]
+    assert result.status == "unsupported"
+    assert "single value" in result.reason
+    with pytest.raises(ScoreError, match="single value"):
+        sign_sums(replace(subject("plain"), model=net.double()))

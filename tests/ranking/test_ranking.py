@@ -1,0 +1,295 @@
+"""``rank``: order, combination, failures, seeds, processes."""
+
+from __future__ import annotations
+
+import json
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny_networks as nets
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from torch import nn
+
+import archrank
+from archrank.errors import InputError
+from archrank.predictors import Ridge
+from archrank.predictors.features.evidence import KINDS, MEASURED
+from archrank.ranking.ranking import combined
+
+SHAPE = (3, 8, 8)
+OPTIONS = {"inputs": SHAPE, "batch_size": 8}
+
+
+def names(ranking: archrank.Ranking) -> list[str]:
+    return ranking.table["name"].tolist()
+
+
+def test_order_by_one_proxy() -> None:
+    ranking = archrank.rank([nets.narrow, nets.wide, nets.deep], by="params", **OPTIONS)
+    params = ranking.table["params"].tolist()
+    assert params == sorted(params, reverse=True)
+    assert ranking.table["rank"].tolist() == [1, 2, 3]
+    assert ranking.best == names(ranking)[0]
+    assert ranking.failures.empty
+
+
+def test_default_is_the_pretrained_predictor() -> None:
+    candidates = {"a": nets.narrow, "b": nets.wide, "c": nets.deep}
+    ranking = archrank.rank(candidates, **OPTIONS)
+    table = ranking.table.set_index("name").loc[list(candidates)]
+    assert {*KINDS, *MEASURED} <= set(table.columns)
+    measured = table[list(MEASURED)].to_numpy(float)
+    expected, std = archrank.load_predictor().judged(measured, np.zeros(3, dtype=bool))
+    assert table["score"].tolist() == pytest.approx(expected)
+    assert (table["std"] >= std - 1e-9).all()  # more for networks unlike what it learnt of
+
+
+def test_scores_are_those_of_score() -> None:
+    net = nets.deep()
+    ranking = archrank.rank([net], by="snip,gradsign", seed=3, **OPTIONS)
+    scores = archrank.score(net, SHAPE, proxies=["snip", "gradsign"], seed=3, batch_size=8)
+    for name in ("snip", "gradsign"):
+        assert ranking.table[name][0] == pytest.approx(scores[name].value, rel=1e-6)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_double_of_a_network_that_fails_is_scored_itself(jobs: int) -> None:
+    ranking = archrank.rank([nets.narrow_of_nan, nets.narrow], by="snip", jobs=jobs, **OPTIONS)
+    table = ranking.table.set_index("name")
+    assert np.isfinite(table.loc["narrow", "snip"])
+    assert ranking.failures["name"].tolist() == ["narrow_of_nan"]
+
+
+def test_identical_graphs_are_scored_once() -> None:
+    built = []
+
+    def count(scored, total, name) -> None:
+        built.append(name)
+
+    ranking = archrank.rank(
+        [nets.narrow, nets.narrow_again, nets.wide], by="snip", progress=count, **OPTIONS
+    )
+    table = ranking.table.set_index("name")
+    assert table.loc["narrow_again", "same_as"] == "narrow"
+    assert table.loc["narrow_again", "snip"] == table.loc["narrow", "snip"]
+    assert table.loc["narrow", "rank"] == table.loc["narrow_again", "rank"]
+    assert built == ["narrow", "narrow_again", "wide"]
+
+
+def test_candidates_are_dropped_one_at_a_time() -> None:
+    alive: list[weakref.ref[nn.Module]] = []
+
+    def make(width: int):
+        def build() -> nn.Module:
+            assert sum(ref() is not None for ref in alive) == 0, "an earlier candidate is held"
+            net = nets.Tiny(width)
+            alive.append(weakref.ref(net))
+            return net
+
+        return build
+
+    ranking = archrank.rank({str(w): make(w) for w in (4, 5, 6)}, by="snip,naswot", **OPTIONS)
+    assert len(alive) == 3
+    assert ranking.failures.empty
+
+
+def test_failures_are_rows_with_reasons() -> None:
+    ranking = archrank.rank(
+        [nets.raises, nets.wide, nets.with_nan, nets.without_rectifier],
+        by="naswot,snip",
+        **OPTIONS,
+    )
+    failures = ranking.failures.set_index(["name", "proxy"])
+    assert "this builder is broken" in failures.loc[("raises", "all"), "reason"]
+    for proxy in ("naswot", "snip"):
+        assert failures.loc[("with_nan", proxy), "status"] == "non-finite"
+    assert "head.weight" in failures.loc[("with_nan", "snip"), "reason"]
+    assert "rectifier" in failures.loc[("without_rectifier", "naswot"), "reason"]
+    table = ranking.table.set_index("name")
+    assert pd.isna(table.loc["raises", "rank"])
+    assert set(names(ranking)[2:]) == {"raises", "with_nan"}
+    # what lacks one proxy is ranked by the other
+    assert table.loc["without_rectifier", "rank"] >= 1
+
+
+def test_all_failing_is_still_a_table() -> None:
+    ranking = archrank.rank([nets.raises], by="snip,naswot", **OPTIONS)
+    assert ranking.table["score"].isna().all()
+    assert len(ranking.failures) == 1
+    assert "raises" in str(ranking)
+
+
+def test_builder_of_something_else_is_a_failure() -> None:
+    ranking = archrank.rank({"wrong": lambda: 3, "right": nets.wide}, by="params", **OPTIONS)
+    assert "built a int" in ranking.failures["reason"][0]
+
+
+def test_seeds_are_averaged_and_spread() -> None:
+    together = archrank.rank([nets.narrow, nets.wide], by="snip", seeds=3, **OPTIONS)
+    each = [archrank.rank([nets.narrow, nets.wide], by="snip", seed=s, **OPTIONS) for s in range(3)]
+    for name in ("narrow", "wide"):
+        values = [r.table.set_index("name").loc[name, "snip"] for r in each]
+        row = together.table.set_index("name").loc[name]
+        assert row["snip"] == pytest.approx(np.mean(values))
+        assert row["snip std"] == pytest.approx(np.std(values, ddof=1))
+        assert row["std"] == pytest.approx(row["snip std"])
+
+
+def test_same_seed_same_table_and_no_trace_in_the_random_state() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = archrank.rank([nets.narrow, nets.wide], seed=1, **OPTIONS)
+    assert torch.equal(torch.get_rng_state(), before)
+    second = archrank.rank([nets.narrow, nets.wide], seed=1, **OPTIONS)
+    drop = ["seconds"]
+    pd.testing.assert_frame_equal(first.table.drop(columns=drop), second.table.drop(columns=drop))
+
+
+def test_control_removes_what_the_control_explains() -> None:
+    ranking = archrank.rank(
+        {str(w): nets.Tiny(w) for w in (4, 6, 8, 10)}, by="params|flops", **OPTIONS
+    )
+    assert ranking.table["params|flops"].tolist() == pytest.approx([0] * 4)
+    assert ranking.table["rank"].tolist() == [1] * 4
+
+
+@pytest.mark.slow
+def test_processes_give_the_same_table_and_survive_a_killed_one() -> None:
+    candidates = [nets.narrow, nets.kills_its_process, nets.narrow_again, nets.wide, nets.raises]
+    done = []
+    parallel = archrank.rank(
+        candidates, by="snip", jobs=2, progress=lambda d, t, n: done.append((d, t)), **OPTIONS
+    )
+    alone = archrank.rank(
+        [c for c in candidates if c is not nets.kills_its_process], by="snip", **OPTIONS
+    )
+    table, expected = parallel.table.set_index("name"), alone.table.set_index("name")
+    for name in ("narrow", "narrow_again", "wide"):
+        assert table.loc[name, "snip"] == pytest.approx(expected.loc[name, "snip"], rel=1e-4)
+    assert table.loc["narrow_again", "same_as"] == "narrow"
+    reasons = parallel.failures.set_index("name")["reason"]
+    assert "killed" in reasons["kills_its_process"]
+    assert "broken" in reasons["raises"]
+    assert done[-1] == (5, 5)
+
+
+def test_lambdas_cannot_go_to_processes() -> None:
+    with pytest.raises(InputError, match="jobs"):
+        archrank.rank({"a": lambda: nets.wide(), "b": nets.wide}, jobs=2, **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"by": "gradsgn"}, "gradsign"),
+        ({"by": ""}, "by"),
+        ({"by": "gradsign|"}, "proxy"),
+        ({"combine": "mean"}, "combine"),
+        ({"seeds": 0}, "seeds"),
+        ({"jobs": 0}, "jobs"),
+        ({"device": "warp"}, "device"),
+        ({"candidates": []}, "candidates"),
+        ({"candidates": [3]}, "candidates"),
+        ({"candidates": ["no_such_file.py"]}, "no_such_file.py"),
+        ({"inputs": None}, "inputs"),
+    ],
+)
+def test_wrong_usage_names_the_argument(arguments, named) -> None:
+    given_arguments = {"candidates": [nets.wide], **OPTIONS, **arguments}
+    with pytest.raises(InputError, match=named):
+        archrank.rank(given_arguments.pop("candidates"), **given_arguments)
+
+
+values = st.lists(
+    st.tuples(st.integers(-9, 9), st.integers(-9, 9), st.integers(-9, 9)), min_size=2, max_size=12
+)
+
+
+@given(values, st.sampled_from(["mean_rank", "log_rank", "vote"]))
+@settings(max_examples=80, deadline=None)
+def test_combining_keeps_dominance_and_ignores_scale(rows, combine) -> None:
+    table = np.array(rows, dtype=float)
+    score = combined(table, combine)
+    for i in range(len(table)):
+        for j in range(len(table)):
+            if (table[i] > table[j]).all():
+                assert score[i] > score[j]
+    assert combined(np.arctan(table) * 7 + 1, combine) == pytest.approx(score)
+    order = np.random.default_rng(0).permutation(len(table))
+    assert combined(table[order], combine) == pytest.approx(score[order])
+
+
+def test_vote_by_hand() -> None:
+    # a beats b by 2:1, b beats c by 2:1, c beats a by 2:1: everyone wins half
+    table = np.array([[3.0, 2.0, 1.0], [2.0, 1.0, 3.0], [1.0, 3.0, 2.0]])
+    assert combined(table, "vote").tolist() == [0.5, 0.5, 0.5]
+
+
+def test_log_rank_is_az_nas() -> None:
+    table = np.array([[1.0, 30.0], [2.0, 10.0], [3.0, 20.0], [4.0, 40.0]])
+    ranks = np.array([[1, 3], [2, 1], [3, 2], [4, 4]])
+    assert combined(table, "log_rank") == pytest.approx(np.log(ranks / 4).sum(axis=1) / 2)
+
+
+def test_files(tmp_path) -> None:
+    ranking = archrank.rank([nets.narrow, nets.raises], by="snip,naswot", **OPTIONS)
+    ranking.to_csv(tmp_path / "table.csv")
+    assert pd.read_csv(tmp_path / "table.csv")["name"].tolist() == names(ranking)
+    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+    record = json.loads(ranking.to_json())
+    assert record["table"][1]["score"] is None
+    assert record["failures"][0]["name"] == "raises"
+    assert "<table" in ranking._repr_html_()
+    assert "Failures" in ranking._repr_html_()
+
+
+@pytest.mark.parametrize("count", [1, 3, 45])
+def test_picture(tmp_path, count) -> None:
+    pytest.importorskip("matplotlib")
+    ranking = archrank.rank(
+        {f"a long name of a network {w}": nets.Tiny(w + 1, 1) for w in range(count)},
+        by="params,l2_norm",
+        **OPTIONS,
+    )
+    figure = ranking.plot(tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(labels) == count
+    assert labels[0] == f"1  {ranking.best}"
+
+
+class TestNeighbours:
+    """Whether the one above is truly better."""
+
+    def test_from_seeds(self) -> None:
+        made = {f"width {w}": (lambda w=w: nets.Tiny(w)) for w in (4, 5, 30)}
+        table = archrank.rank(made, (3, 8, 8), "synflow_log", seeds=4, batch_size=4).table
+        error = table["std"] / 2
+        for row in range(1, 3):
+            step = table["score"][row - 1] - table["score"][row]
+            chance = stats.norm.cdf(step / np.hypot(error[row - 1], error[row]))
+            assert table["above"][row] == pytest.approx(chance)
+        assert np.isnan(table["above"][0])
+        assert table["above"][1] > table["above"][2] > 0.5  # 30 is far from both, 5 is near 4
+
+    def test_nothing_is_known_of_one_proxy_and_seed(self) -> None:
+        made = {"a": lambda: nets.Tiny(4), "b": lambda: nets.Tiny(8)}
+        assert archrank.rank(made, (3, 8, 8), "params").table["above"].isna().all()
+
+    def test_from_predicted_deviations(self, tmp_path: Path) -> None:
+        made = {f"width {w}": (lambda w=w: nets.Tiny(w)) for w in (4, 5, 6, 7, 8, 10, 12, 16)}
+        graphs = [archrank.trace(make(), (3, 8, 8)) for make in made.values()]
+        Ridge(("statistics",)).fit(graphs, np.log([g.params for g in graphs])).save(tmp_path / "m")
+        table = archrank.rank(made, (3, 8, 8), str(tmp_path / "m")).table
+        _, std = Ridge.load(tmp_path / "m").predict(graphs, return_std=True)
+        by_name = dict(zip(made, std, strict=True))
+        assert table["std"].tolist() == pytest.approx([by_name[name] for name in table["name"]])
+        std = table["std"].to_numpy()
+        step, error = -np.diff(table["score"]), np.hypot(std[1:], std[:-1])
+        assert table["above"][1:].to_numpy() == pytest.approx(stats.norm.cdf(step / error))
