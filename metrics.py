@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
+from .basics import Array
 from .errors import InputError
 
-Array = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
 
 _NOTHING = 1e-12  # what rounding leaves where a control explains all

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ..metrics import Array, kendall
+from ..basics import Array
+from ..metrics import kendall
 from ..ranking.aggregation import POPULATION, combined, relative_ranks
 
 LABELS = (50, 100)

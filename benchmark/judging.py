@@ -17,16 +17,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ..basics import SIZES, Array
 from ..data import table as get_table
 from ..data.tables import Table, Task
 from ..errors import InputError
-from ..metrics import Array, kendall
+from ..metrics import kendall
 from ..proxies import get
 from ..scoring.store import Store
 from . import ensembles
 from .resampling import FIGURES, Resamples
 
-SIZES = ("params", "flops", "activations")
 TOP = 10  # architectures chosen: NDCG, regret, improvement
 SHARE = 0.05  # of the best: precision
 LEVEL = 0.95  # of the intervals

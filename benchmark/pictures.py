@@ -13,7 +13,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from ..metrics import Array
+from ..basics import Array
 from .judging import Figure
 
 _MOST_POINTS = 1500  # in one scatter plot: more are only ink

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from ..metrics import Array
+from ..basics import Array
 
 FIGURES = ("tau", "rho", "ndcg", "precision", "regret", "improvement", "partial_tau", "partial_rho")
 """What :meth:`Resamples.figures` gives, in this order."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..basics import Progress
 from ..data import space as get_space
 from ..data import table as get_table
 from ..data.published import TABLES
@@ -26,8 +27,6 @@ from ..scoring.processes import in_processes
 from ..scoring.store import Failure, Row, Store
 
 ENGINES = ("local", "ray")
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import linalg, special, stats
 
-Array = npt.NDArray[np.float64]
+from ..basics import Array
 
 _DRAWS = 128  # of how much groups count, in each of two rounds
 _SPREAD = 2.5  # standard deviation of their logarithms

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..basics import Array
 from ..graphs import Graph
 from ..graphs.features import output_elements, owned_parameters
 from ..graphs.graph import ATTRIBUTES
@@ -22,8 +23,6 @@ from ..graphs.operators import CANONICAL_ID
 from ..predictors.features.blocks import alive
 from ..predictors.features.cache import once_per_graph
 from ..predictors.features.operator_classes import KINDS, kinds_of
-
-Array = npt.NDArray[np.float64]
 
 _KERNEL, _STRIDE, _GROUPS = (ATTRIBUTES.index(name) for name in ("kernel0", "stride0", "groups"))
 

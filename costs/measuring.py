@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
+from ..basics import Progress
 from ..errors import ArchrankError, InputError
 from ..graphs import Graph, trace
 from ..graphs.tracing import is_shape
@@ -32,7 +33,6 @@ from ..scoring.candidates import Candidate, collect
 if TYPE_CHECKING:
     from _csv import Writer
 
-Progress = Callable[[int, int, str], None]
 
 _WARM_UP = 3  # runs at least, before any is timed
 _FEWEST = 5  # timed runs, however long one takes

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..basics import Progress
 from ..errors import ArchrankError, InputError, MissingExtraError
 from .sets import SETS, DataSet, Source, data_set, sources
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 BASE_URL = "https://raw.githubusercontent.com"
 
-Progress = Callable[[int, int, str], None]
 """Called with files done, files in all, and the name of the file that comes next."""
 
 

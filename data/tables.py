@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ..basics import Array
 from ..errors import InputError
 from ..metrics import kendall
 from .sets import SETS, data_set, sources
@@ -22,7 +23,6 @@ from .sets import SETS, data_set, sources
 if TYPE_CHECKING:
     from .published import Columns, Part, Published
 
-Array = npt.NDArray[np.float64]
 Label = Literal["trained", "weight-shared", "surrogate", "measured"]
 
 _FEWEST = 10  # Kendall's tau of fewer architectures says nothing about noise

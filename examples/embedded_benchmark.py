@@ -16,11 +16,11 @@ import pandas as pd
 import torch
 
 import archrank
+from archrank.basics import SIZES
 from archrank.data import images, space, table
 from archrank.metrics import bootstrap, kendall, spearman
 from archrank.predictors import OutOfFamilyWarning
 from archrank.predictors.features.evidence import PROXIES
-from archrank.ranking.ranking import SIZES
 
 
 def draw_sample(n: int, seed: int) -> list[str]:

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import NotFittedError
 
+from ..basics import Array
 from ..errors import InputError
 from ..metrics import kendall
 from . import saving
 from .reading import Reader, Sample, listed
 
-Array = npt.NDArray[np.float64]
 _AT_ONCE = 1024  # networks whose graphs are in memory together while predicting
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from ..basics import Array, Progress
 from ..errors import ArchrankError, InputError
 from ..scoring.candidates import Candidate, FromSpace, collect
 from ..scoring.processes import in_processes
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from . import Predictor, Pretrained, Pretraining, Sample
 
 PREDICTOR_FILE = "predictor.json"
-Progress = Callable[[int, int, str], None]
-_Array = npt.NDArray[np.float64]
 _SHARE = 1024  # architectures that a process predicts together
 _WORTH_PROCESSES = 4 * _SHARE  # fewer are predicted sooner than processes start
 
@@ -257,7 +255,7 @@ def predict(
     return table.reset_index(drop=True)
 
 
-def predicted(predictor: Predictor, read: Sequence[Any]) -> tuple[_Array, _Array]:
+def predicted(predictor: Predictor, read: Sequence[Any]) -> tuple[Array, Array]:
     """Means and deviations, these NaN of predictors that know none."""
     try:
         mean, std = predictor.predict(read, return_std=True)
@@ -280,7 +278,7 @@ class _Share:
 
 def _predicted_in_processes(
     predictor: Predictor, archs: Sequence[str], jobs: int, progress: Progress | None
-) -> tuple[_Array, _Array]:
+) -> tuple[Array, Array]:
     """The same as :func:`predicted`; equal architectures go to the same process."""
     mean, std = np.zeros(len(archs)), np.zeros(len(archs))
     with tempfile.TemporaryDirectory() as folder:
@@ -298,7 +296,7 @@ def _predicted_in_processes(
     return mean, std
 
 
-def _predict_share(share: _Share) -> tuple[_Array, _Array]:
+def _predict_share(share: _Share) -> tuple[Array, Array]:
     return predicted(_loaded(share.model), share.archs)
 
 
@@ -307,7 +305,7 @@ def _loaded(model: Path) -> Predictor:
     return load_predictor(model)
 
 
-def _share_died(share: _Share, how: str) -> tuple[_Array, _Array]:
+def _share_died(share: _Share, how: str) -> tuple[Array, Array]:
     raise ArchrankError(
         f"predict: the process of {len(share.archs)} architectures from {share.archs[0]!r} on "
         f"{how}; with fewer jobs each has more memory"

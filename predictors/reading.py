@@ -13,13 +13,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ..basics import Array
 from ..errors import InputError
 from ..graphs import Graph, trace
 
 if TYPE_CHECKING:
     from ..data.spaces.contract import Space
 
-Array = npt.NDArray[np.float64]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 

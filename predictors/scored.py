@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..basics import Progress
 from ..errors import InputError
 from ..proxies import get
 from ..scoring.processes import in_processes
 from .reading import Reader, Sample
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from ..metrics import Array
+from ..basics import Array
 from ..predictors.features.evidence import MEASURED, Evidence
 
 COMBINATIONS = ("mean_rank", "log_rank", "vote")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ..basics import Array
 from ..errors import InputError
-from ..metrics import Array
 
 
 def pareto_front(values: npt.ArrayLike, larger_is_better: bool = False) -> npt.NDArray[np.bool_]:

@@ -22,6 +22,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from ..basics import SIZES, Array, Progress
 from ..costs.limits import (
     COSTS,
     Excluded,
@@ -37,7 +38,7 @@ from ..costs.limits import (
 from ..errors import ArchrankError, InputError, MissingExtraError
 from ..graphs import Graph, trace
 from ..graphs.tracing import is_shape
-from ..metrics import Array, residual_rank
+from ..metrics import residual_rank
 from ..predictors.features.evidence import MEASURED, Evidence
 from ..predictors.predicting import is_predictor, load_predictor, predicted
 from ..proxies import get, score
@@ -53,13 +54,10 @@ if TYPE_CHECKING:
 
     from ..predictors import Predictor, TransferRank
 
-SIZES = ("params", "flops", "activations")
 PRETRAINED = "auto"
 """How the pretrained predictor is asked for."""
 SURE = 0.75
 """The chance of being better from which on one of two neighbours is said to be."""
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..basics import Array
 from ..data.spaces.contract import Space
 from ..errors import InputError
 from ..predictors.features.evidence import PROXIES
@@ -15,7 +15,6 @@ from ..predictors.reading import Reader, Sample
 from ..proxies import get
 from ..ranking.aggregation import combined
 
-Array = npt.NDArray[np.float64]
 Scorer = Callable[[Sequence[Any]], Array]
 """Architectures to one number each, larger is better; NaN for those without."""
 

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
+from ...basics import Array
 from ...errors import InputError
 from ...graphs import Graph
 from ...metrics import kendall
-from ..contract import Array, Predictor
+from ..contract import Predictor
 from ..features.cache import once_per_graph
 from ..features.columns import Columns, Features, read_columns
 from ..features.evidence import AUTO

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import optimize, stats
 
+from ...basics import Array
 from ...errors import InputError
-
-Array = npt.NDArray[np.float64]
 
 _MIDDLE = 0.8  # deviations are scaled so that this share lies within as many as a normal's
 _MOST_PAIRS = 20_000

@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
+from ...basics import Array
 from ...errors import InputError
 from ..reading import Sample
 from . import statistics
 from .cache import once_per_graph
 from .counts import edge_words, neighbourhood_words, path_words
 from .evidence import Evidence, measurements, table_of
-
-Array = npt.NDArray[np.float64]
 
 PARTS = (
     *("statistics", "paths", "edges", "neighbourhoods", "spectrum"),

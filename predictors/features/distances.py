@@ -11,12 +11,12 @@ import numpy.typing as npt
 from scipy import optimize
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from ...basics import Array
 from ...errors import InputError
 from ...graphs import Graph
 from ...graphs.features import resolution
 from .cache import once_per_graph
 
-Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 DISTANCES = ("edit", "spectral")

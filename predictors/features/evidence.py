@@ -9,16 +9,13 @@ from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
+from ...basics import SIZES, Array
 from ...graphs import Graph
 from ...proxies import get
 from .rank_transform import normal_scores
 
-Array = npt.NDArray[np.float64]
-
-SIZES = ("params", "flops", "activations")
 KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "size": SIZES,

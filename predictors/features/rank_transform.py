@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-Array = npt.NDArray[np.float64]
+from ...basics import Array
+
 ALL = ""
 """The group of labels that no other is known for."""
 

@@ -15,13 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...basics import Array
 from ...graphs import Graph
 from ...graphs.features import resolution
 from ...graphs.operators import CANONICAL_ID
 from .blocks import KEPT, Block, alive, blocks
 from .operator_classes import KINDS, STEPS, kinds_of
-
-Array = npt.NDArray[np.float64]
 
 STAGES = 5
 _SIZES = ("params", "flops", "activations", "nodes", "alive", "depth")

@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ...errors import InputError
 
 if TYPE_CHECKING:
-    from ...metrics import Array
+    from ...basics import Array
 
 
 class _Solution(NamedTuple):

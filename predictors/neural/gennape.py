@@ -14,10 +14,11 @@ from sklearn.base import clone
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...basics import Array
 from ...errors import InputError
 from ...graphs import Graph
 from ...metrics import kendall
-from ..contract import Array, Predictor, checked_labels
+from ..contract import Predictor, checked_labels
 from ..reading import Sample
 from .batches import GraphBatch, GraphTensors
 from .encoders.contract import Encoder, encode

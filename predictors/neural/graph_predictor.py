@@ -13,9 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ...basics import Array
 from ...errors import InputError
 from ...graphs import Graph
-from ..contract import Array, Predictor, checked_labels
+from ..contract import Predictor, checked_labels
 from ..features.cache import once_per_graph
 from ..reading import Sample
 from .batches import GraphBatch, GraphTensors

@@ -13,8 +13,9 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from ...basics import Array
 from ...errors import InputError
-from ..contract import Array, Predictor
+from ..contract import Predictor
 from ..ensemble.calibration import Calibration
 from ..features.columns import Features, read_columns
 from ..features.distances import GraphEmbedding

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ...basics import Array
 from ...errors import InputError
 from ...graphs.features import owned_parameters
 from ...graphs.operators import CANONICAL_ID
-from ..contract import Array, Predictor
+from ..contract import Predictor
 from ..reading import Sample
 from .batches import GraphBatch, GraphTensors
 from .encoders import encoder as encoder_by_name

@@ -13,10 +13,10 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...basics import Array
 from ...errors import InputError
 from ...graphs import Graph
 from .. import saving
-from ..contract import Array
 from ..features.cache import once_per_graph
 from .batches import GraphBatch, GraphTensors
 from .encoders import encoder as encoder_by_name

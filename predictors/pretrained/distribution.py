@@ -13,12 +13,11 @@ from scipy.special import xlogy
 from sklearn.base import BaseEstimator
 from sklearn.neighbors import NearestNeighbors
 
+from ...basics import Array
 from ...errors import InputError
 from ...graphs import Graph
 from ..neural.fuzzy import FuzzyCMeans
 from ..neural.pretraining import Pretrained
-
-Array = npt.NDArray[np.float64]
 
 
 class OutOfFamilyWarning(UserWarning):

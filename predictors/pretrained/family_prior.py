@@ -7,14 +7,12 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from ...basics import Array
 from ...errors import InputError
 from ..features.evidence import KINDS, Evidence, measurements, table_of
 from ..features.rank_transform import normal_scores
 from ..reading import Sample
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ...basics import Progress
 from ...errors import InputError
 
 if TYPE_CHECKING:
     from ...graphs import Graph
     from .. import Family, TransferRank
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

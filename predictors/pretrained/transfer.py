@@ -9,8 +9,9 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from ...basics import Array
 from ...errors import InputError
-from ..contract import _AT_ONCE, Array
+from ..contract import _AT_ONCE
 from ..ensemble.archrank import ArchRank, available
 from ..features.evidence import PROXIES, Evidence, measurements, table_of
 from ..reading import Sample, listed

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import linalg, optimize
 
-from ..contract import Array
+from ...basics import Array
 from .baselines import PARTS, TabularPredictor
 
 CONTEXT = "context"

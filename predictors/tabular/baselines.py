@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...basics import Array
 from ...errors import InputError
-from ..contract import Array, Predictor
+from ..contract import Predictor
 from ..features.columns import Features, read_columns
 from ..reading import Sample
 

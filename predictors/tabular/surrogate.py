@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import linalg, optimize, spatial
 
+from ...basics import Array
 from ..contract import Predictor
 from ..features.columns import Columns, Features, read_columns
 from ..reading import Sample
-
-Array = npt.NDArray[np.float64]
 
 _NOISE = 0.1  # expected variance of noise, of standardised labels
 _WIDTH = 1.5  # standard deviation of the logarithms of variances around what is expected

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import Array
+from ...basics import Array
 from ..features.evidence import AUTO
 from .baselines import TabularPredictor
 

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
 
+from ...basics import Array
 from ...data.spaces.contract import ChoiceSpace, Space, Values
 from ...errors import InputError
 from ...predictors.features.columns import Features, read_columns
 from ...predictors.reading import Reader
 from ..scoring import space_named
 
-Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...basics import Array
 from ...data.spaces.contract import Space
 from ...errors import InputError, MissingExtraError
 from ..asking.goals import Goals
@@ -24,7 +24,6 @@ except ImportError as error:
 if TYPE_CHECKING:
     from pymoo.core.algorithm import Algorithm
 
-Array = npt.NDArray[np.float64]
 Costs = Callable[[Sequence[str]], Array]
 
 _POPULATION, _GENERATIONS = 60, 15  # of NSGA-II on predictions

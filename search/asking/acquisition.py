@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from ...basics import Array
 from ...errors import InputError
-
-Array = npt.NDArray[np.float64]
 
 KINDS = ("mean", "ucb", "thompson", "ei")
 BETA = 1.0

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from ...basics import Array
 from ...errors import InputError
 
 if TYPE_CHECKING:
     from .knowledge import Knowledge
     from .trials import Trial
 
-Array = npt.NDArray[np.float64]
 
-SIZES = ("params", "flops", "activations")
 """What is known of every architecture without measuring it."""
 
 

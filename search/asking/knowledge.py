@@ -6,14 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...basics import Array
 from ...data.spaces.contract import Space
 from ...errors import InputError
 from ...predictors.reading import Reader, Sample
 from .goals import SIZES
-
-Array = npt.NDArray[np.float64]
 
 
 class Knowledge:

@@ -10,14 +10,13 @@ import numpy.typing as npt
 from scipy import stats
 from sklearn.base import clone
 
+from ...basics import Array
 from ...errors import InputError
 from ...predictors.contract import Predictor
 from ...predictors.reading import Reader
 from ...predictors.tabular.surrogate import Surrogate
 from .goals import Constraint
 from .knowledge import Knowledge
-
-Array = npt.NDArray[np.float64]
 
 _WITHOUT_GRAPHS = {"code", "context"}  # parts that are no part of graphs
 

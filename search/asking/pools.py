@@ -5,13 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-import numpy as np
-import numpy.typing as npt
-
+from ...basics import Array
 from ...data.spaces.contract import Space
 from ...errors import InputError
 
-Array = npt.NDArray[np.float64]
 Worth = Callable[[Sequence[str]], Array]
 """Architectures to what measuring them is worth (n,); minus infinity where they cannot be built."""
 

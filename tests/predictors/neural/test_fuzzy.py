@@ -18,8 +18,8 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.estimator_checks import check_estimator
 
+from archrank.basics import Array
 from archrank.errors import InputError
-from archrank.metrics import Array
 from archrank.predictors.neural.fuzzy import FuzzyCMeans
 
 some_points = arrays.arrays(

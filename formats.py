@@ -1,0 +1,43 @@
+"""Numbers as people read them: a leaf module that every room may import."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """Write a number in few characters; missing ones are a dash, what is no number stays.
+
+    Example:
+        >>> [number(v) for v in (11_689_512, 12_345, 640, 0.12345678, 1.36e-16, float("nan"))]
+        ['11.69M', '12.35k', '640', '0.1235', '1.36e-16', '-']
+    """
+    if isinstance(value, str):
+        return value
+    found = math.nan if str(value) == "<NA>" else float(value)
+    if math.isnan(found):
+        return "-"
+    if math.isinf(found):
+        return str(found)
+    if found == int(found) and abs(found) < 1000:
+        return str(int(found))
+    for size, unit in _UNITS:
+        if abs(found) >= max(size, 1e4):
+            return f"{found / size:.{digits}g}{unit}"
+    return f"{found:.{digits}g}"
+
+
+def count(value: float, digits: int = 4) -> str:
+    """Write a whole number of things, from a thousand on in units.
+
+    Example:
+        >>> [count(v) for v in (17, 1_728, 11_689_512)]
+        ['17', '1.728k', '11.69M']
+    """
+    for size, unit in _UNITS:
+        if abs(value) >= size:
+            return f"{value / size:.{digits}g}{unit}"
+    return f"{value:.{digits}g}"
