@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from scipy import optimize
 
+from ..basics import Array
 from ..errors import InputError
-from ..predictors.contract import Array, Predictor
+from ..predictors.contract import Predictor
 from ..predictors.reading import Reader, Sample
 from .inventory import counted, inventory
 from .predictor import checked_costs

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
+from ..basics import Array
 from ..errors import InputError
-from ..predictors.contract import Array, Predictor
+from ..predictors.contract import Predictor
 from ..predictors.features.columns import Features, read_columns
 from ..predictors.reading import Reader, Sample
 from .grouped import Regression, regression

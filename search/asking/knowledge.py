@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ...basics import Array
+from ...basics import SIZES, Array
 from ...data.spaces.contract import Space
 from ...errors import InputError
 from ...predictors.reading import Reader, Sample
-from .goals import SIZES
 
 
 class Knowledge:

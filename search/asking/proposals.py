@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...basics import Array
 from ...errors import InputError
 from . import pools
 from .acquisition import acquire, choose
-from .goals import Array, Goals
+from .goals import Goals
 from .knowledge import Knowledge
 from .models import Models
 from .trials import Trials

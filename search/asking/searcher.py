@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from ...basics import Array
 from ...data.spaces.contract import Space
 from ...errors import InputError
 from ...predictors.reading import Sample
 from ..scoring import space_named
 from .acquisition import checked_kind
-from .goals import Array, Goals
+from .goals import Goals
 from .knowledge import Knowledge
 from .models import Models
 from .pools import Listing

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from ...basics import Array
 from ...data.spaces.contract import Space
 from ...errors import InputError
 from ..adapters.arrays import Choices
-from ..scoring import Array, space_named
+from ..scoring import space_named
 
 
 class Strategy(ABC):

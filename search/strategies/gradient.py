@@ -11,13 +11,13 @@ import torch
 from sklearn.base import clone
 from torch import Tensor
 
+from ...basics import Array
 from ...data.spaces.contract import Space
 from ...errors import InputError
 from ...predictors.neural.heteroscedastic import HeteroscedasticNetwork
 from ...predictors.reading import Reader, Sample
 from ..asking.knowledge import Knowledge
 from ..asking.pools import Listing
-from ..scoring import Array
 from .draws import Strategy
 
 _STARTS = 8  # of the ascent at the best that were told, and as many at random candidates
