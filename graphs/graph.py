@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 from collections import Counter
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..files import written_whole
 from .operators import CANONICAL, PRODUCTS
 
 if TYPE_CHECKING:
@@ -339,7 +341,11 @@ class Graph:
 
         The file appears whole or not at all.
         """
-        path = Path(path)
+        with written_whole(path) as partial:
+            partial.write_bytes(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Return what :meth:`save` writes."""
         arrays: dict[str, npt.NDArray[Any]] = {}
         names: dict[str, Any] = {"format": FORMAT, "canonical": CANONICAL}
         for field in fields(self):
@@ -348,15 +354,23 @@ class Graph:
                 arrays[field.name] = value
             else:
                 names[field.name] = value
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as file:
-            np.savez_compressed(
-                file,
-                allow_pickle=False,
-                names=np.frombuffer(json.dumps(names).encode(), np.uint8),
-                **arrays,
-            )
-        partial.replace(path)
+        file = io.BytesIO()
+        np.savez_compressed(
+            file,
+            allow_pickle=False,
+            names=np.frombuffer(json.dumps(names).encode(), np.uint8),
+            **arrays,
+        )
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Graph:
+        """Read a graph that :meth:`to_bytes` wrote.
+
+        Raises:
+            InputError: the content is not such a graph, or of a newer format.
+        """
+        return cls._read(io.BytesIO(content), "content: it")
 
     @classmethod
     def load(cls, path: str | Path) -> Graph:
@@ -365,6 +379,11 @@ class Graph:
         Raises:
             InputError: the file is not such a graph, or of a newer format.
         """
+        return cls._read(path, f"path: {str(path)!r}")
+
+    @classmethod
+    def _read(cls, source: str | Path | io.BytesIO, named: str) -> Graph:
+        """Read a graph from a file or from memory; errors call it ``named``."""
         import zipfile
         import zlib
 
@@ -373,13 +392,13 @@ class Graph:
             *(ValueError, KeyError, OSError, EOFError, AttributeError, TypeError, RuntimeError),
             *(zipfile.BadZipFile, zlib.error),
         )
-        problem = f"path: {str(path)!r} is not a graph saved by archrank"
+        problem = f"{named} is not a graph saved by archrank"
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(source, allow_pickle=False) as file:
                 data: dict[str, Any] = {name: file[name] for name in file.files}
             names = json.loads(data.pop("names").tobytes())
         except FileNotFoundError:
-            raise InputError(f"path: no file {str(path)!r}") from None
+            raise InputError(f"path: no file {str(source)!r}") from None
         except damaged as e:
             raise InputError(f"{problem} ({e})") from e
         wanted = {field.name for field in fields(cls)}
