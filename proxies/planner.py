@@ -20,9 +20,10 @@ from .recording.attempts import attempt
 from .recording.meter import Meter
 from .recording.model_runner import Batch, Loss, Subject, make_batches, pass_dtype
 from .recording.passes import PASSES, Pass
+from .recording.signals import OF_SEVERAL_BATCHES
 from .registry import Measure, Proxy, all_proxies, get, names_in
 
-_OF_SEVERAL_BATCHES = {"gradient_statistics", "batch_gradients"}
+_SEVERAL = 2
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def score(
         (490.0, 'unsupported', 'the model has no rectifier (ReLU, GELU, SiLU, ...)')
     """
     wanted = chosen(proxies)
-    for name, number, least in (("batch_size", batch_size, 1), ("batches", batches, 2)):
+    for name, number, least in (("batch_size", batch_size, 1), ("batches", batches, _SEVERAL)):
         if not isinstance(number, int) or number < least:
             raise InputError(f"{name}: got {number!r}, expected a whole number of at least {least}")
     if not isinstance(model, nn.Module):
@@ -172,6 +173,17 @@ def chosen(proxies: str | Iterable[str] | None) -> list[Proxy]:
     return [get(name) for name in dict.fromkeys(names)]
 
 
+def batches_needed(proxies: Iterable[str | Proxy]) -> int:
+    """Return the least number of batches that the proxies read: 2 if one compares batches, else 1.
+
+    Example:
+        >>> batches_needed(["snip"]), batches_needed(["snip", "zico"])
+        (1, 2)
+    """
+    found = (proxy if isinstance(proxy, Proxy) else get(proxy) for proxy in proxies)
+    return _SEVERAL if any(OF_SEVERAL_BATCHES.intersection(p.needs) for p in found) else 1
+
+
 def _score(
     model: nn.Module,
     inputs: Any,
@@ -189,7 +201,7 @@ def _score(
     batches: list[Batch] = []
     is_one_input = is_shape(inputs) or isinstance(inputs, (torch.Tensor, Mapping, tuple))
     if not is_one_input or (needs - {"graph"} and device.type != "meta"):
-        count = count if needs & _OF_SEVERAL_BATCHES else 1
+        count = count if batches_needed(wanted) > 1 else 1
         batches = make_batches(model, inputs, targets, seed, batch_size, dtype, count)
     if graph is None:
         graph = trace(model, _traceable(inputs, batches))

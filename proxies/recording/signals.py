@@ -47,6 +47,9 @@ SIGNALS: dict[str, str] = {
 """Signal name -> what it is. A *weight* is a parameter of two or more dimensions that a
 convolution, a linear or a recurrent operator applies: no biases, norms, embeddings or positions."""
 
+OF_SEVERAL_BATCHES = frozenset({"gradient_statistics", "batch_gradients"})
+"""Signals that compare batches, so that one batch is not enough to record them."""
+
 
 @dataclass(frozen=True)
 class GradientStatistics:

@@ -8,6 +8,7 @@ import torch
 import archrank
 from archrank.errors import InputError
 from archrank.proxies import Measure, register, unregister
+from archrank.proxies.planner import batches_needed
 from archrank.proxies.recording.signals import SIGNALS
 
 
@@ -170,3 +171,29 @@ def test_the_mode_as_given_is_respected(given: str) -> None:
         assert float(net.norm.running_mean[0]) == -1e6
     finally:
         unregister("as_given")
+
+
+@pytest.mark.parametrize(
+    ("names", "batches"),
+    [
+        ([], 1),
+        (["params"], 1),
+        (["snip", "zico"], 2),
+        (["l_swag"], 2),
+        (["meco_repo_zico@meco"], 2),
+        (["meco_repo_zico@gpu@meco"], 2),
+    ],
+)
+def test_batches_needed(names: list[str], batches: int) -> None:
+    assert batches_needed(names) == batches
+    assert batches_needed([archrank.proxies.get(name) for name in names]) == batches
+
+
+def test_proxies_that_need_several_batches_fail_with_one_alone() -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    for proxy in archrank.proxies.list(variants=True):
+        result = archrank.score(net, torch.randn(8, 4), proxies=proxy.name)[proxy.name]
+        if batches_needed([proxy]) > 1:
+            assert "needs at least two batches" in result.reason
+        else:
+            assert "two batches" not in (result.reason or "")
