@@ -6,27 +6,26 @@ this machine or on a Ray cluster; :mod:`.judging` joins the labels and judges.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..basics import Progress
 from ..data import space as get_space
 from ..data import table as get_table
 from ..data.published import TABLES
-from ..errors import ArchrankError, InputError
-from ..proxies import get, score
+from ..errors import InputError
+from ..proxies import get
 from ..proxies.planner import chosen, usable_device
-from ..scoring.processes import in_processes
-from ..scoring.store import Failure, Row, Store
-
-ENGINES = ("local", "ray")
+from ..scoring.candidates import in_space
+from ..scoring.data import SpaceData
+from ..scoring.engine import checked_engine, run_works
+from ..scoring.store import Failure, Score, Store
+from ..scoring.work import Work, checked_count
 
 
 @dataclass(frozen=True)
@@ -70,17 +69,6 @@ class Settings:
             if candidate in known:
                 return candidate
         return next(iter(known))
-
-
-@dataclass(frozen=True)
-class Work:
-    """One piece of work: one architecture under one seed, by the proxies that are missing."""
-
-    settings: Settings
-    arch: str
-    seed: int
-    proxies: tuple[str, ...]
-    device: str
 
 
 @dataclass(frozen=True)
@@ -220,16 +208,9 @@ def run(
         >>> first.scored, again.scored, again.total, again.failures
         (3, 0, 3, [])
     """
-    if engine not in ENGINES:
-        raise InputError(f"engine: got {engine!r}, expected one of {', '.join(ENGINES)}")
-    if engine != "ray" and address is not None:
-        raise InputError(f"address: got {address!r}, which needs engine 'ray', not {engine!r}")
-    if engine == "ray" and device not in ("auto", "cpu"):
-        raise InputError(f"device: got {device!r}, but engine 'ray' takes processor cores: 'cpu'")
+    checked_engine(engine, address, jobs, device)
     device = "cpu" if engine == "ray" else usable_device(device)
-    for name, number in (("seeds", seeds), ("jobs", jobs)):
-        if not isinstance(number, int) or number < 1:
-            raise InputError(f"{name}: got {number!r}, expected a whole number of at least 1")
+    checked_count("seeds", seeds)
     settings = settings_for(
         space,
         task,
@@ -248,128 +229,38 @@ def run(
         number = opened.begin(asdict(settings), space, architectures)
 
         def missing() -> Iterator[Work]:
-            """What the store lacks, looked up when its turn comes: another process may write."""
+            """Yield what the store lacks, looked up in its turn: another process may write."""
             nonlocal done
             for seed in range(seeds):
                 for arch in architectures:
                     finished = opened.finished(settings.condition, space, arch, seed)
                     left = tuple(name for key, name in wanted.items() if key not in finished)
                     if left:
-                        yield Work(settings, arch, seed, left, device)
+                        yield work_on(settings, arch, seed, left, device)
                     else:
                         done += 1
 
-        with closing(_engine(engine, jobs, address)(missing())) as results:
-            for work, rows in results:
-                opened.add(settings.condition, space, work.arch, work.seed, rows)
+        with closing(run_works(missing(), engine, jobs, address)) as results:
+            for work, found in results:
+                arch = work.candidate.name
+                for seed, rows in found.of_every_proxy(work):
+                    opened.add(settings.condition, space, arch, seed, map(Score.of, rows))
                 done, scored = done + 1, scored + 1
                 if progress is not None:
-                    progress(done, total, work.arch)
+                    progress(done, total, arch)
         failures = opened.failures(number, settings.condition)
     asked = [failure for failure in failures if (failure.proxy, failure.version) in wanted]
     return Outcome(number, scored, total, asked)
 
 
-def score_work(work: Work) -> list[Row]:
-    """Build one network and score it; whatever it raises becomes the reason of every proxy.
-
-    Raises:
-        ArchrankError: there are no batches (no images here, say), for this network or any other.
-    """
-    start = time.perf_counter()
-    settings = work.settings
-    space, task = get_space(settings.space), settings.build_task
-    batches = _batches(work)
-    try:
-        with _same_everywhere(work.seed):
-            scores = score(
-                space.build(work.arch, task),
-                batches,
-                proxies=work.proxies,
-                loss=space.loss(task),
-                seed=work.seed,
-                device=work.device,
-                batches=2,
-                graph=space.graph(work.arch, task) if settings.resolution is None else None,
-            )
-    except ArchrankError as error:
-        return _all_failed(work, "unsupported", str(error), start)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        return _all_failed(work, "out of memory", str(error), start)
-    except Exception as error:
-        # One network that cannot be built or run must not end a run of thousands.
-        return _all_failed(work, "error", f"{type(error).__name__}: {error}", start)
-    return [
-        Row(r.name, r.version, r.value, r.status, r.reason, r.seconds, r.peak_memory)
-        for r in scores.values()
-    ]
-
-
-@contextmanager
-def _same_everywhere(seed: int) -> Iterator[None]:
-    """The same scores in any process: seeded, and one thread, for sums depend on their number."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _batches(work: Work) -> list[Any]:
-    """As many batches as the proxies need, each seed's its own."""
-    settings = work.settings
-    needs = {need for name in work.proxies for need in get(name).needs}
-    try:
-        return [
-            get_space(settings.space).batch(
-                settings.batch,
-                1000 * i + work.seed,
-                settings.build_task,
-                work.arch,
-                settings.data,
-                settings.resolution,
-            )
-            for i in range(2 if "gradient_statistics" in needs else 1)
-        ]
-    except (OSError, MemoryError, RuntimeError) as error:
-        raise InputError(
-            f"data: a batch of {settings.batch} of {settings.data!r} cannot be made "
-            f"({type(error).__name__}: {error})"
-        ) from error
-
-
-def died(work: Work, how: str) -> list[Row]:
-    """The rows of work that ends every process it is given to."""
-    return _all_failed(work, "error", f"{how}, for want of memory perhaps", time.perf_counter())
-
-
-def _all_failed(work: Work, status: str, reason: str, start: float) -> list[Row]:
-    seconds = (time.perf_counter() - start) / len(work.proxies)
-    return [
-        Row(name, get(name).version, None, status, reason, seconds, None) for name in work.proxies
-    ]
-
-
-# --- engines --------------------------------------------------------------------------------------
-
-Done = tuple[Work, list[Row]]
-Engine = Callable[[Iterable[Work]], Generator[Done, None, None]]
-
-
-def _engine(name: str, jobs: int, address: str | None) -> Engine:
-    if name == "ray":
-        from ..scoring.ray_cluster import on_cluster
-
-        return lambda works: on_cluster(works, address)
-    if jobs == 1:
-        return in_turn
-    return lambda works: in_processes(score_work, works, jobs, died)
-
-
-def in_turn(works: Iterable[Work]) -> Generator[Done, None, None]:
-    """One after the other, in this process."""
-    for work in works:
-        yield work, score_work(work)
+def work_on(
+    settings: Settings, arch: str, seed: int, proxies: tuple[str, ...], device: str = "cpu"
+) -> Work:
+    """Return the work of scoring one architecture under one seed."""
+    return Work(
+        in_space(settings.space, arch, settings.build_task),
+        ((seed, proxies),),
+        SpaceData(settings.batch, settings.data, settings.resolution),
+        device,
+        single_thread=True,
+    )

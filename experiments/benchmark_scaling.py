@@ -26,10 +26,11 @@ import torch
 
 from archrank import benchmark
 from archrank.benchmark import runs
-from archrank.benchmark.runs import Done, Work, died, in_turn, score_work
+from archrank.scoring.engine import Done, in_turn
 from archrank.scoring.processes import in_processes
 from archrank.scoring.ray_cluster import on_cluster
-from archrank.scoring.store import Store
+from archrank.scoring.store import Score, Store
+from archrank.scoring.work import Work, gave_up, score_work
 
 RESULT = Path(__file__).parent / "results" / "scaling.md"
 SEED = 0
@@ -73,13 +74,13 @@ def measure_memory(count: int, jobs: int) -> None:
 def works(count: int) -> list[Work]:
     """Pieces of work as long runs have them."""
     settings = runs.settings_for(**SETTINGS, sample=count, sample_seed=SEED)
-    return [Work(settings, arch, SEED, PROXIES, "cpu") for arch in runs.sample_of(settings)]
+    return [runs.work_on(settings, arch, SEED, PROXIES) for arch in runs.sample_of(settings)]
 
 
 def empty_works(count: int) -> list[Work]:
     """Pieces of work that end at once: their string is no architecture."""
     settings = runs.settings_for("digits", sample=1, batch=1)
-    return [Work(settings, "none", seed, ("params",), "cpu") for seed in range(count)]
+    return [runs.work_on(settings, "none", seed, ("params",)) for seed in range(count)]
 
 
 def seconds_per_task(engine: Engine, tasks: list[Work]) -> float:
@@ -93,11 +94,14 @@ def seconds_per_task(engine: Engine, tasks: list[Work]) -> float:
 
 def seconds_per_write(tasks: list[Work]) -> float:
     """Of one piece of work into a store."""
-    _, rows = next(in_turn(tasks[:1]))
+    work, scored = next(in_turn(tasks[:1]))
+    ((seed, results),) = scored.of_every_proxy(work)
+    rows = [Score.of(result) for result in results]
+    condition = runs.settings_for(**SETTINGS, sample=1).condition
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "run.sqlite") as store:
         start = time.perf_counter()
         for work in tasks:
-            store.add(work.settings.condition, "digits", work.arch, work.seed, rows)
+            store.add(condition, "digits", work.candidate.name, seed, rows)
         return (time.perf_counter() - start) / len(tasks)
 
 
@@ -153,7 +157,7 @@ def memory_section(small: int, large: int, jobs: int) -> str:
 def overhead_section(count: int) -> str:
     tasks = empty_works(count)
     alone = seconds_per_task(in_turn, tasks)
-    process = seconds_per_task(lambda some: in_processes(score_work, some, 1, died), tasks)
+    process = seconds_per_task(lambda some: in_processes(score_work, some, 1, gave_up), tasks)
     cluster = on_nodes(1, lambda engine: seconds_per_task(engine, tasks))
     write = seconds_per_write(tasks)
     return "\n".join(

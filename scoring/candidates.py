@@ -40,6 +40,58 @@ class Candidate:
     rebuilds: bool = True
     inputs: Any = None
 
+    def built(self) -> nn.Module:
+        """Build the network.
+
+        Raises:
+            InputError: the builder gave something else. Builders may raise anything beside.
+        """
+        model = self.build()
+        if not isinstance(model, nn.Module):
+            raise InputError(
+                f"candidates: {self.name!r} built a {type(model).__name__}, expected a "
+                "torch.nn.Module"
+            )
+        return model
+
+    @property
+    def says_its_input(self) -> bool:
+        """Whether nobody has to give an input; a model of timm says its own once it is built."""
+        return self.inputs is not None or isinstance(self.build, FromZoo)
+
+    def inputs_for(self, model: nn.Module, given: Any = None) -> Any:
+        """Return the input that is given, else the candidate's own, else what the model says.
+
+        Raises:
+            InputError: nobody says one.
+        """
+        if given is not None:
+            return given
+        if self.inputs is not None:
+            return self.inputs
+        config = getattr(model, "pretrained_cfg", None) or {}
+        if "input_size" in config:
+            return tuple(config["input_size"])
+        raise InputError(f"inputs: {self.name!r} does not say its input; pass one")
+
+    @property
+    def network(self) -> str:
+        """A text that candidates share which are one network, as far as that is known unbuilt."""
+        if not isinstance(self.build, FromSpace):
+            return self.name
+        from ..data import space
+
+        build = self.build
+        return f"{build.space}:{space(build.space).canonical(build.arch)}:{build.task}"
+
+    @property
+    def identity(self) -> tuple[str, str] | None:
+        """Where the network comes from and what it is called there, for runs to come.
+
+        None for modules and callables of this process, which another one cannot know again.
+        """
+        return self.build.identity if isinstance(self.build, _NAMED) else None
+
 
 @dataclass(frozen=True)
 class Given:
@@ -58,6 +110,12 @@ class FromFile:
     path: str
     attribute: str
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The file by its name and contents: once it is changed, it holds other networks."""
+        text = Path(self.path).read_bytes()
+        return "file", f"{Path(self.path).name}:{self.attribute} {_sha(text)}"
+
     def __call__(self) -> nn.Module:
         found = getattr(load_file(Path(self.path)), self.attribute)
         return found if isinstance(found, nn.Module) else found()
@@ -69,6 +127,11 @@ class FromZoo:
 
     zoo: str
     name: str
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The zoo with its version, and the model's name."""
+        return f"{self.zoo} {_import_zoo(self.zoo).__version__}", self.name
 
     def __call__(self) -> nn.Module:
         zoo = _import_zoo(self.zoo)
@@ -90,10 +153,27 @@ class FromSpace:
     arch: str
     task: str | None
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The space and the architecture."""
+        return self.space, self.arch
+
     def __call__(self) -> nn.Module:
         from ..data import space
 
         return space(self.space).build(self.arch, self.task)
+
+
+_NAMED = (FromFile, FromZoo, FromSpace)
+
+
+def _sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def in_space(space: str, arch: str, task: str | None) -> Candidate:
+    """Return the candidate that is an architecture of a space, written as it is."""
+    return Candidate(arch, FromSpace(space, arch, task))
 
 
 def collect(candidates: Any) -> list[Candidate]:

@@ -6,8 +6,8 @@ import os
 from collections.abc import Generator, Iterable
 from typing import Any
 
-from ..benchmark.runs import Done, Work, died, score_work
 from ..errors import ArchrankError, InputError, MissingExtraError
+from .work import Scored, Work, gave_up, score_work
 
 RETRIES = 3  # a node may go more than once: a piece of work that dies four times is given up
 _ENVIRONMENT = {
@@ -19,7 +19,9 @@ _PATIENCE = 1.0  # seconds between looks at how large the cluster is, while noth
 _OBJECT_MEMORY = 100 * 2**20  # bytes; scores are small
 
 
-def on_cluster(works: Iterable[Work], address: str | None) -> Generator[Done, None, None]:
+def on_cluster(
+    works: Iterable[Work], address: str | None
+) -> Generator[tuple[Work, Scored], None, None]:
     """Score on every core of a Ray cluster, each piece of work on one.
 
     A worker or a node that dies is replaced by Ray, and its work is done again elsewhere; what
@@ -36,14 +38,6 @@ def on_cluster(works: Iterable[Work], address: str | None) -> Generator[Done, No
     Raises:
         MissingExtraError: Ray is not installed.
         ArchrankError: what ends the run in a worker, ends it here.
-
-    Example:
-        >>> from archrank.benchmark.runs import Work, settings_for
-        >>> arch = "plain:width=4,grow=1,depth1=1,depth2=1,kernel=1,norm=off,act=relu"
-        >>> work = Work(settings_for("digits"), arch, 0, ("params",), "cpu")
-        >>> for work, rows in on_cluster([work], None):  # doctest: +SKIP
-        ...     print(rows[0].value)
-        70.0
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -75,7 +69,7 @@ def _connect(ray: Any, address: str | None) -> None:
         ) from error
 
 
-def _spread(ray: Any, waiting: Iterable[Work]) -> Generator[Done, None, None]:
+def _spread(ray: Any, waiting: Iterable[Work]) -> Generator[tuple[Work, Scored], None, None]:
     remote = ray.remote(num_cpus=1, max_retries=RETRIES)(score_work)
     running: dict[Any, Work] = {}
     waiting = iter(waiting)
@@ -89,13 +83,13 @@ def _spread(ray: Any, waiting: Iterable[Work]) -> Generator[Done, None, None]:
             finished, _ = ray.wait(list(running), timeout=_PATIENCE)
             for reference in finished:
                 work = running.pop(reference)
-                yield work, _rows(ray, reference, work)
+                yield work, _result(ray, reference, work)
     finally:
         for reference in running:
             ray.cancel(reference, force=True)
 
 
-def _rows(ray: Any, reference: Any, work: Work) -> Any:
+def _result(ray: Any, reference: Any, work: Work) -> Any:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
@@ -111,7 +105,7 @@ def _rows(ray: Any, reference: Any, work: Work) -> Any:
         ray.exceptions.NodeDiedError,
         ray.exceptions.ObjectLostError,
     ) as error:
-        return died(work, f"its process died {1 + RETRIES} times ({type(error).__name__})")
+        return gave_up(work, f"its process died {1 + RETRIES} times ({type(error).__name__})")
     except ray.exceptions.RayError as error:
         raise ArchrankError(
             f"the Ray cluster is lost ({error}). Everything finished before is kept: run the same "

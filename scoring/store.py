@@ -20,6 +20,8 @@ from typing import Any
 import pandas as pd
 
 from ..errors import InputError, StoreError
+from ..graphs import Graph
+from ..proxies import Result
 
 FORMAT = 1
 _WAIT = 60.0  # seconds that a writer waits for another one
@@ -47,6 +49,15 @@ CREATE TABLE scores (
 ) WITHOUT ROWID;
 """
 
+# Made when the first graph is kept: stores of benchmarks hold none.
+_GRAPHS = """
+CREATE TABLE IF NOT EXISTS graphs (
+    condition INTEGER NOT NULL REFERENCES conditions,
+    architecture INTEGER NOT NULL REFERENCES architectures,
+    graph BLOB NOT NULL, PRIMARY KEY (condition, architecture)
+) WITHOUT ROWID
+"""
+
 # The scores of a run's sample under a condition.
 _OF_A_RUN = (
     "FROM samples JOIN architectures ON architectures.id = samples.architecture "
@@ -56,16 +67,29 @@ _OF_A_RUN = (
 
 
 @dataclass(frozen=True)
-class Row:
+class Score:
     """One proxy's score of one architecture under one seed; ``value`` is None unless ok."""
 
-    proxy: str
+    name: str
     version: int
     value: float | None
     status: str
     reason: str | None
     seconds: float
     peak_memory: int | None
+
+    @classmethod
+    def of(cls, result: Result) -> Score:
+        """Return what a store keeps of a result."""
+        return cls(
+            result.name,
+            result.version,
+            result.value,
+            result.status,
+            result.reason,
+            result.seconds,
+            result.peak_memory,
+        )
 
 
 @dataclass(frozen=True)
@@ -93,7 +117,7 @@ class Store:
         StoreError: (from any method) it cannot be written; what was finished is kept.
 
     Example:
-        >>> condition, row = {"task": "digits"}, Row("params", 1, 2.0, "ok", None, 0.1, 0)
+        >>> condition, row = {"task": "digits"}, Score("params", 1, 2.0, "ok", None, 0.1, 0)
         >>> with Store(":memory:") as store:
         ...     run = store.begin({"space": "digits"}, "digits", ["a", "b"])
         ...     store.add(condition, "digits", "a", 0, [row])
@@ -244,7 +268,7 @@ class Store:
         space: str,
         arch: str,
         seed: int,
-        rows: Iterable[Row],
+        rows: Iterable[Score],
     ) -> None:
         """Write the scores of one architecture and seed; those that are there stay as they are."""
         with self._writing():
@@ -258,7 +282,7 @@ class Store:
                 [
                     (
                         *first,
-                        self._named("proxies", ("name", "version"), (row.proxy, row.version)),
+                        self._named("proxies", ("name", "version"), (row.name, row.version)),
                         row.value,
                         row.status,
                         row.reason,
@@ -280,6 +304,41 @@ class Store:
             (_json(condition), space, arch, seed),
         )
         return {(name, version) for name, version in found}
+
+    def of(self, condition: Mapping[str, Any], space: str, arch: str, seed: int) -> list[Score]:
+        """Return all scores of one architecture under one seed."""
+        found = self._rows(
+            "SELECT name, version, value, status, reason, seconds, peak_memory FROM scores "
+            "JOIN proxies ON proxies.id = proxy "
+            "WHERE condition = (SELECT id FROM conditions WHERE settings = ?) AND architecture = "
+            "(SELECT id FROM architectures WHERE space = ? AND arch = ?) AND seed = ?",
+            (_json(condition), space, arch, seed),
+        )
+        return [Score(*row) for row in found]
+
+    def add_graph(self, condition: Mapping[str, Any], space: str, arch: str, graph: Graph) -> None:
+        """Keep the graph of an architecture; one that is there stays as it is."""
+        with self._writing():
+            self._connection.execute(_GRAPHS)
+            place = (
+                self._named("conditions", ("settings",), (_json(condition),)),
+                self._architecture(space, arch),
+            )
+            self._connection.execute(
+                "INSERT OR IGNORE INTO graphs VALUES (?, ?, ?)", (*place, graph.to_bytes())
+            )
+
+    def graph(self, condition: Mapping[str, Any], space: str, arch: str) -> Graph | None:
+        """Return the graph of an architecture, None if it is not kept."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'graphs'"):
+            return None
+        found = self._rows(
+            "SELECT graph FROM graphs "
+            "WHERE condition = (SELECT id FROM conditions WHERE settings = ?) AND architecture = "
+            "(SELECT id FROM architectures WHERE space = ? AND arch = ?)",
+            (_json(condition), space, arch),
+        )
+        return Graph.from_bytes(found[0][0]) if found else None
 
     def scores(self, run: int, condition: Mapping[str, Any]) -> pd.DataFrame:
         """All scores of a run's sample under a condition, in the order of the sample.

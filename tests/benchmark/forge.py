@@ -94,11 +94,12 @@ class Forge:
 def serve() -> None:
     import archrank.cli.app
     from archrank.benchmark import runs
+    from archrank.scoring.work import score_work
 
     settings = runs.settings_for("digits", sample=1)
     (arch,) = runs.sample_of(settings)
     # No backward: autograd would not let its forks run one.
-    runs.score_work(runs.Work(settings, arch, 0, ("params", "naswot"), "cpu"))
+    score_work(runs.work_on(settings, arch, 0, ("params", "naswot")))
     for line in sys.stdin:
         order = json.loads(line)
         if "pid" in order:

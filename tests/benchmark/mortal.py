@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from archrank.benchmark.runs import Work
+from archrank.scoring.work import Work
 
 
 class Mortal(str):
@@ -22,9 +22,11 @@ class Mortal(str):
     def of(cls, work: Work, folder: Path, deaths: int) -> Work:
         """The same work, deadly; every death leaves a file in ``folder``."""
         folder.mkdir()
-        arch = cls(work.arch)
+        candidate = work.candidate
+        arch = cls(candidate.build.arch)
         arch.folder, arch.deaths = folder, deaths
-        return replace(work, arch=arch)
+        build = replace(candidate.build, arch=arch)
+        return replace(work, candidate=replace(candidate, build=build))
 
     def __reduce__(self) -> Any:
         return arrive, (str(self), self.folder, self.deaths)

@@ -26,7 +26,7 @@ from archrank.benchmark.runs import Settings, sample_of
 from archrank.cli.report import report as report_command
 from archrank.data import table
 from archrank.errors import InputError
-from archrank.scoring.store import Row, Store
+from archrank.scoring.store import Score, Store
 
 Fill = Callable[[str, int, int], "float | str"]
 """(proxy, architecture's position, seed) -> value, or the reason why there is none."""
@@ -83,7 +83,7 @@ def write(
                 value = fill(name, at, seed)
                 failed = isinstance(value, str)
                 rows.append(
-                    Row(
+                    Score(
                         name,
                         1,
                         None if failed else float(value),
@@ -274,7 +274,7 @@ def test_a_constant_score_and_one_that_always_fails(tmp_path) -> None:
 def test_older_versions_and_unknown_proxies_are_judged(tmp_path) -> None:
     store = write(tmp_path / "s", plausible(settings()), names=("params", "gone"))
     with Store(store) as opened:
-        rows = [Row("params", 0, 1.0, "ok", None, 0.1, None)]
+        rows = [Score("params", 0, 1.0, "ok", None, 0.1, None)]
         opened.add(settings().condition, "digits", sample_of(settings())[0], 0, rows)
     judged = judge(store, resamples=20).runs[0].judged
     assert judged["params"].version == 1

@@ -18,19 +18,14 @@ from forge import Forge
 from mortal import Mortal
 
 from archrank import benchmark
-from archrank.benchmark.runs import (
-    Settings,
-    Work,
-    died,
-    sample_of,
-    score_work,
-    settings_for,
-)
+from archrank.benchmark.runs import Settings, sample_of, settings_for, work_on
 from archrank.data import space
 from archrank.errors import InputError
+from archrank.proxies import Result
 from archrank.scoring import processes
 from archrank.scoring.processes import in_processes
 from archrank.scoring.store import Store
+from archrank.scoring.work import Scored, Work, gave_up, score_work
 
 PROXIES = "params,flops,snip"
 RUN = ["benchmark", "--space", "digits", "--proxies", PROXIES, "--batch", 4]
@@ -191,9 +186,20 @@ class TestOneFile:
         assert done.stderr.startswith("error: store: ")
 
 
+def rows_of(work: Work, scored: Scored) -> list[Result]:
+    """What every proxy says under the only seed."""
+    ((_, rows),) = scored.of_every_proxy(work)
+    return rows
+
+
+def scored_alone(arch: str, seed: int, names: tuple[str, ...]) -> list[Result]:
+    work = work_on(settings_for("digits", sample=1, batch=2), arch, seed, names)
+    return rows_of(work, score_work(work))
+
+
 def works(count: int) -> list[Work]:
     settings = settings_for("digits", sample=count, batch=2)
-    return [Work(settings, arch, 0, ("params", "flops"), "cpu") for arch in sample_of(settings)]
+    return [work_on(settings, arch, 0, ("params", "flops")) for arch in sample_of(settings)]
 
 
 @pytest.mark.slow
@@ -202,9 +208,12 @@ def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
     frail = Mortal.of(first, tmp_path / "frail", deaths=1)
     deadly = Mortal.of(second, tmp_path / "deadly", deaths=99)
     given = [frail, deadly, *rest]
-    found = {work.arch: rows for work, rows in in_processes(score_work, given, 2, died)}
-    assert set(found) == {work.arch for work in (frail, deadly, *rest)}
-    for row in found.pop(second.arch):
+    found = {
+        work.candidate.build.arch: rows_of(work, scored)
+        for work, scored in in_processes(score_work, given, 2, gave_up)
+    }
+    assert set(found) == {work.candidate.build.arch for work in (frail, deadly, *rest)}
+    for row in found.pop(second.candidate.build.arch):
         assert row.status == "error"
         assert row.value is None
         assert "its process died 2 times" in str(row.reason)
@@ -228,13 +237,13 @@ class TestWork:
             raise RuntimeError("no such layer")
 
         monkeypatch.setattr(space("digits"), "build", broken)
-        for row in score_work(works(1)[0]):
+        (work,) = works(1)
+        for row in rows_of(work, score_work(work)):
             assert (row.value, row.status) == (None, "error")
             assert row.reason == "RuntimeError: no such layer"
 
     def test_an_architecture_that_is_none(self) -> None:
-        (work,) = works(1)
-        rows = score_work(Work(work.settings, "plain:nonsense", 0, work.proxies, "cpu"))
+        rows = scored_alone("plain:nonsense", 0, ("params", "flops"))
         assert [row.status for row in rows] == ["unsupported"] * 2
         assert "nonsense" in str(rows[0].reason)
 
@@ -246,12 +255,12 @@ class TestWork:
         assert scores(path).empty
 
     def test_seeds_and_proxies_asked_for_apart(self) -> None:
-        (work,) = works(1)
+        arch = works(1)[0].candidate.name
         names = ("params", "snip", "zico")
-        together = score_work(Work(work.settings, work.arch, 1, names, "cpu"))
-        apart = [score_work(Work(work.settings, work.arch, 1, (n,), "cpu"))[0] for n in names]
+        together = scored_alone(arch, 1, names)
+        apart = [scored_alone(arch, 1, (name,))[0] for name in names]
         assert [row.value for row in together] == [row.value for row in apart]
-        (other,) = score_work(Work(work.settings, work.arch, 2, ("snip",), "cpu"))
+        (other,) = scored_alone(arch, 2, ("snip",))
         assert other.value != together[1].value
 
 

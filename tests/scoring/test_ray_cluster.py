@@ -12,7 +12,7 @@ import pytest
 from mortal import Mortal
 
 from archrank import benchmark
-from archrank.benchmark.runs import Settings, Work, sample_of, settings_for
+from archrank.benchmark.runs import Settings, sample_of, settings_for, work_on
 from archrank.errors import InputError, MissingExtraError
 from archrank.scoring.ray_cluster import RETRIES, on_cluster
 from archrank.scoring.store import Store
@@ -28,7 +28,9 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers find `mortal`
+        patch.setenv(
+            "PYTHONPATH", str(Path(__file__).parents[1] / "benchmark")
+        )  # workers find `mortal`
         one = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
         try:
             yield one
@@ -74,14 +76,14 @@ def test_a_node_goes_and_another_comes(cluster: Any, tmp_path: Path) -> None:
 def test_a_worker_that_dies_is_replaced(cluster: Any, tmp_path: Path) -> None:
     settings = settings_for("digits", sample=4, batch=2)
     first, second, *rest = (
-        Work(settings, arch, 0, ("params", "flops"), "cpu") for arch in sample_of(settings)
+        work_on(settings, arch, 0, ("params", "flops")) for arch in sample_of(settings)
     )
     frail = Mortal.of(first, tmp_path / "frail", deaths=1)
     deadly = Mortal.of(second, tmp_path / "deadly", deaths=99)
     done = list(on_cluster([frail, deadly, *rest], cluster.address))
-    found = {work.arch: rows for work, rows in done}
+    found = {work.candidate.build.arch: scored.of_every_proxy(work)[0][1] for work, scored in done}
     assert len(done) == len(found) == 4
-    for row in found.pop(second.arch):
+    for row in found.pop(second.candidate.build.arch):
         assert row.status == "error"
         assert f"its process died {1 + RETRIES} times" in str(row.reason)
     assert all(row.status == "ok" for rows in found.values() for row in rows)
@@ -91,7 +93,7 @@ def test_a_worker_that_dies_is_replaced(cluster: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_what_ends_a_run_in_a_worker_ends_it_here(cluster: Any) -> None:
     settings = settings_for("digits", sample=1, data="nowhere")
-    work = Work(settings, sample_of(settings)[0], 0, ("snip",), "cpu")
+    work = work_on(settings, sample_of(settings)[0], 0, ("snip",))
     with pytest.raises(InputError, match="nowhere"):
         list(on_cluster([work], cluster.address))
 

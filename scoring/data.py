@@ -1,0 +1,172 @@
+"""What candidates are run on: the caller's data, or a batch of the candidate's own space."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from ..data import space as get_space
+from ..errors import InputError
+from ..graphs import Graph
+from ..proxies.recording.model_runner import Loss
+from .candidates import Candidate, FromSpace
+
+
+class Data(Protocol):
+    """What a network is run on, the same for all candidates."""
+
+    @property
+    def batch(self) -> int: ...
+
+    @property
+    def targets(self) -> Any: ...
+
+    def draw(self, candidate: Candidate, seed: int, count: int) -> Any:
+        """Return a candidate's input, or None for the one that the network itself says."""
+
+    def loss(self, candidate: Candidate) -> Loss | None:
+        """Return the loss of a candidate's outputs; None for cross-entropy."""
+
+    def graph(self, candidate: Candidate) -> Graph | None:
+        """Return a candidate's graph where it is known without a network."""
+
+    def condition(self, candidate: Candidate) -> dict[str, Any] | None:
+        """Return what a score depends on beside network, proxy and seed; None if nobody can say."""
+
+
+@dataclass(frozen=True)
+class SpaceData:
+    """Batches of a candidate's own search space, with its loss.
+
+    Attributes:
+        batch: samples per batch.
+        source: of images, as :func:`archrank.data.images` takes by name.
+        resolution: of images; None for the networks' own.
+    """
+
+    batch: int = 64
+    source: str = "random"
+    resolution: int | None = None
+    targets = None
+
+    def draw(self, candidate: Candidate, seed: int, count: int) -> list[Any]:
+        space, build = _space_of(candidate)
+        try:
+            return [
+                space.batch(
+                    self.batch,
+                    1000 * i + seed,
+                    build.task,
+                    build.arch,
+                    self.source,
+                    self.resolution,
+                )
+                for i in range(count)
+            ]
+        except (OSError, MemoryError, RuntimeError) as error:
+            raise InputError(
+                f"data: a batch of {self.batch} of {self.source!r} cannot be made "
+                f"({type(error).__name__}: {error})"
+            ) from error
+
+    def loss(self, candidate: Candidate) -> Loss | None:
+        space, build = _space_of(candidate)
+        found: Loss | None = space.loss(build.task)
+        return found
+
+    def graph(self, candidate: Candidate) -> Graph | None:
+        space, build = _space_of(candidate)
+        if self.resolution is not None:
+            return None
+        found: Graph = space.graph(build.arch, build.task)
+        return found
+
+    def condition(self, candidate: Candidate) -> dict[str, Any] | None:
+        space, build = _space_of(candidate)
+        return {
+            "task": next(iter(space.tasks)) if build.task is None else build.task,
+            "batch": self.batch,
+            "data": self.source,
+            "resolution": self.resolution,
+        }
+
+
+def _space_of(candidate: Candidate) -> tuple[Any, FromSpace]:
+    build = candidate.build
+    assert isinstance(build, FromSpace)
+    return get_space(build.space), build
+
+
+@dataclass(frozen=True)
+class GivenData:
+    """Data that the caller gives; candidates of a space that get none have their space's.
+
+    Attributes:
+        inputs: as :func:`archrank.score` takes; None for each candidate's own.
+        targets, own_loss, batch: as :func:`archrank.score` takes.
+    """
+
+    inputs: Any = None
+    targets: Any = None
+    own_loss: Loss | None = None
+    batch: int = 64
+
+    def draw(self, candidate: Candidate, seed: int, count: int) -> Any:
+        if self._of_space(candidate):
+            return SpaceData(self.batch).draw(candidate, seed, count)
+        return candidate.inputs if self.inputs is None else self.inputs
+
+    def loss(self, candidate: Candidate) -> Loss | None:
+        return SpaceData().loss(candidate) if self._of_space(candidate) else self.own_loss
+
+    def graph(self, candidate: Candidate) -> Graph | None:
+        return SpaceData().graph(candidate) if self._of_space(candidate) else None
+
+    def condition(self, candidate: Candidate) -> dict[str, Any] | None:
+        if self._of_space(candidate):
+            return SpaceData(self.batch).condition(candidate)
+        parts = {
+            "inputs": _digest(candidate.inputs if self.inputs is None else self.inputs),
+            "targets": _digest(self.targets),
+            "loss": _digest(self.own_loss),
+        }
+        return None if None in parts.values() else {"batch": self.batch, **parts}
+
+    def _of_space(self, candidate: Candidate) -> bool:
+        """Whether the candidate's space says what it is run on."""
+        nothing_given = self.inputs is None and self.targets is None and self.own_loss is None
+        return nothing_given and isinstance(candidate.build, FromSpace)
+
+
+def _digest(value: Any) -> str | None:
+    """Name what was given, so that equal things have equal names; None for what has no name."""
+    if value is None or isinstance(value, (int, float, str, bool)):
+        return repr(value)
+    if isinstance(value, torch.Tensor):
+        raw = value.detach().cpu().contiguous()
+        bits = raw.reshape(-1).view(torch.uint8).numpy().tobytes()
+        return f"{raw.dtype} {tuple(raw.shape)} {hashlib.sha256(bits).hexdigest()[:24]}"
+    if isinstance(value, Mapping):
+        named = {str(key): _digest(item) for key, item in value.items()}
+        return None if None in named.values() else repr(sorted(named.items()))
+    if isinstance(value, (tuple, list)):
+        parts = [_digest(item) for item in value]
+        return None if None in parts else repr(parts)
+    return _source_of(value) if callable(value) else None
+
+
+def _source_of(function: Callable[..., Any]) -> str | None:
+    """Name a function by where it is defined and by what it does."""
+    name = getattr(function, "__qualname__", "<")
+    if "<" in name:  # a lambda or a closure may be anything
+        return None
+    try:
+        text = inspect.getsource(function)
+    except (OSError, TypeError):
+        return f"{getattr(function, '__module__', '')}.{name}"
+    return f"{name} {hashlib.sha256(text.encode()).hexdigest()[:24]}"

@@ -1,0 +1,284 @@
+"""Candidates in, one row each out: graph, scores, costs and failures; a store keeps them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..basics import Progress
+from ..errors import InputError
+from ..graphs import Graph
+from ..proxies import Result, get
+from .candidates import Candidate
+from .data import Data
+from .engine import run_works
+from .store import Score, Store
+from .work import Scale, Scored, Weighed, Work
+
+
+@dataclass
+class Row:
+    """What is known of one candidate.
+
+    Attributes:
+        candidate: whose row it is.
+        graph: of the network; None if it could not be built or traced.
+        scores: proxy -> its values, one for each seed that it has a value under.
+        costs: cost -> what the network costs.
+        excluded: why it is left out, if it is.
+        failures: (proxy or ``"all"``, status, reason).
+        seconds: that scoring it took.
+        same_as: the candidate of the same graph that was scored in its place.
+    """
+
+    candidate: Candidate
+    graph: Graph | None = None
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+    excluded: list[Any] = field(default_factory=list)
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+    same_as: str = ""
+
+    @property
+    def name(self) -> str:
+        """The candidate's name."""
+        return self.candidate.name
+
+    def fail(self, proxy: str, status: str, reason: str | None) -> None:
+        """Add a failure, once."""
+        failure = (proxy, status, reason or "no reason given")
+        if failure not in self.failures:
+            self.failures.append(failure)
+
+    def take(self, scored: Scored) -> None:
+        """Add what a piece of work found."""
+        self.graph = scored.graph
+        self.seconds += scored.seconds
+        self.weigh(scored.weighed)
+        for _, results in scored.results:
+            for result in results:
+                self.add(result)
+        if scored.failure is not None:
+            self.fail("all", *scored.failure)
+
+    def weigh(self, weighed: Weighed) -> None:
+        """Add what the network costs."""
+        self.costs = dict(weighed.costs)
+        self.excluded = [replace(one, name=self.name) for one in weighed.excluded]
+        for failure in weighed.failures:
+            self.fail(*failure)
+
+    def add(self, result: Result | Score) -> None:
+        """Add one proxy's value, or why it has none."""
+        if result.value is None:
+            self.fail(result.name, result.status, result.reason)
+        else:
+            self.scores.setdefault(result.name, []).append(result.value)
+
+    def copy_from(self, other: Row) -> None:
+        """Take over everything of a candidate of the same graph."""
+        self.graph, self.scores, self.costs = other.graph, other.scores, other.costs
+        self.failures = list(other.failures)
+        self.excluded = [replace(one, name=self.name) for one in other.excluded]
+        self.same_as = other.same_as or other.name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How candidates are scored.
+
+    Attributes:
+        proxies: names.
+        data: what networks are run on.
+        seeds: of weights and data, each an initialisation to score.
+        device: where.
+        scale: weighs every candidate; None if nobody asks for costs.
+        unbuilt: whether the scale needs no network, only its graph.
+        engine, jobs, address: see :func:`~archrank.scoring.engine.run_works`.
+        store: file that scores are kept in; what it holds is not scored again.
+    """
+
+    proxies: tuple[str, ...]
+    data: Data
+    seeds: tuple[int, ...] = (0,)
+    device: str = "cpu"
+    scale: Scale | None = None
+    unbuilt: bool = True
+    engine: str = "local"
+    jobs: int = 1
+    address: str | None = None
+    store: str | Path | None = None
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether work leaves this process."""
+        return self.engine == "ray" or self.jobs > 1
+
+
+def score_candidates(
+    candidates: Sequence[Candidate], plan: Plan, progress: Progress | None = None
+) -> list[Row]:
+    """Score candidates, each once, into rows of the same order.
+
+    Candidates of one graph are scored once: the later ones take over from the first. What fails is
+    no such first, since weights may be to blame. Work in other processes is not told of graphs
+    found meanwhile: tracing everything first would cost more than scoring a few doubles; those of
+    search spaces are found by their names.
+
+    Raises:
+        InputError: a candidate cannot be sent to another process.
+        ArchrankError: what ends the whole run; what the store holds by then is kept.
+    """
+    if plan.elsewhere:
+        _check_sendable(candidates, plan)
+    with ExitStack() as stack:
+        store = None if plan.store is None else stack.enter_context(Store(plan.store))
+        scoring = _Scoring(candidates, plan, store, progress)
+        scoring.run()
+    return scoring.rows
+
+
+class _Scoring:
+    """One run over candidates: which rows are done, and which graphs were seen."""
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        plan: Plan,
+        store: Store | None,
+        progress: Progress | None,
+    ):
+        self._plan, self._store, self._progress = plan, store, progress
+        self.rows = [Row(candidate) for candidate in candidates]
+        self._by_name = {row.name: row for row in self.rows}
+        self._first: dict[str, Row] = {}  # graph -> the row that was scored
+        self._seen: set[str] = set()
+        self._done = 0
+
+    def run(self) -> None:
+        """Score all of them, doubles of what is known to be one network last."""
+        originals: dict[str, Row] = {}
+        for row in self.rows:
+            originals.setdefault(row.candidate.network, row)
+        unique = list(originals.values())
+        self._score(unique if self._plan.elsewhere else self.rows)
+        if self._plan.elsewhere:
+            doubles = [r for r in self.rows if originals[r.candidate.network] is not r]
+            self._score([r for r in doubles if originals[r.candidate.network].failures])
+            for row in doubles:
+                original = originals[row.candidate.network]
+                if not original.failures:
+                    row.copy_from(original)
+                    self._finish(row)
+            self._share_between_equal_graphs()
+
+    def _score(self, rows: Iterable[Row]) -> None:
+        plan = self._plan
+        works = self._works(rows)
+        results = run_works(works, plan.engine, plan.jobs, plan.address, self._seen)
+        with closing(results):
+            for work, scored in results:
+                row = self._by_name[work.candidate.name]
+                self._keep(work, scored)
+                if scored.repeats:
+                    assert scored.graph is not None
+                    row.copy_from(self._first[scored.graph.hash])
+                    row.seconds += scored.seconds
+                else:
+                    row.take(scored)
+                self._finish(row)
+
+    def _works(self, rows: Iterable[Row]) -> Iterator[Work]:
+        """Yield what is missing, looked up when its turn comes: other processes may write, too."""
+        plan = self._plan
+        for row in rows:
+            missing = self._recall(row)
+            if missing:
+                yield Work(
+                    row.candidate,
+                    missing,
+                    plan.data,
+                    plan.device,
+                    plan.scale,
+                    single_thread=self._store is not None,
+                )
+            else:
+                self._finish(row)
+
+    def _finish(self, row: Row) -> None:
+        if row.graph is not None and not row.failures and not row.same_as:
+            self._first.setdefault(row.graph.hash, row)
+            self._seen.add(row.graph.hash)
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, len(self.rows), row.name)
+
+    def _share_between_equal_graphs(self) -> None:
+        first: dict[str, Row] = {}
+        for row in self.rows:
+            if row.graph is None:
+                continue
+            if row.graph.hash in first:
+                row.copy_from(first[row.graph.hash])
+            elif not row.failures:
+                first[row.graph.hash] = row
+
+    # --- the store ------------------------------------------------------------------------------
+
+    def _place(self, candidate: Candidate) -> tuple[dict[str, Any], str, str] | None:
+        """Return where the store keeps a candidate: condition, source and name."""
+        if self._store is None:
+            return None
+        condition, identity = self._plan.data.condition(candidate), candidate.identity
+        return None if condition is None or identity is None else (condition, *identity)
+
+    def _recall(self, row: Row) -> tuple[tuple[int, tuple[str, ...]], ...]:
+        """Fill a row with what the store holds, and return what is missing."""
+        plan, place = self._plan, self._place(row.candidate)
+        everything = tuple((seed, plan.proxies) for seed in plan.seeds)
+        if place is None or self._store is None:
+            return everything
+        graph = self._store.graph(*place) or plan.data.graph(row.candidate)
+        if graph is None or not plan.unbuilt:
+            return everything
+        held = {seed: self._store.of(*place, seed) for seed in plan.seeds}
+        missing = []
+        wanted = {(name, get(name).version) for name in plan.proxies}
+        for seed in plan.seeds:
+            kept = [s for s in held[seed] if (s.name, s.version) in wanted]
+            for score in kept:
+                row.add(score)
+                row.seconds += score.seconds
+            names = {score.name for score in kept}
+            left = tuple(name for name in plan.proxies if name not in names)
+            if left:
+                missing.append((seed, left))
+        if not missing:
+            row.graph = graph
+            if plan.scale is not None:
+                row.weigh(plan.scale(row.candidate, None, None, graph))
+        return tuple(missing)
+
+    def _keep(self, work: Work, scored: Scored) -> None:
+        place = self._place(work.candidate)
+        if place is None or self._store is None or scored.graph is None:
+            return
+        for seed, results in scored.results:
+            self._store.add(*place, seed, [Score.of(result) for result in results])
+        self._store.add_graph(*place, scored.graph)
+
+
+def _check_sendable(candidates: Sequence[Candidate], plan: Plan) -> None:
+    for candidate in candidates:
+        try:
+            pickle.dumps((candidate, plan.data, plan.scale))
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise InputError(
+                f"jobs: candidate {candidate.name!r} cannot be sent to another process ({error}); "
+                "use jobs=1, or functions and classes defined at the top of a module"
+            ) from None

@@ -1,0 +1,215 @@
+"""One piece of work: a network that is built, traced, weighed and scored, whatever happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from ..errors import ArchrankError, InputError
+from ..graphs import Graph, trace
+from ..graphs.tracing import is_shape
+from ..proxies import Result, get, score
+from ..proxies.planner import batches_needed
+from .candidates import Candidate
+from .data import Data
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What a network costs, and why it is left out if it is.
+
+    Attributes:
+        costs: name of a cost -> what the network costs.
+        excluded: one reason for each limit that it is beyond, as records of the caller's own.
+        failures: (cost, status, reason) of costs that cannot be known.
+    """
+
+    costs: Mapping[str, float] = field(default_factory=dict)
+    excluded: tuple[Any, ...] = ()
+    failures: tuple[tuple[str, str, str], ...] = ()
+
+
+class Scale(Protocol):
+    """Weighs a network before it is scored; what is too heavy is not scored at all."""
+
+    def __call__(
+        self, candidate: Candidate, model: nn.Module | None, inputs: Any, graph: Graph
+    ) -> Weighed: ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """One candidate, and the proxies that are missing of it under each seed.
+
+    Attributes:
+        candidate: what to build.
+        missing: (seed, names of proxies) in the order of seeds.
+        data: what the network is run on, and its loss.
+        device: where it runs.
+        scale: weighs the network first; None where nobody asks for costs.
+        single_thread: whether scores must not depend on the number of threads, as those that a
+            store keeps.
+    """
+
+    candidate: Candidate
+    missing: tuple[tuple[int, tuple[str, ...]], ...]
+    data: Data
+    device: str = "cpu"
+    scale: Scale | None = None
+    single_thread: bool = False
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a piece of work came to.
+
+    Attributes:
+        graph: of the network; None if it could not be traced.
+        results: (seed, what each proxy says) for every seed that was scored.
+        weighed: what it costs.
+        failure: (status, reason) if nothing could be scored at all.
+        repeats: whether a network of the same graph was scored before, so that this was not.
+        seconds: that the work took.
+    """
+
+    graph: Graph | None = None
+    results: tuple[tuple[int, tuple[Result, ...]], ...] = ()
+    weighed: Weighed = Weighed()
+    failure: tuple[str, str] | None = None
+    repeats: bool = False
+    seconds: float = 0.0
+
+    def of_every_proxy(self, work: Work) -> list[tuple[int, list[Result]]]:
+        """The results, a failure of the whole network being that of every proxy asked for."""
+        if self.failure is None:
+            return [(seed, list(results)) for seed, results in self.results]
+        status, reason = self.failure
+        count = sum(len(names) for _, names in work.missing)
+        each = self.seconds / max(count, 1)
+        return [
+            (
+                seed,
+                [Result(n, get(n).version, None, status, reason, each, None) for n in names],
+            )
+            for seed, names in work.missing
+        ]
+
+
+def score_work(work: Work, seen: frozenset[str] | set[str] = frozenset()) -> Scored:
+    """Build a candidate and score it; whatever that raises becomes the reason of a failure.
+
+    Args:
+        work: what to score.
+        seen: hashes of graphs that need no scoring any more.
+
+    Raises:
+        ArchrankError: there is no data, for this network or any other.
+    """
+    start = time.perf_counter()
+    candidate = work.candidate
+    drawn = [
+        (seed, names, work.data.draw(candidate, seed, batches_needed(names or ("params",))))
+        for seed, names in work.missing
+    ]
+    scored = Scored()
+    try:
+        with _threads(1 if work.single_thread else None):
+            for seed, names, given in drawn:
+                scored = _score_under(work, scored, seed, names, given, seen)
+                if scored.repeats or scored.weighed.excluded:
+                    break
+    except ArchrankError as error:
+        scored = replace(scored, failure=("unsupported", str(error)))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        scored = replace(scored, failure=("out of memory", str(error)))
+    except Exception as error:
+        # A user's own builder or module may raise anything: one network fails, others go on.
+        scored = replace(scored, failure=("error", f"{type(error).__name__}: {error}"))
+    return replace(scored, seconds=time.perf_counter() - start)
+
+
+def _score_under(
+    work: Work,
+    scored: Scored,
+    seed: int,
+    names: tuple[str, ...],
+    given: Any,
+    seen: frozenset[str] | set[str],
+) -> Scored:
+    """Add the scores under one seed; the first one traces and weighs the network, too."""
+    candidate, graph = work.candidate, scored.graph
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = candidate.built()
+        inputs = candidate.inputs_for(model, given)
+        if graph is None:
+            graph = work.data.graph(candidate)
+            if graph is None and _is_one_input(inputs):
+                graph = trace(model, inputs)
+            if graph is not None:
+                scored = replace(scored, graph=graph)
+                if graph.hash in seen:
+                    return replace(scored, repeats=True)
+                scored = replace(scored, weighed=_weigh(work, model, inputs, graph))
+                if scored.weighed.excluded:
+                    return scored
+        scores = score(
+            model,
+            inputs,
+            work.data.targets,
+            names or ("params",),  # which takes no pass: only the graph is asked for
+            work.data.loss(candidate),
+            seed,
+            work.device,
+            work.data.batch,
+            graph=graph,
+        )
+    if scored.graph is None:
+        # Batches of the user's own, of which ``score`` traced the first.
+        scored = replace(scored, graph=scores.graph)
+        scored = replace(scored, weighed=_weigh(work, model, inputs, scores.graph))
+    found = tuple(scores[name] for name in names)
+    return replace(scored, results=(*scored.results, (seed, found)))
+
+
+def _weigh(work: Work, model: nn.Module, inputs: Any, graph: Graph) -> Weighed:
+    return Weighed() if work.scale is None else work.scale(work.candidate, model, inputs, graph)
+
+
+def _is_one_input(inputs: Any) -> bool:
+    """Whether it is what ``trace`` takes, not batches of the user's."""
+    return is_shape(inputs) or isinstance(inputs, (tuple, Mapping, torch.Tensor))
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Run on so many threads; sums depend on their number, and so would scores."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def gave_up(work: Work, how: str) -> Scored:
+    """Say of work that ends every process it is given to why it has no scores."""
+    return Scored(failure=("error", f"{how}, for want of memory perhaps"))
+
+
+def checked_count(name: str, number: Any, least: int = 1) -> int:
+    """Return a whole number of at least ``least``.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not isinstance(number, int) or number < least:
+        raise InputError(f"{name}: got {number!r}, expected a whole number of at least {least}")
+    return number
