@@ -112,6 +112,19 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """The proxies that it computes of what it is given."""
         return tuple(self.proxies)
 
+    @property
+    def usable_proxies(self) -> tuple[str, ...]:
+        """The proxies whose scores it reads where samples bring them; it computes only those of
+        :attr:`needed_proxies` itself."""
+        return self.needed_proxies
+
+    def explain(self, X: Any) -> dict[str, Array]:
+        """Return what predictions are made of, by name, one value for each architecture.
+
+        Empty for predictors that have nothing to show.
+        """
+        return {}
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "n_samples_")
 

@@ -161,6 +161,15 @@ class TransferRank(ArchRank):
         return PROXIES if self.proxies == "auto" else tuple(self.proxies)
 
     @property
+    def usable_proxies(self) -> tuple[str, ...]:
+        return PROXIES
+
+    def explain(self, X: Any) -> dict[str, Array]:
+        """Return each kind of evidence, as normal scores among the architectures."""
+        table = table_of([measurements(s.graph, s.scores) for s in self._read(listed(X))])
+        return dict(Evidence.of(table).scores(table))
+
+    @property
     def _chooses_proxies(self) -> bool:
         return False
 
