@@ -18,7 +18,7 @@ from ..graphs import Graph, trace
 from ..graphs.tracing import is_shape, unwrap
 from .recording.attempts import attempt
 from .recording.meter import Meter
-from .recording.model_runner import Batch, Loss, Subject, make_batches, pass_dtype
+from .recording.model_runner import Batch, Loss, ModelRunner, make_batches, pass_dtype
 from .recording.passes import PASSES, Pass
 from .recording.signals import OF_SEVERAL_BATCHES
 from .registry import Measure, Proxy, all_proxies, get, names_in
@@ -210,7 +210,7 @@ def _score(
     peaks: dict[str, list[int]] = {proxy.name: [] for proxy in wanted}
     for mode in ("train", "as given", "eval"):
         group = [proxy for proxy in wanted if _run_mode(proxy) == mode]
-        subject = Subject(model, graph, batches, loss, seed, dtype, mode)
+        runner = ModelRunner(model, graph, batches, loss, seed, dtype, mode)
         signals: dict[str, Any] = {}
         for one in PASSES:
             asked = one.provides.intersection(need for proxy in group for need in proxy.needs)
@@ -218,7 +218,7 @@ def _score(
             if not users:
                 continue
             with Meter(device) as meter:
-                signals.update(_record(one, subject, asked, device))
+                signals.update(_record(one, runner, asked, device))
             for name in users:
                 seconds[name] += meter.seconds / len(users)
                 if meter.peak_memory is not None:
@@ -265,12 +265,12 @@ def _run_mode(proxy: Proxy) -> str:
 
 
 def _record(
-    one: Pass, subject: Subject, asked: frozenset[str], device: torch.device
+    one: Pass, runner: ModelRunner, asked: frozenset[str], device: torch.device
 ) -> dict[str, Any]:
     if device.type == "meta" and asked != {"graph"}:
         error = ScoreError("the model is on the meta device: it has shapes but no weights")
-        return {"graph": subject.graph, **dict.fromkeys(asked - {"graph"}, error)}
-    return one.record(subject, asked)
+        return {"graph": runner.graph, **dict.fromkeys(asked - {"graph"}, error)}
+    return one.record(runner, asked)
 
 
 def _evaluate(

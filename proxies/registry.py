@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, get_args, get_type_hints
 
 from ..errors import InputError
+from .recording.signals import SIGNALS
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,17 @@ class Proxy:
         return self.name.partition("[")[0].rpartition("@")[2] if "@" in self.name else ""
 
     @property
+    def sign(self) -> float:
+        """1 if higher values are better, -1 if lower ones are: ``sign * values`` points upwards.
+
+        Example:
+            >>> from archrank import proxies
+            >>> proxies.get("snip").sign, proxies.get("ntk_condition").sign
+            (1.0, -1.0)
+        """
+        return 1.0 if self.higher_is_better else -1.0
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Names of the signals that the function takes."""
         return tuple(n for n, p in self._parameters.items() if p.kind is not p.KEYWORD_ONLY)
@@ -123,7 +135,6 @@ def register(
         8.0
         >>> unregister("weights_used")
     """
-    from .recording.signals import SIGNALS
 
     def add(function: Callable[..., Measure]) -> Callable[..., Measure]:
         if name in _REGISTRY:

@@ -8,8 +8,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ...errors import ScoreError
 from ...graphs import Graph
 from .attempts import Recorded, attempt
-from .model_runner import Subject, WithoutDropout
-from .recorders import AttentionWatch
+from .model_runner import ModelRunner, WithoutDropout
+from .recorders import AttentionRecorder
 
 
 def attention_maps(graph: Graph) -> set[int]:
@@ -22,31 +22,31 @@ def attention_maps(graph: Graph) -> set[int]:
     }
 
 
-def record_attention(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_attention(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """One forward of the batch with unfused attention, and a backward if gradients are wanted."""
     recorded: Recorded = {}
     backward = "attention_importances" in wanted
     with attempt(recorded, *wanted):
-        if not attention_maps(subject.graph):
+        if not attention_maps(runner.graph):
             raise ScoreError("the model has no attention")
-        batch = subject.batches[0]
-        watch = AttentionWatch(len(batch))
+        batch = runner.batches[0]
+        recorder = AttentionRecorder(len(batch))
         with (
-            subject.substituted(gradients=backward) as leaves,
-            # Fused attention hides its maps; a backward in another thread hides from the watch.
+            runner.substituted(gradients=backward) as leaves,
+            # Fused attention hides its maps; a backward in another thread hides from the recorder.
             sdpa_kernel(SDPBackend.MATH),
             torch.autograd.set_multithreading_enabled(False),
             WithoutDropout(),
-            watch,
+            recorder,
         ):
-            output = subject.run_soundly(batch)
+            output = runner.run_soundly(batch)
             if "attention_confidences" in wanted:
-                recorded["attention_confidences"] = watch.confidences()
+                recorded["attention_confidences"] = recorder.confidences()
             if backward:
                 with attempt(recorded, "attention_importances"):
-                    loss = subject.batch_loss(output, batch)
+                    loss = runner.batch_loss(output, batch)
                     if not loss.requires_grad:
                         raise ScoreError("the loss does not depend on any weight differentiably")
                     torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
-                    recorded["attention_importances"] = watch.importances()
+                    recorded["attention_importances"] = recorder.importances()
     return recorded

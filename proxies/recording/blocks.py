@@ -24,7 +24,7 @@ from ...graphs.recording import ModulePath
 from ...graphs.tracing import tensors_in
 from ..activations.spectra import eigenvalues, finite
 from .attempts import Recorded, attempt
-from .model_runner import Batch, Subject, WithoutDropout
+from .model_runner import Batch, ModelRunner, WithoutDropout
 from .recorders import PRODUCTS
 from .signals import Block
 
@@ -65,7 +65,7 @@ class Flow:
     modules: list[tuple[str, int, int]] = field(default_factory=list)  # path, first, last call
 
 
-class FlowWatch(WithoutDropout):
+class FlowRecorder(WithoutDropout):
     """Writes down which call reads which call's result."""
 
     def __init__(self, inputs: Iterable[Tensor], weights: Iterable[Tensor], path: ModulePath):
@@ -126,19 +126,19 @@ def _kind(func: Any, weighted: bool, sources: int) -> str:
     return "activation" if name in _ACTIVATIONS else "other"
 
 
-def watched_flow(subject: Subject, batch: Batch) -> Flow:
-    """The data flow of one forward, inside :meth:`Subject.substituted`."""
-    path = ModulePath(subject.model)
-    weights = [p for p in subject.model.parameters() if p.dim() > 1]
-    watch = FlowWatch(batch.tensors, weights, path)
+def recorded_flow(runner: ModelRunner, batch: Batch) -> Flow:
+    """The data flow of one forward, inside :meth:`ModelRunner.substituted`."""
+    path = ModulePath(runner.model)
+    weights = [p for p in runner.model.parameters() if p.dim() > 1]
+    recorder = FlowRecorder(batch.tensors, weights, path)
     started: list[int] = []
 
     def enter(module: nn.Module, args: Any) -> None:
-        started.append(len(watch.flow.calls))
+        started.append(len(recorder.flow.calls))
 
     def leave(module: nn.Module, args: Any, output: Any) -> None:
         if started:
-            watch.left(path.current, started.pop(), output)
+            recorder.left(path.current, started.pop(), output)
 
     hooks = nn.modules.module
     handles = [
@@ -146,12 +146,12 @@ def watched_flow(subject: Subject, batch: Batch) -> Flow:
         hooks.register_module_forward_hook(leave),
     ]
     try:
-        with path.tracked(), watch:
-            subject.run(batch)
+        with path.tracked(), recorder:
+            runner.run(batch)
     finally:
         for handle in handles:
             handle.remove()
-    return watch.flow
+    return recorder.flow
 
 
 def boundaries(flow: Flow, modules: Mapping[str, nn.Module]) -> list[int]:
@@ -258,7 +258,7 @@ def _module_boundaries(flow: Flow, products: list[int]) -> list[int]:
     return [last for last in found if len(flow.calls[last].shape) > 2] if len(found) > 2 else []
 
 
-class FeatureGrabber(WithoutDropout):
+class BoundaryRecorder(WithoutDropout):
     """Keeps the results of the calls at the boundaries, connected to autograd."""
 
     def __init__(self, inputs: Iterable[Tensor], wanted: Iterable[int], copies: bool = False):
@@ -302,9 +302,9 @@ def rademacher(shape: tuple[int, ...], index: int, generator: torch.Generator) -
     return torch.randint(2, shape, generator=generator).mul(2).sub(1)
 
 
-def kaiming(subject: Subject, generator: torch.Generator) -> Change:
+def kaiming(runner: ModelRunner, generator: torch.Generator) -> Change:
     """Weights Kaiming-normal by fan-in, scales of norms 1, biases 0; all else as given."""
-    weights, scales = set(subject.weight_names), subject.norm_scales
+    weights, scales = set(runner.weight_names), runner.norm_scales
 
     def drawn(name: str, parameter: Tensor) -> Tensor:
         if name in weights:
@@ -317,46 +317,46 @@ def kaiming(subject: Subject, generator: torch.Generator) -> Change:
     return drawn
 
 
-def record_blocks(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_blocks(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """One forward of a Kaiming network on Gaussian inputs, and one pull-back through each block."""
     recorded: Recorded = {}
     with attempt(recorded, "blocks"):
-        generator = torch.Generator().manual_seed(subject.seed)
+        generator = torch.Generator().manual_seed(runner.seed)
 
         def gaussian(tensor: Tensor) -> Tensor:
             if not tensor.is_floating_point():
                 return tensor
             return torch.randn(tensor.shape, generator=generator).to(tensor)
 
-        batch = subject.batches[0].map(gaussian)
-        recorded["blocks"] = blocks(subject, batch, kaiming(subject, generator), generator)
+        batch = runner.batches[0].map(gaussian)
+        recorded["blocks"] = blocks(runner, batch, kaiming(runner, generator), generator)
     return recorded
 
 
 def blocks(
-    subject: Subject, batch: Batch, change: Change | None, generator: torch.Generator
+    runner: ModelRunner, batch: Batch, change: Change | None, generator: torch.Generator
 ) -> list[Block]:
     """Entropy and trainability of every block of the network, its weights changed.
 
     Raises:
         ScoreError: it has fewer than two blocks.
     """
-    modules = dict(subject.model.named_modules())
-    with subject.substituted(gradients=False):
-        flow = watched_flow(subject, batch.rows(0, 2))
+    modules = dict(runner.model.named_modules())
+    with runner.substituted(gradients=False):
+        flow = recorded_flow(runner, batch.rows(0, 2))
         ends = boundaries(flow, modules)
     if len(ends) < 2:
         raise ScoreError(f"found {len(ends)} blocks in the model's data flow, at least 2 needed")
     moving = batch.map(lambda t: t.clone().requires_grad_() if t.is_floating_point() else t)
-    with subject.substituted(change=change):
-        grabber = FeatureGrabber(moving.tensors, ends)
-        with grabber:
-            subject.run(moving)
-        if grabber.overwritten():
-            grabber = FeatureGrabber(moving.tensors, ends, copies=True)
-            with grabber:
-                subject.run(moving)
-        features = grabber.features
+    with runner.substituted(change=change):
+        recorder = BoundaryRecorder(moving.tensors, ends)
+        with recorder:
+            runner.run(moving)
+        if recorder.overwritten():
+            recorder = BoundaryRecorder(moving.tensors, ends, copies=True)
+            with recorder:
+                runner.run(moving)
+        features = recorder.features
         last = [flow.calls[end].channels_last for end in ends]
         found = []
         for i, feature in enumerate(features):

@@ -101,7 +101,7 @@ def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 @dataclass
-class Subject:
+class ModelRunner:
     """A model with everything that a pass needs to run it.
 
     Attributes:
@@ -162,7 +162,7 @@ class Subject:
 
         Args:
             gradients: whether the leaves require gradients.
-            dtype: floating type to run in; default the subject's.
+            dtype: floating type to run in; default the runner's.
             change: (name, parameter in that type) -> stand-in.
             names: parameters whose stand-ins are leaves; default the weights.
         """

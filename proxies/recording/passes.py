@@ -1,6 +1,6 @@
 """The passes over a network, each recording several signals at once.
 
-A pass takes the subject and the names of the signals wanted of it and returns name -> signal, or
+A pass takes the runner and the names of the signals wanted of it and returns name -> signal, or
 name -> :class:`ScoreError` for a signal that could not be recorded. One that fails leaves the
 others standing.
 """
@@ -21,9 +21,9 @@ from ...errors import ScoreError
 from .attempts import Recorded, attempt
 from .attention import record_attention
 from .blocks import record_blocks
-from .model_runner import Batch, Subject, WithoutDropout
+from .model_runner import Batch, ModelRunner, WithoutDropout
 from .per_sample import SingleSample, per_sample_signals
-from .recorders import CodeKernel, FeatureMoments, FeatureTap, OutputTaps, PatternCount
+from .recorders import CodeKernel, FeatureMoments, FeatureRecorder, OutputRecorder, PatternCount
 from .reference_signals import (
     record_batch_gradients,
     record_coupled_kernel,
@@ -44,18 +44,18 @@ class Pass:
     """One way through the network: which signals it can record, and how."""
 
     provides: frozenset[str]
-    record: Callable[[Subject, frozenset[str]], Recorded]
+    record: Callable[[ModelRunner, frozenset[str]], Recorded]
 
 
 # --- no pass ----------------------------------------------------------------------------------
 
 
-def record_weights(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_weights(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """The graph and the weights, which need no forward."""
-    recorded: Recorded = {"graph": subject.graph}
+    recorded: Recorded = {"graph": runner.graph}
     if "weights" in wanted:
         with attempt(recorded, "weights"):
-            recorded["weights"] = _nonempty(subject.weights())
+            recorded["weights"] = _nonempty(runner.weights())
     return recorded
 
 
@@ -70,7 +70,7 @@ def _nonempty(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 _LOSS_SIGNALS = ("gradients", "hessian_gradients", "saliencies", "gradient_statistics")
 
 
-def record_batch(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_batch(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """One training-mode forward of the batch and the backwards that are asked for.
 
     The first-order gradient is taken once. If the Hessian product is wanted it is taken with its
@@ -79,75 +79,75 @@ def record_batch(subject: Subject, wanted: frozenset[str]) -> Recorded:
     recorded: Recorded = {}
     by_loss = [name for name in _LOSS_SIGNALS if name in wanted]
     differentiable = bool(by_loss) or "input_jacobian" in wanted
-    batch = subject.batches[0]
+    batch = runner.batches[0]
     samples = len(batch)
     with ExitStack() as stack:
         stack.enter_context(attempt(recorded, *wanted))
-        leaves = stack.enter_context(subject.substituted(gradients=differentiable))
+        leaves = stack.enter_context(runner.substituted(gradients=differentiable))
         if "hessian_gradients" in wanted:
             # Fused attention has no second derivative.
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if "input_jacobian" in wanted:
             batch = batch.map(_differentiable)
-        watchers: dict[str, Any] = {}
+        recorders: dict[str, Any] = {}
         if "layer_features" in wanted:
-            watchers["layer_features"] = FeatureMoments(leaves, samples)
+            recorders["layer_features"] = FeatureMoments(leaves, samples)
         if "code_kernel" in wanted:
-            watchers["code_kernel"] = CodeKernel(samples)
+            recorders["code_kernel"] = CodeKernel(samples)
         if "activation_patterns" in wanted:
-            watchers["activation_patterns"] = PatternCount(samples)
-        taps = OutputTaps(leaves, "saliencies" in wanted)
-        output = _forward(subject, batch, taps, *watchers.values())
-        if "saliencies" in wanted and taps.overwritten():
-            # An in-place operator destroyed what the tap holds: once more, on copies.
-            taps = OutputTaps(leaves, True, copies=True)
-            output = _forward(subject, batch, taps)
-        for name, watcher in watchers.items():
+            recorders["activation_patterns"] = PatternCount(samples)
+        outputs = OutputRecorder(leaves, "saliencies" in wanted)
+        output = _forward(runner, batch, outputs, *recorders.values())
+        if "saliencies" in wanted and outputs.overwritten():
+            # An in-place operator destroyed what was held: once more, on copies.
+            outputs = OutputRecorder(leaves, True, copies=True)
+            output = _forward(runner, batch, outputs)
+        for name, recorder in recorders.items():
             with attempt(recorded, name):
-                recorded[name] = watcher.result()
-        del watchers
+                recorded[name] = recorder.result()
+        del recorders
         if "output_confidence" in wanted:
             with attempt(recorded, "output_confidence"):
-                logits = subject.main_output(output).detach()
+                logits = runner.main_output(output).detach()
                 recorded["output_confidence"] = logits.softmax(dim=-1).amax(dim=-1)
         by_class = [name for name in ("targets", "class_count") if name in wanted]
         if by_class:
             with attempt(recorded, *by_class):
-                logits = subject.main_output(output)
-                recorded["targets"] = subject.class_targets(logits, batch)
+                logits = runner.main_output(output)
+                recorded["targets"] = runner.class_targets(logits, batch)
                 recorded["class_count"] = logits.shape[1]
         if "input_jacobian" in wanted:
             with attempt(recorded, "input_jacobian"):
-                recorded["input_jacobian"] = _jacobian(subject, output, batch, bool(by_loss))
+                recorded["input_jacobian"] = _jacobian(runner, output, batch, bool(by_loss))
         if by_loss:
             with attempt(recorded, *by_loss):
-                loss = subject.batch_loss(output, batch)
+                loss = runner.batch_loss(output, batch)
                 del output  # and with it, pass by pass, what only it keeps alive
-                _record_gradients(leaves, loss, taps, wanted, recorded)
+                _record_gradients(leaves, loss, outputs, wanted, recorded)
                 del loss
                 if "gradient_statistics" in wanted:
                     with attempt(recorded, "gradient_statistics"):
                         first = recorded["gradients"]
-                        recorded["gradient_statistics"] = _statistics(subject, leaves, first)
+                        recorded["gradient_statistics"] = _statistics(runner, leaves, first)
     return recorded
 
 
-def _forward(subject: Subject, batch: Batch, *watchers: Any) -> Any:
+def _forward(runner: ModelRunner, batch: Batch, *recorders: Any) -> Any:
     with ExitStack() as stack:
-        for watcher in watchers:
-            stack.enter_context(watcher)
-        return subject.run_soundly(batch)
+        for recorder in recorders:
+            stack.enter_context(recorder)
+        return runner.run_soundly(batch)
 
 
 def _differentiable(tensor: Tensor) -> Tensor:
     return tensor.clone().requires_grad_() if tensor.is_floating_point() else tensor
 
 
-def _jacobian(subject: Subject, output: Any, batch: Batch, keep: bool) -> Tensor:
+def _jacobian(runner: ModelRunner, output: Any, batch: Batch, keep: bool) -> Tensor:
     sources = [t for t in batch.tensors if t.requires_grad]
     if not sources:
         raise ScoreError("needs a floating-point input to differentiate to; this one is integer")
-    main = subject.main_output(output)
+    main = runner.main_output(output)
     found: tuple[Tensor | None, ...] = ()
     if main.requires_grad:
         found = torch.autograd.grad(main.sum(), sources, retain_graph=keep, allow_unused=True)
@@ -160,16 +160,16 @@ def _jacobian(subject: Subject, output: Any, batch: Batch, keep: bool) -> Tensor
 def _record_gradients(
     leaves: dict[str, Tensor],
     loss: Tensor,
-    taps: OutputTaps,
+    outputs: OutputRecorder,
     wanted: frozenset[str],
     recorded: Recorded,
 ) -> None:
     _nonempty(leaves)
     second_order = "hessian_gradients" in wanted
-    with taps.listening():
+    with outputs.listening():
         found = _gradients(loss, leaves, create_graph=second_order)
     if "saliencies" in wanted:
-        recorded["saliencies"] = taps.saliencies
+        recorded["saliencies"] = outputs.saliencies
     recorded["gradients"] = {n: g.detach() for n, g in found.items()}
     if second_order:
         with attempt(recorded, "hessian_gradients"):
@@ -198,10 +198,10 @@ def _gradients(
 
 
 def _statistics(
-    subject: Subject, leaves: dict[str, Tensor], first: dict[str, Tensor]
+    runner: ModelRunner, leaves: dict[str, Tensor], first: dict[str, Tensor]
 ) -> dict[str, GradientStatistics]:
     """Mean of |g| and deviation of g over all batches, streamed (Welford)."""
-    if len(subject.batches) < 2:
+    if len(runner.batches) < 2:
         raise ScoreError(
             "needs at least two batches, got one: pass an iterable of batches, or a shape to use "
             "random ones. One batch is never split"
@@ -209,15 +209,15 @@ def _statistics(
     mean_abs = {n: g.abs() for n, g in first.items()}
     mean = {n: g.clone() for n, g in first.items()}
     square = {n: torch.zeros_like(g) for n, g in first.items()}
-    for count, batch in enumerate(subject.batches[1:], start=2):
+    for count, batch in enumerate(runner.batches[1:], start=2):
         with WithoutDropout():
-            loss = subject.batch_loss(subject.run_soundly(batch), batch)
+            loss = runner.batch_loss(runner.run_soundly(batch), batch)
         for name, gradient in _gradients(loss, leaves).items():
             difference = gradient - mean[name]
             mean[name] += difference / count
             square[name] += difference * (gradient - mean[name])
             mean_abs[name] += (gradient.abs() - mean_abs[name]) / count
-    batches = len(subject.batches)
+    batches = len(runner.batches)
     return {
         n: GradientStatistics(mean_abs[n], (square[n] / batches).clamp_min_(0).sqrt_())
         for n in first
@@ -236,13 +236,13 @@ class WithoutNorm(WithoutDropout):
         return func(*args, **kwargs)
 
 
-def record_flow(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_flow(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """One all-ones sample through the network of absolute weights, in double precision."""
     recorded: Recorded = {}
     for name, mode in (("flow", WithoutNorm), ("flow_with_norm", SingleSample)):
         if name in wanted:
             with attempt(recorded, name):
-                recorded[name] = _flow(subject, mode())
+                recorded[name] = _flow(runner, mode())
     return recorded
 
 
@@ -253,13 +253,13 @@ def _ones(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _flow(subject: Subject, mode: WithoutDropout) -> dict[str, SynapticFlow]:
-    ones = subject.batches[0].rows(0, 1).map(_ones)
-    with subject.substituted(dtype=torch.float64, change=lambda n, p: p.abs()) as leaves:
+def _flow(runner: ModelRunner, mode: WithoutDropout) -> dict[str, SynapticFlow]:
+    ones = runner.batches[0].rows(0, 1).map(_ones)
+    with runner.substituted(dtype=torch.float64, change=lambda n, p: p.abs()) as leaves:
         _nonempty(leaves)
         with mode:
-            output = subject.run(ones)
-        found = _gradients(subject.main_output(output).sum(), leaves)
+            output = runner.run(ones)
+        found = _gradients(runner.main_output(output).sum(), leaves)
         return {name: SynapticFlow(w.detach(), found[name]) for name, w in leaves.items()}
 
 
@@ -268,20 +268,20 @@ def _flow(subject: Subject, mode: WithoutDropout) -> dict[str, SynapticFlow]:
 _GAMMA = 1e-2
 
 
-def record_perturbation(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_perturbation(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """Two forwards of a Gaussian-initialised network, without gradients."""
     recorded: Recorded = {}
     with attempt(recorded, "perturbation"):
-        batch = subject.batches[0]
+        batch = runner.batches[0]
         if not all(t.is_floating_point() for t in batch.tensors):
             raise ScoreError("needs a floating-point input to perturb; this one is integer")
-        generator = torch.Generator().manual_seed(subject.seed)
+        generator = torch.Generator().manual_seed(runner.seed)
 
         def normal(tensor: Tensor) -> Tensor:
             # drawn in one type, so that every precision sees the same numbers
             return torch.randn(tensor.shape, generator=generator).to(tensor)
 
-        norms = subject.norm_scales
+        norms = runner.norm_scales
 
         def gaussian(name: str, parameter: Tensor) -> Tensor:
             if not parameter.is_floating_point():
@@ -293,13 +293,13 @@ def record_perturbation(subject: Subject, wanted: frozenset[str]) -> Recorded:
         sample = batch.map(normal)
         shifted = sample.map(lambda t: t + _GAMMA * normal(t))
         features, variances = [], []
-        with subject.substituted(gradients=False, change=gaussian):
+        with runner.substituted(gradients=False, change=gaussian):
             for data in (sample, shifted):
-                tap = FeatureTap()
-                with WithoutDropout(), tap:
-                    subject.run(data)
-                features.append(tap.features())
-                variances.append(tap.variances)
+                recorder = FeatureRecorder()
+                with WithoutDropout(), recorder:
+                    runner.run(data)
+                features.append(recorder.features())
+                variances.append(recorder.variances)
             distance = (features[0] - features[1]).abs().flatten(1).sum(dim=1).mean()
         recorded["perturbation"] = Perturbation(float(distance), variances[0])
     return recorded
@@ -308,21 +308,21 @@ def record_perturbation(subject: Subject, wanted: frozenset[str]) -> Recorded:
 # --- per-sample gradients -----------------------------------------------------------------------
 
 
-def record_per_sample(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_per_sample(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """Per-sample gradients, of which only what is asked for is kept; see :mod:`.per_sample`."""
     recorded: Recorded = {}
     with attempt(recorded, *wanted):
-        _nonempty(subject.weights())
-        recorded.update(per_sample_signals(subject, wanted))
+        _nonempty(runner.weights())
+        recorded.update(per_sample_signals(runner, wanted))
     return recorded
 
 
-def record_tangent_kernel(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_tangent_kernel(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """The same of the summed outputs instead of the loss."""
     recorded: Recorded = {}
     with attempt(recorded, "tangent_kernel"):
-        _nonempty(subject.weights())
-        recorded.update(per_sample_signals(subject, wanted))
+        _nonempty(runner.weights())
+        recorded.update(per_sample_signals(runner, wanted))
     return recorded
 
 
@@ -331,14 +331,12 @@ def record_tangent_kernel(subject: Subject, wanted: frozenset[str]) -> Recorded:
 _CONSTANTS = (1e-7, 1.0)
 
 
-def record_constant_outputs(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_constant_outputs(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """Two forwards with every weight at one constant, in double precision."""
     recorded: Recorded = {}
     with attempt(recorded, "constant_outputs"):
-        norms = subject.norm_scales
-        batch = subject.batches[0].map(
-            lambda t: t.to(torch.float64) if t.is_floating_point() else t
-        )
+        norms = runner.norm_scales
+        batch = runner.batches[0].map(lambda t: t.to(torch.float64) if t.is_floating_point() else t)
         outputs = []
         for constant in _CONSTANTS:
 
@@ -347,9 +345,9 @@ def record_constant_outputs(subject: Subject, wanted: frozenset[str]) -> Recorde
                     return parameter
                 return torch.full_like(parameter, constant)
 
-            changed = subject.substituted(gradients=False, dtype=torch.float64, change=filled)
+            changed = runner.substituted(gradients=False, dtype=torch.float64, change=filled)
             with changed, WithoutDropout():
-                outputs.append(subject.main_output(subject.run(batch)).flatten(1))
+                outputs.append(runner.main_output(runner.run(batch)).flatten(1))
         recorded["constant_outputs"] = tuple(outputs)
     return recorded
 

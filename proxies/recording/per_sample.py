@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...errors import ScoreError
-from .model_runner import Batch, Subject, WithoutDropout
+from .model_runner import Batch, ModelRunner, WithoutDropout
 from .signals import SignSums
 
 Objective = Callable[[Any, Batch], Tensor]
@@ -117,7 +117,7 @@ class Kernel(Sink):
         return self._kernel
 
 
-def per_sample_signals(subject: Subject, wanted: frozenset[str]) -> dict[str, Any]:
+def per_sample_signals(runner: ModelRunner, wanted: frozenset[str]) -> dict[str, Any]:
     """Signals of per-sample gradients: of the loss, or ``tangent_kernel`` of the summed outputs.
 
     Samples are independent here, so chunks of them are exact, and memory does not grow with their
@@ -129,13 +129,13 @@ def per_sample_signals(subject: Subject, wanted: frozenset[str]) -> dict[str, An
     Raises:
         ScoreError: batch norm over a single value, or no gradient at all.
     """
-    batch = subject.batches[0]
-    objective: Objective = subject.sum_of_losses
+    batch = runner.batches[0]
+    objective: Objective = runner.sum_of_losses
     if "tangent_kernel" in wanted:
-        batch, objective = batch.rows(0, _CHUNK), lambda o, _: subject.main_output(o).sum()
+        batch, objective = batch.rows(0, _CHUNK), lambda o, _: runner.main_output(o).sum()
     size = len(batch)
     kernels = wanted & {"tangent_kernel", "gradient_kernel"}
-    with subject.substituted() as leaves:
+    with runner.substituted() as leaves:
         if kernels and size > _CHUNK:
             _affordable(size * sum(leaf.numel() for leaf in leaves.values()))
 
@@ -144,18 +144,18 @@ def per_sample_signals(subject: Subject, wanted: frozenset[str]) -> dict[str, An
             for name in kernels:
                 made[name] = Kernel(size)
             if "gradient_entries" in wanted:
-                made["gradient_entries"] = Entries(leaves, size, subject.seed)
+                made["gradient_entries"] = Entries(leaves, size, runner.seed)
             if "sign_sums" in wanted:
                 made["sign_sums"] = Signs(leaves)
             return made
 
         filled = None
         if all(t.shape[0] == size for t in batch.tensors):
-            filled = _batched(subject, leaves, batch, objective, sinks())
+            filled = _batched(runner, leaves, batch, objective, sinks())
         if filled is None:
             if kernels:
                 _affordable(size * sum(leaf.numel() for leaf in leaves.values()))
-            filled = _looped(subject, leaves, batch, objective, sinks())
+            filled = _looped(runner, leaves, batch, objective, sinks())
         recorded: dict[str, Any] = {}
         for name, sink in filled.items():
             if isinstance(sink, Signs):
@@ -176,7 +176,7 @@ def _affordable(elements: int) -> None:
 
 
 def _batched(
-    subject: Subject,
+    runner: ModelRunner,
     leaves: dict[str, Tensor],
     batch: Batch,
     objective: Objective,
@@ -184,13 +184,13 @@ def _batched(
 ) -> dict[str, Sink] | None:
     """The sinks, filled by batched passes, or None if this model needs the loop."""
     with torch.no_grad(), PerSample({}, []):
-        alone = subject.main_output(subject.run(batch.rows(0, 1)))
+        alone = runner.main_output(runner.run(batch.rows(0, 1)))
     for start in range(0, len(batch), _CHUNK):
         rows = batch.rows(start, start + _CHUNK)
         mode = PerSample(leaves, [*sinks.values()], start)
         with mode:
-            output = subject.run_soundly(rows)
-        main = subject.main_output(output)
+            output = runner.run_soundly(rows)
+        main = runner.main_output(output)
         if start == 0:
             if _used_elsewhere(main, leaves):
                 return None
@@ -229,7 +229,7 @@ def _used_elsewhere(output: Tensor, leaves: dict[str, Tensor]) -> bool:
 
 
 def _looped(
-    subject: Subject,
+    runner: ModelRunner,
     leaves: dict[str, Tensor],
     batch: Batch,
     objective: Objective,
@@ -238,7 +238,7 @@ def _looped(
     for i in range(len(batch)):
         rows = batch.rows(i, i + 1)
         with SingleSample():
-            loss = objective(subject.run_soundly(rows), rows)
+            loss = objective(runner.run_soundly(rows), rows)
         if not loss.requires_grad:
             raise ScoreError("the loss does not depend on any weight differentiably")
         found = torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)

@@ -1,4 +1,4 @@
-"""Watchers: modes that look on while a network runs and keep little of what they see.
+"""Recorders: modes that look on while a network runs and keep little of what they see.
 
 Each is a context manager around one forward; ``result()`` is the signal that it made.
 """
@@ -49,7 +49,7 @@ def weight_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return args[1] if len(args) > 1 else kwargs["weight"]
 
 
-class OutputTaps(WithoutDropout):
+class OutputRecorder(WithoutDropout):
     """Holds the outputs of convolutions and linear layers until their gradient comes by.
 
     ``second`` reads the second dimension as channels even of linear layers on tokens.
@@ -58,7 +58,7 @@ class OutputTaps(WithoutDropout):
     def __init__(
         self,
         leaves: dict[str, Tensor],
-        tapping: bool,
+        keeping: bool,
         copies: bool = False,
         second: bool = False,
     ):
@@ -66,22 +66,22 @@ class OutputTaps(WithoutDropout):
         self._second = second
         self.saliencies: list[Saliency] = []
         self._names = {id(leaf): name for name, leaf in leaves.items()}
-        self._tapping = tapping
+        self._keeping = keeping
         self._copies = copies
         self._listening = False
         self._held: list[tuple[Tensor, int]] = []
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        if self._tapping and func in PRODUCTS and result.requires_grad:
+        if self._keeping and func in PRODUCTS and result.requires_grad:
             weight = weight_of(args, kwargs)
-            self._tap(result, self._names.get(id(weight)), self._is_last(func))
+            self._keep_output(result, self._names.get(id(weight)), self._is_last(func))
         return result
 
     def _is_last(self, func: Any) -> bool:
         return func is F.linear and not self._second
 
-    def _tap(self, result: Tensor, name: str | None, channels_last: bool) -> None:
+    def _keep_output(self, result: Tensor, name: str | None, channels_last: bool) -> None:
         held = result.detach().clone() if self._copies else result.detach()
         self._held.append((held, held._version))
 
@@ -110,7 +110,7 @@ class OutputTaps(WithoutDropout):
             self._held.clear()
 
 
-class RectifierWatch(TorchDispatchMode):
+class RectifierRecorder(TorchDispatchMode):
     """Sees the input of every rectifier of a forward, before it may be overwritten."""
 
     def __init__(self, samples: int):
@@ -139,7 +139,7 @@ class RectifierWatch(TorchDispatchMode):
         """The output of a rectifier."""
 
 
-class CodeKernel(RectifierWatch):
+class CodeKernel(RectifierRecorder):
     """Adds up, over all rectifiers of a forward, which samples' binary codes agree.
 
     ``K = sum over units of c c^T + (1 - c)(1 - c)^T``, streamed: no code is kept.
@@ -163,7 +163,7 @@ class CodeKernel(RectifierWatch):
         return self._kernel
 
 
-class PatternCount(RectifierWatch):
+class PatternCount(RectifierRecorder):
     """Counts units that differ in the samples for which they are on.
 
     A unit's pattern is one bit per sample; patterns are packed into words of 64 bits, so that a
@@ -240,7 +240,7 @@ class FeatureMoments(WithoutDropout):
         return self._features
 
 
-class _RectifiedMoments(RectifierWatch):
+class _RectifiedMoments(RectifierRecorder):
     """Rectifiers' part of them.
 
     Attributes:
@@ -301,7 +301,7 @@ def correlation(rows: Tensor) -> Tensor:
     return columns.T @ columns
 
 
-class FeatureTap(TorchDispatchMode):
+class FeatureRecorder(TorchDispatchMode):
     """Keeps the features before global pooling and the batch variances."""
 
     def __init__(self) -> None:
@@ -343,7 +343,7 @@ class FeatureTap(TorchDispatchMode):
         return found
 
 
-class AttentionWatch(TorchDispatchMode):
+class AttentionRecorder(TorchDispatchMode):
     """Sees attention maps in the forward and their gradients in the backward."""
 
     def __init__(self, samples: int):

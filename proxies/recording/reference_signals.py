@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from ...errors import ScoreError
 from .attempts import Recorded, attempt
 from .blocks import blocks
-from .model_runner import Subject, WithoutDropout
-from .recorders import CodeKernel, FeatureTap, OutputTaps, PatternCount
+from .model_runner import ModelRunner, WithoutDropout
+from .recorders import CodeKernel, FeatureRecorder, OutputRecorder, PatternCount
 from .signals import ModuleSize, Perturbation
 
 Seen = Callable[[nn.Module, tuple[Any, ...], Any], None]
@@ -49,13 +49,13 @@ def after_modules(see: Seen) -> Iterator[None]:
 # --- rectifiers, found by their modules' classes --------------------------------------------------
 
 
-def record_relus(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_relus(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """One forward that watches the inputs of modules alone, blind to functions."""
     recorded: Recorded = {}
     with attempt(recorded, *wanted):
-        batch = subject.batches[0]
+        batch = runner.batches[0]
         size = len(batch)
-        watchers: dict[str, CodeKernel | PatternCount] = {
+        recorders: dict[str, CodeKernel | PatternCount] = {
             "named_relu_kernel": CodeKernel(size),
             "relu_kernel": CodeKernel(size),
             "relu_patterns": PatternCount(size),
@@ -65,15 +65,15 @@ def record_relus(subject: Subject, wanted: frozenset[str]) -> Recorded:
         def see(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             for name in wanted & _sees(module, args):
                 found.add(name)
-                watchers[name].before(args[0].detach())
+                recorders[name].before(args[0].detach())
 
-        with subject.substituted(gradients=False), WithoutDropout(), after_modules(see):
-            subject.run_soundly(batch)
+        with runner.substituted(gradients=False), WithoutDropout(), after_modules(see):
+            runner.run_soundly(batch)
         for name in wanted:
             with attempt(recorded, name):
                 if name not in found:
                     raise ScoreError("the model has no nn.ReLU module that this code looks for")
-                recorded[name] = watchers[name].result()
+                recorded[name] = recorders[name].result()
     return recorded
 
 
@@ -92,14 +92,14 @@ def _sees(module: nn.Module, args: tuple[Any, ...]) -> set[str]:
 # --- every module ---------------------------------------------------------------------------------
 
 
-def record_module_features(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_module_features(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """One forward of one image of 64x64 pixels, whatever the batch."""
     recorded: Recorded = {}
     with attempt(recorded, "module_features"):
-        tensors = subject.batches[0].tensors
+        tensors = runner.batches[0].tensors
         if len(tensors) != 1 or tensors[0].dim() != 4:
             raise ScoreError("this code reads images alone")
-        generator = torch.Generator().manual_seed(subject.seed)
+        generator = torch.Generator().manual_seed(runner.seed)
         image = square_image(tensors[0], generator)
         features: list[Tensor] = []
 
@@ -108,13 +108,13 @@ def record_module_features(subject: Subject, wanted: frozenset[str]) -> Recorded
                 # at once, for an in-place operator may overwrite it
                 features.append(output[0].detach().reshape(output.shape[1], -1).clone())
 
-        with subject.substituted(gradients=False), WithoutDropout(), after_modules(see):
-            subject.model(image)
+        with runner.substituted(gradients=False), WithoutDropout(), after_modules(see):
+            runner.model(image)
         recorded["module_features"] = features
     return recorded
 
 
-def record_module_sizes(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_module_sizes(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """One forward of one sample that counts what modules without children hold and do."""
     recorded: Recorded = {}
     with attempt(recorded, "module_sizes"):
@@ -125,8 +125,8 @@ def record_module_sizes(subject: Subject, wanted: frozenset[str]) -> Recorded:
                 parameters = sum(p.numel() for p in module.parameters())
                 sizes.append(ModuleSize(parameters, _operations(module, args[0], output)))
 
-        with subject.substituted(gradients=False), WithoutDropout(), after_modules(see):
-            subject.run(subject.batches[0].rows(0, 1))
+        with runner.substituted(gradients=False), WithoutDropout(), after_modules(see):
+            runner.run(runner.batches[0].rows(0, 1))
         recorded["module_sizes"] = sizes
     return recorded
 
@@ -153,11 +153,11 @@ def _operations(module: nn.Module, source: Tensor, output: Tensor) -> int:
 # --- gradients ------------------------------------------------------------------------------------
 
 
-def _loss_gradients(subject: Subject, leaves: Gradients, index: int) -> Gradients:
+def _loss_gradients(runner: ModelRunner, leaves: Gradients, index: int) -> Gradients:
     """Gradient of one batch's loss; what it does not depend on gets zeros."""
-    batch = subject.batches[index]
+    batch = runner.batches[index]
     with WithoutDropout():
-        loss = subject.batch_loss(subject.run_soundly(batch), batch)
+        loss = runner.batch_loss(runner.run_soundly(batch), batch)
     return _gradients(loss, leaves)
 
 
@@ -170,56 +170,56 @@ def _gradients(value: Tensor, leaves: Gradients, keep: bool = False) -> Gradient
     return dict(zip(leaves, found, strict=True))
 
 
-def record_parameter_gradients(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_parameter_gradients(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """One forward and backward to all parameters."""
     recorded: Recorded = {}
     with attempt(recorded, "parameter_gradients"):
-        names = [name for name, _ in subject.model.named_parameters()]
-        with subject.substituted(names=names) as leaves:
-            recorded["parameter_gradients"] = _loss_gradients(subject, leaves, 0)
+        names = [name for name, _ in runner.model.named_parameters()]
+        with runner.substituted(names=names) as leaves:
+            recorded["parameter_gradients"] = _loss_gradients(runner, leaves, 0)
     return recorded
 
 
-def record_second_saliencies(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_second_saliencies(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """One forward and backward; on copies if the network overwrites its layers' outputs."""
     recorded: Recorded = {}
-    with attempt(recorded, "second_saliencies"), subject.substituted() as leaves:
-        batch = subject.batches[0]
+    with attempt(recorded, "second_saliencies"), runner.substituted() as leaves:
+        batch = runner.batches[0]
         for copies in (False, True):
-            taps = OutputTaps(leaves, tapping=True, copies=copies, second=True)
-            with taps:
-                output = subject.run_soundly(batch)
-            if not taps.overwritten():
+            outputs = OutputRecorder(leaves, keeping=True, copies=copies, second=True)
+            with outputs:
+                output = runner.run_soundly(batch)
+            if not outputs.overwritten():
                 break
-        loss = subject.batch_loss(output, batch)
-        with taps.listening():
+        loss = runner.batch_loss(output, batch)
+        with outputs.listening():
             _gradients(loss, leaves)
-        recorded["second_saliencies"] = taps.saliencies
+        recorded["second_saliencies"] = outputs.saliencies
     return recorded
 
 
-def record_batch_gradients(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_batch_gradients(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """One forward and backward of every batch."""
     recorded: Recorded = {}
     with attempt(recorded, "batch_gradients"):
-        if len(subject.batches) < 2:
+        if len(runner.batches) < 2:
             raise ScoreError("needs at least two batches, got one")
-        with subject.substituted() as leaves:
+        with runner.substituted() as leaves:
             recorded["batch_gradients"] = [
-                _loss_gradients(subject, leaves, i) for i in range(len(subject.batches))
+                _loss_gradients(runner, leaves, i) for i in range(len(runner.batches))
             ]
     return recorded
 
 
-def record_coupled_kernel(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_coupled_kernel(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """One forward of the batch and one backward of each of its samples."""
     recorded: Recorded = {}
     with attempt(recorded, "coupled_kernel"):
-        names = [name for name, _ in subject.model.named_parameters() if "weight" in name]
-        batch = subject.batches[0]
-        with subject.substituted(names=names) as leaves:
+        names = [name for name, _ in runner.model.named_parameters() if "weight" in name]
+        batch = runner.batches[0]
+        with runner.substituted(names=names) as leaves:
             with WithoutDropout():
-                output = subject.main_output(subject.run_soundly(batch))
+                output = runner.main_output(runner.run_soundly(batch))
             rows = []
             for sample in output:
                 gradients = _gradients(sample.sum(), leaves, keep=True)
@@ -232,21 +232,21 @@ def record_coupled_kernel(subject: Subject, wanted: frozenset[str]) -> Recorded:
 # --- features -------------------------------------------------------------------------------------
 
 
-def record_given_perturbation(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_given_perturbation(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """Two forwards of the network as it is: of the batch, and of the batch perturbed."""
     recorded: Recorded = {}
     with attempt(recorded, "given_perturbation"):
-        batch = subject.batches[0]
-        generator = torch.Generator().manual_seed(subject.seed)
+        batch = runner.batches[0]
+        generator = torch.Generator().manual_seed(runner.seed)
         moved = batch.map(lambda t: t + _GAMMA * second_draw(t, generator))
         features = []
-        with subject.substituted(gradients=False):
+        with runner.substituted(gradients=False):
             for data in (batch, moved):
-                tap = FeatureTap()
-                with WithoutDropout(), tap:
-                    subject.run(data)
-                features.append(tap.features())
-            norms = [m for m in subject.model.modules() if isinstance(m, nn.BatchNorm2d)]
+                recorder = FeatureRecorder()
+                with WithoutDropout(), recorder:
+                    runner.run(data)
+                features.append(recorder.features())
+            norms = [m for m in runner.model.modules() if isinstance(m, nn.BatchNorm2d)]
             variances = [float(m.running_var.mean()) for m in norms if m.running_var is not None]
         if features[0].dim() != 4:
             raise ScoreError("this code reads features of images alone")
@@ -255,10 +255,10 @@ def record_given_perturbation(subject: Subject, wanted: frozenset[str]) -> Recor
     return recorded
 
 
-def record_given_blocks(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_given_blocks(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """AZ-NAS's pass over the network and the batch as they are."""
     recorded: Recorded = {}
     with attempt(recorded, "given_blocks"):
-        generator = torch.Generator().manual_seed(subject.seed)
-        recorded["given_blocks"] = blocks(subject, subject.batches[0], None, generator)
+        generator = torch.Generator().manual_seed(runner.seed)
+        recorded["given_blocks"] = blocks(runner, runner.batches[0], None, generator)
     return recorded

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...errors import ScoreError
 from .attempts import Recorded, attempt
-from .model_runner import Batch, Subject, WithoutDropout
+from .model_runner import Batch, ModelRunner, WithoutDropout
 from .recorders import PRODUCTS, weight_of
 from .signals import Twin
 
@@ -36,14 +36,14 @@ class FirstOutputs(WithoutDropout):
         return result
 
 
-def record_twins(subject: Subject, wanted: frozenset[str]) -> Recorded:
+def record_twins(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """Three forwards and backwards: the network, the attack on its twin, the attacked twin."""
     recorded: Recorded = {}
     with attempt(recorded, "twins"):
-        batch = subject.batches[0]
+        batch = runner.batches[0]
         if not all(t.is_floating_point() for t in batch.tensors):
             raise ScoreError("needs a floating-point input to perturb; this one is integer")
-        weights = subject.weights()
+        weights = runner.weights()
         if not weights:
             raise ScoreError("the model has no weight of a convolution, linear or recurrent layer")
         features: dict[str, Tensor] = {}
@@ -56,13 +56,13 @@ def record_twins(subject: Subject, wanted: frozenset[str]) -> Recorded:
             if name in features:
                 agreements[name] = _cosine(features.pop(name), output)
 
-        gradients = _gradients(subject, batch, None, keep)
+        gradients = _gradients(runner, batch, None, keep)
         shifts = {
             name: _WEIGHT_STEP * _unit(gradient) * weights[name].norm()
             for name, gradient in gradients.items()
         }
-        attacked = _attacked(subject, batch, shifts)
-        twin_gradients = _gradients(subject, attacked, shifts, compare)
+        attacked = _attacked(runner, batch, shifts)
+        twin_gradients = _gradients(runner, attacked, shifts, compare)
         found = []
         for name, agreement in agreements.items():
             first, second = gradients[name], twin_gradients[name]
@@ -85,15 +85,15 @@ def _cosine(first: Tensor, second: Tensor) -> float:
 
 
 def _gradients(
-    subject: Subject,
+    runner: ModelRunner,
     batch: Batch,
     shifts: dict[str, Tensor] | None,
     take: Callable[[str, Tensor], None],
 ) -> dict[str, Tensor]:
     """Gradient of every weight, shifted if there are shifts; ``take`` gets the layers' outputs."""
-    with subject.substituted(change=_shifted(shifts)) as leaves:
+    with runner.substituted(change=_shifted(shifts)) as leaves:
         with FirstOutputs(leaves, take):
-            loss = subject.batch_loss(subject.run_soundly(batch), batch)
+            loss = runner.batch_loss(runner.run_soundly(batch), batch)
         _differentiable(loss)
         found = torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
         return {
@@ -107,12 +107,12 @@ def _differentiable(loss: Tensor) -> None:
         raise ScoreError("the loss does not depend on any weight differentiably")
 
 
-def _attacked(subject: Subject, batch: Batch, shifts: dict[str, Tensor]) -> Batch:
+def _attacked(runner: ModelRunner, batch: Batch, shifts: dict[str, Tensor]) -> Batch:
     """The batch moved by a step along the sign of the twin's input gradient."""
     moving = batch.map(lambda t: t.clone().requires_grad_())
-    with subject.substituted(change=_shifted(shifts)):
+    with runner.substituted(change=_shifted(shifts)):
         with WithoutDropout():
-            loss = subject.batch_loss(subject.run(moving), moving)
+            loss = runner.batch_loss(runner.run(moving), moving)
         _differentiable(loss)
         found = iter(torch.autograd.grad(loss, moving.tensors, allow_unused=True))
     return batch.map(

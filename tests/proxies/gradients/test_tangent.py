@@ -12,7 +12,7 @@ import archrank
 from archrank.errors import ScoreError
 from archrank.proxies.gradients.tangent import ntk_condition, vkdnw, vkdnw_entropy
 from archrank.proxies.recording import per_sample
-from archrank.proxies.recording.model_runner import Batch, Subject
+from archrank.proxies.recording.model_runner import Batch, ModelRunner
 
 N = 7
 
@@ -45,32 +45,34 @@ class Net(nn.Module):
 KINDS = ["shared", "recurrent", "attention"]
 
 
-def given(kind: str) -> Subject:
+def given(kind: str) -> ModelRunner:
     net = Net(kind).double()
     generator = torch.Generator().manual_seed(1)
     tokens = torch.randn(N, 5, 4, generator=generator, dtype=torch.float64)
     graph = archrank.trace(net, tokens)
-    return Subject(net, graph, [Batch((tokens,), {}, torch.arange(N) % 3)], None, 0, torch.float64)
+    return ModelRunner(
+        net, graph, [Batch((tokens,), {}, torch.arange(N) % 3)], None, 0, torch.float64
+    )
 
 
-def rows(subject: Subject, value) -> list[np.ndarray]:
+def rows(runner: ModelRunner, value) -> list[np.ndarray]:
     """For each weight, the gradients (N, size) of one sample at a time."""
-    parameters = dict(subject.model.named_parameters())
-    weights = [parameters[name] for name in subject.weight_names]
-    tokens = subject.batches[0].args[0]
+    parameters = dict(runner.model.named_parameters())
+    weights = [parameters[name] for name in runner.weight_names]
+    tokens = runner.batches[0].args[0]
     per_sample = []
     for i in range(N):
-        found = torch.autograd.grad(value(subject.model(tokens[i : i + 1]), i), weights)
+        found = torch.autograd.grad(value(runner.model(tokens[i : i + 1]), i), weights)
         per_sample.append([g.flatten().numpy() for g in found])
     return [np.stack(layer) for layer in zip(*per_sample, strict=True)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_kernel_sample_by_sample(kind: str) -> None:
-    subject = given(kind)
-    expected = sum(g @ g.T for g in rows(subject, lambda output, i: output.sum()))
+    runner = given(kind)
+    expected = sum(g @ g.T for g in rows(runner, lambda output, i: output.sum()))
     wanted = frozenset({"tangent_kernel"})
-    kernel = per_sample.per_sample_signals(subject, wanted)["tangent_kernel"]
+    kernel = per_sample.per_sample_signals(runner, wanted)["tangent_kernel"]
     np.testing.assert_allclose(kernel.numpy(), expected, rtol=1e-9)
     v = np.linalg.eigvalsh(expected)
     assert ntk_condition(kernel).total == pytest.approx(v[-1] / v[0], rel=1e-6)
@@ -78,14 +80,14 @@ def test_the_kernel_sample_by_sample(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_drawn_entries_sample_by_sample(kind: str) -> None:
-    subject = given(kind)
-    labels = subject.batches[0].targets
-    layers = rows(subject, lambda output, i: F.cross_entropy(output, labels[i : i + 1]))
+    runner = given(kind)
+    labels = runner.batches[0].targets
+    layers = rows(runner, lambda output, i: F.cross_entropy(output, labels[i : i + 1]))
     generator = torch.Generator().manual_seed(0)
     drawn = [int(torch.randint(g.shape[1], (), generator=generator)) for g in layers]
     expected = np.stack([g[:, place] for g, place in zip(layers, drawn, strict=True)], axis=1)
     wanted = frozenset({"gradient_entries"})
-    found = per_sample.per_sample_signals(subject, wanted)["gradient_entries"]
+    found = per_sample.per_sample_signals(runner, wanted)["gradient_entries"]
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-15)
 
 
@@ -103,8 +105,8 @@ def test_entries_in_chunks_are_exact(chunk: int, monkeypatch: pytest.MonkeyPatch
 def test_gradients_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(per_sample, "_KERNEL_ELEMENTS", 100)
     for kind, fits in (("shared", True), ("recurrent", False)):
-        subject = given(kind)
-        result = archrank.score(subject.model, *subject.batches[0].args, proxies="ntk_condition")
+        runner = given(kind)
+        result = archrank.score(runner.model, *runner.batches[0].args, proxies="ntk_condition")
         assert (result["ntk_condition"].status == "ok") == fits
         assert fits or "pass a smaller batch" in result["ntk_condition"].reason
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 import archrank
 from archrank.errors import ScoreError
 from archrank.proxies.activations.aznas import az_expressivity, az_progressivity, az_trainability
-from archrank.proxies.recording.blocks import blocks, boundaries, kaiming, rademacher, watched_flow
-from archrank.proxies.recording.model_runner import Batch, Subject
+from archrank.proxies.recording.blocks import blocks, boundaries, kaiming, rademacher, recorded_flow
+from archrank.proxies.recording.model_runner import Batch, ModelRunner
 from archrank.proxies.recording.signals import Block
 
 VIEWS = ["az_expressivity", "az_progressivity", "az_trainability"]
@@ -152,16 +152,16 @@ def network(*parts: nn.Module, width: int = 8) -> nn.Module:
     return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 4))
 
 
-def subject(model: nn.Module, inputs: Tensor) -> Subject:
+def runner(model: nn.Module, inputs: Tensor) -> ModelRunner:
     graph = archrank.trace(model, inputs)
-    return Subject(model, graph, [Batch((inputs,), {})], None, 0, inputs.dtype)
+    return ModelRunner(model, graph, [Batch((inputs,), {})], None, 0, inputs.dtype)
 
 
 def ends(model: nn.Module, size: int = 8) -> list[tuple[str, str, tuple[int, ...]]]:
     """Path, kind and shape of the calls at which blocks end."""
-    given = subject(model, torch.randn(2, 3, size, size))
+    given = runner(model, torch.randn(2, 3, size, size))
     with given.substituted(gradients=False):
-        flow = watched_flow(given, given.batches[0])
+        flow = recorded_flow(given, given.batches[0])
     calls = [flow.calls[end] for end in boundaries(flow, dict(model.named_modules()))]
     return [(call.path, call.kind, call.shape[1:]) for call in calls]
 
@@ -266,7 +266,7 @@ def test_blocks_by_explicit_jacobians() -> None:
     torch.manual_seed(0)
     model = network(layer(3, 4), layer(4, 5), layer(5, 6, 2), width=6).double()
     images = torch.randn(2, 3, 4, 4, dtype=torch.float64)
-    given = subject(model, images)
+    given = runner(model, images)
     found = blocks(given, given.batches[0], None, torch.Generator().manual_seed(3))
 
     model.train()
@@ -376,7 +376,7 @@ def test_images_with_channels_last() -> None:
 def test_kaiming_initialisation() -> None:
     torch.manual_seed(0)
     model = network(layer(3, 200), width=200)
-    given = subject(model, torch.randn(2, 3, 8, 8))
+    given = runner(model, torch.randn(2, 3, 8, 8))
     change = kaiming(given, torch.Generator().manual_seed(0))
     made = {name: change(name, parameter.detach()) for name, parameter in model.named_parameters()}
     assert float(made["0.0.weight"].std()) == pytest.approx(math.sqrt(2 / 27), rel=0.05)

@@ -12,18 +12,18 @@ from torch import Tensor, nn
 import archrank
 from archrank.errors import ScoreError
 from archrank.proxies.recording import per_sample
-from archrank.proxies.recording.model_runner import Subject, make_batches
+from archrank.proxies.recording.model_runner import ModelRunner, make_batches
 from archrank.proxies.recording.per_sample import _batched, per_sample_signals
 from archrank.proxies.recording.signals import SignSums
 
 SAMPLES = 9
 
 
-def sign_sums(given: Subject) -> SignSums:
+def sign_sums(given: ModelRunner) -> SignSums:
     return per_sample_signals(given, frozenset({"sign_sums"}))["sign_sums"]
 
 
-def batched(given: Subject):
+def batched(given: ModelRunner):
     with given.substituted() as leaves:
         return _batched(given, leaves, given.batches[0], given.sum_of_losses, {})
 
@@ -132,16 +132,16 @@ LOOPED = {
 }
 
 
-def subject(name: str, dtype: torch.dtype = torch.float64, shape=(3, 8, 8)) -> Subject:
+def runner(name: str, dtype: torch.dtype = torch.float64, shape=(3, 8, 8)) -> ModelRunner:
     torch.manual_seed(0)
     model = {**NETWORKS, **LOOPED}[name]().to(dtype)
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(SAMPLES, *shape, generator=generator, dtype=dtype)
     batches = make_batches(model, images, torch.arange(SAMPLES) % 5, 0, SAMPLES, dtype, 1)
-    return Subject(model, archrank.trace(model, images), batches, None, 0, dtype)
+    return ModelRunner(model, archrank.trace(model, images), batches, None, 0, dtype)
 
 
-def published_loop(given: Subject) -> dict[str, Tensor]:
+def published_loop(given: ModelRunner) -> dict[str, Tensor]:
     """One image at a time through the model itself, as the published code does."""
     model, batch = given.model.train(), given.batches[0]
     names = given.weight_names
@@ -158,7 +158,7 @@ def published_loop(given: Subject) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", [*NETWORKS, *LOOPED])
 def test_equals_the_published_loop(name: str) -> None:
-    given = subject(name)
+    given = runner(name)
     ours = sign_sums(given)
     expected = published_loop(given)
     assert ours.samples == SAMPLES
@@ -169,7 +169,7 @@ def test_equals_the_published_loop(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_single_precision_flips_few_signs(name: str) -> None:
-    given = subject(name, torch.float32)
+    given = runner(name, torch.float32)
     total = sum(float(s.abs().sum()) for s in sign_sums(given).sums.values())
     expected = sum(float(s.abs().sum()) for s in published_loop(given).values())
     assert total == pytest.approx(expected, rel=2e-3)
@@ -177,17 +177,17 @@ def test_single_precision_flips_few_signs(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_these_are_batched(name: str) -> None:
-    assert batched(subject(name)) is not None
+    assert batched(runner(name)) is not None
 
 
 @pytest.mark.parametrize("name", LOOPED)
 def test_these_are_looped(name: str) -> None:
-    assert batched(subject(name)) is None
+    assert batched(runner(name)) is None
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 64])
 def test_chunks_are_exact(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = subject("batch norm")
+    given = runner("batch norm")
     expected = sign_sums(given)
     monkeypatch.setattr(per_sample, "_CHUNK", chunk)
     for weight, sums in sign_sums(given).sums.items():
@@ -195,7 +195,7 @@ def test_chunks_are_exact(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_users_loss_is_taken_sample_by_sample() -> None:
-    given = subject("plain")
+    given = runner("plain")
     given.loss = lambda output, target: (output.softmax(1)[:, 0] * (target + 1)).max()
     ours = sign_sums(given)
     model, batch = given.model.train(), given.batches[0]
@@ -214,4 +214,4 @@ def test_single_values_under_batch_norm_are_refused() -> None:
     assert result.status == "unsupported"
     assert "single value" in result.reason
     with pytest.raises(ScoreError, match="single value"):
-        sign_sums(replace(subject("plain"), model=net.double()))
+        sign_sums(replace(runner("plain"), model=net.double()))

@@ -1,4 +1,4 @@
-"""What watchers make of hand-made tensors, and what cannot matter to it."""
+"""What recorders make of hand-made tensors, and what cannot matter to it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from archrank.proxies.recording.signals import ActivationPatterns, LayerFeatures
 
 
 def counted(*sources: Tensor) -> ActivationPatterns:
-    watch = PatternCount(len(sources[0]))
-    with watch:
+    recorder = PatternCount(len(sources[0]))
+    with recorder:
         for source in sources:
             F.relu(source)
-    return watch.result()
+    return recorder.result()
 
 
 def distinct(*sources: Tensor) -> int:
@@ -68,20 +68,20 @@ def test_the_last_sample_counts(samples: int) -> None:
     assert counted(source).total == 2
 
 
-@pytest.mark.parametrize("watch", [PatternCount(3), CodeKernel(3)], ids=["patterns", "codes"])
-def test_rectifiers_of_other_shapes_are_left_out(watch) -> None:
-    with watch:
+@pytest.mark.parametrize("recorder", [PatternCount(3), CodeKernel(3)], ids=["patterns", "codes"])
+def test_rectifiers_of_other_shapes_are_left_out(recorder) -> None:
+    with recorder:
         F.relu(torch.randn(4, 5))  # no row per sample
         F.relu(torch.randn(3))
     with pytest.raises(ScoreError, match="no rectifier"):
-        watch.result()
+        recorder.result()
 
 
 def looked_at(forward, *leaves: Tensor, samples: int) -> list[LayerFeatures]:
-    watch = FeatureMoments({f"w{i}": leaf for i, leaf in enumerate(leaves)}, samples)
-    with watch:
+    recorder = FeatureMoments({f"w{i}": leaf for i, leaf in enumerate(leaves)}, samples)
+    with recorder:
         forward()
-    return watch.result()
+    return recorder.result()
 
 
 def test_moments_with_numpy() -> None:
