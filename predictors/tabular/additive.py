@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from scipy import linalg, optimize
@@ -14,12 +16,13 @@ from .baselines import PARTS, TabularPredictor
 CONTEXT = "context"
 _FAR = 1e6  # a distance at which nothing is alike
 _MOST_TUNED = 1000  # the most labels that scales are chosen by
-_STEPS = 60
+_AT_ONCE = 2048  # samples predicted together: their kernel stays small
 _JITTER = 1e-8
 _NOISE = 0.15  # expected variance of what features do not explain, of labels of variance 1
 _SMOOTH, _LINEAR = 0.5, 0.3  # expected variance of all Matern and of all linear terms
 _REACH = 1.6  # expected length of Matern terms, in root mean square distances
 _DEVIATIONS = (1.5, 0.7, 1.5, 1.0)  # of the logarithms of variances, lengths, slopes and noise
+_WITHIN = 6.0  # prior deviations around what is expected: scales are sought there
 
 
 class AdditiveProcess(TabularPredictor):
@@ -35,12 +38,14 @@ class AdditiveProcess(TabularPredictor):
     overfit them; of more than 1,000 labels, a random 1,000 choose them.
 
     With the part ``"context"`` (dataset, recipe, device) every other part has its two kernels
-    twice: shared by all samples, and again between samples of one context alone, so that what
-    contexts have in common is learnt of all labels, and what they have not of their own.
+    twice: shared by all samples, and again between samples of one context alone. What contexts
+    have in common is then learnt of all labels, and the rest of each context's own.
 
     Source: Duvenaud et al., "Additive Gaussian processes", NeurIPS 2011; Bonilla et al.,
-    "Multi-task Gaussian process prediction", NIPS 2007; Rasmussen and Williams 2006. The parts as
-    terms and the priors are our choice.
+    "Multi-task Gaussian process prediction", NIPS 2007; Rasmussen and Williams 2006.
+
+    Notes:
+        The parts as terms and the priors are our choice.
 
     Args:
         parts: of :data:`~archrank.predictors.features.columns.PARTS`.
@@ -60,6 +65,9 @@ class AdditiveProcess(TabularPredictor):
         True
     """
 
+    steps: ClassVar[int] = 60
+    """How many steps the search for scales may take."""
+
     def __init__(
         self,
         parts: Sequence[str] = PARTS,
@@ -77,142 +85,221 @@ class AdditiveProcess(TabularPredictor):
         self.inputs = inputs
         self.proxies = proxies
 
-    def fit_matrix(self, matrix: Array, labels: Array) -> None:
-        self.matrix_, self.mean_ = matrix, float(labels.mean())
-        self.residuals_ = labels - self.mean_
-        blocks = self._blocks(matrix).values()
-        norms = np.array([(block**2).sum() / len(matrix) for block in blocks])
-        # The mean squared distance of all pairs, without a matrix of them.
-        squares = 2.0 * (norms - [(block.mean(axis=0) ** 2).sum() for block in blocks])
-        self.norms_ = np.where(norms > 0, norms, 1.0)
-        self.distances_ = np.where(squares > _JITTER, np.sqrt(np.maximum(squares, 0.0)), 1.0)
-        some = np.arange(len(matrix))
-        if len(some) > _MOST_TUNED:
-            shuffled = np.random.default_rng(self.random_state).permutation(some)
-            some = np.sort(shuffled[:_MOST_TUNED])
-        terms = [term for _, term in self._terms(matrix[some], matrix[some])]
-        self.scales_ = _most_probable(terms, self.residuals_[some])
-        self._solved: tuple[Array, Array] | None = None
+    # --- what makes it another sum of kernels ----------------------------------------------------
 
-    def predict_matrix(self, matrix: Array) -> tuple[Array, Array]:
-        factor, solution = self._solution()
-        kernel, own = np.zeros((len(matrix), len(self.matrix_))), np.exp(self.scales_[-1])
-        for (square, term), smooth, length, linear in zip(
-            self._terms(matrix, self.matrix_), *_unpacked(self.scales_), strict=True
-        ):
-            kernel += term.kernel(smooth, length, linear)
-            own = own + smooth + linear * square
-        explained = linalg.solve_triangular(factor, kernel.T, lower=True, check_finite=False)
-        variance = own - (explained**2).sum(axis=0)
-        return kernel @ solution + self.mean_, np.sqrt(np.maximum(variance, _JITTER))
+    @property
+    def most_tuned(self) -> int:
+        """The most labels that choose scales."""
+        return _MOST_TUNED
 
-    def _solution(self) -> tuple[Array, Array]:
-        """The factor of the kernel matrix and its solution, made of what files hold."""
-        if getattr(self, "_solved", None) is None:
-            kernel = (np.exp(self.scales_[-1]) + _JITTER) * np.eye(len(self.matrix_))
-            for (_, term), *scales in zip(
-                self._terms(self.matrix_, self.matrix_), *_unpacked(self.scales_), strict=True
-            ):
-                kernel += term.kernel(*scales)
-            factor = linalg.cholesky(kernel, lower=True)
-            self._solved = factor, linalg.cho_solve((factor, True), self.residuals_)
-        assert self._solved is not None
-        return self._solved
+    @property
+    def scales_of_a_term(self) -> int:
+        """How many scales each term has."""
+        return 3
 
-    def _blocks(self, matrix: Array) -> dict[str, Array]:
-        """The columns of each part that has some; one of zeros where there are none at all."""
-        blocks = zip(self.parts, np.split(matrix, self.features_.ends_, axis=1), strict=True)
-        found = {part: block for part, block in blocks if block.shape[1]}
-        return found or {"nothing": np.zeros((len(matrix), 1))}
+    def typical_distance(self, block: Array) -> float:
+        """Return the root mean square distance of all pairs of rows, without a matrix of them."""
+        square = 2.0 * ((block**2).sum() / len(block) - (block.mean(axis=0) ** 2).sum())
+        return float(np.sqrt(square)) if square > _JITTER else 1.0
 
-    def _terms(self, first: Array, second: Array) -> Iterator[tuple[Array, _Term]]:
-        """All terms between samples, and the squared norms (n,) of the first ones in each."""
+    def terms(self, first: Array, second: Array) -> Iterator[Term]:
+        """Give the terms of the kernel between samples, one at a time."""
         ours, theirs = self._blocks(first), self._blocks(second)
         same = None
         if CONTEXT in ours:
             same = (ours[CONTEXT][:, None] == theirs[CONTEXT]).all(axis=2)
         within = []
         for part, distance, norm in zip(ours, self.distances_, self.norms_, strict=True):
-            compared = _compared(ours[part], theirs[part])
-            term = _Term(np.sqrt(3.0) / distance * compared.distance, compared.product / norm)
-            square = (ours[part] ** 2).sum(axis=1) / norm
-            yield square, term
+            term = StretchedTerm(*compared(ours[part], theirs[part], distance, norm))
+            yield term
             if same is not None and part != CONTEXT:
                 far = np.where(same, term.distance, _FAR)
-                within.append((square, _Term(far, np.where(same, term.product, 0.0))))
+                within.append(StretchedTerm(far, np.where(same, term.product, 0.0), term.square))
         yield from within
 
+    def prior(self, terms: int) -> Prior:
+        """Return what is expected of the scales of so many terms."""
+        expected = np.log([_SMOOTH / terms, _REACH, _LINEAR / terms, _NOISE])
+        counts = [terms] * 3 + [1]
+        mean, deviation = np.repeat(expected, counts), np.repeat(_DEVIATIONS, counts)
+        return Prior(mean, deviation, mean - _WITHIN * deviation, mean + _WITHIN * deviation)
 
-class _Term(NamedTuple):
-    """What the kernels of one part are made of, both (n, m)."""
+    # --- learning and predicting ----------------------------------------------------------------
+
+    def fit_matrix(self, matrix: Array, labels: Array) -> None:
+        self.matrix_, self.mean_ = matrix, float(labels.mean())
+        self.residuals_ = labels - self.mean_
+        blocks = self._blocks(matrix).values()
+        norms = np.array([(block**2).sum() / len(matrix) for block in blocks])
+        self.norms_ = np.where(norms > 0, norms, 1.0)
+        self.distances_ = np.array([self.typical_distance(block) for block in blocks])
+        some = np.arange(len(matrix))
+        if len(some) > self.most_tuned:
+            shuffled = np.random.default_rng(self.random_state).permutation(some)
+            some = np.sort(shuffled[: self.most_tuned])
+        terms = list(self.terms(matrix[some], matrix[some]))
+        prior = self.prior(len(terms))
+        self.scales_ = most_probable(terms, self.residuals_[some], prior, self.steps)
+        self._solved: tuple[Array, Array] | None = None
+
+    def predict_matrix(self, matrix: Array) -> tuple[Array, Array]:
+        mean, variance = self.posterior(matrix)
+        return mean, np.sqrt(np.maximum(variance + np.exp(self.scales_[-1]), _JITTER))
+
+    def posterior(self, matrix: Array) -> tuple[Array, Array]:
+        """Return means and variances (n,) of standardised labels without noise."""
+        factor, solution = self._solution()
+        mean, variance = np.zeros(len(matrix)), np.zeros(len(matrix))
+        for start in range(0, len(matrix), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            with_known, before = self._covariance(matrix[some], self.matrix_)
+            explained = _explained(factor, with_known)
+            mean[some] = with_known @ solution + self.mean_
+            variance[some] = before - (explained**2).sum(axis=0)
+        return mean, variance
+
+    def posterior_covariance(self, matrix: Array) -> Array:
+        """Return the covariance (n, n) of what is not known of samples, without noise."""
+        explained = _explained(self._solution()[0], self._covariance(matrix, self.matrix_)[0])
+        covariance: Array = self._covariance(matrix, matrix)[0] - explained.T @ explained
+        return covariance
+
+    def _solution(self) -> tuple[Array, Array]:
+        """Return the factor of the kernel matrix and its solution, made of what files hold."""
+        if getattr(self, "_solved", None) is None:
+            kernel, _ = self._covariance(self.matrix_, self.matrix_)
+            kernel += (np.exp(self.scales_[-1]) + _JITTER) * np.eye(len(kernel))
+            factor = linalg.cholesky(kernel, lower=True)
+            self._solved = factor, linalg.cho_solve((factor, True), self.residuals_)
+        assert self._solved is not None
+        return self._solved
+
+    def _covariance(self, first: Array, second: Array) -> tuple[Array, Array]:
+        """Return the covariance (n, m) of samples, and the variance (n,) of the first ones."""
+        covariance, variance = np.zeros((len(first), len(second))), np.zeros(len(first))
+        by_term = np.exp(self.scales_[:-1]).reshape(self.scales_of_a_term, -1).T
+        for term, scales in zip(self.terms(first, second), by_term, strict=True):
+            covariance += term.kernel(scales)
+            variance += term.variance(scales)
+        return covariance, variance
+
+    def _blocks(self, matrix: Array) -> dict[str, Array]:
+        """Return the columns of each part that has some; one of zeros where none has."""
+        parts = np.split(matrix, self.features_.ends_, axis=1) if self.read_parts else []
+        blocks = zip(self.read_parts, parts, strict=True)
+        found = {part: block for part, block in blocks if block.shape[1]}
+        return found or {"nothing": np.zeros((len(matrix), 1))}
+
+
+# --- the sum of kernels and its scales ----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Term(ABC):
+    """What the kernels of one part are made of.
+
+    Attributes:
+        distance, product: (n, m) between samples.
+        square: (n,), the product of each first sample with itself.
+    """
 
     distance: Array
     product: Array
+    square: Array
 
-    def kernel(self, smooth: float, length: float, linear: float) -> Array:
-        """Both kernels, with their variances and length."""
-        reach = self.distance / length
+    @abstractmethod
+    def kernel(self, scales: Array) -> Array:
+        """Return the sum (n, m) of the kernels."""
+
+    @abstractmethod
+    def variance(self, scales: Array) -> Array:
+        """Return the kernel (n,) of each first sample with itself."""
+
+    @abstractmethod
+    def with_slopes(self, scales: Array) -> tuple[Array, list[Array]]:
+        """Return the kernel, and its derivatives by the logarithm of each scale."""
+
+
+class StretchedTerm(Term):
+    """A Matern kernel (nu = 3/2) of any length and a linear one; scales are a, l and b."""
+
+    def kernel(self, scales: Array) -> Array:
+        smooth, length, linear = scales
+        reach = self.distance * (3**0.5 / length)
         kernel: Array = smooth * (1.0 + reach) * np.exp(-reach) + linear * self.product
         return kernel
 
+    def variance(self, scales: Array) -> Array:
+        smooth, _, linear = scales
+        variance: Array = smooth + linear * self.square
+        return variance
 
-def _compared(first: Array, second: Array) -> _Term:
+    def with_slopes(self, scales: Array) -> tuple[Array, list[Array]]:
+        smooth, length, linear = scales
+        reach = self.distance * (3**0.5 / length)
+        decay = smooth * np.exp(-reach)
+        alike, straight = (1.0 + reach) * decay, linear * self.product
+        return alike + straight, [alike, reach**2 * decay, straight]
+
+
+def compared(
+    first: Array, second: Array, distance: float = 1.0, norm: float = 1.0
+) -> tuple[Array, Array, Array]:
+    """Return distances and products (n, m), and products (n,) with itself, in the units given."""
     product = first @ second.T
-    squares = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1) - 2.0 * product
-    return _Term(np.sqrt(np.maximum(squares, 0.0)), product)
+    square = (first**2).sum(axis=1)
+    squares = square[:, None] + (second**2).sum(axis=1) - 2.0 * product
+    return np.sqrt(np.maximum(squares, 0.0)) / distance, product / norm, square / norm
 
 
-def _unpacked(scales: Array) -> tuple[Array, Array, Array]:
-    """Variances, lengths and slopes of all parts."""
-    smooth, length, linear = np.exp(scales[:-1]).reshape(3, -1)
-    return smooth, length, linear
+class Prior(NamedTuple):
+    """What is expected of the logarithm of each scale, and between which bounds it is sought."""
+
+    mean: Array
+    deviation: Array
+    low: Array
+    high: Array
 
 
-def _most_probable(terms: Sequence[_Term], labels: Array) -> Array:
-    """The scales that maximise the posterior."""
-    parts = len(terms)
-    expected = np.log([_SMOOTH / parts, _REACH, _LINEAR / parts, _NOISE])
-    counts = [parts] * 3 + [1]
-    prior = _Prior(np.repeat(expected, counts), np.repeat(_DEVIATIONS, counts))
+def most_probable(terms: Sequence[Term], labels: Array, prior: Prior, steps: int) -> Array:
+    """Return the logarithms of scales that maximise the posterior."""
     found = optimize.minimize(
-        _improbability,
+        improbability,
         prior.mean,
         (terms, labels, prior),
         jac=True,
         method="L-BFGS-B",
-        bounds=optimize.Bounds(prior.mean - 6 * prior.deviation, prior.mean + 6 * prior.deviation),
-        options={"maxiter": _STEPS},
+        bounds=optimize.Bounds(prior.low, prior.high),
+        options={"maxiter": steps},
     )
     scales: Array = found.x
     return scales
 
 
-class _Prior(NamedTuple):
-    """Of the logarithm of each scale."""
-
-    mean: Array
-    deviation: Array
-
-
-def _improbability(
-    scales: Array, terms: Sequence[_Term], labels: Array, prior: _Prior
+def improbability(
+    scales: Array, terms: Sequence[Term], labels: Array, prior: Prior
 ) -> tuple[float, Array]:
-    """The negative logarithm of the posterior but for a constant, and its gradient."""
-    kernel = (np.exp(scales[-1]) + _JITTER) * np.eye(len(labels))
-    smooths, stretches, linears = [], [], []  # derivatives by the logarithm of each scale
-    for term, smooth, length, linear in zip(terms, *_unpacked(scales), strict=True):
-        reach = term.distance / length
-        decay = smooth * np.exp(-reach)
-        smooths.append((1.0 + reach) * decay)
-        stretches.append(reach**2 * decay)
-        linears.append(linear * term.product)
-        kernel += smooths[-1] + linears[-1]
+    """Return the negative logarithm of the posterior but for a constant, and its gradient."""
+    noise = np.exp(scales[-1])
+    kernel = (noise + _JITTER) * np.eye(len(labels))
+    by_term = np.exp(scales[:-1]).reshape(-1, len(terms)).T
+    slopes_of = []
+    for term, own in zip(terms, by_term, strict=True):
+        part, slopes = term.with_slopes(own)
+        kernel += part
+        slopes_of.append(slopes)
     factor = linalg.cholesky(kernel, lower=True, check_finite=False)
     solution = linalg.cho_solve((factor, True), labels, check_finite=False)
     inverse = linalg.cho_solve((factor, True), np.eye(len(labels)), check_finite=False)
     pull = np.outer(solution, solution) - inverse
-    slopes = [np.vdot(pull, by) for by in (*smooths, *stretches, *linears)]
-    slopes.append(np.exp(scales[-1]) * np.trace(pull))
+    gained = np.array([[np.vdot(pull, by) for by in slopes] for slopes in slopes_of]).T
+    gained = np.append(gained.ravel(), noise * np.trace(pull))
     off = (scales - prior.mean) / prior.deviation
     value = 0.5 * labels @ solution + np.log(np.diag(factor)).sum() + 0.5 * off @ off
-    return float(value), off / prior.deviation - 0.5 * np.array(slopes)
+    return float(value), off / prior.deviation - 0.5 * gained
+
+
+def _explained(factor: Array, with_known: Array) -> Array:
+    """Return the part (known, n) of samples' deviations that known ones explain."""
+    made: Array = linalg.solve_triangular(factor, with_known.T, lower=True, check_finite=False)
+    return made

@@ -1,49 +1,50 @@
-"""The predictor that a search refits all the time: a Gaussian process with a sum of kernels."""
+"""The predictor that a search refits all the time: an additive process with kernels made once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
-from scipy import linalg, optimize, spatial
+from scipy import spatial
 
 from ...basics import Array
-from ..contract import Predictor
-from ..features.columns import Columns, Features, read_columns
+from ..features.columns import read_columns
 from ..reading import Sample
+from .additive import _JITTER, AdditiveProcess, Prior, Term, compared
 
 _NOISE = 0.1  # expected variance of noise, of standardised labels
 _WIDTH = 1.5  # standard deviation of the logarithms of variances around what is expected
 _BOUNDS = (-9.0, 4.0)  # of those logarithms
-_STEPS = 40  # of the search for variances
-_JITTER = 1e-8
 _NOTHING = 1e-3  # a kernel with less of all variance is left out
-_PART = 2048  # predicted at once
 
 
-class Surrogate(Predictor):
+class Surrogate(AdditiveProcess):
     """A Gaussian process that refits in a fraction of a second and knows what it does not know.
 
         k(x, x') = sum_p [ a_p <x_p, x'_p> + sum_s b_ps M(|x_p - x'_p| / (s l_p)) ] + noise
 
     over parts p of the features (each standardised, the linear kernel centred and scaled to a mean
     of 1 on the diagonal), scales s and M the Matern kernel of nu = 5/2; l_p is the median distance
-    of training samples. All variances a, b and the noise maximise the marginal likelihood times
-    log-normal priors, so that unimportant parts fade. Of more than ``most`` samples the variances
-    are found on a random ``most``. Source: Rasmussen and Williams 2006; the sum is our choice, made
-    on the problems of ``experiments/search.py settings``.
+    of training samples. Lengths are fixed, so that kernels are made once for a fit. All variances
+    a, b and the noise maximise the marginal likelihood times log-normal priors, so that
+    unimportant parts fade. Of more than ``most`` samples the variances are found on a random
+    ``most``. Standard deviations leave the noise out. Source: Rasmussen and Williams 2006.
+
+    Notes:
+        The sum is our choice, made on the problems of ``experiments/search.py settings``.
 
     Args:
-        parts: of :data:`archrank.predictors.features.columns.PARTS` without words; those that
-            samples lack are left out, as are scores and contexts where there are none.
+        parts: of :data:`archrank.predictors.features.columns.PARTS`; those that samples lack
+            (codes, scores, contexts) are left out.
         scales: s, as above.
         most: as above.
         random_state: seed of the choice of ``most``.
         space, task, inputs, proxies: see :class:`~archrank.predictors.Predictor`.
 
     Attributes:
-        variances_: kernel -> its variance.
+        read_parts_: the parts that the samples had.
 
     Example:
         >>> from archrank.data import space
@@ -53,6 +54,8 @@ class Surrogate(Predictor):
         >>> surrogate.score(cells[20:], labels[20:]) > 0.5
         True
     """
+
+    steps: ClassVar[int] = 40
 
     def __init__(
         self,
@@ -66,123 +69,26 @@ class Surrogate(Predictor):
         inputs: Any = None,
         proxies: Sequence[str] = (),
     ):
-        self.parts = parts
+        super().__init__(
+            parts, random_state, space=space, task=task, inputs=inputs, proxies=proxies
+        )
         self.scales = scales
         self.most = most
-        self.random_state = random_state
-        self.space = space
-        self.task = task
-        self.inputs = inputs
-        self.proxies = proxies
 
-    # --- learning -------------------------------------------------------------------------------
+    @property
+    def read_parts(self) -> tuple[str, ...]:
+        return getattr(self, "read_parts_", tuple(self.parts))
 
-    def _fit(self, samples: list[Sample], labels: Array) -> None:
-        self.fit_columns(read_columns(samples, self._present(samples)), labels)
-
-    def _present(self, samples: Sequence[Sample]) -> list[str]:
-        """The parts that all samples have."""
-        lengths = {None if s.code is None else len(s.code) for s in samples}
-        has = {
-            "code": None not in lengths and len(lengths) == 1,
-            "scores": any(sample.scores for sample in samples),
-            "context": any(sample.context for sample in samples),
-        }
-        return [part for part in self.parts if has.get(part, True)]
-
-    def fit_columns(self, columns: Columns, labels: Array) -> None:
-        """Learn from columns that were read, and standardised labels."""
-        self.features_ = {part: Features((part,)).fit(columns) for part in columns.tables}
-        self.score_names_ = list(columns.score_names)
-        self.rows_ = self._rows(columns)
-        self.lengths_, self.spreads_ = {}, {}
-        for part, rows in self.rows_.items():
-            distances = spatial.distance.pdist(rows)
-            apart = distances[distances > 0]
-            self.lengths_[part] = float(np.median(apart)) if len(apart) else 1.0
-            self.spreads_[part] = float((rows**2).sum(axis=1).mean()) or 1.0
-        some = np.arange(len(labels))
-        if len(labels) > self.most:
-            rng = np.random.default_rng(self.random_state)
-            some = np.sort(rng.permutation(len(labels))[: self.most])
-        few = {part: rows[some] for part, rows in self.rows_.items()}
-        names = self._names()
-        found = _likeliest(
-            np.array([kernel for _, kernel in self._kernels(few, few, names)]), labels[some]
-        )
-        kept = found[:-1] > _NOTHING * found.sum()
-        self.variances_ = {
-            name: float(value)
-            for name, value, keep in zip(names, found[:-1], kept, strict=True)
-            if keep
-        }
-        self.noise_ = float(found[-1])
-        covariance = self._covariance(self.rows_, self.rows_)
-        covariance += (self.noise_ + _JITTER) * np.eye(len(labels))
-        self.triangle_ = np.linalg.cholesky(covariance)
-        self.weights_ = linalg.cho_solve((self.triangle_, True), labels)
-
-    def _names(self) -> list[str]:
-        """What kernels are called."""
-        return [
-            name
-            for part in self.features_
-            for name in (f"{part} linear", *(f"{part} {scale}" for scale in self.scales))
-        ]
-
-    def _rows(self, columns: Columns) -> dict[str, Array]:
-        return {part: some.transform(columns) for part, some in self.features_.items()}
-
-    def _kernels(
-        self, rows: dict[str, Array], others: dict[str, Array], names: Sequence[str]
-    ) -> Any:
-        """The named kernels (rows, others) without their variances, one at a time."""
-        distances: dict[str, Array] = {}
-        for name in names:
-            part, _, kind = name.rpartition(" ")
-            if kind == "linear":
-                yield name, rows[part] @ others[part].T / self.spreads_[part]
-                continue
-            if part not in distances:
-                distances[part] = _distances(rows[part], others[part]) / self.lengths_[part]
-            yield name, _matern(distances[part] / float(kind))
-
-    def _covariance(self, rows: dict[str, Array], others: dict[str, Array]) -> Array:
-        total = np.zeros((len(next(iter(rows.values()))), len(next(iter(others.values())))))
-        for name, kernel in self._kernels(rows, others, list(self.variances_)):
-            total += self.variances_[name] * kernel
-        return total
-
-    # --- predicting -----------------------------------------------------------------------------
-
-    def _predict(self, samples: list[Sample]) -> tuple[Array, Array]:
-        columns = read_columns(samples, list(self.features_), self.score_names_)
-        return self.predict_columns(columns)
-
-    def predict_columns(self, columns: Columns) -> tuple[Array, Array]:
-        """Means and standard deviations (n,) of standardised labels, noise left out."""
-        mean, variance = np.zeros(columns.length), np.zeros(columns.length)
-        everything = self._rows(columns)
-        for start in range(0, columns.length, _PART):
-            part = slice(start, start + _PART)
-            rows = {name: table[part] for name, table in everything.items()}
-            with_known = self._covariance(rows, self.rows_)
-            mean[part] = with_known @ self.weights_
-            explained = linalg.solve_triangular(self.triangle_, with_known.T, lower=True)
-            variance[part] = self._prior(rows) - (explained**2).sum(axis=0)
-        return mean, np.sqrt(np.maximum(variance, _JITTER))
-
-    def _prior(self, rows: dict[str, Array]) -> Array:
-        """The variance of each row before anything was seen."""
-        total = np.zeros(len(next(iter(rows.values()))))
-        for name, variance in self.variances_.items():
-            part, _, kind = name.rpartition(" ")
-            spread = (rows[part] ** 2).sum(axis=1) / self.spreads_[part]
-            total += variance * (spread if kind == "linear" else 1.0)
-        return total
+    @property
+    def variances_(self) -> dict[str, float]:
+        """The variance of each kernel that is left, by its name."""
+        parts = list(self._blocks(self.matrix_[:1]))
+        names = [f"{part} {kernel}" for kernel in ("linear", *self.scales) for part in parts]
+        pairs = zip(names, np.exp(self.scales_[:-1]).tolist(), strict=True)
+        return {name: variance for name, variance in pairs if variance}
 
     def correlation(self, X: Any) -> Array:
-        """How what is not known of architectures hangs together (n, n), 1 on the diagonal.
+        """Return how what is not known of architectures hangs together (n, n), 1 on the diagonal.
 
         Raises:
             InputError: ``X`` is not as :meth:`fit` takes.
@@ -190,51 +96,95 @@ class Surrogate(Predictor):
         samples = self._read(X)
         if not self.label_std_:  # nothing was learnt
             return np.eye(len(samples))
-        columns = read_columns(samples, list(self.features_), self.score_names_)
-        rows = self._rows(columns)
-        with_known = self._covariance(rows, self.rows_)
-        explained = linalg.solve_triangular(self.triangle_, with_known.T, lower=True)
-        covariance = self._covariance(rows, rows) - explained.T @ explained
+        columns = read_columns(samples, self.read_parts, self.features_.score_names_)
+        covariance = self.posterior_covariance(self.features_.transform(columns))
         deviation = np.sqrt(np.maximum(np.diag(covariance), _JITTER))
         made: Array = covariance / np.outer(deviation, deviation)
         np.fill_diagonal(made, 1.0)
         return made
 
+    # --- the sum of kernels ---------------------------------------------------------------------
 
-def _likeliest(kernels: Array, labels: Array) -> Array:
-    """Variances (kernels + 1,), the last of noise, of the largest posterior density."""
-    n, count = len(labels), len(kernels)
-    expected = np.log(np.append(np.full(count, 1.0 / count), _NOISE))
-    identity = np.eye(n)
+    @property
+    def most_tuned(self) -> int:
+        return self.most
 
-    def loss(logs: Array) -> tuple[float, Array]:
-        variances = np.exp(logs)
-        covariance = np.tensordot(variances[:-1], kernels, 1)
-        triangle = np.linalg.cholesky(covariance + (variances[-1] + _JITTER) * identity)
-        inverse = linalg.cho_solve((triangle, True), identity)
-        weights = inverse @ labels
-        from_prior = (logs - expected) / _WIDTH
-        value = (
-            0.5 * labels @ weights + np.log(np.diag(triangle)).sum() + 0.5 * from_prior @ from_prior
-        )
-        outer = inverse - np.outer(weights, weights)
-        slopes = np.append(np.tensordot(kernels, outer, 2), np.trace(outer))
-        return float(value), 0.5 * variances * slopes + from_prior / _WIDTH
+    @property
+    def scales_of_a_term(self) -> int:
+        return 1 + len(self.scales)
 
-    bounds = [_BOUNDS] * (count + 1)
-    found = optimize.minimize(
-        loss, expected, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS}
-    )
-    return np.exp(found.x)
+    def typical_distance(self, block: Array) -> float:
+        """Return the median distance of pairs of rows that differ."""
+        distances = spatial.distance.pdist(block)
+        apart = distances[distances > 0]
+        return float(np.median(apart)) if len(apart) else 1.0
+
+    def terms(self, first: Array, second: Array) -> Iterator[Term]:
+        ours, theirs = self._blocks(first), self._blocks(second)
+        for part, distance, norm in zip(ours, self.distances_, self.norms_, strict=True):
+            yield FixedTerm(*compared(ours[part], theirs[part], distance, norm), self.scales)
+
+    def prior(self, terms: int) -> Prior:
+        count = terms * self.scales_of_a_term
+        mean = np.log(np.append(np.full(count, 1.0 / count), _NOISE))
+        low, high = (np.full(count + 1, bound) for bound in _BOUNDS)
+        return Prior(mean, np.full(count + 1, _WIDTH), low, high)
+
+    # --- learning and predicting ----------------------------------------------------------------
+
+    def _fit(self, samples: list[Sample], labels: Array) -> None:
+        self.read_parts_ = self._present(samples)
+        super()._fit(samples, labels)
+
+    def _present(self, samples: Sequence[Sample]) -> tuple[str, ...]:
+        """Return the parts that all samples have."""
+        lengths = {None if s.code is None else len(s.code) for s in samples}
+        has = {
+            "code": None not in lengths and len(lengths) == 1,
+            "scores": any(sample.scores for sample in samples),
+            "context": any(sample.context for sample in samples),
+        }
+        return tuple(part for part in self.parts if has.get(part, True))
+
+    def fit_matrix(self, matrix: Array, labels: Array) -> None:
+        super().fit_matrix(matrix, labels)
+        variances = np.exp(self.scales_)
+        faded = variances <= _NOTHING * variances.sum()
+        faded[-1] = False  # noise stays
+        self.scales_ = np.where(faded, -np.inf, self.scales_)
+
+    def predict_matrix(self, matrix: Array) -> tuple[Array, Array]:
+        mean, variance = self.posterior(matrix)
+        return mean, np.sqrt(np.maximum(variance, _JITTER))
 
 
-def _distances(rows: Array, others: Array) -> Array:
-    squares = (rows**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2.0 * rows @ others.T
-    made: Array = np.sqrt(np.maximum(squares, 0.0))
-    return made
+@dataclass(frozen=True)
+class FixedTerm(Term):
+    """A linear kernel and Matern ones (nu = 5/2) of given lengths; scales are their variances."""
 
+    lengths: Sequence[float]
+    _made: dict[int, Array] = field(default_factory=dict)
 
-def _matern(distances: Array) -> Array:
-    scaled = 5**0.5 * distances
-    made: Array = (1.0 + scaled + scaled**2 / 3.0) * np.exp(-scaled)
-    return made
+    def kernel(self, scales: Array) -> Array:
+        total = np.zeros_like(self.product)
+        for number, variance in enumerate(scales):
+            if variance:
+                total += variance * self._alone(number)
+        return total
+
+    def variance(self, scales: Array) -> Array:
+        variance: Array = scales[0] * self.square + scales[1:].sum()
+        return variance
+
+    def with_slopes(self, scales: Array) -> tuple[Array, list[Array]]:
+        slopes = [variance * self._alone(number) for number, variance in enumerate(scales)]
+        return np.sum(slopes, axis=0), slopes
+
+    def _alone(self, number: int) -> Array:
+        """Return one kernel of variance 1, made once."""
+        if number not in self._made:
+            self._made[number] = self.product
+            if number:
+                reach = self.distance * (5**0.5 / self.lengths[number - 1])
+                self._made[number] = (1.0 + reach + reach**2 / 3.0) * np.exp(-reach)
+        return self._made[number]

@@ -13,7 +13,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern,
 from archrank.data import space
 from archrank.predictors import AdditiveProcess, Sample, samples, with_context
 from archrank.predictors.checks import small_graphs
-from archrank.predictors.tabular.additive import _compared, _improbability, _Prior
+from archrank.predictors.tabular.additive import Prior, StretchedTerm, compared, improbability
 
 CELLS = space("nasbench201")
 
@@ -47,15 +47,15 @@ def test_one_part_is_the_process_of_scikit_learn() -> None:
 def test_the_gradient_is_the_derivative() -> None:
     rng = np.random.default_rng(0)
     first, second, labels = rng.normal(size=(20, 3)), rng.normal(size=(20, 5)), rng.normal(size=20)
-    terms = [_compared(first, first), _compared(second, second)]
-    prior = _Prior(np.zeros(7), np.full(7, 2.0))
+    terms = [StretchedTerm(*compared(rows, rows)) for rows in (first, second)]
+    prior = Prior(np.zeros(7), np.full(7, 2.0), np.full(7, -12.0), np.full(7, 12.0))
     for scales in rng.normal(size=(5, 7)) / 2:
         error = optimize.check_grad(
-            lambda at: _improbability(at, terms, labels, prior)[0],
-            lambda at: _improbability(at, terms, labels, prior)[1],
+            lambda at: improbability(at, terms, labels, prior)[0],
+            lambda at: improbability(at, terms, labels, prior)[1],
             scales,
         )
-        assert error < 1e-4 * np.abs(_improbability(scales, terms, labels, prior)[1]).max()
+        assert error < 1e-4 * np.abs(improbability(scales, terms, labels, prior)[1]).max()
 
 
 def test_a_part_of_noise_costs_little() -> None:

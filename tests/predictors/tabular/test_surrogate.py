@@ -1,4 +1,4 @@
-"""The Gaussian process of searches: contract, formula, what fades, what it does not know."""
+"""The Gaussian process of searches: its formula, what fades, and what it does not know."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from scipy.optimize import check_grad
 
 from archrank.data import space
 from archrank.metrics import kendall
-from archrank.predictors import check_predictor, samples
-from archrank.predictors.features.columns import Columns
-from archrank.predictors.tabular import surrogate as module
+from archrank.predictors import Sample, check_predictor, samples
+from archrank.predictors.features.columns import Columns, Features
+from archrank.predictors.tabular import additive as module
 from archrank.search import Surrogate
 
 SIZES = space("nats_sss")
@@ -25,35 +25,42 @@ def test_keeps_the_contract():
     check_predictor(Surrogate(("code",)), READ[:20], LABELS[:20])
 
 
-def numbers(rows: np.ndarray) -> Columns:
+def fitted_to(rows: np.ndarray, labels: np.ndarray) -> Surrogate:
+    """A surrogate of codes, fitted to labels as they are."""
+    made = Surrogate(("code",))
+    made.features_ = Features(("code",)).fit(columns_of(rows))
+    made.fit_matrix(made.features_.transform(columns_of(rows)), labels)
+    return made
+
+
+def columns_of(rows: np.ndarray) -> Columns:
     return Columns(len(rows), {"code": rows}, {}, ())
 
 
 def test_is_the_gaussian_process_of_its_formula():
     rng = np.random.default_rng(0)
     rows, labels = rng.standard_normal((25, 3)), rng.standard_normal(25)
-    new = rng.standard_normal((7, 3))
-    fitted = Surrogate(("code",))
-    fitted.fit_columns(numbers(rows), labels)
-    fitted_features = fitted.features_["code"]
-    x, z = (fitted_features.transform(numbers(some)) for some in (rows, new))
+    fitted = fitted_to(rows, labels)
+    x, z = (
+        fitted.features_.transform(columns_of(some)) for some in (rows, rng.standard_normal((7, 3)))
+    )
 
     def kernel(a, b):
-        distance = np.sqrt(((a[:, None] - b[None]) ** 2).sum(2)) / fitted.lengths_["code"]
+        distance = np.sqrt(((a[:, None] - b[None]) ** 2).sum(2)) / fitted.distances_[0]
         total = np.zeros(distance.shape)
         for name, variance in fitted.variances_.items():
-            kind = name.split()[1]
-            if kind == "linear":
-                total += variance * (a @ b.T) / fitted.spreads_["code"]
+            which = name.split()[1]
+            if which == "linear":
+                total += variance * (a @ b.T) / fitted.norms_[0]
             else:
-                r = 5**0.5 * distance / float(kind)
+                r = 5**0.5 * distance / float(which)
                 total += variance * (1 + r + r**2 / 3) * np.exp(-r)
         return total
 
-    inverse = np.linalg.inv(kernel(x, x) + (fitted.noise_ + 1e-8) * np.eye(25))
-    mean = kernel(z, x) @ inverse @ labels
+    inverse = np.linalg.inv(kernel(x, x) + (np.exp(fitted.scales_[-1]) + 1e-8) * np.eye(25))
+    mean = kernel(z, x) @ inverse @ (labels - labels.mean()) + labels.mean()
     covariance = kernel(z, z) - kernel(z, x) @ inverse @ kernel(x, z)
-    got_mean, got_std = fitted.predict_columns(numbers(new))
+    got_mean, got_std = fitted.predict_matrix(z)
     assert got_mean == pytest.approx(mean)
     assert got_std == pytest.approx(np.sqrt(np.diag(covariance)))
 
@@ -62,14 +69,15 @@ def test_variances_are_at_a_maximum(monkeypatch):
     seen = {}
     original = module.optimize.minimize
 
-    def remember(loss, start, **options):
-        seen["loss"], seen["found"] = loss, original(loss, start, **options)
+    def remember(loss, start, arguments, **options):
+        seen["loss"] = lambda at: loss(at, *arguments)
+        seen["found"] = original(loss, start, arguments, **options)
         return seen["found"]
 
     monkeypatch.setattr(module.optimize, "minimize", remember)
     rng = np.random.default_rng(1)
     rows = rng.standard_normal((30, 4))
-    Surrogate(("code",)).fit_columns(numbers(rows), rows[:, 0] + 0.1 * rng.standard_normal(30))
+    fitted_to(rows, rows[:, 0] + 0.1 * rng.standard_normal(30))
     loss, at = seen["loss"], seen["found"].x
     for point in (at, at + 0.3):
         error = check_grad(lambda x: loss(x)[0], lambda x: loss(x)[1], point)
@@ -81,13 +89,15 @@ def test_variances_are_at_a_maximum(monkeypatch):
 def test_what_explains_nothing_fades():
     rng = np.random.default_rng(2)
     useful, useless = rng.standard_normal((80, 3)), rng.standard_normal((80, 3))
-    columns = Columns(80, {"code": useful, "statistics": useless}, {}, ())
-    fitted = Surrogate(("code", "statistics"))
-    fitted.fit_columns(columns, useful @ [1.0, -1.0, 0.5])
-    share = dict.fromkeys(("code", "statistics"), 0.0)
+    given = [
+        Sample(READ[0].graph, code=code, context=tuple(context))
+        for code, context in zip(useful, useless, strict=True)
+    ]
+    fitted = Surrogate(("code", "context")).fit(given, useful @ [1.0, -1.0, 0.5])
+    share = dict.fromkeys(("code", "context"), 0.0)
     for name, variance in fitted.variances_.items():
         share[name.split()[0]] += variance
-    assert share["code"] > 10 * share["statistics"]
+    assert share["code"] > 10 * share["context"]
 
 
 def test_deviations_are_true_on_data_of_its_kind():
@@ -97,9 +107,9 @@ def test_deviations_are_true_on_data_of_its_kind():
         rows = rng.standard_normal((90, 3))
         covariance = np.exp(-0.5 * ((rows[:, None] - rows[None]) ** 2).sum(2) / 3)
         labels = rng.multivariate_normal(np.zeros(90), covariance)
-        fitted = Surrogate(("code",))
-        fitted.fit_columns(numbers(rows[:40]), labels[:40])
-        mean, std = fitted.predict_columns(numbers(rows[40:]))
+        given = [Sample(READ[0].graph, code=row) for row in rows]
+        fitted = Surrogate(("code",)).fit(given[:40], labels[:40])
+        mean, std = fitted.predict(given[40:], return_std=True)
         hits += list(np.abs(labels[40:] - mean) < stats.norm.ppf(0.95) * std)
     assert 0.8 < np.mean(hits) < 0.97
 
@@ -116,14 +126,14 @@ def test_correlations_are_those_of_what_is_not_known():
 
 def test_many_samples_share_variances_of_a_few():
     few = Surrogate(("code",), most=20).fit(READ[:50], LABELS[:50])
-    assert len(few.weights_) == 50
+    assert len(few.matrix_) == 50
     assert kendall(few.predict(READ[50:]), LABELS[50:]) > 0.6
 
 
 def test_takes_what_samples_have():
-    assert set(Surrogate().fit(READ[:10], LABELS[:10]).features_) == {"code", "statistics"}
+    assert Surrogate().fit(READ[:10], LABELS[:10]).read_parts == ("code", "statistics")
     graphs = [sample.graph for sample in READ]
-    assert set(Surrogate().fit(graphs[:10], LABELS[:10]).features_) == {"statistics"}
+    assert Surrogate().fit(graphs[:10], LABELS[:10]).read_parts == ("statistics",)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
