@@ -26,8 +26,9 @@ from ..graphs import Graph, trace
 from ..graphs.tracing import is_shape
 from ..predictors.predicting import inputs_of
 from ..proxies.planner import usable_device
+from ..proxies.recording.batches import Batch, make_batches
 from ..proxies.recording.meter import Meter
-from ..proxies.recording.model_runner import Batch, make_batches, pass_dtype
+from ..proxies.recording.model_runner import pass_dtype
 from ..scoring.candidates import Candidate, collect
 
 if TYPE_CHECKING:

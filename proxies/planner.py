@@ -17,8 +17,9 @@ from ..errors import InputError, ScoreError
 from ..graphs import Graph, trace
 from ..graphs.tracing import is_shape, unwrap
 from .recording.attempts import attempt
+from .recording.batches import Batch, make_batches
 from .recording.meter import Meter
-from .recording.model_runner import Batch, Loss, ModelRunner, make_batches, pass_dtype
+from .recording.model_runner import Loss, ModelRunner, pass_dtype
 from .recording.passes import PASSES, Pass
 from .recording.signals import OF_SEVERAL_BATCHES
 from .registry import Measure, Proxy, all_proxies, get, names_in

@@ -20,7 +20,6 @@ from torch import Tensor
 from ..graphs import Graph
 from .activations.aznas import az_expressivity, az_progressivity, az_trainability
 from .activations.naswot import linear_regions, naswot
-from .activations.spectra import eigenvalues
 from .activations.swap import swap, swap_regular
 from .activations.zen import zen
 from .gradients.gradient import zico
@@ -38,6 +37,7 @@ from .recording.signals import (
     SynapticFlow,
 )
 from .registry import Measure, register, register_variant, total_of
+from .spectra import eigenvalues
 
 # --- the same functions over the same signals -----------------------------------------------------
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...errors import ScoreError
 from ..recording.signals import LayerFeatures
 from ..registry import Measure, register
-from .spectra import eigenvalues, finite
+from ..spectra import eigenvalues, entropy, finite
 
 _FEATURES = "a layer's features"
 _CONSTANT = 1e-12  # variance, relative to the mean square, that is rounding alone
@@ -51,8 +51,7 @@ def near(
 
 def _effective_rank(moment: Tensor) -> float:
     singular = eigenvalues(moment, _FEATURES).clamp_min(0).sqrt()
-    shares = singular / singular.sum().clamp_min(1e-300)
-    return float(torch.exp(-(shares * torch.log(shares.clamp_min(1e-300))).sum()))
+    return float(torch.exp(entropy(singular)))
 
 
 @register(

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...errors import ScoreError
 from ..registry import Measure, register
-from .spectra import eigenvalues
+from ..spectra import eigenvalues
 
 
 @register(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from ...errors import ScoreError
-from ..activations.spectra import finite
 from ..registry import Measure, register
+from ..spectra import finite
 
 
 @register(

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ...errors import ScoreError
-from ..activations.spectra import finite
 from ..registry import Measure, register
+from ..spectra import finite
 
 _K = 1e-5
 _MANY_CLASSES = 100

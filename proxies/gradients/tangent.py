@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ...errors import ScoreError
-from ..activations.spectra import eigenvalues, finite
 from ..registry import Measure, register
+from ..spectra import eigenvalues, entropy, finite
 
 
 @register(
@@ -70,5 +70,4 @@ def _evenness(entries: Tensor) -> float:
     deciles = torch.quantile(values, _DECILES)
     if float(deciles.sum()) <= 0:
         raise ScoreError("the gradients of the drawn weights are all zero")
-    shares = deciles / deciles.sum()
-    return float(-(shares * torch.log(shares.clamp_min(1e-300))).sum())
+    return float(entropy(deciles))

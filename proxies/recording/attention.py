@@ -8,7 +8,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ...errors import ScoreError
 from ...graphs import Graph
 from .attempts import Recorded, attempt
-from .model_runner import ModelRunner, WithoutDropout
+from .differentiation import gradients
+from .model_runner import ModelRunner
+from .modes import WithoutDropout
 from .recorders import AttentionRecorder
 
 
@@ -23,7 +25,7 @@ def attention_maps(graph: Graph) -> set[int]:
 
 
 def record_attention(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """One forward of the batch with unfused attention, and a backward if gradients are wanted."""
+    """Run one forward of the batch with unfused attention, and a backward if wanted."""
     recorded: Recorded = {}
     backward = "attention_importances" in wanted
     with attempt(recorded, *wanted):
@@ -45,8 +47,6 @@ def record_attention(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
             if backward:
                 with attempt(recorded, "attention_importances"):
                     loss = runner.batch_loss(output, batch)
-                    if not loss.requires_grad:
-                        raise ScoreError("the loss does not depend on any weight differentiably")
-                    torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
+                    gradients(loss, leaves)
                     recorded["attention_importances"] = recorder.importances()
     return recorded

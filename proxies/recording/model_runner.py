@@ -10,94 +10,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from ...errors import InputError, ScoreError
+from ...errors import ScoreError
 from ...graphs import Graph
-from ...graphs.functions import DROPOUTS
 from ...graphs.operators import CANONICAL, NORMS, WEIGHTED
-from ...graphs.tracing import float_type, is_shape, tensors_in
+from ...graphs.tracing import float_type, tensors_in
+from .batches import Batch, rows_of
 
 Loss = Callable[[Any, Any], Tensor]
-
-
-# Functions that drop out inside: the position of their rate.
-_DROPOUT_POSITION = {
-    F.scaled_dot_product_attention: 4,
-    F.multi_head_attention_forward: 10,
-    **dict.fromkeys((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu), 5),
-}
-
-
-def _undropped(
-    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The same arguments with a dropout rate of 0."""
-    position = _DROPOUT_POSITION[func]
-    if position == 5 and isinstance(args[3], (list, tuple)):  # packed: sizes come second
-        position = 6
-    if len(args) > position:
-        args = (*args[:position], 0.0, *args[position + 1 :])
-    return args, {name: 0.0 if name == "dropout_p" else v for name, v in kwargs.items()}
-
-
-class WithoutDropout(TorchFunctionMode):
-    """Runs functions as they are, but dropout as the identity: a score is no coin toss."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func in DROPOUTS:
-            return args[0] if args else kwargs["input"]
-        if func in _DROPOUT_POSITION:
-            args, kwargs = _undropped(func, args, kwargs)
-        return self.call(func, args, kwargs)
-
-    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What to do with any other function; subclasses catch some here."""
-        return func(*args, **kwargs)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Arguments of one forward, and the targets of its loss if there are any."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    targets: Any = None
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        """All tensors among the arguments."""
-        return list(tensors_in((self.args, self.kwargs)))
-
-    def __len__(self) -> int:
-        return int(self.tensors[0].shape[0])
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """The same batch with ``change`` applied to each input tensor."""
-        return Batch(_map(self.args, change), _map(self.kwargs, change), self.targets)
-
-    def rows(self, start: int, stop: int) -> Batch:
-        """Samples ``start`` to ``stop`` of inputs and targets."""
-        size = len(self)
-
-        def cut(tensor: Tensor) -> Tensor:
-            batched = tensor.dim() > 0 and tensor.shape[0] == size
-            return tensor[start:stop] if batched else tensor
-
-        return Batch(_map(self.args, cut), _map(self.kwargs, cut), _map(self.targets, cut))
-
-
-def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: _map(item, change) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_map(item, change) for item in value)
-    return value
 
 
 @dataclass
@@ -141,8 +61,22 @@ class ModelRunner:
             if node.operator in NORMS and node.parameters
         }
 
+    def require_weights(self) -> None:
+        """Refuse a model without weights.
+
+        Raises:
+            ScoreError: it has none.
+        """
+        if not self.weight_names:
+            raise ScoreError("the model has no weight of a convolution, linear or recurrent layer")
+
     def weights(self) -> dict[str, Tensor]:
-        """The weights themselves, detached, in the type in which the passes run."""
+        """Return the weights themselves, detached, in the type in which the passes run.
+
+        Raises:
+            ScoreError: it has none.
+        """
+        self.require_weights()
         parameters = dict(self.model.named_parameters())
         return {n: parameters[n].detach().to(self.dtype) for n in self.weight_names}
 
@@ -258,12 +192,10 @@ class ModelRunner:
             logits = self.main_output(output)
             return F.cross_entropy(logits, self.class_targets(logits, batch), reduction="sum")
         size = len(batch)
-        outputs = Batch((output,), {}, batch.targets)
         total = torch.zeros(())
         for i in range(size):
-            row = Batch((), {}, None)
-            row = _rows_of(outputs, i, size)
-            total = total + _scalar(self.loss(row.args[0], row.targets))
+            row, target = rows_of((output, batch.targets), i, i + 1, size)
+            total = total + _scalar(self.loss(row, target))
         return total
 
     def class_targets(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -300,13 +232,6 @@ class ModelRunner:
 
     def _cuda_devices(self) -> list[torch.device]:
         return [d for d in {p.device for p in self.model.parameters()} if d.type == "cuda"]
-
-
-def _rows_of(outputs: Batch, i: int, size: int) -> Batch:
-    def cut(tensor: Tensor) -> Tensor:
-        return tensor[i : i + 1] if tensor.dim() > 0 and tensor.shape[0] == size else tensor
-
-    return Batch(_map(outputs.args, cut), {}, _map(outputs.targets, cut))
 
 
 def _scalar(loss: Any) -> Tensor:
@@ -348,67 +273,6 @@ def _kept(model: nn.Module) -> Iterator[None]:
             module._buffers.clear()
             module._buffers.update(buffers)
             module.__dict__.update(flat)
-
-
-def make_batches(
-    model: nn.Module,
-    inputs: Any,
-    targets: Any,
-    seed: int,
-    batch_size: int,
-    dtype: torch.dtype,
-    count: int,
-) -> list[Batch]:
-    """Up to ``count`` batches from what the user passed, on the model's device.
-
-    A shape gives deterministic normal random inputs; a tensor, tuple or dict is one batch; any
-    other iterable (a list, a DataLoader) is read as batches, each inputs or (inputs, targets).
-    """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-
-    def place(tensor: Tensor) -> Tensor:
-        tensor = tensor.detach().to(device)
-        tensor = tensor.clone() if tensor.is_inference() else tensor
-        return tensor.to(dtype) if tensor.is_floating_point() else tensor
-
-    if is_shape(inputs):
-        generator = torch.Generator().manual_seed(seed)
-        rows = [torch.randn(batch_size, *inputs, generator=generator) for _ in range(count)]
-        batches = [Batch((r,), {}, targets) for r in rows]
-    elif isinstance(inputs, Tensor):
-        batches = [Batch((inputs,), {}, targets)]
-    elif isinstance(inputs, Mapping):
-        batches = [Batch((), dict(inputs), targets)]
-    elif isinstance(inputs, tuple):
-        batches = [Batch(inputs, {}, targets)]
-    elif isinstance(inputs, Iterable) and not isinstance(inputs, str):
-        batches = _read(inputs, count)
-    else:
-        raise InputError(
-            f"inputs: got {type(inputs).__name__}, expected a shape without batch dimension, a "
-            "tensor, the tuple or dict of tensors that forward takes, or an iterable of batches"
-        )
-    for batch in batches:
-        if not batch.tensors or batch.tensors[0].dim() == 0 or len(batch) == 0:
-            raise InputError("inputs: a batch holds no sample; expected a batch dimension first")
-    return [batch.map(place) for batch in batches]
-
-
-def _read(inputs: Iterable[Any], count: int) -> list[Batch]:
-    batches = []
-    for item in inputs:
-        given, targets = item, None
-        if isinstance(item, (tuple, list)) and len(item) == 2:
-            given, targets = item
-        if isinstance(given, Mapping):
-            batches.append(Batch((), dict(given), targets))
-        else:
-            batches.append(Batch(given if isinstance(given, tuple) else (given,), {}, targets))
-        if len(batches) == count:
-            break
-    if not batches:
-        raise InputError("inputs: the iterable of batches is empty")
-    return batches
 
 
 def pass_dtype(model: nn.Module) -> torch.dtype:

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import ScoreError
 from ...graphs.operators import RECTIFIERS, canonical
-from .model_runner import WithoutDropout
+from .modes import WithoutDropout
 from .signals import ActivationPatterns, LayerFeatures, Saliency
 
 PRODUCTS = frozenset(
@@ -58,7 +58,7 @@ class OutputRecorder(WithoutDropout):
     def __init__(
         self,
         leaves: dict[str, Tensor],
-        keeping: bool,
+        keeping: bool = True,
         copies: bool = False,
         second: bool = False,
     ):

@@ -16,23 +16,25 @@ from torch import Tensor, nn
 from ...errors import ScoreError
 from .attempts import Recorded, attempt
 from .blocks import blocks
-from .model_runner import ModelRunner, WithoutDropout
-from .recorders import CodeKernel, FeatureRecorder, OutputRecorder, PatternCount
+from .changed_weights import recorded_features
+from .differentiation import Gradients, gradients
+from .model_runner import ModelRunner
+from .modes import WithoutDropout
+from .recorders import CodeKernel, OutputRecorder, PatternCount
 from .signals import ModuleSize, Perturbation
 
 Seen = Callable[[nn.Module, tuple[Any, ...], Any], None]
-Gradients = dict[str, Tensor]
 
 _GAMMA = 1e-2
 
 
 def second_draw(tensor: Tensor, generator: torch.Generator) -> Tensor:
-    """The perturbation of an input: normal, like it."""
+    """Return the perturbation of an input: normal, like it."""
     return torch.randn(tensor.shape, generator=generator).to(tensor)
 
 
 def square_image(like: Tensor, generator: torch.Generator) -> Tensor:
-    """One normal image of 64x64 pixels."""
+    """Return one normal image of 64x64 pixels."""
     return torch.randn(1, like.shape[1], 64, 64, generator=generator).to(like)
 
 
@@ -50,7 +52,7 @@ def after_modules(see: Seen) -> Iterator[None]:
 
 
 def record_relus(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """One forward that watches the inputs of modules alone, blind to functions."""
+    """Run one forward that watches the inputs of modules alone, blind to functions."""
     recorded: Recorded = {}
     with attempt(recorded, *wanted):
         batch = runner.batches[0]
@@ -93,7 +95,7 @@ def _sees(module: nn.Module, args: tuple[Any, ...]) -> set[str]:
 
 
 def record_module_features(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """One forward of one image of 64x64 pixels, whatever the batch."""
+    """Run one forward of one image of 64x64 pixels, whatever the batch."""
     recorded: Recorded = {}
     with attempt(recorded, "module_features"):
         tensors = runner.batches[0].tensors
@@ -115,7 +117,7 @@ def record_module_features(runner: ModelRunner, wanted: frozenset[str]) -> Recor
 
 
 def record_module_sizes(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """One forward of one sample that counts what modules without children hold and do."""
+    """Run one forward of one sample that counts what modules without children hold and do."""
     recorded: Recorded = {}
     with attempt(recorded, "module_sizes"):
         sizes: list[ModuleSize] = []
@@ -158,20 +160,11 @@ def _loss_gradients(runner: ModelRunner, leaves: Gradients, index: int) -> Gradi
     batch = runner.batches[index]
     with WithoutDropout():
         loss = runner.batch_loss(runner.run_soundly(batch), batch)
-    return _gradients(loss, leaves)
-
-
-def _gradients(value: Tensor, leaves: Gradients, keep: bool = False) -> Gradients:
-    if not value.requires_grad:
-        raise ScoreError("the value does not depend on any weight differentiably")
-    found = torch.autograd.grad(
-        value, [*leaves.values()], retain_graph=keep, allow_unused=True, materialize_grads=True
-    )
-    return dict(zip(leaves, found, strict=True))
+    return gradients(loss, leaves)
 
 
 def record_parameter_gradients(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """One forward and backward to all parameters."""
+    """Run one forward and backward to all parameters."""
     recorded: Recorded = {}
     with attempt(recorded, "parameter_gradients"):
         names = [name for name, _ in runner.model.named_parameters()]
@@ -181,25 +174,25 @@ def record_parameter_gradients(runner: ModelRunner, wanted: frozenset[str]) -> R
 
 
 def record_second_saliencies(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """One forward and backward; on copies if the network overwrites its layers' outputs."""
+    """Run one forward and backward; on copies if the network overwrites its layers' outputs."""
     recorded: Recorded = {}
     with attempt(recorded, "second_saliencies"), runner.substituted() as leaves:
         batch = runner.batches[0]
         for copies in (False, True):
-            outputs = OutputRecorder(leaves, keeping=True, copies=copies, second=True)
+            outputs = OutputRecorder(leaves, copies=copies, second=True)
             with outputs:
                 output = runner.run_soundly(batch)
             if not outputs.overwritten():
                 break
         loss = runner.batch_loss(output, batch)
         with outputs.listening():
-            _gradients(loss, leaves)
+            gradients(loss, leaves)
         recorded["second_saliencies"] = outputs.saliencies
     return recorded
 
 
 def record_batch_gradients(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """One forward and backward of every batch."""
+    """Run one forward and backward of every batch."""
     recorded: Recorded = {}
     with attempt(recorded, "batch_gradients"):
         if len(runner.batches) < 2:
@@ -212,7 +205,7 @@ def record_batch_gradients(runner: ModelRunner, wanted: frozenset[str]) -> Recor
 
 
 def record_coupled_kernel(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """One forward of the batch and one backward of each of its samples."""
+    """Run one forward of the batch and one backward of each of its samples."""
     recorded: Recorded = {}
     with attempt(recorded, "coupled_kernel"):
         names = [name for name, _ in runner.model.named_parameters() if "weight" in name]
@@ -222,8 +215,8 @@ def record_coupled_kernel(runner: ModelRunner, wanted: frozenset[str]) -> Record
                 output = runner.main_output(runner.run_soundly(batch))
             rows = []
             for sample in output:
-                gradients = _gradients(sample.sum(), leaves, keep=True)
-                rows.append(torch.cat([gradient.flatten() for gradient in gradients.values()]))
+                found = gradients(sample.sum(), leaves, retain_graph=True)
+                rows.append(torch.cat([gradient.flatten() for gradient in found.values()]))
             matrix = torch.stack(rows)
             recorded["coupled_kernel"] = matrix @ matrix.T
     return recorded
@@ -233,30 +226,25 @@ def record_coupled_kernel(runner: ModelRunner, wanted: frozenset[str]) -> Record
 
 
 def record_given_perturbation(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """Two forwards of the network as it is: of the batch, and of the batch perturbed."""
+    """Run two forwards of the network as it is: of the batch, and of the batch perturbed."""
     recorded: Recorded = {}
     with attempt(recorded, "given_perturbation"):
         batch = runner.batches[0]
         generator = torch.Generator().manual_seed(runner.seed)
         moved = batch.map(lambda t: t + _GAMMA * second_draw(t, generator))
-        features = []
         with runner.substituted(gradients=False):
-            for data in (batch, moved):
-                recorder = FeatureRecorder()
-                with WithoutDropout(), recorder:
-                    runner.run(data)
-                features.append(recorder.features())
+            one, other = (recorded_features(runner, data).features() for data in (batch, moved))
             norms = [m for m in runner.model.modules() if isinstance(m, nn.BatchNorm2d)]
             variances = [float(m.running_var.mean()) for m in norms if m.running_var is not None]
-        if features[0].dim() != 4:
+        if one.dim() != 4:
             raise ScoreError("this code reads features of images alone")
-        distance = (features[0] - features[1]).abs().sum(dim=(1, 2, 3)).mean()
+        distance = (one - other).abs().sum(dim=(1, 2, 3)).mean()
         recorded["given_perturbation"] = Perturbation(float(distance), variances)
     return recorded
 
 
 def record_given_blocks(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """AZ-NAS's pass over the network and the batch as they are."""
+    """Run AZ-NAS's pass over the network and the batch as they are."""
     recorded: Recorded = {}
     with attempt(recorded, "given_blocks"):
         generator = torch.Generator().manual_seed(runner.seed)

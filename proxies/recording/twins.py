@@ -11,7 +11,10 @@ from torch import Tensor
 
 from ...errors import ScoreError
 from .attempts import Recorded, attempt
-from .model_runner import Batch, ModelRunner, WithoutDropout
+from .batches import Batch
+from .differentiation import Gradients, check_differentiable, gradients
+from .model_runner import ModelRunner
+from .modes import WithoutDropout
 from .recorders import PRODUCTS, weight_of
 from .signals import Twin
 
@@ -37,15 +40,12 @@ class FirstOutputs(WithoutDropout):
 
 
 def record_twins(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """Three forwards and backwards: the network, the attack on its twin, the attacked twin."""
+    """Run three forwards and backwards: the network, the attack on its twin, the attacked twin."""
     recorded: Recorded = {}
     with attempt(recorded, "twins"):
         batch = runner.batches[0]
-        if not all(t.is_floating_point() for t in batch.tensors):
-            raise ScoreError("needs a floating-point input to perturb; this one is integer")
+        batch.check_floating()
         weights = runner.weights()
-        if not weights:
-            raise ScoreError("the model has no weight of a convolution, linear or recurrent layer")
         features: dict[str, Tensor] = {}
         agreements: dict[str, float] = {}
 
@@ -56,16 +56,16 @@ def record_twins(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
             if name in features:
                 agreements[name] = _cosine(features.pop(name), output)
 
-        gradients = _gradients(runner, batch, None, keep)
+        first_gradients = _of_loss(runner, batch, None, keep)
         shifts = {
             name: _WEIGHT_STEP * _unit(gradient) * weights[name].norm()
-            for name, gradient in gradients.items()
+            for name, gradient in first_gradients.items()
         }
         attacked = _attacked(runner, batch, shifts)
-        twin_gradients = _gradients(runner, attacked, shifts, compare)
+        second_gradients = _of_loss(runner, attacked, shifts, compare)
         found = []
         for name, agreement in agreements.items():
-            first, second = gradients[name], twin_gradients[name]
+            first, second = first_gradients[name], second_gradients[name]
             stepped = weights[name] - first
             twin_stepped = weights[name] + shifts[name] - second
             found.append(Twin(_cosine(stepped, twin_stepped), _cosine(first, second), agreement))
@@ -84,27 +84,17 @@ def _cosine(first: Tensor, second: Tensor) -> float:
     return float(F.cosine_similarity(first.flatten(), second.flatten(), dim=0))
 
 
-def _gradients(
+def _of_loss(
     runner: ModelRunner,
     batch: Batch,
     shifts: dict[str, Tensor] | None,
     take: Callable[[str, Tensor], None],
-) -> dict[str, Tensor]:
+) -> Gradients:
     """Gradient of every weight, shifted if there are shifts; ``take`` gets the layers' outputs."""
     with runner.substituted(change=_shifted(shifts)) as leaves:
         with FirstOutputs(leaves, take):
             loss = runner.batch_loss(runner.run_soundly(batch), batch)
-        _differentiable(loss)
-        found = torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
-        return {
-            name: torch.zeros_like(leaf) if gradient is None else gradient
-            for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
-        }
-
-
-def _differentiable(loss: Tensor) -> None:
-    if not loss.requires_grad:
-        raise ScoreError("the loss does not depend on any weight differentiably")
+        return gradients(loss, leaves)
 
 
 def _attacked(runner: ModelRunner, batch: Batch, shifts: dict[str, Tensor]) -> Batch:
@@ -113,7 +103,7 @@ def _attacked(runner: ModelRunner, batch: Batch, shifts: dict[str, Tensor]) -> B
     with runner.substituted(change=_shifted(shifts)):
         with WithoutDropout():
             loss = runner.batch_loss(runner.run(moving), moving)
-        _differentiable(loss)
+        check_differentiable(loss)
         found = iter(torch.autograd.grad(loss, moving.tensors, allow_unused=True))
     return batch.map(
         lambda t: t if (gradient := next(found)) is None else t + _INPUT_STEP * gradient.sign()

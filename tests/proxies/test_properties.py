@@ -69,14 +69,17 @@ def values(scores: archrank.Scores) -> dict[str, float]:
 
 
 @given(widths, st.booleans(), st.permutations(range(10)))
+@example([2, 2, 2, 2], False, [*range(10)])  # dead: no gradient, and zico has a reason instead
 @settings(max_examples=5, deadline=None)
 def test_order_of_samples_does_not_matter(sizes, norm, order) -> None:
     net = build(sizes, norm)
     names = [n for n in ALL if n not in {"zen", *FIRST_SAMPLE}]  # zen draws its own samples
-    first = values(archrank.score(net, batches(), proxies=names))
-    second = values(archrank.score(net, batches(order), proxies=names))
+    first = archrank.score(net, batches(), proxies=names)
+    second = archrank.score(net, batches(order), proxies=names)
     for name in names:
-        assert second[name] == pytest.approx(first[name], rel=1e-6, abs=1e-9), name
+        assert second[name].reason == first[name].reason, name
+        if first[name].value is not None:
+            assert second[name].value == pytest.approx(first[name].value, rel=1e-6, abs=1e-9), name
 
 
 @given(widths, st.booleans())

@@ -12,7 +12,8 @@ import archrank
 from archrank.errors import ScoreError
 from archrank.proxies.gradients.tangent import ntk_condition, vkdnw, vkdnw_entropy
 from archrank.proxies.recording import per_sample
-from archrank.proxies.recording.model_runner import Batch, ModelRunner
+from archrank.proxies.recording.batches import Batch
+from archrank.proxies.recording.model_runner import ModelRunner
 
 N = 7
 

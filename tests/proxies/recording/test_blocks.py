@@ -13,8 +13,11 @@ from torch import Tensor, nn
 import archrank
 from archrank.errors import ScoreError
 from archrank.proxies.activations.aznas import az_expressivity, az_progressivity, az_trainability
-from archrank.proxies.recording.blocks import blocks, boundaries, kaiming, rademacher, recorded_flow
-from archrank.proxies.recording.model_runner import Batch, ModelRunner
+from archrank.proxies.recording.batches import Batch
+from archrank.proxies.recording.blocks import blocks, kaiming, rademacher
+from archrank.proxies.recording.boundaries import boundaries
+from archrank.proxies.recording.data_flow import recorded_flow
+from archrank.proxies.recording.model_runner import ModelRunner
 from archrank.proxies.recording.signals import Block
 
 VIEWS = ["az_expressivity", "az_progressivity", "az_trainability"]
@@ -163,7 +166,7 @@ def ends(model: nn.Module, size: int = 8) -> list[tuple[str, str, tuple[int, ...
     with given.substituted(gradients=False):
         flow = recorded_flow(given, given.batches[0])
     calls = [flow.calls[end] for end in boundaries(flow, dict(model.named_modules()))]
-    return [(call.path, call.kind, call.shape[1:]) for call in calls]
+    return [(call.path, call.role, call.shape[1:]) for call in calls]
 
 
 CASES = {

@@ -1,0 +1,183 @@
+"""The pass over a batch: one forward, up to three backwards, many signals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ...errors import ScoreError
+from .attempts import Recorded, attempt
+from .batches import Batch
+from .differentiation import Gradients, gradients
+from .model_runner import ModelRunner
+from .modes import WithoutDropout
+from .recorders import CodeKernel, FeatureMoments, OutputRecorder, PatternCount
+from .signals import GradientStatistics
+
+OF_LOSS = ("gradients", "hessian_gradients", "saliencies", "gradient_statistics")
+OF_FORWARD = ("code_kernel", "activation_patterns", "layer_features")
+OF_OUTPUT = ("output_confidence", "targets", "class_count", "input_jacobian")
+
+
+def record_batch(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
+    """Run one training-mode forward of the batch and the backwards that are asked for.
+
+    The first-order gradient is taken once. If the Hessian product is wanted it is taken with its
+    graph, which the product then differentiates: no forward is repeated.
+    """
+    recorded: Recorded = {}
+    of_loss = [name for name in OF_LOSS if name in wanted]
+    batch = runner.batches[0]
+    with ExitStack() as stack:
+        stack.enter_context(attempt(recorded, *wanted))
+        differentiable = bool(of_loss) or "input_jacobian" in wanted
+        leaves = stack.enter_context(runner.substituted(gradients=differentiable))
+        if "hessian_gradients" in wanted:
+            # Fused attention has no second derivative.
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if "input_jacobian" in wanted:
+            batch = batch.map(_differentiable)
+        output, outputs = _forward(runner, batch, leaves, wanted, recorded)
+        _record_output(runner, output, batch, wanted, recorded)
+        if of_loss:
+            with attempt(recorded, *of_loss):
+                loss = runner.batch_loss(output, batch)
+                runner.require_weights()
+                del output  # and with it, pass by pass, what only it keeps alive
+                _record_gradients(leaves, loss, outputs, wanted, recorded)
+                del loss
+                if "gradient_statistics" in wanted:
+                    with attempt(recorded, "gradient_statistics"):
+                        first = recorded["gradients"]
+                        recorded["gradient_statistics"] = _statistics(runner, leaves, first)
+    return recorded
+
+
+def _forward(
+    runner: ModelRunner,
+    batch: Batch,
+    leaves: Gradients,
+    wanted: frozenset[str],
+    recorded: Recorded,
+) -> tuple[Any, OutputRecorder]:
+    """Run the forward; return the output and the recorder of the layers' outputs."""
+    makers: dict[str, Callable[[], Any]] = {
+        "layer_features": lambda: FeatureMoments(leaves, len(batch)),
+        "code_kernel": lambda: CodeKernel(len(batch)),
+        "activation_patterns": lambda: PatternCount(len(batch)),
+    }
+    recorders = {name: make() for name, make in makers.items() if name in wanted}
+    outputs = OutputRecorder(leaves, "saliencies" in wanted)
+    output = _run(runner, batch, outputs, *recorders.values())
+    if outputs.overwritten():
+        # An in-place operator destroyed what was held: once more, on copies.
+        outputs = OutputRecorder(leaves, copies=True)
+        output = _run(runner, batch, outputs)
+    for name, recorder in recorders.items():
+        with attempt(recorded, name):
+            recorded[name] = recorder.result()
+    return output, outputs
+
+
+def _run(runner: ModelRunner, batch: Batch, *recorders: Any) -> Any:
+    with ExitStack() as stack:
+        for recorder in recorders:
+            stack.enter_context(recorder)
+        return runner.run_soundly(batch)
+
+
+def _record_output(
+    runner: ModelRunner,
+    output: Any,
+    batch: Batch,
+    wanted: frozenset[str],
+    recorded: Recorded,
+) -> None:
+    if "output_confidence" in wanted:
+        with attempt(recorded, "output_confidence"):
+            logits = runner.main_output(output).detach()
+            recorded["output_confidence"] = logits.softmax(dim=-1).amax(dim=-1)
+    by_class = [name for name in ("targets", "class_count") if name in wanted]
+    if by_class:
+        with attempt(recorded, *by_class):
+            logits = runner.main_output(output)
+            recorded["targets"] = runner.class_targets(logits, batch)
+            recorded["class_count"] = logits.shape[1]
+    if "input_jacobian" in wanted:
+        with attempt(recorded, "input_jacobian"):
+            keep = not wanted.isdisjoint(OF_LOSS)
+            recorded["input_jacobian"] = _jacobian(runner, output, batch, keep)
+
+
+def _differentiable(tensor: Tensor) -> Tensor:
+    return tensor.clone().requires_grad_() if tensor.is_floating_point() else tensor
+
+
+def _jacobian(runner: ModelRunner, output: Any, batch: Batch, keep: bool) -> Tensor:
+    sources = [t for t in batch.tensors if t.requires_grad]
+    if not sources:
+        raise ScoreError("needs a floating-point input to differentiate to; this one is integer")
+    main = runner.main_output(output)
+    found: tuple[Tensor | None, ...] = ()
+    if main.requires_grad:
+        found = torch.autograd.grad(main.sum(), sources, retain_graph=keep, allow_unused=True)
+    rows = [g.flatten(1) for g in found if g is not None]
+    if not rows:
+        raise ScoreError("the output does not depend on the input differentiably")
+    return torch.cat(rows, dim=1)
+
+
+def _record_gradients(
+    leaves: Gradients,
+    loss: Tensor,
+    outputs: OutputRecorder,
+    wanted: frozenset[str],
+    recorded: Recorded,
+) -> None:
+    second_order = "hessian_gradients" in wanted
+    with outputs.listening():
+        found = gradients(loss, leaves, create_graph=second_order)
+    if "saliencies" in wanted:
+        recorded["saliencies"] = outputs.saliencies
+    recorded["gradients"] = {n: g.detach() for n, g in found.items()}
+    if second_order:
+        with attempt(recorded, "hessian_gradients"):
+            product = torch.zeros((), dtype=loss.dtype, device=loss.device)
+            for gradient in found.values():
+                if gradient.requires_grad:
+                    product = product + (gradient.detach() * gradient).sum()
+            if not product.requires_grad:
+                raise ScoreError("the gradient does not depend on the weights")
+            recorded["hessian_gradients"] = gradients(product, leaves)
+
+
+def _statistics(
+    runner: ModelRunner, leaves: Gradients, first: Gradients
+) -> dict[str, GradientStatistics]:
+    """Mean of |g| and deviation of g over all batches, streamed (Welford)."""
+    if len(runner.batches) < 2:
+        raise ScoreError(
+            "needs at least two batches, got one: pass an iterable of batches, or a shape to use "
+            "random ones. One batch is never split"
+        )
+    mean_abs = {n: g.abs() for n, g in first.items()}
+    mean = {n: g.clone() for n, g in first.items()}
+    square = {n: torch.zeros_like(g) for n, g in first.items()}
+    for count, batch in enumerate(runner.batches[1:], start=2):
+        with WithoutDropout():
+            loss = runner.batch_loss(runner.run_soundly(batch), batch)
+        for name, gradient in gradients(loss, leaves).items():
+            difference = gradient - mean[name]
+            mean[name] += difference / count
+            square[name] += difference * (gradient - mean[name])
+            mean_abs[name] += (gradient.abs() - mean_abs[name]) / count
+    batches = len(runner.batches)
+    return {
+        n: GradientStatistics(mean_abs[n], (square[n] / batches).clamp_min_(0).sqrt_())
+        for n in first
+    }

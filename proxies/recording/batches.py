@@ -1,0 +1,129 @@
+"""Batches: the arguments of one forward, made from whatever the user passed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import InputError, ScoreError
+from ...graphs.tracing import is_shape, tensors_in
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Arguments of one forward, and the targets of its loss if there are any."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    targets: Any = None
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All tensors among the arguments."""
+        return list(tensors_in((self.args, self.kwargs)))
+
+    def __len__(self) -> int:
+        return int(self.tensors[0].shape[0])
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Return the same batch with ``change`` applied to each input tensor."""
+        return Batch(_map(self.args, change), _map(self.kwargs, change), self.targets)
+
+    def check_floating(self) -> None:
+        """Refuse inputs that cannot be moved a little.
+
+        Raises:
+            ScoreError: one is of whole numbers.
+        """
+        if not all(t.is_floating_point() for t in self.tensors):
+            raise ScoreError("needs a floating-point input to perturb; this one is integer")
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """Return samples ``start`` to ``stop`` of inputs and targets."""
+        parts = (self.args, self.kwargs, self.targets)
+        return Batch(*(rows_of(part, start, stop, len(self)) for part in parts))
+
+
+def rows_of(value: Any, start: int, stop: int, size: int) -> Any:
+    """Return ``value`` with rows ``start`` to ``stop`` of each of its tensors of ``size`` rows."""
+    return _map(value, lambda t: t[start:stop] if t.dim() > 0 and t.shape[0] == size else t)
+
+
+def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _map(item, change) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_map(item, change) for item in value)
+    return value
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of the model's first parameter; that of one without any is the CPU."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def make_batches(
+    model: nn.Module,
+    inputs: Any,
+    targets: Any,
+    seed: int,
+    batch_size: int,
+    dtype: torch.dtype,
+    count: int,
+) -> list[Batch]:
+    """Return up to ``count`` batches from what the user passed, on the model's device.
+
+    A shape gives deterministic normal random inputs; a tensor, tuple or dict is one batch; any
+    other iterable (a list, a DataLoader) is read as batches, each inputs or (inputs, targets).
+    """
+    device = device_of(model)
+
+    def place(tensor: Tensor) -> Tensor:
+        tensor = tensor.detach().to(device)
+        tensor = tensor.clone() if tensor.is_inference() else tensor
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    if is_shape(inputs):
+        generator = torch.Generator().manual_seed(seed)
+        rows = [torch.randn(batch_size, *inputs, generator=generator) for _ in range(count)]
+        batches = [Batch((r,), {}, targets) for r in rows]
+    elif isinstance(inputs, Tensor):
+        batches = [Batch((inputs,), {}, targets)]
+    elif isinstance(inputs, Mapping):
+        batches = [Batch((), dict(inputs), targets)]
+    elif isinstance(inputs, tuple):
+        batches = [Batch(inputs, {}, targets)]
+    elif isinstance(inputs, Iterable) and not isinstance(inputs, str):
+        batches = _read(inputs, count)
+    else:
+        raise InputError(
+            f"inputs: got {type(inputs).__name__}, expected a shape without batch dimension, a "
+            "tensor, the tuple or dict of tensors that forward takes, or an iterable of batches"
+        )
+    for batch in batches:
+        if not batch.tensors or batch.tensors[0].dim() == 0 or len(batch) == 0:
+            raise InputError("inputs: a batch holds no sample; expected a batch dimension first")
+    return [batch.map(place) for batch in batches]
+
+
+def _read(inputs: Iterable[Any], count: int) -> list[Batch]:
+    batches = []
+    for item in inputs:
+        given, targets = item, None
+        if isinstance(item, (tuple, list)) and len(item) == 2:
+            given, targets = item
+        if isinstance(given, Mapping):
+            batches.append(Batch((), dict(given), targets))
+        else:
+            batches.append(Batch(given if isinstance(given, tuple) else (given,), {}, targets))
+        if len(batches) == count:
+            break
+    if not batches:
+        raise InputError("inputs: the iterable of batches is empty")
+    return batches

@@ -1,0 +1,77 @@
+"""Passes over a network whose weights are replaced: by Gaussian ones, or by a constant."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .attempts import Recorded, attempt
+from .batches import Batch
+from .model_runner import ModelRunner
+from .modes import WithoutDropout
+from .recorders import FeatureRecorder
+from .signals import Perturbation
+
+_GAMMA = 1e-2
+
+
+def recorded_features(runner: ModelRunner, batch: Batch) -> FeatureRecorder:
+    """Return what one forward shows of the features; call it inside ``runner.substituted``."""
+    recorder = FeatureRecorder()
+    with WithoutDropout(), recorder:
+        runner.run(batch)
+    return recorder
+
+
+def record_perturbation(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
+    """Run two forwards of a Gaussian-initialised network, without gradients."""
+    recorded: Recorded = {}
+    with attempt(recorded, "perturbation"):
+        batch = runner.batches[0]
+        batch.check_floating()
+        generator = torch.Generator().manual_seed(runner.seed)
+
+        def normal(tensor: Tensor) -> Tensor:
+            # drawn in one type, so that every precision sees the same numbers
+            return torch.randn(tensor.shape, generator=generator).to(tensor)
+
+        norms = runner.norm_scales
+
+        def gaussian(name: str, parameter: Tensor) -> Tensor:
+            if not parameter.is_floating_point():
+                return parameter
+            if name in norms or parameter.dim() < 2:
+                return torch.ones_like(parameter) if name in norms else torch.zeros_like(parameter)
+            return normal(parameter)
+
+        sample = batch.map(normal)
+        shifted = sample.map(lambda t: t + _GAMMA * normal(t))
+        with runner.substituted(gradients=False, change=gaussian):
+            one, other = (recorded_features(runner, data) for data in (sample, shifted))
+            distance = (one.features() - other.features()).abs().flatten(1).sum(dim=1).mean()
+        recorded["perturbation"] = Perturbation(float(distance), one.variances)
+    return recorded
+
+
+_CONSTANTS = (1e-7, 1.0)
+
+
+def record_constant_outputs(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
+    """Run two forwards with every weight at one constant, in double precision."""
+    recorded: Recorded = {}
+    with attempt(recorded, "constant_outputs"):
+        norms = runner.norm_scales
+        batch = runner.batches[0].map(lambda t: t.to(torch.float64) if t.is_floating_point() else t)
+        outputs = []
+        for constant in _CONSTANTS:
+
+            def filled(name: str, parameter: Tensor, constant: float = constant) -> Tensor:
+                if not parameter.is_floating_point() or parameter.dim() < 2 or name in norms:
+                    return parameter
+                return torch.full_like(parameter, constant)
+
+            changed = runner.substituted(gradients=False, dtype=torch.float64, change=filled)
+            with changed, WithoutDropout():
+                outputs.append(runner.main_output(runner.run(batch)).flatten(1))
+        recorded["constant_outputs"] = tuple(outputs)
+    return recorded

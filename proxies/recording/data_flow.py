@@ -1,0 +1,167 @@
+"""The data flow of one forward: which call reads which call's result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...graphs.recording import ModulePath
+from ...graphs.tracing import tensors_in
+from .batches import Batch
+from .model_runner import ModelRunner
+from .modes import WithoutDropout
+from .recorders import PRODUCTS
+
+_NORMS = frozenset(
+    {F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, torch.batch_norm, F.rms_norm}
+)
+_CHANNELS_LAST = frozenset({F.linear, F.layer_norm, F.rms_norm})
+_KEEPS = frozenset({"activation", "merge"})  # the order of dimensions
+_ACTIVATIONS = frozenset(
+    "relu relu6 leaky_relu prelu elu selu celu gelu silu mish hardswish hardtanh sigmoid tanh "
+    "hardsigmoid softplus clamp".split()
+)
+_ELEMENTWISE = frozenset("add radd iadd sub mul rmul imul div cat concat where lerp".split())
+
+
+@dataclass
+class Call:
+    """One function call on something that depends on the input.
+
+    Attributes:
+        role: ``"norm"``, ``"product"``, ``"merge"``, ``"activation"`` or ``"other"``.
+        path: of the module that made it.
+        sources: the calls whose results it reads, -1 for the inputs.
+        shape: of its result.
+        channels_last: whether it is an image (N, H, W, C), as linear layers read it.
+        last_read: the last call that reads its result.
+    """
+
+    role: str
+    path: str
+    sources: set[int]
+    shape: tuple[int, ...]
+    channels_last: bool = False
+    last_read: int = -1
+
+
+@dataclass
+class Flow:
+    """The calls of one forward, and what each module that returned a tensor ended with."""
+
+    calls: list[Call] = field(default_factory=list)
+    inputs_read: int = -1
+    modules: list[tuple[str, int, int]] = field(default_factory=list)  # path, first, last call
+
+    @property
+    def products(self) -> list[int]:
+        """The calls that apply a weight."""
+        return [i for i, call in enumerate(self.calls) if call.role == "product"]
+
+
+class DependentCalls(WithoutDropout):
+    """Sees the calls on something that depends on the inputs, and numbers them in their order."""
+
+    def __init__(self, inputs: Iterable[Tensor]):
+        super().__init__()
+        self._maker = {id(tensor): -1 for tensor in inputs}
+        self._count = 0
+        self._keep: list[Any] = []  # a freed tensor's identity must not come back
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        operands = list(tensors_in((args, kwargs)))
+        made = list(tensors_in(result))
+        if result is None and operands:
+            made = operands[:1]  # an assignment to a part of it
+        if not made or not any(id(t) in self._maker for t in operands):
+            return result
+        result = self.seen(self._count, func, operands, made, result)
+        for tensor in (*made, *tensors_in(result)):
+            self._maker[id(tensor)] = self._count
+            self._keep.append(tensor)
+        self._count += 1
+        return result
+
+    def seen(
+        self, index: int, func: Any, operands: list[Tensor], made: list[Tensor], result: Any
+    ) -> Any:
+        """Return the result of call ``index``, or what to hand on in its place."""
+        return result
+
+
+class FlowRecorder(DependentCalls):
+    """Writes down which call reads which call's result."""
+
+    def __init__(self, inputs: Iterable[Tensor], weights: Iterable[Tensor], path: ModulePath):
+        super().__init__(inputs)
+        self.flow = Flow()
+        self._path = path
+        self._weights = {id(weight) for weight in weights}
+
+    def seen(
+        self, index: int, func: Any, operands: list[Tensor], made: list[Tensor], result: Any
+    ) -> Any:
+        sources = {self._maker[id(t)] for t in operands if id(t) in self._maker}
+        for source in sources:
+            if source < 0:
+                self.flow.inputs_read = index
+            else:
+                self.flow.calls[source].last_read = index
+        weighted = any(id(t) in self._weights for t in operands)
+        role, shape = _role(func, weighted, len(sources)), tuple(made[0].shape)
+        read = [self.flow.calls[source] for source in sources if source >= 0]
+        alike = [call for call in read if call.shape == shape] if role in _KEEPS else []
+        last = func in _CHANNELS_LAST or any(call.channels_last for call in alike)
+        self.flow.calls.append(Call(role, self._path.current, sources, shape, last))
+        return result
+
+    def left(self, path: str, first: int, output: Any) -> None:
+        """Note the call that made the output of a module that returned, if one did."""
+        made = [self._maker[id(t)] for t in tensors_in(output) if id(t) in self._maker]
+        if len(made) == 1 and made[0] >= first:
+            self.flow.modules.append((path, first, made[0]))
+
+
+def _role(func: Any, weighted: bool, sources: int) -> str:
+    if func in _NORMS:
+        return "norm"
+    name = getattr(func, "__name__", "").strip("_")
+    if func in PRODUCTS or (weighted and name not in _ELEMENTWISE):
+        return "product"
+    if sources > 1:
+        return "merge"
+    return "activation" if name in _ACTIVATIONS else "other"
+
+
+def recorded_flow(runner: ModelRunner, batch: Batch) -> Flow:
+    """Return the data flow of one forward, inside :meth:`ModelRunner.substituted`."""
+    path = ModulePath(runner.model)
+    weights = [p for p in runner.model.parameters() if p.dim() > 1]
+    recorder = FlowRecorder(batch.tensors, weights, path)
+    started: list[int] = []
+
+    def enter(module: nn.Module, args: Any) -> None:
+        started.append(len(recorder.flow.calls))
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        if started:
+            recorder.left(path.current, started.pop(), output)
+
+    hooks = nn.modules.module
+    handles = [
+        hooks.register_module_forward_pre_hook(enter),
+        hooks.register_module_forward_hook(leave),
+    ]
+    try:
+        with path.tracked(), recorder:
+            runner.run(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return recorder.flow

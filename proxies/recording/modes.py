@@ -1,0 +1,82 @@
+"""Modes under which a network runs: without dropout, without batch norm, one sample at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from ...errors import ScoreError
+from ...graphs.functions import DROPOUTS
+
+# Functions that drop out inside: the position of their rate.
+_DROPOUT_POSITION = {
+    F.scaled_dot_product_attention: 4,
+    F.multi_head_attention_forward: 10,
+    **dict.fromkeys((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu), 5),
+}
+
+
+def _undropped(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The same arguments with a dropout rate of 0."""
+    position = _DROPOUT_POSITION[func]
+    if position == 5 and isinstance(args[3], (list, tuple)):  # packed: sizes come second
+        position = 6
+    if len(args) > position:
+        args = (*args[:position], 0.0, *args[position + 1 :])
+    return args, {name: 0.0 if name == "dropout_p" else v for name, v in kwargs.items()}
+
+
+class WithoutDropout(TorchFunctionMode):
+    """Runs functions as they are, but dropout as the identity: a score is no coin toss."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in DROPOUTS:
+            return args[0] if args else kwargs["input"]
+        if func in _DROPOUT_POSITION:
+            args, kwargs = _undropped(func, args, kwargs)
+        return self.call(func, args, kwargs)
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What to do with any other function; subclasses catch some here."""
+        return func(*args, **kwargs)
+
+
+class WithoutNorm(WithoutDropout):
+    """Batch norm as the identity, which keeps a network of positive weights positive."""
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if func is F.batch_norm or func is torch.batch_norm:
+            return args[0] if args else kwargs["input"]
+        return func(*args, **kwargs)
+
+
+class SingleSample(WithoutDropout):
+    """Batch norm that says clearly what it cannot do with a single value."""
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if func is F.batch_norm:
+            training = args[5] if len(args) > 5 else kwargs.get("training", False)
+            refuse_single_values(args[0] if args else kwargs["input"], bool(training))
+        return func(*args, **kwargs)
+
+
+def refuse_single_values(source: Tensor, training: bool) -> None:
+    """Refuse the input of a batch norm that would divide by the deviation of one value.
+
+    Raises:
+        ScoreError: it is in training mode, and a sample holds one value per channel.
+    """
+    if training and source[0, 0].numel() == 1:
+        raise ScoreError(
+            "batch norm of one sample sees a single value per channel "
+            f"(shape {tuple(source.shape)}), whose variance is zero: undefined by its publication"
+        )
