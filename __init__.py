@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from . import benchmark, costs, data, errors, graphs, metrics, predictors, proxies, search
     from .costs.measuring import measure
     from .graphs import Graph, trace
-    from .predictors.predicting import load_predictor
+    from .predictors.loading import load_predictor
     from .proxies import Result, Scores, score
     from .ranking.front import pareto_front
-    from .ranking.ranking import Ranking, rank
+    from .ranking.order import rank
+    from .ranking.table import Ranking
 
 __version__ = "0.1.0"
 
@@ -30,12 +31,12 @@ _HOME = {
     "trace": "graphs",
     "measure": "costs.measuring",
     "pareto_front": "ranking.front",
-    "load_predictor": "predictors.predicting",
+    "load_predictor": "predictors.loading",
     "Result": "proxies",
     "Scores": "proxies",
     "score": "proxies",
-    "Ranking": "ranking.ranking",
-    "rank": "ranking.ranking",
+    "Ranking": "ranking.table",
+    "rank": "ranking.order",
 }
 _ROOMS = (
     "benchmark",

@@ -262,5 +262,5 @@ def work_on(
         ((seed, proxies),),
         SpaceData(settings.batch, settings.data, settings.resolution),
         device,
-        single_thread=True,
+        threads=1,
     )

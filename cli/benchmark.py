@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import errors, progress, results_only, say
+from .console import errors, kept_in, progress, results_only
 
 if TYPE_CHECKING:
     from ..benchmark.runs import Outcome
@@ -55,29 +55,25 @@ def benchmark(
     with errors():
         from .. import benchmark as benchmarks
 
-        try:
-            with nullcontext() if quiet else progress() as report, results_only():
-                outcome = benchmarks.run(
-                    store,
-                    space,
-                    task,
-                    table=table,
-                    proxies=proxies,
-                    sample=sample,
-                    sample_seed=sample_seed,
-                    seeds=seeds,
-                    batch=batch,
-                    data=data,
-                    resolution=resolution,
-                    jobs=jobs,
-                    device=device,
-                    engine=engine,
-                    address=address,
-                    progress=report,
-                )
-        except KeyboardInterrupt:
-            say(f"interrupted: what was finished is in {store}; run the same command to go on")
-            raise
+        with kept_in(store), nullcontext() if quiet else progress() as report, results_only():
+            outcome = benchmarks.run(
+                store,
+                space,
+                task,
+                table=table,
+                proxies=proxies,
+                sample=sample,
+                sample_seed=sample_seed,
+                seeds=seeds,
+                batch=batch,
+                data=data,
+                resolution=resolution,
+                jobs=jobs,
+                device=device,
+                engine=engine,
+                address=address,
+                progress=report,
+            )
     if as_json:
         print(json.dumps({"store": str(store), **asdict(outcome)}, indent=2))
     else:

@@ -63,6 +63,19 @@ def results_only() -> Iterator[None]:
 
 
 @contextmanager
+def kept_in(store: Path | None) -> Iterator[None]:
+    """Say where an interrupted command's results are, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if store is None:
+            say("interrupted: nothing was kept; --store FILE keeps what is finished")
+        else:
+            say(f"interrupted: what was finished is in {store}; run the same command to go on")
+        raise
+
+
+@contextmanager
 def progress(what: str = "scoring") -> Iterator[Callable[[int, int, str], None]]:
     """A bar on a terminal, plain lines otherwise, both on stderr."""
     if not sys.stderr.isatty():
@@ -126,7 +139,7 @@ def check_writable(option: str, path: Path | None) -> None:
 
 def make_room(option: str, path: Path) -> None:
     """Before long work, make the folder that a predictor's own will stand in, or say why not."""
-    from ..predictors.predicting import is_predictor
+    from ..predictors.loading import is_predictor
 
     if path.exists() and not is_predictor(str(path)):
         raise InputError(f"{option}: {str(path)!r} is there already and holds no predictor")
@@ -138,3 +151,25 @@ def make_room(option: str, path: Path) -> None:
         ) from error
     if not os.access(path.absolute().parent, os.W_OK):
         raise InputError(f"{option}: {str(path)!r} cannot be written; choose another place")
+
+
+def check_picture(option: str, path: Path | None) -> None:
+    """Say before long work that matplotlib is missing or cannot write such a file."""
+    if path is None:
+        return
+    from ..ranking.pictures import figure_class
+
+    known = figure_class()().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise InputError(
+            f"{option}: {str(path)!r} has no known suffix, expected .{', .'.join(sorted(known))}"
+        )
+
+
+def write_file(option: str, path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file and say so, or say why it cannot be."""
+    try:
+        write(path)
+    except OSError as error:
+        raise InputError(f"{option}: {str(path)!r} cannot be written ({error})") from error
+    say(f"written: {path}")

@@ -195,6 +195,7 @@ def predict(
     """Predict labels of architectures, best first."""
     with errors():
         from ..predictors import predicting
+        from ..predictors.loading import load_predictor
 
         names = list(candidates or ())
         if file is not None:
@@ -203,7 +204,7 @@ def predict(
             raise InputError("candidates: got none; name some, or give --file")
         check_writable("--out", out)
         with nullcontext() if quiet else progress() as report, results_only():
-            table = predicting.predict(predicting.load_predictor(model), names, jobs, report)
+            table = predicting.predict(load_predictor(model), names, jobs, report)
         if out is not None:
             table.to_csv(out, index=False)
         if as_json:

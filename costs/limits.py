@@ -6,8 +6,9 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +17,10 @@ from torch import nn
 from ..errors import InputError
 from ..graphs import Graph
 from ..graphs.memory import forward_memory
-
-if TYPE_CHECKING:
-    from ..predictors import Predictor
+from ..predictors import Predictor
+from ..predictors.loading import load_predictor
+from ..scoring.candidates import Candidate, FromSpace
+from ..scoring.work import Weighed
 
 COSTS = {
     "params": "params",
@@ -54,6 +56,63 @@ class Excluded:
     def times(self) -> float:
         """How many times the limit it costs."""
         return math.inf if math.isnan(self.value) else self.value / self.limit
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Weighs candidates: what each costs, latency last and only if all else is within the limits.
+
+    Attributes:
+        costs: which to know.
+        limits: what each may be at most.
+        latency: folder of a saved predictor of it; None to measure it here.
+        device: where latency is measured.
+    """
+
+    costs: tuple[str, ...]
+    limits: Mapping[str, float]
+    latency: str | None
+    device: str
+
+    @property
+    def measures(self) -> bool:
+        """Whether a network has to be built and run."""
+        return "latency" in self.costs and self.latency is None
+
+    def __call__(
+        self, candidate: Candidate, model: nn.Module | None, inputs: Any, graph: Graph
+    ) -> Weighed:
+        name = candidate.name
+        costs = {cost: size(graph, cost) for cost in self.costs if cost != "latency"}
+        others = {cost: limit for cost, limit in self.limits.items() if cost != "latency"}
+        excluded = violations(name, costs, others)
+        if excluded or "latency" not in self.costs:
+            return Weighed(costs, tuple(excluded))
+        why = ""
+        failures: tuple[tuple[str, str, str], ...] = ()
+        try:
+            costs["latency"] = self._latency(candidate, model, inputs, graph)
+        except InputError as error:
+            why, failures = str(error), (("latency", "unsupported", str(error)),)
+        return Weighed(costs, tuple(violations(name, costs, self.limits, why)), failures)
+
+    def _latency(
+        self, candidate: Candidate, model: nn.Module | None, inputs: Any, graph: Graph
+    ) -> float:
+        if self.latency is None:
+            assert model is not None
+            return measured_latency(model, inputs, self.device)
+        predictor = _loaded(self.latency)
+        build = candidate.build
+        if isinstance(build, FromSpace) and build.space == predictor.space:
+            # Of an architecture of its space a predictor may know more than the graph says.
+            return predicted_latency(predictor, build.arch)
+        return predicted_latency(predictor, graph)
+
+
+@lru_cache(maxsize=8)
+def _loaded(folder: str) -> Predictor:
+    return load_predictor(folder)
 
 
 def checked_limits(limits: Mapping[str, float] | None) -> dict[str, float]:

@@ -16,6 +16,7 @@ from ..basics import Array, Progress
 from ..errors import ArchrankError, InputError
 from ..scoring.candidates import Candidate, FromSpace, collect
 from ..scoring.processes import in_processes
+from .loading import is_predictor, load_predictor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,42 +24,8 @@ if TYPE_CHECKING:
     from ..graphs import Graph
     from . import Predictor, Pretrained, Pretraining, Sample
 
-PREDICTOR_FILE = "predictor.json"
 _SHARE = 1024  # architectures that a process predicts together
 _WORTH_PROCESSES = 4 * _SHARE  # fewer are predicted sooner than processes start
-
-
-def load_predictor(path: str | Path | None = None) -> Predictor:
-    """The predictor that :meth:`~archrank.predictors.Predictor.save` wrote to a folder.
-
-    Args:
-        path: the folder; by default the pretrained predictor that comes with archrank, a
-            :class:`~archrank.predictors.TransferRank`, which needs no labels.
-
-    Raises:
-        InputError: the folder holds none, or a damaged one.
-
-    Example:
-        >>> import tempfile
-        >>> from archrank.predictors import Ridge
-        >>> from archrank.predictors.checks import small_graphs
-        >>> folder = tempfile.mkdtemp() + "/model"
-        >>> Ridge().fit(small_graphs(), range(16)).save(folder)
-        >>> type(load_predictor(folder)).__name__
-        'Ridge'
-        >>> order = load_predictor().predict(small_graphs())  # without labels
-        >>> bool(order[15] > order[0])  # the largest, the smallest
-        True
-    """
-    from . import Predictor
-    from .pretrained.transfer import WEIGHTS
-
-    return Predictor.load(WEIGHTS if path is None else path)
-
-
-def is_predictor(name: str) -> bool:
-    """Whether a name is the folder of a saved predictor."""
-    return (Path(name) / PREDICTOR_FILE).is_file()
 
 
 def fit(

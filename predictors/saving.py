@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .contract import Predictor
 
 FORMAT = 1
-_FACTS, _ARRAYS = "predictor.json", "arrays.safetensors"
+FACTS, _ARRAYS = "predictor.json", "arrays.safetensors"
 _ROOMS = (".", "..costs")  # whose public names may stand in a file
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -31,11 +31,11 @@ def write(predictor: Predictor, path: Path) -> None:
     facts = {"format": FORMAT, "predictor": _encode(predictor, arrays, type(predictor).__name__)}
     text = json.dumps(facts, indent=1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not (path / _FACTS).exists():
+    if path.exists() and not (path / FACTS).exists():
         raise InputError(f"path: {str(path)!r} is there already and holds no predictor")
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        (partial / _FACTS).write_text(text)
+        (partial / FACTS).write_text(text)
         save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, partial / _ARRAYS)
         if path.exists():
             shutil.rmtree(path)
@@ -51,7 +51,7 @@ def read(path: Path, expected: type[Any]) -> Any:
 
     problem = f"path: {str(path)!r} is not a predictor saved by archrank"
     try:
-        facts = json.loads((path / _FACTS).read_text())
+        facts = json.loads((path / FACTS).read_text())
         if facts["format"] > FORMAT:
             raise InputError(f"{problem} of format {FORMAT}: install the archrank that wrote it")
         arrays = load_file(path / _ARRAYS)

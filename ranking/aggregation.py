@@ -165,3 +165,36 @@ def _votes(values: Array) -> Array:
     wins = (outcome > 0).sum(axis=1) + 0.5 * ((outcome == 0).sum(axis=1) - 1)
     share: Array = wins / max(len(values) - 1, 1)
     return share
+
+
+def mean_over_seeds(values: Array) -> Array:
+    """Return means over the last axis of what is there; NaN where nothing is."""
+    present = np.isfinite(values)
+    count = present.sum(axis=-1)
+    total = np.where(present, values, 0.0).sum(axis=-1)
+    mean: Array = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return mean
+
+
+def deviation(values: Array) -> Array:
+    """Return sample standard deviations over the last axis; NaN for fewer than two values."""
+    present = np.isfinite(values)
+    count = present.sum(axis=-1)
+    mean = np.where(present, values, 0.0).sum(axis=-1) / np.maximum(count, 1)
+    square = np.where(present, (values - mean[..., None]) ** 2, 0.0).sum(axis=-1)
+    found: Array = np.where(count > 1, np.sqrt(square / np.maximum(count - 1, 1)), np.nan)
+    return found
+
+
+def chances(score: Array, error: Array) -> Array:
+    """Return the chance that the one above is better, of each but the first.
+
+    Args:
+        score: in order, larger is better.
+        error: the scores' standard errors, NaN where they are not known.
+    """
+    apart = np.hypot(error[1:], error[:-1])
+    step = score[:-1] - score[1:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steps = np.where(step == 0, 0.0 * apart, step / apart)  # without any error, surely
+    return np.append(np.nan, stats.norm.cdf(steps))

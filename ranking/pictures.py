@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ..errors import MissingExtraError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -20,6 +22,19 @@ _COST_LABELS = {
     "memory_mb": "memory of one forward in MB (weights and activations, single precision)",
     "latency_ms": "latency of one sample in ms",
 }
+
+
+def figure_class() -> Callable[..., Figure]:
+    """Return matplotlib's figure.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("plotting", "matplotlib", "plots", error) from error
+    return Figure
 
 
 def draw_ranking(table: pd.DataFrame, title: str, make: Callable[..., Figure]) -> Figure:

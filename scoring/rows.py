@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..basics import Progress
+import torch
+
+from ..basics import Array, Progress
 from ..errors import InputError
 from ..graphs import Graph
 from ..proxies import Result, get
@@ -28,6 +30,8 @@ class Row:
         candidate: whose row it is.
         graph: of the network; None if it could not be built or traced.
         scores: proxy -> its values, one for each seed that it has a value under.
+        node_scores: proxy -> its values per node of the graph, under the first seed, where they
+            were asked for.
         costs: cost -> what the network costs.
         excluded: why it is left out, if it is.
         failures: (proxy or ``"all"``, status, reason).
@@ -38,6 +42,7 @@ class Row:
     candidate: Candidate
     graph: Graph | None = None
     scores: dict[str, list[float]] = field(default_factory=dict)
+    node_scores: dict[str, Array] = field(default_factory=dict)
     costs: dict[str, float] = field(default_factory=dict)
     excluded: list[Any] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
@@ -59,6 +64,7 @@ class Row:
         """Add what a piece of work found."""
         self.graph = scored.graph
         self.seconds += scored.seconds
+        self.node_scores = dict(scored.node_scores)
         self.weigh(scored.weighed)
         for _, results in scored.results:
             for result in results:
@@ -83,6 +89,7 @@ class Row:
     def copy_from(self, other: Row) -> None:
         """Take over everything of a candidate of the same graph."""
         self.graph, self.scores, self.costs = other.graph, other.scores, other.costs
+        self.node_scores = other.node_scores
         self.failures = list(other.failures)
         self.excluded = [replace(one, name=self.name) for one in other.excluded]
         self.same_as = other.same_as or other.name
@@ -101,6 +108,7 @@ class Plan:
         unbuilt: whether the scale needs no network, only its graph.
         engine, jobs, address: see :func:`~archrank.scoring.engine.run_works`.
         store: file that scores are kept in; what it holds is not scored again.
+        per_node: whether values per node are wanted, too; a store does not keep these.
     """
 
     proxies: tuple[str, ...]
@@ -113,6 +121,7 @@ class Plan:
     jobs: int = 1
     address: str | None = None
     store: str | Path | None = None
+    per_node: bool = False
 
     @property
     def elsewhere(self) -> bool:
@@ -159,6 +168,8 @@ class _Scoring:
         self._first: dict[str, Row] = {}  # graph -> the row that was scored
         self._seen: set[str] = set()
         self._done = 0
+        shared = max(1, torch.get_num_threads() // plan.jobs) if plan.elsewhere else None
+        self._threads = 1 if store is not None or plan.engine == "ray" else shared
 
     def run(self) -> None:
         """Score all of them, doubles of what is known to be one network last."""
@@ -205,7 +216,8 @@ class _Scoring:
                     plan.data,
                     plan.device,
                     plan.scale,
-                    single_thread=self._store is not None,
+                    threads=self._threads,
+                    per_node=plan.per_node,
                 )
             else:
                 self._finish(row)

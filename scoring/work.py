@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from ..basics import Array
 from ..errors import ArchrankError, InputError
 from ..graphs import Graph, trace
 from ..graphs.tracing import is_shape
-from ..proxies import Result, get, score
+from ..proxies import Result, Scores, get, score
 from ..proxies.planner import batches_needed
 from .candidates import Candidate
 from .data import Data
@@ -53,8 +54,9 @@ class Work:
         data: what the network is run on, and its loss.
         device: where it runs.
         scale: weighs the network first; None where nobody asks for costs.
-        single_thread: whether scores must not depend on the number of threads, as those that a
-            store keeps.
+        threads: to run on; None for as many as torch takes. Sums depend on their number, so what
+            a store keeps is computed by one.
+        per_node: whether values per node are wanted, too, of the first seed.
     """
 
     candidate: Candidate
@@ -62,7 +64,8 @@ class Work:
     data: Data
     device: str = "cpu"
     scale: Scale | None = None
-    single_thread: bool = False
+    threads: int | None = None
+    per_node: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Scored:
     Attributes:
         graph: of the network; None if it could not be traced.
         results: (seed, what each proxy says) for every seed that was scored.
+        node_scores: proxy -> its values per node under the first seed, where asked for.
         weighed: what it costs.
         failure: (status, reason) if nothing could be scored at all.
         repeats: whether a network of the same graph was scored before, so that this was not.
@@ -80,6 +84,7 @@ class Scored:
 
     graph: Graph | None = None
     results: tuple[tuple[int, tuple[Result, ...]], ...] = ()
+    node_scores: Mapping[str, Array] = field(default_factory=dict)
     weighed: Weighed = Weighed()
     failure: tuple[str, str] | None = None
     repeats: bool = False
@@ -119,7 +124,7 @@ def score_work(work: Work, seen: frozenset[str] | set[str] = frozenset()) -> Sco
     ]
     scored = Scored()
     try:
-        with _threads(1 if work.single_thread else None):
+        with _threads(work.threads):
             for seed, names, given in drawn:
                 scored = _score_under(work, scored, seed, names, given, seen)
                 if scored.repeats or scored.weighed.excluded:
@@ -174,8 +179,18 @@ def _score_under(
         # Batches of the user's own, of which ``score`` traced the first.
         scored = replace(scored, graph=scores.graph)
         scored = replace(scored, weighed=_weigh(work, model, inputs, scores.graph))
+    if work.per_node and not scored.results:
+        scored = replace(scored, node_scores=_per_node(scores, names))
     found = tuple(scores[name] for name in names)
     return replace(scored, results=(*scored.results, (seed, found)))
+
+
+def _per_node(scores: Scores, names: tuple[str, ...]) -> dict[str, Array]:
+    found = {}
+    for name in names:
+        with suppress(InputError):  # one number for the whole network, or none
+            found[name] = scores.nodes(name)
+    return found
 
 
 def _weigh(work: Work, model: nn.Module, inputs: Any, graph: Graph) -> Weighed:

@@ -14,7 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 import archrank
-from archrank.cli.app import _show, app
+from archrank.cli.app import app
+from archrank.cli.rank import _show
 
 MODELS = """
 import torch
@@ -131,7 +132,7 @@ def test_neighbours_that_cannot_be_told_apart_are_marked(
     ranking = archrank.rank(["models.py"], (3, 8, 8), by="params")
     for chance, marked in ((0.6, True), (0.9, False), (float("nan"), False)):
         ranking.table.loc[1, "above"] = chance
-        _show(ranking, "params")
+        _show(ranking)
         printed = capsys.readouterr().out
         assert ("~2" in printed) == ("chance below 75%" in printed) == marked
 

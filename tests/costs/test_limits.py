@@ -19,7 +19,7 @@ from archrank.data import space
 from archrank.errors import InputError
 from archrank.graphs.memory import forward_memory
 from archrank.predictors import with_context
-from archrank.ranking.ranking import Ranking
+from archrank.ranking.table import Ranking
 
 
 def net(width: int, depth: int = 1) -> nn.Module:

@@ -20,7 +20,7 @@ import archrank
 from archrank.errors import InputError
 from archrank.predictors import Ridge
 from archrank.predictors.features.evidence import KINDS, MEASURED
-from archrank.ranking.ranking import combined
+from archrank.ranking.aggregation import combined
 
 SHAPE = (3, 8, 8)
 OPTIONS = {"inputs": SHAPE, "batch_size": 8}
@@ -174,7 +174,7 @@ def test_processes_give_the_same_table_and_survive_a_killed_one() -> None:
         assert table.loc[name, "snip"] == pytest.approx(expected.loc[name, "snip"], rel=1e-4)
     assert table.loc["narrow_again", "same_as"] == "narrow"
     reasons = parallel.failures.set_index("name")["reason"]
-    assert "killed" in reasons["kills_its_process"]
+    assert "died 2 times" in reasons["kills_its_process"]
     assert "broken" in reasons["raises"]
     assert done[-1] == (5, 5)
 

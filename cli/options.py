@@ -1,0 +1,57 @@
+"""Options that several commands share, and the one model that some of them take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import ArchrankError, InputError, UnsupportedModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SPEC_HELP = (
+    "models.py, models.py:name, timm:resnet18, 'timm:mobilenetv3*', 'torchvision:*', "
+    "hiaml:z-z-a22-l20 (an architecture of a search space)"
+)
+Input = Annotated[
+    str | None,
+    typer.Option("--input", help="Shape without batch dimension, as 3,224,224; else their own."),
+]
+Seed = Annotated[int, typer.Option(help="Seed of weights and data.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Samples per batch.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+Model = Annotated[str, typer.Argument(help=SPEC_HELP)]
+
+
+def one_model(spec: str, shape: Any) -> tuple[str, nn.Module, Any]:
+    """Build the only model that a name stands for; return its name, itself and its input."""
+    from ..scoring.candidates import collect
+
+    found = collect(spec)
+    if len(found) > 1:
+        names = ", ".join(c.name for c in found[:8])
+        raise InputError(
+            f"MODEL: got {spec!r}, which stands for {len(found)} models, expected one; "
+            f"add its name, as in models.py:name (there are {names})"
+        )
+    try:
+        module = found[0].build()
+    except ArchrankError:
+        raise
+    except Exception as error:  # the user's own builder may raise anything
+        raise UnsupportedModelError(
+            f"MODEL: {found[0].name!r} cannot be built ({type(error).__name__}: {error})"
+        ) from error
+    shape = (
+        shape
+        or found[0].inputs
+        or (getattr(module, "pretrained_cfg", None) or {}).get("input_size")
+    )
+    if shape is None:
+        raise InputError(
+            f"--input: {spec!r} does not say its input; pass it, as in --input 3,32,32"
+        )
+    return found[0].name, module, shape

@@ -1,0 +1,139 @@
+"""The command ``archrank rank``: parses, calls, prints; no logic."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import (
+    amounts,
+    check_picture,
+    check_writable,
+    errors,
+    kept_in,
+    progress,
+    results_only,
+    say,
+    shape_of,
+    write_file,
+)
+from .options import SPEC_HELP, AsJson, Batch, Device, Input, Seed
+
+if TYPE_CHECKING:
+    from ..ranking.table import Ranking
+
+
+def rank(
+    specs: Annotated[list[str], typer.Argument(help=SPEC_HELP)],
+    input_: Input = None,
+    by: Annotated[
+        str, typer.Option(help="Proxies, with commas; a|b: a controlled for b.")
+    ] = "auto",
+    combine: Annotated[str, typer.Option(help="mean_rank, log_rank or vote.")] = "mean_rank",
+    seeds: Annotated[int, typer.Option(min=1, help="Builds per candidate, averaged.")] = 1,
+    seed: Seed = 0,
+    device: Device = "auto",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that share the candidates.")] = 1,
+    batch: Batch = 64,
+    max_params: Annotated[str | None, typer.Option(help="As 5M; those beyond are left out.")] = (
+        None
+    ),
+    max_flops: Annotated[str | None, typer.Option(help="Multiply-adds of a sample.")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="MB of a sample's forward.")] = None,
+    max_latency: Annotated[str | None, typer.Option(help="ms of a sample's forward.")] = None,
+    latency_by: Annotated[
+        Path | None, typer.Option(help="Saved cost predictor; else latency is measured here.")
+    ] = None,
+    front: Annotated[
+        str | None, typer.Option(help="Pareto front of score and params, flops, memory, latency.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Keep scores in this file, and go on with what it holds.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray for a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster; else one on this machine.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write a picture (png, svg, pdf); with --front of it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Order candidates, best first. Exit code 1 if one could not be ranked, 2 on wrong usage."""
+    with errors():
+        shape = shape_of(input_)
+        limits = amounts(params=max_params, flops=max_flops, memory=max_memory, latency=max_latency)
+        check_writable("--out", out)
+        check_writable("--plot", plot)
+        check_picture("--plot", plot)
+        from ..ranking import order
+
+        with kept_in(store), progress() as report, results_only():
+            result = order.rank(
+                specs,
+                shape,
+                by,
+                combine=combine,
+                seeds=seeds,
+                seed=seed,
+                device=device,
+                jobs=jobs,
+                batch_size=batch,
+                limits=limits,
+                costs=() if front is None else (front,),
+                latency=latency_by,
+                store=store,
+                engine=engine,  # type: ignore[arg-type]  # it is checked there
+                address=address,
+                progress=report,
+            )
+        if result.latency:
+            say(f"latency: {result.latency}")
+        if as_json:
+            print(result.to_json(front))
+        else:
+            _show(result)
+            if front is not None:
+                names = ", ".join(result.front(front)["name"])
+                print(f"front of score and {front}, cheapest first: {names}")
+        if out is not None:
+            write_file("--out", out, result.to_csv)
+        if plot is not None:
+            picture = result.plot if front is None else partial(result.plot_front, front)
+            write_file("--plot", plot, picture)
+    # A proxy that does not apply to a network is told of above and is no failure of the run.
+    failed = set(result.failures.loc[result.failures["status"] != "unsupported", "name"])
+    failed |= set(result.table.loc[result.table["rank"].isna(), "name"])
+    if failed:
+        say(f"{len(failed)} of {len(result)} candidates not ranked, or not by every proxy")
+        raise typer.Exit(1)
+
+
+def _show(result: Ranking) -> None:
+    """Print the summary of a ranking.
+
+    It is folded to the width of a terminal; elsewhere each candidate has one line, however long
+    its name.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..ranking.summary import notes, summarise
+
+    summary = summarise(result)
+    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
+    for name in summary.columns:
+        is_name = name == "name"
+        table.add_column(name, justify="left" if is_name else "right", overflow="fold")
+    for row in summary.itertuples(index=False):
+        table.add_row(*row)
+    width = None if sys.stdout.isatty() else sys.maxsize
+    console = Console(width=width, markup=False, emoji=False, highlight=False)
+    console.print(table)
+    for line in notes(result):
+        console.print(line)

@@ -1,0 +1,48 @@
+"""The command ``archrank score``: parses, calls, prints; no logic."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from .console import errors, results_only, shape_of
+from .options import AsJson, Batch, Device, Input, Model, Seed, one_model
+
+
+def score(
+    model: Model,
+    input_: Input = None,
+    by: Annotated[str, typer.Option(help="Proxies, with commas, or all.")] = "all",
+    seed: Seed = 0,
+    device: Device = "auto",
+    batch: Batch = 64,
+    as_json: AsJson = False,
+) -> None:
+    """Score one model by proxies. Exit code 1 if one has no value."""
+    with errors():
+        shape = shape_of(input_)
+        import torch
+
+        from ..proxies import score as score_model
+        from ..proxies.planner import usable_device
+
+        torch.manual_seed(seed)
+        with results_only():
+            name, module, shape = one_model(model, shape)
+            scores = score_model(
+                module, shape, None, by, seed=seed, device=usable_device(device), batch_size=batch
+            )
+        if as_json:
+            from dataclasses import asdict
+
+            print(json.dumps({"name": name, "scores": [asdict(r) for r in scores.values()]}))
+        else:
+            for r in scores.values():
+                value = "-" if r.value is None else f"{r.value:.6g}"
+                peak = "?" if r.peak_memory is None else f"{r.peak_memory / 1e6:.1f}"
+                cost = f"{r.seconds:7.3f} s {peak:>7} MB"
+                print(f"{r.name:16}{value:>13} {cost}  {r.status}  {r.reason or ''}".rstrip())
+    if any(r.value is None for r in scores.values()):
+        raise typer.Exit(1)

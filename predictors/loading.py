@@ -1,0 +1,40 @@
+"""Predictors by the folder that holds them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .contract import Predictor
+from .saving import FACTS
+
+
+def load_predictor(path: str | Path | None = None) -> Predictor:
+    """The predictor that :meth:`~archrank.predictors.Predictor.save` wrote to a folder.
+
+    Args:
+        path: the folder; by default the pretrained predictor that comes with archrank, a
+            :class:`~archrank.predictors.TransferRank`, which needs no labels.
+
+    Raises:
+        InputError: the folder holds none, or a damaged one.
+
+    Example:
+        >>> import tempfile
+        >>> from archrank.predictors import Ridge
+        >>> from archrank.predictors.checks import small_graphs
+        >>> folder = tempfile.mkdtemp() + "/model"
+        >>> Ridge().fit(small_graphs(), range(16)).save(folder)
+        >>> type(load_predictor(folder)).__name__
+        'Ridge'
+        >>> order = load_predictor().predict(small_graphs())  # without labels
+        >>> bool(order[15] > order[0])  # the largest, the smallest
+        True
+    """
+    from .pretrained.transfer import WEIGHTS
+
+    return Predictor.load(WEIGHTS if path is None else path)
+
+
+def is_predictor(name: str) -> bool:
+    """Whether a name is the folder of a saved predictor."""
+    return (Path(name) / FACTS).is_file()

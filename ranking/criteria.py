@@ -1,0 +1,229 @@
+"""What candidates are ranked by: each criterion turns all rows into one column, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from ..basics import SIZES, Array
+from ..errors import InputError
+from ..metrics import residual_rank
+from ..predictors import Predictor, Sample
+from ..predictors.loading import is_predictor, load_predictor
+from ..predictors.predicting import predicted
+from ..proxies import get
+from ..proxies.registry import names_in
+from ..scoring.candidates import FromSpace
+from ..scoring.rows import Row
+from .aggregation import POPULATION, Population, mean_over_seeds
+
+AUTO = "auto"
+"""The name of the predictor that comes with archrank."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one criterion says of all rows.
+
+    Attributes:
+        label: of the column.
+        values: (rows, seeds), larger is better, NaN where there is none.
+        sign: what ``values`` are multiplied by to be shown.
+        error: (rows,) the standard deviations of the values, where the criterion knows them.
+        details: more columns by name: what the values are made of.
+    """
+
+    label: str
+    values: Array
+    sign: float = 1.0
+    error: Array | None = None
+    details: Mapping[str, Array] = field(default_factory=dict)
+
+
+class Criterion(Protocol):
+    """Something to rank by."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """The proxies that rows must hold scores of."""
+
+    def column(self, rows: Sequence[Row], seeds: int) -> Column:
+        """Judge all rows; what cannot be judged may become a failure of its row."""
+
+
+@dataclass(frozen=True)
+class ByProxy:
+    """The values of one proxy."""
+
+    label: str
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        return (self.label,)
+
+    def column(self, rows: Sequence[Row], seeds: int) -> Column:
+        sign = get(self.label).sign
+        return Column(self.label, sign * _grid(rows, self.label, seeds), sign)
+
+
+@dataclass(frozen=True)
+class ByPopulation:
+    """A published score of a whole population."""
+
+    population: Population
+
+    @property
+    def label(self) -> str:
+        return self.population.name
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        return self.population.proxies
+
+    def column(self, rows: Sequence[Row], seeds: int) -> Column:
+        columns = [ByProxy(name).column(rows, seeds).values for name in self.proxies]
+        parts = np.stack(columns, axis=1)  # (rows, proxies, seeds)
+        each = [self.population.score(parts[:, :, seed]) for seed in range(seeds)]
+        return Column(self.label, np.stack(each, axis=1))
+
+
+@dataclass(frozen=True)
+class Controlled:
+    """One criterion, controlled for another: the residual of its ranks."""
+
+    criterion: Criterion
+    control: Criterion
+
+    @property
+    def label(self) -> str:
+        return f"{self.criterion.label}|{self.control.label}"
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        return (*self.criterion.proxies, *self.control.proxies)
+
+    def column(self, rows: Sequence[Row], seeds: int) -> Column:
+        values, control = (
+            criterion.column(rows, seeds).values for criterion in (self.criterion, self.control)
+        )
+        residual = np.full_like(values, np.nan)
+        for seed in range(seeds):
+            present = np.isfinite(values[:, seed]) & np.isfinite(control[:, seed])
+            if present.sum() > 1:
+                residual[present, seed] = residual_rank(
+                    values[present, seed], control[present, seed]
+                )
+        return Column(self.label, residual)
+
+
+@dataclass(frozen=True)
+class ByPredictor:
+    """What a predictor says of graphs and of the scores that rows hold."""
+
+    label: str
+    predictor: Predictor
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        return self.predictor.usable_proxies
+
+    def column(self, rows: Sequence[Row], seeds: int) -> Column:
+        sign = 1.0 if self.predictor.higher_is_better else -1.0
+        # A predictor that reads no scores says the same under every seed.
+        count = seeds if self.proxies else 1
+        values, error = np.full((len(rows), seeds), np.nan), np.full(len(rows), np.nan)
+        for seed in range(count):
+            values[:, seed], alone = self._predict(rows, seed)
+            error = alone if count == 1 else error
+        if count > 1:
+            _, error = self._predict(rows, None)
+        return Column(self.label, sign * values, sign, error, self._details(rows, seeds))
+
+    def _predict(self, rows: Sequence[Row], seed: int | None) -> tuple[Array, Array]:
+        """Predict all rows together, or, where one cannot be read, each by itself."""
+        mean, std = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+        known = [i for i, row in enumerate(rows) if row.graph is not None]
+        samples = [sample_of(rows[i], seed, self.predictor) for i in known]
+        try:
+            if known:
+                mean[known], std[known] = predicted(self.predictor, samples)
+        except InputError:
+            for i, sample in zip(known, samples, strict=True):
+                try:
+                    (mean[i],), (std[i],) = predicted(self.predictor, [sample])
+                except InputError as error:
+                    rows[i].fail(self.label, "unsupported", str(error))
+        return mean, std
+
+    def _details(self, rows: Sequence[Row], seeds: int) -> dict[str, Array]:
+        """Return what the predictor read, and what it made of it."""
+        if not self.proxies:
+            return {}
+        known = [i for i, row in enumerate(rows) if row.graph is not None]
+        found = self.predictor.explain([sample_of(rows[i], None, self.predictor) for i in known])
+        details = {name: np.full(len(rows), np.nan) for name in found}
+        for name, values in found.items():
+            details[name][known] = values
+        for name in self.proxies:
+            if name not in SIZES:
+                details[name] = mean_over_seeds(_grid(rows, name, seeds))
+        return details
+
+
+def sample_of(row: Row, seed: int | None, predictor: Predictor) -> Sample:
+    """Return a row as predictors read it: under one seed, or with means over all of them."""
+    assert row.graph is not None
+    scores = {
+        name: float(np.mean(values)) if seed is None else values[seed]
+        for name, values in row.scores.items()
+        if seed is None or seed < len(values)
+    }
+    build = row.candidate.build
+    if isinstance(build, FromSpace) and build.space == predictor.space:
+        from ..data import space
+
+        code = space(build.space).encode(build.arch)
+        return Sample(row.graph, build.arch, code, scores, row.node_scores)
+    return Sample(row.graph, scores=scores, node_scores=row.node_scores)
+
+
+def criteria(by: str | Iterable[str]) -> list[Criterion]:
+    """Return the criteria that names stand for; see :func:`archrank.rank`.
+
+    Raises:
+        InputError: a name is of no proxy, population score or saved predictor.
+    """
+    names = names_in(by) if isinstance(by, str) else [*by]
+    if not names or "" in names:
+        raise InputError(f"by: got {by!r}, expected 'auto' or names of proxies")
+    found: list[Criterion] = []
+    for name in dict.fromkeys(names):
+        first, bar, second = name.partition("|")
+        found.append(Controlled(_criterion(first), _criterion(second)) if bar else _criterion(name))
+    return found
+
+
+def _criterion(name: str) -> Criterion:
+    if name == AUTO:
+        return ByPredictor(name, load_predictor())
+    if name in POPULATION:
+        return ByPopulation(POPULATION[name])
+    if is_predictor(name):
+        return ByPredictor(name, load_predictor(name))
+    get(name)  # says what there is if there is no such proxy
+    return ByProxy(name)
+
+
+def _grid(rows: Sequence[Row], proxy: str, seeds: int) -> Array:
+    """Return the values of a proxy (rows, seeds), NaN where there is none."""
+    grid = np.full((len(rows), seeds), np.nan)
+    for i, row in enumerate(rows):
+        values = row.scores.get(proxy, [])
+        grid[i, : len(values)] = values
+    return grid

@@ -1,0 +1,146 @@
+"""Candidates in, an ordered table out: rows, then columns, then an order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..basics import Progress
+from ..costs.limits import Scales, checked_cost, checked_limits, latency_origin
+from ..errors import InputError
+from ..predictors.loading import is_predictor
+from ..proxies.planner import usable_device
+from ..proxies.recording.model_runner import Loss
+from ..scoring.candidates import Candidate, collect
+from ..scoring.data import GivenData
+from ..scoring.engine import EngineName, checked_engine
+from ..scoring.rows import Plan, score_candidates
+from ..scoring.work import checked_count
+from .aggregation import COMBINATIONS
+from .criteria import criteria
+from .table import Ranking, tabulate, within_limits
+
+
+def rank(
+    candidates: Any,
+    inputs: Any = None,
+    by: str | Iterable[str] = "auto",
+    *,
+    combine: str = "mean_rank",
+    targets: Any = None,
+    loss: Loss | None = None,
+    seeds: int = 1,
+    seed: int = 0,
+    device: str = "auto",
+    jobs: int = 1,
+    batch_size: int = 64,
+    limits: Mapping[str, float] | None = None,
+    costs: Iterable[str] = (),
+    latency: str | Path | None = None,
+    store: str | Path | None = None,
+    engine: EngineName = "local",
+    address: str | None = None,
+    progress: Progress | None = None,
+) -> Ranking:
+    """Order candidates by zero-cost proxies, the most promising first.
+
+    Candidates are built, scored and dropped one at a time; only their graphs stay, kilobytes each.
+    Architectures of a search space are run on a batch of their space, with its loss, where neither
+    inputs nor targets nor a loss are given. Candidates of identical graphs have the scores of the
+    first of them: architectures are compared, not weights.
+
+    Args:
+        candidates: a list or dict of modules, of callables that build them, or of names
+            (``"timm:resnet18"``, ``"timm:mobilenetv3*"``, ``"torchvision:*"``, ``"models.py"``,
+            ``"models.py:net"``).
+        inputs: as :func:`archrank.score` takes; default each candidate's own, if it has one.
+        by: a proxy, several (or comma-separated), ``"a|b"`` for a controlled for b (the residual
+            of its ranks), a score of whole populations (``"az_nas"``, ``"te_nas"``, ``"vote"``),
+            the folder of a saved predictor, or ``"auto"``: the pretrained predictor
+            (:class:`~archrank.predictors.TransferRank`) on proxies of all kinds.
+        combine: how several become one score in [0, 1]: ``"mean_rank"`` (mean of relative ranks),
+            ``"log_rank"`` (AZ-NAS: mean of log(rank / m), best = m; not in [0, 1]) or ``"vote"``
+            (share of other candidates beaten by a majority of proxies).
+        targets, loss, batch_size: as :func:`archrank.score` takes.
+        seeds: how many initialisations to average over. Given modules are scored as they are, so
+            only their random data varies.
+        seed: the first of them.
+        device: ``"auto"`` (CUDA if there is one, else CPU), or a device's name.
+        jobs: processes. Candidates must then be importable by name (no lambdas).
+        limits: what candidates may cost at most, by :data:`~archrank.costs.limits.COSTS`:
+            ``params``, ``flops``, ``activations``, ``memory`` (MB), ``latency`` (ms). Those beyond
+            are not scored, and stand in :attr:`Ranking.excluded` with the reason.
+        costs: more of these to have in the table.
+        latency: folder of a saved :class:`~archrank.costs.CostPredictor` that says it; by
+            default it is measured here, on ``device``.
+        store: file that scores are kept in, so that a ranking that is stopped goes on where it
+            was, and shares scores with :func:`archrank.benchmark.run`. Only candidates with names
+            of their own (of a file, a zoo or a space) are kept; scores are computed by one thread.
+        engine: ``"local"``, or ``"ray"`` for a Ray cluster, whose every core takes candidates.
+        address: of the Ray cluster; default one on this machine, started and stopped.
+        progress: called with (done, total, name) after each candidate.
+
+    Raises:
+        InputError: an argument is not as above, or no candidate is within the limits (it names
+            the nearest). A candidate that fails is a row of :attr:`Ranking.failures`, not an error.
+
+    Example:
+        >>> import torch
+        >>> import archrank
+        >>> nets = {f"width {w}": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, w),
+        ...                                           torch.nn.ReLU(), torch.nn.Linear(w, 10))
+        ...         for w in (8, 32)}
+        >>> archrank.rank(nets, (3, 4, 4), by="params").table["name"].tolist()
+        ['width 32', 'width 8']
+    """
+    wanted = criteria(by)
+    if combine not in COMBINATIONS:
+        raise InputError(f"combine: got {combine!r}, expected one of {', '.join(COMBINATIONS)}")
+    checked_count("seeds", seeds)
+    checked_engine(engine, address, jobs, device)
+    found = collect(candidates)
+    _check_inputs(found, inputs)
+    scales = _scales(limits, costs, latency, "cpu" if engine == "ray" else usable_device(device))
+    if scales.measures and (jobs > 1 or engine == "ray"):
+        raise InputError("jobs: latency is measured, which needs jobs=1; or name a predictor of it")
+    plan = Plan(
+        tuple(dict.fromkeys(name for criterion in wanted for name in criterion.proxies)),
+        GivenData(inputs, targets, loss, batch_size),
+        tuple(range(seed, seed + seeds)),
+        scales.device,
+        scales,
+        not scales.measures,
+        engine,
+        1 if len(found) == 1 else jobs,
+        address,
+        store,
+    )
+    rows, excluded = within_limits(score_candidates(found, plan, progress))
+    columns = [criterion.column(rows, seeds) for criterion in wanted]
+    origin = latency_origin(scales.latency, scales.device) if "latency" in scales.costs else ""
+    return replace(tabulate(rows, columns, combine, scales.costs, origin), excluded=excluded)
+
+
+def _check_inputs(candidates: Sequence[Candidate], inputs: Any) -> None:
+    for candidate in candidates:
+        if inputs is None and not candidate.says_its_input:
+            raise InputError(
+                f"inputs: candidate {candidate.name!r} brings no input of its own; pass a shape "
+                "without batch dimension such as (3, 32, 32)"
+            )
+
+
+def _scales(
+    limits: Mapping[str, float] | None,
+    costs: Iterable[str],
+    latency: str | Path | None,
+    device: str,
+) -> Scales:
+    allowed = checked_limits(limits)
+    wanted = tuple(dict.fromkeys((*allowed, *(checked_cost(cost, "costs") for cost in costs))))
+    folder = None if latency is None else str(latency)
+    if folder is not None and not is_predictor(folder):
+        raise InputError(f"latency: {folder!r} is no folder of a saved predictor")
+    return Scales(wanted, allowed, folder, device)

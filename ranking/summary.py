@@ -1,0 +1,69 @@
+"""What a ranking looks like: one summary for the shell, ``repr`` and the notebook."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from ..formats import number
+
+if TYPE_CHECKING:
+    from .table import Ranking
+
+_LEFT_OUT = frozenset({"above", "seconds", "same_as", "activations", "depth"})
+
+
+def summarise(ranking: Ranking) -> pd.DataFrame:
+    """Return the columns that fit 80 characters, as text; the whole table has the others.
+
+    A rank marked with ~ cannot be told from the one above it.
+    """
+    table = ranking.table
+    hidden = (_LEFT_OUT - set(ranking.by)) | ranking.details
+    if ranking.by == ("auto",):  # the score itself
+        hidden |= {"auto"}
+    shown = table[[name for name in table.columns if name not in hidden]]
+    text = shown.map(number)
+    text["rank"] = [
+        f"~{rank}" if doubtful else rank
+        for rank, doubtful in zip(text["rank"], ranking.doubtful, strict=True)
+    ]
+    return text
+
+
+def notes(ranking: Ranking) -> list[str]:
+    """Return the lines below the table: what its marks mean, who failed, and who is left out."""
+    return [*_marks(ranking), *_failures(ranking), *_left_out(ranking)]
+
+
+def _marks(ranking: Ranking) -> list[str]:
+    marked = ranking.doubtful.any()
+    return [f"~: the one above is better with a chance below {ranking.SURE:.0%}"] if marked else []
+
+
+def _failures(ranking: Ranking) -> list[str]:
+    rows = ranking.failures.itertuples(index=False)
+    return [f"{row.name}: {row.proxy}: {row.status}: {row.reason}" for row in rows]
+
+
+def _left_out(ranking: Ranking) -> list[str]:
+    rows = ranking.excluded.itertuples(index=False)
+    return [f"{row.name}: left out: {row.reason}" for row in rows]
+
+
+def as_text(ranking: Ranking) -> str:
+    """Return the summary and its notes as lines."""
+    return "\n".join([summarise(ranking).to_string(index=False), *notes(ranking)])
+
+
+def as_html(ranking: Ranking) -> str:
+    """Return the summary as a table, and its notes under headings."""
+    parts = [summarise(ranking).to_html(index=False)]
+    parts += [f"<p>{escape(line)}</p>" for line in _marks(ranking)]
+    for heading, lines in (("Failures", _failures(ranking)), ("Left out", _left_out(ranking))):
+        if lines:
+            items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+            parts.append(f"<p>{heading}</p><ul>{items}</ul>")
+    return "".join(parts)

@@ -1,0 +1,284 @@
+"""Columns of all criteria in, an ordered table out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ..basics import SIZES, Array
+from ..costs.limits import COSTS, Excluded, checked_cost, nobody_left
+from ..errors import InputError
+from ..files import written_whole
+from ..scoring.rows import Row
+from .aggregation import chances, combined, deviation, mean_over_seeds, relative_ranks
+from .criteria import Column
+from .front import pareto_front
+from .summary import as_html, as_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SURE = 0.75
+"""The chance of being better from which on one of two neighbours is said to be."""
+
+
+@dataclass(repr=False)
+class Ranking:
+    """An ordered table of candidates.
+
+    Attributes:
+        table: DataFrame, best first: ``rank`` (ties share the smallest; NaN if nothing could be
+            scored), ``name``, ``score``, ``std``, one column per term of ``by`` (means over seeds,
+            and ``NAME std`` if there are several), ``params``, ``flops``, ``activations``,
+            ``depth``, ``seconds``, ``same_as`` (the candidate of the same graph that was scored);
+            ``memory_mb`` and ``latency_ms`` where they were asked for; with ``by="auto"`` one
+            column per kind of evidence (normal scores among the candidates) and the proxies that
+            they are made of. The score is then the expected label in standard deviations of such
+            a population.
+            ``std`` is the standard deviation of the score over seeds, with one seed of the
+            relative ranks over the terms, of one predictor's scores the one that it predicts.
+            ``above`` is the chance that the candidate above is truly better, NaN if not known:
+
+                Phi((s - s') / hypot(e, e')),
+
+            s scores, e their standard errors: ``std`` over the root of the number of seeds or
+            terms, or as predicted (our choice; errors taken as normal and independent). Below
+            :data:`SURE` the two cannot be told apart.
+        failures: DataFrame of ``name``, ``proxy`` (``"all"`` if none could run), ``status``,
+            ``reason``.
+        excluded: DataFrame of candidates beyond a limit: ``name``, ``cost``, ``value``, ``limit``,
+            ``reason``.
+        by, combine: what it is ranked by, and how several criteria become one score.
+        latency: where latencies come from, in words; empty if nobody asked.
+        details: columns of the table that say what the score is made of; a summary leaves them out.
+    """
+
+    table: pd.DataFrame
+    failures: pd.DataFrame
+    excluded: pd.DataFrame
+    by: tuple[str, ...]
+    combine: str
+    latency: str = ""
+    details: frozenset[str] = frozenset()
+
+    SURE: ClassVar[float] = SURE
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def doubtful(self) -> npt.NDArray[np.bool_]:
+        """Whether each candidate cannot be told from the one above it."""
+        found: npt.NDArray[np.bool_] = (self.table["above"] < SURE).to_numpy()
+        return found
+
+    @property
+    def best(self) -> str:
+        """The name of the first candidate."""
+        return str(self.table["name"].iloc[0])
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the table as CSV; the file appears whole or not at all."""
+        with written_whole(path) as partial:
+            self.table.to_csv(partial, index=False)
+
+    def to_json(self, front: str | None = None) -> str:
+        """The table and the failures as JSON; missing numbers are null.
+
+        Args:
+            front: a cost, for the names on :meth:`front` too.
+        """
+        names = {} if front is None else {"front": self.front(front)["name"].tolist()}
+        return json.dumps(
+            {
+                "by": list(self.by),
+                "combine": self.combine,
+                "table": json.loads(self.table.to_json(orient="records")),
+                "failures": json.loads(self.failures.to_json(orient="records")),
+                "excluded": json.loads(self.excluded.to_json(orient="records")),
+                "latency": self.latency,
+                **names,
+            },
+            indent=2,
+        )
+
+    def front(self, cost: str = "flops") -> pd.DataFrame:
+        """The candidates that none beats in score at no more cost, cheapest first.
+
+        Args:
+            cost: a column of sizes, or one of :data:`~archrank.costs.limits.COSTS` that was asked
+            for.
+
+        Raises:
+            InputError: no such cost, or it was not asked for.
+
+        Example:
+            >>> import torch
+            >>> import archrank
+            >>> nets = {f"width {w}": torch.nn.Sequential(torch.nn.Flatten(),
+            ...                                           torch.nn.Linear(48, w)) for w in (8, 32)}
+            >>> archrank.rank(nets, (3, 4, 4), by="params").front("flops")["name"].tolist()
+            ['width 8', 'width 32']
+        """
+        column = self._column_of(cost)
+        values = np.column_stack([-self.table["score"], self.table[column].astype(float)])
+        found = self.table[pareto_front(values)]
+        return found.sort_values([column, "name"], kind="stable").reset_index(drop=True)
+
+    def plot_front(self, cost: str = "flops", path: str | Path | None = None) -> Figure:
+        """Scores against a cost, with the front; needs the extra ``[plots]``.
+
+        Raises:
+            InputError: no such cost, or it was not asked for.
+            MissingExtraError: matplotlib is not installed.
+        """
+        front, column = self.front(cost), self._column_of(cost)
+        from .pictures import draw_front, figure_class
+
+        figure = draw_front(self.table, front, column, self._title(), figure_class())
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return figure
+
+    def _column_of(self, cost: str) -> str:
+        column = COSTS[checked_cost(cost, "cost")]
+        if column not in self.table.columns:
+            raise InputError(f"cost: {cost} was not asked for; rank with costs=[{cost!r}]")
+        return column
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Scores in order beside scores against FLOPs; needs the extra ``[plots]``.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        from .pictures import draw_ranking, figure_class
+
+        figure = draw_ranking(self.table, self._title(), figure_class())
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return figure
+
+    def _title(self) -> str:
+        labels = ", ".join(self.by)
+        return labels if len(self.by) == 1 else f"{self.combine} of {labels}"
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+
+def tabulate(
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    combine: str,
+    costs: Iterable[str] = (),
+    latency: str = "",
+) -> Ranking:
+    """Order rows by what the criteria say of them.
+
+    Args:
+        rows: of all candidates that are within the limits.
+        columns: what each criterion says of these rows.
+        combine: how several columns become one score.
+        costs: which to show, of :data:`~archrank.costs.limits.COSTS`.
+        latency: where latencies come from, in words.
+    """
+    oriented = np.stack([column.values for column in columns], axis=1)  # (rows, columns, seeds)
+    mean = mean_over_seeds(oriented)
+    shown: dict[str, Any] = {"name": [row.name for row in rows], "score": combined(mean, combine)}
+    shown["std"], error = _spread(columns, oriented, mean, combine)
+    shown["above"] = error  # until neighbours are known
+    details: set[str] = set()
+    for index, column in enumerate(columns):
+        shown[column.label] = column.sign * mean[:, index]
+        if oriented.shape[2] > 1:
+            shown[f"{column.label} std"] = deviation(oriented[:, index])
+            details.add(f"{column.label} std")
+        # A criterion of the same name as a detail stands there already.
+        for name, values in column.details.items():
+            shown.setdefault(name, values)
+        details |= set(column.details)
+    for name in (*SIZES, "depth"):
+        shown.setdefault(
+            name, [math.nan if r.graph is None else getattr(r.graph, name) for r in rows]
+        )
+    for cost in costs:
+        shown.setdefault(COSTS[cost], [row.costs.get(cost, math.nan) for row in rows])
+    shown["seconds"] = [row.seconds for row in rows]
+    shown["same_as"] = [row.same_as for row in rows]
+    labels = tuple(column.label for column in columns)
+    return Ranking(
+        _ordered(pd.DataFrame(shown)),
+        _failures(rows),
+        _excluded([]),
+        labels,
+        combine,
+        latency,
+        frozenset(details - set(labels)),
+    )
+
+
+def within_limits(rows: Sequence[Row]) -> tuple[list[Row], pd.DataFrame]:
+    """Return the rows within all limits, and a table of what the others are beyond.
+
+    Raises:
+        InputError: nobody is within them.
+    """
+    beyond = [one for row in rows for one in row.excluded]
+    if rows and all(row.excluded for row in rows):
+        raise nobody_left(beyond, len(rows))
+    return [row for row in rows if not row.excluded], _excluded(beyond)
+
+
+def _excluded(beyond: Sequence[Excluded]) -> pd.DataFrame:
+    names = [column.name for column in fields(Excluded)]
+    return pd.DataFrame([asdict(one) for one in beyond], columns=names)
+
+
+def _failures(rows: Sequence[Row]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [(row.name, *failure) for row in rows for failure in row.failures],
+        columns=["name", "proxy", "status", "reason"],
+    )
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table best first, with ranks, and chances in place of errors."""
+    # Rounded, so that the last bits of a mean do not break ties.
+    rounded = table["score"].map(lambda value: float(f"{value:.12g}"))
+    table.insert(0, "rank", rounded.rank(ascending=False, method="min"))
+    table = table.sort_values(["rank", "name"], na_position="last", kind="stable")
+    for name in (*SIZES, "depth", "rank"):
+        table[name] = table[name].astype("Int64")
+    table["above"] = chances(table["score"].to_numpy(float), table["above"].to_numpy(float))
+    return table.reset_index(drop=True)
+
+
+def _spread(
+    columns: Sequence[Column], oriented: Array, mean: Array, combine: str
+) -> tuple[Array, Array]:
+    """Return the standard deviation of each score, and the standard error of the score itself."""
+    count, terms, seeds = oriented.shape
+    if seeds > 1:
+        each = [combined(oriented[:, :, seed], combine) for seed in range(seeds)]
+        spread = deviation(np.stack(each, axis=1))
+        return spread, spread / seeds**0.5
+    if terms > 1:
+        spread = deviation(np.column_stack([relative_ranks(column) for column in mean.T]))
+        return spread, spread / terms**0.5
+    error = columns[0].error
+    known = np.full(count, np.nan) if error is None else error
+    return known, known
