@@ -118,6 +118,10 @@ class OperatorTable(Predictor):
         *entries, self.fixed_ = (found / length).tolist()
         self.table_ = dict(zip(names, entries, strict=True))
 
+    @property
+    def gives_std(self) -> bool:
+        return False
+
     def _predict(self, samples: list[Sample]) -> tuple[Array, None]:
         entries = np.array(list(self.table_.values()))
         costs = self.fixed_ + counted(map(_operators, samples), self.table_) @ entries

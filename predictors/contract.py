@@ -91,7 +91,7 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             InputError: ``X`` is not as :meth:`fit` takes, or this predictor knows no deviations.
         """
         mean, std = self._in_parts(X, self._predict)
-        if return_std and std is None:
+        if return_std and (std is None or not self.gives_std):
             raise InputError(f"return_std: {type(self).__name__} knows no deviations")
         scaled = mean * self.label_std_ + self.label_mean_
         return scaled if std is None or not return_std else (scaled, std * self.label_std_)
@@ -106,6 +106,11 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError("sample_weight: Kendall's tau takes none")
         predicted = self.predict(X)
         return kendall(predicted, checked_labels(y, len(predicted)))
+
+    @property
+    def gives_std(self) -> bool:
+        """Whether ``predict(return_std=True)`` works, for this predictor as it is fitted."""
+        return True
 
     @property
     def needed_proxies(self) -> tuple[str, ...]:

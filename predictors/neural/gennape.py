@@ -494,6 +494,10 @@ class GENNAPE(Predictor):
 
     # --- predicting ---------------------------------------------------------------------------
 
+    @property
+    def gives_std(self) -> bool:
+        return len(getattr(self, "weights_", ())) > 1
+
     def _predict(self, samples: list[Sample]) -> tuple[Array, Array | None]:
         outputs = self._outputs(samples)
         scores = np.array([self._comparable(name, outputs[name]) for name in self.weights_])

@@ -238,6 +238,10 @@ class GraphPredictor(Predictor):
                 source.start(models[-1].encoder)
         self._train(models, samples, labels)
 
+    @property
+    def gives_std(self) -> bool:
+        return self.members > 1
+
     def _predict(self, samples: list[Sample]) -> tuple[Array, Array | None]:
         models = self._models()
         graphs, context = self._tensors(samples, models[0]), self._context(samples)

@@ -93,7 +93,9 @@ class Models:
         known = self._known[name]
         new = [key for key in dict.fromkeys(keys) if key not in known]
         if new:
-            mean, std = _predicted(self._fitted[name], self._given(new), self._reads_samples)
+            model = self._fitted[name]
+            gives_std = self._reads_samples and model.gives_std
+            mean, std = _predicted(model, self._given(new), gives_std)
             deviations = [None] * len(new) if std is None else std.tolist()
             known.update(zip(new, zip(mean.tolist(), deviations, strict=True), strict=True))
         found = [known[key] for key in keys]
@@ -151,13 +153,8 @@ def _score_of(value: float, values: Array, scores: Array) -> float:
     return float(np.interp(value, values, scores) + slope * beyond)
 
 
-def _predicted(model: Any, given: Any, says_deviations: bool) -> tuple[Array, Array | None]:
-    if says_deviations:
-        try:
-            mean, std = model.predict(given, return_std=True)
-        except InputError as error:
-            if "return_std" not in str(error):
-                raise
-        else:
-            return np.asarray(mean), np.asarray(std)
+def _predicted(model: Any, given: Any, gives_std: bool) -> tuple[Array, Array | None]:
+    if gives_std:
+        mean, std = model.predict(given, return_std=True)
+        return np.asarray(mean), np.asarray(std)
     return np.asarray(model.predict(given), dtype=np.float64), None
