@@ -21,7 +21,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from archrank.errors import InputError
 from archrank.metrics import kendall
-from archrank.predictors.neural import losses
 from archrank.predictors.neural.losses import (
     DENOMINATORS,
     FORMS,
@@ -34,6 +33,7 @@ from archrank.predictors.neural.losses import (
     list_mle,
     loss,
     mse,
+    pairs,
     pairwise_hinge,
     pairwise_logistic,
     smoothed_kendall,
@@ -274,7 +274,7 @@ class Largest(TorchDispatchMode):
 def test_no_table_of_all_pairs_is_held(
     function: Callable[..., Tensor], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "_PAIRS_AT_ONCE", 2**14)
+    monkeypatch.setattr(pairs, "PAIRS_AT_ONCE", 2**14)
     x, y = some(1000, dtype=torch.float32)
     with Largest() as largest:
         function(x, y, **options).backward()

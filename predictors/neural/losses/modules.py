@@ -1,0 +1,131 @@
+"""Losses as modules with their options fixed, and by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ....errors import InputError
+from .checks import one_of
+from .kendall import diff_kendall
+from .listwise import list_mle
+from .pairwise import pairwise_hinge, pairwise_logistic, weighted_ranking
+from .pointwise import huber, mse
+
+
+class Loss(nn.Module):
+    """A loss of this package with its options fixed; derive by naming the function.
+
+    Args:
+        options: the function's keyword arguments.
+
+    Raises:
+        InputError: an option that the function does not have, or outside its range.
+
+    Example:
+        >>> DiffKendall(form="hard", slope=2.0)
+        DiffKendall(form='hard', slope=2.0)
+    """
+
+    function: ClassVar[Callable[..., Tensor]]
+
+    def __init__(self, **options: Any):
+        super().__init__()
+        known = [*inspect.signature(self.function).parameters][2:]
+        if unknown := sorted(options.keys() - known):
+            raise InputError(
+                f"options: got {', '.join(unknown)} for {type(self).__name__}, expected some of: "
+                f"{', '.join(known) or 'none'}"
+            )
+        self.options = options
+        self(torch.zeros(2), torch.arange(2.0))  # a wrong value is reported here, not in training
+
+    def forward(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of predictions (items,) for targets (items,): a scalar."""
+        return self.function(predictions, targets, **self.options)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+
+
+class DiffKendall(Loss):
+    """:func:`diff_kendall` as a module; options: form, slope, denominator, standardise, chunk."""
+
+    function = staticmethod(diff_kendall)
+
+
+class PairwiseHinge(Loss):
+    """:func:`pairwise_hinge` as a module; options: margin, chunk."""
+
+    function = staticmethod(pairwise_hinge)
+
+
+class PairwiseLogistic(Loss):
+    """:func:`pairwise_logistic` as a module; options: chunk."""
+
+    function = staticmethod(pairwise_logistic)
+
+
+class WeightedRanking(Loss):
+    """:func:`weighted_ranking` as a module; options: chunk."""
+
+    function = staticmethod(weighted_ranking)
+
+
+class ListMLE(Loss):
+    """:func:`list_mle` as a module."""
+
+    function = staticmethod(list_mle)
+
+
+class MSE(Loss):
+    """:func:`mse` as a module."""
+
+    function = staticmethod(mse)
+
+
+class Huber(Loss):
+    """:func:`huber` as a module; options: delta."""
+
+    function = staticmethod(huber)
+
+
+LOSSES: Mapping[str, type[Loss]] = {
+    "diff_kendall": DiffKendall,
+    "pairwise_hinge": PairwiseHinge,
+    "pairwise_logistic": PairwiseLogistic,
+    "weighted_ranking": WeightedRanking,
+    "list_mle": ListMLE,
+    "mse": MSE,
+    "huber": Huber,
+}
+"""Name -> loss."""
+
+
+def loss(name_or_module: str | nn.Module, **options: Any) -> nn.Module:
+    """Return a loss by its name, or the module itself.
+
+    Args:
+        name_or_module: one of :data:`LOSSES`, or any module of (predictions, targets).
+        options: of the named loss.
+
+    Raises:
+        InputError: no such name, no such option, or options beside a module.
+
+    Example:
+        >>> loss("pairwise_hinge", margin=0.1)
+        PairwiseHinge(margin=0.1)
+    """
+    if isinstance(name_or_module, nn.Module):
+        if options:
+            raise InputError(
+                f"options: got {', '.join(options)} beside a module, expected none; give them to "
+                f"the constructor of {type(name_or_module).__name__}"
+            )
+        return name_or_module
+    one_of("loss", name_or_module, LOSSES)
+    return LOSSES[name_or_module](**options)

@@ -1,0 +1,74 @@
+"""Sums over pairs of items, in memory that grows with the items and not with the pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ....errors import InputError
+from .checks import zero
+
+PAIRS_AT_ONCE = 2**16  # a few such tensors fit a core's cache; larger ones are slower
+
+PairTerm = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
+"""What a pair (i, j) is worth, and its derivative in prediction_i - prediction_j.
+
+Given are these differences for some rows i and all j. Swapping i and j must leave the worth.
+"""
+
+
+class _PairSum(torch.autograd.Function):
+    """Sum of a term over unordered pairs, from row sums of the table of ordered pairs."""
+
+    @staticmethod
+    def forward(ctx: Any, predictions: Tensor, term: PairTerm, rows_at_once: int) -> Tensor:
+        # Filled in place: small results kept between large temporaries would keep these from being
+        # reused, and the heap would grow to the size of the whole table.
+        worths, slopes = torch.empty_like(predictions), torch.empty_like(predictions)
+        for start in range(0, len(predictions), rows_at_once):
+            rows = slice(start, start + rows_at_once)
+            worth, slope = term(predictions[rows, None] - predictions, rows)
+            worths[rows], slopes[rows] = worth.sum(1), slope.sum(1)
+        # The derivative changes sign with a pair's order, so a row's sum is the whole gradient.
+        ctx.save_for_backward(slopes)
+        return worths.sum() / 2
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (slopes,) = ctx.saved_tensors
+        return gradient * slopes, None, None
+
+
+def over_pairs(
+    predictions: Tensor, term: PairTerm, denominator: float, chunk: int | None
+) -> Tensor:
+    """Return the sum of a term over unordered pairs, divided; zero where the divisor is 0."""
+    if chunk is not None and chunk < 1:
+        raise InputError(f"chunk: got {chunk!r}, expected a number of rows of at least 1, or None")
+    if not denominator:
+        return zero(predictions)
+    rows_at_once = chunk or max(1, PAIRS_AT_ONCE // len(predictions))
+    total: Tensor = _PairSum.apply(predictions, term, rows_at_once)
+    return total / denominator
+
+
+def places_of(values: Tensor) -> Tensor:
+    """Return dense ranks from 0: the order of values and their ties, whatever their precision."""
+    places: Tensor = values.unique(return_inverse=True)[1]
+    return places
+
+
+def pairs_among(items: int) -> int:
+    """Return how many unordered pairs there are."""
+    return items * (items - 1) // 2
+
+
+def untied(values: Tensor) -> int:
+    """Return how many unordered pairs differ."""
+    counts = values.unique(return_counts=True)[1]
+    return (len(values) ** 2 - int(counts.square().sum())) // 2
