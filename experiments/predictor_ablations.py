@@ -47,7 +47,9 @@ from archrank.predictors import (
 )
 from archrank.predictors.neural.encoders import encoders
 from archrank.predictors.neural.losses import LOSSES, DiffKendall
-from archrank.predictors.neural.training import Epoch, digest, seeded
+from archrank.predictors.neural.plan import Epoch
+from archrank.predictors.neural.run import digest
+from archrank.predictors.neural.seeds import seeded
 from predictors import FOLDER, PROBLEMS, Pool, append, figures, interval, pool_of, read
 
 LINES = FOLDER / "stores" / "ablations.jsonl"

@@ -34,8 +34,11 @@ from .graph_predictor import (
     read_pretrained,
     tensor_reader,
 )
+from .plan import Plan, Progress
 from .pretraining import Pretrained, Pretraining
-from .training import Plan, Progress, digest, even_batching, seeded, train
+from .run import digest
+from .seeds import seeded
+from .training import even_batching, train
 
 MEMBERS = ("fuzzy", "single", "fuzzy pairwise", "single pairwise", "kgnn", "flops")
 """The paper's CL+FCM+T, CL+T, CL+Pairwise+FCM, CL+Pairwise, k-GNN, FLOPs."""

@@ -22,7 +22,9 @@ from ..reading import Sample
 from .batches import GraphBatch, GraphTensors
 from .encoders import encoder as encoder_by_name
 from .encoders.contract import Encoder, encode
-from .training import Plan, Progress, seeded, train_on_labels
+from .plan import Plan, Progress
+from .seeds import seeded
+from .training import train_on_labels
 
 if TYPE_CHECKING:
     from .pretraining import Pretrained
@@ -83,7 +85,7 @@ class GraphPredictor(Predictor):
         head: widths of the hidden layers on top.
         loss: one of :data:`~archrank.predictors.neural.losses.LOSSES`, or a module (which no file
         holds). epochs, batch_size, learning_rate: of the training.
-        training: other fields of :class:`~archrank.predictors.neural.training.Plan`, by name; by
+        training: other fields of :class:`~archrank.predictors.neural.plan.Plan`, by name; by
             default AdamW with weight decay 0.01, a cosine schedule, and gradients clipped at 5.
         members: how many are trained, from seeds of their own; with one there is no deviation.
         fold: represent repeated blocks once (``predictors/folding.py``).

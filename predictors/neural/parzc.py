@@ -21,7 +21,9 @@ from .encoders import encoder as encoder_by_name
 from .graph_predictor import State, arrays_of, load_arrays, positions_of, tensor_reader
 from .losses import loss as loss_by_name
 from .mixer import MABN, monte_carlo
-from .training import Plan, even_batching, seeded, train
+from .plan import Plan
+from .seeds import seeded
+from .training import even_batching, train
 
 SCALINGS = ("minmax", "log")
 POSITIONS = ("order", "module")

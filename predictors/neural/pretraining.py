@@ -22,7 +22,10 @@ from .batches import GraphBatch, GraphTensors
 from .encoders import encoder as encoder_by_name
 from .encoders.contract import Encoder, encode
 from .graph_predictor import State, arrays_of, load_arrays, positions_of, tensor_reader
-from .training import Objective, Plan, Progress, digest, graph_batching, seeded, train
+from .plan import Plan, Progress
+from .run import Objective, digest
+from .seeds import seeded
+from .training import graph_batching, train
 
 STATISTICS = ("params", "flops", "activations", "depth")
 """What is known of a graph for free."""

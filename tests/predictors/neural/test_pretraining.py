@@ -175,13 +175,13 @@ class TestPretraining:
     def test_killed_and_continued_is_uninterrupted(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from archrank.predictors.neural import training
+        from archrank.predictors.neural import run as running
 
         both = small(statistics=0.5, epochs=4, batch_size=4)
         expected = both.fit(GRAPHS)
-        monkeypatch.setattr(training.time, "monotonic", iter(range(0, 10**6, 60)).__next__)
+        monkeypatch.setattr(running.time, "monotonic", iter(range(0, 10**6, 60)).__next__)
         left = 7
-        own = training._Run.advance
+        own = running.Run.advance
 
         def advance(run: object, *arguments: object) -> None:
             nonlocal left
@@ -190,7 +190,7 @@ class TestPretraining:
             left -= 1
             own(run, *arguments)
 
-        monkeypatch.setattr(training._Run, "advance", advance)
+        monkeypatch.setattr(running.Run, "advance", advance)
         with pytest.raises(KeyboardInterrupt):
             both.fit(GRAPHS, tmp_path / "run.safetensors")
         left = 9  # of 16 steps in all

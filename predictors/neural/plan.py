@@ -1,0 +1,131 @@
+"""How a network is trained, and what is told of its epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...errors import InputError
+from ...metrics import kendall
+
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda done: 1.0,
+    "cosine": lambda done: (1.0 + math.cos(math.pi * done)) / 2.0,
+}
+"""Name -> learning rate relative to the first, by the share of the training that is done."""
+BATCHINGS = ("similar", "equal")
+HOLDOUTS = ("random", "last")
+SELECTIONS: dict[str, Callable[[Any, Any], float]] = {
+    "kendall": kendall,
+    "mape": lambda predicted, labels: -float(np.mean(np.abs((predicted - labels) / labels))),
+}
+"""Name -> how good predictions of held-out labels are; larger is better."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train.
+
+    Attributes:
+        epochs: how many; 0 leaves the weights as they are.
+        batch_size: the most items in a batch.
+        learning_rate, weight_decay, optimiser: ``"adam"`` or ``"adamw"``.
+        schedule: of the learning rate r: ``"constant"``, or ``"cosine"``, ``r (1 + cos(pi d)) / 2``
+            with d the share of the steps done.
+        clip: the largest norm of the gradient; None for none.
+        batching: of graphs: ``"similar"`` in size and cut anew every epoch
+            (:func:`~archrank.predictors.neural.batches.batches`), or ``"equal"`` in the number of
+            nodes and of weighted nodes, cut once and only shuffled (GENNAPE's released code).
+        spread: of ``"similar"``: how many doublings of size may be mixed.
+        validation: share of the labels to hold out; 0 for none. The weights of the epoch that
+            predicts them best are kept.
+        holdout: which labels are held out: ``"random"`` ones or the ``"last"``.
+        selection: what best means: ``"kendall"``, the tau-b, or ``"mape"``, the least mean
+            absolute error relative to the label.
+        patience: stop after so many epochs without a better one; None never stops.
+        seed: of everything random but the initial weights.
+        device: to train on.
+        interval: seconds between two checkpoints.
+
+    Raises:
+        InputError: a value outside its range.
+
+    Example:
+        >>> Plan(epochs=3, schedule="cosine").rate(0.5)
+        0.0005
+    """
+
+    epochs: int = 100
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    optimiser: str = "adam"
+    schedule: str = "constant"
+    clip: float | None = None
+    batching: str = "similar"
+    spread: float = 0.5
+    validation: float = 0.0
+    holdout: str = "random"
+    selection: str = "kendall"
+    patience: int | None = None
+    seed: int = 0
+    device: str = "cpu"
+    interval: float = 30.0
+
+    def __post_init__(self) -> None:
+        choices: tuple[tuple[str, Iterable[str]], ...] = (
+            ("optimiser", OPTIMISERS),
+            ("schedule", SCHEDULES),
+            ("batching", BATCHINGS),
+            ("holdout", HOLDOUTS),
+            ("selection", SELECTIONS),
+        )
+        for name, known in choices:
+            if getattr(self, name) not in known:
+                came = getattr(self, name)
+                raise InputError(f"{name}: got {came!r}, expected one of {', '.join(known)}")
+        for name, least in (("epochs", 0), ("batch_size", 1), ("seed", 0), ("patience", 1)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, (int, np.integer)) and value >= least):
+                raise InputError(
+                    f"{name}: got {value!r}, expected a whole number of at least {least}"
+                )
+        for name in ("learning_rate", "clip"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InputError(f"{name}: got {value!r}, expected a finite number above 0")
+        if not 0 <= self.validation < 1:
+            raise InputError(f"validation: got {self.validation!r}, expected a share in [0, 1)")
+
+    def rate(self, done: float) -> float:
+        """Return the learning rate when a share of the training is done."""
+        return self.learning_rate * SCHEDULES[self.schedule](done)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is told of an epoch that is over.
+
+    Attributes:
+        epoch, epochs: which one, counted from 1, of how many.
+        loss: the mean over its batches.
+        validation: what :attr:`Plan.selection` says of the held-out labels; None without any.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    validation: float | None = None
+
+
+Progress = Callable[[Epoch], None]
+"""What is told of each epoch once it is over."""
