@@ -14,7 +14,8 @@ from .activations import transformers
 from . import variants
 from .registry import Measure, Proxy, get, register, unregister
 from .registry import all_proxies as list
-from .planner import Result, Scores, score
+from .planner import score
+from .scores import Result, Scores
 
 __all__ = [
     "Measure",

@@ -5,98 +5,35 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from ..errors import InputError, ScoreError
 from ..graphs import Graph, trace
 from ..graphs.tracing import is_shape, unwrap
-from .recording.attempts import attempt
-from .recording.batches import Batch, make_batches
+from .recording.attempts import Recorded, attempt
+from .recording.batches import Batch, device_of, make_batches
 from .recording.meter import Meter
 from .recording.model_runner import Loss, ModelRunner, pass_dtype
 from .recording.passes import PASSES, Pass
 from .recording.signals import OF_SEVERAL_BATCHES
 from .registry import Measure, Proxy, all_proxies, get, names_in
+from .scores import Result, Scores, on_nodes
 
+_MODES = ("train", "as given", "eval")
 _SEVERAL = 2
 
 
-@dataclass(frozen=True)
-class Result:
-    """One proxy's score of one model.
+@dataclass
+class _Cost:
+    """What the passes that a proxy needs took."""
 
-    Attributes:
-        name, version: of the proxy.
-        value: the score, None if there is none.
-        status: ``"ok"``, ``"unsupported"``, ``"non-finite"``, ``"out of memory"`` or ``"error"``.
-        reason: why there is no value; None if there is one.
-        seconds: its share of the passes that it needed (a pass's time is split evenly over the
-            proxies that use it) and its own function's time.
-        peak_memory: bytes above the start, the largest of its passes; None where unknown.
-    """
-
-    name: str
-    version: int
-    value: float | None
-    status: str
-    reason: str | None
-    seconds: float
-    peak_memory: int | None
-
-
-class Scores(Mapping[str, Result]):
-    """Proxy name -> :class:`Result`, and the values per node of the graph."""
-
-    def __init__(
-        self,
-        graph: Graph,
-        results: dict[str, Result],
-        nodes: dict[str, npt.NDArray[np.float64]],
-    ):
-        self.graph = graph
-        self._results = results
-        self._nodes = nodes
-
-    def __getitem__(self, name: str) -> Result:
-        if name not in self._results:
-            raise KeyError(f"{name!r} was not scored; scored were {', '.join(self._results)}")
-        return self._results[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._results)
-
-    def __len__(self) -> int:
-        return len(self._results)
-
-    def nodes(self, name: str) -> npt.NDArray[np.float64]:
-        """Values of one proxy aligned with ``graph.nodes``: float64 (n,), NaN where it has none.
-
-        A weight used by several nodes counts at the first. For proxies made of parts, the parts
-        sum to the value; a part whose weight no node uses is left out.
-
-        Raises:
-            InputError: the proxy has no values per node, or no value at all.
-        """
-        result = self[name]
-        if name not in self._nodes:
-            why = result.reason or "its value is one number for the whole network"
-            raise InputError(f"name: {name!r} has no values per node: {why}")
-        return self._nodes[name]
-
-    def __repr__(self) -> str:
-        rows = [
-            f"  {r.name:16} {r.value:.6g}"
-            if r.value is not None
-            else f"  {r.name:16} {r.status}: {r.reason}"
-            for r in self.values()
-        ]
-        return "\n".join(["Scores(", *rows, ")"])
+    seconds: float = 0.0
+    peaks: list[int] = field(default_factory=list)
 
 
 @torch.inference_mode(False)
@@ -154,18 +91,19 @@ def score(
     if not isinstance(model, nn.Module):
         raise InputError(f"model: got {type(model).__name__}, expected a torch.nn.Module")
     model = unwrap(model)
-    home = next((p.device for p in model.parameters()), torch.device("cpu"))
-    if device is None or torch.device(device) == home or home.type == "meta":
-        return _score(model, inputs, targets, wanted, loss, seed, batch_size, batches, graph)
-    try:
-        model.to(device)
-        return _score(model, inputs, targets, wanted, loss, seed, batch_size, batches, graph)
-    finally:
-        model.to(home)
+    with _placed(model, device):
+        given: list[Batch] = []
+        if _reads_data(wanted, device_of(model)) or not _is_one_input(inputs):
+            count = batches if batches_needed(wanted) > 1 else 1
+            dtype = pass_dtype(model)
+            given = make_batches(model, inputs, targets, seed, batch_size, dtype, count)
+        if graph is None:
+            graph = trace(model, _traceable(inputs, given))
+        return _scored(ModelRunner(model, graph, given, loss, seed, pass_dtype(model)), wanted)
 
 
 def chosen(proxies: str | Iterable[str] | None) -> list[Proxy]:
-    """The proxies that names, or ``"all"``, stand for."""
+    """Return the proxies that names, or ``"all"``, stand for."""
     if proxies is None or proxies == "all":
         return all_proxies()
     names = names_in(proxies) if isinstance(proxies, str) else [*proxies]
@@ -185,80 +123,79 @@ def batches_needed(proxies: Iterable[str | Proxy]) -> int:
     return _SEVERAL if any(OF_SEVERAL_BATCHES.intersection(p.needs) for p in found) else 1
 
 
-def _score(
-    model: nn.Module,
-    inputs: Any,
-    targets: Any,
-    wanted: list[Proxy],
-    loss: Loss | None,
-    seed: int,
-    batch_size: int,
-    count: int,
-    graph: Graph | None,
-) -> Scores:
-    needs = frozenset(need for proxy in wanted for need in proxy.needs)
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    dtype = pass_dtype(model)
-    batches: list[Batch] = []
-    is_one_input = is_shape(inputs) or isinstance(inputs, (torch.Tensor, Mapping, tuple))
-    if not is_one_input or (needs - {"graph"} and device.type != "meta"):
-        count = count if batches_needed(wanted) > 1 else 1
-        batches = make_batches(model, inputs, targets, seed, batch_size, dtype, count)
-    if graph is None:
-        graph = trace(model, _traceable(inputs, batches))
-    recorded: dict[str, dict[str, Any]] = {}
-    seconds = dict.fromkeys((proxy.name for proxy in wanted), 0.0)
-    peaks: dict[str, list[int]] = {proxy.name: [] for proxy in wanted}
-    for mode in ("train", "as given", "eval"):
-        group = [proxy for proxy in wanted if _run_mode(proxy) == mode]
-        runner = ModelRunner(model, graph, batches, loss, seed, dtype, mode)
-        signals: dict[str, Any] = {}
-        for one in PASSES:
-            asked = one.provides.intersection(need for proxy in group for need in proxy.needs)
-            users = [p.name for p in group if asked.intersection(p.needs)]
-            if not users:
-                continue
-            with Meter(device) as meter:
-                signals.update(_record(one, runner, asked, device))
-            for name in users:
-                seconds[name] += meter.seconds / len(users)
-                if meter.peak_memory is not None:
-                    peaks[name].append(meter.peak_memory)
-        recorded.update(dict.fromkeys((proxy.name for proxy in group), signals))
-    results: dict[str, Result] = {}
-    nodes: dict[str, npt.NDArray[np.float64]] = {}
+@contextmanager
+def _placed(model: nn.Module, device: str | torch.device | None) -> Iterator[None]:
+    """Keep the model on the device; one on the meta device stays where it is."""
+    home = device_of(model)
+    if device is None or torch.device(device) == home or home.type == "meta":
+        yield
+        return
+    try:
+        model.to(device)
+        yield
+    finally:
+        model.to(home)
+
+
+def _reads_data(wanted: list[Proxy], device: torch.device) -> bool:
+    return device.type != "meta" and any(need != "graph" for p in wanted for need in p.needs)
+
+
+def _is_one_input(inputs: Any) -> bool:
+    return is_shape(inputs) or isinstance(inputs, (torch.Tensor, Mapping, tuple))
+
+
+def _traceable(inputs: Any, batches: list[Batch]) -> Any:
+    """What ``trace`` takes: the user's own input, or the first of the user's batches."""
+    if not batches or is_shape(inputs):
+        return inputs
+    first = batches[0]
+    if first.kwargs:
+        return first.kwargs
+    single = len(first.args) == 1 and isinstance(first.args[0], torch.Tensor)
+    return first.args[0] if single else first.args
+
+
+def _scored(runner: ModelRunner, wanted: list[Proxy]) -> Scores:
+    """Run the passes in each mode that proxies ask for, and then the proxies on the signals."""
+    costs = {proxy.name: _Cost() for proxy in wanted}
+    results, parts = {}, {}
+    recorded = {mode: _recorded(replace(runner, mode=mode), wanted, costs) for mode in _MODES}
     for proxy in wanted:
-        start = time.perf_counter()
-        measure, status, reason = _evaluate(proxy, recorded[proxy.name], model)
+        start, cost = time.perf_counter(), costs[proxy.name]
+        measure, status, reason = _evaluate(proxy, recorded[_run_mode(proxy)], runner.model)
         results[proxy.name] = Result(
             proxy.name,
             proxy.version,
             None if measure is None else measure.total,
             status,
             reason,
-            seconds[proxy.name] + time.perf_counter() - start,
-            max(peaks[proxy.name], default=None),
+            cost.seconds + time.perf_counter() - start,
+            max(cost.peaks, default=None),
         )
-        if measure is not None:
-            values = _on_nodes(measure, graph)
-            if values is not None:
-                nodes[proxy.name] = values
-    return Scores(graph, results, nodes)
+        values = None if measure is None else on_nodes(measure, runner.graph)
+        if values is not None:
+            parts[proxy.name] = values
+    return Scores(runner.graph, results, parts)
 
 
-def usable_device(device: str) -> str:
-    """The device asked for, ``"auto"`` meaning CUDA where there is one.
-
-    Raises:
-        InputError: it cannot be used here.
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device: {device!r} cannot be used here ({error})") from None
-    return device
+def _recorded(runner: ModelRunner, wanted: list[Proxy], costs: dict[str, _Cost]) -> Recorded:
+    """The signals that the proxies of the runner's mode need; what they cost is written down."""
+    group = [proxy for proxy in wanted if _run_mode(proxy) == runner.mode]
+    device = device_of(runner.model)
+    signals: Recorded = {}
+    for one in PASSES:
+        asked = one.provides.intersection(need for proxy in group for need in proxy.needs)
+        users = [p.name for p in group if asked.intersection(p.needs)]
+        if not users:
+            continue
+        with Meter(device) as meter:
+            signals.update(_record(one, runner, asked, device))
+        for name in users:
+            costs[name].seconds += meter.seconds / len(users)
+            if meter.peak_memory is not None:
+                costs[name].peaks.append(meter.peak_memory)
+    return signals
 
 
 def _run_mode(proxy: Proxy) -> str:
@@ -267,7 +204,7 @@ def _run_mode(proxy: Proxy) -> str:
 
 def _record(
     one: Pass, runner: ModelRunner, asked: frozenset[str], device: torch.device
-) -> dict[str, Any]:
+) -> Recorded:
     if device.type == "meta" and asked != {"graph"}:
         error = ScoreError("the model is on the meta device: it has shapes but no weights")
         return {"graph": runner.graph, **dict.fromkeys(asked - {"graph"}, error)}
@@ -284,7 +221,8 @@ def _evaluate(
             found["measure"] = recorded[need]
     if not found:
         with attempt(found, "measure"):
-            found["measure"] = proxy.function(**{need: recorded[need] for need in proxy.needs})
+            taken = {name: recorded[signal] for name, signal in proxy.signals.items()}
+            found["measure"] = proxy.function(**taken)
     measure = found["measure"]
     if isinstance(measure, ScoreError):
         where = _bad_parameter(model) if measure.status == "non-finite" else ""
@@ -302,25 +240,16 @@ def _bad_parameter(model: nn.Module) -> str:
     return ": the weights are finite, so it overflowed or is undefined for this network"
 
 
-def _on_nodes(measure: Measure, graph: Graph) -> npt.NDArray[np.float64] | None:
-    if measure.by_parameter is None and measure.by_node is None:
-        return None
-    values = np.full(len(graph), np.nan)
-    for node, value in (measure.by_node or {}).items():
-        values[node] = value
-    for name, value in (measure.by_parameter or {}).items():
-        owner = graph.parameter_node.get(name)
-        if owner is not None:
-            values[owner] = np.nan_to_num(values[owner]) + value
-    return values
+def usable_device(device: str) -> str:
+    """Return the device asked for, ``"auto"`` meaning CUDA where there is one.
 
-
-def _traceable(inputs: Any, batches: list[Batch]) -> Any:
-    """What ``trace`` takes: the user's own input, or the first of the user's batches."""
-    if not batches or is_shape(inputs):
-        return inputs
-    first = batches[0]
-    if first.kwargs:
-        return first.kwargs
-    single = len(first.args) == 1 and isinstance(first.args[0], torch.Tensor)
-    return first.args[0] if single else first.args
+    Raises:
+        InputError: it cannot be used here.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device: {device!r} cannot be used here ({error})") from None
+    return device

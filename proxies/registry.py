@@ -13,7 +13,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, get_args, get_type_hints
 
@@ -37,7 +37,7 @@ class Measure:
 
 
 def total_of(parts: Mapping[str, float]) -> Measure:
-    """The sum of what each parameter contributes."""
+    """Return the sum of what each parameter contributes."""
     return Measure(float(sum(parts.values())), by_parameter=parts)
 
 
@@ -60,6 +60,7 @@ class Proxy:
         deterministic: whether the value is a function of weights and batch alone.
         cost: passes over the network, in words.
         labels: whether it needs targets and a loss.
+        reads: signals that some parameters take in the place of those that they are named after.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Proxy:
     deterministic: bool = True
     cost: str = ""
     labels: bool = False
+    reads: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -99,9 +101,15 @@ class Proxy:
         return 1.0 if self.higher_is_better else -1.0
 
     @property
+    def signals(self) -> dict[str, str]:
+        """Parameter of the function -> name of the signal that it takes."""
+        parameters = self._parameters.items()
+        return {n: self.reads.get(n, n) for n, p in parameters if p.kind is not p.KEYWORD_ONLY}
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Names of the signals that the function takes."""
-        return tuple(n for n, p in self._parameters.items() if p.kind is not p.KEYWORD_ONLY)
+        return tuple(self.signals.values())
 
     @property
     def options(self) -> dict[str, float | str]:
@@ -137,24 +145,7 @@ def register(
     """
 
     def add(function: Callable[..., Measure]) -> Callable[..., Measure]:
-        if name in _REGISTRY:
-            raise InputError(f"name: a proxy called {name!r} is registered already")
-        proxy = Proxy(
-            name=name,
-            function=function,
-            version=version,
-            summary=summary,
-            formula=formula,
-            reference=reference,
-            **facts,
-        )
-        unknown = [need for need in proxy.needs if need not in SIGNALS]
-        if unknown:
-            raise InputError(
-                f"{name}: its function takes {', '.join(map(repr, unknown))}, expected only the "
-                f"signals {', '.join(SIGNALS)}"
-            )
-        _REGISTRY[name] = proxy
+        _add(Proxy(name, function, version, summary, formula, reference, **facts))
         return function
 
     return add
@@ -162,9 +153,19 @@ def register(
 
 def register_variant(name: str, of: str, **changed: Any) -> None:
     """Register the proxy ``of`` as ``name``, NAME@SOURCE, with some of its facts changed."""
-    if name in _REGISTRY:
-        raise InputError(f"name: a proxy called {name!r} is registered already")
-    _REGISTRY[name] = replace(_REGISTRY[of], name=name, version=1, **changed)
+    _add(replace(_REGISTRY[of], name=name, version=1, **changed))
+
+
+def _add(proxy: Proxy) -> None:
+    if proxy.name in _REGISTRY:
+        raise InputError(f"name: a proxy called {proxy.name!r} is registered already")
+    unknown = [need for need in proxy.needs if need not in SIGNALS]
+    if unknown:
+        raise InputError(
+            f"{proxy.name}: its function takes {', '.join(map(repr, unknown))}, expected only the "
+            f"signals {', '.join(SIGNALS)}"
+        )
+    _REGISTRY[proxy.name] = proxy
 
 
 def unregister(name: str) -> None:
@@ -173,7 +174,7 @@ def unregister(name: str) -> None:
 
 
 def get(name: str) -> Proxy:
-    """The proxy called ``name``, with options as in ``name[option=value,...]``.
+    """Return the proxy called ``name``, with options as in ``name[option=value,...]``.
 
     Raises:
         InputError: there is none; names the closest ones. Or it has no such option.
@@ -195,7 +196,7 @@ def get(name: str) -> Proxy:
 
 
 def names_in(text: str) -> list[str]:
-    """The names of a list with commas, those inside brackets left alone.
+    """Return the names of a list with commas, those inside brackets left alone.
 
     Example:
         >>> names_in("params, swap_regular[mu=40,sigma=20]")
@@ -247,7 +248,7 @@ def _short(value: float | str) -> str:
 
 
 def all_proxies(variants: bool = False) -> list[Proxy]:
-    """All proxies, in the order in which they were registered.
+    """Return all proxies, in the order in which they were registered.
 
     Args:
         variants: whether to list those that reproduce a published code, NAME@SOURCE, too.

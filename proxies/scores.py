@@ -1,0 +1,99 @@
+"""What scoring one model came to: a result for each proxy, and values per node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+from ..graphs import Graph
+from .registry import Measure
+
+
+@dataclass(frozen=True)
+class Result:
+    """One proxy's score of one model.
+
+    Attributes:
+        name, version: of the proxy.
+        value: the score, None if there is none.
+        status: ``"ok"``, ``"unsupported"``, ``"non-finite"``, ``"out of memory"`` or ``"error"``.
+        reason: why there is no value; None if there is one.
+        seconds: its share of the passes that it needed (a pass's time is split evenly over the
+            proxies that use it) and its own function's time.
+        peak_memory: bytes above the start, the largest of its passes; None where unknown.
+    """
+
+    name: str
+    version: int
+    value: float | None
+    status: str
+    reason: str | None
+    seconds: float
+    peak_memory: int | None
+
+
+class Scores(Mapping[str, Result]):
+    """Proxy name -> :class:`Result`, and the values per node of the graph."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        results: dict[str, Result],
+        nodes: dict[str, npt.NDArray[np.float64]],
+    ):
+        self.graph = graph
+        self._results = results
+        self._nodes = nodes
+
+    def __getitem__(self, name: str) -> Result:
+        if name not in self._results:
+            raise KeyError(f"{name!r} was not scored; scored were {', '.join(self._results)}")
+        return self._results[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._results)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def nodes(self, name: str) -> npt.NDArray[np.float64]:
+        """Return a proxy's values aligned with ``graph.nodes``: float64 (n,), else NaN.
+
+        A weight used by several nodes counts at the first. For proxies made of parts, the parts
+        sum to the value; a part whose weight no node uses is left out.
+
+        Raises:
+            InputError: the proxy has no values per node, or no value at all.
+        """
+        result = self[name]
+        if name not in self._nodes:
+            why = result.reason or "its value is one number for the whole network"
+            raise InputError(f"name: {name!r} has no values per node: {why}")
+        return self._nodes[name]
+
+    def __repr__(self) -> str:
+        rows = [
+            f"  {r.name:16} {r.value:.6g}"
+            if r.value is not None
+            else f"  {r.name:16} {r.status}: {r.reason}"
+            for r in self.values()
+        ]
+        return "\n".join(["Scores(", *rows, ")"])
+
+
+def on_nodes(measure: Measure, graph: Graph) -> npt.NDArray[np.float64] | None:
+    """Return a measure's parts aligned with the nodes; None if it is not made of parts."""
+    if measure.by_parameter is None and measure.by_node is None:
+        return None
+    values = np.full(len(graph), np.nan)
+    for node, value in (measure.by_node or {}).items():
+        values[node] = value
+    for name, value in (measure.by_parameter or {}).items():
+        owner = graph.parameter_node.get(name)
+        if owner is not None:
+            values[owner] = np.nan_to_num(values[owner]) + value
+    return values
