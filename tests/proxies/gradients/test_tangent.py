@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from reference_network import data, network, ours, weights
 from torch import Tensor, nn
 
 import archrank
@@ -137,3 +138,47 @@ def test_vkdnw_puts_depth_first() -> None:
         vkdnw(torch.zeros(4, 3, dtype=torch.float64))
     with pytest.raises(ScoreError, match="not finite"):
         vkdnw(torch.full((4, 3), float("inf"), dtype=torch.float64))
+
+
+def per_sample_rows(net: nn.Module, images: Tensor, value) -> np.ndarray:
+    """Gradients of all weights, one image through the network at a time."""
+    rows = []
+    for i in range(len(images)):
+        found = torch.autograd.grad(value(net.train()(images[i : i + 1]), i), weights(net))
+        rows.append(torch.cat([g.flatten() for g in found]).numpy())
+    return np.stack(rows)
+
+
+def test_ntk_condition_by_a_loop_over_samples() -> None:
+    rows = per_sample_rows(network(), data()[0], lambda output, i: output.sum())
+    v = np.linalg.eigvalsh(rows @ rows.T)
+    assert ours("ntk_condition") == pytest.approx(v[-1] / v[0], rel=1e-6)
+
+
+def test_ntk_condition_reads_64_samples() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(70, 3, 6, 6, generator=generator).double()
+    whole, first = (
+        archrank.score(network(), i, proxies="ntk_condition") for i in (images, images[:64])
+    )
+    assert whole["ntk_condition"].value == first["ntk_condition"].value
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_vkdnw_of_the_drawn_weights(seed: int) -> None:
+    (images, labels), sizes = data(), [w.numel() for w in weights(network())]
+
+    def loss(output: Tensor, i: int) -> Tensor:
+        return F.cross_entropy(output, labels[i : i + 1])
+
+    rows = per_sample_rows(network(), images, loss)
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [int(torch.randint(size, (), generator=generator)) for size in sizes]
+    offsets = np.cumsum([0, *sizes[:-1]])
+    entries = rows[:, offsets + np.array(drawn)]
+    values = np.linalg.eigvalsh(entries.T @ entries / len(entries))
+    deciles = np.quantile(values, np.arange(1, 10) / 10)
+    p = deciles / deciles.sum()
+    entropy = -(p[p > 0] * np.log(p[p > 0])).sum()  # a drawn weight may have no gradient
+    assert ours("vkdnw_entropy", seed=seed) == pytest.approx(entropy)
+    assert ours("vkdnw", seed=seed) == pytest.approx(3 + entropy)

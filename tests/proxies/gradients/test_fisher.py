@@ -1,0 +1,40 @@
+"""Fisher against loops over channels and samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from reference_network import N, data, network, ours
+from torch import nn
+
+import archrank
+
+
+def test_fisher_by_loops() -> None:
+    net, (images, labels) = network().train(), data()
+    outputs = []
+    for layer in (net[0], net[3], net[6]):
+        layer.register_forward_hook(lambda m, i, o: outputs.append(o))
+    loss = F.cross_entropy(net(images), labels)
+    total = 0.0
+    for output, gradient in zip(outputs, torch.autograd.grad(loss, outputs), strict=True):
+        for c in range(output.shape[1]):
+            per_sample = [float((output[n, c] * gradient[n, c]).detach().sum()) for n in range(N)]
+            total += 0.5 * float(np.mean(np.square(per_sample)))
+    assert ours("fisher") == pytest.approx(total)
+
+
+def test_fisher_survives_in_place_rectifiers() -> None:
+    def build(inplace: bool) -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.ReLU(inplace), nn.Conv2d(4, 4, 3), nn.ReLU(inplace),
+            nn.Flatten(), nn.Linear(16, 3),
+        ).double()  # fmt: skip
+
+    images, labels = data()
+    scores = [archrank.score(build(i), images, labels, proxies="fisher,naswot") for i in (0, 1)]
+    for name in ("fisher", "naswot"):
+        assert scores[0][name].value == pytest.approx(scores[1][name].value)

@@ -1,0 +1,58 @@
+"""Proxies of weights and first-order gradients against their formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from reference_network import data, gradients, network, ours, weights
+from torch import Tensor
+
+import archrank
+
+
+def test_grad_norm_and_plain() -> None:
+    net, found = network(), gradients(network(), *data())
+    assert ours("grad_norm") == pytest.approx(sum(float((g**2).sum()) ** 0.5 for g in found))
+    plain = sum(float((w * g).detach().sum()) for w, g in zip(weights(net), found, strict=True))
+    assert ours("plain") == pytest.approx(plain)
+
+
+def test_snip_is_the_gradient_of_a_mask() -> None:
+    net, (images, labels) = network(), data()
+    masks = [torch.ones_like(w, requires_grad=True) for w in weights(net)]
+    names = ["0.weight", "3.weight", "6.weight"]
+    masked = {n: w.detach() * m for n, w, m in zip(names, weights(net), masks, strict=True)}
+    loss = F.cross_entropy(torch.func.functional_call(net.train(), masked, images), labels)
+    expected = sum(float(g.abs().sum()) for g in torch.autograd.grad(loss, masks))
+    assert ours("snip") == pytest.approx(expected)
+
+
+def test_grasp_with_the_whole_hessian() -> None:
+    net, (images, labels) = network(), data()
+    shapes = [w.shape for w in weights(net)]
+    sizes = [w.numel() for w in weights(net)]
+
+    def loss(flat: Tensor) -> Tensor:
+        parts = [p.view(s) for p, s in zip(flat.split(sizes), shapes, strict=True)]
+        named = dict(zip(("0.weight", "3.weight", "6.weight"), parts, strict=True))
+        return F.cross_entropy(torch.func.functional_call(net.train(), named, images), labels)
+
+    flat = torch.cat([w.detach().flatten() for w in weights(net)])
+    hessian = torch.autograd.functional.hessian(loss, flat)
+    gradient = torch.cat([g.flatten() for g in gradients(net, images, labels)])
+    assert ours("grasp") == pytest.approx(float(-(flat * (hessian @ gradient)).sum()))
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_zico_with_numpy(count: int) -> None:
+    batches = [data(seed) for seed in range(count)]
+    per_batch = [[g.numpy() for g in gradients(network(), *batch)] for batch in batches]
+    expected = 0.0
+    for layer in range(3):
+        g = np.stack([grads[layer] for grads in per_batch])
+        std, mean = g.std(axis=0), np.abs(g).mean(axis=0)
+        expected += np.log((mean[std > 0] / std[std > 0]).sum())
+    got = archrank.score(network(), batches, proxies="zico", batches=count)["zico"].value
+    assert got == pytest.approx(expected)
