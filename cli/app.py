@@ -14,9 +14,11 @@ import typer
 from .. import __version__
 from .benchmark import benchmark
 from .data import data
+from .fit import fit
 from .graph import graph
 from .measure import measure
-from .predict import fit, predict, pretrain
+from .predict import predict
+from .pretrain import pretrain
 from .proxies import proxies
 from .rank import rank
 from .report import report

@@ -44,9 +44,9 @@ def measure(
         shape = shape_of(input_)
         check_writable("--out", out)
         from ..costs import measuring
-        from ..predictors import predicting
+        from ..predictors.fitting import read_names
 
-        names = [*(models or ()), *(predicting.read_names(file) if file is not None else ())]
+        names = [*(models or ()), *(read_names(file) if file is not None else ())]
         if space is not None:
             names = [f"{space}:{name}" for name in names]
         with nullcontext() if quiet else progress("measuring") as report, results_only():

@@ -25,6 +25,10 @@ Batch = Annotated[int, typer.Option("--batch", min=1, help="Samples per batch.")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 Model = Annotated[str, typer.Argument(help=SPEC_HELP)]
 
+Jobs = Annotated[
+    int, typer.Option(min=1, help="Processes that share the scoring of a space's architectures.")
+]
+
 
 def one_model(spec: str, shape: Any) -> tuple[str, nn.Module, Any]:
     """Build the only model that a name stands for; return its name, itself and its input."""

@@ -24,7 +24,6 @@ from ..basics import Progress
 from ..errors import ArchrankError, InputError
 from ..graphs import Graph, trace
 from ..graphs.tracing import is_shape
-from ..predictors.predicting import inputs_of
 from ..proxies.planner import usable_device
 from ..proxies.recording.batches import Batch, make_batches
 from ..proxies.recording.meter import Meter
@@ -279,12 +278,10 @@ def _measured(
 def _built(candidate: Candidate, inputs: Any, device: str, seed: int) -> tuple[nn.Module, Any]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = candidate.build()
-    if not isinstance(model, nn.Module):
-        raise InputError(f"built a {type(model).__name__}, expected a torch.nn.Module")
+        model = candidate.built()
     if not candidate.rebuilds:  # the user's own: its mode and device stay as they are
         model = copy.deepcopy(model)
-    return model.eval().to(device), inputs_of(candidate, model, inputs)
+    return model.eval().to(device), candidate.inputs_for(model, inputs)
 
 
 def _sizes_of(model: nn.Module, inputs: Any) -> dict[str, Any]:

@@ -186,9 +186,7 @@ def sample_of(row: Row, seed: int | None, predictor: Predictor) -> Sample:
     }
     build = row.candidate.build
     if isinstance(build, FromSpace) and build.space == predictor.space:
-        from ..data import space
-
-        code = space(build.space).encode(build.arch)
+        code = build.home.encode(build.arch)
         return Sample(row.graph, build.arch, code, scores, row.node_scores)
     return Sample(row.graph, scores=scores, node_scores=row.node_scores)
 

@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from ..errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from ..data import Space
 
 ZOOS = ("timm", "torchvision")
 
@@ -79,10 +82,8 @@ class Candidate:
         """A text that candidates share which are one network, as far as that is known unbuilt."""
         if not isinstance(self.build, FromSpace):
             return self.name
-        from ..data import space
-
         build = self.build
-        return f"{build.space}:{space(build.space).canonical(build.arch)}:{build.task}"
+        return f"{build.home.name}:{build.home.canonical(build.arch)}:{build.task}"
 
     @property
     def identity(self) -> tuple[str, str] | None:
@@ -147,21 +148,28 @@ class FromZoo:
 
 @dataclass(frozen=True)
 class FromSpace:
-    """Builds the network of an architecture string of a search space."""
+    """Builds the network of an architecture string of a search space, known by name or given."""
 
-    space: str
+    space: str | Space
     arch: str
     task: str | None
 
     @property
     def identity(self) -> tuple[str, str]:
         """The space and the architecture."""
-        return self.space, self.arch
+        return self.home.name, self.arch
 
-    def __call__(self) -> nn.Module:
+    @property
+    def home(self) -> Space:
+        """The space itself."""
+        if not isinstance(self.space, str):
+            return self.space
         from ..data import space
 
-        return space(self.space).build(self.arch, self.task)
+        return space(self.space)
+
+    def __call__(self) -> nn.Module:
+        return self.home.build(self.arch, self.task)
 
 
 _NAMED = (FromFile, FromZoo, FromSpace)
@@ -171,7 +179,7 @@ def _sha(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def in_space(space: str, arch: str, task: str | None) -> Candidate:
+def in_space(space: str | Space, arch: str, task: str | None) -> Candidate:
     """Return the candidate that is an architecture of a space, written as it is."""
     return Candidate(arch, FromSpace(space, arch, task))
 

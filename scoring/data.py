@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import torch
 
-from ..data import space as get_space
 from ..errors import InputError
 from ..graphs import Graph
 from ..proxies.recording.model_runner import Loss
@@ -99,7 +98,7 @@ class SpaceData:
 def _space_of(candidate: Candidate) -> tuple[Any, FromSpace]:
     build = candidate.build
     assert isinstance(build, FromSpace)
-    return get_space(build.space), build
+    return build.home, build
 
 
 @dataclass(frozen=True)
@@ -109,12 +108,14 @@ class GivenData:
     Attributes:
         inputs: as :func:`archrank.score` takes; None for each candidate's own.
         targets, own_loss, batch: as :func:`archrank.score` takes.
+        of_spaces: whether candidates of a space have their space's data where none is given.
     """
 
     inputs: Any = None
     targets: Any = None
     own_loss: Loss | None = None
     batch: int = 64
+    of_spaces: bool = True
 
     def draw(self, candidate: Candidate, seed: int, count: int) -> Any:
         if self._of_space(candidate):
@@ -140,7 +141,7 @@ class GivenData:
     def _of_space(self, candidate: Candidate) -> bool:
         """Whether the candidate's space says what it is run on."""
         nothing_given = self.inputs is None and self.targets is None and self.own_loss is None
-        return nothing_given and isinstance(candidate.build, FromSpace)
+        return self.of_spaces and nothing_given and isinstance(candidate.build, FromSpace)
 
 
 def _digest(value: Any) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..basics import Array, Progress
@@ -64,7 +65,7 @@ class Row:
         """Add what a piece of work found."""
         self.graph = scored.graph
         self.seconds += scored.seconds
-        self.node_scores = dict(scored.node_scores)
+        self.node_scores = {**self.node_scores, **scored.node_scores}
         self.weigh(scored.weighed)
         for _, results in scored.results:
             for result in results:
@@ -108,7 +109,9 @@ class Plan:
         unbuilt: whether the scale needs no network, only its graph.
         engine, jobs, address: see :func:`~archrank.scoring.engine.run_works`.
         store: file that scores are kept in; what it holds is not scored again.
-        per_node: whether values per node are wanted, too; a store does not keep these.
+        per_node: whether values per node are wanted, too, of the first seed.
+        threads: that each piece of work runs on; by default one where a store keeps the scores,
+            else all that there are.
     """
 
     proxies: tuple[str, ...]
@@ -122,6 +125,7 @@ class Plan:
     address: str | None = None
     store: str | Path | None = None
     per_node: bool = False
+    threads: int | None = None
 
     @property
     def elsewhere(self) -> bool:
@@ -169,7 +173,8 @@ class _Scoring:
         self._seen: set[str] = set()
         self._done = 0
         shared = max(1, torch.get_num_threads() // plan.jobs) if plan.elsewhere else None
-        self._threads = 1 if store is not None or plan.engine == "ray" else shared
+        alone = store is not None or plan.engine == "ray"
+        self._threads = plan.threads or (1 if alone else shared)
 
     def run(self) -> None:
         """Score all of them, doubles of what is known to be one network last."""
@@ -259,6 +264,13 @@ class _Scoring:
         if graph is None or not plan.unbuilt:
             return everything
         held = {seed: self._store.of(*place, seed) for seed in plan.seeds}
+        if plan.per_node:
+            nodes = self._store.node_scores(*place, plan.seeds[0])
+            held = {
+                seed: [s for s in scores if s.value is None or (s.name, s.version) in nodes]
+                for seed, scores in held.items()
+            }
+            row.node_scores = {name: values for (name, _), values in nodes.items() if len(values)}
         missing = []
         wanted = {(name, get(name).version) for name in plan.proxies}
         for seed in plan.seeds:
@@ -282,6 +294,12 @@ class _Scoring:
             return
         for seed, results in scored.results:
             self._store.add(*place, seed, [Score.of(result) for result in results])
+        if work.per_node and scored.results:
+            seed, results = scored.results[0]
+            found = {
+                (r.name, r.version): scored.node_scores.get(r.name, np.empty(0)) for r in results
+            }
+            self._store.add_node_scores(*place, seed, found)
         self._store.add_graph(*place, scored.graph)
 
 

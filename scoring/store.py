@@ -17,8 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from ..basics import Array
 from ..errors import InputError, StoreError
 from ..graphs import Graph
 from ..proxies import Result
@@ -55,6 +57,16 @@ CREATE TABLE IF NOT EXISTS graphs (
     condition INTEGER NOT NULL REFERENCES conditions,
     architecture INTEGER NOT NULL REFERENCES architectures,
     graph BLOB NOT NULL, PRIMARY KEY (condition, architecture)
+) WITHOUT ROWID
+"""
+
+# Values per node of a graph, empty for a score that is one number for the whole network.
+_NODE_SCORES = """
+CREATE TABLE IF NOT EXISTS node_scores (
+    condition INTEGER NOT NULL REFERENCES conditions,
+    architecture INTEGER NOT NULL REFERENCES architectures,
+    seed INTEGER NOT NULL, proxy INTEGER NOT NULL REFERENCES proxies,
+    nodes BLOB NOT NULL, PRIMARY KEY (condition, architecture, seed, proxy)
 ) WITHOUT ROWID
 """
 
@@ -327,6 +339,44 @@ class Store:
             self._connection.execute(
                 "INSERT OR IGNORE INTO graphs VALUES (?, ?, ?)", (*place, graph.to_bytes())
             )
+
+    def add_node_scores(
+        self,
+        condition: Mapping[str, Any],
+        space: str,
+        arch: str,
+        seed: int,
+        found: Mapping[tuple[str, int], Array],
+    ) -> None:
+        """Keep values per node of (proxy, version), an empty array where there are none."""
+        with self._writing():
+            self._connection.execute(_NODE_SCORES)
+            place = (
+                self._named("conditions", ("settings",), (_json(condition),)),
+                self._architecture(space, arch),
+                seed,
+            )
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO node_scores VALUES (?, ?, ?, ?, ?)",
+                [
+                    (*place, self._named("proxies", ("name", "version"), key), values.tobytes())
+                    for key, values in found.items()
+                ],
+            )
+
+    def node_scores(
+        self, condition: Mapping[str, Any], space: str, arch: str, seed: int
+    ) -> dict[tuple[str, int], Array]:
+        """Return the values per node of each (proxy, version) that they were kept of."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'node_scores'"):
+            return {}
+        found = self._rows(
+            "SELECT name, version, nodes FROM node_scores JOIN proxies ON proxies.id = proxy "
+            "WHERE condition = (SELECT id FROM conditions WHERE settings = ?) AND architecture = "
+            "(SELECT id FROM architectures WHERE space = ? AND arch = ?) AND seed = ?",
+            (_json(condition), space, arch, seed),
+        )
+        return {(name, version): np.frombuffer(raw) for name, version, raw in found}
 
     def graph(self, condition: Mapping[str, Any], space: str, arch: str) -> Graph | None:
         """Return the graph of an architecture, None if it is not kept."""

@@ -239,7 +239,7 @@ def graphs_of_all_spaces(
         progress: called after each.
     """
     from ...data import spaces
-    from ..predicting import graphs_to_learn_from
+    from ..neural.corpus import graphs_to_learn_from
 
     names = [name for name in _names(spaces()) if name not in without]
     return graphs_to_learn_from(names, each * len(names), seed=seed, progress=progress)

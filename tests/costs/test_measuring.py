@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 import archrank
 from archrank.costs import CostPredictor, OperatorTable, measuring
+from archrank.costs.fitting import fit_costs
 from archrank.costs.measuring import COLUMNS, measure, operator_costs, read_measurements
 from archrank.data import space
 from archrank.errors import InputError
-from archrank.predictors.predicting import fit, predict
+from archrank.predictors.predicting import predict
 
 QUICK = {"device": "cpu", "seconds": 0.005, "threads": 1}
 CELLS = space("digits").sample(3, seed=0)
@@ -212,14 +213,14 @@ def test_from_measuring_to_a_predictor_of_a_new_device(tmp_path: Path) -> None:
     out = tmp_path / "measured.csv"
     archs = space("digits").sample(14, seed=2)
     measure([f"digits:{arch}" for arch in archs], out=out, **QUICK)
-    fitted = fit(out, "digits", column="latency_ms", cost=True)
+    fitted = fit_costs(out, "digits", column="latency_ms")
     assert isinstance(fitted, CostPredictor)
     assert fitted.n_samples_ == 14
     fitted.save(tmp_path / "here")
     few = tmp_path / "few.csv"
     costs = [3.0 * cost for cost in fitted.predict(archs[:6])]
     pd.DataFrame({"arch": archs[:6], "ms": costs}).to_csv(few, index=False)
-    new = fit(few, like=tmp_path / "here")
+    new = fit_costs(few, like=tmp_path / "here")
     assert isinstance(new, CostPredictor)
     assert new.n_samples_ == 6
     np.testing.assert_allclose(new.predict(archs[:6]), costs, rtol=0.3)

@@ -18,15 +18,10 @@ from archrank.data import space
 from archrank.errors import InputError
 from archrank.predictors import GraphPredictor, Pretrained, Pretraining, Ridge
 from archrank.predictors.checks import small_graphs
-from archrank.predictors.predicting import (
-    fit,
-    graphs_to_learn_from,
-    load_predictor,
-    predict,
-    pretrain,
-    read_labels,
-    read_names,
-)
+from archrank.predictors.fitting import fit, read_labels, read_names
+from archrank.predictors.loading import load_predictor
+from archrank.predictors.neural.corpus import graphs_to_learn_from, pretrain
+from archrank.predictors.predicting import predict
 
 CELLS = space("nasbench201")
 MODELS = """

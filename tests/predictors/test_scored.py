@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -54,25 +56,49 @@ def test_processes_do_not_matter() -> None:
     assert [s.scores for s in alone] == [s.scores for s in shared]
 
 
-def test_goes_on_after_a_cut_line(tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    whole = read_scored(READER, ARCHS, kept=kept)
-    text = kept.read_text()
-    kept.write_text(text[: int(len(text) * 0.6)])
-    told: list[str] = []
-    again = read_scored(READER, ARCHS, kept=kept, progress=lambda d, t, arch: told.append(arch))
-    assert 0 < len(told) < len(ARCHS)
-    assert [s.scores for s in again] == [s.scores for s in whole]
-    assert sorted(kept.read_text().splitlines()) == sorted(text.splitlines())
+def test_goes_on_with_what_is_kept(tmp_path: Path) -> None:
+    kept, told = tmp_path / "kept", []
+
+    def stop(done: int, total: int, arch: str) -> None:
+        told.append(arch)
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read_scored(READER, ARCHS, kept=kept, progress=stop)
+    before = _scores_in(kept)
+    assert before == 2 * 2
+    again = read_scored(READER, ARCHS, kept=kept)
+    assert _scores_in(kept) == 6 * 2
+    whole = read_scored(READER, ARCHS)
+    for one, other in zip(again, whole, strict=True):
+        assert one.scores == other.scores
+        assert set(one.node_scores) == set(other.node_scores)
+        np.testing.assert_array_equal(one.node_scores["snip"], other.node_scores["snip"])
 
 
-def test_scores_of_something_else_are_refused(tmp_path: Path) -> None:
+def _scores_in(path: Path) -> int:
+    """How many scores a store holds."""
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("SELECT COUNT(*) FROM scores").fetchone()[0])
+
+
+def scores_if_any(path: Path) -> int:
+    """The same of a store that may not have its tables yet."""
+    with suppress(sqlite3.OperationalError):
+        return _scores_in(path)
+    return 0
+
+
+def test_scores_of_something_else_stay_beside(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     read_scored(READER, ARCHS[:1], kept=kept)
-    with pytest.raises(InputError, match="holds scores of"):
-        read_scored(Reader("digits", proxies=("params",)), ARCHS, kept=kept)
+    (other,) = read_scored(Reader("digits", proxies=("snip",), seed=1), ARCHS[:1], kept=kept)
+    (first,) = read_scored(READER, ARCHS[:1], kept=kept)
+    assert first.scores["snip"] != other.scores["snip"]
+    kept.unlink()
     kept.write_text("name,value\na,1\n")
-    with pytest.raises(InputError, match="holds no scores"):
+    with pytest.raises(InputError, match="cannot be opened as a store"):
         read_scored(READER, ARCHS, kept=kept)
     assert kept.read_text() == "name,value\na,1\n"
 
@@ -91,14 +117,14 @@ def test_fit_goes_on_after_kill(tmp_path: Path) -> None:
     kept, out = tmp_path / "model.scores", tmp_path / "model"
     running = subprocess.Popen([*command(out), "--jobs", "2"], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not (kept.exists() and kept.read_text().count("\n") > 3):
+    while not (kept.exists() and scores_if_any(kept) > 3 * 2):
         assert running.poll() is None, "it ended before it was killed"
         assert time.monotonic() < deadline, "no scores within two minutes"
         time.sleep(0.02)
     running.send_signal(signal.SIGKILL)
     running.wait()
     assert not out.exists()
-    finished = kept.read_text().count("\n") - 1
+    finished = _scores_in(kept) // 2
     again = subprocess.run(command(out), capture_output=True, text=True, check=True)
     assert again.stderr.count("/24 ") == 24 - finished
     assert not kept.exists()
