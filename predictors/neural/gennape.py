@@ -22,23 +22,17 @@ from ..contract import Predictor, checked_labels
 from ..reading import Sample
 from .batches import GraphBatch, GraphTensors
 from .encoders.contract import Encoder, encode
+from .encoders.reading import positions_of, tensor_reader
 from .fuzzy import FuzzyCMeans
-from .graph_predictor import (
-    KGNN,
-    GraphPredictor,
-    State,
-    arrays_of,
-    divisor,
-    load_arrays,
-    positions_of,
-    read_pretrained,
-    tensor_reader,
-)
+from .graph_predictor import KGNN, GraphPredictor
 from .plan import Plan, Progress
-from .pretraining import Pretrained, Pretraining
+from .pretrained_encoder import Pretrained, read_pretrained
+from .pretraining import Pretraining
 from .run import digest
+from .scales import divisor
 from .seeds import seeded
 from .training import even_batching, train
+from .weights import State, arrays_of, load_arrays
 
 MEMBERS = ("fuzzy", "single", "fuzzy pairwise", "single pairwise", "kgnn", "flops")
 """The paper's CL+FCM+T, CL+T, CL+Pairwise+FCM, CL+Pairwise, k-GNN, FLOPs."""

@@ -2,72 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from ...basics import Array
 from ...errors import InputError
-from ...graphs import Graph
 from ..contract import Predictor, checked_labels
-from ..features.cache import once_per_graph
 from ..reading import Sample
-from .batches import GraphBatch, GraphTensors
+from .batches import GraphTensors
 from .encoders import encoder as encoder_by_name
-from .encoders.contract import Encoder, encode
+from .encoders.reading import positions_of, tensor_reader
 from .plan import Plan, Progress
+from .pretrained_encoder import Pretrained, read_pretrained
+from .regressor import Regressor
+from .scales import (
+    context_scale,
+    contexts_of,
+    mean_and_std,
+    scaled_statistics,
+    statistic_scale,
+)
 from .seeds import seeded
 from .training import train_on_labels
-
-if TYPE_CHECKING:
-    from .pretraining import Pretrained
-
-State = dict[str, npt.NDArray[Any]]
-"""Weights of a module as arrays, which files can hold."""
-
-
-class Regressor(nn.Module):
-    """An encoder and a perceptron on its vectors: one number per graph.
-
-        head(encoder(batch)),  head = Linear(SiLU(... Linear(.)))
-
-    Args:
-        encoder: any encoder.
-        head: widths of the hidden layers between the vector and the number.
-
-    Example:
-        >>> model = Regressor(encoder_by_name("gin", width=16, layers=1), (8,))
-        >>> [layer.out_features for layer in model.head if isinstance(layer, nn.Linear)]
-        [8, 1]
-    """
-
-    def __init__(self, encoder: Encoder, head: Sequence[int] = ()):
-        super().__init__()
-        self.encoder = encoder
-        widths = [encoder.width, *head]
-        hidden: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            hidden += [nn.Linear(before, after), nn.SiLU()]
-        self.head = nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
-
-    def forward(self, batch: GraphBatch) -> Tensor:
-        """The numbers of the graphs, (graphs,)."""
-        numbers: Tensor = self.head(self.encoder(batch))[:, 0]
-        return numbers
-
-    @torch.no_grad()
-    def predict(self, graphs: Sequence[GraphTensors], context: Tensor | None = None) -> Array:
-        """The same of graphs in any number, in evaluation mode; equal graphs are encoded once."""
-        self.eval()
-        numbers: Tensor = self.head(encode(self.encoder, graphs, context=context))[:, 0]
-        return numbers.double().cpu().numpy()
+from .weights import arrays_of, load_arrays
 
 
 class GraphPredictor(Predictor):
@@ -225,8 +187,8 @@ class GraphPredictor(Predictor):
         options = self.options if source is None else source.options
         self.folded_ = self.fold if source is None else source.fold
         self.statistics_ = sorted({name for sample in samples for name in sample.node_scores})
-        self.statistic_scale_ = _statistic_scale(samples, self.statistics_)
-        self.context_scale_ = _context_scale(samples)
+        self.statistic_scale_ = statistic_scale(samples, self.statistics_)
+        self.context_scale_ = context_scale(samples)
         self.options_ = dict(options or {})
         if self.statistics_:
             self.options_["statistics"] = len(self.statistics_)
@@ -279,7 +241,7 @@ class GraphPredictor(Predictor):
         self.output_scale_ = np.tile([0.0, 1.0], (len(models), 1))
         if self.loss not in ("mse", "huber"):
             self.output_scale_ = np.array(
-                [_mean_and_std(m.predict(graphs, context)) for m in models]
+                [mean_and_std(m.predict(graphs, context)) for m in models]
             )
 
     def _plan(self, seed: int, **changes: Any) -> Plan:
@@ -324,7 +286,7 @@ class GraphPredictor(Predictor):
                 sample.graph,
                 fold=self.folded_,
                 positions=positions,
-                statistics=_scaled(_table(sample, self.statistics_), self.statistic_scale_),
+                statistics=scaled_statistics(sample, self.statistics_, self.statistic_scale_),
             )
             for sample in samples
         ]
@@ -333,7 +295,7 @@ class GraphPredictor(Predictor):
         mean, std = self.context_scale_
         if not len(mean):
             return None
-        rows = _contexts(samples)
+        rows = contexts_of(samples)
         if rows.shape[1] != len(mean):
             raise InputError(
                 f"X: got a context of {rows.shape[1]} numbers, expected the {len(mean)} of fit"
@@ -422,115 +384,3 @@ class KGNN(GraphPredictor):
             inputs=inputs,
             proxies=proxies,
         )
-
-
-def arrays_of(module: nn.Module) -> State:
-    """A module's weights as arrays.
-
-    Example:
-        >>> sorted(arrays_of(nn.Linear(2, 1)))
-        ['bias', 'weight']
-    """
-    return {k: v.detach().cpu().clone().numpy() for k, v in module.state_dict().items()}
-
-
-def load_arrays(module: nn.Module, weights: State, new: Sequence[str] = ()) -> None:
-    """Set a module's weights, but for those whose names begin with one of ``new``.
-
-    Raises:
-        InputError: the weights are those of another module.
-
-    Example:
-        >>> first, second = nn.Linear(2, 1), nn.Linear(2, 1)
-        >>> load_arrays(second, arrays_of(first))
-        >>> bool((first.weight == second.weight).all())
-        True
-    """
-    own = module.state_dict()
-    kept = {name for name in own if name.startswith(tuple(new))}
-    shapes = {name: tuple(value.shape) for name, value in own.items() if name not in kept}
-    sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
-    if {name: array.size for name, array in weights.items()} != sizes:
-        raise InputError("weights: they do not fit the module that its arguments describe")
-    # Files hold no arrays without dimensions.
-    given = {name: torch.tensor(weights[name]).reshape(shapes[name]) for name in shapes}
-    module.load_state_dict({**given, **{name: own[name] for name in kept}})
-
-
-@cache
-def tensor_reader(fold: bool, positions: int) -> Callable[[Graph], GraphTensors]:
-    """``GraphTensors.of`` in one form, remembered as long as the graph lives."""
-    return once_per_graph(partial(GraphTensors.of, fold=fold, positions=positions))
-
-
-def positions_of(encoder: Encoder) -> int:
-    """How many Laplacian positions an encoder reads."""
-    return int(getattr(encoder, "positions", 0))
-
-
-def read_pretrained(given: str | Path | Pretrained) -> Pretrained:
-    """What was pretrained, from its folder if it is a path."""
-    from .pretraining import Pretrained
-
-    return given if isinstance(given, Pretrained) else Pretrained.load(given)
-
-
-def _table(sample: Sample, names: Sequence[str]) -> Array:
-    """Statistics of the nodes (nodes, len(names)), NaN where missing."""
-    table = np.full((len(sample.graph), len(names)), np.nan)
-    for column, name in enumerate(names):
-        if name in sample.node_scores:
-            table[:, column] = sample.node_scores[name]
-    table[~np.isfinite(table)] = np.nan
-    return table
-
-
-def _statistic_scale(samples: Sequence[Sample], names: Sequence[str]) -> Array:
-    """Rows: the median size; mean and deviation after ``asinh(v / size)``. One column each."""
-    scale = np.ones((3, len(names)))
-    if not names:
-        return scale
-    table = np.concatenate([_table(sample, names) for sample in samples])
-    for column, values in enumerate(table.T):
-        known = values[np.isfinite(values)]
-        if known.any():
-            scale[0, column] = np.median(np.abs(known[known != 0]))
-        if len(known):
-            scale[1:, column] = _mean_and_std(np.arcsinh(known / scale[0, column]))
-    return scale
-
-
-def _scaled(table: Array, scale: Array) -> Array:
-    size, mean, std = scale
-    scaled: Array = (np.arcsinh(table / size) - mean) / std
-    return scaled
-
-
-def _contexts(samples: Sequence[Sample]) -> Array:
-    lengths = sorted({len(sample.context) for sample in samples})
-    if len(lengths) > 1:
-        raise InputError(
-            f"X: got contexts of {' and '.join(map(str, lengths))} numbers, expected as many in all"
-        )
-    return np.array([sample.context for sample in samples], dtype=np.float64)
-
-
-def _context_scale(samples: Sequence[Sample]) -> Array:
-    """Rows: mean and deviation of each column of the context."""
-    rows = _contexts(samples)
-    return np.array([_mean_and_std(column) for column in rows.T]).reshape(-1, 2).T
-
-
-def _mean_and_std(values: Array) -> tuple[float, float]:
-    return float(values.mean()), divisor(values)
-
-
-def divisor(values: Array) -> float:
-    """The deviation of values (n,), or 1 if they differ by rounding only.
-
-    Example:
-        >>> divisor(np.array([1.0, 3.0])), divisor(np.array([1.0, 1.0 + 1e-9]))
-        (1.0, 1.0)
-    """
-    spread = float(values.std())
-    return spread if spread > 1e-6 * float(np.abs(values).max(initial=0.0)) else 1.0

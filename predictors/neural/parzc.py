@@ -18,12 +18,13 @@ from ..contract import Predictor
 from ..reading import Sample
 from .batches import GraphBatch, GraphTensors
 from .encoders import encoder as encoder_by_name
-from .graph_predictor import State, arrays_of, load_arrays, positions_of, tensor_reader
+from .encoders.reading import positions_of, tensor_reader
 from .losses import loss as loss_by_name
 from .mixer import MABN, monte_carlo
 from .plan import Plan
 from .seeds import seeded
 from .training import even_batching, train
+from .weights import State, arrays_of, load_arrays
 
 SCALINGS = ("minmax", "log")
 POSITIONS = ("order", "module")

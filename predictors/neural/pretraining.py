@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,181 +16,20 @@ from torch.nn import functional
 from ...basics import Array
 from ...errors import InputError
 from ...graphs import Graph
-from .. import saving
 from ..features.cache import once_per_graph
 from .batches import GraphBatch, GraphTensors
+from .contrast import STATISTICS, contrastive_loss, free_statistics, positive, spectral_targets
 from .encoders import encoder as encoder_by_name
-from .encoders.contract import Encoder, encode
-from .graph_predictor import State, arrays_of, load_arrays, positions_of, tensor_reader
+from .encoders.contract import Encoder
+from .encoders.reading import positions_of, tensor_reader
 from .plan import Plan, Progress
+from .pretrained_encoder import Pretrained
 from .run import Objective, digest
 from .seeds import seeded
 from .training import graph_batching, train
+from .weights import arrays_of
 
-STATISTICS = ("params", "flops", "activations", "depth")
-"""What is known of a graph for free."""
-
-
-def spectral_targets(spectra: Tensor, temperature: float, copies: int = 2) -> Tensor:
-    """How alike graphs are by topology, as distributions over the other rows of a batch.
-
-        alpha^(i) = softmax_{l != i}(-|spectrum_i - spectrum_l|_2 / temperature)
-
-    Args:
-        spectra: (n, q), the q smallest eigenvalues of each graph's normalised Laplacian.
-        temperature: T; the paper states none, its sister paper 0.05.
-        copies: how often the batch is repeated; row ``c n + i`` is copy c of graph i, and the
-            copies of a graph are at distance 0.
-
-    Returns:
-        (copies n, copies n), rows adding up to 1, zeros on the diagonal.
-
-    Raises:
-        InputError: an argument is out of range, or there is one row only.
-
-    Source: GENNAPE (AAAI-23), which writes the softmax of the distance; only that of the negative
-    distance makes neighbours alike (our reading).
-
-    Example:
-        >>> spectra = torch.tensor([[0.0, 1.0], [0.0, 1.0], [0.0, 2.0]]).double()
-        >>> spectral_targets(spectra, 0.5, copies=1).numpy().round(2).tolist()
-        [[0.0, 0.88, 0.12], [0.88, 0.0, 0.12], [0.5, 0.5, 0.0]]
-    """
-    _positive("temperature", temperature)
-    if spectra.dim() != 2:
-        raise InputError(f"spectra: got shape {tuple(spectra.shape)}, expected (graphs, q)")
-    rows = spectra.repeat(copies, 1)
-    if len(rows) < 2:
-        raise InputError(f"copies: got {len(rows)} rows in all, expected at least 2 to compare")
-    distance = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
-    return _without_diagonal(-distance / temperature).softmax(dim=1)
-
-
-def contrastive_loss(embeddings: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy between how alike embeddings are and how alike they should be.
-
-        L = -1/n sum_i sum_{l != i} alpha^(i)_l log softmax_{r != i}(cos(z_i, z_r) / temperature)_l
-
-    Args:
-        embeddings: z (n, p), of any length: they are normalised here.
-        targets: alpha (n, n), see :func:`spectral_targets`; what is on the diagonal is not read.
-        temperature: of the similarities.
-
-    Returns:
-        A scalar.
-
-    Raises:
-        InputError: an argument is out of range or shapes do not fit.
-
-    Source: GENNAPE (AAAI-23); the mean over rows where the paper has the sum is our choice.
-
-    Example:
-        >>> embeddings = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
-        >>> alike = spectral_targets(torch.tensor([[0.0], [0.0], [9.0]]), 0.1, copies=1)
-        >>> other = spectral_targets(torch.tensor([[0.0], [9.0], [0.0]]), 0.1, copies=1)
-        >>> [round(contrastive_loss(embeddings, t, 0.1).item(), 2) for t in (alike, other)]
-        [0.23, 5.23]
-    """
-    _positive("temperature", temperature)
-    n = len(embeddings)
-    if embeddings.dim() != 2 or targets.shape != (n, n):
-        raise InputError(
-            f"targets: got shape {tuple(targets.shape)} for embeddings of shape "
-            f"{tuple(embeddings.shape)}, expected ({n}, {n}) for (n, p)"
-        )
-    unit = functional.normalize(embeddings, dim=1)
-    log_share = _without_diagonal(unit @ unit.T / temperature).log_softmax(dim=1)
-    off_diagonal = ~torch.eye(n, dtype=torch.bool, device=targets.device)
-    return -(targets[off_diagonal] * log_share[off_diagonal]).sum() / n
-
-
-def free_statistics(graph: Graph) -> Array:
-    """What a graph says of itself, as ``log2(1 + v)`` of its :data:`STATISTICS`, (4,).
-
-    Example:
-        >>> import archrank
-        >>> free_statistics(archrank.trace(nn.Linear(8, 7, bias=False), (8,))).round(2).tolist()
-        [5.83, 5.83, 3.0, 1.0]
-    """
-    return np.log2(1.0 + np.array([getattr(graph, name) for name in STATISTICS], dtype=np.float64))
-
-
-class Pretrained(BaseEstimator):  # type: ignore[misc]
-    """An encoder trained without labels, as :meth:`Pretraining.fit` gives it.
-
-    Args:
-        encoder, options, fold: what it was made with.
-
-    Attributes:
-        weights_: of the encoder, as arrays by name.
-        history_: the mean loss of each epoch.
-
-    Example:
-        >>> from archrank.predictors.checks import small_graphs
-        >>> graphs = small_graphs()
-        >>> encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
-        >>> encoder.fit(graphs).embed(graphs).shape
-        (16, 8)
-    """
-
-    weights_: State
-    history_: list[float]
-
-    def __init__(self, encoder: str, options: Mapping[str, Any] | None = None, fold: bool = True):
-        self.encoder = encoder
-        self.options = options
-        self.fold = fold
-
-    def embed(self, graphs: Sequence[Graph], device: str = "cpu") -> Array:
-        """Vectors (graphs, width) of graphs; equal ones are encoded once."""
-        model = self.build().to(device)
-        read = tensor_reader(self.fold, positions_of(model))
-        return encode(model, [read(graph) for graph in graphs]).double().cpu().numpy()
-
-    def build(self) -> Encoder:
-        """The encoder as a module of its own.
-
-        Raises:
-            InputError: the weights do not fit what the arguments describe.
-        """
-        with seeded(0):  # building draws; the caller's random state is not ours
-            model = encoder_by_name(self.encoder, **(self.options or {}))
-        self.start(model)
-        return model
-
-    def start(self, encoder: Encoder) -> None:
-        """Set an encoder's weights to these; what reads statistics or a context stays as it is.
-
-        Raises:
-            InputError: the encoder is another.
-        """
-        load_arrays(encoder, self.weights_, new=("embed.statistics.", "join."))
-
-    def save(self, path: str | Path) -> None:
-        """Write everything to the folder ``path``: safetensors and JSON, no pickle.
-
-        Raises:
-            InputError: the folder is there and holds something else.
-        """
-        saving.write(cast(Any, self), Path(path))
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            InputError: the folder holds no such encoder, a damaged one, or one of a newer format.
-        """
-        loaded = cast(Self, saving.read(Path(path), cls))
-        try:
-            loaded.build()
-        except (InputError, AttributeError, TypeError) as error:
-            raise InputError(f"path: {str(path)!r} holds a damaged encoder ({error})") from error
-        return loaded
-
-    def __sklearn_clone__(self) -> Self:
-        """Itself: it is what was learnt, not a way to learn."""
-        return self
+__all__ = ["Pretrained", "Pretraining"]
 
 
 class Pretraining(BaseEstimator):  # type: ignore[misc]
@@ -343,7 +182,7 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
 
     def _check(self) -> None:
         for name in ("temperature", "spectral_temperature"):
-            _positive(name, getattr(self, name))
+            positive(name, getattr(self, name))
         for name in ("contrastive", "statistics"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InputError(
@@ -381,13 +220,3 @@ def _standardised(table: Array) -> Tensor:
     spread = table.std(axis=0)
     scaled = (table - table.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     return torch.from_numpy(scaled.astype(np.float32))
-
-
-def _without_diagonal(values: Tensor) -> Tensor:
-    diagonal = torch.eye(len(values), dtype=torch.bool, device=values.device)
-    return values.masked_fill(diagonal, float("-inf"))
-
-
-def _positive(name: str, value: float) -> None:
-    if not 0 < value < float("inf"):
-        raise InputError(f"{name}: got {value!r}, expected a finite number above 0")

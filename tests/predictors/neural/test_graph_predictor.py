@@ -14,7 +14,7 @@ from archrank.errors import InputError
 from archrank.predictors import KGNN, GraphPredictor, Pretraining, samples, with_context
 from archrank.predictors.checks import small_graphs
 from archrank.predictors.neural.encoders import encoders
-from archrank.predictors.neural.graph_predictor import Regressor
+from archrank.predictors.neural.regressor import Regressor
 
 SMALL = {"width": 16, "layers": 2}
 GRAPHS = small_graphs()
@@ -201,7 +201,7 @@ def test_wrong_arguments_are_told(wrong: dict[str, object], said: str) -> None:
 
 def test_weights_of_another_module_are_told(tmp_path: Path) -> None:
     from archrank.predictors.neural.encoders import encoder
-    from archrank.predictors.neural.graph_predictor import arrays_of, load_arrays
+    from archrank.predictors.neural.weights import arrays_of, load_arrays
 
     first, second = (Regressor(encoder("gin", width=w, layers=1)) for w in (8, 16))
     with pytest.raises(InputError, match="do not fit"):

@@ -16,7 +16,7 @@ from archrank.data import space
 from archrank.errors import InputError
 from archrank.predictors import Pretrained, Pretraining
 from archrank.predictors.checks import small_graphs
-from archrank.predictors.neural.pretraining import (
+from archrank.predictors.neural.contrast import (
     contrastive_loss,
     free_statistics,
     spectral_targets,
