@@ -458,8 +458,8 @@ def accel_nsga2(device: str, seed: int, most: int) -> np.ndarray:
     """What pymoo's NSGA-II evaluates, by costs."""
     from pymoo.core.problem import Problem as PymooProblem
 
-    from archrank.search.adapters.arrays import Choices
-    from archrank.search.adapters.pymoo_problem import decoded, nsga2
+    from archrank.search import Choices, nsga2
+    from archrank.search.asking.fronts import decoded
 
     oracle = accel(device)[0]
     choices = Choices("mnasnet")

@@ -13,13 +13,15 @@ from ..lazy import lazy_names
 
 if TYPE_CHECKING:
     from ..predictors.tabular.surrogate import Surrogate
-    from .adapters.arrays import ChoiceRegressor, Choices, GraphColumns
+    from .adapters.arrays import ChoiceRegressor, GraphColumns
     from .adapters.optuna_sampler import AssistedSampler, PredictorSampler, suggest
-    from .adapters.pymoo_problem import PredictedProblem, nsga2
+    from .adapters.pymoo_problem import PredictedProblem
     from .adapters.tune_searcher import TuneSearcher
+    from .asking.fronts import nsga2
     from .asking.searcher import Searcher
     from .asking.trials import Trial
     from .assisting import assist
+    from .choices import Choices
     from .screening import Screener
     from .strategies.draws import LocalSearch, RandomSearch, RegularisedEvolution, Reinforce
     from .strategies.gradient import GradientSearch
@@ -37,14 +39,14 @@ _HOME = {
     "LocalSearch": "strategies.draws",
     "GradientSearch": "strategies.gradient",
     "Hyperband": "strategies.hyperband",
-    "Choices": "adapters.arrays",
+    "Choices": "choices",
     "ChoiceRegressor": "adapters.arrays",
     "GraphColumns": "adapters.arrays",
     "PredictorSampler": "adapters.optuna_sampler",
     "AssistedSampler": "adapters.optuna_sampler",
     "suggest": "adapters.optuna_sampler",
     "PredictedProblem": "adapters.pymoo_problem",
-    "nsga2": "adapters.pymoo_problem",
+    "nsga2": "asking.fronts",
     "TuneSearcher": "adapters.tune_searcher",
 }
 

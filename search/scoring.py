@@ -81,7 +81,7 @@ def _proxies(names: Sequence[str], space: str | Space | None, task: str | None) 
 
 
 def _evidence(space: str | Space | None, task: str | None) -> Scorer:
-    from ..predictors.pretrained.transfer import shipped
+    from ..predictors.pretrained.shipped import shipped
 
     read, predictor = _reading_once(PROXIES, space, task), shipped()
     return lambda archs: predictor.predict(read(archs))

@@ -11,8 +11,8 @@ from ...data.spaces.contract import Space
 from ...errors import InputError, MissingExtraError
 from ..asking.searcher import Searcher
 from ..assisting import assist
+from ..choices import Choices
 from ..scoring import scorer
-from .arrays import Choices
 
 try:
     import optuna

@@ -1,32 +1,24 @@
-"""Predictions as a problem that pymoo's algorithms solve; they are the multi-objective part."""
+"""Predictions as a problem that pymoo's algorithms solve."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ...basics import Array
 from ...data.spaces.contract import Space
 from ...errors import InputError, MissingExtraError
+from ..asking.fronts import decoded
 from ..asking.goals import Goals
 from ..asking.knowledge import Knowledge
+from ..choices import Choices
 from ..scoring import scorer
-from .arrays import Choices
 
 try:
     from pymoo.core.problem import Problem
 except ImportError as error:
-    raise MissingExtraError("searching for several objectives", "pymoo", "pymoo", error) from error
-
-if TYPE_CHECKING:
-    from pymoo.core.algorithm import Algorithm
-
-Costs = Callable[[Sequence[str]], Array]
-
-_POPULATION, _GENERATIONS = 60, 15  # of NSGA-II on predictions
+    raise MissingExtraError("a problem for pymoo", "pymoo", "pymoo", error) from error
 
 
 class PredictedProblem(Problem):  # type: ignore[misc]
@@ -101,99 +93,3 @@ class PredictedProblem(Problem):  # type: ignore[misc]
                 ],
                 axis=1,
             )
-
-
-def decoded(choices: Choices, X: Any) -> list[str]:
-    """Canonical architectures of rows, real numbers as the nearest positions."""
-    whole = np.clip(np.round(np.asarray(X, dtype=np.float64)), 0, choices.counts - 1)
-    return [choices.space.canonical(choices.arch(row)) for row in whole]
-
-
-def nsga2(
-    problem: Any, starts: Sequence[Sequence[int]] = (), population: int = _POPULATION
-) -> Algorithm:
-    """pymoo's NSGA-II with operators for choices: uniform crossover, mutation to a random option.
-
-    Args:
-        problem: of integer variables with bounds.
-        starts: rows that the first population begins with; the rest is random.
-        population: its size.
-    """
-    from pymoo.algorithms.moo.nsga2 import NSGA2
-    from pymoo.core.mutation import Mutation
-    from pymoo.operators.crossover.ux import UX
-    from pymoo.operators.sampling.rnd import IntegerRandomSampling
-
-    class AnyOption(Mutation):  # type: ignore[misc]
-        """Each choice with chance 1 / choices to any of its options."""
-
-        def _do(
-            self, problem: Any, X: Any, *args: Any, random_state: Any = None, **kwargs: Any
-        ) -> Any:
-            drawn = random_state.integers(
-                problem.xl.astype(int), problem.xu.astype(int) + 1, X.shape
-            )
-            return np.where(random_state.random(X.shape) < 1 / problem.n_var, drawn, X)
-
-    class Sampling(IntegerRandomSampling):  # type: ignore[misc]
-        """The starts, then random rows."""
-
-        def _do(self, problem: Any, n_samples: int, **kwargs: Any) -> Any:
-            rows = super()._do(problem, n_samples, **kwargs)
-            first = np.array(list(starts)[:n_samples]).reshape(-1, problem.n_var)
-            rows[: len(first)] = first
-            return rows
-
-    return NSGA2(
-        pop_size=population,
-        sampling=Sampling(),
-        crossover=UX(),
-        mutation=AnyOption(prob=1.0),
-        eliminate_duplicates=True,
-    )
-
-
-def evolved_front(
-    space: Space, costs: Costs, count: int, front: Sequence[str], rng: random.Random
-) -> list[str]:
-    """All architectures that NSGA-II looks at on its way to small costs.
-
-    Args:
-        space: of choices.
-        costs: architectures to objectives (n, count) to minimise.
-        count: of objectives.
-        front: architectures to begin with.
-        rng: what its seed is drawn from.
-    """
-    from pymoo.optimize import minimize
-
-    choices = Choices(space)
-    seen: dict[str, None] = {}
-
-    class Hoped(Problem):  # type: ignore[misc]
-        """What the predictors hope for."""
-
-        def _evaluate(self, X: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-            archs = decoded(choices, X)
-            seen.update(dict.fromkeys(archs))
-            out["F"] = np.nan_to_num(costs(archs), posinf=1e12)
-
-    problem = Hoped(len(choices.counts), count, xl=0, xu=choices.counts - 1, vtype=int)
-    starts = [choices.positions(arch).tolist() for arch in front]
-    minimize(problem, nsga2(problem, starts), ("n_gen", _GENERATIONS), seed=rng.getrandbits(31))
-    return list(seen)
-
-
-def best_of_fronts(costs: Array, n: int) -> list[int]:
-    """Positions of the ``n`` best by fronts, then by how alone they stand: NSGA-II's survival."""
-    from pymoo.core.population import Population
-    from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
-
-    people = Population.new(X=np.arange(len(costs))[:, None], F=costs)
-    survivors = RankAndCrowding().do(
-        Problem(1, costs.shape[1]), people, n_survive=min(n, len(costs)), random_state=_UNUSED
-    )
-    return [int(one.X[0]) for one in survivors]
-
-
-_UNUSED = np.random.default_rng(0)  # ties that the survival would break at random, it never does

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...data.spaces.contract import Space
 from ...errors import InputError, MissingExtraError
+from ...files import written_whole
 from ..asking.searcher import Searcher
 
 try:
@@ -162,9 +163,8 @@ class TuneSearcher(TuneBase):
             text = json.dumps(self.get_state())
         except TypeError as error:
             raise InputError(f"param_space: a constant cannot be saved as JSON ({error})") from None
-        partial = Path(f"{checkpoint_path}.new")
-        partial.write_text(text)
-        partial.replace(checkpoint_path)
+        with written_whole(checkpoint_path) as partial:
+            partial.write_text(text)
 
     def restore(self, checkpoint_path: str) -> None:
         """Go on from a written state.

@@ -5,19 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...basics import Array
 from ...errors import InputError
-
-if TYPE_CHECKING:
-    from .knowledge import Knowledge
-    from .trials import Trial
-
-
-"""What is known of every architecture without measuring it."""
+from .knowledge import Knowledge
+from .trials import Trial
 
 
 @dataclass(frozen=True)

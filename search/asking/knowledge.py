@@ -10,7 +10,10 @@ import numpy as np
 from ...basics import SIZES, Array
 from ...data.spaces.contract import Space
 from ...errors import InputError
+from ...predictors.contract import Predictor
 from ...predictors.reading import Reader, Sample
+
+_WITHOUT_GRAPHS = {"code", "context"}  # parts of features that are not read out of graphs
 
 
 class Knowledge:
@@ -44,6 +47,12 @@ class Knowledge:
         self._samples: dict[str, Sample] = dict(samples or {})
         self._values: dict[str, dict[str, float]] = {}
         self._any: Sample | None = None
+
+    def read_for(self, predictor: Predictor) -> None:
+        """Read what a predictor learns from, and no graphs where it looks at none."""
+        self.reader = Reader(self.space, self.task, proxies=tuple(predictor.needed_proxies))
+        parts = getattr(predictor, "read_parts", getattr(predictor, "parts", ()))
+        self.needs_graphs = not parts or not set(parts) <= _WITHOUT_GRAPHS
 
     def knows(self, name: str) -> bool:
         """Whether a quantity is known without measuring it."""

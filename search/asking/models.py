@@ -13,12 +13,9 @@ from sklearn.base import clone
 from ...basics import Array
 from ...errors import InputError
 from ...predictors.contract import Predictor
-from ...predictors.reading import Reader
 from ...predictors.tabular.surrogate import Surrogate
 from .goals import Constraint
 from .knowledge import Knowledge
-
-_WITHOUT_GRAPHS = {"code", "context"}  # parts that are no part of graphs
 
 
 class Models:
@@ -43,10 +40,7 @@ class Models:
         self.described = " ".join(repr(self._predictor).split())
         self._reads_samples = isinstance(self._predictor, Predictor)
         if self._reads_samples:
-            proxies = tuple(self._predictor.needed_proxies)
-            knowledge.reader = Reader(knowledge.space, knowledge.task, proxies=proxies)
-            parts = getattr(self._predictor, "read_parts", getattr(self._predictor, "parts", ()))
-            knowledge.needs_graphs = not parts or not set(parts) <= _WITHOUT_GRAPHS
+            knowledge.read_for(self._predictor)
         self._fitted: dict[str, Any] = {}
         self._results: list[Mapping[str, float] | None] = []
         self._directions: dict[str, float] = {}

@@ -98,7 +98,7 @@ class Proposals:
         if self._strategy == "local":
             return pools.around(self._space, rng, self._candidates, best)
         if self._goals.several:
-            from ..adapters.pymoo_problem import evolved_front
+            from .fronts import evolved_front
 
             meets = [t for t, over in zip(done, self._goals.excess(done), strict=True) if over <= 0]
             front = self._trials.keys(self._goals.front(meets)) if meets else best
@@ -155,7 +155,7 @@ class Proposals:
         )
 
     def _choice_of_several(self, keys: list[str], n: int, rng: np.random.Generator) -> list[int]:
-        from ..adapters.pymoo_problem import best_of_fronts
+        from .fronts import best_of_fronts
 
         return best_of_fronts(self._costs(keys, rng), n)
 

@@ -14,7 +14,7 @@ import numpy as np
 from ...basics import Array
 from ...data.spaces.contract import Space
 from ...errors import InputError
-from ..adapters.arrays import Choices
+from ..choices import Choices
 from ..scoring import space_named
 
 

@@ -15,7 +15,7 @@ from ...basics import Array
 from ...data.spaces.contract import Space
 from ...errors import InputError
 from ...predictors.neural.heteroscedastic import HeteroscedasticNetwork
-from ...predictors.reading import Reader, Sample
+from ...predictors.reading import Sample
 from ..asking.knowledge import Knowledge
 from ..asking.pools import Listing
 from .draws import Strategy
@@ -23,7 +23,6 @@ from .draws import Strategy
 _STARTS = 8  # of the ascent at the best that were told, and as many at random candidates
 _STEPS, _RATE = 50, 0.1
 _NEIGHBOURS = 20  # of the best, that join the candidates at each fit where there is no pool
-_WITHOUT_GRAPHS = {"code", "context"}
 
 
 class GradientSearch(Strategy):
@@ -104,9 +103,7 @@ class GradientSearch(Strategy):
         self.told: dict[str, float] = {}  # canonical architecture -> latest value, NaN if it failed
         self._listing = Listing(self.space, pool)
         self._knowledge = Knowledge(self.space, task, {}, samples)
-        proxies = self.predictor.needed_proxies
-        self._knowledge.reader = Reader(self.space, task, proxies=proxies)
-        self._knowledge.needs_graphs = not set(self.predictor.read_parts) <= _WITHOUT_GRAPHS
+        self._knowledge.read_for(self.predictor)
         self._grows = pool is None
         keys = self._listing.keys
         if keys is None or (self._grows and len(keys) > candidates):

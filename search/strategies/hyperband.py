@@ -12,7 +12,7 @@ import numpy as np
 from ...basics import Array
 from ...data.spaces.contract import Space
 from ...errors import InputError
-from ..adapters.arrays import Choices, IntArray
+from ..choices import Choices, IntArray
 from .draws import Strategy
 
 _GOOD = 0.15  # the share of values whose architectures are good

@@ -46,7 +46,7 @@ def test_beats_random_sampling():
         ("random", lambda seed: optuna.samplers.RandomSampler(seed)),
     ):
         best = []
-        for seed in range(2):
+        for seed in range(5):
             study = optuna.create_study(direction="maximize", sampler=make(seed))
             study.optimize(objective, n_trials=20)
             best.append(study.best_value)

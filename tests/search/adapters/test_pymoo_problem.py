@@ -20,7 +20,7 @@ from pymoo.operators.sampling.rnd import IntegerRandomSampling
 from pymoo.optimize import minimize
 
 from archrank.search import PredictedProblem, nsga2
-from archrank.search.adapters.pymoo_problem import best_of_fronts
+from archrank.search.asking.fronts import best_of_fronts
 
 SIZES = space("nats_sss")
 

@@ -1,0 +1,91 @@
+"""Architectures of a space as positions of the options chosen, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.spaces.contract import ChoiceSpace, Space, Values
+from ..errors import InputError
+from .scoring import space_named
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Architectures of a space as positions of the options chosen, one integer for each choice.
+
+    A choice without effect may have any position; :meth:`positions` gives it 0. Every array of
+    positions within bounds is an architecture.
+
+    Args:
+        space: a name or a space whose architectures are a list of choices.
+
+    Raises:
+        InputError: the space is of another kind.
+
+    Example:
+        >>> choices = Choices("nats_sss")
+        >>> choices.positions("8:64:8:8:16").tolist(), choices.arch([0, 7, 0, 0, 1])
+        ([0, 7, 0, 0, 1], '8:64:8:8:16')
+    """
+
+    space: ChoiceSpace
+
+    def __init__(self, space: str | Space):
+        found = space_named(space)
+        if not isinstance(found, ChoiceSpace):
+            raise InputError(
+                f"space: {found.name} is no list of choices, which this needs; RandomSearch, "
+                "RegularisedEvolution, LocalSearch and Searcher take any space"
+            )
+        object.__setattr__(self, "space", found)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the choices."""
+        return [choice.name for choice in self.space.choices]
+
+    @property
+    def counts(self) -> IntArray:
+        """How many options each choice has."""
+        return np.array([len(choice.options) for choice in self.space.choices])
+
+    def positions(self, arch: str) -> IntArray:
+        """The position of each choice's option (choices,); 0 where a choice has no effect."""
+        return np.maximum(self.active_positions(arch), 0)
+
+    def active_positions(self, arch: str) -> IntArray:
+        """The same with -1 where a choice has no effect."""
+        pairs = zip(self.space.choices, self.space.values(arch), strict=True)
+        return np.array([-1 if v is None else choice.options.index(v) for choice, v in pairs])
+
+    def arch(self, positions: Any) -> str:
+        """The architecture of positions.
+
+        Raises:
+            InputError: there are not as many as choices, or one is no position of an option.
+        """
+        row = np.asarray(positions)
+        if row.shape != (len(self.space.choices),):
+            raise InputError(
+                f"positions: got shape {row.shape}, expected {len(self.space.choices)} numbers"
+            )
+        whole = row.astype(np.int64)
+        wrong = (whole != row) | (whole < 0) | (whole >= self.counts)
+        if wrong.any():
+            at = int(np.flatnonzero(wrong)[0])
+            raise InputError(
+                f"positions: {self.names[at]} is {row[at]}, expected a whole number from 0 to "
+                f"{self.counts[at] - 1}"
+            )
+        options = zip(self.space.choices, whole.tolist(), strict=True)
+        return self.of_values(tuple(choice.options[i] for choice, i in options))
+
+    def of_values(self, values: Values) -> str:
+        """The architecture of an option for every choice; those without effect do not matter."""
+        return self.space.format(self.space.masked(values))
