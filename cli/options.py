@@ -41,21 +41,18 @@ def one_model(spec: str, shape: Any) -> tuple[str, nn.Module, Any]:
             f"MODEL: got {spec!r}, which stands for {len(found)} models, expected one; "
             f"add its name, as in models.py:name (there are {names})"
         )
+    (candidate,) = found
     try:
-        module = found[0].build()
+        module = candidate.built()
     except ArchrankError:
         raise
     except Exception as error:  # the user's own builder may raise anything
         raise UnsupportedModelError(
-            f"MODEL: {found[0].name!r} cannot be built ({type(error).__name__}: {error})"
+            f"MODEL: {candidate.name!r} cannot be built ({type(error).__name__}: {error})"
         ) from error
-    shape = (
-        shape
-        or found[0].inputs
-        or (getattr(module, "pretrained_cfg", None) or {}).get("input_size")
-    )
-    if shape is None:
+    try:
+        return candidate.name, module, candidate.inputs_for(module, shape)
+    except InputError:
         raise InputError(
             f"--input: {spec!r} does not say its input; pass it, as in --input 3,32,32"
-        )
-    return found[0].name, module, shape
+        ) from None

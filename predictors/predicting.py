@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..basics import Array, Progress
-from ..errors import ArchrankError, InputError
+from ..errors import ArchrankError
 from ..scoring.candidates import collect
 from ..scoring.processes import in_processes
 from .contract import Predictor
@@ -55,15 +55,12 @@ def predict(
 
 
 def predicted(predictor: Predictor, read: Sequence[Any]) -> tuple[Array, Array]:
-    """Means and deviations, these NaN of predictors that know none."""
-    try:
+    """Return means and deviations; these are NaN of predictors that give none."""
+    if predictor.gives_std:
         mean, std = predictor.predict(read, return_std=True)
-    except InputError as error:
-        if not str(error).startswith("return_std"):
-            raise
-        mean = predictor.predict(read)
-        std = np.full(len(mean), np.nan)
-    return mean, std
+        return mean, std
+    mean = predictor.predict(read)
+    return mean, np.full(len(mean), np.nan)
 
 
 @dataclass(frozen=True)
