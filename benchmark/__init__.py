@@ -8,17 +8,17 @@ from ..lazy import lazy_names
 
 if TYPE_CHECKING:
     from ..scoring.store import Store
+    from ..scoring.table_runs import Outcome, Settings, run
     from .judging import Report, judge
     from .report import to_html, to_markdown, write_report
-    from .runs import Outcome, Settings, run
 
 _HOME = {
     "Store": ".scoring.store",
-    "Outcome": "runs",
+    "Outcome": ".scoring.table_runs",
     "Report": "judging",
-    "Settings": "runs",
+    "Settings": ".scoring.table_runs",
     "judge": "judging",
-    "run": "runs",
+    "run": ".scoring.table_runs",
     "to_html": "report",
     "to_markdown": "report",
     "write_report": "report",

@@ -330,7 +330,7 @@ def _judge_run(
     store: Store, number: int, stored: Mapping[str, Any], resamples: int, seed: int
 ) -> RunReport:
     """Judge one run; what hinders it becomes its problem, so that others are reported."""
-    from .runs import Settings
+    from ..scoring.table_runs import Settings
 
     sample = store.sample(number)
     report = RunReport(number, stored, len(sample))

@@ -14,7 +14,7 @@ import typer
 from .console import errors, kept_in, progress, results_only
 
 if TYPE_CHECKING:
-    from ..benchmark.runs import Outcome
+    from ..scoring.table_runs import Outcome
 
 
 def benchmark(

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from archrank import benchmark
-from archrank.benchmark import runs
+from archrank.scoring import table_runs as runs
 from archrank.scoring.engine import Done, in_turn
 from archrank.scoring.processes import in_processes
 from archrank.scoring.ray_cluster import on_cluster

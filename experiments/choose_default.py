@@ -27,13 +27,13 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from archrank.benchmark.runs import Settings
 from archrank.data import table
 from archrank.metrics import kendall
 from archrank.predictors.features.evidence import AUTO
 from archrank.proxies import get
 from archrank.ranking.aggregation import combined
 from archrank.scoring.store import Store
+from archrank.scoring.table_runs import Settings
 
 FOLDER = Path(__file__).parent / "results"
 HELD_OUT = "nasbench201"

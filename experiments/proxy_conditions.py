@@ -16,9 +16,9 @@ import torch
 from proxy_results import machine
 
 from archrank import score
-from archrank.benchmark.runs import sample_of, settings_for
 from archrank.data import space, table
 from archrank.metrics import spearman
+from archrank.scoring.table_runs import sample_of, settings_for
 
 RESULT = Path(__file__).parent / "results" / "proxy_conditions.md"
 SEED = 0

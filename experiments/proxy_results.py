@@ -20,9 +20,9 @@ from published_proxy_figures import FIGURES, REASONS
 
 from archrank.benchmark.judging import Report, RunReport, Verdict, judge
 from archrank.benchmark.report import to_markdown
-from archrank.benchmark.runs import Settings
 from archrank.data import table
 from archrank.metrics import kendall
+from archrank.scoring.table_runs import Settings
 
 FOLDER = Path(__file__).parent / "results"
 OVERVIEW = (

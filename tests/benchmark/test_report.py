@@ -22,11 +22,11 @@ from archrank import metrics
 from archrank.benchmark.judging import judge, judge_frame
 from archrank.benchmark.report import to_html, to_markdown, write_report
 from archrank.benchmark.resampling import FIGURES, Resamples
-from archrank.benchmark.runs import Settings, sample_of
 from archrank.cli.report import report as report_command
 from archrank.data import table
 from archrank.errors import InputError
 from archrank.scoring.store import Score, Store
+from archrank.scoring.table_runs import Settings, sample_of
 
 Fill = Callable[[str, int, int], "float | str"]
 """(proxy, architecture's position, seed) -> value, or the reason why there is none."""

@@ -12,10 +12,10 @@ import pytest
 from mortal import Mortal
 
 from archrank import benchmark
-from archrank.benchmark.runs import Settings, sample_of, settings_for, work_on
 from archrank.errors import InputError, MissingExtraError
 from archrank.scoring.ray_cluster import RETRIES, on_cluster
 from archrank.scoring.store import Store
+from archrank.scoring.table_runs import Settings, sample_of, settings_for, work_on
 
 RUN: dict[str, Any] = {"proxies": "params,flops,snip", "batch": 2, "sample": 40}
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
@@ -28,9 +28,7 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(
-            "PYTHONPATH", str(Path(__file__).parents[1] / "benchmark")
-        )  # workers find `mortal`
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers find `mortal`
         one = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
         try:
             yield one

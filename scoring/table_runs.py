@@ -1,7 +1,7 @@
-"""Proxies against measured accuracy: scores a sample of a space, and keeps every score.
+"""Samples of measured tables, scored into a store that keeps every score.
 
 ``run`` scores the architectures of a table into a :class:`~archrank.scoring.store.Store`, on
-this machine or on a Ray cluster; :mod:`.judging` joins the labels and judges.
+this machine or on a Ray cluster; :mod:`archrank.benchmark` joins the labels and judges.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..data.published import TABLES
 from ..errors import InputError
 from ..proxies import get
 from ..proxies.planner import chosen, usable_device
-from ..scoring.candidates import in_space
-from ..scoring.data import SpaceData
-from ..scoring.engine import checked_engine, run_works
-from ..scoring.store import Failure, Score, Store
-from ..scoring.work import Work, checked_count
+from .candidates import in_space
+from .data import SpaceData
+from .engine import checked_engine, run_works
+from .store import Failure, Score, Store
+from .work import Work, checked_count
 
 
 @dataclass(frozen=True)

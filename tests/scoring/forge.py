@@ -93,7 +93,7 @@ class Forge:
 
 def serve() -> None:
     import archrank.cli.app
-    from archrank.benchmark import runs
+    from archrank.scoring import table_runs as runs
     from archrank.scoring.work import score_work
 
     settings = runs.settings_for("digits", sample=1)

@@ -18,13 +18,13 @@ from forge import Forge
 from mortal import Mortal
 
 from archrank import benchmark
-from archrank.benchmark.runs import Settings, sample_of, settings_for, work_on
 from archrank.data import space
 from archrank.errors import InputError
 from archrank.proxies import Result
 from archrank.scoring import processes
 from archrank.scoring.processes import in_processes
 from archrank.scoring.store import Store
+from archrank.scoring.table_runs import Settings, sample_of, settings_for, work_on
 from archrank.scoring.work import Scored, Work, gave_up, score_work
 
 PROXIES = "params,flops,snip"
