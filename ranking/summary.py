@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ..formats import number
 
-if TYPE_CHECKING:
-    from .table import Ranking
-
 _LEFT_OUT = frozenset({"above", "seconds", "same_as", "activations", "depth"})
 
 
-def summarise(ranking: Ranking) -> pd.DataFrame:
+SURE = 0.75
+"""The chance of being better from which on one of two neighbours is said to be."""
+
+
+class Ranked(Protocol):
+    """What a summary reads of a ranking."""
+
+    table: pd.DataFrame
+    failures: pd.DataFrame
+    excluded: pd.DataFrame
+    by: tuple[str, ...]
+    details: frozenset[str]
+
+    @property
+    def doubtful(self) -> npt.NDArray[np.bool_]: ...
+
+
+def summarise(ranking: Ranked) -> pd.DataFrame:
     """Return the columns that fit 80 characters, as text; the whole table has the others.
 
     A rank marked with ~ cannot be told from the one above it.
@@ -33,32 +49,32 @@ def summarise(ranking: Ranking) -> pd.DataFrame:
     return text
 
 
-def notes(ranking: Ranking) -> list[str]:
+def notes(ranking: Ranked) -> list[str]:
     """Return the lines below the table: what its marks mean, who failed, and who is left out."""
     return [*_marks(ranking), *_failures(ranking), *_left_out(ranking)]
 
 
-def _marks(ranking: Ranking) -> list[str]:
+def _marks(ranking: Ranked) -> list[str]:
     marked = ranking.doubtful.any()
-    return [f"~: the one above is better with a chance below {ranking.SURE:.0%}"] if marked else []
+    return [f"~: the one above is better with a chance below {SURE:.0%}"] if marked else []
 
 
-def _failures(ranking: Ranking) -> list[str]:
+def _failures(ranking: Ranked) -> list[str]:
     rows = ranking.failures.itertuples(index=False)
     return [f"{row.name}: {row.proxy}: {row.status}: {row.reason}" for row in rows]
 
 
-def _left_out(ranking: Ranking) -> list[str]:
+def _left_out(ranking: Ranked) -> list[str]:
     rows = ranking.excluded.itertuples(index=False)
     return [f"{row.name}: left out: {row.reason}" for row in rows]
 
 
-def as_text(ranking: Ranking) -> str:
+def as_text(ranking: Ranked) -> str:
     """Return the summary and its notes as lines."""
     return "\n".join([summarise(ranking).to_string(index=False), *notes(ranking)])
 
 
-def as_html(ranking: Ranking) -> str:
+def as_html(ranking: Ranked) -> str:
     """Return the summary as a table, and its notes under headings."""
     parts = [summarise(ranking).to_html(index=False)]
     parts += [f"<p>{escape(line)}</p>" for line in _marks(ranking)]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,10 @@ from ..scoring.rows import Row
 from .aggregation import chances, combined, deviation, mean_over_seeds, relative_ranks
 from .criteria import Column
 from .front import pareto_front
-from .summary import as_html, as_text
+from .summary import SURE, as_html, as_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-SURE = 0.75
-"""The chance of being better from which on one of two neighbours is said to be."""
 
 
 @dataclass(repr=False)
@@ -68,8 +65,6 @@ class Ranking:
     combine: str
     latency: str = ""
     details: frozenset[str] = frozenset()
-
-    SURE: ClassVar[float] = SURE
 
     def __len__(self) -> int:
         return len(self.table)
