@@ -24,7 +24,7 @@ def assist(
     space: str | Space | None = None,
     task: str | None = None,
 ) -> Callable[P, Arch]:
-    """``ask``, but of ``k`` architectures that it gives the one with the best score.
+    """Return ``ask`` assisted: of ``k`` architectures that it gives, the one that scores best.
 
     Wherever a search takes one architecture (a random one, a mutation, a sample of its policy), let
     it take an assisted one: nothing else of it changes. Of equal scores the first drawn wins.

@@ -56,16 +56,16 @@ class Choices:
         return np.array([len(choice.options) for choice in self.space.choices])
 
     def positions(self, arch: str) -> IntArray:
-        """The position of each choice's option (choices,); 0 where a choice has no effect."""
+        """Return the position (choices,) of each choice's option; 0 where it has no effect."""
         return np.maximum(self.active_positions(arch), 0)
 
     def active_positions(self, arch: str) -> IntArray:
-        """The same with -1 where a choice has no effect."""
+        """Return the same with -1 where a choice has no effect."""
         pairs = zip(self.space.choices, self.space.values(arch), strict=True)
         return np.array([-1 if v is None else choice.options.index(v) for choice, v in pairs])
 
     def arch(self, positions: Any) -> str:
-        """The architecture of positions.
+        """Return the architecture of positions.
 
         Raises:
             InputError: there are not as many as choices, or one is no position of an option.
@@ -87,5 +87,5 @@ class Choices:
         return self.of_values(tuple(choice.options[i] for choice, i in options))
 
     def of_values(self, values: Values) -> str:
-        """The architecture of an option for every choice; those without effect do not matter."""
+        """Return the architecture of an option for every choice, with effect or without."""
         return self.space.format(self.space.masked(values))

@@ -20,7 +20,7 @@ Scorer = Callable[[Sequence[Any]], Array]
 
 
 def space_named(space: str | Space) -> Space:
-    """The space, or that of the name.
+    """Return the space, or that of the name.
 
     Raises:
         InputError: there is none of that name, or it is neither.
@@ -35,7 +35,7 @@ def space_named(space: str | Space) -> Space:
 
 
 def scorer(score: Any, space: str | Space | None = None, task: str | None = None) -> Scorer:
-    """The function that a ``score`` stands for.
+    """Return the function that a ``score`` stands for.
 
     Args:
         score: one of
@@ -90,7 +90,7 @@ def _evidence(space: str | Space | None, task: str | None) -> Scorer:
 def _reading_once(
     names: Sequence[str], space: str | Space | None, task: str | None
 ) -> Callable[[Sequence[Any]], list[Sample]]:
-    """A function that reads architectures with their proxies, each network once."""
+    """Return a function that reads architectures with their proxies, each network once."""
     if space is None:
         raise InputError(f"space: proxies ({', '.join(names)}) score networks; say of which space")
     place = space_named(space)
@@ -108,7 +108,7 @@ def _reading_once(
 
 
 def checked(values: Any, count: int) -> Array:
-    """Scores as numbers (count,), what is no finite number as NaN.
+    """Return scores as numbers (count,), NaN for what is no finite number.
 
     Raises:
         InputError: they are not as many numbers as architectures.
@@ -120,7 +120,7 @@ def checked(values: Any, count: int) -> Array:
 
 
 def scored(score: Scorer, archs: Sequence[Any]) -> Array:
-    """Scores of architectures, NaN for those that alone make the function raise.
+    """Score architectures, NaN for those that alone make the function raise.
 
     Equal ones are scored once.
 
@@ -141,7 +141,7 @@ def scored(score: Scorer, archs: Sequence[Any]) -> Array:
 
 
 def _one_by_one(score: Scorer, archs: Sequence[Any], error: Exception) -> Array:
-    """Scores where one of several raises; all of them raising is a mistake, not bad luck."""
+    """Score one at a time; where every single one raises, that is a mistake, not bad luck."""
     values, raised = np.full(len(archs), np.nan), 0
     for i, arch in enumerate(archs):
         try:

@@ -77,7 +77,7 @@ class Screener:
         self._begin()
 
     def screen(self, candidates: Iterable[Candidate]) -> Iterator[Candidate]:
-        """The best of each window, drawn when asked for."""
+        """Give the best of each window, drawn when asked for."""
         self._begin()
         scores = self._scores(iter(candidates))
         while part := list(islice(scores, self.window)):
@@ -89,7 +89,7 @@ class Screener:
                 yield one
 
     def best(self, candidates: Iterable[Candidate], n: int = 1) -> list[Candidate]:
-        """The ``n`` best of the whole stream, best first; the budget ends an endless one."""
+        """Return the ``n`` best of the whole stream, best first; the budget ends an endless one."""
         self._begin()
         good = (
             (value, -number, one)
@@ -105,7 +105,7 @@ class Screener:
         self.spent = 0.0
 
     def _scores(self, candidates: Iterator[Candidate]) -> Iterator[tuple[float, Candidate]]:
-        """Candidates with their scores, until the stream or the budget ends."""
+        """Give candidates with their scores, until the stream or the budget ends."""
         size = self.window if self.seconds is None else 1
         while self.seconds is None or self.spent < self.seconds:
             start = time.perf_counter()

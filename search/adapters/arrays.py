@@ -52,7 +52,7 @@ class ChoiceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: Any) -> Array:
-        """Predictions (n,) of rows."""
+        """Predict rows (n,)."""
         return np.asarray(self.predictor_.predict(self._archs(X)), dtype=np.float64)
 
     def _archs(self, X: Any) -> list[str]:
@@ -98,7 +98,7 @@ class GraphColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, X: Any) -> Array:
-        """The matrix (n, columns) of architectures."""
+        """Return the matrix (n, columns) of architectures."""
         return self.features_.transform(self._columns(X))
 
     def _columns(self, X: Any) -> Any:

@@ -28,7 +28,7 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 def suggest(trial: Any, space: str | Space) -> str:
-    """The architecture of a trial: one categorical parameter for each choice of the space.
+    """Suggest the architecture of a trial: one categorical parameter for each choice of the space.
 
     Args:
         trial: an Optuna trial.
@@ -49,7 +49,7 @@ def suggest(trial: Any, space: str | Space) -> str:
 
 
 def distributions(choices: Choices) -> dict[str, Any]:
-    """Optuna's distribution of each choice; options of other types than its own as text."""
+    """Return Optuna's distribution of each choice; options that it does not take are text."""
     return {
         choice.name: optuna.distributions.CategoricalDistribution(_plain(choice.options))
         for choice in choices.space.choices
@@ -61,7 +61,7 @@ def _plain(options: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def arch_of(choices: Choices, params: Mapping[str, Any]) -> str:
-    """The architecture of a trial's parameters.
+    """Return the architecture of a trial's parameters.
 
     Raises:
         InputError: one is missing, or no option.
@@ -79,7 +79,7 @@ def arch_of(choices: Choices, params: Mapping[str, Any]) -> str:
 
 
 def params_of(choices: Choices, arch: str) -> dict[str, Any]:
-    """The parameters of an architecture."""
+    """Return the parameters of an architecture."""
     pairs = zip(choices.space.choices, choices.positions(arch).tolist(), strict=True)
     return {choice.name: _plain(choice.options)[at] for choice, at in pairs}
 
@@ -158,7 +158,7 @@ class PredictorSampler(optuna.samplers.BaseSampler):
         self._independent.reseed_rng()
 
     def _synchronised(self, study: Study) -> Searcher:
-        """The search with all trials that the study has."""
+        """Return the search with all trials that the study has."""
         signs = ["-" if d == optuna.study.StudyDirection.MINIMIZE else "" for d in study.directions]
         if self._searcher is None or self._study != study.study_name:
             goals = [f"{sign}value{i}" for i, sign in enumerate(signs)]
@@ -244,7 +244,7 @@ class AssistedSampler(optuna.samplers.BaseSampler):
         others: dict[str, Distribution],
         sampled: dict[str, dict[str, Any]],
     ) -> str:
-        """One architecture, its parameters and what else was sampled with them put into a dict."""
+        """Sample one architecture; all that was sampled with it is put into a dict."""
         params = dict(self._sampler.sample_relative(study, trial, others))
         for name, distribution in self._distributions.items():
             if name not in params:

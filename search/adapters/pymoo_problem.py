@@ -77,7 +77,7 @@ class PredictedProblem(Problem):  # type: ignore[misc]
         )
 
     def archs(self, X: Any) -> list[str]:
-        """The architectures of rows of variables (n, choices), or of one row."""
+        """Return the architectures of rows of variables (n, choices), or of one row."""
         return decoded(self.choices, np.atleast_2d(X))
 
     def _evaluate(self, X: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:

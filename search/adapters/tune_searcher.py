@@ -102,7 +102,7 @@ class TuneSearcher(TuneBase):
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]
-        """The config of the next trial, or that there is none."""
+        """Return the config of the next trial, or that there is none."""
         try:
             (arch,) = self._search.ask(1)
         except InputError as error:
@@ -134,7 +134,7 @@ class TuneSearcher(TuneBase):
     # --- state ----------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that the next suggestion depends on, as JSON takes it."""
+        """Return everything that the next suggestion depends on, as JSON takes it."""
         return {
             "format": FORMAT,
             "metric": self._metric,

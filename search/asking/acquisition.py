@@ -18,11 +18,11 @@ FEW = 400
 """How many candidates are looked at jointly."""
 
 Correlate = Callable[[npt.NDArray[np.intp]], Array]
-"""Positions of candidates (n,) to how what is not known of them hangs together (n, n)."""
+"""Positions of candidates (n,) to the correlations (n, n) of what is not known of them."""
 
 
 def checked_kind(kind: str) -> str:
-    """The kind of acquisition.
+    """Return the kind of acquisition, checked.
 
     Raises:
         InputError: there is no such.
@@ -33,7 +33,7 @@ def checked_kind(kind: str) -> str:
 
 
 def acquire(kind: str, mean: Array, std: Array, best: float) -> Array:
-    """The worth (n,) of measuring each candidate; larger is better.
+    """Return the worth (n,) of measuring each candidate; larger is better.
 
         mean: m;   ucb: m + s;   ei: E max(y - best, 0) = s (z Phi(z) + phi(z)), z = (m - best) / s
 
@@ -66,7 +66,7 @@ def choose(
     correlate: Correlate | None,
     pending: int = 0,
 ) -> list[int]:
-    """Positions of the ``n`` candidates to measure together, most worth first.
+    """Choose the positions of the ``n`` candidates to measure together, most worth first.
 
     Of ``"ei"`` and ``"ucb"`` the most worth is taken first; then the deviations of all others
     shrink as if it had been measured, at its mean, and the next is taken. ``"thompson"`` takes the
@@ -115,7 +115,7 @@ def _greedy(
 
 
 def _given(covariance: Array, i: int) -> Array:
-    """The covariance of all once one is known."""
+    """Return the covariance of all once one is known."""
     variance = covariance[i, i]
     if variance <= 1e-12:
         return covariance

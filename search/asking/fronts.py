@@ -27,7 +27,7 @@ _UNUSED = np.random.default_rng(0)  # for ties, which NSGA-II's survival never b
 
 
 def decoded(choices: Choices, X: Any) -> list[str]:
-    """Canonical architectures of rows, real numbers as the nearest positions."""
+    """Return canonical architectures of rows, real numbers as the nearest positions."""
     whole = np.clip(np.round(np.asarray(X, dtype=np.float64)), 0, choices.counts - 1)
     return [choices.space.canonical(choices.arch(row)) for row in whole]
 
@@ -35,7 +35,7 @@ def decoded(choices: Choices, X: Any) -> list[str]:
 def nsga2(
     problem: Any, starts: Sequence[Sequence[int]] = (), population: int = _POPULATION
 ) -> Algorithm:
-    """pymoo's NSGA-II with operators for choices: uniform crossover, mutation to a random option.
+    """Make pymoo's NSGA-II for choices: uniform crossover, mutation to a random option.
 
     Args:
         problem: of integer variables with bounds.
@@ -79,7 +79,7 @@ def nsga2(
 def evolved_front(
     space: Space, costs: Costs, count: int, front: Sequence[str], rng: random.Random
 ) -> list[str]:
-    """All architectures that NSGA-II looks at on its way to small costs.
+    """Return all architectures that NSGA-II looks at on its way to small costs.
 
     Args:
         space: of choices.
@@ -108,7 +108,7 @@ def evolved_front(
 
 
 def best_of_fronts(costs: Array, n: int) -> list[int]:
-    """Positions of the ``n`` best by fronts, then by how alone they stand: NSGA-II's survival."""
+    """Return the ``n`` best positions by fronts, then by distance to others, as NSGA-II does."""
     from pymoo.core.population import Population
     from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 

@@ -1,4 +1,4 @@
-"""What a search is after: objectives and constraints as short texts."""
+"""What a search aims at: objectives and constraints as short texts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Constraint:
 
 
 def parsed_objectives(given: str | Sequence[str]) -> tuple[Objective, ...]:
-    """Objectives from names; a minus before one minimises it.
+    """Return objectives from names; a minus before one minimises it.
 
     Raises:
         InputError: there is none, one repeats, or is no name.
@@ -63,7 +63,7 @@ def parsed_objectives(given: str | Sequence[str]) -> tuple[Objective, ...]:
 
 
 def parsed_constraints(given: str | Sequence[str]) -> tuple[Constraint, ...]:
-    """Constraints from texts such as ``"params<=1e6"`` and ``"accuracy>=70"``.
+    """Return constraints from texts such as ``"params<=1e6"`` and ``"accuracy>=70"``.
 
     Raises:
         InputError: one is no such text.
@@ -125,21 +125,21 @@ class Goals:
         return {name: ways[name] for name in self.measured}
 
     def values(self, trials: Sequence[Trial]) -> Array:
-        """Objectives (trials, objectives) of trials that are done, larger is better."""
+        """Return objectives (trials, objectives) of trials that are done, larger is better."""
         columns = [o.direction * self._quantity(o.name, trials) for o in self.objectives]
         return np.stack(columns, axis=1)
 
     def excess(self, trials: Sequence[Trial]) -> Array:
-        """By how much trials that are done break constraints (trials,), at most 0 if they don't."""
+        """Return by how much trials that are done break constraints; at most 0 if they do not."""
         columns = [
             c.direction * (self._quantity(c.name, trials) - c.bound) for c in self.constraints
         ]
         return np.max(columns, axis=0) if columns else np.zeros(len(trials))
 
     def known_excess(self, keys: Sequence[str]) -> Array:
-        """By how much architectures break known constraints, relative to bounds; 0 if they don't.
+        """Return by how much architectures break known constraints, relative to bounds.
 
-        Infinite for those that cannot be built.
+        It is 0 for those that break none, and infinite for those that cannot be built.
         """
         total = np.full(len(keys), np.inf)
         built = [i for i, key in enumerate(keys) if self._knowledge.can_be_built(key)]
@@ -161,7 +161,7 @@ class Goals:
         return [c for c in self.constraints if not self._knowledge.knows(c.name)]
 
     def front(self, done: Sequence[Trial]) -> list[Trial]:
-        """Trials that meet the constraints and that no other such one beats in all objectives.
+        """Return the trials within all constraints that no other such one beats in all objectives.
 
         Raises:
             InputError: there are none; it says which comes nearest.

@@ -129,7 +129,7 @@ class Journal:
 
 
 def _locked(file: IO[bytes]) -> bool:
-    """Take the file for this process, until it is closed or the process ends."""
+    """Lock the file for this process, until it is closed or the process ends."""
     try:
         import fcntl
     except ImportError:  # Windows

@@ -55,11 +55,11 @@ class Knowledge:
         self.needs_graphs = not parts or not set(parts) <= _WITHOUT_GRAPHS
 
     def knows(self, name: str) -> bool:
-        """Whether a quantity is known without measuring it."""
+        """Say whether a quantity is known without measuring it."""
         return name in SIZES or name in self._functions
 
     def values(self, name: str, keys: Sequence[str]) -> Array:
-        """A known quantity (n,).
+        """Return a known quantity (n,).
 
         Raises:
             InputError: the function of that name gives something else than as many numbers.
@@ -80,7 +80,7 @@ class Knowledge:
         return np.array([known[key] for key in keys])
 
     def can_be_built(self, key: str) -> bool:
-        """Whether its graph can be read; if not, :attr:`refused` says why."""
+        """Say whether the graph can be read; if not, :attr:`refused` says why."""
         if key in self.refused:
             return False
         try:
@@ -91,7 +91,7 @@ class Knowledge:
         return True
 
     def samples(self, keys: Sequence[str]) -> list[Sample]:
-        """What predictors read."""
+        """Return what predictors read."""
         return [self._sample(key) for key in keys]
 
     def _sample(self, key: str, with_graph: bool = False) -> Sample:

@@ -83,7 +83,7 @@ class Models:
         self._results = list(results)
 
     def predict(self, name: str, keys: Sequence[str]) -> tuple[Array, Array | None]:
-        """Means (n,) and deviations (n,), None if unknown, of normal scores; larger is better."""
+        """Return means and deviations (n,), None if unknown, of normal scores; larger is better."""
         known = self._known[name]
         new = [key for key in dict.fromkeys(keys) if key not in known]
         if new:
@@ -101,14 +101,14 @@ class Models:
     def correlate(
         self, name: str, keys: Sequence[str]
     ) -> Callable[[npt.NDArray[np.intp]], Array] | None:
-        """How what is not known of architectures hangs together, if the predictor says."""
+        """Return a function to correlations of what is not known, if the predictor has them."""
         correlation = getattr(self._fitted[name], "correlation", None)
         if correlation is None:
             return None
         return lambda some: correlation(self._given([keys[i] for i in some.tolist()]))
 
     def chance(self, constraint: Constraint, keys: Sequence[str]) -> Array:
-        """The chance (n,) that architectures meet a measured constraint.
+        """Return the chance (n,) that architectures meet a measured constraint.
 
         The bound becomes a normal score as labels do; the predictor's deviation joins none of the
         labels' noise. A predictor without deviations is taken at its word.
@@ -128,7 +128,7 @@ class Models:
 
 
 def normal_scores(values: Array) -> Array:
-    """Normal quantiles of ranks, ties averaged: outliers, as of failed networks, do not rule fits.
+    """Return normal scores of ranks, ties averaged; outliers, as of failures, do not rule fits.
 
     Example:
         >>> normal_scores(np.array([3.0, 1.0, 2.0])).round(2).tolist()
@@ -139,7 +139,7 @@ def normal_scores(values: Array) -> Array:
 
 
 def _score_of(value: float, values: Array, scores: Array) -> float:
-    """The normal score that a value between others would have; beyond them, on a straight line."""
+    """Return the normal score of a value between others; beyond them it is on a straight line."""
     order = np.argsort(values)
     values, scores = values[order], scores[order]
     slope = float(scores.std()) / max(float(values.std()), 1e-12)

@@ -51,17 +51,17 @@ class Listing:
         return None if self._names is None else list(self._names.values())
 
     def named(self, key: str) -> str:
-        """The architecture that stands for a network."""
+        """Return the architecture that stands for a network."""
         return key if self._names is None else self._names[key]
 
     def draw(self, rng: random.Random) -> str:
-        """A random architecture."""
+        """Draw a random architecture."""
         if self._names is not None and self.keys is not None:
             return self._names[rng.choice(self.keys)]
         return self.space.normalise(self.space.draw(rng))
 
     def strategy(self, given: str | None) -> str:
-        """The strategy, checked; by default ``"all"`` where it can be.
+        """Return the strategy, checked; the default is ``"all"`` where that can be.
 
         Raises:
             InputError: there is no such, or it cannot be.
@@ -90,12 +90,12 @@ def _listed(space: Space) -> list[str] | None:
 
 
 def drawn(space: Space, rng: random.Random, size: int) -> list[str]:
-    """Random architectures; fewer than ``size`` where networks repeat."""
+    """Draw random architectures; fewer than ``size`` where networks repeat."""
     return list(dict.fromkeys(space.canonical(space.draw(rng)) for _ in range(size)))
 
 
 def around(space: Space, rng: random.Random, size: int, best: Sequence[str]) -> list[str]:
-    """Neighbours of the best architectures, the best ones' first, and some random draws."""
+    """Return neighbours of the best architectures, the best ones' first, and random draws."""
     found = dict.fromkeys(drawn(space, rng, max(int(_FRESH * size), 1)))
     for arch in best:
         neighbours = space.neighbours(arch)
@@ -110,7 +110,7 @@ def around(space: Space, rng: random.Random, size: int, best: Sequence[str]) -> 
 def evolved(
     space: Space, rng: random.Random, size: int, best: Sequence[str], worth: Worth
 ) -> list[str]:
-    """All architectures of a short evolution towards what is worth measuring.
+    """Return all architectures of a short evolution towards what is worth measuring.
 
     The first generation are the best measured ones and random draws. Each later one are neighbours
     of the most worth 20 of all so far, half of them of a neighbour of those.

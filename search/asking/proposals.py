@@ -54,7 +54,7 @@ class Proposals:
         self._seed = seed
 
     def first(self, n: int) -> list[str]:
-        """Random architectures; the draw of each depends on its number alone."""
+        """Draw random architectures; the draw of each depends on its number alone."""
         found: dict[str, str] = {}
         while len(found) < n and (arch := self._random_beside(found)) is not None:
             found[self._space.canonical(arch)] = arch
@@ -74,7 +74,7 @@ class Proposals:
         return self._listing.named(rng.choice(left)) if left else None
 
     def best(self, n: int) -> list[str]:
-        """The architectures that are most worth measuring together, by what was fitted."""
+        """Return the architectures that are most worth measuring together, by what was fitted."""
         rng = random.Random(f"{self._seed}/{len(self._trials)}")
         looked_at = self._looked_at(rng)
         free = [key for key in looked_at if key not in self._trials.taken]
@@ -106,7 +106,7 @@ class Proposals:
         return pools.evolved(self._space, rng, self._candidates, best, self._worth)
 
     def _nearly_allowed(self, rng: random.Random) -> list[str]:
-        """Everything, or where that is too much what an evolution towards the constraints finds."""
+        """Return everything, or what an evolution towards the constraints finds of large spaces."""
         if self._listing.keys is not None:
             return self._listing.keys
         return pools.evolved(
@@ -114,12 +114,12 @@ class Proposals:
         )
 
     def _allowed(self, keys: Sequence[str]) -> list[str]:
-        """Those that can be built and meet the constraints that are known."""
+        """Return those that can be built and meet the constraints that are known."""
         over = self._goals.known_excess(keys)
         return [key for key, excess in zip(keys, over, strict=True) if excess <= 0]
 
     def _likely(self, keys: list[str]) -> list[str]:
-        """Those that meet measured constraints more likely than not; else the likeliest."""
+        """Return those that likely meet the measured constraints; else the likeliest."""
         constraints = self._goals.measured_constraints
         if not constraints or not keys:
             return keys
@@ -160,13 +160,13 @@ class Proposals:
         return best_of_fronts(self._costs(keys, rng), n)
 
     def _incumbent(self) -> float:
-        """The best prediction of what was told: a measured value may owe its height to luck."""
+        """Return the best prediction of what was told: a measured value may owe much to luck."""
         told = dict.fromkeys(self._trials.keys(self._trials.of("done")))
         keys = [key for key in told if self._knowledge.can_be_built(key)]
         return float(self._models.predict(self._goals.objectives[0].name, keys)[0].max())
 
     def _worth(self, keys: Sequence[str]) -> Array:
-        """How well candidates do in an evolution; the further from allowed the worse."""
+        """Return the fitness of candidates in an evolution; the further from allowed, the worse."""
         over = self._goals.known_excess(keys)
         worth = np.where(over > 0, -_FORBIDDEN * (1.0 + over), 0.0)
         built = np.flatnonzero(np.isfinite(over))
@@ -178,7 +178,7 @@ class Proposals:
         return worth
 
     def _costs(self, keys: Sequence[str], rng: np.random.Generator | None = None) -> Array:
-        """Objectives (n, objectives) to minimise, as the acquisition hopes."""
+        """Return objectives (n, objectives) to minimise, as the acquisition hopes."""
         over = self._goals.known_excess(keys)
         forbidden = np.where(over > 0, _FORBIDDEN * (1.0 + over), 0.0)
         costs = np.tile(forbidden[:, None], len(self._goals.objectives))

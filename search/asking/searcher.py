@@ -111,15 +111,8 @@ class Searcher:
                 raise InputError(f"{name}: got {number!r}, expected a whole number from {least}")
         self._start, self._refit_every = start, refit
         self._knowledge = Knowledge(self.space, task, known or {}, samples)
-        self._goals = Goals(objectives, constraints, self._knowledge)
-        if not self._goals.measured:
-            raise InputError(
-                f"objectives: {', '.join(map(str, self._goals.objectives))} need no measuring; "
-                "let pymoo solve a PredictedProblem of them"
-            )
-        acquisition = checked_kind(acquisition or ("ucb" if self._goals.several else "ei"))
-        if self._goals.several and acquisition == "ei":
-            raise InputError("acquisition: 'ei' is of one objective; take 'ucb' for several")
+        self._goals = _measured_goals(objectives, constraints, self._knowledge)
+        acquisition = _acquisition_for(self._goals, acquisition)
         self._models = Models(self._knowledge, predictor)
         listing = Listing(self.space, pool)
         strategy = listing.strategy(strategy)
@@ -170,7 +163,7 @@ class Searcher:
         return self._knowledge.refused
 
     def best(self) -> Trial:
-        """The trial with the best value of those that meet all constraints.
+        """Return the trial with the best value of those that meet all constraints.
 
         Raises:
             InputError: there are several objectives, nothing was told, or nothing told meets the
@@ -181,7 +174,7 @@ class Searcher:
         return self.front()[0]
 
     def front(self) -> list[Trial]:
-        """The trials that no other one beats in all objectives, of those meeting all constraints.
+        """Return the trials that no other beats in all objectives, of those within all constraints.
 
         Raises:
             InputError: as :meth:`best`.
@@ -191,7 +184,7 @@ class Searcher:
     # --- telling --------------------------------------------------------------------------------
 
     def tell(self, archs: str | Sequence[str], values: Any) -> None:
-        """Results of architectures, asked for or not.
+        """Take the results of architectures, asked for or not.
 
         Args:
             archs: one architecture or several.
@@ -214,8 +207,7 @@ class Searcher:
         self._trials.add(events)
 
     def load(self, results: Any) -> int:
-        """Tell finished results of an earlier search; those of architectures that were
-        told here are left out.
+        """Tell finished results of an earlier search, but for architectures that were told here.
 
         Args:
             results: a mapping or a pandas Series from architectures to what :meth:`tell` takes, a
@@ -282,7 +274,7 @@ class Searcher:
             )
 
     def _result(self, value: Any) -> dict[str, Any]:
-        """What a told value is, as an event holds it."""
+        """Return a told value as an event holds it."""
         if value is None:
             return {"failed": "no value"}
         if isinstance(value, BaseException):
@@ -325,9 +317,9 @@ class Searcher:
     # --- asking ---------------------------------------------------------------------------------
 
     def ask(self, n: int = 1) -> list[str]:
-        """The ``n`` architectures to measure next: distinct networks, chosen together.
+        """Return the ``n`` architectures to measure next: distinct networks, chosen together.
 
-        Fewer, where the space has no more.
+        They are fewer where the space has no more.
 
         Raises:
             InputError: everything was asked for, no candidate meets the constraints that are known
@@ -345,8 +337,9 @@ class Searcher:
         return archs
 
     def predict(self, archs: Sequence[str]) -> Array:
-        """The first objective of architectures as the latest predictor sees it: normal scores of
-        ranks among what was told, larger is better.
+        """Predict the first objective of architectures, larger is better.
+
+        Predictions are normal scores of ranks among what was told.
 
         Raises:
             InputError: there is no predictor yet.
@@ -377,3 +370,24 @@ class Searcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _measured_goals(
+    objectives: str | Sequence[str], constraints: str | Sequence[str], knowledge: Knowledge
+) -> Goals:
+    """Return the goals, of which at least one must be measured."""
+    goals = Goals(objectives, constraints, knowledge)
+    if not goals.measured:
+        raise InputError(
+            f"objectives: {', '.join(map(str, goals.objectives))} need no measuring; "
+            "let pymoo solve a PredictedProblem of them"
+        )
+    return goals
+
+
+def _acquisition_for(goals: Goals, given: str | None) -> str:
+    """Return the acquisition that was given, or the default for the goals."""
+    kind = checked_kind(given or ("ucb" if goals.several else "ei"))
+    if goals.several and kind == "ei":
+        raise InputError("acquisition: 'ei' is of one objective; take 'ucb' for several")
+    return kind

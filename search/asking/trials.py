@@ -69,7 +69,7 @@ class Trials:
             self._journal.close()
 
     def add(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """What happened, first in the file, then here."""
+        """Note what happened, first in the file, then here."""
         if self._journal is not None and events:
             self._journal.append(*events)
         for event in events:
@@ -91,11 +91,11 @@ class Trials:
         return len(self._told)
 
     def of(self, status: str) -> list[Trial]:
-        """Those of a status."""
+        """Return those of a status."""
         return [trial for trial in self._all if trial.status == status]
 
     def keys(self, trials: Sequence[Trial]) -> list[str]:
-        """The canonical architectures of trials."""
+        """Return the canonical architectures of trials."""
         return [self._space.canonical(trial.arch) for trial in trials]
 
     def _apply(self, event: Mapping[str, Any]) -> None:

@@ -34,16 +34,16 @@ class Strategy(ABC):
         self.draw = self._draw
 
     def ask(self) -> str:
-        """The architecture to evaluate next; may be asked again before its value is told."""
+        """Return the architecture to evaluate next; several may be asked for before any is told."""
         return self.draw()
 
     @abstractmethod
     def tell(self, arch: str, value: float) -> None:
-        """The value of an architecture, asked for or not; NaN if its evaluation failed."""
+        """Take the value of an architecture, asked for or not; NaN if its evaluation failed."""
 
     @abstractmethod
     def _draw(self) -> str:
-        """One new architecture, by nothing but this strategy."""
+        """Draw one new architecture, by nothing but this strategy."""
 
 
 class RandomSearch(Strategy):
@@ -60,7 +60,7 @@ class RandomSearch(Strategy):
     """
 
     def tell(self, arch: str, value: float) -> None:
-        """Nothing is learnt."""
+        """Learn nothing."""
 
     def _draw(self) -> str:
         return self.space.draw(self._rng)
@@ -129,7 +129,7 @@ class LocalSearch(Strategy):
 
     Where none is better it starts anew from a random architecture. What was evaluated before is not
     asked for again; the value of what is asked for must be told before the next is asked for. Not
-    to be assisted: it looks at every neighbour, and would lose those that are drawn in vain.
+    to be assisted: it looks at every neighbour, and would lose those that are drawn and unused.
 
     Source: White et al., "Exploring the loss landscape in neural architecture search", UAI 2021,
     in its form of first improvement.
@@ -189,7 +189,10 @@ class Reinforce(Strategy):
     from b (so that the unit of values does not matter), c the choices that have effect.
 
     Source: Williams, "Simple statistical gradient-following algorithms", 1992; as a search of cells
-    Dong and Yang, NAS-Bench-201, ICLR 2020. Dividing by s is our choice.
+    Dong and Yang, NAS-Bench-201, ICLR 2020.
+
+    Notes:
+        Dividing by s is our choice.
 
     Args:
         space: a name or a space of choices.

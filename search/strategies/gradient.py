@@ -38,8 +38,10 @@ class GradientSearch(Strategy):
     candidate that was not asked for; the one with the largest bound is next. At times it is the
     candidate of the largest epistemic deviation instead, or a random one.
 
-    Source: Tuli et al., FlexiBERT, 2022 (BOSHNAS with GOBI). Ensembles, the choice among points and
-    how candidates come are ours.
+    Source: Tuli et al., FlexiBERT, 2022 (BOSHNAS with GOBI).
+
+    Notes:
+        Ensembles, the choice among points and how candidates come are our choice.
 
     Args:
         space: a name or a space.
@@ -116,7 +118,7 @@ class GradientSearch(Strategy):
         self._results = self._fitted = 0
 
     def ask(self) -> str:
-        """The architecture to evaluate next; no network twice, told or not.
+        """Return the architecture to evaluate next; no network twice, told or not.
 
         Raises:
             InputError: all candidates were asked for.
@@ -147,7 +149,7 @@ class GradientSearch(Strategy):
         return self._listing.named(free[at])
 
     def _free(self) -> list[str]:
-        """The candidates that were not asked for."""
+        """Return the candidates that were not asked for."""
         free = [key for key in self._candidates if key not in self._asked]
         if not free:
             raise InputError(
@@ -156,7 +158,7 @@ class GradientSearch(Strategy):
         return free
 
     def _nearest(self, rows: Array) -> int:
-        """The position of the candidate with the largest bound of those nearest to points."""
+        """Return which candidate has the largest bound of those nearest to points."""
         distances = np.linalg.norm(rows[None] - self._points[:, None], axis=2)
         nearest = np.unique(distances.argmin(axis=1))
         mean, epistemic = self._moments(rows[nearest])
@@ -165,7 +167,7 @@ class GradientSearch(Strategy):
     # --- fitting --------------------------------------------------------------------------------
 
     def _fit(self) -> bool:
-        """Fit if that is due; whether there is a fit at all."""
+        """Fit if that is due; say whether there is a fit at all."""
         if self._fitted and self._results < self._fitted + self.refit:
             return True
         values = np.array(list(self.told.values()))
@@ -193,7 +195,7 @@ class GradientSearch(Strategy):
             self._candidates[key] = None
 
     def _embedded(self) -> dict[str, Array]:
-        """The rows of candidates; those that cannot be built are none any more."""
+        """Return the rows of candidates; those that cannot be built are none any more."""
         new = [key for key in self._candidates if key not in self._rows]
         built = [key for key in new if self._knowledge.can_be_built(key)]
         for key in set(new) - set(built):
@@ -236,7 +238,7 @@ def ascend(
     rate: float = _RATE,
     seed: int = 0,
 ) -> Array:
-    """Points (n, d) moved to where a function of each is large; none ends lower than it began.
+    """Move points (n, d) to where a function of each is large; none ends lower than it began.
 
     Second-order ascent (AdaHessian): moving averages of the gradient g and of the curvature d^2,
 

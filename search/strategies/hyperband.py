@@ -39,7 +39,7 @@ class _Bracket:
     values: dict[str, float] = field(default_factory=dict)
 
     def holds(self, arch: str) -> bool:
-        """Whether it measures the architecture at this fidelity."""
+        """Say whether it measures the architecture at this fidelity."""
         return arch in self.values or arch in self.running
 
 
@@ -57,8 +57,10 @@ class Hyperband(Strategy):
     and Aitken's kernel: the option itself with 1 - h, each other one with h / (options - 1)).
     Otherwise random.
 
-    Source: Li et al., Hyperband, JMLR 2018; Falkner et al., BOHB, ICML 2018. There the kernels'
-    widths h follow from the data; here h = .2 is our choice.
+    Source: Li et al., Hyperband, JMLR 2018; Falkner et al., BOHB, ICML 2018.
+
+    Notes:
+        The kernels' widths h follow from the data there; here h = .2 is our choice.
 
     Args:
         space: a name or a space of choices.
@@ -107,7 +109,7 @@ class Hyperband(Strategy):
         self._model: tuple[list[Array], list[Array]] | None = None  # until a value is told
 
     def propose(self) -> tuple[str, float]:
-        """The architecture to measure next, and at which fidelity."""
+        """Return the architecture to measure next, and at which fidelity."""
         while True:
             open_ones = (b for b in self._brackets if b.waiting or b.to_draw)
             bracket = next(open_ones, None) or self._begin()
@@ -117,7 +119,7 @@ class Hyperband(Strategy):
                 return arch, self.fidelities[bracket.rung]
 
     def report(self, arch: str, fidelity: float, value: float) -> None:
-        """The value of a measurement, proposed or not; NaN if it failed."""
+        """Take the value of a measurement, proposed or not; NaN if it failed."""
         if fidelity not in self.fidelities:
             raise InputError(f"fidelity: got {fidelity}, expected one of {self.fidelities}")
         rung = self.fidelities.index(fidelity)
@@ -132,7 +134,7 @@ class Hyperband(Strategy):
                 return
 
     def best(self) -> str:
-        """The best at the highest fidelity that has values.
+        """Return the best at the highest fidelity that has values.
 
         Raises:
             InputError: nothing was told.
@@ -143,11 +145,11 @@ class Hyperband(Strategy):
         raise InputError("best: nothing was told yet")
 
     def ask(self) -> str:
-        """The architecture to measure at the highest fidelity, without halving."""
+        """Return the architecture to measure at the highest fidelity, without halving."""
         return self.draw()
 
     def tell(self, arch: str, value: float) -> None:
-        """Its value at the highest fidelity."""
+        """Take a value at the highest fidelity."""
         self.report(arch, self.fidelities[-1], value)
 
     def _begin(self) -> _Bracket:
@@ -160,7 +162,7 @@ class Hyperband(Strategy):
         return bracket
 
     def _new(self, bracket: _Bracket) -> str | None:
-        """A draw that the bracket does not hold; None where there seem to be no more."""
+        """Return a draw that the bracket does not hold; None where there seem to be no more."""
         bracket.to_draw -= 1
         for _ in range(_TRIES):
             if not bracket.holds(arch := self.draw()):
@@ -171,7 +173,7 @@ class Hyperband(Strategy):
         return None
 
     def _advance(self, bracket: _Bracket) -> None:
-        """The best of a rung that is complete go to the next."""
+        """Move the best of a rung that is complete to the next."""
         if bracket.to_draw or bracket.waiting or bracket.running:
             return
         alive = {arch: value for arch, value in bracket.values.items() if value > -math.inf}
@@ -195,7 +197,7 @@ class Hyperband(Strategy):
         return self.choices.arch(np.array(drawn)[:, np.sum(ratios, axis=0).argmax()])
 
     def _fitted(self) -> tuple[list[Array], list[Array]] | None:
-        """Densities of the best and of the others; None while there are too few values."""
+        """Return densities of the best and of the others; None while there are too few values."""
         enough = len(self.choices.counts) + 2
         known = next((known for known in reversed(self.values) if len(known) >= enough), None)
         if known is None:
@@ -206,7 +208,7 @@ class Hyperband(Strategy):
         return self._densities(rows[:good]), self._densities(rows[good:])
 
     def _densities(self, rows: IntArray) -> list[Array]:
-        """Of every choice the density of its options in rows (n, choices)."""
+        """Return the density of every choice's options in rows (n, choices)."""
         made = []
         for column, count in zip(rows.T, self.choices.counts.tolist(), strict=True):
             counted = np.bincount(column[column >= 0], minlength=count).astype(np.float64)
