@@ -146,7 +146,7 @@ def _is_one_input(inputs: Any) -> bool:
 
 
 def _traceable(inputs: Any, batches: list[Batch]) -> Any:
-    """What ``trace`` takes: the user's own input, or the first of the user's batches."""
+    """Return what ``trace`` takes: the user's own input, or the first of the user's batches."""
     if not batches or is_shape(inputs):
         return inputs
     first = batches[0]
@@ -180,7 +180,7 @@ def _scored(runner: ModelRunner, wanted: list[Proxy]) -> Scores:
 
 
 def _recorded(runner: ModelRunner, wanted: list[Proxy], costs: dict[str, _Cost]) -> Recorded:
-    """The signals that the proxies of the runner's mode need; what they cost is written down."""
+    """Record the signals that the proxies of the runner's mode need, and what they cost."""
     group = [proxy for proxy in wanted if _run_mode(proxy) == runner.mode]
     device = device_of(runner.model)
     signals: Recorded = {}
@@ -214,7 +214,7 @@ def _record(
 def _evaluate(
     proxy: Proxy, recorded: Mapping[str, Any], model: nn.Module
 ) -> tuple[Measure | None, str, str | None]:
-    """The proxy's measure, or a status and the reason why there is none."""
+    """Return the proxy's measure, or a status and the reason why there is none."""
     found: dict[str, Any] = {}
     for need in proxy.needs:
         if isinstance(recorded[need], ScoreError):

@@ -108,7 +108,7 @@ class Proxy:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Names of the signals that the function takes."""
+        """The names of the signals that the function takes."""
         return tuple(self.signals.values())
 
     @property
@@ -206,7 +206,7 @@ def names_in(text: str) -> list[str]:
 
 
 def _with_options(proxy: Proxy, text: str) -> Proxy:
-    """The proxy with some options set, named with all that differ from their default."""
+    """Return the proxy with some options set, named with all that differ from their default."""
     values = dict(proxy.options)
     for item in text.split(","):
         option, _, value = item.strip().partition("=")

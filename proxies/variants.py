@@ -200,7 +200,11 @@ for _names, _of, _changed in _OTHER_SIGNALS:
     cost="1 forward of one sample",
 )
 def params_of_leaves(module_sizes: list[ModuleSize]) -> Measure:
-    """Blind to parameters of modules that have children, as class tokens."""
+    """Count the parameters of modules without children.
+
+    Notes:
+        It is blind to parameters of modules that have children, as class tokens.
+    """
     return Measure(sum(size.parameters for size in module_sizes) / 1e6)
 
 
@@ -212,7 +216,11 @@ def params_of_leaves(module_sizes: list[ModuleSize]) -> Measure:
     cost="1 forward of one sample",
 )
 def flops_of_leaves(module_sizes: list[ModuleSize]) -> Measure:
-    """Blind to functions, and to modules of any other class."""
+    """Count the operations of modules without children.
+
+    Notes:
+        It is blind to functions, and to modules of any other class.
+    """
     return Measure(sum(size.operations for size in module_sizes) / 1e6)
 
 
@@ -228,8 +236,12 @@ def flops_of_leaves(module_sizes: list[ModuleSize]) -> Measure:
     labels=True,
 )
 def fisher_by_fan_in(second_saliencies: list[Saliency], weights: dict[str, Tensor]) -> Measure:
-    """The value of a channel is spread over its weights before they are summed. Of tokens, the
-    position is taken for the channel."""
+    """Sum the Fisher information of all channels, once per weight of each.
+
+    Notes:
+        The value of a channel is spread over its weights before they are summed. Of tokens, the
+        position is taken for the channel.
+    """
     parts: dict[str, float] = {}
     for saliency in second_saliencies:
         if saliency.parameter is not None:
@@ -250,7 +262,11 @@ register_variant("fisher@naslib", "fisher@foresight", reference=CODES["naslib"])
     labels=True,
 )
 def gradient_length(parameter_gradients: dict[str, Tensor]) -> Measure:
-    """One norm, where grad_norm adds up those of the layers."""
+    """Return the norm of the gradient of all parameters together.
+
+    Notes:
+        It is one norm, where grad_norm adds up those of the layers.
+    """
     squares = [float(g.double().square().sum()) for g in parameter_gradients.values()]
     return Measure(sum(squares) ** 0.5)
 
@@ -268,7 +284,11 @@ variant("zico_repo_gradnorm@zico", "az_nb201_gradnorm@az-nas", reference=CODES["
     cost="1 forward + 1 backward of one sample in double precision",
 )
 def syncflow(flow_with_norm: dict[str, SynapticFlow]) -> Measure:
-    """Of one all-ones sample, whose batch norm in training mode cancels most of the flow."""
+    """Sum the flow per output channel, negated.
+
+    Notes:
+        Batch norm of the one all-ones sample cancels most of the flow in training mode.
+    """
     flows = flow_with_norm.items()
     return total_of(
         {n: -float((f.magnitude * f.gradient).abs().sum() / len(f.magnitude)) for n, f in flows}
@@ -283,7 +303,11 @@ def syncflow(flow_with_norm: dict[str, SynapticFlow]) -> Measure:
     labels=True,
 )
 def zico_of_sums(batch_gradients: list[dict[str, Tensor]]) -> Measure:
-    """Each batch's gradient is added to those before it."""
+    """Return ZiCo of the running sums of the batches' gradients.
+
+    Notes:
+        Each batch's gradient is added to those before it.
+    """
     sums = accumulate(
         batch_gradients, lambda before, new: {name: before[name] + g for name, g in new.items()}
     )
@@ -298,7 +322,11 @@ def zico_of_sums(batch_gradients: list[dict[str, Tensor]]) -> Measure:
     labels=True,
 )
 def zico_of_one_buffer(batch_gradients: list[dict[str, Tensor]]) -> Measure:
-    """Layers without deviation are left out, which here are all."""
+    """Return 0 for every layer.
+
+    Notes:
+        Layers without deviation are left out, which here are all.
+    """
     return total_of(dict.fromkeys(batch_gradients[0], 0.0))
 
 
@@ -321,7 +349,11 @@ def _statistics(batches: list[dict[str, Tensor]]) -> dict[str, GradientStatistic
     labels=True,
 )
 def gradsign_of_used(sign_sums: SignSums) -> Measure:
-    """Without the zeros of layers that the output does not depend on."""
+    """Return GradSign per weight of the layers that are used.
+
+    Notes:
+        The zeros of layers that the output does not depend on are left out.
+    """
     used = {name: sums for name, sums in sign_sums.sums.items() if bool(sums.any())}
     return gradsign_mean(SignSums(sign_sums.samples, used))
 
@@ -334,7 +366,11 @@ def gradsign_of_used(sign_sums: SignSums) -> Measure:
     labels=True,
 )
 def grad_angle(gradient_kernel: Tensor) -> Measure:
-    """The mean cosine with the mean of the directions is that mean's length."""
+    """Return the mean cosine of the gradients with the mean of their directions.
+
+    Notes:
+        The mean cosine with the mean of the directions is that mean's length.
+    """
     norms = gradient_kernel.diagonal().sqrt()
     cosines = gradient_kernel / norms[:, None] / norms
     return Measure(float(cosines.mean().sqrt()))
@@ -347,7 +383,11 @@ def grad_angle(gradient_kernel: Tensor) -> Measure:
     cost="1 forward + 1 backward per sample",
 )
 def ntk_of_batch(coupled_kernel: Tensor) -> Measure:
-    """In training mode batch norm couples the samples, whose rows depend on each other's input."""
+    """Return the condition of the coupled kernel, negated.
+
+    Notes:
+        In training mode batch norm couples the samples, whose rows depend on each other's input.
+    """
     return Measure(-ntk_condition(coupled_kernel).total)
 
 
@@ -365,9 +405,13 @@ variant("zico_repo_ntk@zico", "az_nb201_ntk@az-nas", reference=CODES["zico"])
     cost="1 forward of one image",
 )
 def meco_of_modules(module_features: list[Tensor]) -> Measure:
-    """Containers count what their last module gave once more. What is undefined of a correlation,
-    as of features of one position, is 0; where positions are fewer than channels the eigenvalue
-    is rounding."""
+    """Sum the smallest eigenvalues of the correlations of all modules' channels.
+
+    Notes:
+        Containers count what their last module gave once more. What is undefined of a correlation,
+        as of features of one position, is 0; where positions are fewer than channels the eigenvalue
+        is rounding.
+    """
     correlations = [correlation(features.T) for features in module_features]
     return Measure(sum(float(eigenvalues(c, "a module's features")[0]) for c in correlations))
 
@@ -380,7 +424,11 @@ def meco_of_modules(module_features: list[Tensor]) -> Measure:
     cost="1 forward + 1 backward",
 )
 def az_autoformer_expressivity(given_blocks: list[Block]) -> Measure:
-    """After each attention and each perceptron; the patch embedding does not count."""
+    """Sum the entropies of the features of all blocks but the first.
+
+    Notes:
+        Blocks end after each attention and each perceptron; the patch embedding does not count.
+    """
     return az_expressivity(given_blocks[1:])
 
 
@@ -393,5 +441,9 @@ def az_autoformer_expressivity(given_blocks: list[Block]) -> Measure:
     cost="1 forward + 1 backward",
 )
 def az_autoformer_trainability(given_blocks: list[Block]) -> Measure:
-    """From block to block of tokens; the patch embedding does not count."""
+    """Return the mean trainability of all blocks but the first.
+
+    Notes:
+        Maps lead from block to block of tokens; the patch embedding does not count.
+    """
     return az_trainability(given_blocks[1:])

@@ -24,8 +24,12 @@ _INITIALISATION = "weights Kaiming-normal (fan-in), norm scales 1, biases 0"
     deterministic=False,
 )
 def az_expressivity(blocks: list[Block]) -> Measure:
-    """On Gaussian inputs. Blocks are found from the data flow; see :mod:`.blocks`. The patch
-    embedding of a vision transformer is one, which the authors leave out."""
+    """Sum the entropies of the blocks' features.
+
+    Notes:
+        Inputs are Gaussian. Blocks are found from the data flow; see :mod:`.blocks`. The patch
+        embedding of a vision transformer is one, which the authors leave out.
+    """
     return Measure(sum(block.entropy for block in blocks))
 
 
@@ -39,7 +43,11 @@ def az_expressivity(blocks: list[Block]) -> Measure:
     deterministic=False,
 )
 def az_progressivity(blocks: list[Block]) -> Measure:
-    """The authors leave it out for vision transformers, whose width is constant."""
+    """Return the smallest difference between the entropies of two blocks in a row.
+
+    Notes:
+        The authors leave it out for vision transformers, whose width is constant.
+    """
     entropies = [block.entropy for block in blocks]
     return Measure(min(b - a for a, b in pairwise(entropies)))
 
@@ -54,8 +62,12 @@ def az_progressivity(blocks: list[Block]) -> Measure:
     deterministic=False,
 )
 def az_trainability(blocks: list[Block]) -> Measure:
-    """g_out are random signs at a block's output, g_in their pull-back to its input. Best, 0, at
-    s = 1. A network of which a block is the identity has no value: the authors rank it last."""
+    """Return the mean nearness of the blocks' backward maps to an isometry.
+
+    Notes:
+        g_out are random signs at a block's output, g_in their pull-back to its input. Best, 0, at s
+        = 1. A network of which a block is the identity has no value: the authors rank it last.
+    """
     norms = [block.spectral_norm for block in blocks if block.spectral_norm is not None]
     if not norms:
         raise ScoreError("no two blocks in a row have positions that correspond")
@@ -73,5 +85,5 @@ def az_trainability(blocks: list[Block]) -> Measure:
     cost="none",
 )
 def az_complexity(graph: Graph) -> Measure:
-    """The same as ``flops``."""
+    """Return the number of multiply-adds, the same as ``flops``."""
     return Measure(float(graph.flops))

@@ -26,11 +26,15 @@ _CONSTANT = 1e-12  # variance, relative to the mean square, that is rounding alo
 def near(
     layer_features: list[LayerFeatures], *, channels: float = 512.0, seed: float = 0.0
 ) -> Measure:
-    """H: Shannon entropy in nats. Outputs of layers and of rectifiers both count, as published.
-    Positions are rows and channels columns, so the rank is at most the number of channels. Of wider
-    layers so many ``channels`` (or rows, where those are fewer than channels) are drawn and their
-    rank is scaled up, since the time of an eigenvalue problem grows with its cube. Per node, the
-    ranks of layers; those of rectifiers count in the total alone."""
+    """Sum the effective ranks of the features of all layers and rectifiers.
+
+    Notes:
+        H is Shannon entropy in nats. Outputs of layers and of rectifiers both count, as published.
+        Positions are rows and channels columns, so the rank is at most the number of channels. Of
+        wider layers so many ``channels`` (or rows, where those are fewer than channels) are drawn
+        and their rank is scaled up, since the time of an eigenvalue problem grows with its cube. A
+        node's part is its layer's rank; those of rectifiers count in the total alone.
+    """
     if channels < 1:
         raise ScoreError(f"channels: got {channels:g}, expected at least 1")
     generator = torch.Generator().manual_seed(int(seed))
@@ -62,10 +66,14 @@ def _effective_rank(moment: Tensor) -> float:
     cost="1 forward",
 )
 def meco(layer_features: list[LayerFeatures]) -> Measure:
-    """Outputs of layers and rectifiers for the batch's first sample. The released code hooks every
-    module, so that the same features count once more for each container around them. Where a
-    layer has no more positions than channels the eigenvalue is 0; implementations that compute it
-    add up its rounding."""
+    """Sum the smallest eigenvalues of the correlations of the layers' channels.
+
+    Notes:
+        Outputs of layers and rectifiers for the batch's first sample. The released code hooks every
+        module, so that the same features count once more for each container around them. Where a
+        layer has no more positions than channels the eigenvalue is 0; implementations that compute
+        it add up its rounding.
+    """
     total = 0.0
     for columns in _standardised(layer_features):
         if len(columns) > columns.shape[1]:
@@ -81,7 +89,11 @@ def meco(layer_features: list[LayerFeatures]) -> Measure:
     cost="1 forward",
 )
 def meco_opt(layer_features: list[LayerFeatures], *, n: float = 8.0, seed: float = 0.0) -> Measure:
-    """The published remedy for spaces of varying width, where plain MeCo falls with it."""
+    """Sum the smallest eigenvalues of the correlations of a few channels of each layer.
+
+    Notes:
+        The published remedy for spaces of varying width, where plain MeCo falls with it.
+    """
     if n < 1:
         raise ScoreError(f"n: got {n:g}, expected at least 1 channel")
     generator = torch.Generator().manual_seed(int(seed))
@@ -101,7 +113,7 @@ def _standardised(layer_features: list[LayerFeatures]) -> list[Tensor]:
 
 
 def _smallest(columns: Tensor) -> float:
-    """Smallest eigenvalue of the correlation of standardised columns."""
+    """Return the smallest eigenvalue of the correlation of standardised columns."""
     return float(eigenvalues(columns.T @ columns, _FEATURES)[0])
 
 
@@ -115,8 +127,12 @@ def _smallest(columns: Tensor) -> float:
     labels=True,
 )
 def in_train(layer_features: list[LayerFeatures], gradients: dict[str, Tensor]) -> Measure:
-    """The participation ratio needs no eigenvalues: it is trace^2 / squared Frobenius norm.
-    Features that are the same everywhere express nothing."""
+    """Multiply the spread of features by that of gradients, per depth.
+
+    Notes:
+        The participation ratio needs no eigenvalues: it is trace^2 / squared Frobenius norm.
+        Features that are the same everywhere express nothing.
+    """
     expressed = 0.0
     for features in layer_features:
         if features.parameter is not None:

@@ -18,9 +18,13 @@ from ..spectra import eigenvalues
     cost="1 forward",
 )
 def naswot(code_kernel: Tensor) -> Measure:
-    """All rectifiers count (ReLU, ReLU6, leaky, GELU, SiLU, hardswish, ...), called as a module or
-    as a function; a unit is on where its input is positive. K is singular where samples share a
-    code or outnumber the units; its determinant would be rounding."""
+    """Return the logarithm of the determinant of the kernel of binary codes.
+
+    Notes:
+        All rectifiers count (ReLU, ReLU6, leaky, GELU, SiLU, hardswish, ...), called as a module or
+        as a function; a unit is on where its input is positive. K is singular where samples share a
+        code or outnumber the units; its determinant would be rounding.
+    """
     kernel = code_kernel.double()
     values = eigenvalues(kernel, "the codes' agreements")
     if float(values[0]) <= len(values) * torch.finfo(values.dtype).eps * float(values[-1]):
@@ -38,7 +42,12 @@ def naswot(code_kernel: Tensor) -> Measure:
     cost="1 forward",
 )
 def linear_regions(code_kernel: Tensor) -> Measure:
-    """At most the batch's size, which networks of any width reach: it tells narrow ones alone
-    apart. TE-NAS counts over thousands of inputs of 3x3 pixels, which few networks accept."""
+    """Count the different codes among the samples.
+
+    Notes:
+        The number is at most the batch's size, which all but narrow networks reach, so it tells
+        narrow ones alone apart. TE-NAS counts over thousands of inputs of 3x3 pixels, which few
+        networks accept.
+    """
     same = code_kernel == code_kernel.diagonal()[:, None]
     return Measure(float(len(torch.unique(same, dim=0))))

@@ -22,8 +22,12 @@ _REFERENCE = "Peng et al., SWAP-NAS, ICLR 2024"
     cost="1 forward",
 )
 def swap(activation_patterns: ActivationPatterns) -> Measure:
-    """A larger batch can tell more units apart. Every rectifier counts, whatever its shape; the
-    released code counts nn.ReLU modules of images alone."""
+    """Count the different patterns in which units are on.
+
+    Notes:
+        A larger batch can tell more units apart. Every rectifier counts, whatever its shape; the
+        released code counts nn.ReLU modules of images alone.
+    """
     return Measure(float(activation_patterns.total))
 
 
@@ -41,8 +45,12 @@ def swap_regular(
     mu: float = 30.0,
     sigma: float = 40.0,
 ) -> Measure:
-    """mu and sigma belong to a space: set them, as in ``swap_regular[mu=900,sigma=500000]``. The
-    defaults are the released code's, for networks of about 30,000 parameters."""
+    """Count the patterns, damped away from ``mu`` thousand parameters.
+
+    Notes:
+        mu and sigma belong to a space: set them, as in ``swap_regular[mu=900,sigma=500000]``. The
+        defaults are the released code's, for networks of about 30,000 parameters.
+    """
     if not sigma > 0:
         raise ScoreError(f"sigma: got {sigma:g}, expected more than 0")
     exponent = -((graph.params / 1000 - mu) ** 2) / sigma
@@ -69,8 +77,12 @@ def l_swag(
     low: float = 0.0,
     high: float = 100.0,
 ) -> Measure:
-    """Deviation over batches; weights whose gradient does not vary are left out. The paper
-    chooses the percentiles per space on labels; the default takes all layers."""
+    """Multiply the steadiness of gradients by the number of patterns.
+
+    Notes:
+        The deviation is over batches; weights whose gradient does not vary are left out. The paper
+        chooses the percentiles per space on labels; the default takes all layers.
+    """
     logs = []
     for statistics in gradient_statistics.values():
         moving = statistics.std[statistics.std > 0].double()

@@ -22,7 +22,11 @@ _SERIANNI = "Serianni and Kalita, ACL 2023"
     cost="1 forward",
 )
 def attention_confidence(attention_confidences: list[Tensor]) -> Measure:
-    """A in [0, 1]; at initialisation near 1 / keys, since queries and keys are small."""
+    """Return the mean of the largest attention weight.
+
+    Notes:
+        A lies in [0, 1]; at initialisation it is near 1 / keys, since queries and keys are small.
+    """
     return Measure(float(torch.cat(attention_confidences).double().mean()))
 
 
@@ -35,7 +39,11 @@ def attention_confidence(attention_confidences: list[Tensor]) -> Measure:
     labels=True,
 )
 def attention_importance(attention_importances: list[Tensor]) -> Measure:
-    """The gradient of a mask on each head is sum A * dL/dA over the head's map."""
+    """Return the mean of what the loss feels of a head.
+
+    Notes:
+        The gradient of a mask on each head is sum A * dL/dA over the head's map.
+    """
     return Measure(float(torch.cat(attention_importances).double().mean()))
 
 
@@ -47,7 +55,11 @@ def attention_importance(attention_importances: list[Tensor]) -> Measure:
     cost="1 forward",
 )
 def softmax_confidence(output_confidence: Tensor) -> Measure:
-    """Over samples, and over positions where each has an output of its own."""
+    """Return the mean of the largest probability.
+
+    Notes:
+        The mean is over samples, and over positions where each has an output of its own.
+    """
     return Measure(float(output_confidence.double().mean()))
 
 
@@ -61,9 +73,13 @@ def softmax_confidence(output_confidence: Tensor) -> Measure:
     cost="1 forward + 1 backward of one sample in double precision",
 )
 def dss(graph: Graph, flow: dict[str, SynapticFlow]) -> Measure:
-    """R as in synflow, ||.||_* the nuclear norm. Attention weights are those next to an attention
-    map in the graph (projections of queries, keys, values and its output); a network without any
-    gets synflow."""
+    """Sum the diversities of attention's weights and the saliencies of all others.
+
+    Notes:
+        R as in synflow, ||.||_* the nuclear norm. Attention weights are those next to an attention
+        map in the graph (projections of queries, keys, values and its output); a network without
+        any gets synflow.
+    """
     near = _attention_weights(graph)
     parts = {}
     for name, one in flow.items():
@@ -79,7 +95,7 @@ def _nuclear(matrix: Tensor) -> float:
 
 
 def _attention_weights(graph: Graph) -> set[str]:
-    """Weights from or to which an attention map is reached without passing another weight."""
+    """Return the weights from or to which no other weight lies before an attention map."""
     nodes = list(graph.nodes)
     weighted = [node.operator in WEIGHTED for node in nodes]
     maps = attention_maps(graph)

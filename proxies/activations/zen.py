@@ -19,10 +19,14 @@ from ..registry import Measure, register
     cost="2 forwards",
 )
 def zen(perturbation: Perturbation) -> Measure:
-    """One pair of Gaussian batches under the seed. The variance is the batch's own, as in the
-    paper; released code reads the running average, which still holds its initial 1. Features are
-    the input of the last global pooling, else of the last linear layer (our choice). The authors
-    mean it for plain networks without shortcuts."""
+    """Add the logarithms of the features' distance and of the norms' deviations.
+
+    Notes:
+        One pair of Gaussian batches is drawn by the seed. The variance is the batch's own, as in
+        the paper; released code reads the running average, which still holds its initial 1.
+        Features are the input of the last global pooling, else of the last linear layer (our
+        choice). The authors mean it for plain networks without shortcuts.
+    """
     if perturbation.distance <= 0:
         raise ScoreError("the features do not move with the input")
     variances = perturbation.variances

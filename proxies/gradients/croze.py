@@ -15,8 +15,12 @@ from ..registry import Measure, register
     labels=True,
 )
 def croze(twins: list[Twin]) -> Measure:
-    """The twin's weights move by 1 % of their norm up the loss, its inputs by 0.01 along the sign
-    of its gradient; W is compared after one gradient step of length 1. Meant for robustness. The
-    released code reads the features of NAS-Bench-201 and DARTS cells alone; here f is every
-    layer's output."""
+    """Sum the agreements of the layers with their twins.
+
+    Notes:
+        The twin's weights move by 1 % of their norm up the loss, its inputs by 0.01 along the sign
+        of its gradient; W is compared after one gradient step of length 1. Meant for robustness.
+        The released code reads the features of NAS-Bench-201 and DARTS cells alone; here f is every
+        layer's output.
+    """
     return Measure(sum((1 + t.weights) * abs(t.gradients) * (1 + t.features) for t in twins))

@@ -19,7 +19,11 @@ from ..spectra import finite
     cost="2 forwards in double precision",
 )
 def epsinas(constant_outputs: tuple[Tensor, Tensor]) -> Measure:
-    """Needs neither targets nor gradients. Normalisation layers undo most of a constant."""
+    """Return the mean change of the outputs, relative to their mean.
+
+    Notes:
+        It needs neither targets nor gradients. Normalisation layers undo most of a constant.
+    """
     first, second = (_scaled(v) for v in constant_outputs)
     return Measure(float((first - second).abs().mean() / ((first + second) / 2).mean()))
 

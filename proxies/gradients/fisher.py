@@ -15,9 +15,12 @@ from ..registry import Measure, register
     labels=True,
 )
 def fisher(saliencies: list[Saliency]) -> Measure:
-    """Each channel counts once; foresight's counts it once per weight of the channel.
+    """Sum the Fisher information of all channels.
 
-    Layers inside PyTorch's fused multi-head attention function are not seen.
+    Notes:
+        Each channel counts once; foresight's counts it once per weight of the channel.
+
+        Layers inside PyTorch's fused multi-head attention function are not seen.
     """
     by_parameter: dict[str, float] = {}
     total = 0.0

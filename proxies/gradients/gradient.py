@@ -19,7 +19,11 @@ from ..registry import Measure, register, total_of
     cost="none",
 )
 def l2_norm(weights: dict[str, Tensor]) -> Measure:
-    """Depends on the initialisation alone, so it counts width and depth."""
+    """Sum the norms of the weights.
+
+    Notes:
+        It depends on the initialisation alone, so it counts width and depth.
+    """
     return total_of({n: float(w.norm()) for n, w in weights.items()})
 
 
@@ -32,7 +36,7 @@ def l2_norm(weights: dict[str, Tensor]) -> Measure:
     labels=True,
 )
 def grad_norm(gradients: dict[str, Tensor]) -> Measure:
-    """Norm of the gradient of the batch's mean loss, layer by layer."""
+    """Sum the norms of the gradients."""
     return total_of({n: float(g.norm()) for n, g in gradients.items()})
 
 
@@ -45,7 +49,11 @@ def grad_norm(gradients: dict[str, Tensor]) -> Measure:
     labels=True,
 )
 def snip(weights: dict[str, Tensor], gradients: dict[str, Tensor]) -> Measure:
-    """The gradient of a mask on the weights is W * g, so no mask is needed."""
+    """Sum the magnitudes of weight times gradient.
+
+    Notes:
+        The gradient of a mask on the weights is W * g, so no mask is needed.
+    """
     return total_of({n: float((weights[n] * g).abs().sum()) for n, g in gradients.items()})
 
 
@@ -58,7 +66,11 @@ def snip(weights: dict[str, Tensor], gradients: dict[str, Tensor]) -> Measure:
     labels=True,
 )
 def plain(weights: dict[str, Tensor], gradients: dict[str, Tensor]) -> Measure:
-    """Near zero before batch norm, whose output does not change with the weight's scale."""
+    """Sum the products of weight and gradient.
+
+    Notes:
+        It is near zero before batch norm, whose output does not change with the weight's scale.
+    """
     return total_of({n: float((weights[n] * g).sum()) for n, g in gradients.items()})
 
 
@@ -71,9 +83,12 @@ def plain(weights: dict[str, Tensor], gradients: dict[str, Tensor]) -> Measure:
     labels=True,
 )
 def grasp(weights: dict[str, Tensor], hessian_gradients: dict[str, Tensor]) -> Measure:
-    """H g is the gradient of half the squared gradient norm; needs twice-differentiable layers.
+    """Sum the negated products of weight and Hessian times gradient.
 
-    The original paper divides the logits by a temperature of 200; the proxy literature uses 1.
+    Notes:
+        H g is the gradient of half the squared gradient norm; needs twice-differentiable layers.
+
+        The original paper divides the logits by a temperature of 200; the proxy literature uses 1.
     """
     return total_of({n: float(-(weights[n] * h).sum()) for n, h in hessian_gradients.items()})
 
@@ -87,7 +102,12 @@ def grasp(weights: dict[str, Tensor], hessian_gradients: dict[str, Tensor]) -> M
     labels=True,
 )
 def zico(gradient_statistics: dict[str, GradientStatistics]) -> Measure:
-    """Over two batches by default (population deviation); layers of zero gradients are left out."""
+    """Sum the logarithms of the layers' gradients over their deviations.
+
+    Notes:
+        The (population) deviation is over two batches by default; layers of zero gradients are left
+        out.
+    """
     parts = {}
     for name, statistics in gradient_statistics.items():
         moving = statistics.std > 0

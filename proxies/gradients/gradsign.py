@@ -27,7 +27,7 @@ def _weights(sign_sums: SignSums) -> int:
 
 
 def chance(samples: int) -> tuple[float, float]:
-    """Mean and deviation of ``|sum of n coin tosses|``: n C(n-1, floor(n/2)) / 2^(n-1).
+    """Return mean and deviation of ``|sum of n coin tosses|``: n C(n-1, floor(n/2)) / 2^(n-1).
 
     The mean tends to ``sqrt(2 n / pi)``.
 
@@ -49,9 +49,12 @@ def chance(samples: int) -> tuple[float, float]:
     labels=True,
 )
 def gradsign(sign_sums: SignSums) -> Measure:
-    """Coin-toss signs already give m sqrt(2 n / pi), so size dominates: see the other forms.
+    """Sum the magnitudes of the sums of signs.
 
-    Each sample is its own batch, in training mode, as in the published code.
+    Notes:
+        Coin-toss signs already give m sqrt(2 n / pi), so size dominates: see the other forms.
+
+        Each sample is its own batch, in training mode, as in the published code.
     """
     return total_of(_totals(sign_sums))
 
@@ -65,7 +68,11 @@ def gradsign(sign_sums: SignSums) -> Measure:
     labels=True,
 )
 def gradsign_mean(sign_sums: SignSums) -> Measure:
-    """The mean over all m weights; parts add up to it."""
+    """Return the mean magnitude of the sums of signs.
+
+    Notes:
+        The mean is over all m weights; parts add up to it.
+    """
     m = _weights(sign_sums)
     return total_of({n: t / m for n, t in _totals(sign_sums).items()})
 
@@ -79,7 +86,12 @@ def gradsign_mean(sign_sums: SignSums) -> Measure:
     labels=True,
 )
 def gradsign_excess(sign_sums: SignSums) -> Measure:
-    """0 for independent random signs; negative where gradients vanish exactly (dead units)."""
+    """Return the mean magnitude of the sums of signs above that of coin tosses.
+
+    Notes:
+        It is 0 for independent random signs, and negative where gradients vanish exactly (dead
+        units).
+    """
     m, (mean, _) = _weights(sign_sums), chance(sign_sums.samples)
     totals = _totals(sign_sums)
     return total_of({n: (totals[n] - s.numel() * mean) / m for n, s in sign_sums.sums.items()})
@@ -94,7 +106,11 @@ def gradsign_excess(sign_sums: SignSums) -> Measure:
     labels=True,
 )
 def gradsign_z(sign_sums: SignSums) -> Measure:
-    """A network whose signs are coin tosses scores 0 with deviation 1, whatever its size."""
+    """Return the deviation from coin tosses in standard deviations.
+
+    Notes:
+        A network whose signs are coin tosses scores 0 with deviation 1, whatever its size.
+    """
     m, (mean, deviation) = _weights(sign_sums), chance(sign_sums.samples)
     if deviation == 0:
         raise ScoreError("one or two samples leave nothing to compare; pass a larger batch")

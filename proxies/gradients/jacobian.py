@@ -22,7 +22,11 @@ _MANY_CLASSES = 100
     cost="1 forward + 1 backward to the input",
 )
 def jacob_cov(input_jacobian: Tensor) -> Measure:
-    """J: gradient of the sum of outputs with respect to each sample, (N, D), in float64."""
+    """Sum a penalty of the eigenvalues of the correlation of the Jacobian's rows.
+
+    Notes:
+        J is the gradient of the sum of outputs with respect to each sample, (N, D), in float64.
+    """
     values = torch.linalg.eigvalsh(_correlation(input_jacobian)).clamp_min(0.0)
     return Measure(float(-(torch.log(values + _K) + 1.0 / (values + _K)).sum()))
 
@@ -37,9 +41,13 @@ def jacob_cov(input_jacobian: Tensor) -> Measure:
     labels=True,
 )
 def epe_nas(input_jacobian: Tensor, targets: Tensor, class_count: int) -> Measure:
-    """corr: correlation of the rows of J. A class of a single sample adds next to nothing, so the
-    batch should hold several samples of most classes; random targets make it a plain spread. How
-    many classes there are is up to the model's outputs, not to the batch."""
+    """Sum the classes' correlations of the Jacobian's rows.
+
+    Notes:
+        corr is the correlation of the rows of J. A class of a single sample adds next to nothing,
+        so the batch should hold several samples of most classes; random targets make it a plain
+        spread. How many classes there are is up to the model's outputs, not to the batch.
+    """
     correlation = _correlation(input_jacobian)
     classes = targets.to(correlation.device)
     scores, counts = [], []
@@ -55,7 +63,7 @@ def epe_nas(input_jacobian: Tensor, targets: Tensor, class_count: int) -> Measur
 
 
 def _correlation(jacobian: Tensor) -> Tensor:
-    """Correlation (N, N) of rows, in float64."""
+    """Return the correlation (N, N) of rows, in float64."""
     rows = finite(jacobian.double(), "the input's gradients").flatten(1)
     rows = rows - rows.mean(dim=1, keepdim=True)
     norms = rows.norm(dim=1, keepdim=True)

@@ -21,8 +21,12 @@ from ..registry import Measure, register, total_of
     cost="1 forward + 1 backward of one sample in double precision",
 )
 def synflow(flow: dict[str, SynapticFlow]) -> Measure:
-    """Batch norm is left out; other norms, gates and attention stay, and with them the argument
-    that the flow is conserved does not hold."""
+    """Sum the flow through all weights.
+
+    Notes:
+        Batch norm is left out; other norms, gates and attention stay, and with them the argument
+        that the flow is conserved does not hold.
+    """
     return total_of({n: _total(f) for n, f in flow.items()})
 
 
@@ -36,7 +40,11 @@ def synflow(flow: dict[str, SynapticFlow]) -> Measure:
     cost="1 forward + 1 backward of one sample in double precision",
 )
 def synflow_log(flow: dict[str, SynapticFlow]) -> Measure:
-    """Per node, the logarithm of the node's own flow, which does not add up to the total."""
+    """Return the logarithm of the flow through all weights.
+
+    Notes:
+        A node's part is the logarithm of its own flow, and parts do not add up to the total.
+    """
     totals = {n: _total(f) for n, f in flow.items()}
     total = sum(totals.values())
     if total <= 0:
@@ -55,7 +63,11 @@ def synflow_log(flow: dict[str, SynapticFlow]) -> Measure:
     cost="1 forward + 1 backward of one sample in double precision",
 )
 def synflow_bn(flow_with_norm: dict[str, SynapticFlow]) -> Measure:
-    """Batch norm of the one sample in training mode makes the flow of plain stacks vanish."""
+    """Sum the flow through all weights, batch norm active.
+
+    Notes:
+        Batch norm of the one sample in training mode makes the flow of plain stacks vanish.
+    """
     return total_of({n: _total(f) for n, f in flow_with_norm.items()})
 
 
@@ -69,7 +81,11 @@ def synflow_bn(flow_with_norm: dict[str, SynapticFlow]) -> Measure:
     cost="1 forward + 1 backward of one sample in double precision",
 )
 def logsynflow(flow: dict[str, SynapticFlow]) -> Measure:
-    """The logarithm is of each weight's gradient; :func:`synflow_log` takes that of the sum."""
+    """Sum the flow through all weights, of the logarithm of gradients.
+
+    Notes:
+        The logarithm is of each weight's gradient; :func:`synflow_log` takes that of the sum.
+    """
     return total_of(
         {n: float((f.magnitude * torch.log1p(f.gradient.abs())).sum()) for n, f in flow.items()}
     )

@@ -20,9 +20,14 @@ from ..spectra import eigenvalues, entropy, finite
     cost="1 forward + 1 per-sample backward",
 )
 def ntk_condition(tangent_kernel: Tensor) -> Measure:
-    """Batch norm sees each sample alone, so the rows are gradients of a function of one sample and
-    one batched pass gives them all. TE-NAS lets batch norm see the batch, which couples the rows
-    and takes as many backward passes as there are samples, and reads the scales of norms too."""
+    """Return the ratio of the largest to the smallest eigenvalue of the tangent kernel.
+
+    Notes:
+        Batch norm sees each sample alone, so the rows are gradients of a function of one sample and
+        one batched pass gives them all. TE-NAS lets batch norm see the batch, which couples the
+        rows and takes as many backward passes as there are samples, and reads the scales of norms
+        too.
+    """
     values = eigenvalues(tangent_kernel, "the samples' gradients")
     if len(values) < 2:
         raise ScoreError("a kernel of one sample has no condition; pass a larger batch")
@@ -45,7 +50,11 @@ _DECILES = torch.arange(1, 10, dtype=torch.float64) / 10
     labels=True,
 )
 def vkdnw(gradient_entries: Tensor) -> Measure:
-    """The entropy is at most log 9, so depth comes first and the entropy orders equal depths."""
+    """Add the depth and the entropy of the Fisher information's eigenvalues.
+
+    Notes:
+        The entropy is at most log 9, so depth comes first and the entropy orders equal depths.
+    """
     return Measure(gradient_entries.shape[1] + _evenness(gradient_entries))
 
 
@@ -59,8 +68,12 @@ def vkdnw(gradient_entries: Tensor) -> Measure:
     labels=True,
 )
 def vkdnw_entropy(gradient_entries: Tensor) -> Measure:
-    """Without the depth. At most as many eigenvalues as samples are not 0; the deciles are of
-    those."""
+    """Return the entropy of the Fisher information's eigenvalues.
+
+    Notes:
+        The depth is left out. At most as many eigenvalues as samples are not 0; the deciles are of
+        those.
+    """
     return Measure(_evenness(gradient_entries))
 
 

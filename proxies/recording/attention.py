@@ -15,7 +15,7 @@ from .recorders import AttentionRecorder
 
 
 def attention_maps(graph: Graph) -> set[int]:
-    """Nodes that make maps of tokens to tokens, alone or together with their use."""
+    """Return the nodes that make maps of tokens to tokens, alone or together with their use."""
     return {
         node.index
         for node in graph.nodes

@@ -159,7 +159,7 @@ def _record_gradients(
 def _statistics(
     runner: ModelRunner, leaves: Gradients, first: Gradients
 ) -> dict[str, GradientStatistics]:
-    """Mean of |g| and deviation of g over all batches, streamed (Welford)."""
+    """Return the mean of |g| and the deviation of g over all batches, streamed (Welford)."""
     if len(runner.batches) < 2:
         raise ScoreError(
             "needs at least two batches, got one: pass an iterable of batches, or a shape to use "

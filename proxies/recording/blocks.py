@@ -23,7 +23,7 @@ Change = Callable[[str, Tensor], Tensor]
 
 
 class BoundaryRecorder(DependentCalls):
-    """Keeps the results of the calls at the boundaries, connected to autograd."""
+    """A recorder of the results of the calls at the boundaries, connected to autograd."""
 
     def __init__(self, inputs: Iterable[Tensor], wanted: Iterable[int], copies: bool = False):
         super().__init__(inputs)
@@ -115,7 +115,7 @@ def blocks(
 
 
 def _features(runner: ModelRunner, batch: Batch, ends: list[int]) -> list[Tensor]:
-    """The results of the calls at the blocks' ends; on copies if the network overwrites them."""
+    """Return the results at the blocks' ends, on copies if the network overwrites them."""
     moving = batch.map(lambda t: t.clone().requires_grad_() if t.is_floating_point() else t)
     recorder = BoundaryRecorder(moving.tensors, ends)
     with recorder:
@@ -128,12 +128,12 @@ def _features(runner: ModelRunner, batch: Batch, ends: list[int]) -> list[Tensor
 
 
 def _second(feature: Tensor, channels_last: bool) -> Tensor:
-    """Images with channels second; tokens as they are."""
+    """Return images with channels second, and tokens as they are."""
     return feature.movedim(-1, 1) if channels_last and feature.dim() > 3 else feature
 
 
 def _entropy(feature: Tensor) -> float:
-    """Entropy of the normalised eigenvalues of the channels' covariance."""
+    """Return the entropy of the normalised eigenvalues of the channels' covariance."""
     rows = _rows(feature)
     rows = rows - rows.mean(dim=0)
     values = eigenvalues(rows.T @ rows / len(rows), "a block's features").clamp_min(0)
@@ -143,7 +143,7 @@ def _entropy(feature: Tensor) -> float:
 
 
 def _rows(feature: Tensor) -> Tensor:
-    """Positions of all samples by channels: images (N, C, ...), tokens (N, T, C)."""
+    """Return positions of all samples by channels: of images (N, C, ...), tokens (N, T, C)."""
     channels_last: Tensor = feature if feature.dim() == 3 else feature.movedim(1, -1)
     return channels_last.flatten(0, -2)
 
@@ -156,7 +156,7 @@ def _pulled_back(before: Tensor, after: Tensor, probe: Tensor) -> Tensor:
 
 
 def _spectral_norm(pulled: Tensor, probe: Tensor) -> float | None:
-    """Largest singular value of g_in^T g_out / positions, g_in the pull-back of the probe g_out.
+    """Return the largest singular value of g_in^T g_out / positions, g_in pulled back from g_out.
 
     None where positions do not correspond, as between an image and tokens; NaN for an identity.
     """
@@ -172,7 +172,7 @@ def _spectral_norm(pulled: Tensor, probe: Tensor) -> float | None:
 
 
 def _folded(image: Tensor, size: torch.Size) -> Tensor:
-    """The image with its positions folded into channels until it has no more than ``size``.
+    """Return the image with its positions folded into channels until it has no more than ``size``.
 
     What a stride does not divide is padded with zeros.
     """

@@ -54,7 +54,7 @@ def _cut_boundaries(flow: Flow, containers: set[str]) -> list[int]:
 
 
 def _cuts(flow: Flow) -> set[int]:
-    """The calls of which no earlier result is read any more, but their own is."""
+    """Return the calls after which no earlier result is read any more, but their own is."""
     reach, cuts = flow.inputs_read, set()  # furthest reader of anything before the call itself
     for i, call in enumerate(flow.calls):
         if reach <= i and call.last_read > i:
@@ -64,7 +64,7 @@ def _cuts(flow: Flow) -> set[int]:
 
 
 def _last_attached(calls: list[Call], i: int, cuts: set[int], containers: set[str]) -> int:
-    """The last of the cuts from ``i`` on that norms and activations of the same block make."""
+    """Return the last cut from ``i`` on that norms and activations of the same block make."""
     role = calls[i].role
     while i + 1 in cuts:
         following = calls[i + 1]
@@ -79,8 +79,10 @@ def _last_attached(calls: list[Call], i: int, cuts: set[int], containers: set[st
 
 
 def _belongs(path: str, home: str, calls: list[Call]) -> bool:
-    """Whether a norm or activation at ``path`` follows inside ``home``, not at the start of a
-    block that home holds, as in networks of pre-activation."""
+    """Return whether a norm or activation at ``path`` follows inside ``home``.
+
+    It does not if it starts a block that home holds, as in networks of pre-activation.
+    """
     inside = f"{home}." if home else ""
     if path == home or not path.startswith(inside):
         return path == home
@@ -91,14 +93,14 @@ def _belongs(path: str, home: str, calls: list[Call]) -> bool:
 
 
 def _home(path: str, containers: set[str]) -> str:
-    """The module that a call belongs to: its own if it has children, else the one around it."""
+    """Return the module that a call belongs to: its own if that has children, else the outer."""
     return path if path in containers else path.rpartition(".")[0]
 
 
 def _without_split_twins(
     flow: Flow, found: list[int], modules: Mapping[str, nn.Module]
 ) -> list[int]:
-    """No boundary inside a module if another one of its class is a block as a whole.
+    """Leave out boundaries inside a module if another one of its class is a block as a whole.
 
     An inverted residual without its shortcut is a chain, of which every convolution would be a
     block, beside others of its class that are one block each.
@@ -117,7 +119,7 @@ def _without_split_twins(
 
 
 def _module_boundaries(flow: Flow, products: list[int]) -> list[int]:
-    """Outputs of the outermost modules of which none holds more than half of the products."""
+    """Return outputs of the outermost modules that hold at most half of the products each."""
     chosen: dict[str, list[int]] = {}
     for path, first, last in sorted(flow.modules, key=lambda module: module[0].count(".")):
         held = sum(first <= p <= last for p in products)

@@ -65,7 +65,7 @@ class Flow:
 
 
 class DependentCalls(WithoutDropout):
-    """Sees the calls on something that depends on the inputs, and numbers them in their order."""
+    """A mode that sees the calls on something that depends on the inputs, and numbers them."""
 
     def __init__(self, inputs: Iterable[Tensor]):
         super().__init__()
@@ -96,7 +96,7 @@ class DependentCalls(WithoutDropout):
 
 
 class FlowRecorder(DependentCalls):
-    """Writes down which call reads which call's result."""
+    """A recorder of which call reads which call's result."""
 
     def __init__(self, inputs: Iterable[Tensor], weights: Iterable[Tensor], path: ModulePath):
         super().__init__(inputs)

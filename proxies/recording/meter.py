@@ -15,7 +15,7 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 class Meter:
-    """Times a ``with`` block and measures by how much memory peaked above its start.
+    """The time of a ``with`` block, and by how much memory peaked above its start.
 
     On CUDA by the allocator's own peak; on Linux by the process's peak resident set, which the
     kernel lets a process reset; elsewhere ``peak_memory`` is None.

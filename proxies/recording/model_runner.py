@@ -88,7 +88,7 @@ class ModelRunner:
         change: Callable[[str, Tensor], Tensor] | None = None,
         names: Iterable[str] | None = None,
     ) -> Iterator[dict[str, Tensor]]:
-        """Run the model on stand-ins of its parameters and buffers; yields name -> leaf.
+        """Run the model on stand-ins of its parameters and buffers; yield name -> leaf.
 
         Stand-ins of parameters share memory with the parameters unless ``dtype`` or ``change``
         make new ones; nothing may write to them. Buffers are copies, for batch norm to write to.
@@ -136,11 +136,11 @@ class ModelRunner:
             yield leaves
 
     def run(self, batch: Batch) -> Any:
-        """One forward, raw output."""
+        """Run one forward and return the raw output."""
         return self.model(*batch.args, **batch.kwargs)
 
     def run_soundly(self, batch: Batch) -> Any:
-        """One forward, raw output, which must hold numbers.
+        """Run one forward and return the raw output, which must hold numbers.
 
         Raises:
             ScoreError: it holds NaN, from which some proxies would make a number nevertheless.
@@ -152,7 +152,7 @@ class ModelRunner:
         return output
 
     def main_output(self, output: Any) -> Tensor:
-        """The tensor of the output that the classifier's loss is about.
+        """Return the tensor of the output that the classifier's loss is about.
 
         A mapping's (or object's) ``logits`` or ``out`` if it has one; else the output with the
         longest path behind it in the graph: of (features, logits) or (logits, auxiliary logits)
@@ -180,14 +180,14 @@ class ModelRunner:
         return [longest[i] for i, op in enumerate(self.graph.operator.tolist()) if op == output]
 
     def batch_loss(self, output: Any, batch: Batch) -> Tensor:
-        """The mean loss of a batch."""
+        """Return the mean loss of a batch."""
         if self.loss is not None:
             return _scalar(self.loss(output, batch.targets))
         logits = self.main_output(output)
         return F.cross_entropy(logits, self.class_targets(logits, batch))
 
     def sum_of_losses(self, output: Any, batch: Batch) -> Tensor:
-        """The sum of the losses of the samples, each as a batch of one."""
+        """Return the sum of the losses of the samples, each as a batch of one."""
         if self.loss is None:
             logits = self.main_output(output)
             return F.cross_entropy(logits, self.class_targets(logits, batch), reduction="sum")
@@ -199,7 +199,7 @@ class ModelRunner:
         return total
 
     def class_targets(self, logits: Tensor, batch: Batch) -> Tensor:
-        """The classes of a batch, drawn by the seed where none are given."""
+        """Return the classes of a batch, drawn by the seed where none are given."""
         if logits.dim() != 2:
             raise ScoreError(
                 f"the default loss is cross-entropy on (N, classes), but the output has shape "
@@ -248,7 +248,7 @@ def _describe(value: Any) -> str:
 
 @contextmanager
 def _kept(model: nn.Module) -> Iterator[None]:
-    """Remember modes, parameters and buffers of every module and put them back."""
+    """Remember modes, parameters and buffers of every module, and put them back."""
     kept: list[tuple[nn.Module, bool, tuple[Any, Any, Any]]] = []
     for module in model.modules():
         if isinstance(module, torch.jit.ScriptModule):
@@ -276,6 +276,6 @@ def _kept(model: nn.Module) -> Iterator[None]:
 
 
 def pass_dtype(model: nn.Module) -> torch.dtype:
-    """The model's floating type, half precision promoted to float32."""
+    """Return the model's floating type, half precision promoted to float32."""
     found = float_type(model)
     return found if found in (torch.float32, torch.float64) else torch.float32

@@ -23,7 +23,7 @@ _DROPOUT_POSITION = {
 def _undropped(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The same arguments with a dropout rate of 0."""
+    """Return the same arguments with a dropout rate of 0."""
     position = _DROPOUT_POSITION[func]
     if position == 5 and isinstance(args[3], (list, tuple)):  # packed: sizes come second
         position = 6
@@ -33,7 +33,7 @@ def _undropped(
 
 
 class WithoutDropout(TorchFunctionMode):
-    """Runs functions as they are, but dropout as the identity: a score is no coin toss."""
+    """A mode that runs dropout as the identity: a score is no coin toss."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -46,7 +46,7 @@ class WithoutDropout(TorchFunctionMode):
         return self.call(func, args, kwargs)
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What to do with any other function; subclasses catch some here."""
+        """Run any other function; subclasses catch some here."""
         return func(*args, **kwargs)
 
 

@@ -99,7 +99,7 @@ def _batched(
     objective: Objective,
     sinks: Sinks,
 ) -> Sinks | None:
-    """The sinks, filled by batched passes, or None if this model needs the loop."""
+    """Return the sinks, filled by batched passes, or None if this model needs the loop."""
     with torch.no_grad(), PerSample({}, []):
         alone = runner.main_output(runner.run(batch.rows(0, 1)))
     for start in range(0, len(batch), _CHUNK):
@@ -125,7 +125,7 @@ def _close(a: Tensor, b: Tensor) -> bool:
 
 
 def _used_elsewhere(output: Tensor, leaves: Gradients) -> bool:
-    """Whether the output depends on a weight through an operator that was not split.
+    """Return whether the output depends on a weight through an operator that was not split.
 
     The split operators cut their weights out of the autograd graph, so a weight still reachable
     in it is used somewhere else as well.

@@ -40,17 +40,17 @@ _WORD = 64
 
 @cache
 def operator_of(func: Any) -> str:
-    """The canonical operator of an ATen overload."""
+    """Return the canonical operator of an ATen overload."""
     return canonical(f"aten.{func.overloadpacket.__name__}")
 
 
 def weight_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The weight that one of :data:`PRODUCTS` was called with."""
+    """Return the weight that one of :data:`PRODUCTS` was called with."""
     return args[1] if len(args) > 1 else kwargs["weight"]
 
 
 class OutputRecorder(WithoutDropout):
-    """Holds the outputs of convolutions and linear layers until their gradient comes by.
+    """A recorder of the outputs of layers, held until their gradient comes by.
 
     ``second`` reads the second dimension as channels even of linear layers on tokens.
     """
@@ -96,12 +96,12 @@ class OutputRecorder(WithoutDropout):
         result.register_hook(arrived)
 
     def overwritten(self) -> bool:
-        """Whether an in-place operator changed any held output."""
+        """Return whether an in-place operator changed any held output."""
         return any(tensor._version != version for tensor, version in self._held)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Gradients that come by inside are of the loss."""
+        """Take the gradients that come by inside for those of the loss."""
         self._listening = True
         try:
             yield
@@ -111,7 +111,7 @@ class OutputRecorder(WithoutDropout):
 
 
 class RectifierRecorder(TorchDispatchMode):
-    """Sees the input of every rectifier of a forward, before it may be overwritten."""
+    """A mode that sees the input of every rectifier, before it may be overwritten."""
 
     def __init__(self, samples: int):
         super().__init__()
@@ -133,14 +133,14 @@ class RectifierRecorder(TorchDispatchMode):
         return tensor.dim() > 1 and tensor.shape[0] == self._samples
 
     def before(self, source: Tensor) -> None:
-        """The input of a rectifier."""
+        """See the input of a rectifier."""
 
     def after(self, result: Tensor) -> None:
-        """The output of a rectifier."""
+        """See the output of a rectifier."""
 
 
 class CodeKernel(RectifierRecorder):
-    """Adds up, over all rectifiers of a forward, which samples' binary codes agree.
+    """The sum, over all rectifiers of a forward, of which samples' binary codes agree.
 
     ``K = sum over units of c c^T + (1 - c)(1 - c)^T``, streamed: no code is kept.
     """
@@ -157,14 +157,14 @@ class CodeKernel(RectifierRecorder):
         self._kernel = agreements if self._kernel is None else self._kernel + agreements
 
     def result(self) -> Tensor:
-        """The kernel (N, N) in float64."""
+        """Return the kernel (N, N) in float64."""
         if self._kernel is None:
             raise ScoreError(_NO_RECTIFIER)
         return self._kernel
 
 
 class PatternCount(RectifierRecorder):
-    """Counts units that differ in the samples for which they are on.
+    """The number of units that differ in the samples for which they are on.
 
     A unit's pattern is one bit per sample; patterns are packed into words of 64 bits, so that a
     million units cost megabytes, and counted exactly.
@@ -185,7 +185,7 @@ class PatternCount(RectifierRecorder):
         self._found.append(_distinct(torch.stack(words, dim=1).cpu().numpy()))
 
     def result(self) -> ActivationPatterns:
-        """Distinct patterns, over all and by rectifier."""
+        """Return the numbers of distinct patterns, over all and by rectifier."""
         if not self._found:
             raise ScoreError(_NO_RECTIFIER)
         total = _distinct(np.concatenate(self._found))
@@ -193,7 +193,7 @@ class PatternCount(RectifierRecorder):
 
 
 def _distinct(rows: np.ndarray) -> np.ndarray:
-    """Each row of integers once."""
+    """Return each row of integers once."""
     if rows.shape[1] == 1:
         return np.unique(rows)[:, None]
     packed = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.itemsize * rows.shape[1])))
@@ -234,14 +234,14 @@ class FeatureMoments(WithoutDropout):
         self._features.append(moments(name, features))
 
     def result(self) -> list[LayerFeatures]:
-        """In the order in which they were computed."""
+        """Return the moments in the order in which they were computed."""
         if not self._features:
             raise ScoreError("the model has no layer that keeps samples apart")
         return self._features
 
 
 class _RectifiedMoments(RectifierRecorder):
-    """Rectifiers' part of them.
+    """The rectifiers' part of the moments.
 
     Attributes:
         channels_last: the last image that a linear layer or layer norm made, (N, H, W, C).
@@ -269,7 +269,7 @@ def _channels_last(features: Tensor) -> Tensor:
 
 
 def moments(name: str | None, features: Tensor) -> LayerFeatures:
-    """The moments of features (N, ..., C)."""
+    """Return the moments of features (N, ..., C)."""
     rows = features.flatten(0, -2)
     mean = rows.mean(dim=0)
     centred = rows - mean  # before the product: variances far below the mean would be rounded off
@@ -285,7 +285,7 @@ def moments(name: str | None, features: Tensor) -> LayerFeatures:
 
 
 def standardised(rows: Tensor) -> Tensor:
-    """Columns without their mean and of norm 1, of which products are correlations.
+    """Return columns without their mean and of norm 1, of which products are correlations.
 
     A constant column, whose correlation is undefined, becomes 0.
     """
@@ -296,13 +296,13 @@ def standardised(rows: Tensor) -> Tensor:
 
 
 def correlation(rows: Tensor) -> Tensor:
-    """Correlation (C, C) of columns; what is undefined is 0."""
+    """Return the correlation (C, C) of columns; what is undefined is 0."""
     columns = standardised(rows)
     return columns.T @ columns
 
 
 class FeatureRecorder(TorchDispatchMode):
-    """Keeps the features before global pooling and the batch variances."""
+    """A recorder of the features before global pooling and of the batch variances."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -336,7 +336,7 @@ class FeatureRecorder(TorchDispatchMode):
         self.variances.append(float(variance.mean()))
 
     def features(self) -> Tensor:
-        """The last globally pooled map, else what the last linear layer read."""
+        """Return the last globally pooled map, else what the last linear layer read."""
         found = self.pooled if self.pooled is not None else self.projected
         if found is None:
             raise ScoreError("found neither a global pooling nor a linear layer to read before")
@@ -344,7 +344,7 @@ class FeatureRecorder(TorchDispatchMode):
 
 
 class AttentionRecorder(TorchDispatchMode):
-    """Sees attention maps in the forward and their gradients in the backward."""
+    """A recorder of attention maps in the forward and of their gradients in the backward."""
 
     def __init__(self, samples: int):
         super().__init__()
@@ -367,24 +367,26 @@ class AttentionRecorder(TorchDispatchMode):
         return result
 
     def _is_map(self, tensor: Tensor, dim: int) -> bool:
-        """(N windows, heads, queries, keys) or (N heads, queries, keys), as many queries as
-        keys, over which it sums to 1."""
+        """Return whether it has as many queries as keys, over which it sums to 1.
+
+        Maps are (N windows, heads, queries, keys) or (N heads, queries, keys).
+        """
         batched = tensor.dim() in (3, 4) and tensor.shape[0] % self._samples == 0
         square = tensor.shape[-1] == tensor.shape[-2] > 1
         return batched and square and dim in (-1, tensor.dim() - 1)
 
     def _by_head(self, tensor: Tensor) -> Tensor:
-        """(N, windows, heads, queries, keys); a head is one in all its windows."""
+        """Return (N, windows, heads, queries, keys); a head is one in all its windows."""
         tensor = tensor.detach()
         heads = tensor.shape[1] if tensor.dim() == 4 else tensor.shape[0] // self._samples
         return tensor.reshape(self._samples, -1, heads, *tensor.shape[-2:])
 
     def confidences(self) -> list[Tensor]:
-        """(heads,) of each map: mean over samples and queries of the largest weight."""
+        """Return (heads,) of each map: mean over samples and queries of the largest weight."""
         return self._found([*self._confidence.values()])
 
     def importances(self) -> list[Tensor]:
-        """(heads,) of each map: mean over samples of ``|sum A * dL/dA|``, after a backward."""
+        """Return (heads,) of each map, after a backward: mean of ``|sum A * dL/dA|``."""
         return self._found([self._importance[key] for key in self._maps if key in self._importance])
 
     def _found(self, heads: list[Tensor]) -> list[Tensor]:

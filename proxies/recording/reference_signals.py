@@ -80,7 +80,7 @@ def record_relus(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
 
 
 def _sees(module: nn.Module, args: tuple[Any, ...]) -> set[str]:
-    """Names of the signals that the module's input belongs to."""
+    """Return the names of the signals that the module's input belongs to."""
     if not args or not isinstance(args[0], Tensor):
         return set()
     seen = {"named_relu_kernel"} if "ReLU" in type(module).__name__ else set()
@@ -134,8 +134,11 @@ def record_module_sizes(runner: ModelRunner, wanted: frozenset[str]) -> Recorded
 
 
 def _operations(module: nn.Module, source: Tensor, output: Tensor) -> int:
-    """Of convolutions and linear layers products (and additions of a convolution's bias), of batch
-    norm, ReLU and pooling passes over elements, of all else nothing."""
+    """Return the number of operations that the code counts.
+
+    These are products of convolutions and linear layers, additions of a convolution's bias, and
+    passes of batch norm, ReLU and pooling over elements.
+    """
     if isinstance(module, nn.Conv2d):
         weight = module.weight
         return output.numel() * (weight[0].numel() + (module.bias is not None))
@@ -156,7 +159,7 @@ def _operations(module: nn.Module, source: Tensor, output: Tensor) -> int:
 
 
 def _loss_gradients(runner: ModelRunner, leaves: Gradients, index: int) -> Gradients:
-    """Gradient of one batch's loss; what it does not depend on gets zeros."""
+    """Return the gradient of one batch's loss; what it does not depend on gets zeros."""
     batch = runner.batches[index]
     with WithoutDropout():
         loss = runner.batch_loss(runner.run_soundly(batch), batch)

@@ -34,7 +34,7 @@ class Sink(ABC):
 
 
 class Signs(Sink):
-    """Sums of the gradients' signs; the last sink to take, since it writes to what it gets."""
+    """The sums of the gradients' signs; the last sink to take, since it writes to what it gets."""
 
     def __init__(self, leaves: dict[str, Tensor], samples: int):
         self._samples = samples

@@ -19,7 +19,7 @@ _SLICE_ELEMENTS = 1 << 24
 
 
 class PerSample(WithoutDropout):
-    """Makes batch norm per sample, and convolutions and linear layers form per-sample gradients.
+    """A mode in which batch norm sees single samples and layers form per-sample gradients.
 
     Attributes:
         uses: weight name -> number of calls that split it.
@@ -89,7 +89,7 @@ class PerSample(WithoutDropout):
         return result
 
     def at_once(self, name: str, weight: Tensor, samples: int) -> int:
-        """Of how many samples to form gradients at a time: never beyond a share of memory."""
+        """Return of how many samples to form gradients at a time, within a share of memory."""
         if self._whole or self.uses[name] > 1:
             return samples
         return max(1, _SLICE_ELEMENTS // weight.numel())
@@ -236,7 +236,7 @@ def _instance_statistics(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Batch norm as each sample alone would see it."""
+    """Run batch norm as each sample alone would see it."""
     if not training:
         return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     refuse_single_values(input, training)

@@ -13,7 +13,7 @@ from .signals import SynapticFlow
 
 
 def record_flow(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """One all-ones sample through the network of absolute weights, in double precision."""
+    """Run one all-ones sample through the network of absolute weights, in double precision."""
     recorded: Recorded = {}
     for name, mode in (("flow", WithoutNorm), ("flow_with_norm", SingleSample)):
         if name in wanted:
@@ -23,7 +23,7 @@ def record_flow(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
 
 
 def _ones(tensor: Tensor) -> Tensor:
-    """Ones; tokens and other whole numbers, which cannot be scaled, stay as they are."""
+    """Return ones; tokens and other whole numbers, which cannot be scaled, stay as they are."""
     if tensor.is_floating_point():
         return torch.ones_like(tensor, dtype=torch.float64)
     return tensor

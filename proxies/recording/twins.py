@@ -23,7 +23,7 @@ _WEIGHT_STEP = 0.01  # of the twin's weights, relative to their norm
 
 
 class FirstOutputs(WithoutDropout):
-    """Hands the output of each layer's first call to a function."""
+    """A mode that hands the output of each layer's first call to a function."""
 
     def __init__(self, leaves: dict[str, Tensor], take: Callable[[str, Tensor], None]):
         super().__init__()
@@ -90,7 +90,7 @@ def _of_loss(
     shifts: dict[str, Tensor] | None,
     take: Callable[[str, Tensor], None],
 ) -> Gradients:
-    """Gradient of every weight, shifted if there are shifts; ``take`` gets the layers' outputs."""
+    """Return the gradients of the weights, shifted if asked; ``take`` gets the layers' outputs."""
     with runner.substituted(change=_shifted(shifts)) as leaves:
         with FirstOutputs(leaves, take):
             loss = runner.batch_loss(runner.run_soundly(batch), batch)
@@ -98,7 +98,7 @@ def _of_loss(
 
 
 def _attacked(runner: ModelRunner, batch: Batch, shifts: dict[str, Tensor]) -> Batch:
-    """The batch moved by a step along the sign of the twin's input gradient."""
+    """Return the batch moved by a step along the sign of the twin's input gradient."""
     moving = batch.map(lambda t: t.clone().requires_grad_())
     with runner.substituted(change=_shifted(shifts)):
         with WithoutDropout():

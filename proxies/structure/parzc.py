@@ -60,8 +60,12 @@ def _register(name: str) -> None:
         *,
         base: Base = "synflow",
     ) -> Measure:
-        """Layers in the model's order. Bases: ``synflow`` (logarithm of a layer's mean), ``snip``
-        (mean) and ``grad_norm`` (norm), as ParZC's node-wise statistics."""
+        """Sum the layers' values, weighted by their depth.
+
+        Notes:
+            Layers come in the model's order. Bases are ``synflow`` (logarithm of a layer's mean),
+            ``snip`` (mean) and ``grad_norm`` (norm), as ParZC's node-wise statistics.
+        """
         return _weighted(name, weights, gradients, flow, base)
 
     register(

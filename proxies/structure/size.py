@@ -15,7 +15,11 @@ from ..registry import Measure, register
     cost="none",
 )
 def params(graph: Graph) -> Measure:
-    """All parameters of the model; per node, those that it is the first to use."""
+    """Count all parameters of the model.
+
+    Notes:
+        A node's part are the parameters that it is the first to use.
+    """
     sizes = dict(zip(graph.parameter_names, graph.parameter_sizes.tolist(), strict=True))
     return Measure(float(graph.params), by_parameter={n: float(s) for n, s in sizes.items()})
 
@@ -29,7 +33,11 @@ def params(graph: Graph) -> Measure:
     cost="none",
 )
 def flops(graph: Graph) -> Measure:
-    """All operators that the FLOP table knows; see :mod:`archrank.graphs.flops`."""
+    """Count the multiply-adds of all operators that the FLOP table knows.
+
+    Notes:
+        See :mod:`archrank.graphs.flops`.
+    """
     return Measure(
         float(graph.flops), by_node={i: float(n) for i, n in enumerate(graph.node_flops.tolist())}
     )
@@ -44,6 +52,6 @@ def flops(graph: Graph) -> Measure:
     cost="none",
 )
 def activations(graph: Graph) -> Measure:
-    """Output elements of one sample, by node."""
+    """Count the output elements of one sample."""
     parts = {int(i): float(n) for i, n in graph.product_outputs()}
     return Measure(float(sum(parts.values())), by_node=parts)

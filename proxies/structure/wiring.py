@@ -18,8 +18,12 @@ _REFERENCE = "after Huang et al., NASGraph, ICLR 2024; from the data flow our ch
     cost="none",
 )
 def nasgraph(graph: Graph) -> Measure:
-    """Layers join all channels of a group, everything else joins channel to channel. The paper
-    finds the edges by forwards of one channel at a time through a narrowed network."""
+    """Return the average degree of the graph of channels.
+
+    Notes:
+        Layers join all channels of a group, everything else joins channel to channel. The paper
+        finds the edges by forwards of one channel at a time through a narrowed network.
+    """
     vertices, edges = _channel_graph(graph)
     return Measure(2 * edges / vertices)
 
@@ -33,13 +37,17 @@ def nasgraph(graph: Graph) -> Measure:
     cost="none",
 )
 def nasgraph_density(graph: Graph) -> Measure:
-    """Falls with depth, since layers join neighbours alone."""
+    """Return the density of the graph of channels.
+
+    Notes:
+        It falls with depth, since layers join neighbours alone.
+    """
     vertices, edges = _channel_graph(graph)
     return Measure(edges / vertices**2)
 
 
 def _channel_graph(graph: Graph) -> tuple[int, int]:
-    """Numbers of vertices and of edges."""
+    """Return the numbers of vertices and of edges."""
     nodes, channels = list(graph.nodes), _channels(graph)
     edges = 0
     for source, target in graph.edges.tolist():
@@ -53,8 +61,11 @@ def _channel_graph(graph: Graph) -> tuple[int, int]:
 
 
 def _channels(graph: Graph) -> list[int]:
-    """Of each node: of images (N, C, ...) the second size, of vectors, tokens and of images that a
-    linear layer or layer norm made (N, ..., C) the last."""
+    """Return the number of channels of each node.
+
+    That is the second size of images (N, C, ...), and the last size of vectors, of tokens and of
+    images that a linear layer or layer norm made (N, ..., C).
+    """
     nodes = list(graph.nodes)
     sources: list[list[int]] = [[] for _ in nodes]
     for source, target in graph.edges.tolist():
