@@ -85,7 +85,7 @@ class PerSample(WithoutDropout):
         # Something must require a gradient for the backward to come by.
         anchor = torch.zeros((), dtype=input.dtype, device=input.device, requires_grad=True)
         self.anchors.append(anchor)
-        result: Tensor = function.apply(self, name, anchor, input, *rest)
+        result: Tensor = function.apply((self, name), anchor, input, *rest)
         return result
 
     def at_once(self, name: str, weight: Tensor, samples: int) -> int:
@@ -117,6 +117,9 @@ class PerSample(WithoutDropout):
             sink.take_outer(name, self._first, output, input)
 
 
+Use = tuple[PerSample, str]
+"""A mode, and the name of the weight that it splits."""
+
 _CONVOLUTIONS: dict[Any, int] = {torch.conv1d: 1, torch.conv2d: 2, torch.conv3d: 3}
 
 
@@ -125,15 +128,9 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        mode: PerSample,
-        name: str,
-        anchor: Tensor,
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
+        ctx: Any, use: Use, anchor: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
-        ctx.mode, ctx.name = mode, name
+        ctx.mode, ctx.name = use
         ctx.save_for_backward(input, weight)
         return F.linear(input, weight, bias)
 
@@ -150,8 +147,8 @@ class _Linear(torch.autograd.Function):
                 ctx.mode.arrived(
                     ctx.name, i, torch.bmm(positions[i : i + rows], sources[i : i + rows])
                 )
-        back = gradient @ weight if ctx.needs_input_grad[3] else None
-        return None, None, gradient.new_zeros(()), back, None, None
+        back = gradient @ weight if ctx.needs_input_grad[2] else None
+        return None, gradient.new_zeros(()), back, None, None
 
 
 class _Convolution(torch.autograd.Function):
@@ -160,8 +157,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        mode: PerSample,
-        name: str,
+        use: Use,
         anchor: Tensor,
         input: Tensor,
         weight: Tensor,
@@ -171,7 +167,7 @@ class _Convolution(torch.autograd.Function):
         dilation: list[int],
         groups: int,
     ) -> Tensor:
-        ctx.mode, ctx.name, ctx.settings = mode, name, (stride, padding, dilation, groups)
+        ctx.mode, ctx.name, ctx.settings = *use, (stride, padding, dilation, groups)
         ctx.save_for_backward(input, weight)
         return torch.convolution(
             input, weight, bias, stride, padding, dilation, False, [0] * len(stride), groups
@@ -188,7 +184,7 @@ class _Convolution(torch.autograd.Function):
             stop = start + rows
             _Convolution._report(ctx, start, gradient[start:stop], input[start:stop])
         back = None
-        if ctx.needs_input_grad[3]:
+        if ctx.needs_input_grad[2]:
             back = torch.ops.aten.convolution_backward(
                 gradient,
                 input,
@@ -202,7 +198,7 @@ class _Convolution(torch.autograd.Function):
                 groups,
                 [True, False, False],
             )[0]
-        return None, None, gradient.new_zeros(()), back, None, None, None, None, None, None
+        return None, gradient.new_zeros(()), back, None, None, None, None, None, None
 
     @staticmethod
     def _report(ctx: Any, start: int, gradient: Tensor, input: Tensor) -> None:
