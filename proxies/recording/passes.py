@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from .attempts import Recorded, attempt
 from .attention import record_attention
 from .batch_pass import OF_FORWARD, OF_LOSS, OF_OUTPUT, record_batch
-from .blocks import record_blocks
+from .blocks.views import record_blocks
 from .changed_weights import record_constant_outputs, record_perturbation
 from .model_runner import ModelRunner
-from .per_sample import record_per_sample
+from .per_sample.gradients import record_per_sample
 from .reference_signals import (
     record_batch_gradients,
     record_coupled_kernel,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ...errors import ScoreError
 from .attempts import Recorded, attempt
-from .blocks import blocks
+from .blocks.views import blocks
 from .changed_weights import recorded_features
 from .differentiation import Gradients, gradients
 from .model_runner import ModelRunner

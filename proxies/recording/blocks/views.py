@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...errors import ScoreError
-from ..spectra import eigenvalues, entropy, finite
-from .attempts import Recorded, attempt
-from .batches import Batch
+from ....errors import ScoreError
+from ...spectra import eigenvalues, entropy, finite
+from ..attempts import Recorded, attempt
+from ..batches import Batch
+from ..model_runner import ModelRunner
+from ..signals import Block
 from .boundaries import boundaries
 from .data_flow import DependentCalls, recorded_flow
-from .model_runner import ModelRunner
-from .signals import Block
 
 Change = Callable[[str, Tensor], Tensor]
 

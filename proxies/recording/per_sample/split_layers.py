@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .modes import WithoutDropout, refuse_single_values
+from ..modes import WithoutDropout, refuse_single_values
 from .sinks import Sink
 
 _SLICE_ELEMENTS = 1 << 24

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import ScoreError
-from .attempts import Recorded, attempt
-from .batches import Batch
-from .differentiation import Gradients, check_differentiable
-from .model_runner import ModelRunner
-from .modes import SingleSample
+from ....errors import ScoreError
+from ..attempts import Recorded, attempt
+from ..batches import Batch
+from ..differentiation import Gradients, check_differentiable
+from ..model_runner import ModelRunner
+from ..modes import SingleSample
 from .sinks import Entries, Kernel, Signs, Sink
 from .split_layers import PerSample
 

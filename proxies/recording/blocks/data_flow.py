@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...graphs.recording import ModulePath
-from ...graphs.tracing import tensors_in
-from .batches import Batch
-from .model_runner import ModelRunner
-from .modes import WithoutDropout
-from .recorders import PRODUCTS
+from ....graphs.recording import ModulePath
+from ....graphs.tracing import tensors_in
+from ..batches import Batch
+from ..model_runner import ModelRunner
+from ..modes import WithoutDropout
+from ..recorders import PRODUCTS
 
 _NORMS = frozenset(
     {F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, torch.batch_norm, F.rms_norm}

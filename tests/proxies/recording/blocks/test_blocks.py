@@ -14,9 +14,9 @@ import archrank
 from archrank.errors import ScoreError
 from archrank.proxies.activations.aznas import az_expressivity, az_progressivity, az_trainability
 from archrank.proxies.recording.batches import Batch
-from archrank.proxies.recording.blocks import blocks, kaiming, rademacher
-from archrank.proxies.recording.boundaries import boundaries
-from archrank.proxies.recording.data_flow import recorded_flow
+from archrank.proxies.recording.blocks.boundaries import boundaries
+from archrank.proxies.recording.blocks.data_flow import recorded_flow
+from archrank.proxies.recording.blocks.views import blocks, kaiming, rademacher
 from archrank.proxies.recording.model_runner import ModelRunner
 from archrank.proxies.recording.signals import Block
 

@@ -1,0 +1,1 @@
+"""Gradients of each sample by itself, without a loop over samples."""
