@@ -28,8 +28,8 @@ import torch
 from torch import nn
 
 import archrank
-from archrank.proxies.recording.blocks.views import blocks
 from archrank.proxies.recording import reference_signals
+from archrank.proxies.recording.blocks import views as blocks
 
 ROOT = Path(__file__).resolve().parent
 RESULT = ROOT / "results" / "parity.md"

@@ -14,7 +14,7 @@ from archrank.errors import ScoreError
 from archrank.proxies.gradients.tangent import ntk_condition, vkdnw, vkdnw_entropy
 from archrank.proxies.recording.batches import Batch
 from archrank.proxies.recording.model_runner import ModelRunner
-from archrank.proxies.recording.per_sample.gradients import per_sample
+from archrank.proxies.recording.per_sample import gradients as per_sample
 
 N = 7
 
