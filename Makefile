@@ -1,5 +1,6 @@
 # make demo   install into .venv, rank untrained networks, compare with their measured accuracy
 # make test   install the test extra too, run every test, the slow ones included
+# make quick  the tests that are not slow
 # make lint   ruff and mypy
 # Each works in a fresh clone with Python 3.11+, pip and make.
 
@@ -8,7 +9,7 @@ JOBS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test quick lint clean
 
 demo: .venv/demo.stamp
 	@echo "== ranking 100 untrained networks of the embedded benchmark (CPU is enough)"
@@ -16,7 +17,11 @@ demo: .venv/demo.stamp
 
 test: .venv/test.stamp
 	@echo "== running all tests, the slow ones included, on $(JOBS) cores"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal --durations=25
+
+quick: .venv/test.stamp
+	@echo "== running the tests that are not slow, on $(JOBS) cores"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses $(JOBS) --dist worksteal --durations=15
 
 lint: .venv/test.stamp
 	@echo "== ruff, then mypy --strict on the package"
