@@ -99,7 +99,8 @@ def free_statistics(graph: Graph) -> Array:
 
     Example:
         >>> import archrank
-        >>> free_statistics(archrank.trace(nn.Linear(8, 7, bias=False), (8,))).round(2).tolist()
+        >>> graph = archrank.trace(torch.nn.Linear(8, 7, bias=False), (8,))
+        >>> free_statistics(graph).round(2).tolist()
         [5.83, 5.83, 3.0, 1.0]
     """
     return np.log2(1.0 + np.array([getattr(graph, name) for name in STATISTICS], dtype=np.float64))

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from ...basics import Array
 from ...errors import InputError
-from ..contract import Predictor, checked_labels
 from ..reading import Sample
 from .batches import GraphTensors
 from .encoders import encoder as encoder_by_name
 from .encoders.reading import positions_of, tensor_reader
-from .plan import Plan, Progress
+from .network_predictor import NetworkPredictor
+from .plan import Plan
 from .pretrained_encoder import Pretrained, read_pretrained
 from .regressor import Regressor
 from .scales import (
@@ -32,7 +32,7 @@ from .training import train_on_labels
 from .weights import arrays_of, load_arrays
 
 
-class GraphPredictor(Predictor):
+class GraphPredictor(NetworkPredictor):
     """A graph encoder trained on labels; several of them if asked, whose spread is the deviation.
 
     Labels are standardised; losses that only order leave the scale of predictions open, so these
@@ -80,8 +80,6 @@ class GraphPredictor(Predictor):
         "schedule": "cosine",
         "clip": 5.0,
     }
-    # Where to write how far fitting is, and whom to tell; set by `fit` for as long as it runs.
-    _watch: tuple[str | Path | None, Progress | None] = (None, None)
 
     def __init__(
         self,
@@ -124,29 +122,6 @@ class GraphPredictor(Predictor):
         self.inputs = inputs
         self.proxies = proxies
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        checkpoint: str | Path | None = None,
-        progress: Progress | None = None,
-    ) -> Self:
-        """Learn from architectures and their labels, larger is better.
-
-        Args:
-            X, y: see :meth:`Predictor.fit`.
-            checkpoint: a folder: each member writes how far it is, and goes on from there.
-            progress: called after each epoch of each member.
-
-        Raises:
-            InputError: see :meth:`Predictor.fit`, and the class.
-        """
-        self._watch = checkpoint, progress
-        try:
-            return super().fit(X, y)
-        finally:
-            del self._watch
-
     def adapt(
         self,
         X: Any,
@@ -169,10 +144,8 @@ class GraphPredictor(Predictor):
             InputError: see :meth:`fit`; or :meth:`fit` was not called before, or its labels were
                 all equal, so that there are no weights to go on from.
         """
-        if not getattr(self, "label_std_", 0.0):
-            raise InputError("adapt: fit it first, to labels that differ")
-        samples = self._read(X)
-        labels = (checked_labels(y, len(samples)) - self.label_mean_) / self.label_std_
+        samples, given = self._read_to_adapt(X, y)
+        labels = (given - self.label_mean_) / self.label_std_
         changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "validation": 0.0}
         if learning_rate is not None:
             changes["learning_rate"] = learning_rate
@@ -222,7 +195,6 @@ class GraphPredictor(Predictor):
         graphs, context = self._tensors(samples, models[0]), self._context(samples)
         wanted = labels if self.standardise else labels * self.label_std_ + self.label_mean_
         targets = torch.from_numpy(wanted.astype(np.float32))
-        folder, progress = self._watch
         self.history_ = []
         for member, model in enumerate(models):
             history = train_on_labels(
@@ -232,8 +204,8 @@ class GraphPredictor(Predictor):
                 self._plan(self.random_state + member, **changes),
                 context=context,
                 loss=self.loss,
-                checkpoint=None if folder is None else Path(folder) / f"{member}.safetensors",
-                progress=progress,
+                checkpoint=self._watch.file(f"{member}.safetensors"),
+                progress=self._watch.progress,
             )
             self.history_.append([epoch.loss for epoch in history])
         self.weights_ = [arrays_of(model) for model in models]
@@ -301,11 +273,6 @@ class GraphPredictor(Predictor):
                 f"X: got a context of {rows.shape[1]} numbers, expected the {len(mean)} of fit"
             )
         return torch.from_numpy(((rows - mean) / std).astype(np.float32))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles hold: modules are made again of the arrays."""
-        state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "_built"}
 
 
 class KGNN(GraphPredictor):

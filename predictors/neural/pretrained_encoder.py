@@ -32,6 +32,7 @@ class Pretrained(BaseEstimator):  # type: ignore[misc]
     Example:
         >>> from archrank.predictors.checks import small_graphs
         >>> graphs = small_graphs()
+        >>> from archrank.predictors import Pretraining
         >>> encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
         >>> encoder.fit(graphs).embed(graphs).shape
         (16, 8)

@@ -1,0 +1,8 @@
+"""GENNAPE: a contrastive encoder, heads weighed by fuzzy clusters, and a mean of six members."""
+
+from .heads import FuzzyHeads, FuzzyPairHeads
+from .labels import LabelTransform
+from .members import MEMBERS
+from .predictor import GENNAPE
+
+__all__ = ["GENNAPE", "MEMBERS", "FuzzyHeads", "FuzzyPairHeads", "LabelTransform"]

@@ -1,0 +1,201 @@
+"""The members that read embeddings: their heads, their training, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ....basics import Array
+from ....graphs import Graph
+from ..batches import GraphBatch, GraphTensors
+from ..encoders.contract import Encoder, encode
+from ..encoders.reading import positions_of, tensor_reader
+from ..fuzzy import FuzzyCMeans
+from ..plan import Plan, Progress
+from ..pretrained_encoder import Pretrained
+from ..run import digest
+from ..seeds import seeded
+from ..training import even_batching, train
+from .heads import FuzzyHeads, FuzzyPairHeads
+
+MEMBERS = ("fuzzy", "single", "fuzzy pairwise", "single pairwise", "kgnn", "flops")
+"""The paper's CL+FCM+T, CL+T, CL+Pairwise+FCM, CL+Pairwise, k-GNN, FLOPs."""
+
+HEADS: Mapping[str, type[FuzzyHeads] | type[FuzzyPairHeads]] = {
+    "fuzzy": FuzzyHeads,
+    "single": FuzzyHeads,
+    "fuzzy pairwise": FuzzyPairHeads,
+    "single pairwise": FuzzyPairHeads,
+}
+"""Members that read embeddings -> their heads."""
+
+_PAIRS_AT_ONCE = 256  # graphs held against all references at a time
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What heads read of some graphs.
+
+    Attributes:
+        graphs: as tensors, where encoders are trained with the heads; else none.
+        vectors: (n, width), standardised, by the encoder as it was pretrained.
+        memberships: (n, clusters).
+    """
+
+    graphs: list[GraphTensors]
+    vectors: Tensor
+    memberships: Tensor
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """How graphs become inputs of heads.
+
+    Attributes:
+        encoder: as it was pretrained.
+        fuzzy: the clusters of its vectors.
+        mean, std: of its vectors on the training set; one deviation for all columns, since
+            another family may vary where this one hardly does.
+        tuned: whether members train encoders of their own.
+        device: to compute on.
+    """
+
+    encoder: Pretrained
+    fuzzy: FuzzyCMeans
+    mean: Array
+    std: float
+    tuned: bool
+    device: str
+
+    def read(self, graphs: Sequence[Graph]) -> Inputs:
+        """Return what heads read of graphs."""
+        embedded = self.encoder.embed(graphs, self.device)
+        vectors = torch.from_numpy(embedded).float().to(self.device)
+        memberships = torch.from_numpy(self.fuzzy.transform(embedded)).float().to(self.device)
+        tensors: list[GraphTensors] = []
+        if self.tuned:
+            read = tensor_reader(self.encoder.fold, positions_of(self.encoder.build()))
+            tensors = [read(graph) for graph in graphs]
+        return Inputs(tensors, self.scaled(vectors), memberships)
+
+    def scaled(self, vectors: Tensor) -> Tensor:
+        """Return vectors (n, width) of an encoder, standardised."""
+        centred: Tensor = vectors - torch.tensor(self.mean).to(vectors)
+        return centred / self.std
+
+    def member(self, name: str, hidden: int, seed: int) -> Member:
+        """Return a new member; its weights come from the seed and its place among members."""
+        clusters = self.fuzzy.n_clusters if is_fuzzy(name) else 1
+        with seeded(seed + MEMBERS.index(name)):
+            heads = HEADS[name](len(self.mean), hidden, clusters)
+        encoder = self.encoder.build() if self.tuned else None
+        return Member(name, self, heads, encoder).to(self.device)
+
+
+class Member(nn.Module):
+    """Heads, and the encoder that is trained with them if it is."""
+
+    def __init__(
+        self,
+        name: str,
+        embedding: Embedding,
+        heads: FuzzyHeads | FuzzyPairHeads,
+        encoder: Encoder | None,
+    ):
+        super().__init__()
+        self.name, self.embedding = name, embedding
+        self.heads = heads
+        self.encoder = encoder
+
+    def learn(
+        self,
+        inputs: Inputs,
+        targets: Tensor,
+        order: Tensor,
+        plan: Plan,
+        checkpoint: Path | None,
+        progress: Progress | None,
+    ) -> None:
+        """Train on targets (n,), or on their order (n,) where pairs are compared."""
+        memberships = self._memberships(inputs)
+        wanted = (order if is_pairwise(self.name) else targets).to(plan.device)
+
+        def objective(rows: list[int], epoch: int) -> Tensor:
+            vectors = inputs.vectors[rows]
+            if self.encoder is not None:
+                batch = GraphBatch.of([inputs.graphs[i] for i in rows]).to(plan.device)
+                vectors = self.embedding.scaled(self.encoder(batch))
+            return _loss(self.heads, vectors, memberships[rows], wanted[rows])
+
+        train(
+            self,
+            objective,
+            even_batching(len(targets), plan),
+            plan,
+            identity=digest(
+                [one.key for one in inputs.graphs], targets, inputs.vectors, inputs.memberships
+            ),
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+
+    def references(self, inputs: Inputs, rows: npt.NDArray[np.intp]) -> list[Array]:
+        """Return vectors and memberships of the graphs that others are compared with."""
+        both = (self._vectors(inputs), self._memberships(inputs))
+        return [part[rows].cpu().numpy() for part in both]
+
+    @torch.no_grad()
+    def labels(self, inputs: Inputs) -> Array:
+        """Return labels (n,), transformed, as a regression predicts them."""
+        values: Tensor = self.heads(self._vectors(inputs), self._memberships(inputs))
+        return values.double().cpu().numpy()
+
+    @torch.no_grad()
+    def wins(self, inputs: Inputs, references: Sequence[Array]) -> Array:
+        """Return the mean probability (n,) to be better than a reference."""
+        known, of_known = (torch.tensor(part, device=self.embedding.device) for part in references)
+        vectors, own = self._vectors(inputs), self._memberships(inputs)
+        parts = [
+            torch.sigmoid(self.heads(vectors[rows], own[rows], known, of_known)).mean(dim=1)
+            for rows in torch.arange(len(vectors)).split(_PAIRS_AT_ONCE)
+        ]
+        return torch.cat(parts).double().cpu().numpy()
+
+    @torch.no_grad()
+    def _vectors(self, inputs: Inputs) -> Tensor:
+        """Standardised vectors by its own encoder, if it has one."""
+        if self.encoder is None:
+            return inputs.vectors
+        return self.embedding.scaled(encode(self.encoder, inputs.graphs))
+
+    def _memberships(self, inputs: Inputs) -> Tensor:
+        own = inputs.memberships
+        return own if is_fuzzy(self.name) else torch.ones_like(own[:, :1])
+
+
+def is_fuzzy(name: str) -> bool:
+    """Say whether a member's heads are weighed by clusters."""
+    return name.startswith("fuzzy")
+
+
+def is_pairwise(name: str) -> bool:
+    """Say whether a member compares pairs."""
+    return name.endswith("pairwise")
+
+
+def _loss(
+    heads: FuzzyHeads | FuzzyPairHeads, vectors: Tensor, memberships: Tensor, wanted: Tensor
+) -> Tensor:
+    if isinstance(heads, FuzzyHeads):
+        return functional.mse_loss(heads(vectors, memberships), wanted)
+    odds = heads(vectors, memberships, vectors, memberships)
+    better = (wanted[:, None] - wanted[None]).sign()
+    # Ties say nothing; of a batch of ties the loss is zero, with a gradient.
+    return (functional.softplus(-odds) * (better > 0)).sum() / (better > 0).sum().clip(1)

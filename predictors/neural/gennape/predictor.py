@@ -1,0 +1,359 @@
+"""The GENNAPE predictor: what it learns, how it adapts, and the mean of its members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import clone
+
+from ....basics import Array
+from ....errors import InputError
+from ....graphs import Graph
+from ....metrics import kendall
+from ...reading import Sample
+from ..fuzzy import FuzzyCMeans
+from ..graph_predictor import KGNN, GraphPredictor
+from ..network_predictor import NetworkPredictor
+from ..plan import Plan
+from ..pretrained_encoder import Pretrained, read_pretrained
+from ..pretraining import Pretraining
+from ..scales import divisor
+from ..weights import State, arrays_of, load_arrays
+from .combining import COMBINATIONS, comparable
+from .labels import TRANSFORMS, LabelTransform
+from .members import HEADS, MEMBERS, Embedding, Inputs, Member, is_pairwise
+
+
+class GENNAPE(NetworkPredictor):
+    """An encoder trained without labels, heads on it, and the mean of six predictions.
+
+    Embeddings h come from an encoder pretrained by contrast (:class:`Pretraining`), memberships U
+    from fuzzy C-means on the h of the training set. Members, each under its name:
+
+    - ``"fuzzy"``: :class:`FuzzyHeads` on h, U, fitted to labels under :class:`LabelTransform`;
+    - ``"single"``: the same with one head for all;
+    - ``"fuzzy pairwise"``, ``"single pairwise"``: :class:`FuzzyPairHeads` fitted to which of two
+      is better; the score is the mean probability to win against reference graphs;
+    - ``"kgnn"``: the baseline :class:`KGNN`;
+    - ``"flops"``: log10(1 + multiply-adds).
+
+    The prediction is the weighted mean of the standardised members, on the scale of the labels;
+    their weighted deviation is its standard deviation. Weights are equal; after :meth:`adapt` they
+    are the softmax of each member's Kendall tau on the labels adapted to.
+
+    Ablations are one argument each: ``members``, ``clusters=1``, ``transform=None``,
+    ``contrastive=False``.
+
+    Args:
+        members: names from :data:`MEMBERS`, at least one.
+        transform: ``"flops"`` or None, of the labels of regressions.
+        clusters, m: C and the fuzzifier of :class:`FuzzyCMeans`; no more clusters than different
+            embeddings are made.
+        contrastive: whether the encoder is pretrained; if not, the same encoder starts at random
+            and is trained with the heads.
+        finetune_encoder: train the encoder with the heads, a copy for each member.
+        pretrained: a :class:`Pretrained`, or the path of one as a string; None to pretrain on the
+            graphs given to :meth:`fit`.
+        pretraining: how; None for the defaults of :class:`Pretraining`.
+        kgnn: the member's settings; None for those released.
+        hidden: width of the heads' hidden layers.
+        epochs, batch_size, learning_rate: of the heads' training.
+        references: how many reference graphs.
+        combination: of members: ``"standardised"``, or ``"ranked"``: the share of the training set
+            that is predicted to be worse, which ties all that is beyond it.
+        device: to compute on.
+        random_state: seed of everything random.
+        space, task, inputs, proxies: see :class:`~archrank.predictors.Predictor`; proxies are not
+            read.
+
+    Attributes:
+        weights_: name -> weight of each member.
+        encoder_: the :class:`Pretrained` encoder; None if no member reads it.
+        fuzzy_: the :class:`FuzzyCMeans`; its ``entropy_`` near 1 says that there are no clusters.
+
+    Raises:
+        InputError: from ``fit``: an argument is out of range.
+
+    Source: GENNAPE (Mills et al., "GENNAPE: towards generalized neural architecture performance
+    estimators", AAAI-23), whose released code holds the k-GNN only.
+
+    Notes:
+        Where the paper says nothing, these are our choices. Members are standardised or ranked
+        against the training set (after :meth:`adapt`, against the labels adapted to), never
+        against what is predicted, so that a prediction does not depend on its company. FLOPs enter
+        as a logarithm. The softmax has a temperature of 1, and tau is that after fine-tuning. The
+        reference graphs are drawn from what was trained on last. Heads have one hidden layer; they
+        read h less its mean, divided by one deviation for all columns. Memberships stay those of
+        the encoder as pretrained, even where it is fine-tuned. Pairwise members compare all pairs
+        of a batch by logistic loss; regressions use the squared error. C, m and the whole training
+        (Adam with a cosine schedule) are ours too. The paper drops training networks below 80%
+        accuracy; here that is left to who gives the labels.
+
+    Example:
+        >>> from archrank.predictors.checks import small_graphs
+        >>> graphs = small_graphs()
+        >>> labels = [float(np.log(graph.params)) for graph in graphs]
+        >>> quick = Pretraining("gin", {"width": 16, "layers": 1}, projection=8, epochs=2)
+        >>> gennape = GENNAPE(("fuzzy", "flops"), clusters=2, pretraining=quick, epochs=10)
+        >>> gennape.fit(graphs, labels).score(graphs, labels) > 0.5
+        True
+    """
+
+    def __init__(
+        self,
+        members: Sequence[str] = MEMBERS,
+        transform: str | None = "flops",
+        clusters: int = 8,
+        m: float = 2.0,
+        contrastive: bool = True,
+        finetune_encoder: bool = False,
+        pretrained: str | Path | Pretrained | None = None,
+        pretraining: Pretraining | None = None,
+        kgnn: GraphPredictor | None = None,
+        hidden: int = 64,
+        epochs: int = 40,
+        batch_size: int = 32,
+        learning_rate: float = 1e-3,
+        references: int = 64,
+        combination: str = "standardised",
+        *,
+        device: str = "cpu",
+        random_state: int = 0,
+        space: Any = None,
+        task: str | None = None,
+        inputs: Any = None,
+        proxies: Sequence[str] = (),
+    ):
+        self.members = members
+        self.transform = transform
+        self.clusters = clusters
+        self.m = m
+        self.contrastive = contrastive
+        self.finetune_encoder = finetune_encoder
+        self.pretrained = pretrained
+        self.pretraining = pretraining
+        self.kgnn = kgnn
+        self.hidden = hidden
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.references = references
+        self.combination = combination
+        self.device = device
+        self.random_state = random_state
+        self.space = space
+        self.task = task
+        self.inputs = inputs
+        self.proxies = proxies
+
+    weights_: dict[str, float]
+
+    # --- learning -----------------------------------------------------------------------------
+
+    def adapt(self, X: Any, y: Any, epochs: int = 100, learning_rate: float | None = None) -> Self:
+        """Fine-tune on a few labels of a target family, and weigh members by them.
+
+        Heads (with ``finetune_encoder`` their encoders too) and the k-GNN go on training; the
+        encoder, memberships and the label transform stay those of :meth:`fit`. A member's weight
+        is then softmax(tau), its tau on these labels. Members and predictions take the scale of
+        these labels.
+
+        Args:
+            X, y: as :meth:`fit`.
+            epochs: of this training; 100 in the paper, 0 only weighs.
+            learning_rate: of the heads; None for that of :meth:`fit`.
+
+        Raises:
+            InputError: :meth:`fit` was not called before, or one of the two had equal labels only.
+        """
+        samples, labels = self._read_to_adapt(X, y)
+        if not np.ptp(labels):
+            raise InputError(f"y: got {len(labels)} equal labels, expected some that differ")
+        models = self._models()
+        self._train(models, samples, labels, epochs, learning_rate or self.learning_rate)
+        if "kgnn" in self.members:
+            self.kgnn_.adapt(samples, labels, epochs)
+        self.label_mean_, self.label_std_ = float(labels.mean()), float(labels.std())
+        outputs = self._outputs(samples)
+        taus = np.nan_to_num([kendall(outputs[name], labels) for name in self.weights_])
+        shares = np.exp(taus) / np.exp(taus).sum()
+        self.weights_ = dict(zip(self.weights_, shares.tolist(), strict=True))
+        self._set_scales(outputs)
+        return self
+
+    def _fit(self, samples: list[Sample], labels: Array) -> None:
+        self._check()
+        raw = labels * self.label_std_ + self.label_mean_
+        graphs = [sample.graph for sample in samples]
+        self.weights_ = dict.fromkeys(self.members, 1.0 / len(self.members))
+        transform = LabelTransform.of(raw, _flops(graphs), self.transform == "flops")
+        self.target_mean_, self.target_std_ = transform.mean, transform.std
+        self.member_weights_: dict[str, State] = {}
+        self.encoder_: Pretrained | None = None
+        models: dict[str, Member] = {}
+        if any(name in HEADS for name in self.members):
+            self._fit_embedding(graphs)
+            models = self._new_members([name for name in self.members if name in HEADS])
+        self._train(models, samples, raw, self.epochs, self.learning_rate)
+        if "kgnn" in self.members:
+            own = KGNN(random_state=self.random_state, device=self.device)
+            self.kgnn_: GraphPredictor = own if self.kgnn is None else clone(self.kgnn)
+            self.kgnn_.fit(samples, raw, self._watch.file("kgnn"), self._watch.progress)
+        self._set_scales(self._outputs(samples))
+
+    def _fit_embedding(self, graphs: list[Graph]) -> None:
+        self.encoder_ = self._pretrained(graphs)
+        embedded = self.encoder_.embed(graphs, self.device)
+        self.embedding_mean_ = embedded.mean(axis=0)
+        self.embedding_std_ = divisor((embedded - self.embedding_mean_).ravel())
+        clusters = min(self.clusters, len(np.unique(embedded, axis=0)))
+        self.fuzzy_ = FuzzyCMeans(clusters, m=self.m, random_state=self.random_state)
+        self.fuzzy_.fit(embedded)
+
+    def _pretrained(self, graphs: list[Graph]) -> Pretrained:
+        if self.pretrained is not None:
+            return read_pretrained(self.pretrained)
+        how = self.pretraining
+        if how is None:
+            how = Pretraining(device=self.device, random_state=self.random_state)
+        if not self.contrastive:
+            how = clone(how).set_params(epochs=0)
+        return how.fit(graphs, self._watch.file("pretraining.safetensors"), self._watch.progress)
+
+    def _embedding(self) -> Embedding:
+        assert self.encoder_ is not None
+        return Embedding(
+            self.encoder_,
+            self.fuzzy_,
+            self.embedding_mean_,
+            self.embedding_std_,
+            self.finetune_encoder or not self.contrastive,
+            self.device,
+        )
+
+    def _new_members(self, names: Sequence[str]) -> dict[str, Member]:
+        if not names:
+            return {}
+        embedding = self._embedding()
+        return {name: embedding.member(name, self.hidden, self.random_state) for name in names}
+
+    def _train(
+        self,
+        models: dict[str, Member],
+        samples: list[Sample],
+        labels: Array,
+        epochs: int,
+        learning_rate: float,
+    ) -> None:
+        """Train members on labels as given; keep what predictions and files need of them."""
+        graphs = [sample.graph for sample in samples]
+        inputs = self._inputs(graphs)
+        targets = torch.from_numpy(self._transform().forward(labels, _flops(graphs))).float()
+        order = torch.from_numpy(np.unique(labels, return_inverse=True)[1])
+        for name, model in models.items():
+            plan = Plan(
+                epochs,
+                self.batch_size,
+                learning_rate,
+                schedule="cosine",
+                clip=5.0,
+                seed=self.random_state + MEMBERS.index(name),
+                device=self.device,
+            )
+            file = self._watch.file(f"{name}.safetensors")
+            model.learn(inputs, targets, order, plan, file, self._watch.progress)
+        self.member_weights_ = {name: arrays_of(model) for name, model in models.items()}
+        self._built = models
+        drawn = np.random.default_rng(self.random_state).permutation(len(samples))
+        rows = np.sort(drawn[: self.references])
+        self.references_ = {
+            name: model.references(inputs, rows)
+            for name, model in models.items()
+            if is_pairwise(name)
+        }
+
+    # --- predicting ---------------------------------------------------------------------------
+
+    @property
+    def gives_std(self) -> bool:
+        return len(getattr(self, "weights_", ())) > 1
+
+    def _predict(self, samples: list[Sample]) -> tuple[Array, Array | None]:
+        outputs = self._outputs(samples)
+        scores = np.array([self._comparable(name, outputs[name]) for name in self.weights_])
+        weights = np.array(list(self.weights_.values()))
+        mean = weights @ scores
+        std = np.sqrt(weights @ (scores - mean) ** 2) / self.score_std_
+        return (mean - self.score_mean_) / self.score_std_, std if len(weights) > 1 else None
+
+    def _outputs(self, samples: list[Sample]) -> dict[str, Array]:
+        """What each member says, on its own scale."""
+        graphs = [sample.graph for sample in samples]
+        flops, inputs, models = _flops(graphs), self._inputs(graphs), self._models()
+        outputs: dict[str, Array] = {}
+        for name in self.weights_:
+            if name == "flops":
+                outputs[name] = np.log10(1.0 + flops)
+            elif name == "kgnn":
+                outputs[name] = self.kgnn_.predict(samples)
+            elif is_pairwise(name):
+                outputs[name] = models[name].wins(inputs, self.references_[name])
+            else:
+                outputs[name] = self._transform().inverse(models[name].labels(inputs), flops)
+        return outputs
+
+    def _inputs(self, graphs: list[Graph]) -> Inputs:
+        if self.encoder_ is None:
+            return Inputs([], torch.zeros(0, 0), torch.zeros(0, 0))
+        return self._embedding().read(graphs)
+
+    def _transform(self) -> LabelTransform:
+        return LabelTransform(self.target_mean_, self.target_std_, self.transform == "flops")
+
+    def _models(self) -> dict[str, Member]:
+        if not hasattr(self, "_built"):  # made of what files hold: they give the same
+            models = self._new_members(list(self.member_weights_))
+            for name, model in models.items():
+                load_arrays(model, self.member_weights_[name])
+                model.eval()
+            self._built = models
+        return self._built
+
+    def _set_scales(self, outputs: Mapping[str, Array]) -> None:
+        """Let members and their mean be measured against these outputs."""
+        self.ordered_ = {name: np.sort(values) for name, values in outputs.items()}
+        scores = [w * self._comparable(name, outputs[name]) for name, w in self.weights_.items()]
+        mean = np.sum(scores, axis=0)
+        self.score_mean_ = float(mean.mean())
+        spread = float(mean.std())
+        self.score_std_ = spread if spread > 1e-6 else 1.0  # members are of size 1
+
+    def _comparable(self, name: str, values: Array) -> Array:
+        return comparable(values, self.ordered_[name], self.combination)
+
+    def _check(self) -> None:
+        unknown = [name for name in self.members if name not in MEMBERS]
+        if unknown or not len(self.members) or len(set(self.members)) < len(self.members):
+            raise InputError(
+                f"members: got {tuple(self.members)}, expected at least one, each once, of "
+                f"{', '.join(map(repr, MEMBERS))}"
+            )
+        if self.transform not in TRANSFORMS:
+            raise InputError(f"transform: got {self.transform!r}, expected 'flops' or None")
+        if self.combination not in COMBINATIONS:
+            raise InputError(
+                f"combination: got {self.combination!r}, expected one of {', '.join(COMBINATIONS)}"
+            )
+        for name in ("clusters", "hidden", "references"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: got {getattr(self, name)!r}, expected at least 1")
+        if self.pretrained is not None and not self.contrastive:
+            raise InputError("pretrained: got an encoder with contrastive=False, expected None")
+
+
+def _flops(graphs: Sequence[Graph]) -> Array:
+    return np.array([graph.flops for graph in graphs], dtype=np.float64)

@@ -1,0 +1,70 @@
+"""What predictors made of torch modules share: training that is watched, and adapting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from ...basics import Array
+from ...errors import InputError
+from ..contract import Predictor, checked_labels
+from ..reading import Sample
+from .plan import Progress
+
+
+class Watch(NamedTuple):
+    """Where a training writes how far it is, and whom it tells.
+
+    Attributes:
+        folder: of checkpoints; None for none.
+        progress: called after each epoch.
+    """
+
+    folder: Path | None = None
+    progress: Progress | None = None
+
+    def file(self, name: str) -> Path | None:
+        """Return the path of a checkpoint, or None."""
+        return None if self.folder is None else self.folder / name
+
+
+class NetworkPredictor(Predictor):
+    """A predictor made of torch modules, which it keeps under ``_built`` and as arrays."""
+
+    # Belongs to one call of `fit`, which the contract leads past `_fit` without arguments of ours.
+    _watch: Watch = Watch()
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        checkpoint: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Learn from architectures and their labels, larger is better.
+
+        Args:
+            X, y: see :meth:`Predictor.fit`.
+            checkpoint: a folder: each training writes how far it is, and goes on from there.
+            progress: called after each epoch of each training.
+
+        Raises:
+            InputError: see :meth:`Predictor.fit`, and the class.
+        """
+        self._watch = Watch(None if checkpoint is None else Path(checkpoint), progress)
+        try:
+            return super().fit(X, y)
+        finally:
+            del self._watch
+
+    def _read_to_adapt(self, X: Any, y: Any) -> tuple[list[Sample], Array]:
+        """Return samples and labels for further training, once there are weights."""
+        if not getattr(self, "label_std_", 0.0):
+            raise InputError("adapt: fit it first, to labels that differ")
+        samples = self._read(X)
+        return samples, checked_labels(y, len(samples))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies and pickles hold: modules are made again of the arrays."""
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_built"}
