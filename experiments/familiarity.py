@@ -1,8 +1,8 @@
 """Does the pretrained predictor notice networks unlike all that it learnt of?
 
 Run from the repository: ``python experiments/familiarity.py``; about ten minutes. For each group of
-spaces an encoder and :class:`archrank.predictors.Familiarity` learn of random networks of all other
-spaces. Fresh networks of those spaces should be familiar (the limit lets 1 % of known ones be
+spaces an encoder and :class:`archrank.predictors.Distribution` learn of random networks of all
+other spaces. Fresh networks of those spaces should be familiar (the limit lets 1 % of known ones be
 strange), networks of the group strange. It writes ``experiments/results/familiarity.md``. Finished
 groups are lines of ``experiments/results/stores/familiarity.jsonl`` and not repeated.
 """
@@ -20,7 +20,7 @@ from proxy_results import machine
 
 from archrank.data import space, spaces
 from archrank.graphs import Graph
-from archrank.predictors import Familiarity, Pretraining
+from archrank.predictors import Distribution, Pretraining
 from predictors import append, read
 
 FOLDER = Path(__file__).parent / "results"
@@ -55,15 +55,17 @@ def judge(group: str, learnt: dict[str, list[Graph]], fresh: dict[str, list[Grap
         epochs=EPOCHS,
         batch_size=128,
     )
-    familiarity = Familiarity(pretraining.fit(known)).fit(known)
+    distribution = Distribution(pretraining.fit(known)).fit(known)
     others = [graph for name in NAMES if name not in GROUPS[group] for graph in fresh[name]]
     inside = [graph for name in GROUPS[group] for graph in fresh[name]]
-    reports = {"others": familiarity.report(others), "group": familiarity.report(inside)}
+    reports = {"others": distribution.report(others), "group": distribution.report(inside)}
     made = {
         f"{of} {what}": float(np.mean(getattr(report, what)))
         for of, report in reports.items()
-        for what in ("strange", "distance", "entropy", "unknown")
+        for what in ("distance", "entropy", "unknown")
     }
+    for of, report in reports.items():
+        made[f"{of} strange"] = float(np.mean(~report.in_distribution))
     seconds = time.perf_counter() - start
     facts = {"group": group, "learnt": len(known), "others": len(others), "tested": len(inside)}
     append(LINES, {**facts, **made, "seconds": seconds})

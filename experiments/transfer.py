@@ -33,8 +33,8 @@ from archrank.data import space, table
 from archrank.metrics import bootstrap, kendall, ndcg, spearman
 from archrank.predictors import (
     ArchRank,
-    Experience,
     Family,
+    FamilyPrior,
     OutOfFamilyWarning,
     Predictor,
     Sample,
@@ -145,19 +145,19 @@ class Families:
 
     def __init__(self) -> None:
         self.read: dict[str, Family] = {}
-        self.learnt: dict[str, tuple[Experience, float]] = {}
+        self.learnt: dict[str, tuple[FamilyPrior, float]] = {}
 
     def of(self, name: str) -> Family:
         if name not in self.read:
             self.read[name] = family_of(source(name), SCORES)
         return self.read[name]
 
-    def without(self, name: str) -> tuple[Experience, float]:
+    def without(self, name: str) -> tuple[FamilyPrior, float]:
         """What unrelated families teach, and the seconds that it took."""
         if name not in self.learnt:
             several = [self.of(one.family) for one in unrelated(name)]
             start = time.perf_counter()
-            self.learnt[name] = Experience.of(several), time.perf_counter() - start
+            self.learnt[name] = FamilyPrior.of(several), time.perf_counter() - start
         return self.learnt[name]
 
 

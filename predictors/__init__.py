@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from .neural.heteroscedastic import HeteroscedasticNetwork
     from .neural.parzc import ParZC
     from .neural.pretraining import Pretrained, Pretraining
-    from .pretrained.distribution import Familiarity, OutOfFamilyWarning
-    from .pretrained.family_prior import Experience, Family
-    from .pretrained.transfer import EvidenceProcess, TransferRank
+    from .pretrained.adapted import EvidenceProcess
+    from .pretrained.distribution import Distribution, OutOfFamilyWarning
+    from .pretrained.family_prior import Family, FamilyPrior
+    from .pretrained.transfer import TransferRank
     from .reading import Sample, samples, with_context
     from .tabular.additive import AdditiveProcess
     from .tabular.baselines import MLP, GaussianProcess, RandomForest, Ridge, XGBoost
@@ -39,9 +40,9 @@ _HOME = {
     "check_predictor": "checks",
     "ArchRank": "ensemble.archrank",
     "Evidence": "features.evidence",
-    "Experience": "pretrained.family_prior",
+    "Distribution": "pretrained.distribution",
     "Family": "pretrained.family_prior",
-    "Familiarity": "pretrained.distribution",
+    "FamilyPrior": "pretrained.family_prior",
     "OutOfFamilyWarning": "pretrained.distribution",
     "Features": "features.columns",
     "FuzzyCMeans": "neural.fuzzy",
@@ -62,7 +63,7 @@ _HOME = {
     "RandomForest": "tabular.baselines",
     "Ridge": "tabular.baselines",
     "XGBoost": "tabular.baselines",
-    "EvidenceProcess": "pretrained.transfer",
+    "EvidenceProcess": "pretrained.adapted",
     "TransferRank": "pretrained.transfer",
     "Vote": "tabular.untrained",
 }
@@ -74,11 +75,11 @@ __all__ = [
     "MLP",
     "AdditiveProcess",
     "ArchRank",
+    "Distribution",
     "Evidence",
     "EvidenceProcess",
-    "Experience",
-    "Familiarity",
     "Family",
+    "FamilyPrior",
     "Features",
     "FuzzyCMeans",
     "GaussianProcess",

@@ -17,7 +17,8 @@ from ..metrics import kendall
 from . import saving
 from .reading import Reader, Sample, listed
 
-_AT_ONCE = 1024  # networks whose graphs are in memory together while predicting
+AT_ONCE = 1024
+"""How many networks' graphs are in memory together while predicting."""
 
 
 class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -168,7 +169,7 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         given = listed(X)
         mean = np.zeros(len(given))
         std: Array | None = np.zeros(len(given))
-        for part in self.reader.parts(given, _AT_ONCE):
+        for part in self.reader.parts(given, AT_ONCE):
             samples = self._read([given[i] for i in part])
             if not self.label_std_:
                 continue

@@ -30,7 +30,7 @@ def load_predictor(path: str | Path | None = None) -> Predictor:
         >>> bool(order[15] > order[0])  # the largest, the smallest
         True
     """
-    from .pretrained.transfer import WEIGHTS
+    from .pretrained.shipped import WEIGHTS
 
     return Predictor.load(WEIGHTS if path is None else path)
 

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 FORMAT = 1
 FACTS, _ARRAYS = "predictor.json", "arrays.safetensors"
 _ROOMS = (".", "..costs")  # whose public names may stand in a file
+_RENAMED = {
+    "Familiarity": "Distribution",
+    "experience": "family_prior",
+    "experience_": "family_prior_",
+    "familiarity_": "distribution_",
+}
+"""Classes and attributes as files of archrank 0.1 call them, and what they are called now."""
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -119,11 +126,19 @@ def _decode(value: Any, arrays: dict[str, np.ndarray[Any, Any]], expected: type[
         return tuple(_decode(item, arrays, expected) for item in value["tuple"])
     if "dict" in value:
         return {key: _decode(item, arrays, expected) for key, item in value["dict"].items()}
-    made = _class(value["class"], expected)
-    predictor = made(**{k: _decode(v, arrays, expected) for k, v in value["arguments"].items()})
-    for name, item in value["fitted"].items():
-        setattr(predictor, name, _decode(item, arrays, expected))
+    made = _class(_renamed(value["class"]), expected)
+    arguments, fitted = (
+        {_renamed(name): _decode(item, arrays, expected) for name, item in value[group].items()}
+        for group in ("arguments", "fitted")
+    )
+    predictor = made(**arguments)
+    for name, item in fitted.items():
+        setattr(predictor, name, item)
     return predictor
+
+
+def _renamed(name: str) -> str:
+    return _RENAMED.get(name, name)
 
 
 def _is_ours(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""How like an architecture is to those that something was learnt of."""
+"""The distribution of graphs that something was learnt of, and whether others are in it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class OutOfFamilyWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class FamiliarityReport:
-    """What :meth:`Familiarity.report` says of each graph, all (graphs,).
+class DistributionReport:
+    """What :meth:`Distribution.report` says of each graph, all (graphs,).
 
     Attributes:
         distance: mean distance of its vector to the nearest known ones, in units of the one that
@@ -34,16 +34,16 @@ class FamiliarityReport:
         entropy: of its memberships in clusters of known graphs, over log clusters: near 0 it is
             of one cluster, near 1 of none in particular.
         unknown: share of its nodes whose operator no known graph has.
-        strange: whether the distance is above 1, or more than 5 % of nodes are unknown.
+        in_distribution: whether the distance is at most 1, and at most 5 % of nodes are unknown.
     """
 
     distance: Array
     entropy: Array
     unknown: Array
-    strange: npt.NDArray[np.bool_]
+    in_distribution: npt.NDArray[np.bool_]
 
 
-class Familiarity(BaseEstimator):  # type: ignore[misc]
+class Distribution(BaseEstimator):  # type: ignore[misc]
     """Distances to known graphs in the space of an encoder trained without labels.
 
     Args:
@@ -51,7 +51,7 @@ class Familiarity(BaseEstimator):  # type: ignore[misc]
         clusters, fuzzifier: of :class:`~archrank.predictors.FuzzyCMeans` on the known vectors;
             near 1, since in many dimensions memberships are all alike otherwise.
         neighbours: how many known graphs a distance is a mean over.
-        typical: share of known graphs (each left out) that are not strange.
+        typical: share of known graphs (each left out) that are in distribution.
         most: known vectors that are kept, drawn at random.
         random_state: seed of the clusters and of what is kept.
 
@@ -67,7 +67,7 @@ class Familiarity(BaseEstimator):  # type: ignore[misc]
         >>> from archrank.predictors import Pretraining
         >>> graphs = small_graphs()
         >>> encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
-        >>> known = Familiarity(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
+        >>> known = Distribution(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
         >>> float(known.report(graphs).unknown.max())
         0.0
     """
@@ -91,7 +91,7 @@ class Familiarity(BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, graphs: Sequence[Graph]) -> Self:
-        """Know these graphs.
+        """Learn which graphs are known.
 
         Raises:
             InputError: there are not more of them than neighbours, or fewer than clusters.
@@ -121,11 +121,11 @@ class Familiarity(BaseEstimator):  # type: ignore[misc]
         self.operators_ = sorted({name for graph in graphs for name in _operators(graph)})
         return self
 
-    def report(self, graphs: Sequence[Graph]) -> FamiliarityReport:
-        """How familiar graphs are."""
+    def report(self, graphs: Sequence[Graph]) -> DistributionReport:
+        """Say how like the known graphs these are."""
         if not len(graphs):
             nothing = np.zeros(0)
-            return FamiliarityReport(nothing, nothing, nothing, np.zeros(0, dtype=bool))
+            return DistributionReport(nothing, nothing, nothing, np.zeros(0, dtype=bool))
         vectors = self._standardised(self.encoder.embed(graphs))
         near, _ = self._nearest(self.neighbours).kneighbors(vectors)
         distance = near.mean(axis=1) / self.limit_
@@ -135,11 +135,11 @@ class Familiarity(BaseEstimator):  # type: ignore[misc]
         entropy = -xlogy(memberships, memberships).sum(axis=1)
         known = set(self.operators_)
         unknown = np.array([np.mean([n not in known for n in _operators(g)]) for g in graphs])
-        return FamiliarityReport(
+        return DistributionReport(
             distance,
             entropy / np.log(max(memberships.shape[1], 2)),
             unknown,
-            (distance > 1.0) | (unknown > _UNKNOWN),
+            (distance <= 1.0) & (unknown <= _UNKNOWN),
         )
 
     def _standardised(self, raw: Array) -> Array:
@@ -163,13 +163,14 @@ def _operators(graph: Graph) -> list[str]:
     ]
 
 
-def warn_of_strangers(strange: npt.NDArray[np.bool_]) -> None:
+def warn_of_outsiders(in_distribution: npt.NDArray[np.bool_]) -> None:
     """Warn if any architecture is unlike what was learnt of."""
-    if strange.any():
+    outside = ~in_distribution
+    if outside.any():
         warnings.warn(
-            f"{int(strange.sum())} of {len(strange)} architectures are unlike all that this "
+            f"{int(outside.sum())} of {len(outside)} architectures are unlike all that this "
             "predictor learnt of; their predictions are less certain, which their standard "
             "deviations say",
             OutOfFamilyWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -34,7 +34,7 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Experience:
+class FamilyPrior:
     """What families have in common, learnt by :meth:`of`; each counts by its quality.
 
     Labels become normal scores of their ranks within family and task, so that accuracies,
@@ -83,8 +83,8 @@ class Experience:
         names = [field.name for field in fields(cls)]
         if set(state) != set(names):
             raise InputError(
-                f"experience: got {', '.join(map(str, state)) or 'nothing'}, expected what "
-                f"Experience.state() gives: {', '.join(names)}"
+                f"family_prior: got {', '.join(map(str, state)) or 'nothing'}, expected what "
+                f"FamilyPrior.state() gives: {', '.join(names)}"
             )
         return cls(**state)
 

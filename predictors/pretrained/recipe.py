@@ -176,9 +176,8 @@ def _scored(
     one: Source, scores: Path, jobs: int, progress: Progress | None
 ) -> tuple[list[str], dict[str, dict[str, float]]]:
     """The sample of a source, and its scores; a store that has them all is only read."""
-    from ...benchmark import run
-    from ...benchmark.runs import settings_for
     from ...scoring.store import Store
+    from ...scoring.table_runs import run, settings_for
     from ..features.evidence import PROXIES
 
     path = scores / f"{one.family}.sqlite"
@@ -255,7 +254,7 @@ def learnt(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> TransferRank:
-    """A predictor that knows what families teach, and is familiar with them and other graphs.
+    """Return a predictor that knows what families teach, and their distribution with other graphs.
 
     Args:
         families: labelled ones.
@@ -263,7 +262,7 @@ def learnt(
         checkpoint: file that says how far the encoder is; if stopped, the same call goes on.
         progress: called after each epoch of the encoder.
     """
-    from .. import Experience, Familiarity, Pretraining, TransferRank
+    from .. import Distribution, FamilyPrior, Pretraining, TransferRank
 
     pretraining = Pretraining(
         options={"width": 64, "dropout": 0.1},
@@ -277,8 +276,8 @@ def learnt(
         told = lambda e: progress(e.epoch, e.epochs, f"loss {e.loss:.4g}")  # noqa: E731
     encoder = pretraining.fit(graphs, checkpoint=checkpoint, progress=told)
     labelled = [sample.graph for family in families for sample in family.samples]
-    known = Familiarity(encoder, most=KNOWN).fit([*graphs, *labelled])
-    return TransferRank.without_labels(Experience.of(families), known)
+    known = Distribution(encoder, most=KNOWN).fit([*graphs, *labelled])
+    return TransferRank.without_labels(FamilyPrior.of(families), known)
 
 
 def make(
@@ -333,7 +332,7 @@ def card(
     from ...data import table
     from ..features.evidence import KINDS
 
-    experience = predictor.experience_
+    prior = predictor.family_prior_
     left_out = [one.family for one in SOURCES if one not in sources]
     command = "archrank pretrain --recipe default --out FOLDER"
     command += f" --without {','.join(left_out)}" if left_out else ""
@@ -362,7 +361,8 @@ def card(
         )
     lines += [
         "",
-        f"Its encoder, which says how familiar a graph is, learnt of {networks:,} random networks "
+        "Its encoder, which says whether a graph is in distribution, "
+        f"learnt of {networks:,} random networks "
         + ("of the spaces of other families" if left_out else "of all spaces")
         + ", without labels."
         + (f" Left out: {', '.join(left_out)}." if left_out else ""),
@@ -372,7 +372,7 @@ def card(
         "| kind of evidence | measurements | mean correlation with labels |",
         "|---|---|---|",
     ]
-    for (kind, names), value in zip(KINDS.items(), experience["correlations"], strict=True):
+    for (kind, names), value in zip(KINDS.items(), prior["correlations"], strict=True):
         lines.append(f"| {kind} | {', '.join(f'`{name}`' for name in names)} | {value:.2f} |")
     lines += [
         "",
@@ -383,7 +383,7 @@ def card(
         "|---|---|",
         *(
             f"| {family.name} | {value:.2f} |"
-            for family, value in zip(families, experience["taught"], strict=True)
+            for family, value in zip(families, prior["taught"], strict=True)
         ),
         "",
         "## How good it is",
@@ -394,7 +394,7 @@ def card(
         "",
         "- Without labels it orders the architectures that it is given together; it knows no "
         "accuracies, and no training recipe.",
-        f"- Its correlation with labels was {min(experience['taught']):.2f} in the worst family.",
+        f"- Its correlation with labels was {min(prior['taught']):.2f} in the worst family.",
         "- Of graphs unlike all that it learnt of it warns, and is less certain. Most families "
         "are image classifiers of convolutions; two are transformers.",
         "- Proxies were computed on one batch at initialisation, mostly of CIFAR-10 images, at "

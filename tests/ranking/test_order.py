@@ -45,7 +45,7 @@ def test_default_is_the_pretrained_predictor() -> None:
     table = ranking.table.set_index("name").loc[list(candidates)]
     assert {*KINDS, *MEASURED} <= set(table.columns)
     measured = table[list(MEASURED)].to_numpy(float)
-    expected, std = archrank.load_predictor().judged(measured, np.zeros(3, dtype=bool))
+    expected, std = archrank.load_predictor().zero_shot.judge(measured, np.ones(3, dtype=bool))
     assert table["score"].tolist() == pytest.approx(expected)
     assert (table["std"] >= std - 1e-9).all()  # more for networks unlike what it learnt of
 

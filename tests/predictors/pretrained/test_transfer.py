@@ -13,10 +13,10 @@ import archrank
 from archrank.errors import InputError
 from archrank.metrics import kendall
 from archrank.predictors import (
+    Distribution,
     EvidenceProcess,
-    Experience,
-    Familiarity,
     Family,
+    FamilyPrior,
     OutOfFamilyWarning,
     Pretraining,
     Sample,
@@ -24,7 +24,8 @@ from archrank.predictors import (
 )
 from archrank.predictors.checks import small_graphs
 from archrank.predictors.features.evidence import KINDS, PROXIES
-from archrank.predictors.pretrained.transfer import shipped
+from archrank.predictors.pretrained.shipped import shipped
+from archrank.predictors.pretrained.zero_shot import ZeroShot
 
 
 @pytest.fixture(scope="module")
@@ -39,23 +40,23 @@ def family(name: str, graphs, sign: float = 1.0, quality: float = 1.0, seed: int
 
 
 @pytest.fixture(scope="module")
-def experience(graphs) -> Experience:
-    return Experience.of([family("a", graphs), family("b", graphs, seed=1)])
+def prior(graphs) -> FamilyPrior:
+    return FamilyPrior.of([family("a", graphs), family("b", graphs, seed=1)])
 
 
-class TestExperience:
+class TestFamilyPrior:
     def test_correlations_are_those_of_the_families(self, graphs) -> None:
         one, other = family("a", graphs), family("b", graphs, seed=1)
-        found = Experience.of([one, other])
+        found = FamilyPrior.of([one, other])
         assert found.families == ["a", "b"]
         size = list(KINDS).index("size")
         assert found.correlations[size] == pytest.approx(found.slope(["size"]))
         assert 0.5 < found.slope(["size"]) < 1
         assert found.worst <= found.correlations[size] <= 1
 
-    def test_kinds_that_agree_add_little(self, experience) -> None:
+    def test_kinds_that_agree_add_little(self, prior) -> None:
         two = replace(
-            experience,
+            prior,
             correlations=np.full(len(KINDS), 0.6),
             between=np.where(np.eye(len(KINDS), dtype=bool), 1.0, 0.5),
         )
@@ -67,13 +68,13 @@ class TestExperience:
 
     def test_families_count_by_quality(self, graphs) -> None:
         good, bad = family("a", graphs), family("b", graphs, sign=-1.0, quality=0.01)
-        equal = Experience.of([good, replace(bad, quality=1.0)])
-        assert Experience.of([good, bad]).slope(["size"]) > 0.5 > equal.slope(["size"])
+        equal = FamilyPrior.of([good, replace(bad, quality=1.0)])
+        assert FamilyPrior.of([good, bad]).slope(["size"]) > 0.5 > equal.slope(["size"])
 
     def test_labels_of_any_scale_teach_the_same(self, graphs) -> None:
         one, other = family("a", graphs), family("b", graphs, seed=1)
         stretched = replace(other, labels=np.exp(3 * other.labels))
-        first, second = Experience.of([one, other]), Experience.of([one, stretched])
+        first, second = FamilyPrior.of([one, other]), FamilyPrior.of([one, stretched])
         assert first.slope(["size"]) == pytest.approx(second.slope(["size"]))
         assert first.taught == pytest.approx(second.taught)
 
@@ -81,32 +82,32 @@ class TestExperience:
     def test_wrong_labels_are_told(self, graphs, shape) -> None:
         wrong = Family("odd", [Sample(graph) for graph in graphs], np.zeros(shape))
         with pytest.raises(InputError, match="odd"):
-            Experience.of([wrong, family("a", graphs)])
+            FamilyPrior.of([wrong, family("a", graphs)])
 
     def test_what_is_no_experience_is_told(self, graphs) -> None:
-        with pytest.raises(InputError, match=r"experience: got a, expected .*families"):
+        with pytest.raises(InputError, match=r"family_prior: got a, expected .*families"):
             TransferRank({"a": 1}).fit(graphs, range(len(graphs)))
 
     def test_one_family_is_none(self, graphs) -> None:
         with pytest.raises(InputError, match="at least two"):
-            Experience.of([family("a", graphs)])
+            FamilyPrior.of([family("a", graphs)])
 
 
 class TestEvidenceProcess:
-    def test_without_information_it_is_the_evidence(self, graphs, experience) -> None:
+    def test_without_information_it_is_the_evidence(self, graphs, prior) -> None:
         """Two equal labels say nothing; far from them the slope of families remains."""
-        process = EvidenceProcess(("evidence",), experience.state())
+        process = EvidenceProcess(("evidence",), prior.state())
         labels = np.log([graph.params for graph in graphs])
         process.fit(graphs, labels)
         assert process.score(graphs, labels) > 0.95
 
-    def test_slope_is_the_posterior_mean(self, graphs, experience) -> None:
-        process = EvidenceProcess(("evidence",), experience.state())
+    def test_slope_is_the_posterior_mean(self, graphs, prior) -> None:
+        process = EvidenceProcess(("evidence",), prior.state())
         labels = np.array([graph.params for graph in graphs], dtype=float)
         process.fit(graphs, labels)
         y = (labels - labels.mean()) / labels.std()
         z = process.features_.transform(_columns(graphs))[:, 0]
-        slopes = experience.taught * experience.slope(["size"]) / experience.slope(list(KINDS))
+        slopes = prior.taught * prior.slope(["size"]) / prior.slope(list(KINDS))
         likelihood = [
             np.prod(stats.norm.pdf(y, slope * z, np.sqrt(1 - slope**2))) for slope in slopes
         ]
@@ -115,8 +116,8 @@ class TestEvidenceProcess:
         variance = np.average((slopes - mean) ** 2, weights=likelihood)
         assert process.slope_variance_ == pytest.approx(variance, rel=1e-6, abs=1e-12)
 
-    def test_a_few_labels_tell_whom_a_family_is_like(self, experience) -> None:
-        known = replace(experience, taught=np.array([0.9, 0.0]), qualities=np.ones(2))
+    def test_a_few_labels_tell_whom_a_family_is_like(self, prior) -> None:
+        known = replace(prior, taught=np.array([0.9, 0.0]), qualities=np.ones(2))
         kinds, rng = list(KINDS), np.random.default_rng(0)
         z, noise = rng.normal(size=(2, 15))
         full = known.slope_given(kinds, z, 0.9 * z + 0.4 * noise)[0]
@@ -132,58 +133,57 @@ def _columns(graphs):
 
 
 class TestTransferRank:
-    def test_without_labels_it_ranks_among_those_given(self, graphs, experience) -> None:
-        ranker = TransferRank.without_labels(experience)
+    def test_without_labels_it_ranks_among_those_given(self, graphs, prior) -> None:
+        ranker = TransferRank.without_labels(prior)
         mean, std = ranker.predict(graphs, return_std=True)
         assert kendall(mean, [graph.params for graph in graphs]) > 0.8
-        assert mean.std() == pytest.approx(experience.slope(["size"]))
-        assert std == pytest.approx(np.sqrt(1 - experience.slope(["size"]) ** 2))
+        assert mean.std() == pytest.approx(prior.slope(["size"]))
+        assert std == pytest.approx(np.sqrt(1 - prior.slope(["size"]) ** 2))
         assert ranker.predict([]).shape == (0,)
         assert ranker.predict(graphs[:1]).tolist() == [0.0]
 
-    def test_what_has_no_measurement_is_not_judged(self, experience) -> None:
+    def test_what_has_no_measurement_is_not_judged(self, prior) -> None:
         table = np.array([np.arange(15.0), np.arange(15.0) + 1, np.full(15, np.nan)])
-        ranker = TransferRank.without_labels(experience)
-        mean, std = ranker.judged(table, np.zeros(3, dtype=bool))
+        mean, std = ZeroShot(prior).judge(table, np.ones(3, dtype=bool))
         assert np.isfinite(mean[:2]).all()
         assert np.isnan([mean[2], std[2]]).all()
 
-    def test_a_few_labels_against_it_turn_it_round(self, graphs, experience) -> None:
+    def test_a_few_labels_against_it_turn_it_round(self, graphs, prior) -> None:
         labels = [-float(np.log(graph.params)) for graph in graphs]
-        ranker = TransferRank(experience.state()).fit(graphs, labels)
+        ranker = TransferRank(prior.state()).fit(graphs, labels)
         assert ranker.score(graphs, labels) > 0.8
 
-    def test_files_keep_what_it_knows_without_labels(self, graphs, experience, tmp_path) -> None:
+    def test_files_keep_what_it_knows_without_labels(self, graphs, prior, tmp_path) -> None:
         encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
-        known = Familiarity(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
-        ranker = TransferRank.without_labels(experience, known)
+        known = Distribution(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
+        ranker = TransferRank.without_labels(prior, known)
         ranker.save(tmp_path / "ranker")
         loaded = archrank.load_predictor(tmp_path / "ranker")
         assert loaded.predict(graphs).tolist() == ranker.predict(graphs).tolist()
-        assert loaded.familiarity(graphs).distance == pytest.approx(known.report(graphs).distance)
+        assert loaded.distribution_report(graphs).distance == pytest.approx(
+            known.report(graphs).distance
+        )
 
-    def test_refitting_keeps_what_families_taught(self, graphs, experience) -> None:
-        ranker = TransferRank.without_labels(experience)
+    def test_refitting_keeps_what_families_taught(self, graphs, prior) -> None:
+        ranker = TransferRank.without_labels(prior)
         labels = np.log([graph.params for graph in graphs])
         ranker.fit(graphs, labels)
-        assert ranker.experience_["families"] == ["a", "b"]
+        assert ranker.family_prior_["families"] == ["a", "b"]
         assert ranker.n_samples_ == len(graphs)
 
-    def test_without_labels_there_is_no_scale(self, graphs, experience) -> None:
-        ranker = TransferRank.without_labels(experience)
+    def test_without_labels_there_is_no_scale(self, graphs, prior) -> None:
+        ranker = TransferRank.without_labels(prior)
         with pytest.raises(InputError, match="rank them together"):
             ranker.better(graphs, graphs)
         with pytest.raises(InputError, match="no scale"):
             ranker.interval(graphs)
         with pytest.raises(InputError, match="keeps no pretraining set"):
-            ranker.familiarity(graphs)
+            ranker.distribution_report(graphs)
 
-    def test_strangers_are_warned_of_and_less_certain(self, graphs, experience) -> None:
+    def test_strangers_are_warned_of_and_less_certain(self, graphs, prior) -> None:
         encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
-        known = Familiarity(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
-        ranker = TransferRank.without_labels(
-            replace(experience, taught=np.array([0.1, 0.9])), known
-        )
+        known = Distribution(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
+        ranker = TransferRank.without_labels(replace(prior, taught=np.array([0.1, 0.9])), known)
         strangers = [archrank.data.space("flexibert").graph(a) for a in _some("flexibert", 2)]
         with pytest.warns(OutOfFamilyWarning, match="2 of 18"):
             _, std = ranker.predict([*graphs, *strangers], return_std=True)
@@ -222,27 +222,27 @@ RECORDED_MEAN = [0.611829, 0.502959, -1.134057, -0.196878, 0.216146]
 RECORDED_STD = 0.774743
 
 
-class TestFamiliarity:
-    def test_known_graphs_are_familiar(self, graphs) -> None:
+class TestDistribution:
+    def test_known_graphs_are_in_distribution(self, graphs) -> None:
         encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
-        known = Familiarity(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
+        known = Distribution(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
         report = known.report(graphs)
         assert (report.distance <= 1.0 + 1e-9).all()
-        assert not report.strange.any()
+        assert report.in_distribution.all()
         assert ((report.entropy >= 0) & (report.entropy <= 1)).all()
         assert known.report([]).distance.shape == (0,)
 
-    def test_operators_that_no_known_graph_has_are_strange(self, graphs) -> None:
+    def test_operators_that_no_known_graph_has_are_outside(self, graphs) -> None:
         import torch
 
         encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
-        known = Familiarity(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
+        known = Distribution(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
         odd = archrank.trace(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Tanh()), (4,))
         report = known.report([odd])
         assert report.unknown[0] > 0.05
-        assert report.strange[0]
+        assert not report.in_distribution[0]
 
     def test_too_few_graphs_are_told(self, graphs) -> None:
         encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
         with pytest.raises(InputError, match="neighbours=5"):
-            Familiarity(encoder.fit(graphs), clusters=2).fit(graphs[:5])
+            Distribution(encoder.fit(graphs), clusters=2).fit(graphs[:5])
