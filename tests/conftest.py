@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -30,24 +28,6 @@ def parity_folder() -> Path:
     if not (folder / "parity.json").exists():
         pytest.skip("the reference values (../shared/parity) are not on this machine")
     return folder
-
-
-@pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[Any]:
-    """A Ray cluster of one node on this machine; tests join it by address, and leave it."""
-    pytest.importorskip("ray")
-    import ray
-    from ray.cluster_utils import Cluster
-
-    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "scoring"))  # has `mortal`
-        cluster = Cluster(initialize_head=True, head_node_args=node)
-        try:
-            yield cluster
-        finally:
-            ray.shutdown()
-            cluster.shutdown()
 
 
 @pytest.fixture(autouse=True)

@@ -44,6 +44,7 @@ class PredictedProblem(Problem):  # type: ignore[misc]
         >>> from pymoo.optimize import minimize
         >>> widths = {"width": lambda archs: [sum(map(int, arch.split(":"))) for arch in archs]}
         >>> problem = PredictedProblem("nats_sss", widths, ["width"], ["width<=160"])
+        >>> from archrank.search import nsga2
         >>> result = minimize(problem, nsga2(problem), ("n_gen", 20), seed=0)
         >>> sum(map(int, problem.archs(result.X)[0].split(":"))) > 150
         True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,23 @@ from archrank.scoring.store import Store
 from archrank.scoring.table_runs import Settings, sample_of, settings_for, work_on
 
 RUN: dict[str, Any] = {"proxies": "params,flops,snip", "batch": 2, "sample": 40}
-NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}  # as the cluster's first one
+NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    pytest.importorskip("ray")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers find `mortal`
+        one = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+        try:
+            yield one
+        finally:
+            ray.shutdown()
+            one.shutdown()
 
 
 def scores(path: Path) -> pd.DataFrame:
@@ -28,19 +45,19 @@ def scores(path: Path) -> pd.DataFrame:
 
 
 @pytest.mark.slow
-def test_a_node_goes_and_another_comes(ray_cluster: Any, tmp_path: Path) -> None:
-    node = ray_cluster.add_node(**NODE)
+def test_a_node_goes_and_another_comes(cluster: Any, tmp_path: Path) -> None:
+    node = cluster.add_node(**NODE)
     calls = []
 
     def progress(done: int, total: int, arch: str) -> None:
         calls.append(arch)
         if done == 4:
-            ray_cluster.remove_node(node)
+            cluster.remove_node(node)
         if done == 20:
-            ray_cluster.add_node(**NODE)
+            cluster.add_node(**NODE)
 
     path = tmp_path / "ray.sqlite"
-    address = ray_cluster.address
+    address = cluster.address
     outcome = benchmark.run(path, "digits", engine="ray", address=address, progress=progress, **RUN)
     assert (outcome.scored, outcome.total, outcome.failures) == (40, 40, [])
     assert len({*calls}) == len(calls) == 40
@@ -54,14 +71,14 @@ def test_a_node_goes_and_another_comes(ray_cluster: Any, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_is_replaced(ray_cluster: Any, tmp_path: Path) -> None:
+def test_a_worker_that_dies_is_replaced(cluster: Any, tmp_path: Path) -> None:
     settings = settings_for("digits", sample=4, batch=2)
     first, second, *rest = (
         work_on(settings, arch, 0, ("params", "flops")) for arch in sample_of(settings)
     )
     frail = Mortal.of(first, tmp_path / "frail", deaths=1)
     deadly = Mortal.of(second, tmp_path / "deadly", deaths=99)
-    done = list(on_cluster([frail, deadly, *rest], ray_cluster.address))
+    done = list(on_cluster([frail, deadly, *rest], cluster.address))
     found = {work.candidate.build.arch: scored.of_every_proxy(work)[0][1] for work, scored in done}
     assert len(done) == len(found) == 4
     for row in found.pop(second.candidate.build.arch):
@@ -72,11 +89,11 @@ def test_a_worker_that_dies_is_replaced(ray_cluster: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_what_ends_a_run_in_a_worker_ends_it_here(ray_cluster: Any) -> None:
+def test_what_ends_a_run_in_a_worker_ends_it_here(cluster: Any) -> None:
     settings = settings_for("digits", sample=1, data="nowhere")
     work = work_on(settings, sample_of(settings)[0], 0, ("snip",))
     with pytest.raises(InputError, match="nowhere"):
-        list(on_cluster([work], ray_cluster.address))
+        list(on_cluster([work], cluster.address))
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -109,9 +108,7 @@ def test_takes_constants_of_the_config_and_refuses_to_search_them():
 
 
 @pytest.mark.slow
-def test_tuner_runs_and_is_restored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray_cluster: Any
-):
+def test_tuner_runs_and_is_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import ray
     from ray import tune
 
@@ -123,7 +120,10 @@ def test_tuner_runs_and_is_restored(
             raise RuntimeError("as if memory ran out")
         tune.report({"accuracy": float(sum(map(int, config["arch"].split(":"))))})
 
-    ray.init(ray_cluster.address, log_to_driver=False, logging_level="error")
+    ray.init(
+        "local", num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20,
+        log_to_driver=False, logging_level="error",
+    )  # fmt: skip
     try:
         limited = tune.search.ConcurrencyLimiter(searcher(metric=None, mode=None), 2)
         tuner = tune.Tuner(
