@@ -16,6 +16,7 @@ from scipy import stats
 
 from ..basics import Array
 from ..metrics import kendall
+from ..predictors.features.evidence import MEASURED, Evidence
 from ..ranking.aggregation import POPULATION, combined, relative_ranks
 
 LABELS = (50, 100)
@@ -74,14 +75,28 @@ def without_labels(oriented: Mapping[str, Array]) -> list[Ensemble]:
                 note,
             )
         )
+    if "auto" not in oriented and {*MEASURED} <= {*oriented}:
+        found.append(_default(np.column_stack([oriented[name] for name in MEASURED])))
     for population in POPULATION.values():
-        # What no network has a value of is no evidence; published scores need all their parts.
-        enough = oriented if population.combine == "evidence" else usable
-        if population.name not in oriented and {*population.proxies} <= {*enough}:
+        if population.name not in oriented and {*population.proxies} <= {*usable}:
             score = population.score(np.column_stack([oriented[n] for n in population.proxies]))
             note = f"{population.summary} ({population.reference})"
             found.append(Ensemble(population.name, _column(score), 0, population.proxies, note))
     return found
+
+
+def _default(measured: Array) -> Ensemble:
+    """Return what archrank ranks by, up to its scale: the evidence of all measurements.
+
+    A measurement that no network has a value of is no evidence.
+    """
+    score = Evidence.of(measured).score(measured)
+    score = np.where(np.isfinite(measured).any(axis=1), score, np.nan)
+    note = (
+        "Seven kinds of evidence, each of them counting the same: the pretrained predictor. "
+        "(our choice (experiments/results/transfer.md))"
+    )
+    return Ensemble("auto", _column(score), 0, MEASURED, note)
 
 
 def greedy(

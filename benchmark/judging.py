@@ -436,7 +436,7 @@ def _installed(name: str) -> int | None:
 
 def _direction(name: str) -> float:
     try:
-        return 1.0 if get(name).higher_is_better else -1.0
+        return get(name).sign
     except InputError:
         return 1.0
 

@@ -33,7 +33,8 @@ def proxies(as_json: AsJson = False) -> None:
             if p["options"]:
                 options = ",".join(f"{name}={value}" for name, value in p["options"].items())
                 print(f"    options: {p['name']}[{options}]")
-        print("\nScores of whole populations, for archrank rank --by:")
+        print("\nauto, the default of archrank rank --by, is the pretrained predictor.")
+        print("Scores of whole populations, for archrank rank --by:")
         for q in populations:
             print(f"{q['name']}: {q['summary']}")
             print(f"    {q['formula']}")

@@ -82,7 +82,7 @@ def problems(paths: Sequence[Path]) -> list[Problem]:
                 wide = wide.reindex([arch for arch in store.sample(run) if arch in wide.index])
                 task = table(settings.table).tasks[settings.task]
                 labels = table(settings.table).labels(settings.task)
-                signs = [1 if get(name).higher_is_better else -1 for name in wide.columns]
+                signs = [get(name).sign for name in wide.columns]
                 found.append(
                     Problem(
                         settings.space,

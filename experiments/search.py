@@ -305,7 +305,7 @@ PAIRS: Mapping[str, Callable[[int], Any]] = {
 @cache
 def proxy_table() -> dict[str, np.ndarray]:
     """Of every cell its scores, larger is better."""
-    signs = np.array([1.0 if get(name).higher_is_better else -1.0 for name in AUTO])
+    signs = np.array([get(name).sign for name in AUTO])
     scores = {
         key: np.array([row[name] for name in AUTO]) * signs
         for key, row in predictor_scores.read().items()

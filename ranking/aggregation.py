@@ -12,7 +12,6 @@ import numpy as np
 from scipy import stats
 
 from ..basics import Array
-from ..predictors.features.evidence import MEASURED, Evidence
 
 COMBINATIONS = ("mean_rank", "log_rank", "vote")
 
@@ -24,8 +23,7 @@ class Population:
     Attributes:
         name: how it is asked for.
         proxies: what it combines.
-        combine: how: one of :data:`COMBINATIONS`, or ``"evidence"``
-            (:class:`~archrank.predictors.features.evidence.Evidence`).
+        combine: how: one of :data:`COMBINATIONS`.
         missing_last: whether a candidate without a value ranks last by it; else it is judged by
             the values that it has.
         summary, formula, reference: for people.
@@ -47,24 +45,12 @@ class Population:
             >>> POPULATION["az_nas"].score(table).round(3).tolist()
             [-0.693, 0.0]
         """
-        if self.combine == "evidence":
-            score = Evidence.of(oriented).score(oriented)
-            return np.where(np.isfinite(oriented).any(axis=1), score, np.nan)
         if self.missing_last:
             oriented = _filled_with_last(oriented)
         return combined(oriented, self.combine)
 
 
 _ALL = (
-    Population(
-        "auto",
-        MEASURED,
-        "evidence",
-        True,
-        "Seven kinds of evidence, each of them counting the same: the pretrained predictor.",
-        "mean over kinds of log Phi(mean normal score of a kind's measurements), standardised",
-        "our choice (experiments/results/transfer.md)",
-    ),
     Population(
         "az_nas",
         ("az_expressivity", "az_progressivity", "az_trainability", "az_complexity"),

@@ -13,6 +13,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -113,9 +114,12 @@ class FromFile:
 
     @property
     def identity(self) -> tuple[str, str]:
-        """The file by its name and contents: once it is changed, it holds other networks."""
-        text = Path(self.path).read_bytes()
-        return "file", f"{Path(self.path).name}:{self.attribute} {_sha(text)}"
+        """The file by its contents and those of its neighbours that it imports.
+
+        Once one of them is changed, it holds other networks.
+        """
+        path = Path(self.path)
+        return "file", f"{path.name}:{self.attribute} {_sources(load_file(path).__name__, path)}"
 
     def __call__(self) -> nn.Module:
         found = getattr(load_file(Path(self.path)), self.attribute)
@@ -175,8 +179,15 @@ class FromSpace:
 _NAMED = (FromFile, FromZoo, FromSpace)
 
 
-def _sha(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
+@lru_cache
+def _sources(loaded: str, path: Path) -> str:
+    """Digest a file, loaded under a name of its version, and what it brought from its folder."""
+    folder, digest = path.parent, hashlib.sha256()
+    files = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
+    for file in sorted(Path(f) for f in files if f and Path(f).is_relative_to(folder)):
+        if "site-packages" not in file.parts and file.is_file():
+            digest.update(str(file.relative_to(folder)).encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def in_space(space: str | Space, arch: str, task: str | None) -> Candidate:

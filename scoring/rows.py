@@ -22,6 +22,9 @@ from .engine import run_works
 from .store import Score, Store
 from .work import Scale, Scored, Weighed, Work
 
+Place = tuple[dict[str, Any], str, str]
+"""Where a store keeps a network: the condition, where it comes from, and its name there."""
+
 
 @dataclass
 class Row:
@@ -172,6 +175,8 @@ class _Scoring:
         self._first: dict[str, Row] = {}  # graph -> the row that was scored
         self._seen: set[str] = set()
         self._done = 0
+        # Looked up once: a file may import more of its neighbours when its networks are built.
+        self._places: dict[str, Place | None] = {}
         shared = max(1, torch.get_num_threads() // plan.jobs) if plan.elsewhere else None
         alone = store is not None or plan.engine == "ray"
         self._threads = plan.threads or (1 if alone else shared)
@@ -247,12 +252,17 @@ class _Scoring:
 
     # --- the store ------------------------------------------------------------------------------
 
-    def _place(self, candidate: Candidate) -> tuple[dict[str, Any], str, str] | None:
+    def _place(self, candidate: Candidate) -> Place | None:
         """Return where the store keeps a candidate: condition, source and name."""
         if self._store is None:
             return None
-        condition, identity = self._plan.data.condition(candidate), candidate.identity
-        return None if condition is None or identity is None else (condition, *identity)
+        if candidate.name not in self._places:
+            condition, identity = self._plan.data.condition(candidate), candidate.identity
+            place = None
+            if condition is not None and identity is not None:
+                place = (condition, *identity)
+            self._places[candidate.name] = place
+        return self._places[candidate.name]
 
     def _recall(self, row: Row) -> tuple[tuple[int, tuple[str, ...]], ...]:
         """Fill a row with what the store holds, and return what is missing."""

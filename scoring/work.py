@@ -119,7 +119,7 @@ def score_work(work: Work, seen: frozenset[str] | set[str] = frozenset()) -> Sco
     start = time.perf_counter()
     candidate = work.candidate
     drawn = [
-        (seed, names, work.data.draw(candidate, seed, batches_needed(names or ("params",))))
+        (seed, names, work.data.draw(candidate, seed, batches_needed(names)))
         for seed, names in work.missing
     ]
     scored = Scored()

@@ -70,7 +70,7 @@ def scorer(score: Any, space: str | Space | None = None, task: str | None = None
 
 def _proxies(names: Sequence[str], space: str | Space | None, task: str | None) -> Scorer:
     read = _reading_once(names, space, task)
-    signs = np.array([1.0 if get(name).higher_is_better else -1.0 for name in names])
+    signs = np.array([get(name).sign for name in names])
 
     def score(archs: Sequence[Any]) -> Array:
         scores = [sample.scores for sample in read(archs)]

@@ -157,7 +157,7 @@ def measurements(graph: Graph, scores: Mapping[str, float]) -> list[float]:
 
 @cache
 def _signs() -> dict[str, float]:
-    return {name: 1.0 if get(name).higher_is_better else -1.0 for name in PROXIES}
+    return {name: get(name).sign for name in PROXIES}
 
 
 def _drawn_together(table: Array) -> Array:

@@ -80,5 +80,5 @@ def directions() -> dict[str, float]:
     """Column -> 1 if it rises with accuracy, -1 if it falls; those of :class:`Vote`."""
     from ...proxies import get
 
-    signs = {name: 1.0 if get(name).higher_is_better else -1.0 for name in AUTO}
+    signs = {name: get(name).sign for name in AUTO}
     return {**dict.fromkeys(SIZES, 1.0), **signs}

@@ -13,6 +13,7 @@ from sklearn.base import clone
 from ...basics import Array
 from ...errors import InputError
 from ...predictors.contract import Predictor
+from ...predictors.features.rank_transform import normal_scores
 from ...predictors.tabular.surrogate import Surrogate
 from .goals import Constraint
 from .knowledge import Knowledge
@@ -125,17 +126,6 @@ class Models:
 
     def _given(self, keys: Sequence[str]) -> Any:
         return self._knowledge.samples(keys) if self._reads_samples else list(keys)
-
-
-def normal_scores(values: Array) -> Array:
-    """Return normal scores of ranks, ties averaged; outliers, as of failures, do not rule fits.
-
-    Example:
-        >>> normal_scores(np.array([3.0, 1.0, 2.0])).round(2).tolist()
-        [0.97, -0.97, 0.0]
-    """
-    made: Array = stats.norm.ppf((stats.rankdata(values) - 0.5) / len(values))
-    return made
 
 
 def _score_of(value: float, values: Array, scores: Array) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +114,26 @@ def test_a_changed_file_holds_other_networks(tmp_path: Path) -> None:
     after = {row.name: row.scores["params"] for row in scored(path, str(models))}
     assert before["second"] == after["second"]
     assert before["first"] != after["first"]
+
+
+def test_a_changed_neighbour_of_a_file_makes_other_networks(tmp_path: Path) -> None:
+    path, models = tmp_path / "scores.sqlite", tmp_path / "models.py"
+    models.write_text(
+        "import torch\nfrom width_of_ours import WIDTH\nINPUT = (4,)\n\n\n"
+        "def net():\n    return torch.nn.Linear(4, WIDTH)\n"
+    )
+    found = []
+    for width in (2, 3):
+        (tmp_path / "width_of_ours.py").write_text(f"WIDTH = {width}\n")
+        command = ["rank", models, "--by", "params", "--store", path, "--json"]
+        done = subprocess.run(
+            [sys.executable, "-m", "archrank.cli.app", *map(str, command)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.append(json.loads(done.stdout)["table"][0]["params"])
+    assert found == [4 * 2 + 2, 4 * 3 + 3]
 
 
 def test_what_has_no_name_is_scored_and_not_kept(tmp_path: Path) -> None:
