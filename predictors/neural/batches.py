@@ -85,9 +85,10 @@ class GraphTensors(NodeTensors):
     ) -> GraphTensors:
         """The tensors of ``graph``.
 
-        With ``fold``, runs of equal blocks are one block each (see ``predictors/folding.py``):
-        a node that stands for several has their number as ``multiplicity``, and the mean of their
-        statistics and of their relative positions.
+        With ``fold``, runs of equal blocks are one block each (see
+        :mod:`archrank.predictors.features.repeats`): a node that stands for several has their
+        number as ``multiplicity``, and the mean of their statistics and of their relative
+        positions.
 
         Args:
             graph: any graph.

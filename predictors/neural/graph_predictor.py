@@ -50,7 +50,7 @@ class GraphPredictor(NetworkPredictor):
         training: other fields of :class:`~archrank.predictors.neural.plan.Plan`, by name; by
             default AdamW with weight decay 0.01, a cosine schedule, and gradients clipped at 5.
         members: how many are trained, from seeds of their own; with one there is no deviation.
-        fold: represent repeated blocks once (``predictors/folding.py``).
+        fold: represent repeated blocks once (:mod:`archrank.predictors.features.repeats`).
         standardise: train on standardised labels, not on those given.
         pretrained: a :class:`Pretrained`, or the path of one as a string: its encoder, options and
             folding are taken, and training starts from its weights.
