@@ -20,10 +20,10 @@ from torch.nn import functional as F
 
 from ...graphs import Piece
 from .blocks import Concat, ConvUnit
+from .cells.nasbench201 import EDGES, Cell, NASBench201, Reduction, Stem
+from .cells.nasbench201 import OPERATORS as CELL_OPERATORS
+from .cells.nasbench201 import Head as NormalisedHead
 from .contract import Choice, ChoiceSpace, Task, Values, product_size
-from .nasbench201 import EDGES, Cell, NASBench201, Reduction, Stem
-from .nasbench201 import OPERATORS as CELL_OPERATORS
-from .nasbench201 import Head as NormalisedHead
 from .reading import Reader
 
 

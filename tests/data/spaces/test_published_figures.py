@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from archrank.data import space, table
-from archrank.data.spaces.nasbench101 import OPERATORS, prune
+from archrank.data.spaces.cells.nasbench101 import OPERATORS, prune
 from archrank.errors import InputError
 
 V2 = (

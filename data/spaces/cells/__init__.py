@@ -1,0 +1,1 @@
+"""Spaces of cells: a small graph of operators, repeated."""

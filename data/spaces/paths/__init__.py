@@ -1,0 +1,1 @@
+"""Spaces of convolutional networks of several paths, as GENNAPE's families."""

@@ -1,0 +1,1 @@
+"""Spaces of transformers: depth, width, heads and what each layer does."""

@@ -1,0 +1,302 @@
+"""HW-GPT-Bench: GPT-2-like language models whose layers differ in heads and hidden width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ....graphs import Graph, trace
+from ..contract import Choice, ChoiceSpace, Task, Values, random_only
+from ..reading import Reader
+
+VOCABULARY = 50_254
+CONTEXT = 1024
+HEAD_SIZE = 64
+"""Of every head, whatever the width of the embedding."""
+
+_ROTATED = HEAD_SIZE // 2  # features of each head that carry its position
+_BASE = 10_000.0
+
+
+def rotary_tables(length: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of every position's angles, each angle twice."""
+    frequencies = _BASE ** -(torch.arange(0, _ROTATED, 2) / _ROTATED)
+    angles = torch.outer(torch.arange(length), frequencies).repeat(1, 2)
+    return angles.cos(), angles.sin()
+
+
+class CausalAttention(nn.Module):
+    """Heads of 64 features, the first half of each rotated by its position."""
+
+    cosines: Tensor
+    sines: Tensor
+
+    def __init__(self, width: int, heads: int, bias: bool, length: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * HEAD_SIZE * heads, bias=bias)
+        self.project = nn.Linear(HEAD_SIZE * heads, width, bias=bias)
+        cosines, sines = rotary_tables(length)
+        self.register_buffer("cosines", cosines, persistent=False)
+        self.register_buffer("sines", sines, persistent=False)
+
+    def rotated(self, x: Tensor) -> Tensor:
+        """Half of every head's features turned, the rest as they are."""
+        length = x.shape[-2]
+        turned, rest = x[..., :_ROTATED], x[..., _ROTATED:]
+        left, right = turned.chunk(2, -1)
+        across = torch.cat([-right, left], -1)
+        turned = turned * self.cosines[:length] + across * self.sines[:length]
+        return torch.cat([turned, rest], -1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, length, _ = x.shape
+        qkv = self.qkv(x).view(batch, length, 3, self.heads, HEAD_SIZE)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        found = F.scaled_dot_product_attention(
+            self.rotated(query), self.rotated(key), value, is_causal=True
+        )
+        return self.project(found.transpose(1, 2).reshape(batch, length, -1))  # type: ignore[no-any-return]
+
+
+class GatedMLP(nn.Module):
+    """Two matrices up, one of them a gate, and one down."""
+
+    def __init__(self, width: int, hidden: int, bias: bool):
+        super().__init__()
+        self.gate = nn.Linear(width, hidden, bias=bias)
+        self.up = nn.Linear(width, hidden, bias=bias)
+        self.down = nn.Linear(hidden, width, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.silu(self.gate(x)) * self.up(x))  # type: ignore[no-any-return]
+
+
+class Layer(nn.Module):
+    """Attention and MLP side by side, each behind its own norm, added to the input."""
+
+    def __init__(self, width: int, heads: int, ratio: int, bias: bool, length: int):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = CausalAttention(width, heads, bias, length)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = GatedMLP(width, ratio * width, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.attention(self.norm1(x)) + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+
+
+class LanguageModel(nn.Module):
+    """Token ids in, a score of every next token out; embedding and head share nothing.
+
+    Args:
+        width: of the embedding.
+        layers: heads and MLP ratio of each layer.
+        bias: whether the layers' matrices have biases; the norms always have.
+        vocabulary: number of tokens.
+        length: the most tokens that it takes at once.
+    """
+
+    def __init__(
+        self, width: int, layers: list[tuple[int, int]], bias: bool, vocabulary: int, length: int
+    ):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.layers = nn.Sequential(
+            *(Layer(width, heads, ratio, bias, length) for heads, ratio in layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, vocabulary, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.norm(self.layers(self.embedding(tokens))))  # type: ignore[no-any-return]
+
+
+def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy over all tokens."""
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+class HWGPT(ChoiceSpace):
+    """Width, bias, and the heads and MLP ratio of every layer: ``e192-b1-h12m2,h8m3,...``.
+
+    Networks take token ids of shape (batch, up to 1024). The table's ``macs`` are those of the
+    matrices alone at batch 8; a graph's product FLOPs are those of one sequence and hold the
+    attention's two products as well, ``128 * 1024**2`` for each head.
+    """
+
+    reference = "Sukthanker et al., HW-GPT-Bench, NeurIPS 2024"
+    tasks: ClassVar[dict[str, Task]] = {"openwebtext": Task((CONTEXT,), VOCABULARY)}
+    widths: ClassVar[tuple[int, ...]]
+    heads: ClassVar[tuple[int, ...]]
+    depths: ClassVar[tuple[int, ...]]
+    ratios: ClassVar[tuple[int, ...]] = (2, 3, 4)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        layers = range(cls.depths[-1])
+        cls.choices = (
+            Choice("width", cls.widths),
+            Choice("bias", (0, 1)),
+            Choice("layers", cls.depths),
+            *(
+                c
+                for i in layers
+                for c in (Choice(f"heads{i}", cls.heads), Choice(f"ratio{i}", cls.ratios))
+            ),
+        )
+        each = len(cls.heads) * len(cls.ratios)
+        cls.size = len(cls.widths) * 2 * sum(each**depth for depth in cls.depths)
+
+    def layers(self, values: Values) -> list[tuple[int, int]]:
+        """Heads and MLP ratio of every layer that is there."""
+        return list(zip(values[3::2], values[4::2], strict=True))[: values[2]]
+
+    def active(self, values: Values) -> list[bool]:
+        depth: int = values[2]
+        return [True] * (3 + 2 * depth) + [False] * 2 * (self.depths[-1] - depth)
+
+    def parse(self, arch: str) -> Values:
+        reader = Reader(arch, self.name)
+        reader.expect("e")
+        values = [reader.integer(self.widths)]
+        reader.expect("-b")
+        values.append(reader.integer((0, 1)))
+        reader.expect("-")
+        layers: list[int] = []
+        while not layers or reader.take(","):
+            if len(layers) == 2 * self.depths[-1]:
+                reader.fail(f"at most {self.depths[-1]} layers", reader.position - 1)
+            reader.expect("h")
+            layers.append(reader.integer(self.heads))
+            reader.expect("m")
+            layers.append(reader.integer(self.ratios))
+        depth = len(layers) // 2
+        if depth < self.depths[0]:
+            reader.fail(f"',' and more layers: at least {self.depths[0]}")
+        reader.end()
+        layers += (self.heads[0], self.ratios[0]) * (self.depths[-1] - depth)
+        return (*values, depth, *layers)
+
+    def format(self, values: Values) -> str:
+        layers = ",".join(f"h{heads}m{ratio}" for heads, ratio in self.layers(values))
+        return f"e{values[0]}-b{values[1]}-{layers}"
+
+    def params(self, arch: str) -> int:
+        """The network's number of parameters, by formula; the table's ``params``."""
+        values = self.parse(arch)
+        width: int = values[0]
+        bias: int = values[1]
+        return (
+            2 * VOCABULARY * width
+            + 2 * width
+            + sum(
+                4 * width
+                + self._matrices(width, heads, ratio)
+                + bias * (3 * HEAD_SIZE * heads + 2 * ratio * width + 2 * width)
+                for heads, ratio in self.layers(values)
+            )
+        )
+
+    def macs(self, arch: str, batch: int = 8) -> int:
+        """Multiply-accumulates of all matrices, by formula; the table's ``macs``.
+
+        Attention's own products are not counted.
+        """
+        values = self.parse(arch)
+        width: int = values[0]
+        layers = (self._matrices(width, heads, ratio) for heads, ratio in self.layers(values))
+        return batch * CONTEXT * (VOCABULARY * width + sum(layers))
+
+    @staticmethod
+    def _matrices(width: int, heads: int, ratio: int) -> int:
+        return 4 * HEAD_SIZE * width * heads + 3 * ratio * width**2
+
+    def inputs(self, task: str | None = None, arch: str | None = None) -> tuple[Tensor]:
+        """One sequence of token ids."""
+        return (torch.zeros(1, *self.task(task).inputs, dtype=torch.long),)
+
+    def batch(
+        self,
+        n: int,
+        seed: int,
+        task: str | None = None,
+        arch: str | None = None,
+        source: str | tuple[Tensor, Tensor] = "random",
+        resolution: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Random token ids, and the token that follows each as its target."""
+        random_only(source, self.name)
+        generator = torch.Generator().manual_seed(seed)
+        tokens = torch.randint(VOCABULARY, (n, CONTEXT + 1), generator=generator)
+        return tokens[:, :-1], tokens[:, 1:]
+
+    def loss(self, task: str | None = None) -> Callable[[Any, Any], Tensor]:
+        """Cross-entropy of the next token."""
+        self.task(task)
+        return next_token_loss
+
+    def graph(self, arch: str, task: str | None = None) -> Graph:
+        with torch.device("meta"):
+            network = self.build(arch, task)
+        return trace(network, self.inputs(task, arch))
+
+    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+        values = self.parse(arch)
+        return LanguageModel(
+            values[0], self.layers(values), bool(values[1]), task.outputs, task.inputs[0]
+        )
+
+
+class GPTSmall(HWGPT):
+    """The space of the published table: 10 to 12 layers.
+
+    Example:
+        >>> from archrank.data import space
+        >>> gpt = space("gpt")
+        >>> arch = "e192-b1-" + ",".join(["h12m3"] * 10)
+        >>> gpt.params(arch), gpt.macs(arch)
+        (28560000, 154540179456)
+    """
+
+    name = "gpt"
+    title = "HW-GPT-Bench, GPT-S"
+    widths = (192, 384, 768)
+    heads = (4, 8, 12)
+    depths = (10, 11, 12)
+
+
+class GPTMedium(HWGPT):
+    """22 to 24 layers. The formulas of params and MACs are not checked against published figures.
+
+    Example:
+        >>> from archrank.data import space
+        >>> space("gpt_m").size == 6 * (9**22 + 9**23 + 9**24)
+        True
+    """
+
+    name = "gpt_m"
+    title = "HW-GPT-Bench, GPT-M"
+    widths = (256, 512, 1024)
+    heads = (8, 12, 16)
+    depths = (22, 23, 24)
+
+
+class GPTLarge(HWGPT):
+    """34 to 36 layers. The formulas of params and MACs are not checked against published figures.
+
+    Example:
+        >>> from archrank.data import space
+        >>> space("gpt_l").size == 6 * (9**34 + 9**35 + 9**36)
+        True
+    """
+
+    name = "gpt_l"
+    title = "HW-GPT-Bench, GPT-L"
+    widths = (320, 640, 1280)
+    heads = (8, 16, 20)
+    depths = (34, 35, 36)
