@@ -13,4 +13,4 @@ Progress = Callable[[int, int, str], None]
 """A function that is called with how many pieces are done, of how many, and the last one's name."""
 
 SIZES = ("params", "flops", "activations")
-"""What every graph knows of a network's size, as attributes of :class:`archrank.Graph`."""
+"""What every graph knows of a network's size, as attributes of ``archrank.Graph``."""

@@ -33,7 +33,7 @@ def spearman(scores: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     """Spearman's rho of two sequences, ties averaged; NaN if either is constant.
 
     Raises:
-        InputError: as :func:`kendall`.
+        InputError: as ``kendall``.
 
     Example:
         >>> spearman([1, 2, 3, 4], [1, 3, 2, 4])
@@ -52,7 +52,7 @@ def residual_rank(scores: npt.ArrayLike, control: npt.ArrayLike) -> Array:
     residual of the truth gives the partial Spearman correlation.
 
     Raises:
-        InputError: as :func:`kendall`.
+        InputError: as ``kendall``.
 
     Example:
         >>> residual_rank([10, 30, 20, 40], [1, 2, 3, 4]).round(2).tolist()
@@ -75,7 +75,7 @@ def partial_kendall(scores: npt.ArrayLike, truth: npt.ArrayLike, control: npt.Ar
     Source: Kendall, "Partial rank correlation", Biometrika 1942.
 
     Raises:
-        InputError: as :func:`kendall`.
+        InputError: as ``kendall``.
 
     Example:
         >>> size = [1, 2, 3, 4, 5, 6]
@@ -88,11 +88,11 @@ def partial_kendall(scores: npt.ArrayLike, truth: npt.ArrayLike, control: npt.Ar
 def partial_spearman(scores: npt.ArrayLike, truth: npt.ArrayLike, control: npt.ArrayLike) -> float:
     """Spearman's partial rho: the correlation of what the control leaves of both ranks.
 
-    As :func:`partial_kendall`, of the three rho; equal to the correlation of the two
-    :func:`residual_rank`.
+    As ``partial_kendall``, of the three rho; equal to the correlation of the two
+    ``residual_rank``.
 
     Raises:
-        InputError: as :func:`kendall`.
+        InputError: as ``kendall``.
 
     Example:
         >>> size = [1, 2, 3, 4, 5, 6]
@@ -121,7 +121,7 @@ def ndcg(scores: npt.ArrayLike, truth: npt.ArrayLike, k: int = 10) -> float:
     Mills et al. (GENNAPE), AAAI 2023.
 
     Raises:
-        InputError: as :func:`kendall`, or k is not a whole number of at least 1.
+        InputError: as ``kendall``, or k is not a whole number of at least 1.
 
     Example:
         >>> round(ndcg([3, 2, 1], [90.0, 92.0, 91.0], k=2), 3)
@@ -153,7 +153,7 @@ def precision_at(scores: npt.ArrayLike, truth: npt.ArrayLike, share: float = 0.0
     ICLR 2021.
 
     Raises:
-        InputError: as :func:`kendall`, or ``share`` is not in (0, 1].
+        InputError: as ``kendall``, or ``share`` is not in (0, 1].
 
     Example:
         >>> precision_at([4, 3, 2, 1], [90, 91, 92, 93], share=0.75)
@@ -173,7 +173,7 @@ def regret(scores: npt.ArrayLike, truth: npt.ArrayLike, k: int = 10) -> float:
     expectation over all ways to break it.
 
     Raises:
-        InputError: as :func:`kendall`, or k is not a whole number of at least 1.
+        InputError: as ``kendall``, or k is not a whole number of at least 1.
 
     Example:
         >>> regret([4, 3, 2, 1], [90.0, 91.0, 93.0, 92.0], k=2)
@@ -204,7 +204,7 @@ def relative_improvement(scores: npt.ArrayLike, truth: npt.ArrayLike, k: int = 1
     random means the mean of architectures sampled from the same space.
 
     Raises:
-        InputError: as :func:`kendall`, or k is not a whole number of at least 1.
+        InputError: as ``kendall``, or k is not a whole number of at least 1.
 
     Example:
         >>> relative_improvement([4, 3, 2, 1], [96.0, 94.0, 81.0, 89.0], k=2)
@@ -231,7 +231,7 @@ def bootstrap(
     if all are.
 
     Args:
-        statistic: takes the columns, gives a number: :func:`kendall`, :func:`spearman`, ...
+        statistic: takes the columns, gives a number: ``kendall``, ``spearman``, ...
         columns: sequences of equal length; rows are drawn together, with replacement.
         seed: same seed, same interval.
         resamples: how many.

@@ -138,7 +138,7 @@ def learned(oriented: Mapping[str, Array], truth: Array, seed: int) -> list[Ense
     """Ridge regression and XGBoost on the ranks by all proxies, from a few labels.
 
     Each is fitted to the ranks of the labels drawn, and judged on all other architectures;
-    :data:`DRAWS` draws. A missing value counts as the lowest rank.
+    ``DRAWS`` draws. A missing value counts as the lowest rank.
     """
     found: list[Ensemble] = []
     if not oriented:
@@ -222,7 +222,7 @@ def _tau_or_nothing(scores: Array, truth: Array) -> float:
 
 
 def _mean_of(ranks: Array) -> Array:
-    """Mean of the relative ranks that there are, as :func:`combined` takes it."""
+    """Mean of the relative ranks that there are, as ``combined`` takes it."""
     present = np.isfinite(ranks)
     count = present.sum(axis=1)
     total = np.where(present, ranks, 0.0).sum(axis=1)

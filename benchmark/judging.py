@@ -51,7 +51,7 @@ class Verdict:
 
     Attributes:
         name, kind: of what was judged.
-        figures: by name: those of :data:`~archrank.benchmark.resampling.FIGURES`,
+        figures: by name: those of ``FIGURES``,
             ``tau_failed_last`` (failures ranked last) and ``over_params`` (tau-b minus that of
             params, on the same resamples).
         count: architectures that the figures are over.
@@ -168,7 +168,7 @@ class RunReport:
 
 @dataclass(frozen=True)
 class Report:
-    """The runs of a store, judged; :mod:`archrank.benchmark.report` writes it down."""
+    """The runs of a store, judged; ``archrank.benchmark.report`` writes it down."""
 
     runs: tuple[RunReport, ...]
     resamples: int
@@ -219,7 +219,7 @@ def judge(
     """Judge the scores of a store's runs by the measured labels of their tables.
 
     Args:
-        store: a file that :func:`archrank.benchmark.run` wrote, or an open store.
+        store: a file that ``archrank.benchmark.run`` wrote, or an open store.
         run: the number of one run; default all.
         resamples: of the bootstrap; every row of a run is judged on the same ones.
         seed: of resamples, random scores, folds and draws of labels.
@@ -265,12 +265,12 @@ def judge_frame(
     figures are over the architectures on which it has a value.
 
     Args:
-        scores: as :meth:`~archrank.scoring.store.Store.scores` gives them; the order of rows
+        scores: as ``scores`` gives them; the order of rows
             is of no account.
         truth: finite label by architecture, larger is better. Architectures without any row in
             ``scores`` are left out.
         trainings: (architectures of ``truth``, training seeds) for the noise ceiling.
-        resamples, seed: as of :func:`judge`.
+        resamples, seed: as of ``judge``.
 
     Raises:
         InputError: fewer than ten architectures have both scores and a label.

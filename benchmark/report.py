@@ -43,12 +43,12 @@ def write_report(
     """Judge the runs of a store and write the page; it appears whole or not at all.
 
     Args:
-        store, run, resamples, seed: as :func:`judge` takes.
+        store, run, resamples, seed: as ``judge`` takes.
         path: of the page.
         date, machine: printed on the page if given.
 
     Raises:
-        InputError: as :func:`judge`.
+        InputError: as ``judge``.
     """
     report = judge(store, run, resamples=resamples, seed=seed)
     write_whole(Path(path), to_html(report, date=date, machine=machine))

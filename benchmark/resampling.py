@@ -1,8 +1,8 @@
-"""The figures of :mod:`archrank.metrics` on a thousand bootstrap resamples at once.
+"""The figures of ``archrank.metrics`` on a thousand bootstrap resamples at once.
 
 A resample is a row of counts: how often each architecture was drawn. All figures are then sums
 over counts, so that those of all resamples are a few products of matrices, and equal to what
-:mod:`archrank.metrics` gives on the rows drawn. Every score is judged on the same resamples.
+``archrank.metrics`` gives on the rows drawn. Every score is judged on the same resamples.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scipy import special
 from ..basics import Array
 
 FIGURES = ("tau", "rho", "ndcg", "precision", "regret", "improvement", "partial_tau", "partial_rho")
-"""What :meth:`Resamples.figures` gives, in this order."""
+"""What ``Resamples.figures`` gives, in this order."""
 
 _CELLS = 4_000_000  # of one working array: 32 MB, however many architectures
 _KEPT = 4_000_000  # counts whose orders by truth and size are kept from score to score
@@ -241,7 +241,7 @@ class _Subset:
         return self.by_truth.chance(self.best)
 
     def _regret(self, order: _Order) -> Array:
-        """See :func:`archrank.metrics.regret`; columns here from the best truth downwards."""
+        """See ``archrank.metrics.regret``; columns here from the best truth downwards."""
         downwards = np.argsort(-self.truth, kind="stable")
         truth, counts = self.truth[downwards], self.counts[:, downwards].astype(np.float64)
         above, tied = order.above[:, downwards], order.tied[:, downwards]

@@ -21,7 +21,7 @@ def fit_costs(
     """Fit a predictor of costs to a CSV file of architectures and measured costs.
 
     Args:
-        costs: as the labels of :func:`archrank.predictors.fitting.fit`, but smaller is better.
+        costs: as the labels of ``archrank.predictors.fitting.fit``, but smaller is better.
         space, task, inputs, column: as there.
         like: folder of a saved one of other devices, to learn a new device from few costs.
 

@@ -33,7 +33,7 @@ class Inventory(NamedTuple):
     Attributes:
         sizes: log(1 + x) of FLOPs, parameters, output elements, operators, depth and activations.
         kinds: operators, FLOPs and output elements of each of
-            :data:`~archrank.predictors.features.operator_classes.KINDS`.
+            ``KINDS``.
         vain: the same of operators whose result reaches no output; log(1 + x) of FLOPs, parameters,
             output elements and operators of the others.
         operators: how often each operator of exactly this size occurs, by its name.

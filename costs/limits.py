@@ -40,7 +40,7 @@ class Excluded:
 
     Attributes:
         name: of the candidate.
-        cost: one of :data:`COSTS`.
+        cost: one of ``COSTS``.
         value: what it costs; NaN where that is not known.
         limit: what it may cost.
         reason: in words.

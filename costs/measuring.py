@@ -97,7 +97,7 @@ def measure(
     a row with its reason. Nothing else should run on the machine meanwhile.
 
     Args:
-        candidates, inputs: as :func:`archrank.rank` takes.
+        candidates, inputs: as ``archrank.rank`` takes.
         device: ``"auto"`` (CUDA if there is one, else CPU), or a device's name.
         batch_sizes: samples per forward; given tensors are repeated or cut to them.
         threads: of CPU work inside one operator; default torch's own number.
@@ -108,7 +108,7 @@ def measure(
         progress: called with (done, total, name and batch size) after each.
 
     Returns:
-        The rows of these candidates and this setting, with the columns of :class:`Measurement`.
+        The rows of these candidates and this setting, with the columns of ``Measurement``.
 
     Raises:
         InputError: an argument is not as above, or ``out`` is a file of something else.
@@ -157,10 +157,10 @@ def operator_costs(
 
     Operators are those modules that are one operator of the graph; each of one size is timed once.
     What networks compute by functions (sums of branches, ...) has no entry. The entries are what
-    :meth:`archrank.costs.OperatorTable.of` takes.
+    ``archrank.costs.OperatorTable.of`` takes.
 
     Args:
-        candidates, inputs, device, threads, seconds, seed: as :func:`measure` takes.
+        candidates, inputs, device, threads, seconds, seed: as ``measure`` takes.
         batch_size: samples per forward.
 
     Raises:
@@ -200,7 +200,7 @@ def operator_costs(
 
 
 def read_measurements(path: str | Path) -> pd.DataFrame:
-    """The rows of a file of :func:`measure`, of each measurement the last.
+    """The rows of a file of ``measure``, of each measurement the last.
 
     Raises:
         InputError: it cannot be read, or is no such file.
@@ -298,7 +298,7 @@ def timed(
     model: nn.Module, inputs: Any, size: int, threads: int, seconds: float, seed: int
 ) -> dict[str, Any]:
     """Latency, spread, runs and memory of a model in evaluation mode on its device, as in
-    :class:`Measurement`."""
+    ``Measurement``."""
     batch = _batch(model, inputs, size, seed)
     with torch.inference_mode():
         for _ in range(_WARM_UP):

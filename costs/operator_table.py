@@ -22,20 +22,20 @@ _PULL = 1e-4  # towards zero: tells apart entries that networks never have one w
 class OperatorTable(Predictor):
     """cost = fixed + sum over operators of their entries, none negative.
 
-    An entry stands for one operator of exactly one size. :meth:`fit` finds the entries from whole
-    networks by non-negative least squares of relative errors; :meth:`of` takes entries that were
-    measured one by one (:func:`archrank.costs.measuring.operator_costs`). An operator without an
-    entry counts as nothing, and :meth:`unknown` names it.
+    An entry stands for one operator of exactly one size. ``fit`` finds the entries from whole
+    networks by non-negative least squares of relative errors; ``of`` takes entries that were
+    measured one by one (``archrank.costs.measuring.operator_costs``). An operator without an
+    entry counts as nothing, and ``unknown`` names it.
 
     Source: Cai et al., ProxylessNAS, ICLR 2019, and Once-for-All, ICLR 2020; Wu et al., FBNet, CVPR
     2019 (tables measured one by one); fitting to whole networks is our choice.
 
     Args:
-        space, task, inputs, proxies: see :class:`~archrank.predictors.Predictor`. Architecture
+        space, task, inputs, proxies: see ``Predictor``. Architecture
             strings stand for their own graphs, with what is computed in vain.
 
     Attributes:
-        table_: operator -> cost, as :func:`~archrank.costs.inventory.operators` names it.
+        table_: operator -> cost, as ``operators`` names it.
         fixed_: the cost of a network of no operators.
 
     Example:
@@ -91,7 +91,7 @@ class OperatorTable(Predictor):
         """Find the entries from networks and their costs, all larger than 0.
 
         Raises:
-            InputError: as :meth:`Predictor.fit`, or a cost is not larger than 0.
+            InputError: as ``Predictor.fit``, or a cost is not larger than 0.
         """
         self.table_: dict[str, float] = {}
         return super().fit(X, checked_costs(y))

@@ -20,7 +20,7 @@ from .grouped import Regression, regression
 from .inventory import Inventory, counted, inventory
 
 LEVELS = ("sizes", "kinds", "vain", "operators", "code", "scores")
-"""What costs are additive in, from coarse to fine; see :class:`CostPredictor`."""
+"""What costs are additive in, from coarse to fine; see ``CostPredictor``."""
 _OF_GRAPHS = ("sizes", "kinds", "vain")
 _BELIEFS = {"operators": -1.0, "code": -2.0, "scores": -2.0}
 _ENOUGH = 300  # measurements of a device: others hardly add to them
@@ -35,13 +35,13 @@ class CostPredictor(Predictor):
     of each kind), ``"vain"`` (the same of what no output needs, which compilers may leave out),
     ``"operators"`` of exactly one size, and the space's ``"code"`` and proxies' ``"scores"`` where
     samples have them. Each group counts as far as the measurements say
-    (:mod:`~archrank.costs.grouped`).
+    (``grouped``).
 
     Where samples have a context, each context is a device (or a batch size, or another cost) of its
     own. Devices are first learnt alone; then each of fewer than 300 measurements is learnt again
     with the predicted costs of all devices that have at least as many as one more group: what a
     network takes there is an embedding of the network, and the weights of the group are one of the
-    device. :meth:`adapt` learns a new device in that way from few measurements; :meth:`on` picks
+    device. ``adapt`` learns a new device in that way from few measurements; ``on`` picks
     one of several.
 
     Source: additive tables after Cai et al., ProxylessNAS, ICLR 2019; costs of other devices as
@@ -49,8 +49,8 @@ class CostPredictor(Predictor):
     weighed are our choice.
 
     Args:
-        levels: of :data:`LEVELS`; those that samples lack or that never vary are left out.
-        space, task, inputs, proxies: see :class:`~archrank.predictors.Predictor`. Architecture
+        levels: of ``LEVELS``; those that samples lack or that never vary are left out.
+        space, task, inputs, proxies: see ``Predictor``. Architecture
             strings stand for their own graphs, with what is computed in vain.
 
     Attributes:
@@ -92,7 +92,7 @@ class CostPredictor(Predictor):
         """Learn from architectures and their costs, all larger than 0.
 
         Raises:
-            InputError: as :meth:`Predictor.fit`, or a cost is not larger than 0.
+            InputError: as ``Predictor.fit``, or a cost is not larger than 0.
         """
         samples = self._read(X)
         self.devices_ = [list(key) for key in dict.fromkeys(s.context for s in samples)]

@@ -32,7 +32,7 @@ def images(
     """``n`` normalised images and their labels, fit for a network's input.
 
     Args:
-        source: one of :data:`SOURCES`, or your own tensors (images, labels), taken as they are.
+        source: one of ``SOURCES``, or your own tensors (images, labels), taken as they are.
         n: how many, without repetition.
         seed: which of them.
         inputs: the shape (channels, height, width) that the network takes; images of another size

@@ -131,7 +131,7 @@ class Split:
 
     @classmethod
     def load(cls, path: str | Path) -> Split:
-        """Read what :meth:`save` wrote; raises InputError if it is damaged."""
+        """Read what ``save`` wrote; raises InputError if it is damaged."""
         try:
             facts: dict[str, Any] = json.loads(Path(path).read_text())
             fingerprint = facts.pop("fingerprint")
@@ -157,7 +157,7 @@ def split(
 
     Args:
         architectures: those that have labels, in any order; repeated strings count once.
-        protocol: a name out of :data:`PROTOCOLS`, or your own :class:`Protocol`.
+        protocol: a name out of ``PROTOCOLS``, or your own ``Protocol``.
         seed: same seed, same architectures: same split, whatever their order.
         space: knows which architectures are the same network; without it only equal strings are.
         duplicates: instead of the protocol's own rule.

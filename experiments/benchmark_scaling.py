@@ -53,7 +53,7 @@ def memory(count: int, jobs: int) -> dict[str, float]:
 
 
 def measure_memory(count: int, jobs: int) -> None:
-    """The process that :func:`memory` starts."""
+    """The process that ``memory`` starts."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.sqlite"

@@ -1,7 +1,7 @@
 """Does the pretrained predictor notice networks unlike all that it learnt of?
 
 Run from the repository: ``python experiments/familiarity.py``; about ten minutes. For each group of
-spaces an encoder and :class:`archrank.predictors.Distribution` learn of random networks of all
+spaces an encoder and ``archrank.predictors.Distribution`` learn of random networks of all
 other spaces. Fresh networks of those spaces should be familiar (the limit lets 1 % of known ones be
 strange), networks of the group strange. It writes ``experiments/results/familiarity.md``. Finished
 groups are lines of ``experiments/results/stores/familiarity.jsonl`` and not repeated.

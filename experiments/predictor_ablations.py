@@ -328,7 +328,7 @@ def node_scores(cell: str, graph: Graph, images: tuple[torch.Tensor, torch.Tenso
 
 
 def with_node_scores(pool: Pool, folder: Path) -> Pool:
-    """The same pool with what :func:`score_cells` wrote."""
+    """The same pool with what ``score_cells`` wrote."""
     known: dict[str, np.ndarray] = {}
     for path in sorted(folder.glob("*.npz")):
         with np.load(path) as file:

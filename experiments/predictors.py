@@ -71,7 +71,7 @@ class Problem:
     labelled: int | None = None
     """Of how many the labelled ones are drawn; three times the largest count by default."""
     subset: str | None = None
-    """One of :data:`archrank.data.splits.SUBSETS`, where not all architectures take part."""
+    """One of ``archrank.data.splits.SUBSETS``, where not all architectures take part."""
     our_scores: bool = False
     """Whether ``predictor_scores.py`` scored its networks."""
 

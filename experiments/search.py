@@ -5,7 +5,7 @@ killed at any moment and goes on where it was: finished runs are lines of
 ``experiments/results/stores/search.jsonl``. ``--tables`` writes ``experiments/results/search.md``
 from them and searches nothing. Parts:
 
-- ``settings``: settings of :class:`archrank.search.Searcher` on problems that are not reported
+- ``settings``: settings of ``archrank.search.Searcher`` on problems that are not reported
   otherwise: TransNAS-Bench-101 micro, NAS-Bench-Macro, NATS-Bench's size space, the digits. The
   defaults were chosen on these problems.
 - ``nasbench201``: the searches on three data sets.

@@ -125,7 +125,7 @@ def columns(
     heads: int = 0,
     bias: int = 0,
 ) -> tuple[int, ...]:
-    """A row of :data:`ATTRIBUTES`; what is not given is 0."""
+    """A row of ``ATTRIBUTES``; what is not given is 0."""
 
     def three(values: Sequence[int]) -> tuple[int, ...]:
         return (*(int(v) for v in values[:3]), 0, 0, 0)[:3]

@@ -1,7 +1,7 @@
 """Graphs put together from pieces that were traced once, for spaces of many similar networks.
 
 Tracing runs every operator of a network. Networks of one search space differ in how the same few
-pieces are wired, so :func:`assemble` builds only the wiring: classes derived from :class:`Piece`
+pieces are wired, so ``assemble`` builds only the wiring: classes derived from ``Piece``
 become empty placeholders, the forward runs on symbolic values, and each call of a placeholder
 appends the piece's graph, traced once per configuration and shape. The result equals the traced
 graph, nodes, names and all.
@@ -36,7 +36,7 @@ class Piece(nn.Module):
 
     Derive from it the recurring parts of a search space: operators, cells, heads. Arguments must
     be hashable; ``forward`` takes tensors and returns one. Pieces may hold pieces. Used outside
-    :func:`assemble` it is an ordinary module.
+    ``assemble`` it is an ordinary module.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -52,7 +52,7 @@ def assemble(build: Callable[[], nn.Module], inputs: Shape | Sequence[Shape]) ->
     tensors and return one; their values are not available, only shapes.
 
     Args:
-        build: makes the network; called once, with every :class:`Piece` a placeholder.
+        build: makes the network; called once, with every ``Piece`` a placeholder.
         inputs: the input's shape without batch dimension, or one shape for each input.
 
     Example:
@@ -221,7 +221,7 @@ def _first_used(
 
 
 class _Placeholder(nn.Module):
-    """Stands for a :class:`Piece`; called with symbolic values it appends the piece's graph."""
+    """Stands for a ``Piece``; called with symbolic values it appends the piece's graph."""
 
     key: tuple[type[Piece], tuple[Any, ...], tuple[Any, ...]]
 

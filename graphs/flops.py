@@ -4,7 +4,7 @@ One multiply-add counts 1. Convolutions and products count the multiply-adds of 
 (bias additions are not counted); attention counts its two products; a normalisation counts 2 per
 element, a softmax 3 (exponential, sum, division), a pooling one per input element that it reads,
 any other known operator that computes one per output element, and operators that only move values
-0. Unknown operators count 0 and are listed by :attr:`Graph.unknown_operators`.
+0. Unknown operators count 0 and are listed by ``Graph.unknown_operators``.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ ATTRIBUTES = (
     "heads",
     "bias",
 )
-"""Columns of :attr:`Graph.attributes`; what an operator does not have is 0."""
+"""Columns of ``Graph.attributes``; what an operator does not have is 0."""
 
 FORMAT = 1
 _COMMUTATIVE = frozenset({"add", "mul"})
@@ -106,7 +106,7 @@ class Graph:
     parameters and the values of weights do not count.
 
     Attributes:
-        operator: int array (n,), index into :data:`~archrank.graphs.operators.CANONICAL`.
+        operator: int array (n,), index into ``CANONICAL``.
         attributes: int array (n, len(ATTRIBUTES)): kernel, stride, padding, dilation, groups, ...
         edges: int array (m, 2) of (source, target), in operand order per target.
         node_flops: int array (n,), multiply-adds of each node (see ``graphs/flops.py``).
@@ -300,14 +300,14 @@ class Graph:
     def spectrum(self, q: int = 21) -> npt.NDArray[np.float64]:
         """The ``q`` smallest eigenvalues of the undirected graph's normalised Laplacian.
 
-        See :func:`archrank.graphs.spectra.laplacian_spectrum`.
+        See ``archrank.graphs.spectra.laplacian_spectrum``.
         """
         from .spectra import laplacian_spectrum
 
         return laplacian_spectrum(self, q)
 
     def to_pyg(self, features: str = "default") -> Data:
-        """A torch-geometric ``Data``; see :func:`archrank.graphs.features.to_pyg`."""
+        """A torch-geometric ``Data``; see ``archrank.graphs.features.to_pyg``."""
         from .features import to_pyg
 
         return to_pyg(self, features)
@@ -331,7 +331,7 @@ class Graph:
         return graph
 
     def draw(self, path: str | Path | None = None, **options: Any) -> str:
-        """A picture, repeated stages folded; see :func:`archrank.graphs.drawing.draw`."""
+        """A picture, repeated stages folded; see ``archrank.graphs.drawing.draw``."""
         from .drawing import draw
 
         return draw(self, path, **options)
@@ -345,7 +345,7 @@ class Graph:
             partial.write_bytes(self.to_bytes())
 
     def to_bytes(self) -> bytes:
-        """Return what :meth:`save` writes."""
+        """Return what ``save`` writes."""
         arrays: dict[str, npt.NDArray[Any]] = {}
         names: dict[str, Any] = {"format": FORMAT, "canonical": CANONICAL}
         for field in fields(self):
@@ -365,7 +365,7 @@ class Graph:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Graph:
-        """Read a graph that :meth:`to_bytes` wrote.
+        """Read a graph that ``to_bytes`` wrote.
 
         Raises:
             InputError: the content is not such a graph, or of a newer format.
@@ -374,7 +374,7 @@ class Graph:
 
     @classmethod
     def load(cls, path: str | Path) -> Graph:
-        """Read a graph that :meth:`save` wrote.
+        """Read a graph that ``save`` wrote.
 
         Raises:
             InputError: the file is not such a graph, or of a newer format.

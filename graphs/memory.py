@@ -17,7 +17,7 @@ def forward_memory(graph: Graph, element_bytes: int = 4) -> int:
     that an operator uses inside itself do not count. Source: our choice.
 
     Args:
-        graph: of one sample, as :func:`archrank.trace` makes it.
+        graph: of one sample, as ``archrank.trace`` makes it.
         element_bytes: of weights and activations, 4 in single precision.
 
     Example:

@@ -1,8 +1,8 @@
 """Recording one forward: every ATen call becomes a node, every tensor knows its maker.
 
-:class:`Recorder` sees every ATen call, runs it on shape-only (meta) tensors and notes who made
+``Recorder`` sees every ATen call, runs it on shape-only (meta) tensors and notes who made
 which storage. Following storages instead of tensors resolves views and in-place operators to data
-flow by itself. Whole functions come to it from :mod:`.functions` before they fall apart.
+flow by itself. Whole functions come to it from ``functions`` before they fall apart.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Recorder(TorchDispatchMode):
     What each tensor stands for is kept by storage: the node that made it, or the parameters that it
     was computed from, or nothing for a constant. Constants (masks, index tables, drop rates) are
     computed for real, so Python may branch on them; whatever depends on the input or on weights has
-    no values, and asking for one raises :class:`NeedsValues`.
+    no values, and asking for one raises ``NeedsValues``.
 
     Args:
         parameters: name -> parameter, each tensor once.

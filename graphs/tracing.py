@@ -1,4 +1,4 @@
-"""``trace``: one forward of any ``nn.Module`` becomes a :class:`Graph`."""
+"""``trace``: one forward of any ``nn.Module`` becomes a ``Graph``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Learned predictors: architectures and a few labels in, the others' labels out.
 
 All of them are scikit-learn estimators over sequences of graphs, models, or architectures of a
-space; see :class:`Predictor`. Each name is imported when first used.
+space; see ``Predictor``. Each name is imported when first used.
 """
 
 from __future__ import annotations

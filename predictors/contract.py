@@ -25,16 +25,16 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Learns from labelled architectures and predicts others'.
 
     Everywhere ``X`` is a sequence of graphs, of modules (then ``inputs=``), of architecture
-    strings (then ``space=``), or of :class:`~archrank.predictors.Sample`. Subclasses take these
-    four arguments among theirs, store all arguments unchanged, and implement :meth:`_fit` and
-    :meth:`_predict` on samples; what they learn ends in ``_`` and is made of arrays, numbers,
-    strings, lists, dicts and predictors, so that :meth:`save` needs no help.
+    strings (then ``space=``), or of ``Sample``. Subclasses take these
+    four arguments among theirs, store all arguments unchanged, and implement ``_fit`` and
+    ``_predict`` on samples; what they learn ends in ``_`` and is made of arrays, numbers,
+    strings, lists, dicts and predictors, so that ``save`` needs no help.
 
     Args:
         space, task: of architecture strings: a space's name or the space, and what networks are
             built for.
         inputs: of modules: the shape without batch dimension that they take, or as
-            :func:`archrank.trace` takes.
+            ``archrank.trace`` takes.
         proxies: zero-cost proxies to compute of each architecture, as columns to learn from.
 
     Attributes:
@@ -89,7 +89,7 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             NotFittedError: it was not fitted.
-            InputError: ``X`` is not as :meth:`fit` takes, or this predictor knows no deviations.
+            InputError: ``X`` is not as ``fit`` takes, or this predictor knows no deviations.
         """
         mean, std = self._in_parts(X, self._predict)
         if return_std and (std is None or not self.gives_std):
@@ -121,7 +121,7 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def usable_proxies(self) -> tuple[str, ...]:
         """The proxies whose scores it reads where samples bring them; it computes only those of
-        :attr:`needed_proxies` itself."""
+        ``needed_proxies`` itself."""
         return self.needed_proxies
 
     def explain(self, X: Any) -> dict[str, Array]:
@@ -148,7 +148,7 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what :meth:`save` of this class wrote.
+        """Read what ``save`` of this class wrote.
 
         Raises:
             InputError: the folder holds no such predictor, a damaged one, or one of a newer format.

@@ -31,15 +31,15 @@ def fit(
 
     Args:
         labels: its first column names architectures: strings of ``space``, else candidates as
-            :func:`archrank.rank` takes (``models.py:net``, ``timm:resnet18``).
+            ``archrank.rank`` takes (``models.py:net``, ``timm:resnet18``).
         space, task: of architecture strings.
         inputs: shape that candidates take where they bring none.
         proxies: computed of each, as columns to learn from; ``"auto"`` as
-            :class:`~archrank.predictors.ArchRank` takes it.
+            ``ArchRank`` takes it.
         column: of the labels, larger is better; default the second.
         seed: of everything random.
         pretrained: folder of an encoder to train further, instead of the default predictor,
-            :class:`~archrank.predictors.ArchRank`.
+            ``ArchRank``.
         jobs: processes that share the scoring of architectures of ``space``.
         kept: file that their scores are kept in meanwhile: if killed, the same call goes on.
         progress: called with (done, total, architecture) after each that is scored.
@@ -66,7 +66,7 @@ def fit(
 
 
 def read_labels(path: str | Path, column: str | None = None) -> tuple[list[str], list[float]]:
-    """Names and labels of a CSV file; see :func:`fit`.
+    """Names and labels of a CSV file; see ``fit``.
 
     Raises:
         InputError: it cannot be read, lacks the column, or has labels that are no numbers.

@@ -9,11 +9,11 @@ from .saving import FACTS
 
 
 def load_predictor(path: str | Path | None = None) -> Predictor:
-    """The predictor that :meth:`~archrank.predictors.Predictor.save` wrote to a folder.
+    """The predictor that ``save`` wrote to a folder.
 
     Args:
         path: the folder; by default the pretrained predictor that comes with archrank, a
-            :class:`~archrank.predictors.TransferRank`, which needs no labels.
+            ``TransferRank``, which needs no labels.
 
     Raises:
         InputError: the folder holds none, or a damaged one.

@@ -34,7 +34,7 @@ def predict(
     """Predictions of architectures or candidates, best first: ``name``, ``predicted``, ``std``.
 
     ``jobs`` processes share the scores of proxies that the predictor needs, and the predictions of
-    many architectures; ``progress`` is called as by :func:`fit`, or with "predicted" as its text.
+    many architectures; ``progress`` is called as by ``fit``, or with "predicted" as its text.
 
     Raises:
         InputError: a name is neither an architecture of the predictor's space nor a candidate.
@@ -75,7 +75,7 @@ class _Share:
 def _predicted_in_processes(
     predictor: Predictor, archs: Sequence[str], jobs: int, progress: Progress | None
 ) -> tuple[Array, Array]:
-    """The same as :func:`predicted`; equal architectures go to the same process."""
+    """The same as ``predicted``; equal architectures go to the same process."""
     mean, std = np.zeros(len(archs)), np.zeros(len(archs))
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"

@@ -30,7 +30,7 @@ class Sample:
     Attributes:
         graph: its computation graph.
         arch: its string, where it is of a search space.
-        code: the space's vector of it (:meth:`~archrank.data.spaces.contract.Space.encode`).
+        code: the space's vector of it (``encode``).
         scores: values of proxies by name; what is missing could not be computed.
         node_scores: values of proxies per node of the graph (nodes,), NaN where a node has none.
         context: numbers that the label depends on beside the architecture: dataset, recipe, device.
@@ -46,7 +46,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Reader:
-    """How given things become samples: the arguments of :func:`samples`, checked once.
+    """How given things become samples: the arguments of ``samples``, checked once.
 
     ``exact``: an architecture is read as it is written, not as the network that it equals.
     """
@@ -60,7 +60,7 @@ class Reader:
     exact: bool = False
 
     def read(self, given: Any, known: Mapping[str, Sample] = NOTHING) -> list[Sample]:
-        """Samples of anything that :func:`samples` takes.
+        """Samples of anything that ``samples`` takes.
 
         ``known`` are samples of canonical architectures that were read before.
         """
@@ -181,9 +181,9 @@ def samples(
         given: a sequence of graphs, of modules (then ``inputs``), of architecture strings (then
             ``space``), or of samples, which stay as they are.
         space, task: of architecture strings.
-        inputs: of modules, as :func:`archrank.trace` takes.
+        inputs: of modules, as ``archrank.trace`` takes.
         proxies: computed of each model, at initialisation with ``seed``.
-        seed, batch_size: as :func:`archrank.score` takes.
+        seed, batch_size: as ``archrank.score`` takes.
 
     Raises:
         InputError: an item is none of these, or what it needs is missing.

@@ -1,7 +1,7 @@
 """Facts of every proxy, and how to add one.
 
 A proxy is one pure function from recorded signals to values. The names of its parameters are the
-signals that it needs (see :mod:`archrank.proxies.recording.signals`), so the planner knows what to
+signals that it needs (see ``archrank.proxies.recording.signals``), so the planner knows what to
 record and a test can call the function on tensors made by hand. Parameters that can only be passed
 by name are options with published defaults: ``swap_regular[mu=40,sigma=20]`` sets them.
 """
@@ -47,7 +47,7 @@ class Proxy:
 
     Attributes:
         name: how it is asked for.
-        function: recorded signals -> :class:`Measure`; its parameter names are its needs.
+        function: recorded signals -> ``Measure``; its parameter names are its needs.
         version: raised whenever its value changes.
         summary: one line what it measures.
         formula: in the notation of the documentation: g gradient, W weight, L loss, N batch.
@@ -127,7 +127,7 @@ _REGISTRY: dict[str, Proxy] = {}
 def register(
     name: str, *, summary: str, formula: str, reference: str, version: int = 1, **facts: Any
 ) -> Callable[[Callable[..., Measure]], Callable[..., Measure]]:
-    """Register the decorated function as the proxy ``name``; see :class:`Proxy` for the facts.
+    """Register the decorated function as the proxy ``name``; see ``Proxy`` for the facts.
 
     Raises:
         InputError: the name is taken, or a parameter of the function names no signal.

@@ -37,7 +37,7 @@ class Result:
 
 
 class Scores(Mapping[str, Result]):
-    """Proxy name -> :class:`Result`, and the values per node of the graph."""
+    """Proxy name -> ``Result``, and the values per node of the graph."""
 
     def __init__(
         self,

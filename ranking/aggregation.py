@@ -23,7 +23,7 @@ class Population:
     Attributes:
         name: how it is asked for.
         proxies: what it combines.
-        combine: how: one of :data:`COMBINATIONS`.
+        combine: how: one of ``COMBINATIONS``.
         missing_last: whether a candidate without a value ranks last by it; else it is judged by
             the values that it has.
         summary, formula, reference: for people.

@@ -192,7 +192,7 @@ def sample_of(row: Row, seed: int | None, predictor: Predictor) -> Sample:
 
 
 def criteria(by: str | Iterable[str]) -> list[Criterion]:
-    """Return the criteria that names stand for; see :func:`archrank.rank`.
+    """Return the criteria that names stand for; see ``archrank.rank``.
 
     Raises:
         InputError: a name is of no proxy, population score or saved predictor.

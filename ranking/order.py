@@ -55,28 +55,28 @@ def rank(
         candidates: a list or dict of modules, of callables that build them, or of names
             (``"timm:resnet18"``, ``"timm:mobilenetv3*"``, ``"torchvision:*"``, ``"models.py"``,
             ``"models.py:net"``).
-        inputs: as :func:`archrank.score` takes; default each candidate's own, if it has one.
+        inputs: as ``archrank.score`` takes; default each candidate's own, if it has one.
         by: a proxy, several (or comma-separated), ``"a|b"`` for a controlled for b (the residual
             of its ranks), a score of whole populations (``"az_nas"``, ``"te_nas"``, ``"vote"``),
             the folder of a saved predictor, or ``"auto"``: the pretrained predictor
-            (:class:`~archrank.predictors.TransferRank`) on proxies of all kinds.
+            (``TransferRank``) on proxies of all kinds.
         combine: how several become one score in [0, 1]: ``"mean_rank"`` (mean of relative ranks),
             ``"log_rank"`` (AZ-NAS: mean of log(rank / m), best = m; not in [0, 1]) or ``"vote"``
             (share of other candidates beaten by a majority of proxies).
-        targets, loss, batch_size: as :func:`archrank.score` takes.
+        targets, loss, batch_size: as ``archrank.score`` takes.
         seeds: how many initialisations to average over. Given modules are scored as they are, so
             only their random data varies.
         seed: the first of them.
         device: ``"auto"`` (CUDA if there is one, else CPU), or a device's name.
         jobs: processes. Candidates must then be importable by name (no lambdas).
-        limits: what candidates may cost at most, by :data:`~archrank.costs.limits.COSTS`:
+        limits: what candidates may cost at most, by ``COSTS``:
             ``params``, ``flops``, ``activations``, ``memory`` (MB), ``latency`` (ms). Those beyond
-            are not scored, and stand in :attr:`Ranking.excluded` with the reason.
+            are not scored, and stand in ``Ranking.excluded`` with the reason.
         costs: more of these to have in the table.
-        latency: folder of a saved :class:`~archrank.costs.CostPredictor` that says it; by
+        latency: folder of a saved ``CostPredictor`` that says it; by
             default it is measured here, on ``device``.
         store: file that scores are kept in, so that a ranking that is stopped goes on where it
-            was, and shares scores with :func:`archrank.benchmark.run`. Only candidates with names
+            was, and shares scores with ``archrank.benchmark.run``. Only candidates with names
             of their own (of a file, a zoo or a space) are kept; scores are computed by one thread.
         engine: ``"local"``, or ``"ray"`` for a Ray cluster, whose every core takes candidates.
         address: of the Ray cluster; default one on this machine, started and stopped.
@@ -84,7 +84,7 @@ def rank(
 
     Raises:
         InputError: an argument is not as above, or no candidate is within the limits (it names
-            the nearest). A candidate that fails is a row of :attr:`Ranking.failures`, not an error.
+            the nearest). A candidate that fails is a row of ``Ranking.failures``, not an error.
 
     Example:
         >>> import torch

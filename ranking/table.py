@@ -48,7 +48,7 @@ class Ranking:
 
             s scores, e their standard errors: ``std`` over the root of the number of seeds or
             terms, or as predicted (our choice; errors taken as normal and independent). Below
-            :data:`SURE` the two cannot be told apart.
+            ``SURE`` the two cannot be told apart.
         failures: DataFrame of ``name``, ``proxy`` (``"all"`` if none could run), ``status``,
             ``reason``.
         excluded: DataFrame of candidates beyond a limit: ``name``, ``cost``, ``value``, ``limit``,
@@ -89,7 +89,7 @@ class Ranking:
         """The table and the failures as JSON; missing numbers are null.
 
         Args:
-            front: a cost, for the names on :meth:`front` too.
+            front: a cost, for the names on ``front`` too.
         """
         names = {} if front is None else {"front": self.front(front)["name"].tolist()}
         return json.dumps(
@@ -109,7 +109,7 @@ class Ranking:
         """The candidates that none beats in score at no more cost, cheapest first.
 
         Args:
-            cost: a column of sizes, or one of :data:`~archrank.costs.limits.COSTS` that was asked
+            cost: a column of sizes, or one of ``COSTS`` that was asked
             for.
 
         Raises:
@@ -188,7 +188,7 @@ def tabulate(
         rows: of all candidates that are within the limits.
         columns: what each criterion says of these rows.
         combine: how several columns become one score.
-        costs: which to show, of :data:`~archrank.costs.limits.COSTS`.
+        costs: which to show, of ``COSTS``.
         latency: where latencies come from, in words.
     """
     oriented = np.stack([column.values for column in columns], axis=1)  # (rows, columns, seeds)

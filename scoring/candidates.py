@@ -200,7 +200,7 @@ def collect(candidates: Any) -> list[Candidate]:
 
     Args:
         candidates: one of, or a list or other iterable of, or a dict from names to: modules,
-            callables without arguments that build one, :class:`Candidate`, and names:
+            callables without arguments that build one, ``Candidate``, and names:
             ``"path/file.py"`` (all in that file), ``"path/file.py:name"``, ``"timm:resnet18"``,
             ``"timm:mobilenetv3*"``, ``"torchvision:*"``, and architectures of a search space,
             ``"hiaml:z-z-a22-l20"`` or, for another task, ``"nasbench201@cifar100:|..."``.
@@ -265,7 +265,7 @@ def _unique(found: list[Candidate]) -> list[Candidate]:
 
 
 def by_name(spec: str) -> list[Candidate]:
-    """The candidates that a name stands for; see :func:`collect`.
+    """The candidates that a name stands for; see ``collect``.
 
     Raises:
         InputError: there is no such file, model or pattern.

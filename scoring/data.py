@@ -44,7 +44,7 @@ class SpaceData:
 
     Attributes:
         batch: samples per batch.
-        source: of images, as :func:`archrank.data.images` takes by name.
+        source: of images, as ``archrank.data.images`` takes by name.
         resolution: of images; None for the networks' own.
     """
 
@@ -106,8 +106,8 @@ class GivenData:
     """Data that the caller gives; candidates of a space that get none have their space's.
 
     Attributes:
-        inputs: as :func:`archrank.score` takes; None for each candidate's own.
-        targets, own_loss, batch: as :func:`archrank.score` takes.
+        inputs: as ``archrank.score`` takes; None for each candidate's own.
+        targets, own_loss, batch: as ``archrank.score`` takes.
         of_spaces: whether candidates of a space have their space's data where none is given.
     """
 

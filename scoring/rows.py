@@ -110,7 +110,7 @@ class Plan:
         device: where.
         scale: weighs every candidate; None if nobody asks for costs.
         unbuilt: whether the scale needs no network, only its graph.
-        engine, jobs, address: see :func:`~archrank.scoring.engine.run_works`.
+        engine, jobs, address: see ``run_works``.
         store: file that scores are kept in; what it holds is not scored again.
         per_node: whether values per node are wanted, too, of the first seed.
         threads: that each piece of work runs on; by default one where a store keeps the scores,

@@ -1,7 +1,7 @@
 """Samples of measured tables, scored into a store that keeps every score.
 
-``run`` scores the architectures of a table into a :class:`~archrank.scoring.store.Store`, on
-this machine or on a Ray cluster; :mod:`archrank.benchmark` joins the labels and judges.
+``run`` scores the architectures of a table into a ``Store``, on
+this machine or on a Ray cluster; ``archrank.benchmark`` joins the labels and judges.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Settings:
         sample: how many; None for all that the task has labels of.
         sample_seed: which.
         batch: samples per batch.
-        data: of images, as :func:`archrank.data.images` takes by name.
+        data: of images, as ``archrank.data.images`` takes by name.
         resolution: of images; None for the networks' own.
     """
 
@@ -183,7 +183,7 @@ def run(
         sample: how many architectures; default all that have a label.
         sample_seed: which.
         seeds: how many initialisations and batches to score each under: seeds 0, 1, ...
-        batch, data, resolution: see :class:`Settings`.
+        batch, data, resolution: see ``Settings``.
         jobs: processes (``engine="local"``) that share the work, one thread each.
         device: where to score, as ``"cpu"`` or ``"cuda"``.
         engine: ``"local"``, or ``"ray"`` for a Ray cluster, whose every core takes work.

@@ -1,6 +1,6 @@
 """Searching with proxies and predictors: parts for other people's loops, and a loop of our own.
 
-:func:`assist` and :class:`Screener` go where a loop draws architectures; :class:`Searcher` asks for
+``assist`` and ``Screener`` go where a loop draws architectures; ``Searcher`` asks for
 what to measure next; adapters bring predictors into Optuna, pymoo, Ray Tune and scikit-learn. Each
 name is imported when first used.
 """

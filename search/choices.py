@@ -19,7 +19,7 @@ IntArray = npt.NDArray[np.int64]
 class Choices:
     """Architectures of a space as positions of the options chosen, one integer for each choice.
 
-    A choice without effect may have any position; :meth:`positions` gives it 0. Every array of
+    A choice without effect may have any position; ``positions`` gives it 0. Every array of
     positions within bounds is an architecture.
 
     Args:

@@ -44,7 +44,7 @@ def scorer(score: Any, space: str | Space | None = None, task: str | None = None
             - something with a method ``predict`` that is one, such as a fitted predictor;
             - a mapping from architectures to numbers; what it lacks has no score;
             - the name of a proxy, ``"auto"`` for the pretrained predictor, which
-              :func:`archrank.rank` ranks by, or a sequence of names: then ``space``. Several become
+              ``archrank.rank`` ranks by, or a sequence of names: then ``space``. Several become
               the mean of ranks among those that are scored together. Each network is scored once,
               however often it comes.
         space, task: what architecture strings are of, and what their networks are built for.

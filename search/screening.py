@@ -33,7 +33,7 @@ class Screener:
     batch takes less than 5 % of the budget. One slow score can overrun it.
 
     Args:
-        score: as :func:`~archrank.search.assist` takes.
+        score: as ``assist`` takes.
         keep: the share that passes, above 0 and at most 1; of each window at least one.
         window: how many candidates are compared with each other.
         seconds: the budget; None for none.

@@ -1,4 +1,4 @@
-"""Search spaces, one file each, in rooms by kind; :func:`space` finds one by name."""
+"""Search spaces, one file each, in rooms by kind; ``space`` finds one by name."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Space(ABC):
     """One search space: architecture strings and the networks that they stand for.
 
     Architectures are strings in the benchmark's own grammar wherever it has one. Every method that
-    takes one raises :class:`~archrank.errors.InputError` with the position of the first mistake
+    takes one raises ``InputError`` with the position of the first mistake
     and what may stand there.
 
     Attributes:
@@ -75,9 +75,9 @@ class Space(ABC):
         """``n`` random architectures without duplicates.
 
         Args:
-            n: how many; at most :attr:`size`.
+            n: how many; at most ``size``.
             seed: same seed, same sample.
-            distinct_networks: of architectures that are the same network (:meth:`canonical`),
+            distinct_networks: of architectures that are the same network (``canonical``),
                 take the first only.
 
         Raises:
@@ -133,7 +133,7 @@ class Space(ABC):
 
     @abstractmethod
     def network(self, arch: str, task: Task, name: str) -> nn.Module:
-        """The network of a checked ``arch`` for a task and its name; see :meth:`build`."""
+        """The network of a checked ``arch`` for a task and its name; see ``build``."""
 
     def task(self, name: str | None = None) -> Task:
         """The facts of a task, the space's first by default."""
@@ -153,11 +153,11 @@ class Space(ABC):
     def candidates(
         self, archs: Iterable[str], task: str | None = None
     ) -> dict[str, Callable[[], nn.Module]]:
-        """What :func:`archrank.rank` takes: a function that builds each architecture, by name."""
+        """What ``archrank.rank`` takes: a function that builds each architecture, by name."""
         return {arch: partial(self.build, arch, task) for arch in archs}
 
     def inputs(self, task: str | None = None, arch: str | None = None) -> Any:
-        """What :func:`archrank.trace`, ``score`` and ``rank`` take as ``inputs`` for these
+        """What ``archrank.trace``, ``score`` and ``rank`` take as ``inputs`` for these
         networks; for those whose architecture says its resolution, of that one."""
         return self.task(task).inputs
 
@@ -175,8 +175,8 @@ class Space(ABC):
         Args:
             n: how many samples.
             seed: which of them.
-            task, arch: as :meth:`build` takes; ``arch`` matters where it says its resolution.
-            source: of images, as :func:`archrank.data.images` takes; spaces of other inputs make
+            task, arch: as ``build`` takes; ``arch`` matters where it says its resolution.
+            source: of images, as ``archrank.data.images`` takes; spaces of other inputs make
                 up their own and know ``"random"`` alone.
             resolution: height and width of images; default the network's own.
 
@@ -217,8 +217,8 @@ class ChoiceSpace(Space):
     """A space whose architectures are a fixed list of choices, some without effect at times.
 
     A value is None where the choice has no effect (a block past its stage's depth). Subclasses say
-    what the choices are (:attr:`choices`), which have effect (:meth:`active`), and how values are
-    written and read (:meth:`format`, :meth:`parse`).
+    what the choices are (``choices``), which have effect (``active``), and how values are
+    written and read (``format``, ``parse``).
     """
 
     choices: ClassVar[tuple[Choice, ...]]
@@ -290,7 +290,7 @@ class ChoiceSpace(Space):
 
     @property
     def encoding_names(self) -> list[str]:
-        """What each entry of :meth:`encode` stands for."""
+        """What each entry of ``encode`` stands for."""
         return [f"{choice.name}={option}" for choice in self.choices for option in choice.options]
 
 

@@ -45,7 +45,7 @@ def layers_of(items: Sequence[Item], pairs: Collection[Edge]) -> list[Layer]:
 
     Args:
         items: in execution order, so that every edge goes forward.
-        pairs: indices of items that an edge joins, or :data:`ENTRY` and :data:`EXIT`.
+        pairs: indices of items that an edge joins, or ``ENTRY`` and ``EXIT``.
     """
     layers = _filled(items, pairs)
     _order(layers)

@@ -36,7 +36,7 @@ _BELIEF = 4  # how many repeated labels that is worth
 
 
 def members() -> dict[str, TabularPredictor]:
-    """What :class:`ArchRank` is made of by default, by name."""
+    """What ``ArchRank`` is made of by default, by name."""
     graph = ("statistics", "paths", "edges")
     everything = (*graph, "code", "scores", "context")
     return {
@@ -63,8 +63,8 @@ class ArchRank(Predictor):
     than 12 labels all members weigh the same. Predictions go back to the scale of labels through
     the monotone map of their quantiles. Standard deviations join those of members and their
     disagreement, scaled to the errors of cross-validation
-    (:class:`~archrank.predictors.ensemble.calibration.Calibration`), which also gives
-    :meth:`interval` and :meth:`better`. Source: Caruana et al., "Ensemble
+    (``Calibration``), which also gives
+    ``interval`` and ``better``. Source: Caruana et al., "Ensemble
     selection from libraries of models", ICML 2004; the members and the rest are our choice.
 
     Networks that equal labelled ones (in the same context) are known: a prediction p becomes
@@ -77,14 +77,14 @@ class ArchRank(Predictor):
 
     Args:
         proxies: zero-cost proxies to compute of each architecture (needs models or architectures
-            of a space); ``"auto"`` for :data:`~archrank.predictors.features.evidence.AUTO`,
+            of a space); ``"auto"`` for ``AUTO``,
             kept if they raise the cross-validated tau by .01 (if not, predictions cost none).
             Scores that samples bring are used in any case.
         members: name -> tabular predictor instead of the default ones; those whose parts the
             samples lack (codes, scores) are left out.
         folds: of cross-validation.
         random_state: seed of everything random.
-        space, task, inputs: see :class:`~archrank.predictors.Predictor`.
+        space, task, inputs: see ``Predictor``.
 
     Attributes:
         report_: what was chosen: members' weights and their cross-validated tau, the mean's.
@@ -213,7 +213,7 @@ class ArchRank(Predictor):
         a search has chosen.
 
         Raises:
-            InputError: the coverage is not between 0 and 1, or ``X`` is not as :meth:`fit` takes.
+            InputError: the coverage is not between 0 and 1, or ``X`` is not as ``fit`` takes.
             NotFittedError: it was not fitted.
         """
         checked_coverage(coverage)
@@ -229,7 +229,7 @@ class ArchRank(Predictor):
         Between contexts it compares the places that both have in their own.
 
         Raises:
-            InputError: there are not as many others, or they are not as :meth:`fit` takes.
+            InputError: there are not as many others, or they are not as ``fit`` takes.
             NotFittedError: it was not fitted.
         """
         (mean, std), (mean_of_others, std_of_others) = map(self._normal_of, (X, others))
@@ -351,7 +351,7 @@ class _Validated:
 def fingerprint(graph: Graph) -> str:
     """Equal for equal graphs whose nodes are in the same order, as equal architectures have them.
 
-    Cheaper than :attr:`~archrank.graphs.Graph.hash`, which knows equal graphs in any order.
+    Cheaper than ``hash``, which knows equal graphs in any order.
     """
     told = hashlib.blake2b(digest_size=16)
     arrays: tuple[npt.NDArray[Any], ...]

@@ -63,7 +63,7 @@ class Block(NamedTuple):
     """Consecutive alive nodes, hashable; equal blocks have equal paths.
 
     Attributes:
-        kinds: of its nodes, positions in :data:`KINDS`; :data:`END` stands for what is behind all
+        kinds: of its nodes, positions in ``KINDS``; ``END`` stands for what is behind all
             outputs.
         edges: int64 (m, 2) of (source, target) as bytes, by target; the source -1 is the last
             node of the block before.

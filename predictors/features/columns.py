@@ -24,7 +24,7 @@ PARTS = (
 )
 """What columns can be made of: numbers of the graph, counts of its words (three kinds), eigenvalues
 of its Laplacian, the space's vector, proxies, what sizes and proxies say together
-(:class:`~archrank.predictors.features.evidence.Evidence`), and the context."""
+(``Evidence``), and the context."""
 _WORDS = {
     "paths": once_per_graph(path_words),
     "edges": once_per_graph(edge_words),
@@ -37,7 +37,7 @@ _FARTHEST = 5.0  # standard deviations; beyond, what was not seen in training mi
 
 @dataclass(frozen=True)
 class Columns:
-    """Everything read out of samples, part by part; cut by :meth:`take` without reading again."""
+    """Everything read out of samples, part by part; cut by ``take`` without reading again."""
 
     length: int
     tables: dict[str, Array]  # part -> (samples, columns)

@@ -1,6 +1,6 @@
 """What a graph says in words, without learning: counts of sequences, edges and neighbourhoods.
 
-The vocabulary is open; :class:`~archrank.predictors.features.columns.Features` keeps the words that
+The vocabulary is open; ``Features`` keeps the words that
 it was fitted to. Steps of words are the operators that compute or pool; what lies between them
 (norms, activations, sums) is skipped, and what carries no signal does not count.
 """

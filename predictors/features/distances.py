@@ -31,7 +31,7 @@ def spectral_distance(first: Graph, second: Graph, q: int = _Q) -> float:
     """Euclidean distance of the ``q`` smallest eigenvalues of both graphs' Laplacians.
 
     Topology alone: graphs that differ in operators or widths have distance 0. See
-    :func:`archrank.graphs.spectra.laplacian_spectrum`.
+    ``archrank.graphs.spectra.laplacian_spectrum``.
 
     Source: GENNAPE (AAAI-23), the similarity of its contrastive loss.
 
@@ -73,7 +73,7 @@ def edit_distance(first: Graph, second: Graph, timeout: float = 10.0) -> EditDis
     architectures Tuli et al., FlexiBERT, 2022. Alignment and costs are our choice.
 
     Args:
-        first, second: of at most :data:`LARGEST` nodes.
+        first, second: of at most ``LARGEST`` nodes.
         timeout: seconds of the search; 0 for the bounds alone.
 
     Raises:
@@ -206,7 +206,7 @@ class GraphEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         x_k = v_k . (mean of D^2 by landmark - d^2) / (2 sqrt(l_k)),
 
     where landmarks come to lie exactly on their own places. Distances that are not Euclidean, as
-    those of edits, are kept as well as that allows (:attr:`kept_`).
+    those of edits, are kept as well as that allows (``kept_``).
 
     Source: Tuli et al., FlexiBERT, 2022, which embeds edit distances by gradient descent or
     scaling; de Silva and Tenenbaum, "Sparse multidimensional scaling using landmark points", 2004.

@@ -80,7 +80,7 @@ class Evidence:
 
     @classmethod
     def of(cls, table: Array) -> Self:
-        """The reference of measurements (networks, :data:`MEASURED`): larger is better, NaN where
+        """The reference of measurements (networks, ``MEASURED``): larger is better, NaN where
         there is none."""
         values, places = {}, {}
         for name, column in zip(MEASURED, _drawn_together(table).T, strict=True):
@@ -96,7 +96,7 @@ class Evidence:
 
     @classmethod
     def read(cls, state: Mapping[str, Any]) -> Self:
-        """The one that :meth:`state` was taken of."""
+        """The one that ``state`` was taken of."""
         return cls(**state)
 
     def state(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class Evidence:
         return asdict(self)
 
     def score(self, table: Array) -> Array:
-        """z (networks,) of measurements (networks, :data:`MEASURED`); 0 without any evidence."""
+        """z (networks,) of measurements (networks, ``MEASURED``); 0 without any evidence."""
         if not self.kinds:
             return np.zeros(len(table))
         logs = [stats.norm.logcdf(score) for score in self.scores(table).values()]
@@ -174,5 +174,5 @@ def _centre(scores: Array) -> list[float]:
 
 
 def table_of(rows: Sequence[Sequence[float]]) -> Array:
-    """Measurements of several networks (networks, :data:`MEASURED`)."""
+    """Measurements of several networks (networks, ``MEASURED``)."""
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(MEASURED))

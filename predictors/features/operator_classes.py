@@ -22,7 +22,7 @@ STEPS = KINDS[:9]
 
 @once_per_graph
 def kinds_of(graph: Graph) -> npt.NDArray[np.int64]:
-    """The position in :data:`KINDS` of each node."""
+    """The position in ``KINDS`` of each node."""
     kinds = _kind_of_operator()[graph.operator]
     kernel = graph.attributes[:, :3].max(axis=1)
     convolution = (kinds == KINDS.index("conv1")) & (kernel > 1)

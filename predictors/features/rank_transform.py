@@ -21,7 +21,7 @@ class Quantiles:
     """The labels of each group that has enough, ascending; of all together for the others.
 
     Attributes:
-        orders: group -> its labels, ascending; :data:`ALL` is always one.
+        orders: group -> its labels, ascending; ``ALL`` is always one.
 
     Example:
         >>> found = Quantiles.of(["a", "b", "a", "b"], np.array([1.0, 70.0, 2.0, 90.0]), fewest=2)

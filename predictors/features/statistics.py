@@ -1,6 +1,6 @@
 """What a graph says in numbers, without learning: the features of tabular predictors.
 
-Only what carries signal counts (:func:`~archrank.predictors.features.blocks.alive`). Of every kind
+Only what carries signal counts (``alive``). Of every kind
 of operator the statistics hold how many are alive in each stage (output size relative to the
 input's), and how many lie on paths: the most, the fewest, and the mean over random walks from
 output to input that take any operand alike. Walks also say which kind follows which. All of it is
@@ -28,7 +28,7 @@ _SIZES = ("params", "flops", "activations", "nodes", "alive", "depth")
 
 @lru_cache(maxsize=1)
 def names() -> tuple[str, ...]:
-    """What each column of :func:`statistics` is, in order."""
+    """What each column of ``statistics`` is, in order."""
     columns = [f"log2 {name}" for name in _SIZES]
     columns += [f"stage {stage} {kind}" for stage in range(STAGES) for kind in KINDS]
     columns += [f"stage {stage} log2 channels" for stage in range(STAGES)]

@@ -86,7 +86,7 @@ class GraphTensors(NodeTensors):
         """The tensors of ``graph``.
 
         With ``fold``, runs of equal blocks are one block each (see
-        :mod:`archrank.predictors.features.repeats`): a node that stands for several has their
+        ``archrank.predictors.features.repeats``): a node that stands for several has their
         number as ``multiplicity``, and the mean of their statistics and of their relative
         positions.
 
@@ -283,7 +283,7 @@ def batches(
     cut alike. Source: our choice.
 
     Args:
-        graphs: what to batch, :class:`GraphTensors` or graphs; only their lengths are read.
+        graphs: what to batch, ``GraphTensors`` or graphs; only their lengths are read.
         size: the most graphs in a batch.
         seed: of the order; give every epoch one of its own.
         shuffle: if not, batches come in ascending size, equal sizes in the order given.
@@ -341,7 +341,7 @@ def unique(graphs: Sequence[Keyed | Graph]) -> tuple[list[int], Tensor]:
     ``encoded(firsts)[inverse]`` is what encoding all would give, for less where some are equal.
 
     Args:
-        graphs: :class:`GraphTensors`, compared by key, or graphs, compared by hash.
+        graphs: ``GraphTensors``, compared by key, or graphs, compared by hash.
 
     Returns:
         Positions of the firsts, ascending, and int64 (len(graphs),), indices into the firsts.

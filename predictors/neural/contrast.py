@@ -60,7 +60,7 @@ def contrastive_loss(embeddings: Tensor, targets: Tensor, temperature: float) ->
 
     Args:
         embeddings: z (n, p), of any length: they are normalised here.
-        targets: alpha (n, n), see :func:`spectral_targets`; what is on the diagonal is not read.
+        targets: alpha (n, n), see ``spectral_targets``; what is on the diagonal is not read.
         temperature: of the similarities.
 
     Returns:
@@ -95,7 +95,7 @@ def contrastive_loss(embeddings: Tensor, targets: Tensor, temperature: float) ->
 
 
 def free_statistics(graph: Graph) -> Array:
-    """Return what a graph says of itself, as ``log2(1 + v)`` of its :data:`STATISTICS`, (4,).
+    """Return what a graph says of itself, as ``log2(1 + v)`` of its ``STATISTICS``, (4,).
 
     Example:
         >>> import archrank

@@ -42,21 +42,21 @@ class GraphPredictor(NetworkPredictor):
     (all our choice).
 
     Args:
-        encoder: one of :func:`~archrank.predictors.neural.encoders.encoders`.
+        encoder: one of ``encoders``.
         options: of the encoder, such as ``{"width": 64}``.
         head: widths of the hidden layers on top.
-        loss: one of :data:`~archrank.predictors.neural.losses.LOSSES`, or a module (which no file
+        loss: one of ``LOSSES``, or a module (which no file
         holds). epochs, batch_size, learning_rate: of the training.
-        training: other fields of :class:`~archrank.predictors.neural.plan.Plan`, by name; by
+        training: other fields of ``Plan``, by name; by
             default AdamW with weight decay 0.01, a cosine schedule, and gradients clipped at 5.
         members: how many are trained, from seeds of their own; with one there is no deviation.
-        fold: represent repeated blocks once (:mod:`archrank.predictors.features.repeats`).
+        fold: represent repeated blocks once (``archrank.predictors.features.repeats``).
         standardise: train on standardised labels, not on those given.
-        pretrained: a :class:`Pretrained`, or the path of one as a string: its encoder, options and
+        pretrained: a ``Pretrained``, or the path of one as a string: its encoder, options and
             folding are taken, and training starts from its weights.
         device: to compute on.
         random_state: seed of everything random.
-        space, task, inputs, proxies: see :class:`~archrank.predictors.Predictor`; proxies, values
+        space, task, inputs, proxies: see ``Predictor``; proxies, values
             per architecture, are not read.
 
     Attributes:
@@ -132,16 +132,16 @@ class GraphPredictor(NetworkPredictor):
     ) -> Self:
         """Go on training all weights on a few labels of other architectures.
 
-        The scale of labels, statistics and context stays that of :meth:`fit`. The defaults are
+        The scale of labels, statistics and context stays that of ``fit``. The defaults are
         those of GENNAPE's released code (on 50 labels).
 
         Args:
-            X, y: as :meth:`fit`.
+            X, y: as ``fit``.
             epochs, batch_size: of this training.
-            learning_rate: None for that of :meth:`fit`.
+            learning_rate: None for that of ``fit``.
 
         Raises:
-            InputError: see :meth:`fit`; or :meth:`fit` was not called before, or its labels were
+            InputError: see ``fit``; or ``fit`` was not called before, or its labels were
                 all equal, so that there are no weights to go on from.
         """
         samples, given = self._read_to_adapt(X, y)
@@ -293,9 +293,9 @@ class KGNN(GraphPredictor):
     Args:
         options, head, loss, epochs, batch_size, learning_rate, training, members, fold,
             standardise, pretrained, device, random_state, space, task, inputs, proxies: see
-            :class:`GraphPredictor`; fields that ``training`` does not name are as above.
+            ``GraphPredictor``; fields that ``training`` does not name are as above.
 
-    Source: GENNAPE (Mills et al., AAAI-23), its released code; fine-tuning (:meth:`adapt`) too.
+    Source: GENNAPE (Mills et al., AAAI-23), its released code; fine-tuning (``adapt``) too.
 
     Example:
         >>> KGNN().epochs, KGNN().learning_rate

@@ -63,14 +63,14 @@ class HeteroscedasticNetwork(Predictor):
     choice, as are the defaults, made on other spaces than FlexiBERT.
 
     Args:
-        embedding: of graphs, a :class:`~archrank.predictors.GraphEmbedding` to be fitted, or the
+        embedding: of graphs, a ``GraphEmbedding`` to be fitted, or the
             name of its distance; None for ``parts`` alone.
-        parts: of :data:`~archrank.predictors.features.columns.PARTS`, columns beside or instead.
+        parts: of ``PARTS``, columns beside or instead.
         hidden: widths of hidden layers.
         members: how many networks.
         steps, rate, penalty: of AdamW on all labels at once, the rate falling by a cosine.
         random_state: seed.
-        space, task, inputs, proxies: see :class:`~archrank.predictors.Predictor`.
+        space, task, inputs, proxies: see ``Predictor``.
 
     Attributes:
         embedding_, features_: what makes the matrix; the one that is not used is None.
@@ -245,7 +245,7 @@ class HeteroscedasticNetwork(Predictor):
 
         Raises:
             NotFittedError: it was not fitted.
-            InputError: ``X`` is not as :meth:`fit` takes.
+            InputError: ``X`` is not as ``fit`` takes.
         """
         check_is_fitted(self)
         samples = self._read(X)

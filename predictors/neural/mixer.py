@@ -13,16 +13,16 @@ from torch.nn import functional
 from ...errors import InputError
 
 MIXINGS = ("released", "across")
-"""What the first half of a :class:`MixerBlock` acts on: channels, or segments."""
+"""What the first half of a ``MixerBlock`` acts on: channels, or segments."""
 
 BODIES = ("mixer", "mlp")
-"""What :class:`MABN` has between its Bayesian layers."""
+"""What ``MABN`` has between its Bayesian layers."""
 
 HEADS = ("linear", "stand_alone")
-"""What :class:`MABN` ends in."""
+"""What ``MABN`` ends in."""
 
 EVALUATIONS = ("mean", "sample")
-"""Which weights a :class:`BayesianLinear` has in eval mode."""
+"""Which weights a ``BayesianLinear`` has in eval mode."""
 
 
 class BayesianLinear(nn.Module):
@@ -115,7 +115,7 @@ class MixerBlock(nn.Module):
     Args:
         width: channels of a segment.
         segments: how many there are; only ``across`` depends on it.
-        mixing: one of :data:`MIXINGS`.
+        mixing: one of ``MIXINGS``.
         ratios: r of the two.
         dropout: chance of a value to be dropped.
 
@@ -171,7 +171,7 @@ class StandAloneHead(nn.Module):
         outputs: how many values.
         dropout: chance of a value to be dropped.
         bayesian: whether the first layer is Bayesian; else an ordinary one without bias.
-        prior_rho, evaluation: as in :class:`BayesianLinear`.
+        prior_rho, evaluation: as in ``BayesianLinear``.
 
     Shape:
         (..., width) to (..., outputs).
@@ -217,7 +217,7 @@ class MABN(nn.Module):
     """ParZC's mixer architecture with Bayesian network, over statistics of a network's nodes.
 
     ``Linear(inputs, length)``, cut into segments, ``BayesianLinear(segment, width)``, ``depth``
-    :class:`MixerBlock`, LayerNorm, mean over segments, ``BayesianLinear(width, outputs)``.
+    ``MixerBlock``, LayerNorm, mean over segments, ``BayesianLinear(width, outputs)``.
 
     The paper's ablations are one argument away: ``body="mlp"`` leaves segments out, for ``depth``
     layers ``Linear(width, width), GELU, dropout`` after ``BayesianLinear(length, width)`` (the
@@ -233,12 +233,12 @@ class MABN(nn.Module):
         depth: blocks.
         dropout: in the blocks.
         outputs: how many values; 1 for a score.
-        mixing: one of :data:`MIXINGS`.
-        evaluation: one of :data:`EVALUATIONS`, for eval mode.
+        mixing: one of ``MIXINGS``.
+        evaluation: one of ``EVALUATIONS``, for eval mode.
         bayesian: whether weights are random variables.
-        body: one of :data:`BODIES`.
-        head: one of :data:`HEADS`: the last layer, or :class:`StandAloneHead` in its place.
-        prior_rho: as in :class:`BayesianLinear`.
+        body: one of ``BODIES``.
+        head: one of ``HEADS``: the last layer, or ``StandAloneHead`` in its place.
+        prior_rho: as in ``BayesianLinear``.
 
     Shape:
         (..., inputs) to (..., outputs).
@@ -319,7 +319,7 @@ class MABN(nn.Module):
         return outputs
 
     def kl(self, prior_std: float = 1.0) -> Tensor:
-        """Sum of :meth:`BayesianLinear.kl` over the Bayesian layers, a scalar; 0 if there are none.
+        """Sum of ``BayesianLinear.kl`` over the Bayesian layers, a scalar; 0 if there are none.
 
         To be added to the loss, divided by the number of training items; ParZC leaves it out.
 
@@ -338,7 +338,7 @@ def monte_carlo(module: nn.Module, inputs: Tensor, draws: int, seed: int) -> tup
     The module and torch's generators are left as they were. No gradients.
 
     Args:
-        module: holds :class:`BayesianLinear`; without any the deviation is 0.
+        module: holds ``BayesianLinear``; without any the deviation is 0.
         inputs: as the module takes them.
         draws: at least 2.
         seed: same seed, same result.

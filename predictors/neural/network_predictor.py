@@ -44,12 +44,12 @@ class NetworkPredictor(Predictor):
         """Learn from architectures and their labels, larger is better.
 
         Args:
-            X, y: see :meth:`Predictor.fit`.
+            X, y: see ``Predictor.fit``.
             checkpoint: a folder: each training writes how far it is, and goes on from there.
             progress: called after each epoch of each training.
 
         Raises:
-            InputError: see :meth:`Predictor.fit`, and the class.
+            InputError: see ``Predictor.fit``, and the class.
         """
         self._watch = Watch(None if checkpoint is None else Path(checkpoint), progress)
         try:

@@ -100,8 +100,8 @@ class _OfGraphs(nn.Module):
 class ParZC(Predictor):
     """Statistics of a network's layers under several proxies, mixed and trained to rank.
 
-    Each layer's statistic is scaled within its network (:func:`layer_statistics`); the vectors of
-    all proxies, one after the other, go through :class:`~archrank.predictors.neural.mixer.MABN`.
+    Each layer's statistic is scaled within its network (``layer_statistics``); the vectors of
+    all proxies, one after the other, go through ``MABN``.
     Alone that gives the score; joined to an encoder (``encoder="transformer"``) the mixer's output
     is the context of the graph's vector (in ParZC it is added to the tokens of a cell; a context
     serves graphs of any size, our choice). The loss is DiffKendall's product form on standardised
@@ -115,7 +115,7 @@ class ParZC(Predictor):
         positions: ``"order"`` puts layers in order of execution and zeros behind the last
             (released: the same place is another layer in networks of other depth), ``"module"``
             gives each module path its own place.
-        loss: one of :data:`~archrank.predictors.neural.losses.LOSSES`.
+        loss: one of ``LOSSES``.
         loss_options: of it; default the released slope and form.
         epochs, batch_size, learning_rate, weight_decay: of Adam with a cosine schedule; defaults
             are ParZC's on NAS-Bench-201.
@@ -123,7 +123,7 @@ class ParZC(Predictor):
         draws: of weights, for the standard deviation.
         random_state: seed of everything random.
         proxies: whose statistics; samples that bring values per node of them are not scored again.
-        space, task, inputs: see :class:`~archrank.predictors.Predictor`.
+        space, task, inputs: see ``Predictor``.
 
     Raises:
         InputError: from ``fit``: an argument is out of range, or samples bring no statistics.

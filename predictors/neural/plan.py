@@ -43,7 +43,7 @@ class Plan:
             with d the share of the steps done.
         clip: the largest norm of the gradient; None for none.
         batching: of graphs: ``"similar"`` in size and cut anew every epoch
-            (:func:`~archrank.predictors.neural.batches.batches`), or ``"equal"`` in the number of
+            (``batches``), or ``"equal"`` in the number of
             nodes and of weighted nodes, cut once and only shuffled (GENNAPE's released code).
         spread: of ``"similar"``: how many doublings of size may be mixed.
         validation: share of the labels to hold out; 0 for none. The weights of the epoch that
@@ -118,7 +118,7 @@ class Epoch:
     Attributes:
         epoch, epochs: which one, counted from 1, of how many.
         loss: the mean over its batches.
-        validation: what :attr:`Plan.selection` says of the held-out labels; None without any.
+        validation: what ``Plan.selection`` says of the held-out labels; None without any.
     """
 
     epoch: int

@@ -20,7 +20,7 @@ from .weights import State, load_arrays
 
 
 class Pretrained(BaseEstimator):  # type: ignore[misc]
-    """An encoder trained without labels, as :meth:`Pretraining.fit` gives it.
+    """An encoder trained without labels, as ``Pretraining.fit`` gives it.
 
     Args:
         encoder, options, fold: what it was made with.
@@ -81,7 +81,7 @@ class Pretrained(BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what :meth:`save` wrote.
+        """Read what ``save`` wrote.
 
         Raises:
             InputError: the folder holds no such encoder, a damaged one, or one of a newer format.

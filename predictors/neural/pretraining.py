@@ -38,18 +38,18 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
         L = w_c L_contrastive + w_s L_statistics
 
     Contrastive (GENNAPE): each graph is encoded twice with dropout of its own, a perceptron
-    projects the vectors, and :func:`contrastive_loss` holds them against :func:`spectral_targets`.
-    Statistics (FBNetV3): a linear layer predicts the standardised :func:`free_statistics` from the
+    projects the vectors, and ``contrastive_loss`` holds them against ``spectral_targets``.
+    Statistics (FBNetV3): a linear layer predicts the standardised ``free_statistics`` from the
     vectors, with the Huber loss. GENNAPE trains with the first alone.
 
     Args:
-        encoder: one of :func:`~archrank.predictors.neural.encoders.encoders`; GENNAPE's baseline's
+        encoder: one of ``encoders``; GENNAPE's baseline's
             by default.
         options: of the encoder; by default ``{"width": 128, "dropout": 0.1}``. Without dropout
             both copies of a graph are the same.
         projection: size p of the projected vectors, below the encoder's width.
         q: eigenvalues compared; graphs with fewer nodes repeat their largest one
-            (:meth:`archrank.Graph.spectrum`).
+            (``archrank.Graph.spectrum``).
         spectral_temperature: T of the targets; 0.05 in the sister paper.
         temperature: of the similarities.
         contrastive, statistics: the weights w_c and w_s.

@@ -89,7 +89,7 @@ def train_on_labels(
     checkpoint: str | Path | None = None,
     progress: Progress | None = None,
 ) -> list[Epoch]:
-    """Train a module that predicts (graphs,) from a :class:`GraphBatch`.
+    """Train a module that predicts (graphs,) from a ``GraphBatch``.
 
     Args:
         module: what to train.
@@ -97,12 +97,12 @@ def train_on_labels(
         labels: (len(graphs),).
         plan: how; fewer than two labels are not held out.
         context: (len(graphs), c), one row per graph.
-        loss: one of :data:`~archrank.predictors.neural.losses.LOSSES`, or a module of (predictions,
-            labels); :class:`~archrank.predictors.neural.losses.Scheduled` is told the epoch.
-        checkpoint, progress: see :func:`train`.
+        loss: one of ``LOSSES``, or a module of (predictions,
+            labels); ``Scheduled`` is told the epoch.
+        checkpoint, progress: see ``train``.
 
     Raises:
-        InputError: see :func:`train`.
+        InputError: see ``train``.
 
     Example:
         >>> import archrank

@@ -26,17 +26,16 @@ class EvidenceProcess(AdditiveProcess):
 
         y = b z + f(x),   f ~ GP
 
-    z is the evidence (:class:`~archrank.predictors.features.evidence.Evidence`); its slope b is
-    like that of one of the families (:meth:`FamilyPrior.slope_given
-    <archrank.predictors.pretrained.family_prior.FamilyPrior.slope_given>`), as labels tell; f is an
-    :class:`~archrank.predictors.AdditiveProcess`. Our choice.
+    z is the evidence (``Evidence``); its slope b is
+    like that of one of the families (``FamilyPrior.slope_given``), as labels tell; f is an
+    ``AdditiveProcess``. Our choice.
 
     Args:
         parts: ``"evidence"``, and parts of features for f.
-        family_prior: :meth:`~archrank.predictors.pretrained.family_prior.FamilyPrior.state`;
+        family_prior: ``state``;
             default what is shipped.
         random_state, space, task, inputs, proxies: see
-            :class:`~archrank.predictors.AdditiveProcess`.
+            ``AdditiveProcess``.
     """
 
     def __init__(
@@ -84,14 +83,14 @@ class EvidenceProcess(AdditiveProcess):
 
 
 class AdaptedRank(ArchRank):
-    """An :class:`~archrank.predictors.ArchRank` with two more members that know other families.
+    """An ``ArchRank`` with two more members that know other families.
 
-    They are the evidence alone, and an :class:`EvidenceProcess` around it. The process has half of
+    They are the evidence alone, and an ``EvidenceProcess`` around it. The process has half of
     the weight to begin with; from 12 labels on, cross-validation moves it.
 
     Attributes:
         family_prior_: what families taught
-            (:meth:`~archrank.predictors.pretrained.family_prior.FamilyPrior.state`).
+            (``state``).
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class OutOfFamilyWarning(UserWarning):
 
 @dataclass(frozen=True)
 class DistributionReport:
-    """What :meth:`Distribution.report` says of each graph, all (graphs,).
+    """What ``Distribution.report`` says of each graph, all (graphs,).
 
     Attributes:
         distance: mean distance of its vector to the nearest known ones, in units of the one that
@@ -47,8 +47,8 @@ class Distribution(BaseEstimator):  # type: ignore[misc]
     """Distances to known graphs in the space of an encoder trained without labels.
 
     Args:
-        encoder: a :class:`~archrank.predictors.Pretrained`, which gives vectors.
-        clusters, fuzzifier: of :class:`~archrank.predictors.FuzzyCMeans` on the known vectors;
+        encoder: a ``Pretrained``, which gives vectors.
+        clusters, fuzzifier: of ``FuzzyCMeans`` on the known vectors;
             near 1, since in many dimensions memberships are all alike otherwise.
         neighbours: how many known graphs a distance is a mean over.
         typical: share of known graphs (each left out) that are in distribution.

@@ -35,7 +35,7 @@ class Family:
 
 @dataclass(frozen=True)
 class FamilyPrior:
-    """What families have in common, learnt by :meth:`of`; each counts by its quality.
+    """What families have in common, learnt by ``of``; each counts by its quality.
 
     Labels become normal scores of their ranks within family and task, so that accuracies,
     perplexities and surrogates compare.
@@ -75,7 +75,7 @@ class FamilyPrior:
 
     @classmethod
     def read(cls, state: Mapping[str, Any]) -> Self:
-        """The one that :meth:`state` was taken of.
+        """The one that ``state`` was taken of.
 
         Raises:
             InputError: it was taken of something else.

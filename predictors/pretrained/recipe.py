@@ -31,7 +31,7 @@ class Source:
         family: its name.
         space, table, tasks: whose networks, and labels; networks are built for the first task.
         sample: how many of them, drawn with seed 0; None for all.
-        batch, data, resolution: under which proxies are scored, as :func:`archrank.benchmark.run`
+        batch, data, resolution: under which proxies are scored, as ``archrank.benchmark.run``
             takes; ``batch=0`` for families whose evidence is made of sizes alone.
         relatives: families that share networks, blocks or labels with it: what is learnt for an
             honest test on one of them leaves out the others.
@@ -291,7 +291,7 @@ def make(
 
     Args:
         out: folder that it is written to.
-        scores: folder of stores of proxies' scores, see :func:`family_of`.
+        scores: folder of stores of proxies' scores, see ``family_of``.
         jobs: processes that share the scoring.
         without: families to leave out; their spaces and relatives are left out, too.
         progress: called with (done, total, name) in each step.

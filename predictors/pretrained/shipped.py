@@ -13,7 +13,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 def shipped() -> Any:
-    """Return the shipped predictor, a :class:`~archrank.predictors.TransferRank`.
+    """Return the shipped predictor, a ``TransferRank``.
 
     Raises:
         InputError: it is not there; the installation is not whole.

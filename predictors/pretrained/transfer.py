@@ -21,26 +21,25 @@ from .zero_shot import ZeroShot
 class TransferRank(AdaptedRank):
     """Ranks families that it never saw: without labels by evidence, with some by learning.
 
-    Without labels (``n_samples_`` is 0, as :func:`archrank.load_predictor` gives it) predictions
+    Without labels (``n_samples_`` is 0, as ``archrank.load_predictor`` gives it) predictions
     are the expected labels in standard deviations of a family, b_0 z, **relative to the
     architectures predicted together**: z says where each stands among them
-    (:class:`~archrank.predictors.features.evidence.Evidence`). Their standard deviation is
+    (``Evidence``). Their standard deviation is
     (1 - b_0^2)^1/2, and (1 - b_w^2)^1/2 for graphs unlike all that it learnt of, b_w being the
     least correlation that any family had; of those, a
-    :class:`~archrank.predictors.pretrained.distribution.OutOfFamilyWarning` tells.
+    ``OutOfFamilyWarning`` tells.
 
-    With labels it is an :class:`~archrank.predictors.ArchRank` with two more members, which begin
-    with what families taught: see :class:`~archrank.predictors.pretrained.adapted.AdaptedRank`.
+    With labels it is an ``ArchRank`` with two more members, which begin
+    with what families taught: see ``AdaptedRank``.
 
     Args:
-        family_prior: what families taught (:meth:`FamilyPrior.state
-            <archrank.predictors.pretrained.family_prior.FamilyPrior.state>`); default what is
+        family_prior: what families taught (``FamilyPrior.state``); default what is
             shipped.
         proxies: to compute of each architecture: ``"auto"`` for all that the evidence can use
             (needs models or architectures of a space); by default it is made of sizes alone.
             Scores that samples bring are used in any case.
         members, folds, random_state, space, task, inputs: see
-            :class:`~archrank.predictors.ArchRank`.
+            ``ArchRank``.
 
     Source: A prior of labelled families in place of GENNAPE's fine-tuned encoder; our choice.
 
@@ -86,7 +85,7 @@ class TransferRank(AdaptedRank):
         """Return predicted labels (n,), and with ``return_std`` their standard deviations (n,).
 
         Raises:
-            NotFittedError, InputError: see :meth:`~archrank.predictors.Predictor.predict`.
+            NotFittedError, InputError: see ``predict``.
         """
         zero_shot = self.zero_shot
         if zero_shot is None:
@@ -120,7 +119,7 @@ class TransferRank(AdaptedRank):
         raise InputError("X: without labels there is no scale for intervals of labels")
 
     def distribution_report(self, X: Any) -> DistributionReport:
-        """Say how like each architecture is to what it learnt of; see :class:`Distribution`.
+        """Say how like each architecture is to what it learnt of; see ``Distribution``.
 
         Raises:
             InputError: nothing was kept to compare with.

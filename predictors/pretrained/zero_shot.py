@@ -41,7 +41,7 @@ class ZeroShot:
         What has no measurement at all gets NaN.
 
         Args:
-            table: (n, :data:`~archrank.predictors.features.evidence.MEASURED`), of all that are
+            table: (n, ``MEASURED``), of all that are
                 compared.
             in_distribution: (n,), whether each is like what was learnt of.
         """

@@ -48,9 +48,9 @@ class AdditiveProcess(TabularPredictor):
         The parts as terms and the priors are our choice.
 
     Args:
-        parts: of :data:`~archrank.predictors.features.columns.PARTS`.
+        parts: of ``PARTS``.
         random_state: seed of the labels that choose scales, where there are more than 1,000.
-        space, task, inputs, proxies: see :class:`~archrank.predictors.Predictor`.
+        space, task, inputs, proxies: see ``Predictor``.
 
     Attributes:
         scales_: logarithms of a, l, b of each term (parts that have columns, then those within

@@ -26,7 +26,7 @@ class TabularPredictor(Predictor):
     """A predictor of a matrix of features; subclasses learn from (X, y) arrays.
 
     Attributes:
-        features_: the :class:`~archrank.predictors.features.columns.Features` that makes the
+        features_: the ``Features`` that makes the
         matrix.
     """
 
@@ -68,9 +68,9 @@ class Ridge(TabularPredictor):
     square of leave-one-out errors.
 
     Args:
-        parts: of :data:`~archrank.predictors.features.columns.PARTS`.
+        parts: of ``PARTS``.
         alphas: penalties to choose from.
-        space, task, inputs, proxies: see :class:`~archrank.predictors.Predictor`.
+        space, task, inputs, proxies: see ``Predictor``.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class RandomForest(TabularPredictor):
         columns: share of columns that each split chooses from.
         extra: extremely randomised trees on all samples instead of bootstrapped ones.
         random_state: seed.
-        parts, space, task, inputs, proxies: see :class:`Ridge`.
+        parts, space, task, inputs, proxies: see ``Ridge``.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class XGBoost(TabularPredictor):
             depth, shrinkage, shares of samples and columns per tree, least weight of a leaf.
         members: how many.
         random_state: seed of the first.
-        parts, space, task, inputs, proxies: see :class:`Ridge`.
+        parts, space, task, inputs, proxies: see ``Ridge``.
     """
 
     def __init__(
@@ -289,7 +289,7 @@ class GaussianProcess(TabularPredictor):
     Args:
         kernel: as above; ``"wl"`` reads neighbourhoods, whatever ``parts`` says.
         random_state: seed of the restarts.
-        parts, space, task, inputs, proxies: see :class:`Ridge`.
+        parts, space, task, inputs, proxies: see ``Ridge``.
 
     Raises:
         InputError: no such kernel.
@@ -385,7 +385,7 @@ class MLP(TabularPredictor):
         penalty: on squared weights.
         members: how many, each from its own initialisation.
         random_state: seed of the first.
-        parts, space, task, inputs, proxies: see :class:`Ridge`.
+        parts, space, task, inputs, proxies: see ``Ridge``.
     """
 
     def __init__(

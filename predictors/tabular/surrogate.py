@@ -36,12 +36,12 @@ class Surrogate(AdditiveProcess):
         The sum is our choice, made on the problems of ``experiments/search.py settings``.
 
     Args:
-        parts: of :data:`archrank.predictors.features.columns.PARTS`; those that samples lack
+        parts: of ``archrank.predictors.features.columns.PARTS``; those that samples lack
             (codes, scores, contexts) are left out.
         scales: s, as above.
         most: as above.
         random_state: seed of the choice of ``most``.
-        space, task, inputs, proxies: see :class:`~archrank.predictors.Predictor`.
+        space, task, inputs, proxies: see ``Predictor``.
 
     Attributes:
         read_parts_: the parts that the samples had.
@@ -91,7 +91,7 @@ class Surrogate(AdditiveProcess):
         """Return how what is not known of architectures hangs together (n, n), 1 on the diagonal.
 
         Raises:
-            InputError: ``X`` is not as :meth:`fit` takes.
+            InputError: ``X`` is not as ``fit`` takes.
         """
         samples = self._read(X)
         if not self.label_std_:  # nothing was learnt

@@ -20,14 +20,14 @@ class Vote(TabularPredictor):
         a + b mean_c(o_c x_c),   b >= 0
 
     x are standardised features, o the directions (1 or -1) that proxies declare; columns are the
-    scores of :data:`~archrank.predictors.features.evidence.AUTO`, as far as samples bring them, and
+    scores of ``AUTO``, as far as samples bring them, and
     of ``"statistics"`` the logarithms of parameters, FLOPs and activations. Labels set a and b
     only, so that a handful of them cannot mislead it. The standard deviation is that of the labels
     around it. Our choice.
 
     Args:
         parts: of ``"scores"`` and ``"statistics"``.
-        space, task, inputs, proxies: see :class:`~archrank.predictors.Predictor`.
+        space, task, inputs, proxies: see ``Predictor``.
 
     Example:
         >>> from archrank.predictors.checks import small_graphs
@@ -77,7 +77,7 @@ class Vote(TabularPredictor):
 
 
 def directions() -> dict[str, float]:
-    """Column -> 1 if it rises with accuracy, -1 if it falls; those of :class:`Vote`."""
+    """Column -> 1 if it rises with accuracy, -1 if it falls; those of ``Vote``."""
     from ...proxies import get
 
     signs = {name: get(name).sign for name in AUTO}

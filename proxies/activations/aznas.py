@@ -1,4 +1,4 @@
-"""AZ-NAS: four views of a network's blocks, ranked by :mod:`archrank.ranking.aggregation`."""
+"""AZ-NAS: four views of a network's blocks, ranked by ``archrank.ranking.aggregation``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def az_expressivity(blocks: list[Block]) -> Measure:
     """Sum the entropies of the blocks' features.
 
     Notes:
-        Inputs are Gaussian. Blocks are found from the data flow; see :mod:`.blocks`. The patch
+        Inputs are Gaussian. Blocks are found from the data flow; see ``blocks``. The patch
         embedding of a vision transformer is one, which the authors leave out.
     """
     return Measure(sum(block.entropy for block in blocks))

@@ -84,7 +84,7 @@ def logsynflow(flow: dict[str, SynapticFlow]) -> Measure:
     """Sum the flow through all weights, of the logarithm of gradients.
 
     Notes:
-        The logarithm is of each weight's gradient; :func:`synflow_log` takes that of the sum.
+        The logarithm is of each weight's gradient; ``synflow_log`` takes that of the sum.
     """
     return total_of(
         {n: float((f.magnitude * torch.log1p(f.gradient.abs())).sum()) for n, f in flow.items()}

@@ -11,7 +11,7 @@ import torch
 from ...errors import ScoreError
 
 Recorded = dict[str, Any]
-"""Signal name -> signal, or the :class:`ScoreError` that says why there is none."""
+"""Signal name -> signal, or the ``ScoreError`` that says why there is none."""
 
 
 @contextmanager

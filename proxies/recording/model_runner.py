@@ -25,7 +25,7 @@ class ModelRunner:
     """A model with everything that a pass needs to run it.
 
     Attributes:
-        model: the module itself, never a copy; run it inside :meth:`substituted` only.
+        model: the module itself, never a copy; run it inside ``substituted`` only.
         graph: its graph.
         batches: one or more batches, on the model's device.
         loss: the user's loss on the raw output, or None for cross-entropy on the main output.

@@ -1,7 +1,7 @@
 """The passes over a network, each recording several signals at once.
 
 A pass takes the model runner and the names of the signals wanted of it and returns name -> signal,
-or name -> :class:`ScoreError` for a signal that could not be recorded. One that fails leaves the
+or name -> ``ScoreError`` for a signal that could not be recorded. One that fails leaves the
 others standing.
 """
 

@@ -45,7 +45,7 @@ def operator_of(func: Any) -> str:
 
 
 def weight_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Return the weight that one of :data:`PRODUCTS` was called with."""
+    """Return the weight that one of ``PRODUCTS`` was called with."""
     return args[1] if len(args) > 1 else kwargs["weight"]
 
 
@@ -201,7 +201,7 @@ def _distinct(rows: np.ndarray) -> np.ndarray:
 
 
 class FeatureMoments(WithoutDropout):
-    """Moments of the outputs of all layers and rectifiers; see :class:`LayerFeatures`."""
+    """Moments of the outputs of all layers and rectifiers; see ``LayerFeatures``."""
 
     def __init__(self, leaves: dict[str, Tensor], samples: int):
         super().__init__()

@@ -1,6 +1,6 @@
 """Signals that only published codes read: what they take from modules, batches and parameters.
 
-They serve the proxies of :mod:`.variants`. Random tensors that a published code draws are drawn
+They serve the proxies of ``variants``. Random tensors that a published code draws are drawn
 here by one function each, so that a comparison can put the same numbers in both places.
 """
 

@@ -36,7 +36,7 @@ def flops(graph: Graph) -> Measure:
     """Count the multiply-adds of all operators that the FLOP table knows.
 
     Notes:
-        See :mod:`archrank.graphs.flops`.
+        See ``archrank.graphs.flops``.
     """
     return Measure(
         float(graph.flops), by_node={i: float(n) for i, n in enumerate(graph.node_flops.tolist())}

@@ -19,11 +19,11 @@ class ChoiceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """A predictor of architectures as a scikit-learn regressor over arrays of positions.
 
     For tools that insist on numbers, such as ``StackingRegressor(passthrough=True)`` or
-    ``permutation_importance``: rows (n, choices) are those of :class:`~archrank.search.Choices`.
+    ``permutation_importance``: rows (n, choices) are those of ``Choices``.
     Predictors that take a space read the architectures themselves.
 
     Args:
-        predictor: fitted to architectures by :meth:`fit`; itself it stays as it is.
+        predictor: fitted to architectures by ``fit``; itself it stays as it is.
         space: of the architectures, a space of choices.
 
     Attributes:
@@ -66,11 +66,11 @@ class GraphColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Makes a predictor of any regressor: ``make_pipeline(GraphColumns(space=...), SVR())``.
 
     Args:
-        parts: of :data:`archrank.predictors.features.columns.PARTS`.
-        space, task, inputs: see :class:`~archrank.predictors.Predictor`.
+        parts: of ``archrank.predictors.features.columns.PARTS``.
+        space, task, inputs: see ``Predictor``.
 
     Attributes:
-        features_: the :class:`~archrank.predictors.Features` that scales columns.
+        features_: the ``Features`` that scales columns.
 
     Example:
         >>> from archrank.data import space

@@ -92,13 +92,13 @@ class PredictorSampler(optuna.samplers.BaseSampler):
     again and count as pending; failed and pruned ones count as the worst value seen. Studies of
     several objectives need the extra ``[pymoo]``, too.
 
-    In the objective, let :func:`~archrank.search.suggest` name the parameters. Parameters of other
+    In the objective, let ``suggest`` name the parameters. Parameters of other
     names are sampled independently.
 
     Args:
         space: a name or a space of choices.
         predictor, strategy, acquisition, seed, start, refit, ...: see
-            :class:`~archrank.search.Searcher`; here ``refit`` is 1 by default.
+            ``Searcher``; here ``refit`` is 1 by default.
         independent: samples other parameters; default Optuna's ``RandomSampler``.
 
     Raises:
@@ -190,12 +190,12 @@ class AssistedSampler(optuna.samplers.BaseSampler):
     """Any Optuna sampler assisted: of k sets of parameters that it samples, the best-scored.
 
     Which parameters make an architecture is known beforehand, so that each is sampled as a whole;
-    see :func:`~archrank.search.assist` for what fails.
+    see ``assist`` for what fails.
 
     Args:
         sampler: the one to assist.
         space: a name or a space of choices.
-        score: as :func:`~archrank.search.assist` takes.
+        score: as ``assist`` takes.
         k: how many to sample.
         task: what networks are built for, for names of proxies.
 

@@ -25,7 +25,7 @@ class PredictedProblem(Problem):  # type: ignore[misc]
     """A vectorised pymoo problem whose objectives are predictions of architectures.
 
     One integer variable for each choice of the space, from 0 to its options less one
-    (:class:`~archrank.search.Choices`); real numbers count as the nearest integers, so that
+    (``Choices``); real numbers count as the nearest integers, so that
     algorithms of either kind work. A whole population is predicted at once. Objectives to maximise
     come out negated, since pymoo minimises; inequality constraints are met at 0 or less.
 
@@ -33,7 +33,7 @@ class PredictedProblem(Problem):  # type: ignore[misc]
         space: a name or a space of choices.
         predictors: name -> a fitted predictor, or a function from a list of architectures to
             numbers. ``params``, ``flops`` and ``activations`` need none.
-        objectives, constraints: as :class:`~archrank.search.Searcher` takes.
+        objectives, constraints: as ``Searcher`` takes.
         task: what networks are built for.
 
     Raises:

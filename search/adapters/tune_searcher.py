@@ -34,7 +34,7 @@ class TuneSearcher(TuneBase):
     Args:
         space: a name or a space.
         predictor, constraints, strategy, acquisition, seed, start, refit, ...: see
-            :class:`~archrank.search.Searcher`; constraints on what is known alone.
+            ``Searcher``; constraints on what is known alone.
         metric, mode: what trials report and ``"max"`` or ``"min"``; else those of ``TuneConfig``.
         key: of the architecture in the config.
 

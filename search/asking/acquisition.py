@@ -37,7 +37,7 @@ def acquire(kind: str, mean: Array, std: Array, best: float) -> Array:
 
         mean: m;   ucb: m + s;   ei: E max(y - best, 0) = s (z Phi(z) + phi(z)), z = (m - best) / s
 
-    ``"thompson"`` is a draw of all candidates together, which :func:`choose` makes; its worth here
+    ``"thompson"`` is a draw of all candidates together, which ``choose`` makes; its worth here
     is that of ``"ucb"``. Source: Jones et al., 1998 (expected improvement); Srinivas et al., 2010
     (upper confidence bound, with a constant weight); Thompson, 1933.
 
@@ -75,7 +75,7 @@ def choose(
     "Parallelizing exploration-exploitation tradeoffs", JMLR 2014.
 
     Args:
-        kind, mean, std, best: as :func:`acquire` takes; what is pending comes last.
+        kind, mean, std, best: as ``acquire`` takes; what is pending comes last.
         n: how many to choose.
         rng: of draws.
         correlate: gives correlations of candidates.

@@ -89,7 +89,7 @@ class Goals:
     """Objectives and constraints, of which some quantities are known and others measured.
 
     Args:
-        objectives, constraints: as :class:`~archrank.search.Searcher` takes.
+        objectives, constraints: as ``Searcher`` takes.
         knowledge: of architectures.
 
     Raises:

@@ -18,7 +18,7 @@ FORMAT = 1
 class Journal:
     """What happened in a search, one event a line, held by one process at a time.
 
-    An event is there once :meth:`append` returns, whatever happens to the process then. A last line
+    An event is there once ``append`` returns, whatever happens to the process then. A last line
     that was cut off (the process or the machine died while it was written) is dropped with a
     warning; all lines before it count.
 

@@ -20,7 +20,7 @@ class Knowledge:
     """Everything about architectures that costs no measurement; each is read once.
 
     Architectures are canonical strings here
-    (:meth:`~archrank.data.spaces.contract.Space.canonical`).
+    (``canonical``).
 
     Args:
         space, task: of the architectures.
@@ -80,7 +80,7 @@ class Knowledge:
         return np.array([known[key] for key in keys])
 
     def can_be_built(self, key: str) -> bool:
-        """Say whether the graph can be read; if not, :attr:`refused` says why."""
+        """Say whether the graph can be read; if not, ``refused`` says why."""
         if key in self.refused:
             return False
         try:

@@ -24,7 +24,7 @@ class Models:
 
     Args:
         knowledge: of the space.
-        predictor: to be cloned and fitted; None for :class:`~archrank.search.Surrogate`.
+        predictor: to be cloned and fitted; None for ``Surrogate``.
 
     Attributes:
         described: the predictor with its settings, in words.

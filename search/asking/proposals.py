@@ -27,7 +27,7 @@ class Proposals:
         trials: asked for and told so far.
         listing: of what may be asked for.
         knowledge, goals, models: of it.
-        strategy, acquisition, candidates, seed: as :class:`~archrank.search.Searcher` takes.
+        strategy, acquisition, candidates, seed: as ``Searcher`` takes.
     """
 
     def __init__(

@@ -35,16 +35,16 @@ class Searcher:
 
     Same settings, seed and trials: same proposals. With ``state`` every ask and tell is in a file
     before it returns, so that a search goes on after ``kill -9`` as if nothing had happened;
-    what was asked for and not told is :attr:`pending`. The file holds text, no pickle.
+    what was asked for and not told is ``pending``. The file holds text, no pickle.
 
     Never asked for again: what was asked for or told, and other strings of the same network.
     A failed evaluation counts as the worst value seen, so that the search keeps away from its like.
 
     Args:
         space: a name or a space.
-        predictor: refitted all the time; one of :mod:`archrank.predictors`, or anything with
+        predictor: refitted all the time; one of ``archrank.predictors``, or anything with
             ``fit(architectures, labels)`` and ``predict``. Default
-            :class:`~archrank.search.Surrogate`. Labels reach it as normal scores of their ranks.
+            ``Surrogate``. Labels reach it as normal scores of their ranks.
         objectives: a name to maximise, with a minus before it to minimise; several for a Pareto
             front (extra ``[pymoo]``).
         constraints: such as ``"params<=1e6"``. ``params``, ``flops``, ``activations`` and what
@@ -55,7 +55,7 @@ class Searcher:
             (neighbours of the best) or ``"random"``. Default ``"all"`` where it can be, else
             ``"evolution"``.
         acquisition: ``"mean"``, ``"ucb"``, ``"thompson"`` or ``"ei"``; see
-            :mod:`archrank.search.asking.acquisition`. Default ``"ei"``; ``"ucb"`` of several
+            ``archrank.search.asking.acquisition``. Default ``"ei"``; ``"ucb"`` of several
             objectives.
         seed: of everything random.
         task: what the networks are built for.
@@ -67,7 +67,7 @@ class Searcher:
         known: name -> function from a list of architectures to numbers, for constraints and
             objectives that cost nothing to know.
         samples: canonical architecture -> what predictors read of it, where that was read before
-            (:func:`archrank.predictors.samples`), with scores of proxies if it brings them.
+            (``archrank.predictors.samples``), with scores of proxies if it brings them.
         state: the file.
 
     Raises:
@@ -149,7 +149,7 @@ class Searcher:
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """The names that :meth:`tell` takes values of."""
+        """The names that ``tell`` takes values of."""
         return self._goals.measured
 
     @property
@@ -177,7 +177,7 @@ class Searcher:
         """Return the trials that no other beats in all objectives, of those within all constraints.
 
         Raises:
-            InputError: as :meth:`best`.
+            InputError: as ``best``.
         """
         return self._goals.front(self._trials.of("done"))
 
@@ -210,14 +210,14 @@ class Searcher:
         """Tell finished results of an earlier search, but for architectures that were told here.
 
         Args:
-            results: a mapping or a pandas Series from architectures to what :meth:`tell` takes, a
+            results: a mapping or a pandas Series from architectures to what ``tell`` takes, a
                 DataFrame of architectures with a column for each name, or another search.
 
         Returns:
             How many were told.
 
         Raises:
-            InputError: an architecture or a value is not as :meth:`tell` takes.
+            InputError: an architecture or a value is not as ``tell`` takes.
         """
         if isinstance(results, Searcher):
             finished = {trial.arch: trial for trial in results._trials.told}
@@ -243,7 +243,7 @@ class Searcher:
         makes that trial a failed one, and the search goes on.
 
         Args:
-            objective: an architecture to what :meth:`tell` takes.
+            objective: an architecture to what ``tell`` takes.
             evaluations: how many results in all, those told before included.
             batch: how many are asked for at once.
 
@@ -301,7 +301,7 @@ class Searcher:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What was asked and told, in order, as JSON takes it; :meth:`replay` reads it."""
+        """What was asked and told, in order, as JSON takes it; ``replay`` reads it."""
         return self._trials.events
 
     def replay(self, events: Sequence[Mapping[str, Any]]) -> None:

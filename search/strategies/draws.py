@@ -19,10 +19,10 @@ from ..scoring import space_named
 
 
 class Strategy(ABC):
-    """A search by :meth:`ask` and :meth:`tell`, larger values are better.
+    """A search by ``ask`` and ``tell``, larger values are better.
 
     Attributes:
-        draw: gives one new architecture; what :meth:`ask` takes from. To assist the search, replace
+        draw: gives one new architecture; what ``ask`` takes from. To assist the search, replace
             it: ``search.draw = assist(search.draw, score, k=10)``.
     """
 

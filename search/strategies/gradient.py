@@ -33,7 +33,7 @@ class GradientSearch(Strategy):
 
         m(x) + beta e(x),   m the predicted mean, e the epistemic deviation,
 
-    in the embedding of architectures (:func:`ascend`). Noise of labels is no reason to look
+    in the embedding of architectures (``ascend``). Noise of labels is no reason to look
     somewhere, so that the aleatoric deviation is left out. Each point stands for the nearest
     candidate that was not asked for; the one with the largest bound is next. At times it is the
     candidate of the largest epistemic deviation instead, or a random one.
@@ -45,7 +45,7 @@ class GradientSearch(Strategy):
 
     Args:
         space: a name or a space.
-        predictor: of architectures; default :class:`~archrank.predictors.HeteroscedasticNetwork` on
+        predictor: of architectures; default ``HeteroscedasticNetwork`` on
             edit distances. With ``embedding=None, parts=("code",)`` it climbs in the space's code.
         pool: the architectures to choose from. Without it candidates are the space where it can
             be listed within ``candidates``, else random ones and neighbours of the best.

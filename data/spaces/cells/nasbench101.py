@@ -116,7 +116,7 @@ class NASBench101(Space):
     """``rows:operators``: adjacency rows joined by ``/``, operators between joined by ``,``.
 
     At most seven vertices and nine edges count after pruning, that is without vertices that the
-    input does not reach or that do not reach the output. :attr:`size` is the number of different
+    input does not reach or that do not reach the output. ``size`` is the number of different
     graphs, as published; strings of the same graph in other orders are more.
 
     Example:

@@ -229,7 +229,7 @@ class NASBench201(ChoiceSpace):
     def published_class(self, arch: str) -> str:
         """A name of the isomorphism class as the benchmark's paper counts them: 6,466 of them.
 
-        It keeps some zero edges apart that make no difference; :meth:`canonical` does not.
+        It keeps some zero edges apart that make no difference; ``canonical`` does not.
         """
         return _wiring(self.parse(arch), strict=False)
 

@@ -205,7 +205,7 @@ class NASBenchGraph(ChoiceSpace):
         source: str | tuple[Tensor, Tensor] = "random",
         resolution: int | None = None,
     ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """The made-up graph of :meth:`inputs`, whose 64 nodes are the samples, and random
+        """The made-up graph of ``inputs``, whose 64 nodes are the samples, and random
         classes; ``n`` has no effect."""
         random_only(source, self.name)
         generator = torch.Generator().manual_seed(seed)
@@ -222,7 +222,7 @@ class NASBenchGraph(ChoiceSpace):
 
 
 def count(links: tuple[int, ...], operators: tuple[str, ...], setting: Setting) -> int:
-    """Parameters of a :class:`GraphNetwork`, by formula."""
+    """Parameters of a ``GraphNetwork``, by formula."""
     width = setting.width
     total = (setting.features + 1) * width if setting.before else 0
     widths = [width if setting.before else setting.features]

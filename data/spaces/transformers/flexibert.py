@@ -53,7 +53,7 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
 
 
 def merge_heads(x: Tensor) -> Tensor:
-    """The inverse of :func:`split_heads`."""
+    """The inverse of ``split_heads``."""
     return x.transpose(1, 2).flatten(2)
 
 

@@ -1,4 +1,4 @@
-"""Encoders of graphs, one family per file; :func:`encoder` makes one by name."""
+"""Encoders of graphs, one family per file; ``encoder`` makes one by name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def encoder(name: str, **options: Any) -> Encoder:
     """A new encoder; its weights come from torch's random state, which the caller seeds.
 
     Args:
-        name: one of :func:`encoders`.
+        name: one of ``encoders``.
         options: what its class takes, such as ``width``, ``statistics``, ``context``, ``dropout``.
 
     Raises:

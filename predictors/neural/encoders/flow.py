@@ -109,7 +109,7 @@ class FlowEncoder(Encoder):
         width: size of all vectors.
         layers: layers of each flow.
         embedder: ``"default"`` or ``"gennape"``, for X; O is an embedding of the operator.
-        statistics, context, dropout: see :class:`Encoder`.
+        statistics, context, dropout: see ``Encoder``.
 
     Source: GATES (ECCV-20) for the flow, FLAN (ICML-24) for attention beside it and for the
     reversed graph; norms, residuals and the readout our choice.

@@ -46,7 +46,7 @@ class GATLayers(nn.Module):
 
 
 class GATEncoder(Encoder):
-    """GATv2 layers with residuals (:class:`GATLayers`), the mean of the nodes.
+    """GATv2 layers with residuals (``GATLayers``), the mean of the nodes.
 
     Args:
         width: size of all vectors, a multiple of ``heads``.
@@ -54,7 +54,7 @@ class GATEncoder(Encoder):
         embedder: ``"default"`` or ``"gennape"``.
         direction: ``"both"``, attention to operands and to consumers with weights of their own
             (our choice), or ``"forward"``.
-        statistics, context, dropout: see :class:`Encoder`.
+        statistics, context, dropout: see ``Encoder``.
 
     Raises:
         InputError: ``heads`` do not divide ``width``.

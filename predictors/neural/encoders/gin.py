@@ -25,7 +25,7 @@ class GINEncoder(Encoder):
         embedder: ``"default"`` or ``"gennape"``.
         direction: ``"both"``, messages along and against the edges with weights of their own, for
             what an operator is worth depends on its consumers too (our choice), or ``"forward"``.
-        statistics, context, dropout: see :class:`Encoder`.
+        statistics, context, dropout: see ``Encoder``.
 
     Source: Xu et al., "How powerful are graph neural networks?", ICLR-19, eq. 4.1.
 

@@ -27,7 +27,7 @@ class KGNNEncoder(Encoder):
         direction: ``"forward"``, messages from operand to consumer (the default, for GENNAPE's
             edges are directed that way), or ``"both"``, the same weights along and against the
             edges, as on an undirected graph.
-        statistics, context, dropout: see :class:`Encoder`.
+        statistics, context, dropout: see ``Encoder``.
 
     Source: Morris et al., "Weisfeiler and Leman go neural", AAAI-19, eq. 4; GENNAPE (AAAI-23).
 

@@ -125,7 +125,7 @@ class TransformerEncoder(Encoder):
             (``GraphTensors.of(graph, positions=8)``); 0 for none.
         dense_nodes: the largest graph that is looked at as a whole.
         embedder: ``"default"`` or ``"gennape"``.
-        statistics, context, dropout: see :class:`Encoder`.
+        statistics, context, dropout: see ``Encoder``.
 
     Raises:
         InputError: ``heads`` do not divide ``width``, or ``edge_heads`` is not in [0, heads].

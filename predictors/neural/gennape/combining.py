@@ -16,7 +16,7 @@ def comparable(values: Array, known: Array, combination: str) -> Array:
     Args:
         values: the outputs.
         known: the outputs that they are measured against.
-        combination: one of :data:`COMBINATIONS`.
+        combination: one of ``COMBINATIONS``.
 
     Example:
         >>> known = np.array([0.0, 1.0, 2.0])

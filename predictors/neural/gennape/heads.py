@@ -54,7 +54,7 @@ class FuzzyPairHeads(nn.Module):
     so that ``logit(b, a) = -logit(a, b)``.
 
     Args:
-        width, hidden, clusters: see :class:`FuzzyHeads`.
+        width, hidden, clusters: see ``FuzzyHeads``.
 
     Source: GENNAPE (AAAI-23), which has a classifier of pairs.
 

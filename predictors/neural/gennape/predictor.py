@@ -31,34 +31,34 @@ from .members import HEADS, MEMBERS, Embedding, Inputs, Member, is_pairwise
 class GENNAPE(NetworkPredictor):
     """An encoder trained without labels, heads on it, and the mean of six predictions.
 
-    Embeddings h come from an encoder pretrained by contrast (:class:`Pretraining`), memberships U
+    Embeddings h come from an encoder pretrained by contrast (``Pretraining``), memberships U
     from fuzzy C-means on the h of the training set. Members, each under its name:
 
-    - ``"fuzzy"``: :class:`FuzzyHeads` on h, U, fitted to labels under :class:`LabelTransform`;
+    - ``"fuzzy"``: ``FuzzyHeads`` on h, U, fitted to labels under ``LabelTransform``;
     - ``"single"``: the same with one head for all;
-    - ``"fuzzy pairwise"``, ``"single pairwise"``: :class:`FuzzyPairHeads` fitted to which of two
+    - ``"fuzzy pairwise"``, ``"single pairwise"``: ``FuzzyPairHeads`` fitted to which of two
       is better; the score is the mean probability to win against reference graphs;
-    - ``"kgnn"``: the baseline :class:`KGNN`;
+    - ``"kgnn"``: the baseline ``KGNN``;
     - ``"flops"``: log10(1 + multiply-adds).
 
     The prediction is the weighted mean of the standardised members, on the scale of the labels;
-    their weighted deviation is its standard deviation. Weights are equal; after :meth:`adapt` they
+    their weighted deviation is its standard deviation. Weights are equal; after ``adapt`` they
     are the softmax of each member's Kendall tau on the labels adapted to.
 
     Ablations are one argument each: ``members``, ``clusters=1``, ``transform=None``,
     ``contrastive=False``.
 
     Args:
-        members: names from :data:`MEMBERS`, at least one.
+        members: names from ``MEMBERS``, at least one.
         transform: ``"flops"`` or None, of the labels of regressions.
-        clusters, m: C and the fuzzifier of :class:`FuzzyCMeans`; no more clusters than different
+        clusters, m: C and the fuzzifier of ``FuzzyCMeans``; no more clusters than different
             embeddings are made.
         contrastive: whether the encoder is pretrained; if not, the same encoder starts at random
             and is trained with the heads.
         finetune_encoder: train the encoder with the heads, a copy for each member.
-        pretrained: a :class:`Pretrained`, or the path of one as a string; None to pretrain on the
-            graphs given to :meth:`fit`.
-        pretraining: how; None for the defaults of :class:`Pretraining`.
+        pretrained: a ``Pretrained``, or the path of one as a string; None to pretrain on the
+            graphs given to ``fit``.
+        pretraining: how; None for the defaults of ``Pretraining``.
         kgnn: the member's settings; None for those released.
         hidden: width of the heads' hidden layers.
         epochs, batch_size, learning_rate: of the heads' training.
@@ -67,13 +67,13 @@ class GENNAPE(NetworkPredictor):
             that is predicted to be worse, which ties all that is beyond it.
         device: to compute on.
         random_state: seed of everything random.
-        space, task, inputs, proxies: see :class:`~archrank.predictors.Predictor`; proxies are not
+        space, task, inputs, proxies: see ``Predictor``; proxies are not
             read.
 
     Attributes:
         weights_: name -> weight of each member.
-        encoder_: the :class:`Pretrained` encoder; None if no member reads it.
-        fuzzy_: the :class:`FuzzyCMeans`; its ``entropy_`` near 1 says that there are no clusters.
+        encoder_: the ``Pretrained`` encoder; None if no member reads it.
+        fuzzy_: the ``FuzzyCMeans``; its ``entropy_`` near 1 says that there are no clusters.
 
     Raises:
         InputError: from ``fit``: an argument is out of range.
@@ -83,7 +83,7 @@ class GENNAPE(NetworkPredictor):
 
     Notes:
         Where the paper says nothing, these are our choices. Members are standardised or ranked
-        against the training set (after :meth:`adapt`, against the labels adapted to), never
+        against the training set (after ``adapt``, against the labels adapted to), never
         against what is predicted, so that a prediction does not depend on its company. FLOPs enter
         as a logarithm. The softmax has a temperature of 1, and tau is that after fine-tuning. The
         reference graphs are drawn from what was trained on last. Heads have one hidden layer; they
@@ -158,17 +158,17 @@ class GENNAPE(NetworkPredictor):
         """Fine-tune on a few labels of a target family, and weigh members by them.
 
         Heads (with ``finetune_encoder`` their encoders too) and the k-GNN go on training; the
-        encoder, memberships and the label transform stay those of :meth:`fit`. A member's weight
+        encoder, memberships and the label transform stay those of ``fit``. A member's weight
         is then softmax(tau), its tau on these labels. Members and predictions take the scale of
         these labels.
 
         Args:
-            X, y: as :meth:`fit`.
+            X, y: as ``fit``.
             epochs: of this training; 100 in the paper, 0 only weighs.
-            learning_rate: of the heads; None for that of :meth:`fit`.
+            learning_rate: of the heads; None for that of ``fit``.
 
         Raises:
-            InputError: :meth:`fit` was not called before, or one of the two had equal labels only.
+            InputError: ``fit`` was not called before, or one of the two had equal labels only.
         """
         samples, labels = self._read_to_adapt(X, y)
         if not np.ptp(labels):

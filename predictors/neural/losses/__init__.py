@@ -5,7 +5,7 @@ All take two tensors ``(items,)``, larger being better in both, and share these 
 - Targets are constants: no gradient flows into them.
 - Pairs tied in the targets say nothing about the order and contribute zero to every ranking loss.
   Where that leaves nothing (no items, one item, constant targets) the loss is zero, with a gradient
-  of zeros. :func:`mse` and :func:`huber` are zero for no items.
+  of zeros. ``mse`` and ``huber`` are zero for no items.
 - Values that are not finite, tensors of another number of dimensions and lengths that differ raise
   ``InputError``.
 - Half precision is computed in, and returned as, float32.

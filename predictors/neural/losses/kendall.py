@@ -36,10 +36,10 @@ from .checks import checked, one_of, positive
 from .pairs import over_pairs, pairs_among, places_of, untied
 
 FORMS: Mapping[str, float] = {"original": 1.0, "product": 0.5, "hard": 1.0}
-"""Form of :func:`smoothed_kendall` -> its default slope."""
+"""Form of ``smoothed_kendall`` -> its default slope."""
 
 DENOMINATORS = ("pairs", "untied")
-"""What :func:`smoothed_kendall` divides by."""
+"""What ``smoothed_kendall`` divides by."""
 
 
 def smoothed_kendall(
@@ -57,11 +57,11 @@ def smoothed_kendall(
     Args:
         predictions: (items,).
         targets: (items,).
-        form: one of :data:`FORMS`; the module says what pairs are worth under each.
+        form: one of ``FORMS``; the module says what pairs are worth under each.
         slope: s; None for the form's published default.
         denominator: ``"pairs"``, all n (n - 1) / 2, as in the papers: tends to tau-a.
             ``"untied"``, the geometric mean of the pairs untied in predictions and of those
-            untied in targets: tends to tau-b (scipy's, and :func:`archrank.metrics.kendall`).
+            untied in targets: tends to tau-b (scipy's, and ``archrank.metrics.kendall``).
         standardise: z-score the targets of this call (population deviation).
         chunk: rows of the table of pairs held at once; None chooses. It changes but rounding.
 
@@ -120,7 +120,7 @@ def diff_kendall(
     standardise: bool = False,
     chunk: int | None = None,
 ) -> Tensor:
-    """Return minus :func:`smoothed_kendall`, in [-1, 1]: the loss; arguments as there.
+    """Return minus ``smoothed_kendall``, in [-1, 1]: the loss; arguments as there.
 
     Example:
         >>> truth = torch.tensor([0.0, 1.0, 2.0])

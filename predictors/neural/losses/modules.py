@@ -53,43 +53,43 @@ class Loss(nn.Module):
 
 
 class DiffKendall(Loss):
-    """:func:`diff_kendall` as a module; options: form, slope, denominator, standardise, chunk."""
+    """``diff_kendall`` as a module; options: form, slope, denominator, standardise, chunk."""
 
     function = staticmethod(diff_kendall)
 
 
 class PairwiseHinge(Loss):
-    """:func:`pairwise_hinge` as a module; options: margin, chunk."""
+    """``pairwise_hinge`` as a module; options: margin, chunk."""
 
     function = staticmethod(pairwise_hinge)
 
 
 class PairwiseLogistic(Loss):
-    """:func:`pairwise_logistic` as a module; options: chunk."""
+    """``pairwise_logistic`` as a module; options: chunk."""
 
     function = staticmethod(pairwise_logistic)
 
 
 class WeightedRanking(Loss):
-    """:func:`weighted_ranking` as a module; options: chunk."""
+    """``weighted_ranking`` as a module; options: chunk."""
 
     function = staticmethod(weighted_ranking)
 
 
 class ListMLE(Loss):
-    """:func:`list_mle` as a module."""
+    """``list_mle`` as a module."""
 
     function = staticmethod(list_mle)
 
 
 class MSE(Loss):
-    """:func:`mse` as a module."""
+    """``mse`` as a module."""
 
     function = staticmethod(mse)
 
 
 class Huber(Loss):
-    """:func:`huber` as a module; options: delta."""
+    """``huber`` as a module; options: delta."""
 
     function = staticmethod(huber)
 
@@ -110,7 +110,7 @@ def loss(name_or_module: str | nn.Module, **options: Any) -> nn.Module:
     """Return a loss by its name, or the module itself.
 
     Args:
-        name_or_module: one of :data:`LOSSES`, or any module of (predictions, targets).
+        name_or_module: one of ``LOSSES``, or any module of (predictions, targets).
         options: of the named loss.
 
     Raises:

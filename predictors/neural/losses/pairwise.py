@@ -21,7 +21,7 @@ def pairwise_hinge(
         predictions: (items,).
         targets: (items,).
         margin: by how much the better is to be predicted above the worse; above 0.
-        chunk: as in :func:`smoothed_kendall`.
+        chunk: as in ``smoothed_kendall``.
 
     Raises:
         InputError: margin is not positive, or as the package says.
@@ -54,7 +54,7 @@ def pairwise_logistic(predictions: Tensor, targets: Tensor, *, chunk: int | None
     Args:
         predictions: (items,).
         targets: (items,).
-        chunk: as in :func:`smoothed_kendall`.
+        chunk: as in ``smoothed_kendall``.
 
     Raises:
         InputError: as the package says.
@@ -77,7 +77,7 @@ def pairwise_logistic(predictions: Tensor, targets: Tensor, *, chunk: int | None
 
 
 def weighted_ranking(predictions: Tensor, targets: Tensor, *, chunk: int | None = None) -> Tensor:
-    """Return :func:`pairwise_logistic` with most weight on pairs that hold one of the best.
+    """Return ``pairwise_logistic`` with most weight on pairs that hold one of the best.
 
     ``sum w_ij log(1 + exp(-dx sign(dy))) / sum w_ij`` over pairs with dy != 0, where
     ``w_ij = 1 / log2(1 + rank of the better by its target)``; the best has rank 1, tied targets the
@@ -86,7 +86,7 @@ def weighted_ranking(predictions: Tensor, targets: Tensor, *, chunk: int | None 
     Args:
         predictions: (items,).
         targets: (items,).
-        chunk: as in :func:`smoothed_kendall`.
+        chunk: as in ``smoothed_kendall``.
 
     Raises:
         InputError: as the package says.

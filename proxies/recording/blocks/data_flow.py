@@ -140,7 +140,7 @@ def _role(func: Any, weighted: bool, sources: int) -> str:
 
 
 def recorded_flow(runner: ModelRunner, batch: Batch) -> Flow:
-    """Return the data flow of one forward, inside :meth:`ModelRunner.substituted`."""
+    """Return the data flow of one forward, inside ``ModelRunner.substituted``."""
     path = ModulePath(runner.model)
     weights = [p for p in runner.model.parameters() if p.dim() > 1]
     recorder = FlowRecorder(batch.tensors, weights, path)

@@ -1,4 +1,4 @@
-"""The pass of AZ-NAS over a network's blocks, whose ends :mod:`.boundaries` finds."""
+"""The pass of AZ-NAS over a network's blocks, whose ends ``boundaries`` finds."""
 
 from __future__ import annotations
 

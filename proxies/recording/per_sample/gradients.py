@@ -2,7 +2,7 @@
 
 The published loop sends one image at a time through the network in training mode, so batch norm
 normalises each image by its own statistics. The same numbers come from one batch if every layer is
-split by sample (see :mod:`.split_layers`). What is kept of the gradients is up to sinks, which take
+split by sample (see ``split_layers``). What is kept of the gradients is up to sinks, which take
 them layer by layer, so memory grows with neither samples nor layers.
 """
 
