@@ -23,7 +23,7 @@ MOST_FILES, MOST_LINES, LONGEST = 15, 500, 60
 CROWDED = {"predictors/neural"}
 TOO_LONG = {
     *("benchmark.judging", "benchmark.pictures", "benchmark.report", "data.fetching"),
-    *("data.published", "data.spaces.cells.darts", "data.spaces.digits", "data.tables"),
+    *("data.published", "data.tables"),
     "predictors.pretrained.recipe",
 }
 CIRCLES = {

@@ -24,7 +24,8 @@ import torch
 
 from ...errors import InputError
 from ..spaces import space
-from ..spaces.digits import FAMILIES, Digits
+from ..spaces.digits.families import FAMILIES
+from ..spaces.digits.space import Digits
 from .protocol import PROTOCOL, train
 
 SEEDS = (0, 1, 2)

@@ -17,11 +17,11 @@ _HOME = {
     "nasbench101": "cells.nasbench101:NASBench101",
     "nasbench301": "cells.darts:NASBench301",
     "darts": "cells.darts:DARTS",
-    "nds_nasnet": "cells.darts:NDSNASNet",
-    "nds_amoeba": "cells.darts:NDSAmoeba",
-    "nds_pnas": "cells.darts:NDSPNAS",
-    "nds_enas": "cells.darts:NDSENAS",
-    "nds_darts": "cells.darts:NDSDARTS",
+    "nds_nasnet": "cells.nds:NDSNASNet",
+    "nds_amoeba": "cells.nds:NDSAmoeba",
+    "nds_pnas": "cells.nds:NDSPNAS",
+    "nds_enas": "cells.nds:NDSENAS",
+    "nds_darts": "cells.nds:NDSDARTS",
     "transnas101_micro": "cells.transnas101:TransNASMicro",
     "transnas101_macro": "cells.transnas101:TransNASMacro",
     "nasbench_macro": "mobile.nasbench_macro:NASBenchMacro",
@@ -43,7 +43,7 @@ _HOME = {
     "hiaml": "paths.hiaml:HiAML",
     "inception": "paths.inception:Inception",
     "two_path": "paths.two_path:TwoPath",
-    "digits": "digits:Digits",
+    "digits": "digits.space:Digits",
 }
 """Where each space is; imported when asked for."""
 

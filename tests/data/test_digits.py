@@ -17,7 +17,7 @@ import torch
 from archrank.data import space, table
 from archrank.data.digits import protocol
 from archrank.data.digits.label import FACTS, TABLE, architectures, finished, label
-from archrank.data.spaces.digits import FAMILIES
+from archrank.data.spaces.digits.families import FAMILIES
 from archrank.errors import InputError
 
 QUICK = "plain:width=4,grow=1,depth1=1,depth2=1,kernel=1,norm=off,act=relu"
