@@ -9,13 +9,14 @@ from ..lazy import lazy_names
 if TYPE_CHECKING:
     from ..scoring.store import Store
     from ..scoring.table_runs import Outcome, Settings, run
-    from .judging import Report, judge
+    from .judging import judge
     from .report import to_html, to_markdown, write_report
+    from .results import Report
 
 _HOME = {
     "Store": ".scoring.store",
     "Outcome": ".scoring.table_runs",
-    "Report": "judging",
+    "Report": "results",
     "Settings": ".scoring.table_runs",
     "judge": "judging",
     "run": ".scoring.table_runs",

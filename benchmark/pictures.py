@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..basics import Array
-from .judging import Figure
+from .results import Figure
 
 _MOST_POINTS = 1500  # in one scatter plot: more are only ink
 _LETTER = 6.1  # mean width of one at 10.5 pixels, to keep labels apart

@@ -18,7 +18,8 @@ import numpy as np
 from .. import __version__
 from ..scoring.store import Store
 from . import pictures
-from .judging import SHARE, TOP, Figure, Judged, Report, RunReport, Verdict, judge
+from .judging import judge
+from .results import SHARE, TOP, Figure, Judged, Report, Result, RunReport
 from .style import SCRIPT, STYLE
 
 __all__ = ["Report", "judge", "to_html", "to_markdown", "write_report"]
@@ -146,13 +147,13 @@ def _markdown_table(judged: Judged) -> str:
     heads = ["score", *(c.heading.replace("\n", " ") for c in columns), "s/arch", "failed", "n"]
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     for title, kinds, _ in _GROUPS:
-        rows = [verdict for verdict in judged.verdicts if verdict.kind in kinds]
+        rows = [result for result in judged.results if result.kind in kinds]
         if rows:
             lines.append(f"| *{title}* |" + " |" * (len(heads) - 1))
-        for verdict in rows:
-            cells = [_md(verdict.name)]
-            cells += [_with_interval(verdict.figures[c.name], c.digits) for c in columns]
-            cells += [_seconds(verdict.seconds), str(verdict.failed), str(verdict.count)]
+        for result in rows:
+            cells = [_md(result.name)]
+            cells += [_with_interval(result.figures[c.name], c.digits) for c in columns]
+            cells += [_seconds(result.seconds), str(result.failed), str(result.count)]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -195,7 +196,7 @@ def to_html(report: Report, *, date: str | None = None, machine: str | None = No
 
 def _header(report: Report, date: str | None, machine: str | None) -> str:
     judged = [run for run in report.runs if run.judged is not None]
-    names = {v.name for run in judged if run.judged for v in run.judged.verdicts if v.version}
+    names = {v.name for run in judged if run.judged for v in run.judged.results if v.version}
     scores = "score" if len(names) == 1 else "scores"
     on = (
         escape(report.runs[0].title)
@@ -249,10 +250,10 @@ def _overview(report: Report) -> str:
     kinds: dict[str, str] = {}
     for index, run in enumerate(runs):
         assert run.judged is not None
-        for verdict in run.judged.verdicts:
-            row = taus.setdefault(verdict.name, [math.nan] * len(runs))
-            row[index] = verdict.figures["tau"].value
-            kinds[verdict.name] = verdict.kind
+        for result in run.judged.results:
+            row = taus.setdefault(result.name, [math.nan] * len(runs))
+            row[index] = result.figures["tau"].value
+            kinds[result.name] = result.kind
     unlabelled = {n: row for n, row in taus.items() if kinds[n] not in ("learned", "ceiling")}
     ranked = _mean_ranks(unlabelled)
 
@@ -416,7 +417,7 @@ def _batch_words(run: RunReport) -> str:
 
 def _seeds(run: RunReport) -> int:
     assert run.judged is not None
-    return max((v.seeds for v in run.judged.verdicts if v.version is not None), default=1)
+    return max((v.seeds for v in run.judged.results if v.version is not None), default=1)
 
 
 # --- the main table -------------------------------------------------------------------------------
@@ -426,14 +427,14 @@ def _main_table(judged: Judged) -> str:
     columns = _columns(judged)
     scales = {
         column.name: pictures.spanning(
-            [verdict.figures[column.name] for verdict in judged.verdicts], column.width
+            [result.figures[column.name] for result in judged.results], column.width
         )
         for column in columns
     }
-    params = next((v.figures for v in judged.verdicts if v.name == "params"), {})
+    params = next((v.figures for v in judged.results if v.name == "params"), {})
     best = {column.name: _best(judged, column) for column in columns}
-    spread = any(math.isfinite(v.seed_spread) for v in judged.verdicts)
-    failing = any(v.failed or v.waiting for v in judged.verdicts)
+    spread = any(math.isfinite(v.seed_spread) for v in judged.results)
+    failing = any(v.failed or v.waiting for v in judged.results)
     heads = _head("score", "name", up=True)
     for column in columns:
         axis = pictures.axis(scales["tau"]) if column.name == "tau" else ""
@@ -451,13 +452,13 @@ def _main_table(judged: Judged) -> str:
         heads += _head("failed", "architectures without a value")
     heads += _head("n", "architectures that the figures are over")
 
-    def row(verdict: Verdict) -> str:
-        name = escape(verdict.name)
-        note = f' title="{escape(verdict.note)}"' if verdict.note else ""
+    def row(result: Result) -> str:
+        name = escape(result.name)
+        note = f' title="{escape(result.note)}"' if result.note else ""
         # Long names may be broken at their underscores where there is little room.
         cells = [f'<td data-v="{name}"{note}>{name.replace("_", "_<wbr>")}</td>']
         for column in columns:
-            figure = verdict.figures[column.name]
+            figure = result.figures[column.name]
             reference = params.get(column.name)
             mark = pictures.interval(
                 figure,
@@ -465,32 +466,32 @@ def _main_table(judged: Judged) -> str:
                 None if reference is None else reference.value,
                 small=column.name != "tau",
             )
-            winner = verdict.name == best[column.name]
+            winner = result.name == best[column.name]
             words = _interval_words(figure, column.digits)
             cells.append(_cell(figure.value, column.digits, mark, winner, words))
-        over = verdict.figures.get("over_params", Figure(math.nan))
+        over = result.figures.get("over_params", Figure(math.nan))
         cells.append(_cell(over.value, 3, "", False, _interval_words(over), signed=True))
         if spread:
-            cells.append(_cell(verdict.seed_spread, 3))
-            cells.append(_cell(verdict.between_seeds, 2))
-        cells.append(_written(verdict.seconds, _seconds))
-        cells.append(_written(verdict.memory, _memory))
+            cells.append(_cell(result.seed_spread, 3))
+            cells.append(_cell(result.between_seeds, 2))
+        cells.append(_written(result.seconds, _seconds))
+        cells.append(_written(result.memory, _memory))
         if failing:
-            last = verdict.figures.get("tau_failed_last", Figure(math.nan))
+            last = result.figures.get("tau_failed_last", Figure(math.nan))
             cells.append(_cell(last.value, 3, "", False, _interval_words(last)))
-            waiting = f" +{verdict.waiting} not tried" if verdict.waiting else ""
-            failed = f"{verdict.failed}" if verdict.failed else _DASH
-            cells.append(f'<td data-v="{verdict.failed}">{failed}{waiting}</td>')
-        cells.append(f'<td data-v="{verdict.count}">{verdict.count}</td>')
-        return f'<tr class="{verdict.kind}">{"".join(cells)}</tr>'
+            waiting = f" +{result.waiting} not tried" if result.waiting else ""
+            failed = f"{result.failed}" if result.failed else _DASH
+            cells.append(f'<td data-v="{result.failed}">{failed}{waiting}</td>')
+        cells.append(f'<td data-v="{result.count}">{result.count}</td>')
+        return f'<tr class="{result.kind}">{"".join(cells)}</tr>'
 
     bodies = []
     for title, kinds, what in _GROUPS:
-        rows = [row(verdict) for verdict in judged.verdicts if verdict.kind in kinds]
+        rows = [row(result) for result in judged.results if result.kind in kinds]
         if rows:
             bodies.append(_group(title, what, heads.count("<th"), "".join(rows)))
     notes = "".join(
-        f"<li><b>{escape(v.name)}</b>: {escape(v.note)}</li>" for v in judged.verdicts if v.note
+        f"<li><b>{escape(v.name)}</b>: {escape(v.note)}</li>" for v in judged.results if v.note
     )
     return (
         "<p class='small'>A heading sorts its column. The dot marks the best proxy of a column. "
@@ -506,11 +507,11 @@ def _best(judged: Judged, column: _Column) -> str | None:
     """The proxy or size with the best value of a column."""
     sign = 1.0 if column.largest else -1.0
     found = [
-        (sign * verdict.figures[column.name].value, verdict.name)
-        for verdict in judged.verdicts
-        if verdict.kind in ("proxy", "size")
-        and math.isfinite(verdict.figures[column.name].value)
-        and verdict.count > len(judged.truth) / 2
+        (sign * result.figures[column.name].value, result.name)
+        for result in judged.results
+        if result.kind in ("proxy", "size")
+        and math.isfinite(result.figures[column.name].value)
+        and result.count > len(judged.truth) / 2
     ]
     return max(found, key=lambda pair: pair[0])[1] if found else None
 
@@ -556,18 +557,18 @@ def _interval_words(figure: Figure, digits: int = 3) -> str:
 
 
 def _scatters(run: RunReport, judged: Judged) -> str:
-    proxies = [v for v in judged.verdicts if v.kind == "proxy" and _finite(v)][:_SCATTERS]
-    sizes = [v for v in judged.verdicts if v.kind == "size" and _finite(v)]
+    proxies = [v for v in judged.results if v.kind == "proxy" and _finite(v)][:_SCATTERS]
+    sizes = [v for v in judged.results if v.kind == "size" and _finite(v)]
     direction = -1.0 if run.facts.get("better") == "lower" else 1.0
     truth = np.array(judged.truth, dtype=np.float64)
 
-    def plot(verdict: Verdict) -> str:
-        score = np.array(judged.scores[verdict.name], dtype=np.float64)
-        caption = f"tau-b {_number(verdict.figures['tau'].value, 3)}"
-        picture = pictures.scatter(score, truth, direction, verdict.name, caption)
-        return f'<div class="{"base" if verdict.kind == "size" else ""}">{picture}</div>'
+    def plot(result: Result) -> str:
+        score = np.array(judged.scores[result.name], dtype=np.float64)
+        caption = f"tau-b {_number(result.figures['tau'].value, 3)}"
+        picture = pictures.scatter(score, truth, direction, result.name, caption)
+        return f'<div class="{"base" if result.kind == "size" else ""}">{picture}</div>'
 
-    plots = "".join(plot(verdict) for verdict in (*proxies, *sizes))
+    plots = "".join(plot(result) for result in (*proxies, *sizes))
     if not plots:
         return ""
     metric = escape(run.facts.get("metric", "label"))
@@ -580,11 +581,11 @@ def _scatters(run: RunReport, judged: Judged) -> str:
 def _cost(judged: Judged) -> str:
     points = [
         (v.name, v.kind, v.seconds, v.figures["tau"].value)
-        for v in judged.verdicts
+        for v in judged.results
         if v.kind in ("proxy", "size", "combination")
     ]
     names = {"ceiling": "noise ceiling"}
-    reference = {names[v.kind]: v.figures["tau"].value for v in judged.verdicts if v.kind in names}
+    reference = {names[v.kind]: v.figures["tau"].value for v in judged.results if v.kind in names}
     picture = pictures.cost_against_quality(points, reference)
     if not picture:
         return ""
@@ -597,8 +598,8 @@ def _cost(judged: Judged) -> str:
     )
 
 
-def _finite(verdict: Verdict) -> bool:
-    return math.isfinite(verdict.figures["tau"].value)
+def _finite(result: Result) -> bool:
+    return math.isfinite(result.figures["tau"].value)
 
 
 # --- the small tables -----------------------------------------------------------------------------
@@ -644,7 +645,7 @@ def _commands(run: RunReport, report: Report) -> list[str]:
     settings = run.settings
     words = ["archrank", "benchmark", "--space", str(settings.get("space", ""))]
     if run.judged is not None:
-        names = [v.name for v in run.judged.verdicts if v.version is not None]
+        names = [v.name for v in run.judged.results if v.version is not None]
         words += ["--proxies", ",".join(sorted(names)), "--seeds", str(_seeds(run))]
     for key in ("task", "table", "sample", "sample_seed", "batch", "data", "resolution"):
         if settings.get(key) is not None:

@@ -18,8 +18,9 @@ import pandas as pd
 import torch
 from published_proxy_figures import FIGURES, REASONS
 
-from archrank.benchmark.judging import Report, RunReport, Verdict, judge
+from archrank.benchmark.judging import judge
 from archrank.benchmark.report import to_markdown
+from archrank.benchmark.results import Report, Result, RunReport
 from archrank.data import table
 from archrank.metrics import kendall
 from archrank.scoring.table_runs import Settings
@@ -40,17 +41,17 @@ def machine() -> str:
     return f"{platform.processor() or platform.machine()}, 2 cores, torch {torch.__version__}"
 
 
-def with_interval(verdict: Verdict, name: str) -> str:
+def with_interval(result: Result, name: str) -> str:
     """A figure and its interval."""
-    figure = verdict.figures[name]
+    figure = result.figures[name]
     if not math.isfinite(figure.value):
         return "-"
     return f"{figure.value:.3f} [{figure.low:.2f}, {figure.high:.2f}]"
 
 
-def rows_of(run: RunReport) -> dict[str, Verdict]:
+def rows_of(run: RunReport) -> dict[str, Result]:
     """The rows of a judged run by name."""
-    return {} if run.judged is None else {v.name: v for v in run.judged.verdicts}
+    return {} if run.judged is None else {result.name: result for result in run.judged.results}
 
 
 def overview(reports: dict[str, Report]) -> list[str]:
@@ -64,8 +65,8 @@ def overview(reports: dict[str, Report]) -> list[str]:
     for name in OVERVIEW:
         cells = []
         for run in runs:
-            verdict = rows_of(run).get(name)
-            cells.append("-" if verdict is None else with_interval(verdict, "tau"))
+            result = rows_of(run).get(name)
+            cells.append("-" if result is None else with_interval(result, "tau"))
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     lines.append(
         "| noise ceiling | "

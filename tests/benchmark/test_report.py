@@ -181,8 +181,8 @@ def test_figures_are_scipys_and_sklearns(plain_store: Path, plain_report) -> Non
         score = rows.groupby("position")["value"].mean().to_numpy()
         if name == LOWER:
             score = -score
-        verdict = judged[name]
-        figures = {key: figure.value for key, figure in verdict.figures.items()}
+        result = judged[name]
+        figures = {key: figure.value for key, figure in result.figures.items()}
         assert figures["tau"] == pytest.approx(stats.kendalltau(score, truth).statistic)
         assert figures["rho"] == pytest.approx(stats.spearmanr(score, truth).statistic)
         gain = truth - truth.min()
@@ -197,20 +197,20 @@ def test_figures_are_scipys_and_sklearns(plain_store: Path, plain_report) -> Non
             assert figures["partial_tau"] == pytest.approx(partial)
         over = figures["tau"] - metrics.kendall(size, truth)
         assert figures["over_params"] == pytest.approx(over)
-        assert verdict.count == COUNT
-        assert verdict.seconds == pytest.approx(rows["seconds"].median())
+        assert result.count == COUNT
+        assert result.seconds == pytest.approx(rows["seconds"].median())
         seeds = [rows[rows["seed"] == s].sort_values("position")["value"] for s in (0, 1)]
         taus = [stats.kendalltau(one, truth).statistic for one in seeds]
-        assert verdict.seed_spread == pytest.approx(np.std(taus, ddof=1))
-        assert verdict.between_seeds == pytest.approx(stats.kendalltau(*seeds).statistic)
-        assert verdict.figures["tau"].low < figures["tau"] < verdict.figures["tau"].high
+        assert result.seed_spread == pytest.approx(np.std(taus, ddof=1))
+        assert result.between_seeds == pytest.approx(stats.kendalltau(*seeds).statistic)
+        assert result.figures["tau"].low < figures["tau"] < result.figures["tau"].high
     assert judged[LOWER].figures["tau"].value > 0.4  # turned round
     assert judged["snip"].figures["tau"].value > judged["zen"].figures["tau"].value
 
 
 def test_baselines_and_combinations_are_always_there(plain_report) -> None:
     judged = plain_report.runs[0].judged
-    names = [verdict.name for verdict in judged.verdicts]
+    names = [result.name for result in judged.results]
     assert len(set(names)) == len(names)
     for name in ("params", "flops", "random", "noise ceiling", "mean rank of all"):
         assert name in names
@@ -219,9 +219,9 @@ def test_baselines_and_combinations_are_always_there(plain_report) -> None:
     ceiling = judged["noise ceiling"].figures["tau"].value
     assert 0.85 < ceiling < 1
     assert all(
-        verdict.figures["tau"].value <= ceiling
-        for verdict in judged.verdicts
-        if verdict.kind != "ceiling"
+        result.figures["tau"].value <= ceiling
+        for result in judged.results
+        if result.kind != "ceiling"
     )
     assert judged["ridge, 50 labels"].count == COUNT - 50
     assert "ridge, 100 labels" not in names  # too few to judge on
@@ -236,7 +236,7 @@ def test_greedy_is_judged_on_labels_it_has_not_seen(tmp_path) -> None:
     column = {name: index for index, name in enumerate(names)}
     store = write(tmp_path / "s", lambda p, at, s: noise[at, column[p]], names=names, seeds=1)
     judged = judge(store, resamples=50).runs[0].judged
-    greedy = next(v for v in judged.verdicts if v.name.startswith("greedy"))
+    greedy = next(v for v in judged.results if v.name.startswith("greedy"))
     # Chosen among nine columns of noise: good on its own folds, worthless on the others.
     assert abs(greedy.figures["tau"].value) < 0.2
     assert judged.greedy.held_out.low < 0.15
@@ -246,9 +246,9 @@ def test_greedy_is_judged_on_labels_it_has_not_seen(tmp_path) -> None:
 
 def test_failing_is_no_advantage(plain_report) -> None:
     judged = plain_report.runs[0].judged
-    verdict = judged["plain"]
-    assert (verdict.failed, verdict.count) == (COUNT // 5, COUNT - COUNT // 5)
-    assert verdict.figures["tau_failed_last"].value < verdict.figures["tau"].value
+    result = judged["plain"]
+    assert (result.failed, result.count) == (COUNT // 5, COUNT - COUNT // 5)
+    assert result.figures["tau_failed_last"].value < result.figures["tau"].value
     (failure,) = judged.failures
     assert (failure.proxy, failure.status, failure.count) == ("plain", "error", COUNT // 5)
     assert failure.reason == HOSTILE
