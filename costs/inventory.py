@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from ..basics import Array
 from ..graphs import Graph
+from ..graphs.arrays import ATTRIBUTES
 from ..graphs.features import output_elements, owned_parameters
-from ..graphs.graph import ATTRIBUTES
 from ..graphs.operators import CANONICAL_ID
 from ..predictors.features.blocks import alive
 from ..predictors.features.cache import once_per_graph

@@ -1,7 +1,8 @@
 """From any ``nn.Module`` to a computation graph."""
 
+from .arrays import ATTRIBUTES, Node
 from .assembly import Piece, assemble
-from .graph import ATTRIBUTES, Graph, Node
+from .graph import Graph
 from .operators import CANONICAL, Vocabulary, vocabulary
 from .tracing import trace
 

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .graph import ATTRIBUTES, Graph
+from .arrays import ATTRIBUTES
+from .graph import Graph
 from .operators import CANONICAL_ID
 from .recording import ModulePath
 from .tracing import trace

@@ -9,20 +9,18 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from .graph import ATTRIBUTES, IntArray
+from .arrays import ATTRIBUTES, Arrays, IntArray
 from .operators import CANONICAL, CANONICAL_ID, WEIGHTED, vocabulary
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
-
-    from .graph import Graph
 
 _RESOLUTION_SCALE = np.array([256, 256, 256, 256, 512, 512], dtype=np.float32)
 _MAX_KERNEL_ID = 7
 _LONG_RANGE = 1.0 / 16
 
 
-def resolution(graph: Graph) -> np.ndarray:
+def resolution(graph: Arrays) -> np.ndarray:
     """(Hin, Hout, Win, Wout, Cin, Cout) of each node as float32 (n, 6), in elements.
 
     A 4-dimensional tensor is read as N, C, H, W; a 3-dimensional one as N, tokens, channels
@@ -50,7 +48,7 @@ def _by_rank(flat: IntArray, offsets: IntArray) -> Iterator[tuple[IntArray, IntA
         yield at, flat[offsets[at][:, None] + np.arange(rank)]
 
 
-def output_elements(graph: Graph) -> IntArray:
+def output_elements(graph: Arrays) -> IntArray:
     """Number of output elements of each node (n,)."""
     elements = np.ones(len(graph), dtype=np.int64)
     for at, shapes in _by_rank(graph.out_shapes, graph.out_offsets):
@@ -58,7 +56,7 @@ def output_elements(graph: Graph) -> IntArray:
     return elements
 
 
-def owned_parameters(graph: Graph) -> IntArray:
+def owned_parameters(graph: Arrays) -> IntArray:
     """Number of parameters of each node (n,); shared ones belong to the first that uses them."""
     owned = np.zeros(len(graph), dtype=np.int64)
     used, first = np.unique(graph.uses, return_index=True)
@@ -67,7 +65,7 @@ def owned_parameters(graph: Graph) -> IntArray:
     return owned
 
 
-def to_pyg(graph: Graph, features: str = "default") -> Data:
+def to_pyg(graph: Arrays, features: str = "default") -> Data:
     """The graph as a torch-geometric ``Data`` with the node features of ``features``.
 
     ``"gennape"``: ``x`` (n, 6) the resolution divided by (256, 256, 256, 256, 512, 512),
@@ -123,6 +121,6 @@ def to_pyg(graph: Graph, features: str = "default") -> Data:
     )
 
 
-def _edge_index(graph: Graph) -> torch.Tensor:
+def _edge_index(graph: Arrays) -> torch.Tensor:
     edges = np.unique(graph.edges, axis=0).astype(np.int64)
     return torch.from_numpy(np.ascontiguousarray(edges.reshape(-1, 2).T))

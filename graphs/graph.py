@@ -5,99 +5,32 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
 from ..files import written_whole
-from .operators import CANONICAL, PRODUCTS
+from .arrays import Arrays, IntArray, row_of
+from .features import to_pyg
+from .operators import CANONICAL
+from .spectra import laplacian_spectrum
 
 if TYPE_CHECKING:
     import networkx
     from torch_geometric.data import Data
 
-IntArray = npt.NDArray[np.int64]
-
-ATTRIBUTES = (
-    *(f"{name}{axis}" for name in ("kernel", "stride", "padding", "dilation") for axis in range(3)),
-    "groups",
-    "heads",
-    "bias",
-)
-"""Columns of ``Graph.attributes``; what an operator does not have is 0."""
-
 FORMAT = 1
 _COMMUTATIVE = frozenset({"add", "mul"})
 
 
-@dataclass(frozen=True)
-class Node:
-    """One operator of a graph, read out of its arrays.
-
-    Shapes include the batch dimension; ``attributes`` holds only those that the operator has.
-    """
-
-    index: int
-    operator: str
-    aten: str
-    module: str
-    in_shape: tuple[int, ...]
-    out_shape: tuple[int, ...]
-    attributes: dict[str, int]
-    parameters: tuple[str, ...]
-    flops: int
-
-
-class Nodes(Sequence[Node]):
-    """The nodes of a graph in execution order, made when asked for."""
-
-    def __init__(self, graph: Graph):
-        self._graph = graph
-
-    def __len__(self) -> int:
-        return len(self._graph.operator)
-
-    @overload
-    def __getitem__(self, index: int) -> Node: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Node]: ...
-    def __getitem__(self, index: int | slice) -> Node | list[Node]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        graph, i = self._graph, range(len(self))[index]
-        return Node(
-            index=i,
-            operator=CANONICAL[graph.operator[i]],
-            aten=graph.aten_names[graph.aten[i]],
-            module=graph.module_names[graph.module[i]],
-            in_shape=_row(graph.in_shapes, graph.in_offsets, i),
-            out_shape=_row(graph.out_shapes, graph.out_offsets, i),
-            attributes={
-                name: int(value)
-                for name, value in zip(ATTRIBUTES, graph.attributes[i], strict=True)
-                if value
-            },
-            parameters=tuple(
-                graph.parameter_names[p] for p in _row(graph.uses, graph.uses_offsets, i)
-            ),
-            flops=int(graph.node_flops[i]),
-        )
-
-
-def _row(flat: npt.NDArray[Any], offsets: IntArray, i: int) -> tuple[int, ...]:
-    return tuple(flat[offsets[i] : offsets[i + 1]].tolist())
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class Graph:
+class Graph(Arrays):
     """The computation graph of one model: one node per operator, one edge per operand.
 
     Nodes stand in execution order, which is a topological order. Views, copies, casts and dropout
@@ -111,6 +44,9 @@ class Graph:
         edges: int array (m, 2) of (source, target), in operand order per target.
         node_flops: int array (n,), multiply-adds of each node (see ``graphs/flops.py``).
         parameter_names, parameter_sizes: every parameter of the model once, used or not.
+        exact: whether shapes alone fixed the graph. If False the forward ran for real, since the
+            model branches on values (early exit, a solver's steps), or an operator has no rule for
+            shapes: other values of the same shape may take other paths.
 
     Example:
         >>> import torch
@@ -122,105 +58,6 @@ class Graph:
         >>> graph.params, graph.flops, graph.depth
         (216, 201600, 1)
     """
-
-    operator: npt.NDArray[np.int16]
-    aten: npt.NDArray[np.int32]
-    module: npt.NDArray[np.int32]
-    attributes: npt.NDArray[np.int32]
-    signature: npt.NDArray[np.uint32]
-    in_shapes: npt.NDArray[np.int64]
-    in_offsets: IntArray
-    out_shapes: npt.NDArray[np.int64]
-    out_offsets: IntArray
-    uses: npt.NDArray[np.int32]
-    uses_offsets: IntArray
-    node_flops: npt.NDArray[np.int64]
-    edges: npt.NDArray[np.int32]
-    parameter_sizes: npt.NDArray[np.int64]
-    aten_names: tuple[str, ...]
-    module_names: tuple[str, ...]
-    parameter_names: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False
-
-    # --- size ---------------------------------------------------------------------------------
-
-    def __len__(self) -> int:
-        return len(self.operator)
-
-    @property
-    def nodes(self) -> Nodes:
-        """The nodes as objects, in execution order."""
-        return Nodes(self)
-
-    @property
-    def operators(self) -> list[str]:
-        """The canonical operator of each node."""
-        return [CANONICAL[i] for i in self.operator]
-
-    @property
-    def params(self) -> int:
-        """Number of parameters of the model, shared ones counted once, unused ones included."""
-        return int(self.parameter_sizes.sum())
-
-    @property
-    def flops(self) -> int:
-        """Multiply-adds of one forward of the traced input (see ``graphs/flops.py``)."""
-        return int(self.node_flops.sum())
-
-    @property
-    def product_flops(self) -> int:
-        """Multiply-adds of convolutions and matrix products only, the usual published figure."""
-        return int(self.node_flops[self._is_product].sum())
-
-    @property
-    def activations(self) -> int:
-        """Number of output elements of all convolutions and products.
-
-        Source: Radosavovic et al., "Designing network design spaces", 2020, for convolutions;
-        products of transformers and recurrent layers added (our choice).
-        """
-        return sum(size for _, size in self.product_outputs())
-
-    def product_outputs(self) -> Iterator[tuple[int, int]]:
-        """(node, number of output elements) of each convolution and product."""
-        for i in np.flatnonzero(self._is_product).tolist():
-            yield i, math.prod(_row(self.out_shapes, self.out_offsets, i))
-
-    @cached_property
-    def depth(self) -> int:
-        """The largest number of convolutions and products on any path (ResNet-50 has 50)."""
-        longest = self._is_product.astype(np.int64)
-        weight = longest.copy()
-        for source, target in self.edges.tolist():  # sorted by target, sources come first
-            candidate = longest[source] + weight[target]
-            if candidate > longest[target]:
-                longest[target] = candidate
-        return int(longest.max(initial=0))
-
-    @cached_property
-    def _is_product(self) -> npt.NDArray[np.bool_]:
-        wanted = [CANONICAL.index(name) for name in sorted(PRODUCTS)]
-        return np.isin(self.operator, wanted)
-
-    @cached_property
-    def unknown_operators(self) -> dict[str, int]:
-        """ATen (or custom) operators outside the vocabulary, with how often each occurs."""
-        unknown = self.aten[self.operator == 0]
-        return dict(Counter(self.aten_names[i] for i in unknown.tolist()))
-
-    @cached_property
-    def parameter_node(self) -> dict[str, int]:
-        """Parameter name -> the first node that uses it; parameters never used are missing."""
-        first: dict[str, int] = {}
-        for i in range(len(self)):
-            for p in _row(self.uses, self.uses_offsets, i):
-                first.setdefault(self.parameter_names[p], i)
-        return first
 
     # --- identity -----------------------------------------------------------------------------
 
@@ -260,18 +97,18 @@ class Graph:
         # Which operators share a weight: a(a(b(b(x)))) is not a(b(a(b(x)))).
         users: dict[int, list[bytes]] = {}
         for i, digest in enumerate(up):
-            for p in _row(self.uses, self.uses_offsets, i):
+            for p in row_of(self.uses, self.uses_offsets, i):
                 users.setdefault(p, []).append(digest)
         shared = sorted(_digest(*sorted(group)) for group in users.values() if len(group) > 1)
         return _digest(repr((unused, len(up))).encode(), *sorted(up), *shared).hex()
 
     def _label(self, i: int) -> bytes:
-        uses = _row(self.uses, self.uses_offsets, i)
+        uses = row_of(self.uses, self.uses_offsets, i)
         parts = (
             CANONICAL[self.operator[i]],
             self.aten_names[self.aten[i]].rstrip("_") if self.operator[i] == 0 else "",
-            _row(self.in_shapes, self.in_offsets, i),
-            _row(self.out_shapes, self.out_offsets, i),
+            row_of(self.in_shapes, self.in_offsets, i),
+            row_of(self.out_shapes, self.out_offsets, i),
             self.attributes[i].tolist(),
             int(self.signature[i]),
             # A weight used twice is another network than two weights used once.
@@ -302,14 +139,10 @@ class Graph:
 
         See ``archrank.graphs.spectra.laplacian_spectrum``.
         """
-        from .spectra import laplacian_spectrum
-
         return laplacian_spectrum(self, q)
 
     def to_pyg(self, features: str = "default") -> Data:
         """A torch-geometric ``Data``; see ``archrank.graphs.features.to_pyg``."""
-        from .features import to_pyg
-
         return to_pyg(self, features)
 
     def to_networkx(self) -> networkx.MultiDiGraph:
@@ -352,7 +185,7 @@ class Graph:
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
                 arrays[field.name] = value
-            else:
+            elif value != field.default:  # files of exact graphs are as they always were
                 names[field.name] = value
         file = io.BytesIO()
         np.savez_compressed(
@@ -401,8 +234,8 @@ class Graph:
             raise InputError(f"path: no file {str(source)!r}") from None
         except damaged as e:
             raise InputError(f"{problem} ({e})") from e
-        wanted = {field.name for field in fields(cls)}
-        if not isinstance(names, dict) or {*data, *names} != wanted | {"format", "canonical"}:
+        wanted = {field.name for field in fields(cls)} | {"format", "canonical"}
+        if not isinstance(names, dict) or {*data, *names, "exact"} != wanted:
             raise InputError(f"{problem}: it lacks parts of one or holds others")
         if names.pop("format") != FORMAT:
             raise InputError(f"{problem} of format {FORMAT}; install the archrank that wrote it")
@@ -412,51 +245,13 @@ class Graph:
         try:
             translate = np.array([position.get(name, 0) for name in canonical], dtype=np.int16)
             data["operator"] = translate[data["operator"]]
+            data["exact"] = bool(names.pop("exact", True))
             data.update((name, tuple(value)) for name, value in names.items())
             graph = cls(**data)
             graph.check()
         except (IndexError, TypeError, ValueError) as e:
             raise InputError(f"{problem}: its parts do not fit together ({e})") from e
         return graph
-
-    def check(self) -> None:
-        """Raise ValueError unless all arrays fit together."""
-        n = len(self.operator)
-        for name in ("aten", "module", "attributes", "signature", "node_flops"):
-            if len(getattr(self, name)) != n:
-                raise ValueError(f"{name} has {len(getattr(self, name))} rows for {n} nodes")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray) and value.dtype.kind not in "iu":
-                raise ValueError(f"{field.name} holds {value.dtype}, not integers")
-        for flat, offsets in (
-            (self.in_shapes, self.in_offsets),
-            (self.out_shapes, self.out_offsets),
-            (self.uses, self.uses_offsets),
-        ):
-            if len(offsets) != n + 1 or offsets[0] != 0 or offsets[-1] != len(flat):
-                raise ValueError("offsets do not fit")
-            if (np.diff(offsets) < 0).any():
-                raise ValueError("offsets decrease")
-        if self.attributes.shape != (n, len(ATTRIBUTES)) or self.edges.shape[1:] != (2,):
-            raise ValueError("attributes or edges have the wrong width")
-        for index, bound in (
-            (self.edges, n),
-            (self.aten, len(self.aten_names)),
-            (self.module, len(self.module_names)),
-            (self.uses, len(self.parameter_names)),
-        ):
-            if index.size and (index.min() < 0 or index.max() >= bound):
-                raise ValueError("an index points outside its table")
-        if len(self.parameter_sizes) != len(self.parameter_names):
-            raise ValueError("parameter sizes do not fit the names")
-        if self.edges.size and (self.edges[:, 0] >= self.edges[:, 1]).any():
-            raise ValueError("an edge points backwards")
-        if (np.diff(self.edges[:, 1]) < 0).any():
-            raise ValueError("edges are not sorted by target")
-
-    def __iter__(self) -> Iterator[Node]:
-        return iter(self.nodes)
 
 
 def _digest(*parts: bytes) -> bytes:

@@ -35,7 +35,8 @@ from .arguments import (
     shape_only,
     storage_of,
 )
-from .graph import ATTRIBUTES, Graph
+from .arrays import ATTRIBUTES
+from .graph import Graph
 from .operators import CANONICAL_ID
 
 # Copies and casts: the result is the operand.

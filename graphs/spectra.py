@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-
-if TYPE_CHECKING:
-    from .graph import Graph
+from .arrays import Arrays
 
 _DENSE_UP_TO = 1500
 
 
-def laplacian_spectrum(graph: Graph, q: int = 21) -> npt.NDArray[np.float64]:
+def laplacian_spectrum(graph: Arrays, q: int = 21) -> npt.NDArray[np.float64]:
     """The ``q`` smallest eigenvalues of ``I - D^-1/2 A D^-1/2`` of the undirected simple graph.
 
     Args:

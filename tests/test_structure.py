@@ -28,7 +28,6 @@ TOO_LONG = {
 }
 CIRCLES = {
     frozenset({"data.published", "data.tables"}),
-    frozenset({"graphs.features", "graphs.graph", "graphs.spectra"}),
     frozenset({"predictors.contract", "predictors.saving"}),
 }
 

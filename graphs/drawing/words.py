@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..graph import Node
+from ..arrays import Node
 from .style import ROOM
 
 TIMES = "\N{MULTIPLICATION SIGN}"

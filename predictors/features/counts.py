@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...graphs import Graph
-from ...graphs.graph import ATTRIBUTES
+from ...graphs.arrays import ATTRIBUTES
 from .blocks import END, KEPT, Block, IntArray, alive, blocks
 from .operator_classes import KINDS, STEPS, kinds_of
 
