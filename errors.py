@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class ArchrankError(Exception):
     """Base of all errors that archrank raises on purpose."""
+
+
+class ArchrankWarning(UserWarning):
+    """What a user should know of a run that goes on."""
 
 
 class InputError(ArchrankError, ValueError):
@@ -40,3 +47,27 @@ class ScoreError(ArchrankError):
     def __init__(self, reason: str, status: str = "unsupported"):
         super().__init__(reason)
         self.status = status
+
+
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "", suffix: str = "") -> str:
+    """Return a question with the known names closest to a wrong one, empty if none is close.
+
+    Names that differ in case or begin with the wrong one come before those of similar letters.
+
+    Example:
+        >>> did_you_mean("NASWOT", ["naswot", "snip"])
+        "did you mean 'naswot'? "
+        >>> did_you_mean("grad", ["gradsign", "snip", "grad_norm"])
+        "did you mean 'gradsign' or 'grad_norm'? "
+    """
+    folded: dict[str, str] = {}
+    for one in known:
+        folded.setdefault(one.casefold(), one)
+    wanted = name.casefold()
+    close = [one for key, one in folded.items() if key == wanted]
+    close += (
+        [] if close or not wanted else [one for k, one in folded.items() if k.startswith(wanted)]
+    )
+    close += [] if close else [folded[k] for k in difflib.get_close_matches(wanted, folded, n=3)]
+    asked = " or ".join(repr(f"{prefix}{one}{suffix}") for one in close[:3])
+    return f"did you mean {asked}? " if close else ""

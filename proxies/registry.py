@@ -8,7 +8,6 @@ by name are options with published defaults: ``swap_regular[mu=40,sigma=20]`` se
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 import re
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, get_args, get_type_hints
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from .recording.signals import SIGNALS
 
 
@@ -188,10 +187,9 @@ def get(name: str) -> Proxy:
     if bracket and options.endswith("]") and base in _REGISTRY:
         return _with_options(_REGISTRY[base], options[:-1])
     if name not in _REGISTRY:
-        close = difflib.get_close_matches(name, _REGISTRY, n=3)
-        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "known are"
+        hint = did_you_mean(name, _REGISTRY) or "known are "
         known = ", ".join(proxy.name for proxy in all_proxies("@" in name))
-        raise InputError(f"proxy: no proxy is called {name!r}; {hint} {known}")
+        raise InputError(f"proxy: no proxy is called {name!r}; {hint}{known}")
     return _REGISTRY[name]
 
 

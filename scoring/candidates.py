@@ -2,197 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
-import hashlib
-import importlib
-import importlib.util
-import inspect
-import sys
-import traceback
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
-from ..errors import InputError, MissingExtraError
+from ..errors import ArchrankWarning, InputError, did_you_mean
+from .candidate import Builder, Candidate, FromSpace, Given, in_space
+from .python_files import Choice, FromFile, choose, load_file, takes_nothing, version_of
+from .zoos import ZOOS, from_zoo, names_in
 
-if TYPE_CHECKING:
-    from ..data import Space
+__all__ = ["Candidate", "FromList", "FromSpace", "Given", "by_name", "collect", "in_space"]
 
-ZOOS = ("timm", "torchvision")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One network to rank, not built yet.
-
-    Attributes:
-        name: in the table.
-        build: makes the module.
-        rebuilds: whether every call makes a new module with new weights.
-        inputs: its own default input, None if it has none.
-    """
-
-    name: str
-    build: Callable[[], nn.Module]
-    rebuilds: bool = True
-    inputs: Any = None
-
-    def built(self) -> nn.Module:
-        """Build the network.
-
-        Raises:
-            InputError: the builder gave something else. Builders may raise anything beside.
-        """
-        model = self.build()
-        if not isinstance(model, nn.Module):
-            raise InputError(
-                f"candidates: {self.name!r} built a {type(model).__name__}, expected a "
-                "torch.nn.Module"
-            )
-        return model
-
-    @property
-    def says_its_input(self) -> bool:
-        """Whether nobody has to give an input; a model of timm says its own once it is built."""
-        return self.inputs is not None or isinstance(self.build, FromZoo)
-
-    def inputs_for(self, model: nn.Module, given: Any = None) -> Any:
-        """Return the input that is given, else the candidate's own, else what the model says.
-
-        Raises:
-            InputError: nobody says one.
-        """
-        if given is not None:
-            return given
-        if self.inputs is not None:
-            return self.inputs
-        config = getattr(model, "pretrained_cfg", None) or {}
-        if "input_size" in config:
-            return tuple(config["input_size"])
-        raise InputError(f"inputs: {self.name!r} does not say its input; pass one")
-
-    @property
-    def network(self) -> str:
-        """A text that candidates share which are one network, as far as that is known unbuilt."""
-        if not isinstance(self.build, FromSpace):
-            return self.name
-        build = self.build
-        return f"{build.home.name}:{build.home.canonical(build.arch)}:{build.task}"
-
-    @property
-    def identity(self) -> tuple[str, str] | None:
-        """Where the network comes from and what it is called there, for runs to come.
-
-        None for modules and callables of this process, which another one cannot know again.
-        """
-        return self.build.identity if isinstance(self.build, _NAMED) else None
-
-
-@dataclass(frozen=True)
-class Given:
-    """Hands out a module that exists."""
-
-    module: nn.Module
-
-    def __call__(self) -> nn.Module:
-        return self.module
-
-
-@dataclass(frozen=True)
-class FromFile:
-    """Builds what a Python file calls ``attribute``; pickles as the two names."""
-
-    path: str
-    attribute: str
-
-    @property
-    def identity(self) -> tuple[str, str]:
-        """The file by its contents and those of its neighbours that it imports.
-
-        Once one of them is changed, it holds other networks.
-        """
-        path = Path(self.path)
-        return "file", f"{path.name}:{self.attribute} {_sources(load_file(path).__name__, path)}"
-
-    def __call__(self) -> nn.Module:
-        found = getattr(load_file(Path(self.path)), self.attribute)
-        return found if isinstance(found, nn.Module) else found()
-
-
-@dataclass(frozen=True)
-class FromZoo:
-    """Builds a model of timm or torchvision by name, with random weights: nothing is fetched."""
-
-    zoo: str
-    name: str
-
-    @property
-    def identity(self) -> tuple[str, str]:
-        """The zoo with its version, and the model's name."""
-        return f"{self.zoo} {_import_zoo(self.zoo).__version__}", self.name
-
-    def __call__(self) -> nn.Module:
-        zoo = _import_zoo(self.zoo)
-        if self.zoo == "timm":
-            model = zoo.create_model(self.name, pretrained=False)
-        else:
-            builder = zoo.models.get_model_builder(self.name)
-            has_backbone = "weights_backbone" in inspect.signature(builder).parameters
-            model = builder(weights=None, **({"weights_backbone": None} if has_backbone else {}))
-        assert isinstance(model, nn.Module)
-        return model
-
-
-@dataclass(frozen=True)
-class FromSpace:
-    """Builds the network of an architecture string of a search space, known by name or given."""
-
-    space: str | Space
-    arch: str
-    task: str | None
-
-    @property
-    def identity(self) -> tuple[str, str]:
-        """The space and the architecture."""
-        return self.home.name, self.arch
-
-    @property
-    def home(self) -> Space:
-        """The space itself."""
-        if not isinstance(self.space, str):
-            return self.space
-        from ..data import space
-
-        return space(self.space)
-
-    def __call__(self) -> nn.Module:
-        return self.home.build(self.arch, self.task)
-
-
-_NAMED = (FromFile, FromZoo, FromSpace)
-
-
-@lru_cache
-def _sources(loaded: str, path: Path) -> str:
-    """Digest a file, loaded under a name of its version, and what it brought from its folder."""
-    folder, digest = path.parent, hashlib.sha256()
-    files = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
-    for file in sorted(Path(f) for f in files if f and Path(f).is_relative_to(folder)):
-        if "site-packages" not in file.parts and file.is_file():
-            digest.update(str(file.relative_to(folder)).encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def in_space(space: str | Space, arch: str, task: str | None) -> Candidate:
-    """Return the candidate that is an architecture of a space, written as it is."""
-    return Candidate(arch, FromSpace(space, arch, task))
+LISTED, LISTS = "CANDIDATES", "candidates"
+"""What a file may call its candidates, or the function that returns them."""
 
 
 def collect(candidates: Any) -> list[Candidate]:
@@ -271,42 +100,32 @@ def by_name(spec: str) -> list[Candidate]:
         InputError: there is no such file, model or pattern.
         MissingExtraError: timm or torchvision cannot be imported.
     """
-    zoo, colon, pattern = spec.partition(":")
-    if colon and zoo in ZOOS:
-        return _from_zoo(zoo, pattern)
+    prefix, colon, pattern = spec.partition(":")
+    if colon and prefix in ZOOS:
+        return from_zoo(prefix, pattern)
     path, _, attribute = spec.rpartition(":") if ".py:" in spec else (spec, "", "")
-    if not path.endswith(".py"):
-        found = _from_space(zoo, pattern) if colon else None
-        if found is None:
-            raise InputError(
-                f"candidates: got {spec!r}, expected a Python file ('models.py', "
-                f"'models.py:name'), a model of timm or torchvision ('timm:resnet18', "
-                f"'torchvision:resnet*') or an architecture of a space ('hiaml:z-z-a22-l20')"
-            )
-        return [found]
-    return _from_file(Path(path), attribute)
-
-
-def _from_zoo(zoo: str, pattern: str) -> list[Candidate]:
-    package = _import_zoo(zoo)
-    if zoo == "timm":
-        names = everything = package.list_models()
-    else:
-        everything = package.models.list_models()
-        # other tasks (detection, video, ...) take other inputs: only by their full name
-        names = package.models.list_models(module=package.models)
-    exact = pattern in everything or (zoo == "timm" and package.is_model(pattern))
-    chosen = [pattern] if exact else fnmatch.filter(names, pattern)
-    if not chosen:
-        close = difflib.get_close_matches(pattern, everything, n=3)
-        hint = f"did you mean {' or '.join(f'{zoo}:{c}' for c in close)}? " if close else ""
+    if path.endswith(".py"):
+        return _from_file(Path(path), attribute)
+    found = _from_space(prefix, pattern) if colon else None
+    if found is None:
         raise InputError(
-            f"candidates: {zoo} has no model {pattern!r}; {hint}Patterns use *, as in '{zoo}:res*'"
+            f"candidates: got {spec!r}, {_meant(prefix, colon, pattern)}expected a Python file "
+            f"('models.py', 'models.py:name'), a model of timm or torchvision ('timm:resnet18', "
+            f"'torchvision:resnet*') or an architecture of a space ('hiaml:z-z-a22-l20')"
         )
-    return [
-        Candidate(f"{zoo}:{name}", FromZoo(zoo, name), inputs=_zoo_input(zoo, name))
-        for name in chosen
-    ]
+    return [found]
+
+
+def _meant(prefix: str, colon: str, pattern: str) -> str:
+    """Ask whether a name that stands for nothing was meant for one that does."""
+    from ..data import spaces
+
+    if Path(prefix).is_dir():
+        return "which is a folder; "
+    if not colon:
+        hints = (did_you_mean(prefix, names_in(zoo), f"{zoo}:") for zoo in ZOOS)
+        return next(filter(None, hints), "")
+    return did_you_mean(prefix, [*ZOOS, *spaces()], suffix=f":{pattern}")
 
 
 def _from_space(prefix: str, arch: str) -> Candidate | None:
@@ -322,110 +141,93 @@ def _from_space(prefix: str, arch: str) -> Candidate | None:
     return Candidate(f"{prefix}:{arch}", FromSpace(name, arch, task or None), inputs=inputs)
 
 
-def _zoo_input(zoo: str, name: str) -> tuple[int, int, int] | None:
-    if zoo == "timm":
-        return None  # its own config says so once it is built
-    # The auxiliary head of Inception v3 fits no smaller image.
-    return (3, 299, 299) if "inception_v3" in name else (3, 224, 224)
+# --- files ----------------------------------------------------------------------------------------
 
 
-def _import_zoo(zoo: str) -> ModuleType:
-    try:
-        return importlib.import_module(zoo)
-    # a torchvision that does not fit the installed torch raises RuntimeError on import
-    except (ImportError, RuntimeError, AttributeError) as error:
-        raise MissingExtraError(f"A candidate '{zoo}:...'", zoo, "zoo", error) from error
+@dataclass(frozen=True)
+class FromList(Builder):
+    """Builds what a Python file lists under a name; pickles as the file and the name."""
+
+    path: str
+    name: str
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The file by its contents and those of its neighbours that it imports."""
+        path = Path(self.path)
+        return "file", f"{path.name}:{LISTED}:{self.name} {version_of(path)}"
+
+    def __call__(self) -> nn.Module:
+        return _listed(load_file(Path(self.path)))[self.name].build()
 
 
 def _from_file(path: Path, attribute: str) -> list[Candidate]:
     module = load_file(path)
-    own_input = getattr(module, "INPUT", None)
-    public = {n: v for n, v in vars(module).items() if not n.startswith("_")}
-    names = [name for name, value in public.items() if _is_candidate(value, module.__name__)]
     if attribute:
-        if attribute not in vars(module):
-            close = difflib.get_close_matches(attribute, names, n=3) or names
-            raise InputError(
-                f"candidates: {path} has no {attribute!r}; it has {', '.join(close) or 'none'}"
-            )
-        value = getattr(module, attribute)
-        if not isinstance(value, nn.Module) and not (callable(value) and _takes_nothing(value)):
-            raise InputError(
-                f"candidates: {path}:{attribute} is no module and no callable without arguments"
-            )
-        names = [attribute]
-    if not names:
+        _check_named(path, module, attribute)
+        return [_in_file(path, module, attribute)]
+    if LISTED in vars(module) or _has_lister(module):
+        listed = _listed(module)
+        if not listed:
+            raise InputError(f"candidates: {path} lists none as {LISTED}; expected {_KINDS}")
+        file = str(path.resolve())
+        own = getattr(module, "INPUT", None)
+        return [
+            replace(c, build=FromList(file, name), inputs=own if c.inputs is None else c.inputs)
+            for name, c in listed.items()
+        ]
+    choice = choose(module)
+    _tell(path, choice)
+    return [_in_file(path, module, name) for name in choice.names]
+
+
+def _has_lister(module: ModuleType) -> bool:
+    """Whether a file has a function that returns its candidates."""
+    value = vars(module).get(LISTS)
+    home = getattr(value, "__module__", None)
+    return callable(value) and home == module.__name__ and takes_nothing(value)
+
+
+@lru_cache
+def _listed(module: ModuleType) -> dict[str, Candidate]:
+    """What a file lists itself, by name."""
+    value = vars(module).get(LISTED)
+    return {c.name: c for c in collect(getattr(module, LISTS)() if value is None else value)}
+
+
+def _in_file(path: Path, module: ModuleType, name: str) -> Candidate:
+    rebuilds = not isinstance(getattr(module, name), nn.Module)
+    own = getattr(module, "INPUT", None)
+    return Candidate(name, FromFile(str(path.resolve()), name), rebuilds=rebuilds, inputs=own)
+
+
+def _check_named(path: Path, module: ModuleType, attribute: str) -> None:
+    if attribute not in vars(module):
+        names = choose(module).names
+        hint = did_you_mean(attribute, names)
         raise InputError(
-            f"candidates: {path} has no candidates: expected modules, or functions or classes of "
-            f"modules that can be called without arguments, defined there and not starting with _"
+            f"candidates: {path} has no {attribute!r}; {hint}it has {', '.join(names) or 'none'}"
         )
-    return [
-        Candidate(
-            name,
-            FromFile(str(path.resolve()), name),
-            rebuilds=not isinstance(getattr(module, name), nn.Module),
-            inputs=own_input,
+    value = getattr(module, attribute)
+    if not isinstance(value, nn.Module) and not (callable(value) and takes_nothing(value)):
+        raise InputError(
+            f"candidates: {path}:{attribute} is no module and no callable without arguments"
         )
-        for name in names
-    ]
 
 
-def _is_candidate(value: object, home: str) -> bool:
-    if isinstance(value, nn.Module):
-        return True
-    if getattr(value, "__module__", None) != home:
-        return False
-    if inspect.isclass(value):
-        return issubclass(value, nn.Module) and _takes_nothing(value)
-    if not inspect.isfunction(value) or not _takes_nothing(value):
-        return False
-    return inspect.signature(value).return_annotation not in (None, "None")  # e.g. main()
-
-
-def _takes_nothing(value: Callable[..., Any]) -> bool:
-    try:
-        parameters = inspect.signature(value).parameters.values()
-    except ValueError:  # some builtins have no signature
-        return False
-    return all(
-        p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters
-    )
-
-
-def load_file(path: Path) -> ModuleType:
-    """A Python file as a module of its own name; loaded again only after it has changed.
+def _tell(path: Path, choice: Choice) -> None:
+    """Say what of a file is no candidate.
 
     Raises:
-        InputError: it does not exist or raises; names file and line.
+        InputError: nothing is one.
     """
-    if not path.is_file():
-        raise InputError(f"candidates: there is no file {str(path)!r}; check the path")
-    path = path.resolve()
-    key = hashlib.sha1(f"{path}:{path.stat().st_mtime_ns}".encode()).hexdigest()[:12]
-    name = f"_archrank_file_{key}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    sys.path.insert(0, str(path.parent))  # as if it were run: it may import its neighbours
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
+    how = f"name one as {path.name}:NAME, or list them all in {path.name} as {LISTED} = [...]"
+    if not choice.names:
+        rest = f"; left out: {choice}" if choice.left_out else ""
         raise InputError(
-            f"candidates: {_place(path, error)}: {type(error).__name__}: {error}; "
-            f"fix it so that `python {path.name}` runs"
-        ) from error
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
-
-
-def _place(path: Path, error: BaseException) -> str:
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}, line {error.lineno}"
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    return f"{path}, line {lines[-1]}" if lines else str(path)
+            f"candidates: {path} has no candidates: expected modules, classes of modules, or "
+            f"functions annotated to return one, which need no arguments, are defined there and "
+            f"do not start with _{rest}; {how}"
+        )
+    if choice.left_out:
+        warnings.warn(f"{path}: left out {choice}; {how}", ArchrankWarning, stacklevel=6)

@@ -30,7 +30,7 @@ def net(width):
 def small(): return net(4)
 def large(): return net(12)
 """
-BROKEN = MODELS + "\ndef broken(): raise RuntimeError('cannot be built')\n"
+BROKEN = MODELS + "\ndef broken() -> nn.Module: raise RuntimeError('cannot be built')\n"
 NAN = (
     MODELS
     + "\ndef spoilt():\n    m = net(5)\n    m[0].weight.data.fill_(float('nan'))\n    return m\n"
@@ -139,7 +139,7 @@ def test_neighbours_that_cannot_be_told_apart_are_marked(
 
 def test_long_names_and_reasons_stay_on_one_line(models: Path) -> None:
     name, reason = "n" * 120, "[bold]" + "r" * 120
-    models.write_text(MODELS + f"\ndef {name}(): raise RuntimeError('{reason}')\n")
+    models.write_text(MODELS + f"\ndef {name}() -> nn.Module: raise RuntimeError('{reason}')\n")
     result = invoke("rank", models, "--by", "params")
     assert f"{name}: all: error: RuntimeError: {reason}\n" in result.stdout
 

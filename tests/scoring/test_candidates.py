@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 import archrank
-from archrank.errors import InputError, MissingExtraError
+from archrank.errors import ArchrankWarning, InputError, MissingExtraError
 from archrank.scoring.candidates import Candidate, collect
 
 FILE = """
@@ -77,6 +78,135 @@ def test_a_file(models: Path) -> None:
     ranking = archrank.rank(models, by="params")
     assert ranking.best == "sized"
     assert ranking.failures.empty
+
+
+TRAINING = """
+from __future__ import annotations
+import argparse, functools, os
+from typing import TYPE_CHECKING
+import torch
+from torch import nn
+from torch.nn import CrossEntropyLoss
+from torchvision.models import ResNet
+if TYPE_CHECKING:
+    from nowhere import Nothing
+
+args = argparse.ArgumentParser().parse_args()
+criterion = CrossEntropyLoss()
+relu = nn.ReLU()
+SIZE = 3
+
+class Focal(nn.Module):
+    def forward(self, logits, targets): return (logits - targets).mean()
+
+class MyLoss(nn.Module): pass
+
+class Block(nn.Module):
+    def __init__(self, width): super().__init__()
+
+class Net(nn.Module):
+    def __init__(self, width=2):
+        super().__init__()
+        self.layer = nn.Linear(4, width)
+    def forward(self, x): return self.layer(x)
+
+def sized(width): return nn.Sequential(nn.Linear(4, width), nn.ReLU())
+def annotated() -> nn.Module: return globals()["sized"](3)
+def as_text() -> Net: return Net(3)
+def through():
+    return sized(SIZE)
+def local():
+    def inner(): return 3
+    net = sized(4)
+    net.add_module("more", nn.Linear(4, 2))
+    return net.eval().to("cpu")
+def either(): return Net() if SIZE > 2 else ready
+ready = Net(5)
+short = lambda: Net(7)
+bound = functools.partial(Net, width=9)
+def unknown_hint() -> Nothing: return Net(8)
+
+def write(): open("ran", "w").write("ran")
+def main(): write()
+def train() -> nn.Module:
+    write()
+    return Net()
+def loss(): return CrossEntropyLoss()
+def number() -> int: write()
+def unclear(): return globals()["sized"](3)
+def wrapped(): return [Net()][0]
+def endless(): return endless()
+async def later(): return Net()
+def several():
+    yield Net()
+"""
+CHOSEN = "Net annotated as_text through local either ready short bound unknown_hint".split()
+SAID = {
+    "criterion": "a loss",
+    "relu": "no weights",
+    "Focal": "a loss",
+    "MyLoss": "a loss",
+    "Block": "needs width",
+    "sized": "needs width",
+    "main": "not known",
+    "write": "not known",
+    "train": "does more",
+    "loss": "not known",
+    "unclear": "not known",
+    "endless": "not known",
+}
+
+
+def test_a_training_script_gives_its_networks_and_runs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["archrank", "rank", "train.py", "--by", "params"])
+    Path("train.py").write_text(TRAINING.replace("from torchvision.models import ResNet", ""))
+    with pytest.warns(ArchrankWarning, match=r"train\.py: left out") as told:
+        found = collect("train.py")
+    assert [c.name for c in found] == CHOSEN
+    said = str(told[0].message)
+    for name, why in SAID.items():
+        assert re.search(rf"{name} \([^)]*{why}", said), (name, said)
+    assert "CANDIDATES" in said
+    assert all(isinstance(c.built(), nn.Module) for c in found)
+    assert not Path("ran").exists()
+    assert len(collect("train.py:train")) == 1  # asked for by name, it is taken
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        "CANDIDATES = [Net, Net(5), lambda: Net(7)]",
+        "CANDIDATES = {'Net': Net, 'five': Net(5), 'seven': lambda: Net(7)}",
+        "def candidates(): return {f'width {w}': functools.partial(Net, w) for w in (2, 5, 7)}",
+    ],
+)
+def test_a_file_may_list_its_candidates(tmp_path: Path, listing: str) -> None:
+    path = tmp_path / "listing.py"
+    text = TRAINING.replace("args =", "#").replace("from torchvision.models import ResNet", "")
+    path.write_text(f"{text}\nINPUT = (4,)\n{listing}\n")
+    found = collect(str(path))
+    assert len(found) == 3
+    assert {c.inputs for c in found} == {(4,)}
+    again = [pickle.loads(pickle.dumps(c)) for c in found]
+    assert [c.built().layer.out_features for c in again] == [2, 5, 7]
+    assert len({c.identity for c in found}) == 3
+    assert archrank.rank(path, by="params").table["params"].tolist() == [35, 25, 10]
+
+
+def test_a_list_may_name_others(tmp_path: Path) -> None:
+    path = tmp_path / "listing.py"
+    path.write_text("CANDIDATES = ['hiaml:z-z-a22-l20', 'digits:cnn-w16-d2']\n")
+    with pytest.raises(InputError, match="digits"):
+        collect(str(path))
+    path.write_text("CANDIDATES = ['hiaml:z-z-a22-l20']\n")
+    assert collect(str(path))[0].inputs == (3, 32, 32)
+    path.write_text("CANDIDATES = []\n")
+    with pytest.raises(InputError, match="none"):
+        collect(str(path))
 
 
 def test_one_of_a_file(models: Path) -> None:
@@ -153,6 +283,38 @@ def test_timm() -> None:
     ranking = archrank.rank(["timm:resnet18", "timm:test_vit"], by="params")
     assert ranking.table["params"].tolist()[0] == 11_689_512
     assert ranking.failures.empty
+
+
+def test_arguments_of_a_zoo() -> None:
+    zoo("timm")
+    (one,) = collect("timm:resnet18[num_classes=10,in_chans=1]")
+    assert one.name == "timm:resnet18[num_classes=10,in_chans=1]"
+    model = pickle.loads(pickle.dumps(one)).built()
+    assert model(torch.zeros(2, 1, 64, 64)).shape == (2, 10)
+    assert one.inputs_for(model) == (1, 224, 224)
+    assert one.identity != collect("timm:resnet18")[0].identity
+    assert names("timm:resnet1[08]") == ["timm:resnet10t", "timm:resnet18"] or names(
+        "timm:resnet1[08]"
+    ) == ["timm:resnet18"]
+    for wrong in ("[num_classes=10", "[num_classes=ten]", "[a=1,,]", "[10,a=1]"):
+        with pytest.raises(InputError, match=r"resnet18\[num_classes=10\]"):
+            collect(f"timm:resnet18{wrong}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "meant"),
+    [
+        ("timm:ResNet18", "timm:resnet18"),
+        ("resnet18", "timm:resnet18"),
+        ("TIMM:resnet18", "timm:resnet18"),
+        ("NASBench201:|x|", "nasbench201:|x|"),
+    ],
+)
+def test_what_was_meant(spec: str, meant: str) -> None:
+    zoo("timm")
+    with pytest.raises(InputError, match="did you mean") as caught:
+        collect(spec)
+    assert f"'{meant}'" in str(caught.value)
 
 
 def test_torchvision() -> None:

@@ -1,0 +1,151 @@
+"""One network to rank, not built yet, and the builders that need no file and no zoo."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..data import Space
+
+
+class Builder(ABC):
+    """Builds one network that another process can know again."""
+
+    says_its_input = False
+    """Whether the network says its input once it is built."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> tuple[str, str]:
+        """Where the network comes from and what it is called there."""
+
+    @abstractmethod
+    def __call__(self) -> nn.Module: ...
+
+    def input_of(self, model: nn.Module) -> Any:
+        """Return the input that the built network says; None if it says none."""
+        return said_by(model)
+
+
+def said_by(model: nn.Module) -> tuple[int, ...] | None:
+    """Return the shape that a model as those of timm says it takes; None if it says none."""
+    config = getattr(model, "pretrained_cfg", None) or {}
+    return tuple(config["input_size"]) if "input_size" in config else None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One network to rank, not built yet.
+
+    Attributes:
+        name: in the table.
+        build: makes the module.
+        rebuilds: whether every call makes a new module with new weights.
+        inputs: its own default input, None if it has none.
+    """
+
+    name: str
+    build: Callable[[], nn.Module]
+    rebuilds: bool = True
+    inputs: Any = None
+
+    def built(self) -> nn.Module:
+        """Build the network.
+
+        Raises:
+            InputError: the builder gave something else. Builders may raise anything beside.
+        """
+        model = self.build()
+        if not isinstance(model, nn.Module):
+            raise InputError(
+                f"candidates: {self.name!r} built a {type(model).__name__}, expected a "
+                "torch.nn.Module"
+            )
+        return model
+
+    @property
+    def says_its_input(self) -> bool:
+        """Whether nobody has to give an input; a model of timm says its own once it is built."""
+        return self.inputs is not None or (
+            isinstance(self.build, Builder) and self.build.says_its_input
+        )
+
+    def inputs_for(self, model: nn.Module, given: Any = None) -> Any:
+        """Return the input that is given, else the candidate's own, else what the model says.
+
+        Raises:
+            InputError: nobody says one.
+        """
+        if given is not None:
+            return given
+        if self.inputs is not None:
+            return self.inputs
+        build = self.build
+        said = build.input_of(model) if isinstance(build, Builder) else said_by(model)
+        if said is not None:
+            return said
+        raise InputError(f"inputs: {self.name!r} does not say its input; pass one")
+
+    @property
+    def network(self) -> str:
+        """A text that candidates share which are one network, as far as that is known unbuilt."""
+        if not isinstance(self.build, FromSpace):
+            return self.name
+        build = self.build
+        return f"{build.home.name}:{build.home.canonical(build.arch)}:{build.task}"
+
+    @property
+    def identity(self) -> tuple[str, str] | None:
+        """Where the network comes from and what it is called there, for runs to come.
+
+        None for modules and callables of this process, which another one cannot know again.
+        """
+        return self.build.identity if isinstance(self.build, Builder) else None
+
+
+@dataclass(frozen=True)
+class Given:
+    """Hands out a module that exists."""
+
+    module: nn.Module
+
+    def __call__(self) -> nn.Module:
+        return self.module
+
+
+@dataclass(frozen=True)
+class FromSpace(Builder):
+    """Builds the network of an architecture string of a search space, known by name or given."""
+
+    space: str | Space
+    arch: str
+    task: str | None
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The space and the architecture."""
+        return self.home.name, self.arch
+
+    @property
+    def home(self) -> Space:
+        """The space itself."""
+        if not isinstance(self.space, str):
+            return self.space
+        from ..data import space
+
+        return space(self.space)
+
+    def __call__(self) -> nn.Module:
+        return self.home.build(self.arch, self.task)
+
+
+def in_space(space: str | Space, arch: str, task: str | None) -> Candidate:
+    """Return the candidate that is an architecture of a space, written as it is."""
+    return Candidate(arch, FromSpace(space, arch, task))

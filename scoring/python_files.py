@@ -1,0 +1,300 @@
+"""Python files: loaded as modules, and which of their names are networks to rank.
+
+A file lists its candidates as ``CANDIDATES`` or ``candidates()``. Of one that does not, modules,
+classes of modules and functions known to return one are taken, and nothing else is called: a
+function that trains, say, must not run because its file was named.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_type_hints
+
+from torch import nn
+from torch.nn.modules.loss import _Loss
+
+from ..errors import InputError
+from .candidate import Builder
+
+_DOES_MORE = frozenset("main run train fit test evaluate eval load download".split())
+"""First words of names of functions that may do more than build a network."""
+_RETURN_THEMSELVES = frozenset(
+    "to cpu cuda eval train half float double bfloat16 requires_grad_ apply".split()
+)
+"""Methods of modules that return the module itself."""
+_PREDICTIONS = frozenset(
+    "input inputs pred preds prediction predictions logits output outputs y_pred y_hat".split()
+)
+_TARGETS = frozenset("target targets label labels y y_true".split())
+"""What losses call what they compare."""
+
+
+@dataclass(frozen=True)
+class FromFile(Builder):
+    """Builds what a Python file calls ``attribute``; pickles as the two names."""
+
+    path: str
+    attribute: str
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The file by its contents and those of its neighbours that it imports."""
+        return "file", f"{Path(self.path).name}:{self.attribute} {version_of(Path(self.path))}"
+
+    def __call__(self) -> nn.Module:
+        found = getattr(load_file(Path(self.path)), self.attribute)
+        return found if isinstance(found, nn.Module) else found()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which names of a file are networks to rank.
+
+    Attributes:
+        names: of these.
+        left_out: name -> why it is none, of those that look like one.
+    """
+
+    names: tuple[str, ...]
+    left_out: dict[str, str]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} ({why})" for name, why in self.left_out.items())
+
+
+def choose(module: ModuleType) -> Choice:
+    """Choose the networks to rank among the public names that a file defines."""
+    names, left_out = [], {}
+    source = _Source(module)
+    for name, value in vars(module).items():
+        if name.startswith("_") or name in source.imported:
+            continue
+        why = source.why_not(name, value)
+        if why is None:
+            names.append(name)
+        elif why:
+            left_out[name] = why
+    return Choice(tuple(names), left_out)
+
+
+class _Source:
+    """A file's text beside the module that it became: what is imported, what functions return."""
+
+    def __init__(self, module: ModuleType):
+        self._module = module
+        self.imported: set[str] = set()
+        self._functions: dict[str, ast.FunctionDef | ast.Lambda] = {}
+        for node in _outermost(ast.parse(Path(str(module.__file__)).read_bytes())):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                self.imported |= {(a.asname or a.name).partition(".")[0] for a in node.names}
+            elif isinstance(node, ast.FunctionDef):
+                self._functions[node.name] = node
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+                self._functions.update(dict.fromkeys(names, node.value))
+
+    def why_not(self, name: str, value: object) -> str | None:
+        """Say why a name is no network to rank; None if it is one, empty if it never looked so."""
+        if isinstance(value, nn.Module):
+            no_weights = None if any(True for _ in value.parameters()) else "it has no weights"
+            return _no_network(type(value)) or no_weights
+        if inspect.isclass(value):
+            if not issubclass(value, nn.Module) or value.__module__ != self._module.__name__:
+                return ""
+            return _no_network(value) or _missing(value)
+        if isinstance(value, functools.partial):
+            known = self._gives(value.func)
+        elif inspect.isfunction(value):
+            known = self._gives(value)
+        else:
+            return ""
+        missing = _missing(value)
+        if not known:
+            # One with arguments is nobody's builder; one without may well have been meant.
+            return "" if missing else "not known to return a module"
+        if name.partition("_")[0].casefold() in _DOES_MORE:
+            return "its name says that it does more than build"
+        return missing
+
+    def _gives(self, function: Any, seen: frozenset[str] = frozenset()) -> bool:
+        """Whether a class, function or other callable is known to return a network."""
+        if inspect.isclass(function):
+            return issubclass(function, nn.Module) and _no_network(function) is None
+        hint = _hint(function)
+        if hint is not None:
+            return inspect.isclass(hint) and self._gives(hint)
+        name = getattr(function, "__name__", "")
+        if name == "<lambda>":
+            name = next((n for n, v in vars(self._module).items() if v is function), "")
+        node = self._functions.get(name)
+        if node is None or name in seen or not inspect.isroutine(function):
+            return False
+        if getattr(function, "__module__", None) != self._module.__name__:
+            return False
+        return self._body_gives(node, seen | {name})
+
+    def _body_gives(self, node: ast.FunctionDef | ast.Lambda, seen: frozenset[str]) -> bool:
+        """Whether all that a function returns are networks, as far as its text says so."""
+        if isinstance(node, ast.Lambda):
+            return self._is_network(node.body, {}, seen)
+        parts = list(_outermost(node))
+        assigned: dict[str, list[ast.expr]] = {}
+        for part in parts:
+            if isinstance(part, ast.Assign):
+                for target in part.targets:
+                    if isinstance(target, ast.Name):
+                        assigned.setdefault(target.id, []).append(part.value)
+        returned = [part.value for part in parts if isinstance(part, ast.Return)]
+        return bool(returned) and all(
+            value is not None and self._is_network(value, assigned, seen) for value in returned
+        )
+
+    def _is_network(
+        self, node: ast.expr, assigned: dict[str, list[ast.expr]], seen: frozenset[str]
+    ) -> bool:
+        """Whether an expression is known to be a network, without evaluating it."""
+        if isinstance(node, ast.IfExp):
+            return all(self._is_network(one, assigned, seen) for one in (node.body, node.orelse))
+        if isinstance(node, ast.Name):
+            if node.id in assigned:
+                others = {name: values for name, values in assigned.items() if name != node.id}
+                return any(self._is_network(v, others, seen) for v in assigned[node.id])
+            value = vars(self._module).get(node.id)
+            return isinstance(value, nn.Module) and _no_network(type(value)) is None
+        if not isinstance(node, ast.Call):
+            return False
+        called = node.func
+        if isinstance(called, ast.Attribute) and called.attr in _RETURN_THEMSELVES:
+            return self._is_network(called.value, assigned, seen)
+        return self._gives(self._meaning(called), seen)
+
+    def _meaning(self, node: ast.expr) -> Any:
+        """Return what a dotted name of the file stands for; None if that would run code."""
+        if isinstance(node, ast.Name):
+            return vars(self._module).get(node.id)
+        if isinstance(node, ast.Attribute):
+            home = self._meaning(node.value)
+            return getattr(home, node.attr, None) if isinstance(home, ModuleType) else None
+        return None
+
+
+def _outermost(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield what is inside a node, but for what is inside functions and classes in it."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            yield from _outermost(child)
+
+
+def _hint(function: Any) -> Any:
+    """Return what a function is annotated to return; None if that is not said or not known."""
+    try:
+        return get_type_hints(function).get("return")
+    except (NameError, TypeError, AttributeError, SyntaxError):
+        return None
+
+
+def _no_network(kind: type[nn.Module]) -> str | None:
+    """Say why modules of a class are no networks to rank."""
+    if any(base.__module__.partition(".")[0] == "torchmetrics" for base in kind.__mro__):
+        return "a metric"
+    if issubclass(kind, _Loss) or kind.__name__.endswith(("Loss", "Criterion")):
+        return "a loss"
+    try:
+        parameters = inspect.signature(kind.forward).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    required = {p.name for p in parameters if p.default is p.empty}
+    compares = required & _PREDICTIONS and required & _TARGETS
+    return "a loss: its forward needs targets" if compares else None
+
+
+def takes_nothing(value: Callable[..., Any]) -> bool:
+    """Whether it can be called without arguments."""
+    return _missing(value) is None
+
+
+def _missing(value: Callable[..., Any]) -> str | None:
+    """Say which arguments it cannot be called without; None if there are none."""
+    try:
+        parameters = inspect.signature(value).parameters.values()
+    except (TypeError, ValueError):  # some builtins have no signature
+        return "it does not say its arguments"
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    names = [p.name for p in parameters if p.default is p.empty and p.kind not in optional]
+    return f"it needs {', '.join(names)}" if names else None
+
+
+# --- loading --------------------------------------------------------------------------------------
+
+
+def load_file(path: Path) -> ModuleType:
+    """A Python file as a module of its own name; loaded again only after it has changed.
+
+    Raises:
+        InputError: it does not exist or raises; names file and line.
+    """
+    if not path.is_file():
+        raise InputError(f"candidates: there is no file {str(path)!r}; check the path")
+    path = path.resolve()
+    key = hashlib.sha1(f"{path}:{path.stat().st_mtime_ns}".encode()).hexdigest()[:12]
+    name = f"_archrank_file_{key}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent))  # as if it were run: it may import its neighbours
+    # A file that reads its arguments as it is imported is not to read ours.
+    arguments, sys.argv = sys.argv, [str(path)]
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise InputError(
+            f"candidates: {_place(path, error)}: {type(error).__name__}: {error}; "
+            f"fix it so that `python {path.name}` runs"
+        ) from error
+    finally:
+        sys.argv = arguments
+        sys.path.remove(str(path.parent))
+    return module
+
+
+def _place(path: Path, error: BaseException) -> str:
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}"
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return f"{path}, line {lines[-1]}" if lines else str(path)
+
+
+def version_of(path: Path) -> str:
+    """Name the contents of a file and of its neighbours that it imports.
+
+    Once one of them is changed, it holds other networks.
+    """
+    return _sources(load_file(path).__name__, path)
+
+
+@lru_cache
+def _sources(loaded: str, path: Path) -> str:
+    """Digest a file, loaded under a name of its version, and what it brought from its folder."""
+    folder, digest = path.parent, hashlib.sha256()
+    files = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
+    for file in sorted(Path(f) for f in files if f and Path(f).is_relative_to(folder)):
+        if "site-packages" not in file.parts and file.is_file():
+            digest.update(str(file.relative_to(folder)).encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
