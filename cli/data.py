@@ -29,9 +29,8 @@ def list_(as_json: AsJson = False) -> None:
     """List all tables, and say which are here."""
     with errors():
         from ..data.fetching import data_folder
-        from ..data.published import TABLES
-        from ..data.sets import data_set, sources
-        from ..data.tables import sets_of
+        from ..data.tables.catalogue import TABLES, data_set, path_of, sets_of
+        from ..data.tables.sources import sources
 
         folder = data_folder()
         public = {source.set for source in sources() if source.fetchable}
@@ -43,10 +42,7 @@ def list_(as_json: AsJson = False) -> None:
                 "tasks": [task.name for task in table.tasks],
                 "licence": "; ".join(data_set(owner).licence for owner in sets_of(name)),
                 "here": all(
-                    (data_set(owner).home(folder) / f"{file}.parquet").is_file()
-                    for owner, _, file in (
-                        table.parts[part].file.partition("/") for part in table.index
-                    )
+                    path_of(table.parts[part].file, folder).is_file() for part in table.index
                 ),
                 "public": set(sets_of(name)) <= public,
             }

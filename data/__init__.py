@@ -22,8 +22,8 @@ _HOME = {
     "Space": "spaces.contract",
     "Split": "splits",
     "images": "image_batches",
-    "Table": "tables",
-    "Task": "tables",
+    "Table": "tables.contract",
+    "Task": "tables.published",
     "split": "splits",
 }
 

@@ -6,33 +6,27 @@ that they were made from. A file appears under its name only when it is whole an
 
 from __future__ import annotations
 
-import errno
 import gzip
 import hashlib
-import logging
-import os
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from ..basics import Progress
-from ..errors import ArchrankError, InputError, MissingExtraError
-from .sets import SETS, DataSet, Source, data_set, sources
+from ..errors import InputError
+from .downloading import FetchError, download, kept_whole
+from .tables.catalogue import SETS, data_set
+from .tables.importing import convert
+from .tables.published import DataSet
+from .tables.raw import LARGEST, DamagedFileError, Raw, gunzip, unzip
+from .tables.reading import data_folder
+from .tables.sources import Source, sources
 
-if TYPE_CHECKING:
-    import pandas as pd
+__all__ = ["FetchError", "Finding", "Outcome", "data_folder", "fetch", "import_files", "verify"]
 
 BASE_URL = "https://raw.githubusercontent.com"
-
-"""Called with files done, files in all, and the name of the file that comes next."""
-
-
-class FetchError(ArchrankError):
-    """A public file could not be fetched; the message says which, why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -60,23 +54,6 @@ class Finding:
     file: str
     status: str
     reason: str = ""
-
-
-def data_folder() -> Path:
-    """Where the data are: ``$ARCHRANK_DATA``, else the user's cache folder.
-
-    Example:
-        >>> isinstance(data_folder(), Path)
-        True
-    """
-    chosen = os.environ.get("ARCHRANK_DATA")
-    if chosen:
-        return Path(chosen).expanduser()
-    try:
-        import pooch
-    except ImportError:
-        return Path.home() / ".cache" / "archrank"
-    return Path(pooch.os_cache("archrank"))
 
 
 def fetch(
@@ -115,7 +92,7 @@ def fetch(
         if _sha256(target) == source.sha256:
             present.append(source.file)
         else:
-            _download(source, target, base_url or BASE_URL, timeout, limit)
+            download(source, target, base_url or BASE_URL, timeout, limit)
             fetched.append(source.file)
     if not fetched and all(not _problem(folder, chosen, file.name) for file in chosen.files):
         written: tuple[str, ...] = ()
@@ -191,80 +168,11 @@ def verify(name: str | None = None, folder: Path | None = None) -> list[Finding]
     return findings
 
 
-def _download(source: Source, target: Path, base_url: str, timeout: float, limit: float) -> None:
-    try:
-        import pooch
-        import requests
-    except ImportError as error:
-        raise MissingExtraError("fetching public data", "pooch", "data", error) from error
-    url = source.url(base_url)
-    again = "Finished files stay; run the same command to go on"
-
-    def stream(url: str, output: Any, _: Any) -> None:
-        """Like pooch's own, but with a limit on the whole file's time and size."""
-        started = time.monotonic()
-        with (
-            requests.get(url, stream=True, timeout=timeout) as response,
-            open(output, "wb") as file,
-        ):
-            response.raise_for_status()
-            size = 0
-            for chunk in response.iter_content(1 << 10):  # small, to notice a server that drips
-                size += len(chunk)
-                if source.bytes is not None and size > source.bytes:
-                    raise FetchError(
-                        f"{url}: is longer than the {source.bytes} bytes that were published, so "
-                        f"it has changed. {again}"
-                    )
-                if time.monotonic() - started > limit:
-                    raise FetchError(
-                        f"{url}: did not come within {limit:g} seconds ({size} bytes did). {again}"
-                    )
-                file.write(chunk)
-        if source.bytes is not None and size < source.bytes:
-            raise FetchError(f"{url}: was cut: {size} of {source.bytes} bytes came. {again}")
-
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _quiet(pooch.get_logger()):
-            pooch.retrieve(
-                url, f"sha256:{source.sha256}", target.name, target.parent, downloader=stream
-            )
-    except requests.HTTPError as error:
-        status = None if error.response is None else error.response.status_code
-        what = "is no longer there" if status in (404, 410) else f"the server answered {status}"
-        raise FetchError(
-            f"{url}: {what}. Wanted: {source.file}, SHA-256 {source.sha256}. If you have it: "
-            f"archrank data import {source.set} PATH. Otherwise try later. {again}"
-        ) from error
-    except (requests.Timeout, requests.ConnectionError) as error:
-        if isinstance(error, requests.Timeout) or "timed out" in str(error):
-            what = f"the server was silent for {timeout:g} seconds."
-        else:
-            what = (
-                f"no connection, or it was cut ({_root(error)}). Is there a network, or a proxy to "
-                "name in HTTPS_PROXY?"
-            )
-        raise FetchError(f"{url}: {what} {again}") from error
-    except requests.RequestException as error:
-        raise FetchError(f"{url}: did not come whole ({_root(error)}). {again}") from error
-    except OSError as error:
-        raise _no_room(target, error) from error
-    except ValueError as error:  # pooch's word for a wrong hash
-        raise FetchError(
-            f"{url}: is not the file that was published, as its SHA-256 is not {source.sha256}. "
-            f"It was thrown away. If you have the file: archrank data import {source.set} PATH"
-        ) from error
-
-
 def _convert(
     chosen: DataSet, folder: Path, leave: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Make the compact tables of a set; one that holds more than the public files do is kept."""
     import pyarrow.parquet as pq
-
-    from .importers import convert
-    from .importers.raw import Raw
 
     written, kept = [], []
     for name, frame in convert(chosen.name, Raw(folder / chosen.name / "raw")).items():
@@ -285,12 +193,12 @@ def _write_table(frame: pd.DataFrame, target: Path) -> None:
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    with _whole(target) as part:
+    with kept_whole(target) as part:
         pq.write_table(table, part, compression="zstd", write_page_checksum=True)
 
 
 def _copy_table(chosen: DataSet, name: str, content: bytes, folder: Path) -> None:
-    with _whole(folder / chosen.name / f"{name}.parquet") as part:
+    with kept_whole(folder / chosen.name / f"{name}.parquet") as part:
         part.write_bytes(content)
         reason = _table_problem(part, chosen, name)
         if reason:
@@ -299,8 +207,6 @@ def _copy_table(chosen: DataSet, name: str, content: bytes, folder: Path) -> Non
 
 def _keep(source: Source, found: str, content: bytes, target: Path) -> None:
     """Verify a public file that the user has, and keep it as published."""
-    from .importers.raw import LARGEST, DamagedFileError
-
     # gzip that was added is taken off; gzip that was published is part of the file
     if found.endswith(".gz") and not source.file.endswith(".gz"):
         try:
@@ -317,14 +223,12 @@ def _keep(source: Source, found: str, content: bytes, target: Path) -> None:
             if source.fetchable
             else f"{found}: its SHA-256 is {actual}, expected {source.sha256}"
         )
-    with _whole(target) as part:
+    with kept_whole(target) as part:
         part.write_bytes(content)
 
 
 def _contents(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Name and reader of every file at a path."""
-    from .importers.raw import unzip
-
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             if file.is_file():
@@ -370,8 +274,6 @@ def _table_problem(path: Path, chosen: DataSet, name: str) -> str:
 
 def _sha256(path: Path) -> str | None:
     """The hash of a public file as published: of what is in it, if gzip was added."""
-    from .importers.raw import DamagedFileError, gunzip
-
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -382,43 +284,3 @@ def _sha256(path: Path) -> str | None:
         return hashlib.sha256(gunzip(packed)).hexdigest()
     except DamagedFileError:
         return "of nothing: it cannot be unpacked"
-
-
-@contextmanager
-def _whole(target: Path) -> Iterator[Path]:
-    """A place beside `target` to write to; it takes `target`'s name only when all went well."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=target.parent) as place:
-            part = Path(place) / target.name
-            yield part
-            os.replace(part, target)
-    except OSError as error:
-        raise _no_room(target, error) from error
-
-
-def _no_room(target: Path, error: OSError) -> FetchError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return FetchError(
-            f"{target}: the disk is full. Free some space, or set ARCHRANK_DATA to a folder "
-            "elsewhere; finished files stay, nothing half-written does"
-        )
-    return FetchError(
-        f"{target}: cannot be written ({error}); set ARCHRANK_DATA to a folder that you may write"
-    )
-
-
-def _root(error: BaseException) -> BaseException:
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return error
-
-
-@contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

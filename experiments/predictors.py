@@ -33,8 +33,8 @@ from proxy_results import machine
 from scipy import stats
 
 from archrank.data import space, table
-from archrank.data.published import TABLES
 from archrank.data.splits import SUBSETS
+from archrank.data.tables.catalogue import TABLES
 from archrank.metrics import kendall, ndcg, precision_at, spearman
 from archrank.predictors import (
     MLP,

@@ -84,9 +84,8 @@ def space_table() -> str:
 
 def set_table() -> str:
     """One row per table of measured figures."""
-    from archrank.data.published import TABLES
-    from archrank.data.sets import data_set, sources
-    from archrank.data.tables import sets_of
+    from archrank.data.tables.catalogue import TABLES, data_set, sets_of
+    from archrank.data.tables.sources import sources
 
     public = {source.set for source in sources() if source.fetchable}
     header = ["table", "what", "labels", "made by", "licence of the source", "how to get it"]

@@ -17,7 +17,7 @@ import numpy as np
 from ..basics import Progress
 from ..data import space as get_space
 from ..data import table as get_table
-from ..data.published import TABLES
+from ..data.tables.catalogue import TABLES
 from ..errors import InputError
 from ..proxies import get
 from ..proxies.planner import chosen, usable_device

@@ -22,12 +22,10 @@ MOST_FILES, MOST_LINES, LONGEST = 15, 500, 60
 # What is still to be split; whoever does so takes it out of here, since xfail is strict.
 CROWDED = {"predictors/neural"}
 TOO_LONG = {
-    *("benchmark.pictures", "benchmark.report", "data.fetching"),
-    *("data.published", "data.tables"),
+    *("benchmark.pictures", "benchmark.report"),
     "predictors.pretrained.recipe",
 }
 CIRCLES = {
-    frozenset({"data.published", "data.tables"}),
     frozenset({"predictors.contract", "predictors.saving"}),
 }
 

@@ -22,8 +22,8 @@ Values = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Task:
-    """What networks of a space are built for: the input's shape and the number of outputs."""
+class Signature:
+    """What networks built for a task take and give: the input's shape, the number of outputs."""
 
     inputs: tuple[int, ...]
     outputs: int
@@ -39,14 +39,14 @@ class Space(ABC):
     Attributes:
         name: as in ``archrank.data.space(name)``.
         title, reference: for people.
-        tasks: what networks are built for, the default first.
+        tasks: what networks are built for, the default first, by name.
         size: number of architecture strings; None where it is infinite or unknown.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     reference: ClassVar[str]
-    tasks: ClassVar[Mapping[str, Task]]
+    tasks: ClassVar[Mapping[str, Signature]]
     size: ClassVar[int | None] = None
 
     # --- strings ------------------------------------------------------------------------------
@@ -132,10 +132,10 @@ class Space(ABC):
     # --- networks -----------------------------------------------------------------------------
 
     @abstractmethod
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         """The network of a checked ``arch`` for a task and its name; see ``build``."""
 
-    def task(self, name: str | None = None) -> Task:
+    def task(self, name: str | None = None) -> Signature:
         """The facts of a task, the space's first by default."""
         if name is None:
             name = next(iter(self.tasks))

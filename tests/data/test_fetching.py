@@ -21,9 +21,10 @@ from typer.testing import CliRunner
 from archrank.cli.data import data as app
 from archrank.data import fetching
 from archrank.data.fetching import FetchError, data_folder, fetch, import_files, verify
-from archrank.data.importers.raw import DamagedFileError
-from archrank.data.sets import SETS, Source, sources
 from archrank.data.tables import table
+from archrank.data.tables.catalogue import SETS
+from archrank.data.tables.raw import DamagedFileError
+from archrank.data.tables.sources import Source, sources
 from archrank.errors import InputError
 
 HEAD = (

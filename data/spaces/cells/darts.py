@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ..contract import Choice, ChoiceSpace, Task, Values
+from ..contract import Choice, ChoiceSpace, Signature, Values
 from ..reading import Reader
 from .genotype_networks import Cell, CellWiring, Network
 
@@ -107,18 +107,18 @@ class GenotypeSpace(ChoiceSpace):
         used = {source for node in cell for _, source in node} if self.loose_ends else set()
         return tuple(i for i in nodes if i not in used)
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         return self._network(self.parse(arch), task, self.width, self.layers)
 
     def _network(
-        self, values: Values, task: Task, width: int, layers: int, **options: bool
+        self, values: Values, task: Signature, width: int, layers: int, **options: bool
     ) -> nn.Module:
         normal, reduce = self.wirings(values)
         cells = (normal, self._concat(normal)), (reduce, self._concat(reduce))
         return Network(cells[0], cells[1], task, width, layers, **options)
 
 
-CIFAR10 = Task((3, 32, 32), 10)
+CIFAR10 = Signature((3, 32, 32), 10)
 
 
 class DARTS(GenotypeSpace):
@@ -133,16 +133,16 @@ class DARTS(GenotypeSpace):
     name = "darts"
     title = "DARTS"
     reference = "Liu et al., DARTS, ICLR 2019"
-    tasks: ClassVar[Mapping[str, Task]] = {
+    tasks: ClassVar[Mapping[str, Signature]] = {
         "cifar10": CIFAR10,
-        "cifar100": Task((3, 32, 32), 100),
-        "imagenet": Task((3, 224, 224), 1000),
+        "cifar100": Signature((3, 32, 32), 100),
+        "imagenet": Signature((3, 224, 224), 1000),
     }
     width, layers = 36, 20
     choices = cell_choices(DARTS_OPERATORS, 4, False)
     size = cells_size(DARTS_OPERATORS, 4, False)
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         values = self.parse(arch)
         if name == "imagenet":
             return self._network(values, task, 48, 14, imagenet=True)
@@ -166,18 +166,18 @@ class NASBench301(GenotypeSpace):
     name = "nasbench301"
     title = "NAS-Bench-301"
     reference = "Zela et al., Surrogate NAS benchmarks, ICLR 2022"
-    tasks: ClassVar[Mapping[str, Task]] = {
+    tasks: ClassVar[Mapping[str, Signature]] = {
         "cifar10": CIFAR10,
         "cifar10-zerocost": CIFAR10,
         "svhn": CIFAR10,
-        "scifar100": Task((3, 60, 60), 100),
-        "ninapro": Task((1, 32, 32), 18),
+        "scifar100": Signature((3, 60, 60), 100),
+        "ninapro": Signature((1, 32, 32), 18),
     }
     width, layers = 32, 8
     choices = cell_choices(DARTS_OPERATORS, 4, False)
     size = cells_size(DARTS_OPERATORS, 4, False)
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         study = name != "cifar10"
         values = self.parse(arch)
         return self._network(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ....graphs import Piece
 from ..blocks import ConvUnit, FactorizedReduce, PooledLinear
-from ..contract import Choice, ChoiceSpace, Task, Values, product_size
+from ..contract import Choice, ChoiceSpace, Signature, Values, product_size
 from ..reading import Reader
 
 LAYERS, CHANNELS = 6, 36
@@ -78,7 +78,7 @@ class Norm(Piece):
 class SharedPath(nn.Module):
     """The path of one architecture through the supernet."""
 
-    def __init__(self, values: Values, task: Task):
+    def __init__(self, values: Values, task: Signature):
         super().__init__()
         own = iter(values)
         codes, self.skips = [], []
@@ -127,7 +127,7 @@ class ENAS(ChoiceSpace):
     name = "enas"
     title = "ENAS macro networks of six layers"
     reference = "Pham et al., ENAS, ICML 2018; set of Zhang et al., D-VAE, NeurIPS 2019"
-    tasks: ClassVar[dict[str, Task]] = {"cifar10": Task((3, 32, 32), 10)}
+    tasks: ClassVar[dict[str, Signature]] = {"cifar10": Signature((3, 32, 32), 10)}
     choices = tuple(
         choice
         for i in range(LAYERS)
@@ -168,5 +168,5 @@ class ENAS(ChoiceSpace):
         layers = ("[" + ",".join(str(next(own)) for _ in range(i + 1)) + "]" for i in range(LAYERS))
         return "[" + ",".join(layers) + "]"
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         return SharedPath(self.parse(arch), task)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ....graphs import Piece
 from ..blocks import FactorizedReduce, PooledLinear
-from ..contract import Task
+from ..contract import Signature
 from .nasbench201 import ReLUConvBN, Stem
 
 Edge = tuple[str, int]
@@ -190,7 +190,7 @@ class Network(nn.Module):
         self,
         normal: tuple[CellWiring, tuple[int, ...]],
         reduce: tuple[CellWiring, tuple[int, ...]],
-        task: Task,
+        task: Signature,
         width: int,
         layers: int,
         affine: bool = True,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ....graphs import Piece
 from ..blocks import PooledLinear
-from ..contract import Space, Task
+from ..contract import Signature, Space
 from ..reading import Reader
 
 OPERATORS = ("conv3x3", "conv1x1", "maxpool3x3")
@@ -131,7 +131,7 @@ class NASBench101(Space):
     name = "nasbench101"
     title = "NAS-Bench-101, EC-NAS"
     reference = "Ying et al., NAS-Bench-101, ICML 2019; Bakhtiarifard et al., EC-NAS, ICASSP 2024"
-    tasks: ClassVar[dict[str, Task]] = {"cifar10": Task((3, 32, 32), 10)}
+    tasks: ClassVar[dict[str, Signature]] = {"cifar10": Signature((3, 32, 32), 10)}
     size = 423_624
 
     def parse(self, arch: str) -> Cell101:
@@ -220,7 +220,7 @@ class NASBench101(Space):
             kinds[i, OPERATORS.index(name)] = 1
         return np.concatenate([edges[np.triu_indices(MOST_VERTICES, 1)], kinds.ravel()])
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         matrix, operators = self.parse(arch)
         width = 128
         layers: list[nn.Module] = [Unit(task.inputs[0], width, 3)]

@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ....graphs import Piece
-from ..contract import Choice, ChoiceSpace, Task, Values, product_size
+from ..contract import Choice, ChoiceSpace, Signature, Values, product_size
 from ..reading import Reader
 
 OPERATORS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -162,12 +162,12 @@ class Network(nn.Module):
 
 
 _TASKS = {
-    "cifar10": Task((3, 32, 32), 10),
-    "cifar100": Task((3, 32, 32), 100),
-    "ImageNet16-120": Task((3, 16, 16), 120),
-    "svhn": Task((3, 32, 32), 10),
-    "scifar100": Task((3, 60, 60), 100),
-    "ninapro": Task((1, 32, 32), 18),
+    "cifar10": Signature((3, 32, 32), 10),
+    "cifar100": Signature((3, 32, 32), 100),
+    "ImageNet16-120": Signature((3, 16, 16), 120),
+    "svhn": Signature((3, 32, 32), 10),
+    "scifar100": Signature((3, 60, 60), 100),
+    "ninapro": Signature((1, 32, 32), 18),
 }
 
 
@@ -243,7 +243,7 @@ class NASBench201(ChoiceSpace):
         """
         return _first_of_function()[_wiring(self.parse(arch), strict=True)]
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         operators = self.parse(arch)
         width, body = self.width, list[nn.Module]()
         for stage in range(3):
@@ -294,7 +294,7 @@ class NATSSizes(ChoiceSpace):
     name = "nats_sss"
     title = "NATS-Bench size space"
     reference = "Dong et al., NATS-Bench, TPAMI 2021"
-    tasks: ClassVar[dict[str, Task]] = {
+    tasks: ClassVar[dict[str, Signature]] = {
         name: _TASKS[name] for name in ("cifar10", "cifar100", "ImageNet16-120")
     }
     choices = tuple(Choice(f"channels{i}", _WIDTHS) for i in range(5))
@@ -320,7 +320,7 @@ class NATSSizes(ChoiceSpace):
     def __iter__(self) -> Iterator[str]:
         return map(self.format, product(_WIDTHS, repeat=5))
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         w = self.parse(arch)
         body = [
             Cell(self.cell, w[0], w[0]),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ....graphs import Graph, trace
-from ..contract import Choice, ChoiceSpace, Task, Values, product_size, random_only
+from ..contract import Choice, ChoiceSpace, Signature, Values, product_size, random_only
 from ..reading import Reader
 
 OPERATORS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
@@ -145,8 +145,8 @@ class NASBenchGraph(ChoiceSpace):
     name = "nasbench_graph"
     title = "NAS-Bench-Graph"
     reference = "Qin et al., NAS-Bench-Graph, NeurIPS 2022"
-    tasks: ClassVar[dict[str, Task]] = {
-        name: Task((setting.features,), setting.classes) for name, setting in SETTINGS.items()
+    tasks: ClassVar[dict[str, Signature]] = {
+        name: Signature((setting.features,), setting.classes) for name, setting in SETTINGS.items()
     }
     choices = (Choice("links", LINKS), *(Choice(f"node{i}", OPERATORS) for i in range(1, 5)))
     size = product_size(choices)
@@ -215,7 +215,7 @@ class NASBenchGraph(ChoiceSpace):
     def graph(self, arch: str, task: str | None = None) -> Graph:
         return trace(self.build(arch, task), self.inputs(task, arch))
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         links, *operators = self.parse(arch)
         with torch.device("cpu"):
             return GraphNetwork(links, tuple(operators), SETTINGS[name])

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from ..contract import Choice, Task, Values
+from ..contract import Choice, Signature, Values
 from ..reading import Reader
 from .darts import CIFAR10, DARTS_OPERATORS, GenotypeSpace, cell_choices, cells_size
 
@@ -22,9 +22,9 @@ class NDSSpace(GenotypeSpace):
     """
 
     repeats = True
-    tasks: ClassVar[Mapping[str, Task]] = {
+    tasks: ClassVar[Mapping[str, Signature]] = {
         "cifar10": CIFAR10,
-        "imagenet": Task((3, 224, 224), 1000),
+        "imagenet": Signature((3, 224, 224), 1000),
     }
     reference = "Radosavovic et al., On network design spaces, ICCV 2019"
 
@@ -42,7 +42,7 @@ class NDSSpace(GenotypeSpace):
     def format(self, values: Values) -> str:
         return f"w{values[0]} d{values[1]} {super().format(values[2:])}"
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         width, depth, *values = self.parse(arch)
         return self._network(tuple(values), task, width, depth, imagenet=name == "imagenet")
 

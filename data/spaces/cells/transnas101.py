@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ....graphs import Piece
 from ...image_batches import images
 from ..blocks import ConvUnit, FactorizedReduce, PooledLinear
-from ..contract import Choice, ChoiceSpace, Space, Task, Values, product_size
+from ..contract import Choice, ChoiceSpace, Signature, Space, Values, product_size
 from ..reading import Reader
 from .nasbench201 import EDGES, ReLUConvBN
 
@@ -30,16 +30,16 @@ _DIGITS = (0, 1, 2, 3)
 _INPUT = -1  # of a cell, among the numbers of its edges
 _IMAGE = (3, 256, 256)
 _TASKS = {
-    "class_scene": Task(_IMAGE, 47),
-    "class_object": Task(_IMAGE, 75),
-    "room_layout": Task(_IMAGE, 9),
-    "jigsaw": Task((9, 3, 64, 64), 1000),
-    "segmentsemantic": Task(_IMAGE, 17),
-    "normal": Task(_IMAGE, 3),
-    "autoencoder": Task(_IMAGE, 3),
+    "class_scene": Signature(_IMAGE, 47),
+    "class_object": Signature(_IMAGE, 75),
+    "room_layout": Signature(_IMAGE, 9),
+    "jigsaw": Signature((9, 3, 64, 64), 1000),
+    "segmentsemantic": Signature(_IMAGE, 17),
+    "normal": Signature(_IMAGE, 3),
+    "autoencoder": Signature(_IMAGE, 3),
     # The zero-cost study built these with other numbers of outputs.
-    "class_scene-63": Task(_IMAGE, 63),
-    "class_object-100": Task(_IMAGE, 100),
+    "class_scene-63": Signature(_IMAGE, 63),
+    "class_object-100": Signature(_IMAGE, 100),
 }
 
 
@@ -209,7 +209,7 @@ def _decoder(width: int, outputs: int, modules: tuple[int, ...], segments: bool)
 
 
 def _network(
-    modules: tuple[int, ...], cell: tuple[int, ...] | None, task: Task, name: str
+    modules: tuple[int, ...], cell: tuple[int, ...] | None, task: Signature, name: str
 ) -> nn.Module:
     doublings = sum(kind % 2 == 0 for kind in modules)
     width = BASE * 2**doublings
@@ -247,7 +247,7 @@ class TransNAS:
     images with an adversarial part in the loss, which is left out here.
     """
 
-    tasks: ClassVar[Mapping[str, Task]] = _TASKS
+    tasks: ClassVar[Mapping[str, Signature]] = _TASKS
     _SMALLEST_TILE = 32
 
     def batch(
@@ -345,7 +345,7 @@ class TransNASMicro(TransNAS, ChoiceSpace):
         """
         return _first_of_function()[_function(self.parse(arch))]
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         return _network(MICRO_MODULES, tuple(self.parse(arch)), task, name)
 
 
@@ -480,7 +480,7 @@ class TransNASMacro(TransNAS, Space):
             code[i, kind - 1] = 1
         return code.ravel()
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         return _network(self.parse(arch), None, task, name)
 
 

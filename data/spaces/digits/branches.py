@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ....graphs import Piece
 from ..blocks import Concat, ConvUnit
-from ..contract import Task
+from ..contract import Signature
 from .blocks import Head, Sum, shortcut
 
 
@@ -33,7 +33,7 @@ def path_operator(name: str, c_in: int, c_out: int, stride: int = 1) -> nn.Modul
 PATH_OPERATORS = ("conv1", "conv3", "conv5", "split3", "double3", "separable3", "pool")
 
 
-def inception(v: dict[str, Any], task: Task) -> nn.Module:
+def inception(v: dict[str, Any], task: Signature) -> nn.Module:
     c_in = v["width"]
     layers: list[nn.Module] = [ConvUnit(task.inputs[0], c_in)]
     for stage in (1, 2):
@@ -52,7 +52,7 @@ def inception(v: dict[str, Any], task: Task) -> nn.Module:
     return nn.Sequential(*layers, Head(c_in, task.outputs))
 
 
-def two_path(v: dict[str, Any], task: Task) -> nn.Module:
+def two_path(v: dict[str, Any], task: Signature) -> nn.Module:
     width = v["width"]
     paths = []
     for path in ("left", "right"):
@@ -112,7 +112,7 @@ class MotifBlock(Piece):
 MOTIFS = ("z", "a", "b", "c", "j", "l", "r", "s")
 
 
-def hiaml(v: dict[str, Any], task: Task) -> nn.Module:
+def hiaml(v: dict[str, Any], task: Signature) -> nn.Module:
     c_in = v["width"]
     layers: list[nn.Module] = [ConvUnit(task.inputs[0], c_in)]
     for stage in (1, 2, 3):

@@ -11,11 +11,11 @@ from ....graphs import Piece
 from ..blocks import Concat, ConvUnit
 from ..cells.nasbench201 import EDGES, Cell, Reduction, Stem
 from ..cells.nasbench201 import Head as NormalisedHead
-from ..contract import Task
+from ..contract import Signature
 from .blocks import Head, Sum, shortcut
 
 
-def cell(v: dict[str, Any], task: Task) -> nn.Module:
+def cell(v: dict[str, Any], task: Signature) -> nn.Module:
     operators = tuple(v[f"e{source}{target}"] for source, target in EDGES)
     width, depth = v["width"], v["depth"]
     body: list[nn.Module] = [Cell(operators, width, width) for _ in range(depth)]
@@ -26,7 +26,7 @@ def cell(v: dict[str, Any], task: Task) -> nn.Module:
     )
 
 
-def plain(v: dict[str, Any], task: Task) -> nn.Module:
+def plain(v: dict[str, Any], task: Signature) -> nn.Module:
     c_in, width = task.inputs[0], v["width"]
     layers: list[nn.Module] = []
     for stage, depth in enumerate((v["depth1"], v["depth2"])):
@@ -40,7 +40,7 @@ def plain(v: dict[str, Any], task: Task) -> nn.Module:
     return nn.Sequential(*layers, Head(c_in, task.outputs))
 
 
-def residual(v: dict[str, Any], task: Task) -> nn.Module:
+def residual(v: dict[str, Any], task: Signature) -> nn.Module:
     c_in = v["width"]
     layers: list[nn.Module] = [ConvUnit(task.inputs[0], c_in)]
     for stage, depth in enumerate((v["depth1"], v["depth2"], v["depth3"])):
@@ -63,7 +63,7 @@ def residual(v: dict[str, Any], task: Task) -> nn.Module:
     return nn.Sequential(*layers, Head(c_in, task.outputs))
 
 
-def dense(v: dict[str, Any], task: Task) -> nn.Module:
+def dense(v: dict[str, Any], task: Signature) -> nn.Module:
     growth, width = v["growth"], 2 * v["growth"]
     layers: list[nn.Module] = [ConvUnit(task.inputs[0], width)]
     for stage, depth in enumerate((v["depth1"], v["depth2"])):
@@ -114,7 +114,7 @@ class InvertedResidual(Piece):
         return x + y if self.keeps_shape else y
 
 
-def inverted(v: dict[str, Any], task: Task) -> nn.Module:
+def inverted(v: dict[str, Any], task: Signature) -> nn.Module:
     c_in = v["width"]
     layers: list[nn.Module] = [ConvUnit(task.inputs[0], c_in)]
     for stage in (1, 2):

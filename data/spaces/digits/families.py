@@ -11,7 +11,7 @@ from torch import nn
 
 from ..cells.nasbench201 import EDGES
 from ..cells.nasbench201 import OPERATORS as CELL_OPERATORS
-from ..contract import Choice, Task
+from ..contract import Choice, Signature
 from .branches import MOTIFS, PATH_OPERATORS, hiaml, inception, two_path
 from .chains import cell, dense, inverted, plain, residual
 from .tokens import mixer, vit
@@ -23,7 +23,7 @@ class Family:
 
     name: str
     choices: tuple[Choice, ...]
-    network: Callable[[dict[str, Any], Task], nn.Module]
+    network: Callable[[dict[str, Any], Signature], nn.Module]
 
 
 def _choices(**options: Sequence[Any]) -> tuple[Choice, ...]:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from ..cells.nasbench201 import EDGES, NASBench201
-from ..contract import Choice, ChoiceSpace, Task, Values, product_size
+from ..contract import Choice, ChoiceSpace, Signature, Values, product_size
 from ..reading import Reader
 from .families import FAMILIES, Family
 
@@ -33,7 +33,7 @@ class Digits(ChoiceSpace):
     name = "digits"
     title = "Ten families of small networks for 8x8 digits"
     reference = "our choice"
-    tasks: ClassVar[dict[str, Task]] = {"digits": Task((1, 8, 8), 10)}
+    tasks: ClassVar[dict[str, Signature]] = {"digits": Signature((1, 8, 8), 10)}
     choices = (
         Choice("family", tuple(FAMILIES)),
         *(
@@ -111,7 +111,7 @@ class Digits(ChoiceSpace):
         values[span] = own.values()
         return self.format(tuple(values))
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         values = self.values(arch)
         family = FAMILIES[values[0]]
         names = [choice.name for choice in family.choices]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....graphs import Piece
-from ..contract import Task
+from ..contract import Signature
 
 
 class Patches(Piece):
@@ -75,7 +75,7 @@ class TokenHead(Piece):
         return self.linear(self.norm(x).mean(1))  # type: ignore[no-any-return]
 
 
-def vit(v: dict[str, Any], task: Task) -> nn.Module:
+def vit(v: dict[str, Any], task: Signature) -> nn.Module:
     width = v["width"]
     layers: list[nn.Module] = [Patches(task.inputs, v["patch"], width, bool(v["positions"]))]
     for _ in range(v["depth"]):
@@ -84,7 +84,7 @@ def vit(v: dict[str, Any], task: Task) -> nn.Module:
     return nn.Sequential(*layers, TokenHead(width, task.outputs))
 
 
-def mixer(v: dict[str, Any], task: Task) -> nn.Module:
+def mixer(v: dict[str, Any], task: Signature) -> nn.Module:
     width, patch = v["width"], v["patch"]
     tokens = (task.inputs[1] // patch) * (task.inputs[2] // patch)
     layers: list[nn.Module] = [Patches(task.inputs, patch, width, False)]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ....graphs import Piece
 from ..blocks import ConvUnit, PooledLinear
-from ..contract import Choice, ChoiceSpace, Task, Values, product_size
+from ..contract import Choice, ChoiceSpace, Signature, Values, product_size
 from ..reading import Reader
 
 
@@ -79,7 +79,7 @@ class FBNet(ChoiceSpace):
     name = "fbnet"
     title = "FBNet on CIFAR-100, as measured by HW-NAS-Bench and HELP"
     reference = "Wu et al., FBNet, CVPR 2019; Li et al., HW-NAS-Bench, ICLR 2021"
-    tasks: ClassVar[dict[str, Task]] = {"cifar100": Task((3, 32, 32), 100)}
+    tasks: ClassVar[dict[str, Signature]] = {"cifar100": Signature((3, 32, 32), 100)}
     choices = tuple(Choice(f"layer{i}", OPERATORS) for i in range(sum(s.depth for s in STAGES)))
     size = product_size(choices)
 
@@ -106,7 +106,7 @@ class FBNet(ChoiceSpace):
             found += [first, *kept, *[_SKIP] * (len(others) - len(kept))]
         return self.format(tuple(found))
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         values = iter(self.parse(arch))
         c_in = 16
         layers: list[nn.Module] = [ConvUnit(task.inputs[0], c_in)]

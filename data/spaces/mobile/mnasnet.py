@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ....graphs import Piece
 from ..blocks import ConvUnit, InvertedResidual
-from ..contract import Choice, ChoiceSpace, Task, Values, product_size
+from ..contract import Choice, ChoiceSpace, Signature, Values, product_size
 from ..reading import Reader
 
 WIDTHS = (16, 24, 40, 80, 112, 192, 320)
@@ -46,7 +46,7 @@ class MnasNet(ChoiceSpace):
     name = "mnasnet"
     title = "MnasNet-like space of Accel-NASBench"
     reference = "Ahmad et al., Accel-NASBench, DAC 2024"
-    tasks: ClassVar[dict[str, Task]] = {"imagenet": Task((3, 224, 224), 1000)}
+    tasks: ClassVar[dict[str, Signature]] = {"imagenet": Signature((3, 224, 224), 1000)}
     choices = tuple(
         choice
         for i in range(len(WIDTHS))
@@ -79,7 +79,7 @@ class MnasNet(ChoiceSpace):
         stages = zip(*[iter(values)] * 4, strict=True)
         return "-".join(f"e{e}k{k}l{depth}{'se' if se else ''}" for e, k, depth, se in stages)
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         stages = zip(*[iter(self.parse(arch))] * 4, strict=True)
         c_in = 32
         layers: list[nn.Module] = [ConvUnit(task.inputs[0], c_in, 3, 2)]

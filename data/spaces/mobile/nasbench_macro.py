@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import nn
 
 from ..blocks import ConvUnit, InvertedResidual, PooledLinear
-from ..contract import Choice, ChoiceSpace, Task, Values, product_size
+from ..contract import Choice, ChoiceSpace, Signature, Values, product_size
 from ..reading import Reader
 
 STAGES = (2, 3, 3)
@@ -34,7 +34,7 @@ class NASBenchMacro(ChoiceSpace):
     reference = (
         "Su et al., Prioritized architecture sampling with Monto-Carlo tree search, CVPR 2021"
     )
-    tasks: ClassVar[dict[str, Task]] = {"cifar10": Task((3, 32, 32), 10)}
+    tasks: ClassVar[dict[str, Signature]] = {"cifar10": Signature((3, 32, 32), 10)}
     choices = tuple(Choice(f"layer{i}", _OPTIONS) for i in range(sum(STAGES)))
     size = product_size(choices)
 
@@ -60,7 +60,7 @@ class NASBenchMacro(ChoiceSpace):
             found += [first, *kept, *[0] * (len(others) - len(kept))]
         return self.format(tuple(found))
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         values = iter(self.parse(arch))
         c_in = 32
         layers: list[nn.Module] = [ConvUnit(task.inputs[0], c_in)]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ....graphs import Piece
 from ..blocks import ConvUnit, InvertedResidual, PooledLinear, divisible
-from ..contract import Choice, ChoiceSpace, Task, Values
+from ..contract import Choice, ChoiceSpace, Signature, Values
 from ..reading import Reader
 
 KERNELS, EXPANSIONS, DEPTHS = (3, 5, 7), (3, 4, 6), (2, 3, 4)
@@ -121,7 +121,7 @@ class MobileNetTail(Piece):
         return self.linear(self.activation(self.conv(self.pool(x))).flatten(1))  # type: ignore[no-any-return]
 
 
-_IMAGENET = {"imagenet": Task((3, _DEFAULT, _DEFAULT), 1000)}
+_IMAGENET = {"imagenet": Signature((3, _DEFAULT, _DEFAULT), 1000)}
 
 
 class OFAMobileNetV3(StagedMobileNet):
@@ -143,7 +143,7 @@ class OFAMobileNetV3(StagedMobileNet):
     choices = StagedMobileNet._choices(5, 0)
     size = StagedMobileNet._size(5, 0)
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         c_in = 16
         layers: list[nn.Module] = [
             ConvUnit(task.inputs[0], c_in, 3, 2, activation="hswish"),
@@ -193,7 +193,7 @@ class ProxylessNAS(StagedMobileNet):
     choices = StagedMobileNet._choices(5, 1)
     size = StagedMobileNet._size(5, 1)
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         c_in, eps = 16, 1e-3
         layers: list[nn.Module] = [
             ConvUnit(task.inputs[0], 32, 3, 2, activation="relu6", eps=eps),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ....graphs import Piece
 from ..blocks import ConvUnit, PooledLinear, divisible
-from ..contract import Choice, ChoiceSpace, Task, Values
+from ..contract import Choice, ChoiceSpace, Signature, Values
 from ..reading import Reader
 
 WIDTHS, EXPANSIONS = (0.65, 0.8, 1.0), (0.2, 0.25, 0.35)
@@ -71,7 +71,7 @@ class OFAResNet(ChoiceSpace):
     name = "ofa_resnet"
     title = "Once-for-all ResNet-50"
     reference = "Cai et al., Once-for-all, ICLR 2020 (released ResNet-50 supernet)"
-    tasks: ClassVar[dict[str, Task]] = {"imagenet": Task((3, 224, 224), 1000)}
+    tasks: ClassVar[dict[str, Signature]] = {"imagenet": Signature((3, 224, 224), 1000)}
     choices = (
         Choice("stem_middle", WIDTHS),
         Choice("stem_out", WIDTHS),
@@ -130,7 +130,7 @@ class OFAResNet(ChoiceSpace):
         stages = (f"{width}:{','.join(map(str, own))}" for width, own in self._stages(values))
         return "-".join([stem, *stages])
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         values = self.parse(arch)
         middle, c_in = divisible(64 * values[0] / 2), divisible(64 * values[1])
         layers: list[nn.Module] = [ConvUnit(task.inputs[0], middle, 3, 2)]

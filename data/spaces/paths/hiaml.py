@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ....graphs import Piece
 from ..blocks import ConvUnit, PooledLinear
-from ..contract import Choice, ChoiceSpace, Task, Values, product_size
+from ..contract import Choice, ChoiceSpace, Signature, Values, product_size
 from ..reading import Reader
 
 
@@ -103,7 +103,7 @@ class HiAML(ChoiceSpace):
     name = "hiaml"
     title = "HiAML"
     reference = "Mills et al., GENNAPE, AAAI 2023"
-    tasks: ClassVar[dict[str, Task]] = {"cifar10": Task((3, 32, 32), 10)}
+    tasks: ClassVar[dict[str, Signature]] = {"cifar10": Signature((3, 32, 32), 10)}
     choices = tuple(Choice(f"stage{i}", tuple(_BLOCKS)) for i in range(4))
     size = product_size(choices)
 
@@ -122,7 +122,7 @@ class HiAML(ChoiceSpace):
     def __iter__(self) -> Iterator[str]:
         return map("-".join, product(_BLOCKS, repeat=4))
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         c_in = 64
         layers: list[nn.Module] = [ConvUnit(task.inputs[0], c_in, 3, 2)]
         for stage, kind in enumerate(self.parse(arch)):

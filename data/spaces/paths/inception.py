@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ....graphs import Piece
 from ..blocks import Concat, ConvUnit, PooledLinear
-from ..contract import Space, Task
+from ..contract import Signature, Space
 from ..reading import Reader
 from .two_path import PoolNorm
 
@@ -191,7 +191,7 @@ class Inception(Space):
     name = "inception"
     title = "Inception"
     reference = "Mills et al., GENNAPE, AAAI 2023"
-    tasks: ClassVar[dict[str, Task]] = {"cifar10": Task((3, 32, 32), 10)}
+    tasks: ClassVar[dict[str, Signature]] = {"cifar10": Signature((3, 32, 32), 10)}
     size = (len(_REPEATS) * _blocks()) ** 4
 
     # --- strings ------------------------------------------------------------------------------
@@ -302,7 +302,7 @@ class Inception(Space):
 
     # --- networks -----------------------------------------------------------------------------
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         c_in = _CHANNELS[0]
         layers: list[nn.Module] = [_unit(task.inputs[0], c_in, 3)]
         for stage, c_out in zip(self.parse(arch), _CHANNELS, strict=True):

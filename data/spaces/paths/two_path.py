@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ....graphs import Piece
 from ..blocks import Concat, ConvUnit, PooledLinear
-from ..contract import Space, Task
+from ..contract import Signature, Space
 from ..reading import Reader
 from .hiaml import Split
 
@@ -109,7 +109,7 @@ class TwoPath(Space):
     name = "two_path"
     title = "Two-Path"
     reference = "Mills et al., GENNAPE, AAAI 2023"
-    tasks: ClassVar[dict[str, Task]] = {"cifar10": Task((3, 32, 32), 10)}
+    tasks: ClassVar[dict[str, Signature]] = {"cifar10": Signature((3, 32, 32), 10)}
     size = sum(comb(n, 2) * _BLOCKS**n for n in (2, 3, 4)) ** 2
 
     def parse(self, arch: str) -> tuple[Path, Path]:
@@ -224,7 +224,7 @@ class TwoPath(Space):
                     code[side, i, 1 + j * len(OPERATORS) + OPERATORS.index(name)] = 1
         return code.ravel()
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         paths = []
         for path in self.parse(arch):
             width, blocks = 32, []

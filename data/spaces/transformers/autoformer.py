@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ....graphs import Piece
-from ..contract import Choice, ChoiceSpace, Task, Values
+from ..contract import Choice, ChoiceSpace, Signature, Values
 from ..reading import Reader
 
 HEAD_SIZE = 64
@@ -159,7 +159,7 @@ class AutoFormer(ChoiceSpace):
     """
 
     reference = "Chen et al., AutoFormer, ICCV 2021"
-    tasks: ClassVar[dict[str, Task]] = {"imagenet": Task((3, 224, 224), 1000)}
+    tasks: ClassVar[dict[str, Signature]] = {"imagenet": Signature((3, 224, 224), 1000)}
     widths: ClassVar[tuple[int, ...]]
     heads: ClassVar[tuple[int, ...]]
     ratios: ClassVar[tuple[str, ...]]
@@ -211,7 +211,7 @@ class AutoFormer(ChoiceSpace):
         layers = ",".join(f"h{heads}r{ratio}" for heads, ratio in self.layers(values))
         return f"e{values[0]}-{layers}"
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         values = self.parse(arch)
         layers = [(heads, float(ratio)) for heads, ratio in self.layers(values)]
         return vision_transformer(values[0], layers, task.inputs, task.outputs)

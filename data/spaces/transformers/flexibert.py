@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....graphs import Graph, trace
-from ..contract import Choice, ChoiceSpace, Task, Values, random_only
+from ..contract import Choice, ChoiceSpace, Signature, Values, random_only
 from ..reading import Reader
 
 VOCABULARY = 30_522
@@ -213,7 +213,9 @@ class FlexiBERT(ChoiceSpace):
     name = "flexibert"
     title = "FlexiBERT, the set of NAS-Bench-BERT"
     reference = "Tuli et al., FlexiBERT, 2022; Serianni & Kalita, ACL 2023"
-    tasks: ClassVar[dict[str, Task]] = {name: Task((128,), 2) for name in ("glue", "glue-intended")}
+    tasks: ClassVar[dict[str, Signature]] = {
+        name: Signature((128,), 2) for name in ("glue", "glue-intended")
+    }
     choices = (
         Choice("hidden", _HIDDEN),
         Choice("layers", _DEPTHS),
@@ -307,7 +309,7 @@ class FlexiBERT(ChoiceSpace):
             network = self.build(arch, task)
         return trace(network, self.inputs(task, arch))
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         values = self.parse(arch)
         hidden: int = values[0]
         parts: list[nn.Module] = []

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....graphs import Graph, trace
-from ..contract import Choice, ChoiceSpace, Task, Values, random_only
+from ..contract import Choice, ChoiceSpace, Signature, Values, random_only
 from ..reading import Reader
 
 VOCABULARY = 50_254
@@ -130,7 +130,7 @@ class HWGPT(ChoiceSpace):
     """
 
     reference = "Sukthanker et al., HW-GPT-Bench, NeurIPS 2024"
-    tasks: ClassVar[dict[str, Task]] = {"openwebtext": Task((CONTEXT,), VOCABULARY)}
+    tasks: ClassVar[dict[str, Signature]] = {"openwebtext": Signature((CONTEXT,), VOCABULARY)}
     widths: ClassVar[tuple[int, ...]]
     heads: ClassVar[tuple[int, ...]]
     depths: ClassVar[tuple[int, ...]]
@@ -245,7 +245,7 @@ class HWGPT(ChoiceSpace):
             network = self.build(arch, task)
         return trace(network, self.inputs(task, arch))
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         values = self.parse(arch)
         return LanguageModel(
             values[0], self.layers(values), bool(values[1]), task.outputs, task.inputs[0]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....graphs import Piece
-from ..contract import Choice, ChoiceSpace, Task, Values, product_size
+from ..contract import Choice, ChoiceSpace, Signature, Values, product_size
 from ..reading import Reader
 from .autoformer import MLP
 
@@ -135,7 +135,7 @@ class PiT(ChoiceSpace):
     reference = (
         "Heo et al., PiT, ICCV 2021; Zhou et al., Training-free transformer search, CVPR 2022"
     )
-    tasks: ClassVar[dict[str, Task]] = {"imagenet": Task((3, 224, 224), 1000)}
+    tasks: ClassVar[dict[str, Signature]] = {"imagenet": Signature((3, 224, 224), 1000)}
     choices = (
         Choice("base", tuple(range(16, 65, 8))),
         Choice("ratio", (2, 4, 6, 8)),
@@ -169,7 +169,7 @@ class PiT(ChoiceSpace):
         options: list[tuple[Any, ...]] = [choice.options for choice in self.choices]
         return map(self.format, product(*options))
 
-    def network(self, arch: str, task: Task, name: str) -> nn.Module:
+    def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         base, ratio, heads, *depths = self.parse(arch)
         stages = list(zip(depths, heads, strict=True))
         return pooling_transformer(base, ratio, stages, task.inputs, task.outputs)

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
-from archrank.data import keys, space
+from archrank.data import space
 from archrank.data.spaces.transformers.flexibert import AttentionBesideConvolution, Transform
+from archrank.data.tables import keys
 from archrank.errors import InputError
 from archrank.graphs import Graph
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from ..errors import InputError
+from ...errors import InputError
 
 # The tuple of NAS-Bench-Suite-Zero has its own order of edges and its own codes.
 _NASLIB_201 = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")

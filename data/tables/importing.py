@@ -1,49 +1,27 @@
-"""Published files to the compact tables, one module per family of files."""
+"""Published files to the compact tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
-from typing import TYPE_CHECKING
+import numpy as np
+import pandas as pd
 
 from ...errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from .raw import Raw
-
-_HOME = {
-    "nasbench201": "nasbench201:frames",
-    "transnas101": "transnas101:frames",
-    "nbsuite_zero": "suite_zero:frames",
-    "nasbench101_small": "nasbench101:small",
-    "ec_nas": "nasbench101:ec_nas",
-    "nats_sss": "single:nats_sss",
-    "nas_bench_macro": "single:nas_bench_macro",
-    "accel_nasbench": "single:accel_nasbench",
-    "ofa_mbv3": "single:ofa_mbv3",
-    "enas_dvae": "single:enas",
-    "flexibert": "single:flexibert",
-    "hat_latency": "single:hat_latency",
-}
-"""Where each set's importer is. hw_gpt_bench, nas_bench_graph and help_latency have none: what is
-published of them could only be unpickled. Their compact tables can be imported.
-"""
+from .catalogue import SETS
+from .raw import DamagedFileError, Raw
 
 
 def importers() -> list[str]:
-    """The sets whose published files can be converted.
+    """List the sets whose published files can be converted.
 
     Example:
         >>> "nats_sss" in importers()
         True
     """
-    return list(_HOME)
+    return [found.name for found in SETS.values() if found.read is not None]
 
 
 def convert(name: str, raw: Raw) -> dict[str, pd.DataFrame]:
-    """The compact tables of one set, by file name without suffix, from its published files.
+    """Make the compact tables of one set, by file name without suffix, from its published files.
 
     Columns whose file is not there are left out; values that stand for a failure are missing.
 
@@ -51,17 +29,12 @@ def convert(name: str, raw: Raw) -> dict[str, pd.DataFrame]:
         InputError: the set has no importer, or a file without which there is no table is missing.
         DamagedFileError: a file cannot be read, or is not what its name says.
     """
-    from .raw import DamagedFileError
-
-    if name not in _HOME:
+    read = SETS[name].read if name in SETS else None
+    if read is None:
         raise InputError(
             f"name: got {name!r}, expected a set whose published files can be converted: "
-            f"{', '.join(_HOME)}; of others, import the compact table (.parquet)"
+            f"{', '.join(importers())}; of others, import the compact table (.parquet)"
         )
-    module, function = _HOME[name].split(":")
-    read: Callable[[Raw], dict[str, pd.DataFrame]] = getattr(
-        import_module(f".{module}", __name__), function
-    )
     try:
         found = read(raw)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
@@ -75,15 +48,13 @@ def convert(name: str, raw: Raw) -> dict[str, pd.DataFrame]:
 
 
 def without_sentinels(frame: pd.DataFrame) -> pd.DataFrame:
-    """Values that stand for a failed measurement (-1e8, infinities) become missing values.
+    """Make values that stand for a failed measurement (-1e8, infinities) missing.
 
     Example:
         >>> import pandas as pd
         >>> without_sentinels(pd.DataFrame({"zen": [1.5, -1e8, float("-inf")]}))["zen"].tolist()
         [1.5, nan, nan]
     """
-    import numpy as np
-
     floats = frame.select_dtypes(["float32", "float64"])
     bad = (floats == -1e8) | np.isinf(floats)
     if not bad.to_numpy().any():

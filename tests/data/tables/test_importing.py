@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from archrank.data.importers import convert, importers, without_sentinels
-from archrank.data.importers.raw import DamagedFileError, Raw, tfrecord, tfrecords
+from archrank.data.tables import raw
+from archrank.data.tables.importing import convert, importers, without_sentinels
+from archrank.data.tables.raw import DamagedFileError, Raw, tfrecord, tfrecords
 from archrank.errors import InputError
 
 # Columns of the compact tables for which no public file is known.
@@ -98,7 +99,7 @@ def test_archives_that_lead_outside_are_refused(tmp_path: Path, member: str) -> 
 
 
 def test_archives_that_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archrank.data.importers.raw.LARGEST", 1000)
+    monkeypatch.setattr(raw, "LARGEST", 1000)
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.json", " " * 5000)
     (tmp_path / "a.json.gz").write_bytes(gzip.compress(b" " * 5000))
@@ -149,15 +150,13 @@ def test_records_that_are_no_trainings(tmp_path: Path) -> None:
 
 
 def test_nothing_is_unpickled_and_torch_is_not_needed() -> None:
-    folder = Path(__file__).parents[2] / "data"
-    files = [*(folder / "importers").glob("*.py")]
-    files += [folder / f"{name}.py" for name in ("tables", "published", "fetching", "sets", "keys")]
-    for file in files:
+    folder = Path(__file__).parents[3] / "data"
+    for file in (*(folder / "tables").rglob("*.py"), folder / "fetching.py"):
         text = file.read_text()
         for word in ("import pickle", "pickle.load", "torch.load", "np.load", "read_pickle"):
             assert word not in text, f"{file.name}: {word}"
     code = (
-        "import sys, archrank.data.tables, archrank.data.published, archrank.data.fetching, "
-        "archrank.data.importers.nasbench201; sys.exit('torch' in sys.modules)"
+        "import sys, archrank.data.fetching, archrank.data.tables.importing; "
+        "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

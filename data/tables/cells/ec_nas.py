@@ -1,4 +1,4 @@
-"""500 original NAS-Bench-101 cells; EC-NAS, cells of that kind trained with their energy."""
+"""EC-NAS: cells as of NAS-Bench-101, trained with their energy."""
 
 from __future__ import annotations
 
@@ -12,44 +12,74 @@ from typing import Any
 import pandas as pd
 
 from .. import keys
-from .raw import DamagedFileError, Raw
+from ..published import PARAMS, DataSet, File, Part, Published, Task, group
+from ..raw import DamagedFileError, Raw
 
-_PROXIES = "grasp fisher grad_norm l2_norm plain epe_nas jacov snip synflow".split()
-_EC_NAS = ("5V", "4V", "4V_rtx3090", "4V_estimate", "4V_quadro", "4V_titanxp", "4V_rtx3060")
+_SPACES = ("5V", "4V", "4V_rtx3090", "4V_estimate", "4V_quadro", "4V_titanxp", "4V_rtx3060")
 
 
-def small(raw: Raw) -> dict[str, pd.DataFrame]:
-    """500 cells with zero-cost scores and one validation accuracy."""
-    (tasks,) = raw.json("zc_nasbench101_500.json").values()
-    rows = []
-    for code, record in tasks["cifar10"].items():
-        numbers = keys.numbers(code)
-        size = numbers[49:].index(1) + 1
-        rows.append(
-            {
-                "arch": code,
-                **{name: record.get(name) for name in ("val_accuracy", "flops", "params")},
-                **{name: record.get(name) for name in _PROXIES},
-                "n": size,
-                "adj": "".join(str(numbers[7 * i + j]) for i in range(size) for j in range(size)),
-                "ops_raw": ",".join(map(str, numbers[49 : 49 + size])),
-            }
+def _ec_nas() -> Published:
+    spell = keys.nasbench101
+    file, key = "ec_nas/ec_nas", ("adj", "ops")
+    epochs = (4, 12, 36, 108)
+    devices = ("estimate", "quadro", "rtx3060", "rtx3090", "titanxp")
+    own = ("space", "in", ("5V", "4V"))
+    parts = {
+        f"@{n}": Part(file, key, spell, (own, ("epochs", "==", n)), repeats_are_seeds=True)
+        for n in epochs
+    }
+    parts |= {
+        f"@{n}/{device}": Part(
+            file, key, spell, (("space", "==", f"4V_{device}"), ("epochs", "==", n))
         )
-    found = pd.DataFrame(rows)
-    floats = found.columns.drop(["arch", "n", "adj", "ops_raw"])
-    return {"nb101_500_suitezero": found.astype(dict.fromkeys(floats, "float32"))}
+        for n in epochs
+        for device in devices
+    }
+    tasks = [
+        Task(
+            f"cifar10{split}@{n}",
+            f"{metric} accuracy, fraction",
+            epochs=n,
+            column=column,
+            part=f"@{n}",
+        )
+        for split, metric, column in (
+            ("", "test", "test_acc"),
+            ("-valid", "validation", "valid_acc"),
+        )
+        for n in epochs
+    ]
+    figures = (
+        ("train_time", "train_time", "s"),
+        ("f4", "energy", "kWh of the whole training, as the values suggest"),
+        ("f5", "emissions", "g of carbon dioxide of the whole training, as the values suggest"),
+    )
+    return Published(
+        "EC-NAS: NAS-Bench-101 cells retrained with their energy",
+        "nasbench101",
+        parts,
+        index=("@4",),
+        tasks=tuple(tasks),
+        costs=(group("@4", "params"),),
+        hardware=tuple(
+            group(part, column, f"{name}{part}", unit)
+            for part in parts
+            for column, name, unit in figures
+        ),
+        definitions={"params": PARAMS},
+    )
 
 
-def ec_nas(raw: Raw) -> dict[str, pd.DataFrame]:
-    """Every training of the 5-vertex and 4-vertex cells, with energy (``f4``, ``f5``)."""
+def read(raw: Raw) -> dict[str, pd.DataFrame]:
+    """Read every training of the 5-vertex and 4-vertex cells, with energy (``f4``, ``f5``)."""
     rows = [
         row
-        for space in _EC_NAS
+        for space in _SPACES
         if raw.has(f"energy_{space}.tfrecord")
         for row in _trainings(space, raw)
     ]
     if not rows:
-        raw.read(f"energy_{_EC_NAS[0]}.tfrecord")  # says what is missing
+        raw.read(f"energy_{_SPACES[0]}.tfrecord")  # says what is missing
     found = pd.DataFrame(rows)
     floats = found.columns.drop(["space", "hash", "epochs", "adj", "ops", "params"])
     return {"ec_nas": found.astype(dict.fromkeys(floats, "float32"))}
@@ -115,3 +145,14 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
         at, shift = at + 1, shift + 7
         if not byte & 128:
             return value, at
+
+
+SET = DataSet(
+    name="ec_nas",
+    title="EC-NAS: NAS-Bench-101 cells retrained with their energy",
+    licence="MIT",
+    files=(File("ec_nas", 5_432, ("space", "epochs", "adj", "ops", "test_acc")),),
+    tables={"ec_nas": _ec_nas()},
+    read=read,
+    notes="5-vertex cells have 4 epochs only; 4-vertex cells 4, 12, 36, 108; three seeds.",
+)

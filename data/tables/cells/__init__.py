@@ -1,0 +1,1 @@
+"""Sets of networks that repeat a cell, and of the spaces around them."""

@@ -1,0 +1,1 @@
+"""Sets that hold networks of many families."""

@@ -1,0 +1,141 @@
+"""What is said of published figures: a set's files and licence, and what its columns mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .raw import Raw
+
+Label = Literal["trained", "weight-shared", "surrogate", "measured"]
+
+Columns = Mapping[str, tuple[str, str, float]]
+"""By name: the part that holds a column, its name there, and a factor."""
+
+PARAMS = "all learnable parameters, classifier included"
+MACS = "multiply-adds of convolutions and linear layers, without biases, batch of one"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One label of a table: what it is, which way is better, and where it came from.
+
+    `label` says how the figure was made: by training each network alone ("trained"), with weights
+    shared in a supernet ("weight-shared"), by a model's prediction ("surrogate"), or on a device
+    ("measured"). Say so wherever weight-shared or surrogate figures are reported.
+
+    `part`, `column` and `runs` are where the figures are: the column of the label, and those of
+    its single seeds. Without a column the label is the mean of the seeds.
+    """
+
+    name: str
+    metric: str
+    direction: int = 1
+    label: Label = "trained"
+    epochs: int | None = None
+    column: str | None = None
+    runs: tuple[str, ...] = ()
+    part: str = "main"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one compact table, and how their architecture is spelt.
+
+    `key` are the columns that `spell` makes a string of; without it the one column is that string.
+    `named_by` is another file whose rows with the same key hold the string as ``arch_str``.
+    """
+
+    file: str
+    key: tuple[str, ...]
+    spell: Callable[..., str] | None = None
+    where: tuple[tuple[str, str, Any], ...] = ()
+    named_by: str | None = None
+    repeats_are_seeds: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """The columns of a part whose name fits a pattern, and what to call them."""
+
+    part: str
+    pattern: re.Pattern[str]
+    name: str = r"\g<0>"
+    unit: str = ""
+    scale: float = 1.0
+
+
+def group(
+    part: str, pattern: str, name: str = r"\g<0>", unit: str = "", scale: float = 1.0
+) -> Group:
+    """Group the columns whose whole name fits a pattern; `name` may refer to parts of it.
+
+    Example:
+        >>> group("main", "zc_(.+)", r"cifar10/\\1").pattern.fullmatch("zc_snip").expand(r"\\1")
+        'snip'
+    """
+    return Group(part, re.compile(pattern), name, unit, scale)
+
+
+@dataclass(frozen=True)
+class Published:
+    """One table: where everything is."""
+
+    title: str
+    space: str | None
+    parts: dict[str, Part]
+    index: tuple[str, ...] = ("main",)
+    tasks: tuple[Task, ...] = ()
+    costs: tuple[Group, ...] = ()
+    hardware: tuple[Group, ...] = ()
+    proxies: tuple[Group, ...] = ()
+    definitions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def files(self) -> set[str]:
+        """The compact tables that its parts are in, as ``set/file``."""
+        named = (part.named_by for part in self.parts.values() if part.named_by is not None)
+        return {*(part.file for part in self.parts.values()), *named}
+
+
+@dataclass(frozen=True)
+class File:
+    """One compact table: its name without ``.parquet``, its rows, and columns it always has."""
+
+    name: str
+    rows: int
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One set: a folder of compact tables, made from public files or part of this package.
+
+    Attributes:
+        name: the name of the folder, and of the module that says all this.
+        title, licence, notes: for people.
+        files: the compact tables.
+        tables: what is read from them, by name.
+        read: makes the compact tables from the public files, by name without suffix; None where
+            what is published could only be unpickled, so that only compact tables can be imported.
+        embedded: whether it comes with the package.
+    """
+
+    name: str
+    title: str
+    licence: str
+    files: tuple[File, ...]
+    tables: Mapping[str, Published]
+    read: Callable[[Raw], dict[str, pd.DataFrame]] | None = None
+    notes: str = ""
+    embedded: bool = False
+
+    def home(self, folder: Path) -> Path:
+        """Where its compact tables are: below the data folder, or in this package."""
+        return (Path(__file__).parents[1] if self.embedded else folder) / self.name
