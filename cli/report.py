@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
+from ..files import written_whole
 from .console import errors, say
 
 Store = Annotated[Path, typer.Argument(help="What archrank benchmark wrote.")]
@@ -42,7 +43,9 @@ def report(
         )
         say(f"written: {page}")
         if markdown is not None:
-            reports.write_whole(markdown, reports.to_markdown(found, date=date, machine=machine))
+            with written_whole(markdown) as partial:
+                text = reports.to_markdown(found, date=date, machine=machine)
+                partial.write_text(text, encoding="utf-8")
             say(f"written: {markdown}")
         for one in found.runs:
             if one.problem:

@@ -21,10 +21,7 @@ ORDER = (
 MOST_FILES, MOST_LINES, LONGEST = 15, 500, 60
 # What is still to be split; whoever does so takes it out of here, since xfail is strict.
 CROWDED = {"predictors/neural"}
-TOO_LONG = {
-    *("benchmark.pictures", "benchmark.report"),
-    "predictors.pretrained.recipe",
-}
+TOO_LONG = {"predictors.pretrained.recipe"}
 CIRCLES = {
     frozenset({"predictors.contract", "predictors.saving"}),
 }
