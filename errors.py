@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class ArchrankError(Exception):
@@ -71,3 +71,14 @@ def did_you_mean(name: str, known: Iterable[str], prefix: str = "", suffix: str 
     close += [] if close else [folded[k] for k in difflib.get_close_matches(wanted, folded, n=3)]
     asked = " or ".join(repr(f"{prefix}{one}{suffix}") for one in close[:3])
     return f"did you mean {asked}? " if close else ""
+
+
+def checked_choice(argument: str, given: str, known: Collection[str]) -> None:
+    """Refuse what is none of the known names.
+
+    Raises:
+        InputError: it is not; asks whether a close one was meant.
+    """
+    if given not in known:
+        hint = did_you_mean(str(given), known)
+        raise InputError(f"{argument}: got {given!r}, {hint}expected one of {', '.join(known)}")

@@ -65,7 +65,7 @@ def benchmark(
                 sample=sample,
                 sample_seed=sample_seed,
                 seeds=seeds,
-                batch=batch,
+                batch_size=batch,
                 data=data,
                 resolution=resolution,
                 jobs=jobs,

@@ -21,6 +21,13 @@ Input = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Seed of weights and data.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Data = Annotated[
+    str | None,
+    typer.Option(help="digits, cifar10, a folder of images, or file.py:loader; else random."),
+]
+LossName = Annotated[
+    str | None, typer.Option("--loss", help="file.py:loss, called with output and targets.")
+]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Samples per batch.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 Model = Annotated[str, typer.Argument(help=SPEC_HELP)]
@@ -30,7 +37,9 @@ Jobs = Annotated[
 ]
 
 
-def one_model(spec: str, shape: Any) -> tuple[str, nn.Module, Any]:
+def one_model(
+    spec: str, shape: Any, data: str | None = None, batch_size: int = 64, seed: int = 0
+) -> tuple[str, nn.Module, Any]:
     """Build the only model that a name stands for; return its name, itself and its input."""
     from ..scoring.candidates import collect
 
@@ -50,6 +59,11 @@ def one_model(spec: str, shape: Any) -> tuple[str, nn.Module, Any]:
         raise UnsupportedModelError(
             f"MODEL: {candidate.name!r} cannot be built ({type(error).__name__}: {error})"
         ) from error
+    if data is not None:
+        from ..scoring.sources import DataSource
+
+        source = DataSource(data, shape)
+        return candidate.name, module, source.batches([candidate.inputs], batch_size, 2, seed)
     try:
         return candidate.name, module, candidate.inputs_for(module, shape)
     except InputError:

@@ -21,7 +21,7 @@ from .console import (
     shape_of,
     write_file,
 )
-from .options import SPEC_HELP, AsJson, Batch, Device, Input, Seed
+from .options import SPEC_HELP, AsJson, Batch, Data, Device, Input, LossName, Seed
 
 if TYPE_CHECKING:
     from ..ranking.table import Ranking
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 def rank(
     specs: Annotated[list[str], typer.Argument(help=SPEC_HELP)],
     input_: Input = None,
+    data: Data = None,
+    loss: LossName = None,
     by: Annotated[
         str, typer.Option(help="Proxies, with commas; a|b: a controlled for b.")
     ] = "auto",
@@ -72,13 +74,15 @@ def rank(
         check_writable("--plot", plot)
         check_picture("--plot", plot)
         from ..ranking import order
+        from ..scoring.sources import DataSource
 
         with kept_in(store), progress() as report, results_only():
             result = order.rank(
                 specs,
-                shape,
-                by,
-                combine=combine,
+                shape if data is None else DataSource(data, shape),
+                by=by,
+                loss=loss,
+                combine=combine,  # type: ignore[arg-type]  # it is checked there
                 seeds=seeds,
                 seed=seed,
                 device=device,

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from .console import errors, results_only, shape_of
-from .options import AsJson, Batch, Device, Input, Model, Seed, one_model
+from .options import AsJson, Batch, Data, Device, Input, LossName, Model, Seed, one_model
 
 
 def score(
     model: Model,
     input_: Input = None,
+    data: Data = None,
+    loss: LossName = None,
     by: Annotated[str, typer.Option(help="Proxies, with commas, or all.")] = "all",
     seed: Seed = 0,
     device: Device = "auto",
@@ -27,12 +29,19 @@ def score(
 
         from ..proxies import score as score_model
         from ..proxies.planner import usable_device
+        from ..scoring.sources import named_loss
 
         torch.manual_seed(seed)
         with results_only():
-            name, module, shape = one_model(model, shape)
+            name, module, inputs = one_model(model, shape, data, batch, seed)
             scores = score_model(
-                module, shape, None, by, seed=seed, device=usable_device(device), batch_size=batch
+                module,
+                inputs,
+                proxies=by,
+                loss=None if loss is None else named_loss(loss),
+                seed=seed,
+                device=usable_device(device),
+                batch_size=batch,
             )
         if as_json:
             from dataclasses import asdict

@@ -82,11 +82,11 @@ def measure(
     candidates: Any,
     inputs: Any = None,
     *,
+    seed: int = 0,
     device: str = "auto",
     batch_sizes: Sequence[int] = (1,),
     threads: int | None = None,
     seconds: float = 1.0,
-    seed: int = 0,
     out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:

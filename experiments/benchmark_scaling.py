@@ -34,7 +34,7 @@ from archrank.scoring.work import Work, gave_up, score_work
 
 RESULT = Path(__file__).parent / "results" / "scaling.md"
 SEED = 0
-SETTINGS: dict[str, Any] = {"space": "nats_sss", "batch": 1}
+SETTINGS: dict[str, Any] = {"space": "nats_sss", "batch_size": 1}
 PROXIES = ("params", "flops", "synflow")
 TOLERANCE = 0.1
 WARM = 8  # pieces of work before the clock starts: processes import torch meanwhile
@@ -79,7 +79,7 @@ def works(count: int) -> list[Work]:
 
 def empty_works(count: int) -> list[Work]:
     """Pieces of work that end at once: their string is no architecture."""
-    settings = runs.settings_for("digits", sample=1, batch=1)
+    settings = runs.settings_for("digits", sample=1, batch_size=1)
     return [runs.work_on(settings, "none", seed, ("params",)) for seed in range(count)]
 
 

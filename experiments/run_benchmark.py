@@ -29,26 +29,26 @@ TRANSNAS_TASKS = (
     *("class_scene", "class_object", "room_layout", "jigsaw", "segmentsemantic", "normal"),
     "autoencoder",
 )
-REDUCED = {"sample": 60, "batch": 16, "data": "cifar10", "resolution": 64}
+REDUCED = {"sample": 60, "batch_size": 16, "data": "cifar10", "resolution": 64}
 """TransNAS-Bench-101 trains on images of 256x256; here they are 64x64."""
 
 RUNS: Mapping[str, tuple[dict[str, Any], ...]] = {
-    "digits": ({"space": "digits", "batch": 64, "data": "digits"},),
+    "digits": ({"space": "digits", "batch_size": 64, "data": "digits"},),
     "nasbench201": tuple(
-        {"space": "nasbench201", "task": task, "sample": 400, "batch": 32, **CIFAR10}
+        {"space": "nasbench201", "task": task, "sample": 400, "batch_size": 32, **CIFAR10}
         for task in ("cifar10", "ImageNet16-120", "cifar100")
     ),
-    "nats_sss": ({"space": "nats_sss", "sample": 300, "batch": 32, **CIFAR10},),
-    "nasbench_macro": ({"space": "nasbench_macro", "sample": 300, "batch": 32, **CIFAR10},),
-    "nasbench101": ({"space": "nasbench101", "sample": 150, "batch": 16, **CIFAR10},),
-    "nasbench301": ({"space": "nasbench301", "sample": 100, "batch": 16, **CIFAR10},),
+    "nats_sss": ({"space": "nats_sss", "sample": 300, "batch_size": 32, **CIFAR10},),
+    "nasbench_macro": ({"space": "nasbench_macro", "sample": 300, "batch_size": 32, **CIFAR10},),
+    "nasbench101": ({"space": "nasbench101", "sample": 150, "batch_size": 16, **CIFAR10},),
+    "nasbench301": ({"space": "nasbench301", "sample": 100, "batch_size": 16, **CIFAR10},),
     "transnas101_micro": tuple(
         {"space": "transnas101_micro", "task": task, **REDUCED} for task in TRANSNAS_TASKS
     ),
     "transnas101_macro": tuple(
         {"space": "transnas101_macro", "task": task, **REDUCED} for task in TRANSNAS_TASKS
     ),
-    "flexibert": ({"space": "flexibert", "sample": 100, "batch": 16},),
+    "flexibert": ({"space": "flexibert", "sample": 100, "batch_size": 16},),
 }
 
 

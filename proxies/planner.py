@@ -14,7 +14,8 @@ from torch import nn
 
 from ..errors import InputError, ScoreError
 from ..graphs import Graph, trace
-from ..graphs.tracing import is_shape, unwrap
+from ..graphs.tracing import unwrap
+from .given_data import drawn, first_input
 from .recording.attempts import Recorded, attempt
 from .recording.batches import Batch, device_of, make_batches
 from .recording.meter import Meter
@@ -59,15 +60,16 @@ def score(
     Args:
         model: any module that runs a forward; half precision is scored in float32.
         inputs: a shape without batch dimension (then deterministic normal random batches are
-            used), a tensor with one, the tuple or dict of tensors that ``forward`` takes, or any
-            other iterable of batches, each inputs or ``(inputs, targets)``.
+            used), a tensor or array with one, the tuple or dict of tensors that ``forward`` takes,
+            a data set, a DataLoader or another iterable of batches, each inputs, ``(x, y)``,
+            ``(x1, x2, y)`` or a dict. Targets are told from inputs by what ``forward`` takes.
         targets: of a single batch; default random classes.
         proxies: names, one or several, or ``"all"``; default all.
         loss: ``loss(output, targets)`` -> scalar, given the raw output; default cross-entropy on
             the main output of shape (N, classes).
         seed: of random data and of proxies that draw.
         device: where to run; default where the model is.
-        batch_size: of random data.
+        batch_size: of random data, and of samples drawn from a data set.
         batches: how many batches proxies of several batches (ZiCo) read or draw, at least 2.
         graph: the model's graph if it was traced already.
 
@@ -93,12 +95,13 @@ def score(
     model = unwrap(model)
     with _placed(model, device):
         given: list[Batch] = []
-        if _reads_data(wanted, device_of(model)) or not _is_one_input(inputs):
-            count = batches if batches_needed(wanted) > 1 else 1
+        count = batches if batches_needed(wanted) > 1 else 1
+        inputs = drawn(inputs, batch_size, count, seed)
+        if _reads_data(wanted, device_of(model)):
             dtype = pass_dtype(model)
             given = make_batches(model, inputs, targets, seed, batch_size, dtype, count)
         if graph is None:
-            graph = trace(model, _traceable(inputs, given))
+            graph = trace(model, first_input(model, inputs))
         return _scored(ModelRunner(model, graph, given, loss, seed, pass_dtype(model)), wanted)
 
 
@@ -139,21 +142,6 @@ def _placed(model: nn.Module, device: str | torch.device | None) -> Iterator[Non
 
 def _reads_data(wanted: list[Proxy], device: torch.device) -> bool:
     return device.type != "meta" and any(need != "graph" for p in wanted for need in p.needs)
-
-
-def _is_one_input(inputs: Any) -> bool:
-    return is_shape(inputs) or isinstance(inputs, (torch.Tensor, Mapping, tuple))
-
-
-def _traceable(inputs: Any, batches: list[Batch]) -> Any:
-    """Return what ``trace`` takes: the user's own input, or the first of the user's batches."""
-    if not batches or is_shape(inputs):
-        return inputs
-    first = batches[0]
-    if first.kwargs:
-        return first.kwargs
-    single = len(first.args) == 1 and isinstance(first.args[0], torch.Tensor)
-    return first.args[0] if single else first.args
 
 
 def _scored(runner: ModelRunner, wanted: list[Proxy]) -> Scores:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from scipy import stats
 
 from ..basics import Array
 
-COMBINATIONS = ("mean_rank", "log_rank", "vote")
+Combination = Literal["mean_rank", "log_rank", "vote"]
+COMBINATIONS = get_args(Combination)
 
 
 @dataclass(frozen=True)

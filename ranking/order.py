@@ -9,16 +9,18 @@ from typing import Any
 
 from ..basics import Progress
 from ..costs.limits import Scales, checked_cost, checked_limits, latency_origin
-from ..errors import InputError
+from ..errors import InputError, checked_choice
 from ..predictors.loading import is_predictor
-from ..proxies.planner import usable_device
+from ..proxies.given_data import drawn
+from ..proxies.planner import batches_needed, usable_device
 from ..proxies.recording.model_runner import Loss
 from ..scoring.candidates import Candidate, collect
 from ..scoring.data import GivenData
 from ..scoring.engine import EngineName, checked_engine
 from ..scoring.rows import Plan, score_candidates
+from ..scoring.sources import DataSource, named_loss
 from ..scoring.work import checked_count
-from .aggregation import COMBINATIONS
+from .aggregation import COMBINATIONS, Combination
 from .criteria import criteria
 from .table import Ranking, tabulate, within_limits
 
@@ -26,20 +28,20 @@ from .table import Ranking, tabulate, within_limits
 def rank(
     candidates: Any,
     inputs: Any = None,
+    targets: Any = None,
     by: str | Iterable[str] = "auto",
     *,
-    combine: str = "mean_rank",
-    targets: Any = None,
-    loss: Loss | None = None,
+    loss: Loss | str | None = None,
+    combine: Combination = "mean_rank",
     seeds: int = 1,
     seed: int = 0,
     device: str = "auto",
-    jobs: int = 1,
     batch_size: int = 64,
     limits: Mapping[str, float] | None = None,
     costs: Iterable[str] = (),
     latency: str | Path | None = None,
     store: str | Path | None = None,
+    jobs: int = 1,
     engine: EngineName = "local",
     address: str | None = None,
     progress: Progress | None = None,
@@ -96,18 +98,28 @@ def rank(
         ['width 32', 'width 8']
     """
     wanted = criteria(by)
-    if combine not in COMBINATIONS:
-        raise InputError(f"combine: got {combine!r}, expected one of {', '.join(COMBINATIONS)}")
+    checked_choice("combine", combine, COMBINATIONS)
     checked_count("seeds", seeds)
+    checked_count("batch_size", batch_size)
     checked_engine(engine, address, jobs, device)
+    _check_targets(targets)
     found = collect(candidates)
+    proxies = tuple(dict.fromkeys(name for criterion in wanted for name in criterion.proxies))
+    if isinstance(inputs, str):
+        inputs = DataSource(inputs)
+    if isinstance(inputs, DataSource):
+        inputs = inputs.batches(
+            [one.inputs for one in found], batch_size, batches_needed(proxies), seed
+        )
+    inputs = drawn(inputs, batch_size, batches_needed(proxies), seed)
     _check_inputs(found, inputs)
     scales = _scales(limits, costs, latency, "cpu" if engine == "ray" else usable_device(device))
     if scales.measures and (jobs > 1 or engine == "ray"):
         raise InputError("jobs: latency is measured, which needs jobs=1; or name a predictor of it")
+    own_loss = named_loss(loss) if isinstance(loss, str) else loss
     plan = Plan(
-        tuple(dict.fromkeys(name for criterion in wanted for name in criterion.proxies)),
-        GivenData(inputs, targets, loss, batch_size),
+        proxies,
+        GivenData(inputs, targets, own_loss, batch_size),
         tuple(range(seed, seed + seeds)),
         scales.device,
         scales,
@@ -121,6 +133,17 @@ def rank(
     columns = [criterion.column(rows, seeds) for criterion in wanted]
     origin = latency_origin(scales.latency, scales.device) if "latency" in scales.costs else ""
     return replace(tabulate(rows, columns, combine, scales.costs, origin), excluded=excluded)
+
+
+def _check_targets(targets: Any) -> None:
+    """Refuse what to rank by in the place of the targets."""
+    if isinstance(targets, str) or (
+        isinstance(targets, (list, tuple)) and any(isinstance(one, str) for one in targets)
+    ):
+        raise InputError(
+            f"targets: got {targets!r}, expected the targets of the loss; to rank by it, write "
+            f"by={targets!r}"
+        )
 
 
 def _check_inputs(candidates: Sequence[Candidate], inputs: Any) -> None:

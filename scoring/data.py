@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from ..errors import InputError
 from ..graphs import Graph
+from ..proxies.given_data import as_tensors
 from ..proxies.recording.model_runner import Loss
 from .candidates import Candidate, FromSpace
+from .sources import FileLoss
 
 
 class Data(Protocol):
@@ -148,6 +151,10 @@ def _digest(value: Any) -> str | None:
     """Name what was given, so that equal things have equal names; None for what has no name."""
     if value is None or isinstance(value, (int, float, str, bool)):
         return repr(value)
+    if isinstance(value, FileLoss):
+        return repr(value.identity)
+    if isinstance(value, np.ndarray):
+        value = as_tensors(value)
     if isinstance(value, torch.Tensor):
         raw = value.detach().cpu().contiguous()
         bits = raw.reshape(-1).view(torch.uint8).numpy().tobytes()

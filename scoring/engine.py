@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from ..errors import InputError
+from ..errors import InputError, checked_choice
 from .processes import in_processes
 from .work import Scored, Work, checked_count, gave_up, score_work
 
 EngineName = Literal["local", "ray"]
-ENGINES = ("local", "ray")
+ENGINES = get_args(EngineName)
 Done = tuple[Work, Scored]
 
 
@@ -21,8 +21,7 @@ def checked_engine(engine: str, address: str | None, jobs: int, device: str) -> 
     Raises:
         InputError: there is no such engine, or it has no use for an argument.
     """
-    if engine not in ENGINES:
-        raise InputError(f"engine: got {engine!r}, expected one of {', '.join(ENGINES)}")
+    checked_choice("engine", engine, ENGINES)
     if engine != "ray" and address is not None:
         raise InputError(f"address: got {address!r}, which needs engine 'ray', not {engine!r}")
     if engine == "ray" and device not in ("auto", "cpu"):

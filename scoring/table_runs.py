@@ -95,7 +95,7 @@ def settings_for(
     table: str | None = None,
     sample: int | None = None,
     sample_seed: int = 0,
-    batch: int = 64,
+    batch_size: int = 64,
     data: str = "random",
     resolution: int | None = None,
 ) -> Settings:
@@ -124,12 +124,16 @@ def settings_for(
         task = next(iter(tasks))
     if task not in tasks:
         raise InputError(f"task: got {task!r}, but table {table!r} has {', '.join(tasks)}")
-    for name, number in (("sample", sample), ("batch", batch), ("resolution", resolution)):
+    for name, number in (
+        ("sample", sample),
+        ("batch_size", batch_size),
+        ("resolution", resolution),
+    ):
         if number is not None and (not isinstance(number, int) or number < 1):
             raise InputError(f"{name}: got {number!r}, expected a whole number of at least 1")
     if not isinstance(sample_seed, int) or sample_seed < 0:
         raise InputError(f"sample_seed: got {sample_seed!r}, expected a whole number from 0")
-    return Settings(space, table, task, sample, sample_seed, batch, data, resolution)
+    return Settings(space, table, task, sample, sample_seed, batch_size, data, resolution)
 
 
 def sample_of(settings: Settings) -> list[str]:
@@ -160,11 +164,11 @@ def run(
     sample: int | None = None,
     sample_seed: int = 0,
     seeds: int = 1,
-    batch: int = 64,
+    device: str = "cpu",
+    batch_size: int = 64,
     data: str = "random",
     resolution: int | None = None,
     jobs: int = 1,
-    device: str = "cpu",
     engine: str = "local",
     address: str | None = None,
     progress: Progress | None = None,
@@ -183,7 +187,7 @@ def run(
         sample: how many architectures; default all that have a label.
         sample_seed: which.
         seeds: how many initialisations and batches to score each under: seeds 0, 1, ...
-        batch, data, resolution: see ``Settings``.
+        batch_size, data, resolution: see ``Settings``.
         jobs: processes (``engine="local"``) that share the work, one thread each.
         device: where to score, as ``"cpu"`` or ``"cuda"``.
         engine: ``"local"``, or ``"ray"`` for a Ray cluster, whose every core takes work.
@@ -217,7 +221,7 @@ def run(
         table=table,
         sample=sample,
         sample_seed=sample_seed,
-        batch=batch,
+        batch_size=batch_size,
         data=data,
         resolution=resolution,
     )

@@ -14,8 +14,8 @@ from torch import nn
 from ..basics import Array
 from ..errors import ArchrankError, InputError
 from ..graphs import Graph, trace
-from ..graphs.tracing import is_shape
 from ..proxies import Result, Scores, get, score
+from ..proxies.given_data import first_input
 from ..proxies.planner import batches_needed
 from .candidates import Candidate
 from .data import Data
@@ -155,15 +155,14 @@ def _score_under(
         inputs = candidate.inputs_for(model, given)
         if graph is None:
             graph = work.data.graph(candidate)
-            if graph is None and _is_one_input(inputs):
-                graph = trace(model, inputs)
-            if graph is not None:
-                scored = replace(scored, graph=graph)
-                if graph.hash in seen:
-                    return replace(scored, repeats=True)
-                scored = replace(scored, weighed=_weigh(work, model, inputs, graph))
-                if scored.weighed.excluded:
-                    return scored
+            if graph is None:
+                graph = trace(model, first_input(model, inputs))
+            scored = replace(scored, graph=graph)
+            if graph.hash in seen:
+                return replace(scored, repeats=True)
+            scored = replace(scored, weighed=_weigh(work, model, inputs, graph))
+            if scored.weighed.excluded:
+                return scored
         scores = score(
             model,
             inputs,
@@ -175,10 +174,6 @@ def _score_under(
             work.data.batch,
             graph=graph,
         )
-    if scored.graph is None:
-        # Batches of the user's own, of which ``score`` traced the first.
-        scored = replace(scored, graph=scores.graph)
-        scored = replace(scored, weighed=_weigh(work, model, inputs, scores.graph))
     if work.per_node and not scored.results:
         scored = replace(scored, node_scores=_per_node(scores, names))
     found = tuple(scores[name] for name in names)
@@ -195,11 +190,6 @@ def _per_node(scores: Scores, names: tuple[str, ...]) -> dict[str, Array]:
 
 def _weigh(work: Work, model: nn.Module, inputs: Any, graph: Graph) -> Weighed:
     return Weighed() if work.scale is None else work.scale(work.candidate, model, inputs, graph)
-
-
-def _is_one_input(inputs: Any) -> bool:
-    """Whether it is what ``trace`` takes, not batches of the user's."""
-    return is_shape(inputs) or isinstance(inputs, (tuple, Mapping, torch.Tensor))
 
 
 @contextmanager

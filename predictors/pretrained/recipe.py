@@ -184,7 +184,7 @@ def _scored(
     conditions: dict[str, Any] = {
         "table": one.table,
         "sample": one.sample,
-        "batch": one.batch,
+        "batch_size": one.batch,
         "data": one.data,
         "resolution": one.resolution,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ...errors import InputError, ScoreError
 from ...graphs.tracing import is_shape, tensors_in
+from ..given_data import drawn, parted
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ def make_batches(
 ) -> list[Batch]:
     """Return up to ``count`` batches from what the user passed, on the model's device.
 
-    A shape gives deterministic normal random inputs; a tensor, tuple or dict is one batch; any
-    other iterable (a list, a DataLoader) is read as batches, each inputs or (inputs, targets).
+    A shape gives deterministic normal random inputs; a tensor, tuple or dict is one batch; what
+    else there may be, and how targets are told from inputs, say ``drawn`` and ``parted``.
     """
     device = device_of(model)
 
@@ -93,37 +94,20 @@ def make_batches(
         generator = torch.Generator().manual_seed(seed)
         rows = [torch.randn(batch_size, *inputs, generator=generator) for _ in range(count)]
         batches = [Batch((r,), {}, targets) for r in rows]
-    elif isinstance(inputs, Tensor):
-        batches = [Batch((inputs,), {}, targets)]
-    elif isinstance(inputs, Mapping):
-        batches = [Batch((), dict(inputs), targets)]
-    elif isinstance(inputs, tuple):
-        batches = [Batch(inputs, {}, targets)]
-    elif isinstance(inputs, Iterable) and not isinstance(inputs, str):
-        batches = _read(inputs, count)
     else:
-        raise InputError(
-            f"inputs: got {type(inputs).__name__}, expected a shape without batch dimension, a "
-            "tensor, the tuple or dict of tensors that forward takes, or an iterable of batches"
-        )
+        given = drawn(inputs, batch_size, count, seed)
+        several = isinstance(given, list)
+        parts = given[:count] if several else [given]
+        # Targets are those of a single batch.
+        own = targets if len(parts) == 1 else None
+        batches = [_batch(*parted(model, part, own, several)) for part in parts]
     for batch in batches:
         if not batch.tensors or batch.tensors[0].dim() == 0 or len(batch) == 0:
             raise InputError("inputs: a batch holds no sample; expected a batch dimension first")
     return [batch.map(place) for batch in batches]
 
 
-def _read(inputs: Iterable[Any], count: int) -> list[Batch]:
-    batches = []
-    for item in inputs:
-        given, targets = item, None
-        if isinstance(item, (tuple, list)) and len(item) == 2:
-            given, targets = item
-        if isinstance(given, Mapping):
-            batches.append(Batch((), dict(given), targets))
-        else:
-            batches.append(Batch(given if isinstance(given, tuple) else (given,), {}, targets))
-        if len(batches) == count:
-            break
-    if not batches:
-        raise InputError("inputs: the iterable of batches is empty")
-    return batches
+def _batch(given: Any, targets: Any) -> Batch:
+    if isinstance(given, Mapping):
+        return Batch((), dict(given), targets)
+    return Batch(given if isinstance(given, tuple) else (given,), {}, targets)

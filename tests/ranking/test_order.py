@@ -269,7 +269,7 @@ class TestNeighbours:
 
     def test_from_seeds(self) -> None:
         made = {f"width {w}": (lambda w=w: nets.Tiny(w)) for w in (4, 5, 30)}
-        table = archrank.rank(made, (3, 8, 8), "synflow_log", seeds=4, batch_size=4).table
+        table = archrank.rank(made, (3, 8, 8), by="synflow_log", seeds=4, batch_size=4).table
         error = table["std"] / 2
         for row in range(1, 3):
             step = table["score"][row - 1] - table["score"][row]
@@ -280,13 +280,13 @@ class TestNeighbours:
 
     def test_nothing_is_known_of_one_proxy_and_seed(self) -> None:
         made = {"a": lambda: nets.Tiny(4), "b": lambda: nets.Tiny(8)}
-        assert archrank.rank(made, (3, 8, 8), "params").table["above"].isna().all()
+        assert archrank.rank(made, (3, 8, 8), by="params").table["above"].isna().all()
 
     def test_from_predicted_deviations(self, tmp_path: Path) -> None:
         made = {f"width {w}": (lambda w=w: nets.Tiny(w)) for w in (4, 5, 6, 7, 8, 10, 12, 16)}
         graphs = [archrank.trace(make(), (3, 8, 8)) for make in made.values()]
         Ridge(("statistics",)).fit(graphs, np.log([g.params for g in graphs])).save(tmp_path / "m")
-        table = archrank.rank(made, (3, 8, 8), str(tmp_path / "m")).table
+        table = archrank.rank(made, (3, 8, 8), by=str(tmp_path / "m")).table
         _, std = Ridge.load(tmp_path / "m").predict(graphs, return_std=True)
         by_name = dict(zip(made, std, strict=True))
         assert table["std"].tolist() == pytest.approx([by_name[name] for name in table["name"]])

@@ -17,7 +17,7 @@ from archrank.scoring.ray_cluster import RETRIES, on_cluster
 from archrank.scoring.store import Store
 from archrank.scoring.table_runs import Settings, sample_of, settings_for, work_on
 
-RUN: dict[str, Any] = {"proxies": "params,flops,snip", "batch": 2, "sample": 40}
+RUN: dict[str, Any] = {"proxies": "params,flops,snip", "batch_size": 2, "sample": 40}
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 
@@ -72,7 +72,7 @@ def test_a_node_goes_and_another_comes(cluster: Any, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_worker_that_dies_is_replaced(cluster: Any, tmp_path: Path) -> None:
-    settings = settings_for("digits", sample=4, batch=2)
+    settings = settings_for("digits", sample=4, batch_size=2)
     first, second, *rest = (
         work_on(settings, arch, 0, ("params", "flops")) for arch in sample_of(settings)
     )

@@ -91,7 +91,7 @@ def test_an_interrupted_ranking_goes_on(tmp_path: Path) -> None:
 
 def test_rank_and_benchmark_share_scores(tmp_path: Path) -> None:
     path = tmp_path / "scores.sqlite"
-    benchmark.run(path, "digits", proxies="snip", sample=3, batch=4)
+    benchmark.run(path, "digits", proxies="snip", sample=3, batch_size=4)
     with Store(path, writable=False) as store:
         names = store.sample(1)
         condition = benchmark.Settings(**store.runs()[1]).condition

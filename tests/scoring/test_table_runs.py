@@ -193,12 +193,12 @@ def rows_of(work: Work, scored: Scored) -> list[Result]:
 
 
 def scored_alone(arch: str, seed: int, names: tuple[str, ...]) -> list[Result]:
-    work = work_on(settings_for("digits", sample=1, batch=2), arch, seed, names)
+    work = work_on(settings_for("digits", sample=1, batch_size=2), arch, seed, names)
     return rows_of(work, score_work(work))
 
 
 def works(count: int) -> list[Work]:
-    settings = settings_for("digits", sample=count, batch=2)
+    settings = settings_for("digits", sample=count, batch_size=2)
     return [work_on(settings, arch, 0, ("params", "flops")) for arch in sample_of(settings)]
 
 
@@ -273,7 +273,7 @@ class TestRun:
             return benchmark.run(
                 path,
                 "digits",
-                batch=2,
+                batch_size=2,
                 progress=lambda done, total, arch: seen.append(arch),
                 **arguments,
             )

@@ -1,0 +1,182 @@
+"""What users give as data, in the two forms that passes read: one input, or a list of batches."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset, Subset
+
+from ..errors import InputError
+from ..graphs.tracing import is_shape
+
+_TARGETS = ("labels", "label", "targets", "target", "y")
+"""Names that a dictionary of tensors has its targets under."""
+
+
+def drawn(inputs: Any, batch_size: int = 64, count: int = 1, seed: int = 0) -> Any:
+    """Draw batches once from what may give others each time, so that all networks see the same.
+
+    Args:
+        inputs: as :func:`archrank.score` takes. Shapes, tensors, arrays, tuples and dicts are one
+            input and come back as they are.
+        batch_size: of samples of a data set, which are drawn at random without repetition.
+        count: how many batches to read.
+        seed: of the samples, and of a loader that shuffles.
+
+    Raises:
+        InputError: there is no batch.
+
+    Example:
+        >>> from torch.utils.data import TensorDataset
+        >>> data = TensorDataset(torch.arange(6.0).view(6, 1), torch.arange(6))
+        >>> batches = drawn(data, batch_size=2, count=2)
+        >>> [(tuple(x.shape), len(y)) for x, y in batches]
+        [((2, 1), 2), ((2, 1), 2)]
+    """
+    single = isinstance(inputs, (Tensor, np.ndarray, Mapping, tuple, str))
+    if inputs is None or single or is_shape(inputs):
+        return inputs
+    if _is_data_set(inputs):
+        inputs = _loader(inputs, batch_size, count, seed)
+    if not isinstance(inputs, Iterable):
+        raise InputError(
+            f"inputs: got {type(inputs).__name__}, expected a shape without batch dimension, a "
+            "tensor or an array, the tuple or dict of tensors that forward takes, a data set, or "
+            "an iterable of batches"
+        )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            batches = list(islice(inputs, count))
+    except TypeError as error:
+        raise InputError(
+            f"inputs: no batch can be made of its samples ({error}); give the data set a transform "
+            "that returns tensors"
+        ) from error
+    if not batches:
+        raise InputError(
+            "inputs: there is no batch; an iterator or generator can be read only once: give the "
+            "loader or the list itself"
+        )
+    return batches
+
+
+def _is_data_set(inputs: Any) -> bool:
+    """Whether it hands out samples, not batches."""
+    if isinstance(inputs, (list, DataLoader)):
+        return False
+    by_index = hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__")
+    return isinstance(inputs, IterableDataset) or by_index
+
+
+def _loader(samples: Any, batch_size: int, count: int, seed: int) -> DataLoader[Any]:
+    if isinstance(samples, IterableDataset):
+        return DataLoader(samples, batch_size)
+    generator = torch.Generator().manual_seed(seed)
+    index = torch.randperm(len(samples), generator=generator)[: batch_size * count]
+    return DataLoader(Subset(samples, index.tolist()), batch_size)
+
+
+def parted(
+    model: nn.Module, item: Any, targets: Any = None, is_batch: bool = True
+) -> tuple[Any, Any]:
+    """Part a batch into what ``forward`` takes and the targets of the loss.
+
+    ``(x, y)``, ``(x1, x2, y)`` and dicts with an entry such as ``"labels"`` hold their targets,
+    unless ``forward`` takes them all. Arrays become tensors.
+
+    Args:
+        model: whose forward it is.
+        item: a batch, or the one input.
+        targets: if they are given, the item holds none.
+        is_batch: whether it is one of a list of batches, of which the last part counts as targets
+            wherever forward can do without it; else only where forward cannot take it.
+
+    Example:
+        >>> x, y = torch.zeros(2, 4), torch.zeros(2)
+        >>> inputs, targets = parted(nn.Linear(4, 2), (x, y))
+        >>> inputs is x, targets is y
+        (True, True)
+        >>> parted(nn.Linear(4, 2), {"pixels": x, "label": y})[0] is x
+        True
+    """
+    item, targets = as_tensors(item), _as_targets(targets)
+    if is_batch and isinstance(item, list):
+        item = tuple(item)
+    if isinstance(item, Mapping):
+        return _parted_dict(model, dict(item), targets)
+    if not isinstance(item, tuple) or is_shape(item):
+        return item, targets
+    needed, most = _places(model)
+    # ((x1, x2), y) says itself what is what.
+    nested = is_batch and len(item) == 2 and isinstance(item[0], (tuple, list, Mapping))
+    if targets is None and (nested or len(item) > max(1, needed if is_batch else most)):
+        item, targets = item[:-1], item[-1]
+    if nested and not isinstance(item[0], Mapping):
+        return tuple(item[0]), targets
+    return (item[0] if len(item) == 1 else item), targets
+
+
+def _parted_dict(model: nn.Module, item: dict[str, Any], targets: Any) -> tuple[Any, Any]:
+    names = _names(model)
+    if names is None:
+        return item, targets
+    for name in _TARGETS:
+        if name in item and name not in names and targets is None and len(item) > 1:
+            targets = item.pop(name)
+    (first, *more) = item
+    # The only entry left needs no name: {"pixels": x} is what forward(self, x) takes.
+    return (item if more or first in names else item[first]), targets
+
+
+def _places(model: nn.Module) -> tuple[int, float]:
+    """Return how many arguments forward needs by place, and how many it takes."""
+    try:
+        parameters = [*inspect.signature(model.forward).parameters.values()]
+    except (TypeError, ValueError):  # compiled to something without a signature
+        return 0, math.inf
+    by_place = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    several = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    needed = sum(p.default is p.empty for p in by_place)
+    return needed, math.inf if several else len(by_place)
+
+
+def _names(model: nn.Module) -> frozenset[str] | None:
+    """Return the names that forward takes; None if it takes any, or does not say."""
+    try:
+        parameters = inspect.signature(model.forward).parameters
+    except (TypeError, ValueError):
+        return None
+    any_name = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return None if any_name else frozenset(parameters)
+
+
+def as_tensors(value: Any) -> Any:
+    """Return a value with its arrays as tensors, real numbers in torch's usual precision."""
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        tensor = torch.as_tensor(value)
+        return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
+    if isinstance(value, dict):
+        return {key: as_tensors(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(as_tensors(item) for item in value)
+    return value
+
+
+def _as_targets(targets: Any) -> Any:
+    numbers = isinstance(targets, list) and all(isinstance(n, (int, float)) for n in targets)
+    return torch.as_tensor(targets) if numbers and targets else as_tensors(targets)
+
+
+def first_input(model: nn.Module, inputs: Any) -> Any:
+    """Return what ``trace`` takes: the one input, or that of the first of the batches."""
+    if isinstance(inputs, list) and not is_shape(inputs):
+        return parted(model, inputs[0])[0]
+    return parted(model, inputs, is_batch=False)[0]
