@@ -97,12 +97,13 @@ def rank(
         >>> archrank.rank(nets, (3, 4, 4), by="params").table["name"].tolist()
         ['width 32', 'width 8']
     """
+    if _is_names(targets) and by == "auto":
+        targets, by = None, targets  # as in rank(candidates, shape, "params")
     wanted = criteria(by)
     checked_choice("combine", combine, COMBINATIONS)
     checked_count("seeds", seeds)
     checked_count("batch_size", batch_size)
     checked_engine(engine, address, jobs, device)
-    _check_targets(targets)
     found = collect(candidates)
     proxies = tuple(dict.fromkeys(name for criterion in wanted for name in criterion.proxies))
     if isinstance(inputs, str):
@@ -135,15 +136,10 @@ def rank(
     return replace(tabulate(rows, columns, combine, scales.costs, origin), excluded=excluded)
 
 
-def _check_targets(targets: Any) -> None:
-    """Refuse what to rank by in the place of the targets."""
-    if isinstance(targets, str) or (
-        isinstance(targets, (list, tuple)) and any(isinstance(one, str) for one in targets)
-    ):
-        raise InputError(
-            f"targets: got {targets!r}, expected the targets of the loss; to rank by it, write "
-            f"by={targets!r}"
-        )
+def _is_names(value: Any) -> bool:
+    """Whether it says what to rank by, which no targets do."""
+    several = isinstance(value, (list, tuple)) and len(value) > 0
+    return isinstance(value, str) or (several and all(isinstance(one, str) for one in value))
 
 
 def _check_inputs(candidates: Sequence[Candidate], inputs: Any) -> None:

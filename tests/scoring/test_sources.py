@@ -80,10 +80,10 @@ def test_images_and_labels_as_score_takes_them() -> None:
     assert other.table["snip"][0] != ranking.table["snip"][0]
 
 
-@pytest.mark.parametrize("wrong", ["params", ["snip", "params"]])
-def test_what_to_rank_by_is_no_target(wrong) -> None:
-    with pytest.raises(InputError, match=r"write by="):
-        archrank.rank(TWINS, (3, 8, 8), wrong)
+@pytest.mark.parametrize("by", ["params", ["snip", "params"]])
+def test_names_in_the_place_of_targets_are_what_to_rank_by(by) -> None:
+    short = archrank.rank(TWINS, (3, 8, 8), by, batch_size=4)
+    assert short.by == archrank.rank(TWINS, (3, 8, 8), by=by, batch_size=4).by
 
 
 class Two(nn.Module):
