@@ -28,6 +28,7 @@ class Facts:
     is_view: bool
     written: int | None  # position of the argument written in place
     takes_device: bool
+    draws: bool
 
 
 @cache
@@ -50,6 +51,7 @@ def facts_of(func: Any) -> Facts:
         is_view=returns_alias and not written,
         written=written[0] if written else None,
         takes_device=any(a.name == "device" for a in schema.arguments),
+        draws=torch.Tag.nondeterministic_seeded in func.tags,
     )
 
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from .arrays import ATTRIBUTES
 from .graph import Graph
+from .module_path import ModulePath
 from .operators import CANONICAL_ID
-from .recording import ModulePath
 from .tracing import trace
 
 Shape = tuple[int, ...]

@@ -8,13 +8,12 @@ flow by itself. Whole functions come to it from ``functions`` before they fall a
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import flops
@@ -37,6 +36,7 @@ from .arguments import (
 )
 from .arrays import ATTRIBUTES
 from .graph import Graph
+from .module_path import ModulePath
 from .operators import CANONICAL_ID
 
 # Copies and casts: the result is the operand.
@@ -68,56 +68,6 @@ class NeedsValues(Exception):
     """An operator needs the values of a tensor that has only a shape."""
 
 
-class ModulePath:
-    """Which module is running, by its path from the root; kept by global forward hooks.
-
-    The hooks are global, so the model itself is not touched, and answer only to the thread that
-    entered the context.
-    """
-
-    def __init__(self, model: nn.Module):
-        self._names = {id(module): name for name, module in model.named_modules()}
-        self._stack: list[tuple[int, str]] = []
-
-    @property
-    def current(self) -> str:
-        """The path of the innermost running module, ``""`` for the root."""
-        return self._stack[-1][1] if self._stack else ""
-
-    def name_of(self, module: nn.Module) -> str:
-        """The path of a module; one made during the forward is named by its type."""
-        name = self._names.get(id(module))
-        return f"{self.current}.<{type(module).__name__}>".lstrip(".") if name is None else name
-
-    @contextmanager
-    def tracked(self) -> Iterator[ModulePath]:
-        """Follow the modules called inside this context."""
-        from threading import get_ident
-
-        thread = get_ident()
-
-        def enter(module: nn.Module, args: Any) -> None:
-            if get_ident() == thread:
-                self._stack.append((id(module), self.name_of(module)))
-
-        def leave(module: nn.Module, args: Any, output: Any) -> None:
-            if get_ident() == thread:
-                # A module that raised into a caller that caught it never left: drop it too.
-                while self._stack and self._stack.pop()[0] != id(module):
-                    pass
-
-        hooks = nn.modules.module
-        handles = [
-            hooks.register_module_forward_pre_hook(enter),
-            hooks.register_module_forward_hook(leave),
-        ]
-        try:
-            yield self
-        finally:
-            for handle in handles:
-                handle.remove()
-
-
 class Recorder(TorchDispatchMode):
     """Runs ATen calls on shape-only tensors and writes down the graph.
 
@@ -147,6 +97,7 @@ class Recorder(TorchDispatchMode):
         self._several: dict[int, list[tuple[int, int, int]]] = {}  # storage -> (start, end, p)
         self._keep: list[Tensor] = []  # a freed storage's address must not come back
         self._kept_bytes = 0
+        self._overwritten: list[tuple[Tensor, Tensor]] = []  # parameters, and what they held
         self._table: dict[str, dict[str, int]] = {"aten": {}, "module": {}}
         self._operator: list[int] = []
         self._aten: list[int] = []
@@ -203,6 +154,8 @@ class Recorder(TorchDispatchMode):
         if kwargs:
             tensors.extend(nested_tensors(kwargs.values()))
         storages = [storage_of(t) for t in tensors]
+        if facts.draws and facts.base not in _COPIES:
+            self.path.drew()
         result = self._run(func, facts, args, kwargs, tensors, storages)
         self._note(facts, args, kwargs, tensors, storages, result)
         return result
@@ -217,6 +170,7 @@ class Recorder(TorchDispatchMode):
         storages: list[int],
     ) -> Any:
         if self.values:
+            self._remember(facts, args)
             return func(*args, **kwargs)
         known = all(map(self._known, tensors, storages))
         if facts.base in _NEEDS_VALUES and not known:
@@ -237,6 +191,18 @@ class Recorder(TorchDispatchMode):
         result = func(*mapped(args, shape_only), **{k: shape_only(v) for k, v in kwargs.items()})
         # In place, Python must get back the very tensor that it passed.
         return target if isinstance(target, Tensor) and isinstance(result, Tensor) else result
+
+    def _remember(self, facts: Facts, args: tuple[Any, ...]) -> None:
+        """Keep what an in-place operator is about to overwrite in a parameter."""
+        target = args[facts.written] if facts.written is not None and args else None
+        if isinstance(target, Tensor) and storage_of(target) in self._several:
+            self._overwritten.append((target, target.clone()))
+
+    def restore(self) -> None:
+        """Give parameters back what in-place operators wrote over."""
+        while self._overwritten:
+            target, before = self._overwritten.pop()
+            target.copy_(before)
 
     # --- writing down ---------------------------------------------------------------------------
 
@@ -470,6 +436,7 @@ class Recorder(TorchDispatchMode):
             aten_names=tuple(self._table["aten"]),
             module_names=tuple(self._table["module"]),
             parameter_names=tuple(self._names),
+            exact=not self.values,
         )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,10 @@ from torch.nn.parameter import UninitializedParameter
 from ..errors import InputError, UnsupportedModelError
 from .functions import FunctionRecorder
 from .graph import Graph
-from .recording import ModulePath, NeedsValues, Recorder
+from .keeping import kept
+from .module_path import ModulePath
+from .randomness import seeded
+from .recording import NeedsValues, Recorder
 
 Inputs = Any
 """A shape without batch dimension, a tensor with one, or forward's tuple or dict of tensors."""
@@ -30,7 +33,8 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
     The forward runs on shape-only tensors, so no weight is allocated, copied or touched, and a
     model on ``device="meta"`` traces too. If the model branches on values that depend on its input
     (or an operator has no shape rule), the forward runs once more for real, on the weights that
-    the model has. The model comes back as it was.
+    the model has; the graph's ``exact`` is then False. What is random in training alone is off.
+    The model comes back as it was, and so do the random states of torch, NumPy and Python.
 
     Args:
         model: any module that runs a forward, in train or eval mode, on any device. Wrappers of
@@ -59,14 +63,14 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
             raise UnsupportedModelError(
                 f"parameter {name!r} has no shape yet (a lazy module): run one forward first"
             )
-    args, kwargs = _arguments(model, inputs)
+    forward = _Forward(model, *_arguments(model, inputs))
     try:
-        return _record(model, args, kwargs, values=False)
+        return _settled(forward)
     except UnsupportedModelError as error:
         if any(t.is_meta for t in (*model.parameters(), *model.buffers())):
             raise
         try:
-            return _record(model, args, kwargs, values=True)
+            return _settled(replace(forward, values=True))
         except UnsupportedModelError as real_error:
             raise real_error from error
 
@@ -82,17 +86,56 @@ def unwrap(model: nn.Module) -> nn.Module:
             return model
 
 
-def _record(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], values: bool) -> Graph:
-    path = ModulePath(model)
+@dataclass(frozen=True)
+class _Forward:
+    """A model and the arguments of one forward, on shapes alone or with ``values``."""
+
+    model: nn.Module
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    values: bool = False
+
+
+def _settled(forward: _Forward) -> Graph:
+    """Record until nothing is left that is random in training alone.
+
+    Modules that draw (stochastic depth, dropped layers or patches, noise) are switched to
+    evaluation, so that a model has one graph with and without them.
+    """
+    quiet: set[nn.Module] = set()
+    watching = False
+    while True:
+        path, failure = ModulePath(forward.model), None
+        with seeded(_SEED) as moved:
+            try:
+                graph = _record(forward, path, quiet, watching)
+            except UnsupportedModelError as error:
+                failure = error
+            drew = moved()
+        if path.drawing:
+            quiet |= path.drawing
+        elif drew and not watching:  # by NumPy's or Python's generator, perhaps: look who
+            watching = True
+        elif failure is not None:
+            raise failure
+        else:
+            return graph
+
+
+def _record(forward: _Forward, path: ModulePath, quiet: set[nn.Module], watching: bool) -> Graph:
+    model, values = forward.model, forward.values
     recorder = Recorder(dict(model.named_parameters()), path, values)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     place = device if values else torch.device("meta")
-    args, kwargs = _placed(args, place), _placed(kwargs, place)
+    args, kwargs = _placed(forward.args, place), _placed(forward.kwargs, place)
     with ExitStack() as stack:
-        stack.enter_context(_undisturbed(model, values))
+        stack.enter_context(_undisturbed(forward))
+        for module in quiet:
+            module.training = False
         for tensor in tensors_in((args, kwargs)):
             recorder.add_input(tensor)
-        stack.enter_context(path.tracked())
+        stack.callback(recorder.restore)
+        stack.enter_context(path.tracked(watching))
         stack.enter_context(FunctionRecorder(recorder))
         stack.enter_context(recorder)
         try:
@@ -114,20 +157,14 @@ def _record(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], val
 
 
 @contextmanager
-def _undisturbed(model: nn.Module, values: bool) -> Iterator[None]:
-    """No gradients, eager and unfused execution, own randomness; buffers written on copies."""
+def _undisturbed(forward: _Forward) -> Iterator[None]:
+    """No gradients, eager and unfused execution; buffers and tensors written on copies."""
+    model, values = forward.model, forward.values
     fused = torch.backends.mha.get_fastpath_enabled()
-    # Some forwards keep tensors for later calls, as buffers, attributes or in dictionaries:
-    # shape-only ones must not stay.
-    saved: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    for module in model.modules():
-        for table in (vars(module), *vars(module).values()):
-            if type(table) in (dict, OrderedDict):
-                saved.append((table, dict(table)))
     with ExitStack() as stack:
+        stand_in = _copied if values else None
+        stack.enter_context(kept(model, forward.args, forward.kwargs, stand_in=stand_in))
         stack.enter_context(torch.no_grad())
-        stack.enter_context(torch.random.fork_rng(devices=_cuda_devices(model)))
-        torch.manual_seed(_SEED)
         if any(_is_compiled(module) for module in model.modules()):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         # With values, attention inside torch's own functions falls apart as it does without.
@@ -144,17 +181,14 @@ def _undisturbed(model: nn.Module, values: bool) -> Iterator[None]:
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fused)
-            for table, before in saved:
-                table.clear()
-                table.update(before)
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone()
 
 
 def _is_compiled(module: nn.Module) -> bool:
     return getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
-
-
-def _cuda_devices(model: nn.Module) -> list[torch.device]:
-    return [d for d in {p.device for p in model.parameters()} if d.type == "cuda"]
 
 
 def is_shape(inputs: Inputs) -> bool:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ....graphs.recording import ModulePath
+from ....graphs.module_path import ModulePath
 from ....graphs.tracing import tensors_in
 from ..batches import Batch
 from ..model_runner import ModelRunner

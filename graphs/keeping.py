@@ -1,0 +1,212 @@
+"""What a forward writes into Python objects is undone: lists, caches, attributes, closures."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from operator import is_
+from types import CellType, FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_Undo = Callable[[], None]
+_ATOMS = frozenset(
+    (str, bytes, int, float, complex, bool, type(None), torch.dtype, torch.device, torch.Size)
+)
+# Whose objects and functions keep nothing of a model's forward.
+_FOREIGN = frozenset({*sys.stdlib_module_names, "torch", "numpy", "scipy", "archrank"})
+_EMPTY = object()
+
+
+@contextmanager
+def kept(*roots: Any, stand_in: Callable[[Tensor], Tensor] | None = None) -> Iterator[None]:
+    """Undo on leaving what was written into ``roots`` and whatever mutable they reach.
+
+    That is: attributes, lists, dictionaries, sets and queues, nested and in objects; what the
+    functions of modules and their hooks reach by closures, globals and defaults; caches of
+    functions, which are emptied if they took something in. Registered parameters and buffers are
+    put back, too, but not what was written to their memory.
+
+    Args:
+        roots: modules and arguments of a forward.
+        stand_in: if given, tensors that are neither parameter nor buffer are replaced inside by
+            what it returns, so that in-place operators write to stand-ins.
+    """
+    search = _Search(stand_in)
+    search.visit(roots)
+    try:
+        search.substitute()
+        yield
+    finally:
+        for undo in search.undo:
+            undo()
+
+
+class _Search:
+    """Finds what can be written to, from given roots on, and remembers what it held."""
+
+    def __init__(self, stand_in: Callable[[Tensor], Tensor] | None):
+        self._stand_in = stand_in
+        self._seen: set[int] = set()
+        self._waiting: list[Any] = []
+        self._registered: set[int] = set()
+        self._plain: list[tuple[Tensor, Callable[[Tensor], None]]] = []
+        self.undo: list[_Undo] = []
+
+    def visit(self, roots: Iterable[Any]) -> None:
+        """Remember everything that the roots reach."""
+        self._waiting.extend(roots)
+        while self._waiting:
+            item = self._waiting.pop()
+            if type(item) in _ATOMS or id(item) in self._seen:
+                continue
+            self._seen.add(id(item))
+            if isinstance(item, Tensor):
+                continue
+            if isinstance(item, dict):
+                self._dict(item)
+            elif isinstance(item, (list, deque)):
+                self._sequence(item)
+            elif isinstance(item, (set, frozenset, tuple)):
+                if isinstance(item, set):
+                    self.undo.append(functools.partial(_restore_set, item, set(item)))
+                self._waiting.extend(item)
+            elif isinstance(item, nn.Module):
+                self._module(item)
+            elif isinstance(item, MethodType):
+                self._waiting += (item.__self__, item.__func__)
+            elif isinstance(item, functools.partial):
+                self._waiting += (item.func, item.args, item.keywords)
+            elif isinstance(item, FunctionType):
+                self._function(item)
+            elif isinstance(item, functools._lru_cache_wrapper):
+                self.undo.append(functools.partial(_empty, item, item.cache_info().misses))
+                self._waiting.append(item.__wrapped__)
+            elif not isinstance(item, type) and not _is_foreign(type(item)):
+                self._object(item)
+
+    def substitute(self) -> None:
+        """Put stand-ins in the place of plain tensors, the same one wherever it stood."""
+        if self._stand_in is None:
+            return
+        made: dict[int, Tensor] = {}
+        for tensor, put in self._plain:
+            if id(tensor) not in self._registered:
+                if id(tensor) not in made:
+                    made[id(tensor)] = self._stand_in(tensor)
+                put(made[id(tensor)])
+
+    def _dict(self, table: dict[Any, Any]) -> None:
+        before = dict(dict.items(table))
+        self.undo.append(functools.partial(_restore_dict, table, before))
+        for key, value in before.items():
+            if type(value) not in _ATOMS:
+                self._value(value, dict.__setitem__, table, key)
+
+    def _sequence(self, items: list[Any] | deque[Any]) -> None:
+        self.undo.append(functools.partial(_restore_sequence, items, list(items)))
+        kind: Any = list if isinstance(items, list) else deque
+        for i, value in enumerate(items):
+            if type(value) not in _ATOMS:
+                self._value(value, kind.__setitem__, items, i)
+
+    def _value(self, value: Any, put: Callable[..., None], container: Any, key: Any) -> None:
+        if not isinstance(value, Tensor):
+            self._waiting.append(value)
+        elif self._stand_in is not None:
+            self._plain.append((value, functools.partial(put, container, key)))
+
+    def _module(self, module: nn.Module) -> None:
+        if self._stand_in is not None:
+            for tensors in (module.parameters(recurse=False), module.buffers(recurse=False)):
+                self._registered.update(map(id, tensors))
+        self._dict(vars(module))
+        for kind in type(module).__mro__:
+            if id(kind) in self._seen or _is_foreign(kind):
+                continue
+            self._seen.add(id(kind))
+            for value in vars(kind).values():
+                if isinstance(value, (property, classmethod, staticmethod)):
+                    value = getattr(value, "fget", None) or getattr(value, "__func__", None)
+                if not isinstance(value, type):
+                    self._waiting.append(value)
+
+    def _object(self, item: Any) -> None:
+        self._waiting.append(getattr(item, "__dict__", None))
+        for kind in type(item).__mro__:
+            slots = vars(kind).get("__slots__", ())
+            for name in (slots,) if isinstance(slots, str) else slots:
+                if hasattr(item, name):
+                    value = getattr(item, name)
+                    self.undo.append(functools.partial(object.__setattr__, item, name, value))
+                    self._waiting.append(value)
+
+    def _function(self, function: FunctionType) -> None:
+        self._waiting += (function.__defaults__, function.__kwdefaults__)
+        for cell in function.__closure__ or ():
+            value = _content(cell)
+            self.undo.append(functools.partial(_restore_cell, cell, value))
+            self._waiting.append(value)
+        if _is_foreign(function):
+            return
+        table = function.__globals__
+        for name in function.__code__.co_names:
+            if name in table and not isinstance(table[name], type):
+                self.undo.append(functools.partial(_restore_global, table, name, table[name]))
+                self._waiting.append(table[name])
+
+
+def _is_foreign(value: Any) -> bool:
+    return str(getattr(value, "__module__", "")).partition(".")[0] in _FOREIGN
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not bound yet
+        return _EMPTY
+
+
+def _restore_cell(cell: CellType, before: Any) -> None:
+    if before is not _EMPTY and _content(cell) is not before:
+        cell.cell_contents = before
+
+
+def _restore_global(table: dict[str, Any], name: str, before: Any) -> None:
+    if table.get(name) is not before:
+        table[name] = before
+
+
+def _restore_dict(table: dict[Any, Any], before: dict[Any, Any]) -> None:
+    # The plain methods: a subclass may do more in its own.
+    if dict.keys(table) == before.keys() and all(map(is_, dict.values(table), before.values())):
+        return
+    kind = OrderedDict if isinstance(table, OrderedDict) else dict
+    kind.clear(table)
+    kind.update(table, before)
+
+
+def _restore_sequence(items: list[Any] | deque[Any], before: list[Any]) -> None:
+    if len(items) == len(before) and all(map(is_, items, before)):
+        return
+    if isinstance(items, list):
+        list.__setitem__(items, slice(None), before)
+    else:
+        deque.clear(items)
+        deque.extend(items, before)
+
+
+def _restore_set(items: set[Any], before: set[Any]) -> None:
+    if len(items) != len(before) or items - before:
+        set.clear(items)
+        set.update(items, before)
+
+
+def _empty(cached: functools._lru_cache_wrapper[Any], misses: int) -> None:
+    if cached.cache_info().misses != misses:
+        cached.cache_clear()

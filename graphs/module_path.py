@@ -1,0 +1,103 @@
+"""Which module is running, and which of them draw random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import get_ident
+from typing import Any
+
+from torch import nn
+
+from .randomness import random_state
+
+
+class Drew(Exception):
+    """A module that is random in training was run in it."""
+
+
+class ModulePath:
+    """Which module is running, by its path from the root; kept by global forward hooks.
+
+    The hooks are global, so the model itself is not touched, and answer only to the thread that
+    entered the context.
+
+    Attributes:
+        drawing: modules in training mode whose own forward drew random numbers.
+    """
+
+    def __init__(self, model: nn.Module):
+        self._modules = [*model.modules()]
+        self._names = {id(module): name for name, module in model.named_modules()}
+        self._stack: list[tuple[nn.Module, str]] = [(model, "")]
+        self._states: tuple[Any, ...] | None = None
+        self.drawing: set[nn.Module] = set()
+
+    @property
+    def current(self) -> str:
+        """The path of the innermost running module, ``""`` for the root."""
+        return self._stack[-1][1]
+
+    def name_of(self, module: nn.Module) -> str:
+        """The path of a module; one made during the forward is named by its type."""
+        name = self._names.get(id(module))
+        return f"{self.current}.<{type(module).__name__}>".lstrip(".") if name is None else name
+
+    def drew(self) -> None:
+        """Note that the running module drew a random number.
+
+        By convention what is random in training is off in evaluation, so switching these modules
+        to it makes the forward a function of its input.
+
+        Raises:
+            Drew: the module does nothing else, as those of stochastic depth. All of its kind do
+                the same, so there is no need to run on.
+        """
+        module, _ = self._stack[-1]
+        if not module.training:
+            return
+        self.drawing.add(module)
+        if not any(module.children()) and not any(True for _ in module.parameters()):
+            alike = (m for m in self._modules if type(m) is type(module) and m.training)
+            self.drawing.update(alike)
+            raise Drew(f"{type(module).__name__} is random in training")
+
+    def _look(self) -> None:
+        if self._states is not None:
+            now = random_state()
+            if now != self._states:
+                self.drew()
+                self._states = now
+
+    @contextmanager
+    def tracked(self, watching: bool = False) -> Iterator[ModulePath]:
+        """Follow the modules called inside this context.
+
+        Args:
+            watching: whether to look at the random generators whenever the module changes.
+        """
+        thread, depth = get_ident(), len(self._stack)
+        self._states = random_state() if watching else None
+
+        def enter(module: nn.Module, args: Any) -> None:
+            if get_ident() == thread:
+                self._look()
+                self._stack.append((module, self.name_of(module)))
+
+        def leave(module: nn.Module, args: Any, output: Any) -> None:
+            if get_ident() == thread:
+                self._look()
+                # A module that raised into a caller that caught it never left: drop it too.
+                while len(self._stack) > depth and self._stack.pop()[0] is not module:
+                    pass
+
+        hooks = nn.modules.module
+        handles = [
+            hooks.register_module_forward_pre_hook(enter),
+            hooks.register_module_forward_hook(leave),
+        ]
+        try:
+            yield self
+        finally:
+            for handle in handles:
+                handle.remove()
