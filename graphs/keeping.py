@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections import OrderedDict, deque
+from collections import OrderedDict, UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from operator import is_
-from types import CellType, FunctionType, MethodType
+from types import CellType, FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ _ATOMS = frozenset(
 )
 # Whose objects and functions keep nothing of a model's forward.
 _FOREIGN = frozenset({*sys.stdlib_module_names, "torch", "numpy", "scipy", "archrank"})
+_HOLDERS = (SimpleNamespace, UserDict, UserList)
 _EMPTY = object()
 
 
@@ -63,7 +64,7 @@ class _Search:
         self._waiting.extend(roots)
         while self._waiting:
             item = self._waiting.pop()
-            if type(item) in _ATOMS or id(item) in self._seen:
+            if type(item) in _ATOMS or isinstance(item, type) or id(item) in self._seen:
                 continue
             self._seen.add(id(item))
             if isinstance(item, Tensor):
@@ -87,7 +88,7 @@ class _Search:
             elif isinstance(item, functools._lru_cache_wrapper):
                 self.undo.append(functools.partial(_empty, item, item.cache_info().misses))
                 self._waiting.append(item.__wrapped__)
-            elif not isinstance(item, type) and not _is_foreign(type(item)):
+            elif isinstance(item, _HOLDERS) or not _is_foreign(type(item)):
                 self._object(item)
 
     def substitute(self) -> None:
