@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ class Grown(OrderedDict):
 class Writing(nn.Module):
     """A network whose forward keeps its features by ``write``."""
 
-    of_class: list[Tensor] = []
+    of_class: ClassVar[list[Tensor]] = []
 
     def __init__(self, write: Callable[[Any, Tensor], None], fails: bool = False):
         super().__init__()
