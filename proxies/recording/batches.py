@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ...errors import InputError, ScoreError
 from ...graphs.tracing import is_shape, tensors_in
 from ..given_data import drawn, parted
+from .samples.structures import mapped
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Batch:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Return the same batch with ``change`` applied to each input tensor."""
-        return Batch(_map(self.args, change), _map(self.kwargs, change), self.targets)
+        return Batch(mapped(self.args, change), mapped(self.kwargs, change), self.targets)
 
     def check_floating(self) -> None:
         """Refuse inputs that cannot be moved a little.
@@ -51,17 +52,7 @@ class Batch:
 
 def rows_of(value: Any, start: int, stop: int, size: int) -> Any:
     """Return ``value`` with rows ``start`` to ``stop`` of each of its tensors of ``size`` rows."""
-    return _map(value, lambda t: t[start:stop] if t.dim() > 0 and t.shape[0] == size else t)
-
-
-def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: _map(item, change) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_map(item, change) for item in value)
-    return value
+    return mapped(value, lambda t: t[start:stop] if t.dim() > 0 and t.shape[0] == size else t)
 
 
 def device_of(model: nn.Module) -> torch.device:

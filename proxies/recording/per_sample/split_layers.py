@@ -132,7 +132,9 @@ class _Linear(torch.autograd.Function):
     ) -> Tensor:
         ctx.mode, ctx.name = use
         ctx.save_for_backward(input, weight)
-        return F.linear(input, weight, bias)
+        result = F.linear(input, weight, bias)
+        # Of a view, autograd would refuse that an operator in place follows.
+        return torch.ops.aten._unsafe_view(result, result.shape) if result._is_view() else result
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:

@@ -1,0 +1,1 @@
+"""Which part of a tensor belongs to which sample."""
