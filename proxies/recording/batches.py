@@ -55,6 +55,18 @@ def rows_of(value: Any, start: int, stop: int, size: int) -> Any:
     return mapped(value, lambda t: t[start:stop] if t.dim() > 0 and t.shape[0] == size else t)
 
 
+def in_precision(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a floating or complex tensor in the precision of ``dtype``, any other as it is."""
+    if tensor.is_complex():
+        return tensor.to(dtype.to_complex())
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def as_real(tensor: Tensor) -> Tensor:
+    """Return a complex tensor as pairs of real numbers, which it is learnt as; any other itself."""
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Return the device of the model's first parameter; that of one without any is the CPU."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))
@@ -79,7 +91,7 @@ def make_batches(
     def place(tensor: Tensor) -> Tensor:
         tensor = tensor.detach().to(device)
         tensor = tensor.clone() if tensor.is_inference() else tensor
-        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+        return in_precision(tensor, dtype)
 
     if is_shape(inputs):
         generator = torch.Generator().manual_seed(seed)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
 import torch
 from torch import Tensor
+from torch.utils import checkpoint
 
 from ...errors import ScoreError
 
@@ -40,3 +46,31 @@ def gradients(
         name: torch.zeros_like(leaf) if gradient is None else gradient
         for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
     }
+
+
+class _Whole:
+    """Stands in for the checkpointing that runs a function without gradients first."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
+        """Run the function once, with gradients."""
+        return function(*args)
+
+
+def _at_once(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Iterator[None]:
+    """Stand in for the checkpointing that drops what the backward needs: drop nothing."""
+    yield
+
+
+@contextmanager
+def without_checkpoints() -> Iterator[None]:
+    """Run checkpointed parts of networks once, and keep what their backward needs.
+
+    A part that ran again within the backward would run outside the modes that look on, with dropout
+    and on gradients of its own.
+    """
+    with (
+        mock.patch.object(checkpoint, "CheckpointFunction", _Whole),
+        mock.patch.object(checkpoint, "_checkpoint_without_reentrant_generator", _at_once),
+    ):
+        yield

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,9 +13,18 @@ from torch import Tensor, nn
 
 from ...errors import ScoreError
 from ...graphs import Graph
-from ...graphs.operators import CANONICAL, NORMS, WEIGHTED
+from ...graphs.operators import CANONICAL, NORMS
 from ...graphs.tracing import float_type, tensors_in
-from .batches import Batch, rows_of
+from .batches import Batch, as_real, in_precision, rows_of
+from .differentiation import without_checkpoints
+from .modes import WithoutNorm
+from .weights.effective import (
+    EffectiveWeightFinder,
+    EffectiveWeights,
+    Replaced,
+    applied,
+    applied_directly,
+)
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -41,32 +50,68 @@ class ModelRunner:
     seed: int
     dtype: torch.dtype
     mode: str = "train"
+    _effective: dict[str, EffectiveWeights] = field(default_factory=dict, repr=False)
+    _replaced: Replaced | None = field(default=None, init=False, repr=False)
 
     @property
     def weight_names(self) -> list[str]:
-        """Parameters of two or more dimensions that a weighted operator applies, in model order."""
-        wanted = WEIGHTED - {"embedding"}
-        used: set[str] = set()
-        for node in self.graph.nodes:
-            if node.operator in wanted:
-                used.update(node.parameters)
-        return [n for n, p in self.model.named_parameters() if n in used and p.dim() > 1]
+        """The weights that layers apply, in model order.
+
+        These are parameters of two or more dimensions; of several that are made into one weight,
+        the one that stands for it.
+        """
+        used = {name for _, name in applied(self.graph)}
+        effective = self.effective()
+        return [
+            name
+            for name, parameter in self.model.named_parameters()
+            if name in effective.values
+            or (name in used and name not in effective.sources and parameter.dim() > 1)
+        ]
+
+    def effective(self) -> EffectiveWeights:
+        """Return the weights that layers compute from parameters; found once in each mode."""
+        if self.mode not in self._effective:
+            direct = applied_directly(self.model, self.graph)
+            self._effective[self.mode] = EffectiveWeights() if direct else self._found_weights()
+        return self._effective[self.mode]
+
+    def _found_weights(self) -> EffectiveWeights:
+        """Run the network on few samples, since weights depend on no data."""
+        for batch in (self.batches[0].rows(0, 2), self.batches[0]):
+            with self.substituted(gradients=False, names=()):
+                finder = EffectiveWeightFinder(*self._constants())
+                try:
+                    with WithoutNorm(), finder:  # norms that cannot stand so few are left out
+                        self.run(batch)
+                    break
+                except Exception:
+                    if batch is self.batches[0]:  # not even whole: the nodes of a graph go together
+                        raise
+        return finder.result()
+
+    def _constants(self) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Return parameters by name, and buffers, as the model holds them now."""
+        return dict(self.model.named_parameters()), list(self.model.buffers())
 
     @property
     def norm_scales(self) -> set[str]:
         """Scales of normalisation layers: the first parameter of each."""
-        return {
+        norms = {
             node.parameters[0]
             for node in self.graph.nodes
             if node.operator in NORMS and node.parameters
         }
+        return norms.difference(self.weight_names)  # which a norm may standardise
 
     def require_weights(self) -> None:
         """Refuse a model without weights.
 
         Raises:
-            ScoreError: it has none.
+            ScoreError: it has none, or hides some.
         """
+        for path, module in self.model.named_modules():
+            _refuse_hidden_weights(path, module)
         if not self.weight_names:
             raise ScoreError("the model has no weight of a convolution, linear or recurrent layer")
 
@@ -77,8 +122,8 @@ class ModelRunner:
             ScoreError: it has none.
         """
         self.require_weights()
-        parameters = dict(self.model.named_parameters())
-        return {n: parameters[n].detach().to(self.dtype) for n in self.weight_names}
+        known = {**dict(self.model.named_parameters()), **self.effective().values}
+        return {n: as_real(in_precision(known[n].detach(), self.dtype)) for n in self.weight_names}
 
     @contextmanager
     def substituted(
@@ -101,25 +146,33 @@ class ModelRunner:
             names: parameters whose stand-ins are leaves; default the weights.
         """
         dtype = dtype or self.dtype
+        folded = EffectiveWeights() if names is not None else self.effective()
         wanted = set(self.weight_names if names is None else names)
         leaves: dict[str, Tensor] = {}
         stand_ins: dict[int, Tensor] = {}
-        for name, parameter in self.model.named_parameters():
-            stand_in = parameter.detach()
-            if stand_in.is_floating_point():
-                stand_in = stand_in.to(dtype)
+
+        def stand_in(name: str, tensor: Tensor) -> Tensor:
+            real = as_real(in_precision(tensor.detach(), dtype))
             if change is not None:
-                stand_in = change(name, stand_in)
-            if stand_in.is_inference():
-                stand_in = stand_in.clone()
-            if name in wanted and stand_in.is_floating_point():
-                leaves[name] = stand_in = stand_in.detach().requires_grad_(gradients)
-            stand_ins[id(parameter)] = stand_in
+                real = change(name, real)
+            if real.is_inference():
+                real = real.clone()
+            if name in wanted and real.is_floating_point():
+                leaves[name] = real = real.detach().requires_grad_(gradients)
+            return torch.view_as_complex(real) if tensor.is_complex() else real
+
+        for name, parameter in self.model.named_parameters():
+            if name in folded.values:
+                stand_in(name, folded.values[name])  # the leaf that layers apply
+            if name in folded.sources:
+                stand_ins[id(parameter)] = in_precision(parameter.detach(), dtype)
+            else:
+                stand_ins[id(parameter)] = stand_in(name, parameter)
         for buffer in self.model.buffers():
-            copy = buffer.detach().clone()
-            stand_ins[id(buffer)] = copy.to(dtype) if copy.is_floating_point() else copy
+            stand_ins[id(buffer)] = in_precision(buffer.detach().clone(), dtype)
         with ExitStack() as stack:
             stack.enter_context(_kept(self.model))
+            stack.enter_context(without_checkpoints())
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.random.fork_rng(devices=self._cuda_devices()))
             torch.manual_seed(self.seed)
@@ -133,11 +186,15 @@ class ModelRunner:
                     for name, tensor in table.items():
                         if tensor is not None:
                             table[name] = stand_ins[id(tensor)]
+            if folded.values:
+                stack.callback(setattr, self, "_replaced", None)
+                self._replaced = Replaced(*self._constants(), leaves, folded.values)
             yield leaves
 
     def run(self, batch: Batch) -> Any:
         """Run one forward and return the raw output."""
-        return self.model(*batch.args, **batch.kwargs)
+        with self._replaced or nullcontext():
+            return self.model(*batch.args, **batch.kwargs)
 
     def run_soundly(self, batch: Batch) -> Any:
         """Run one forward and return the raw output, which must hold numbers.
@@ -246,13 +303,28 @@ def _describe(value: Any) -> str:
     return type(value).__name__
 
 
+def _refuse_hidden_weights(path: str, module: nn.Module) -> None:
+    """Refuse a module whose weights cannot be put in place of others.
+
+    Raises:
+        ScoreError: it is compiled TorchScript, or quantised.
+    """
+    where = f"module {path!r}" if path else "the model"
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ScoreError(f"{where} is TorchScript, which hides its weights; score the eager module")
+    if hasattr(module, "_packed_params") or hasattr(module, "_weight_bias"):
+        raise ScoreError(
+            f"{where} ({type(module).__name__}) is quantised: its whole-number weights have no "
+            "gradient; score the model before it is quantised"
+        )
+
+
 @contextmanager
 def _kept(model: nn.Module) -> Iterator[None]:
     """Remember modes, parameters and buffers of every module, and put them back."""
     kept: list[tuple[nn.Module, bool, tuple[Any, Any, Any]]] = []
-    for module in model.modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise ScoreError("TorchScript modules hide their weights; score the eager module")
+    for path, module in model.named_modules():
+        _refuse_hidden_weights(path, module)
         flat: dict[str, Any] = {
             name: module.__dict__[name]
             for name in ("_flat_weights", "_flat_weight_refs")  # nn.LSTM's own references

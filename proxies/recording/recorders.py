@@ -20,19 +20,10 @@ from ...errors import ScoreError
 from ...graphs.operators import RECTIFIERS, canonical
 from .modes import WithoutDropout
 from .signals import ActivationPatterns, LayerFeatures, Saliency
+from .weights.effective import APPLYING
 
-PRODUCTS = frozenset(
-    (
-        F.linear,
-        torch.conv1d,
-        torch.conv2d,
-        torch.conv3d,
-        torch.conv_transpose1d,
-        torch.conv_transpose2d,
-        torch.conv_transpose3d,
-    )
-)
-"""Functions that apply a weight."""
+PRODUCTS = APPLYING - {F.bilinear}
+"""Functions that apply a weight to one input."""
 
 _NO_RECTIFIER = "the model has no rectifier (ReLU, GELU, SiLU, ...)"
 _WORD = 64

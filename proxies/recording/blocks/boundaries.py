@@ -27,7 +27,11 @@ def boundaries(flow: Flow, modules: Mapping[str, nn.Module]) -> list[int]:
         flow: of a forward.
         modules: the model's modules by path.
     """
-    containers = {path for path, module in modules.items() if any(module.children())}
+    containers = {
+        path
+        for path, module in modules.items()
+        if any(name != "parametrizations" for name, _ in module.named_children())
+    }
     found = _cut_boundaries(flow, containers)
     found = _without_split_twins(flow, found, modules)
     products = flow.products

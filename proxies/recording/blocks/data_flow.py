@@ -37,7 +37,7 @@ class Call:
         role: ``"norm"``, ``"product"``, ``"merge"``, ``"activation"`` or ``"other"``.
         path: of the module that made it.
         sources: the calls whose results it reads, -1 for the inputs.
-        shape: of its result.
+        shape: of its result; empty if that is not of real numbers.
         channels_last: whether it is an image (N, H, W, C), as linear layers read it.
         last_read: the last call that reads its result.
     """
@@ -114,7 +114,8 @@ class FlowRecorder(DependentCalls):
             else:
                 self.flow.calls[source].last_read = index
         weighted = any(id(t) in self._weights for t in operands)
-        role, shape = _role(func, weighted, len(sources)), tuple(made[0].shape)
+        role = _role(func, weighted, len(sources))
+        shape = tuple(made[0].shape) if made[0].is_floating_point() else ()
         read = [self.flow.calls[source] for source in sources if source >= 0]
         alike = [call for call in read if call.shape == shape] if role in _KEEPS else []
         last = func in _CHANNELS_LAST or any(call.channels_last for call in alike)

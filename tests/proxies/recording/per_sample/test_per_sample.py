@@ -59,11 +59,6 @@ def attention(m: Calls, x: Tensor) -> Tensor:
     return m.head(m.norm(tokens).mean(1))
 
 
-def standardised(m: Calls, x: Tensor) -> Tensor:
-    weight = m.conv.weight - m.conv.weight.mean((1, 2, 3), keepdim=True)
-    return m.head(torch.relu(F.conv2d(x, weight, padding=1)).mean((2, 3)))
-
-
 def mixes_samples(m: Calls, x: Tensor) -> Tensor:
     x = m.conv(x)
     return m.head(torch.relu(x - x.mean(0, keepdim=True) + 0.1 * x).mean((2, 3)))
@@ -127,7 +122,6 @@ LOOPED = {
     "lstm": lambda: Calls(
         rows_as_sequence, lstm=nn.LSTM(24, 7, batch_first=True), head=nn.Linear(7, 5)
     ),
-    "standardised": lambda: Calls(standardised, conv=nn.Conv2d(3, 6, 3), head=nn.Linear(6, 5)),
     "transposed": lambda: conv_net(nn.ConvTranspose2d(3, 6, 3), nn.ReLU(), width=6),
     "mixed samples": lambda: Calls(mixes_samples, conv=nn.Conv2d(3, 6, 3), head=nn.Linear(6, 5)),
 }

@@ -1,0 +1,1 @@
+"""The weights that a network applies, whatever it computes them from."""

@@ -1,0 +1,54 @@
+"""Checkpointed networks score as without checkpoints; hidden weights are named."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils import checkpoint
+from torch.utils.checkpoint import checkpoint as checkpointed
+from torch.utils.checkpoint import checkpoint_sequential
+
+import archrank
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, kind: bool | str | None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.head, self.kind = nn.Conv2d(3, 8, 3), nn.Linear(8, 4), kind
+        self.block = nn.Sequential(
+            nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        if self.kind is None:
+            x = self.block(x)
+        elif self.kind == "sequential":
+            x = checkpoint_sequential(self.block, 2, x, use_reentrant=True)
+        else:
+            x = checkpointed(self.block, x, use_reentrant=self.kind)
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("kind", [True, False, "sequential"])
+def test_checkpoints_change_nothing(kind: bool | str) -> None:
+    before = checkpoint.CheckpointFunction
+    scores, expected = (
+        archrank.score(Checkpointed(k), (3, 8, 8), batch_size=8) for k in (kind, None)
+    )
+    for name in expected:
+        assert scores[name].value == expected[name].value, (name, scores[name].reason)
+    assert checkpoint.CheckpointFunction is before
+
+
+def test_hidden_weights_are_named() -> None:
+    body = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+    scripted = nn.Sequential(nn.Linear(6, 6), torch.jit.script(body))
+    quantised = torch.ao.quantization.quantize_dynamic(body, {nn.Linear})
+    for model, said in ((scripted, "module '1' is TorchScript"), (quantised, "is quantised")):
+        scores = archrank.score(model, (6,), batch_size=4, proxies="snip,gradsign,near,synflow")
+        for result in scores.values():
+            assert result.status == "unsupported"
+            assert said in result.reason
