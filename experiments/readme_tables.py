@@ -76,8 +76,9 @@ def space_table() -> str:
     rows = []
     for name in archrank.data.spaces():
         one = archrank.data.space(name)
-        size = "not counted" if one.size is None else f"{one.size:,}"
-        size = size if len(size) < 11 else f"{one.size:.1e}"
+        size = "not counted"
+        if one.size is not None:
+            size = f"{one.size:,}" if one.size < 1e8 else f"{one.size:.1e}"
         rows.append([f"`{name}`", one.title, size, ", ".join(one.tasks), one.reference])
     return table(header, rows)
 

@@ -44,6 +44,7 @@ _HOME = {
     "inception": "paths.inception:Inception",
     "two_path": "paths.two_path:TwoPath",
     "digits": "digits.space:Digits",
+    "imagenet_zoo": "imagenet_zoo:ImageNetZoo",
 }
 """Where each space is; imported when asked for."""
 

@@ -69,6 +69,14 @@ class Reader:
             self.position += len(text)
         return found
 
+    def match(self, pattern: re.Pattern[str], expected: str) -> str:
+        """Read what fits a pattern from here on."""
+        found = pattern.match(self.text, self.position)
+        if found is None:
+            self.fail(expected)
+        self.position = found.end()
+        return found.group()
+
     def one_of(self, options: Iterable[str] | Mapping[str, Any]) -> str:
         """Read the longest of the options that comes next."""
         names = list(options)

@@ -96,6 +96,7 @@ def table(name: str, folder: Path | None = None) -> Table:
         _costs=costs,
         _hardware=hardware,
         _proxies=_select(published.proxies, reader, {}),
+        _context=_select(published.context, reader, {}),
     )
 
 

@@ -43,6 +43,7 @@ class _Reader(Protocol):
     def index(self) -> pd.Index[str]: ...
     def values(self, columns: Columns) -> pd.DataFrame: ...
     def runs(self, part: str, column: str) -> Array: ...
+    def words(self, columns: Columns) -> pd.DataFrame: ...
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,6 +74,7 @@ class Table:
     _costs: Columns
     _hardware: Columns
     _proxies: Columns
+    _context: Columns
 
     @classmethod
     def from_frame(
@@ -84,6 +86,7 @@ class Table:
         costs: Sequence[str] = (),
         hardware: Sequence[str] = (),
         proxies: Sequence[str] = (),
+        context: Sequence[str] = (),
         space: str | None = None,
         title: str = "",
         licence: str = "",
@@ -113,6 +116,7 @@ class Table:
             *costs,
             *hardware,
             *proxies,
+            *context,
         ]
         lacking = [column for column in wanted if column not in frame]
         if lacking:
@@ -131,6 +135,7 @@ class Table:
             _costs={column: ("main", column, 1.0) for column in costs},
             _hardware={column: ("main", column, 1.0) for column in hardware},
             _proxies={column: ("main", column, 1.0) for column in proxies},
+            _context={column: ("main", column, 1.0) for column in context},
         )
 
     @property
@@ -192,6 +197,39 @@ class Table:
         to_mean = [kendall(runs[:, i], mean) for i in range(seeds)]
         return NoiseCeiling(float(np.mean(pairs)), float(np.mean(to_mean)), seeds, count)
 
+    def agreement(self, task: str | None = None) -> dict[str, float]:
+        """Compare a label with other measurements of the same networks, by Kendall's tau-b.
+
+        Where there are no seeds this bounds what a ranking can reach: the same weights on other
+        images or by other labels, or another length of training.
+
+        Returns:
+            By the name of the other task, for those that the published table names; often none.
+
+        Raises:
+            InputError: no such task.
+
+        Example:
+            >>> frame = pd.DataFrame({"short": [1.0, 2.0, 3.0], "long": [1.0, 3.0, 2.0]})
+            >>> frame.index = pd.Index(["a", "b", "c"])
+            >>> tasks = [Task("long", "%", again=("short",)), Task("short", "%")]
+            >>> round(Table.from_frame("mine", frame, tasks).agreement("long")["short"], 3)
+            0.333
+        """
+        chosen = self._task(task)
+        found = {}
+        for other in chosen.again:
+            if other in self.tasks:
+                both = np.stack([self._labels(chosen.name), self._labels(other)])
+                both = both[:, np.isfinite(both).all(axis=0)]
+                found[other] = kendall(both[0], both[1])
+        return found
+
+    @cached_property
+    def context(self) -> pd.DataFrame:
+        """How each network was trained and evaluated, as words and numbers; often no columns."""
+        return self._reader.words(self._context)
+
     @cached_property
     def costs(self) -> pd.DataFrame:
         """Parameters, multiply-adds and the like; `definitions` says what each column counts."""
@@ -220,12 +258,13 @@ class Table:
         return float(self._labels(self._task(task).name).iloc[position])
 
     def __getitem__(self, architecture: str) -> dict[str, Any]:
-        """All of one architecture: labels of every task, costs, hardware figures and proxies."""
+        """All of one architecture: labels of every task, costs, hardware, proxies and context."""
         position = self._position(architecture)
         row: dict[str, Any] = {"architecture": architecture}
         row |= {name: float(self._labels(name).iloc[position]) for name in self.tasks}
         for frame in (self.costs, self.hardware, self.proxies):
             row |= {str(name): float(value) for name, value in frame.iloc[position].items()}
+        row |= {str(name): value for name, value in self.context.iloc[position].items()}
         return row
 
     def __repr__(self) -> str:

@@ -272,6 +272,16 @@ def nasbench_graph(code: int) -> str:
     return f"{','.join(map(str, _LINKS[links]))}:{names}"
 
 
+def imagenet_zoo(model: str, size: int) -> str:
+    """From the name of a checkpoint or a model of timm, and the size of its images.
+
+    Example:
+        >>> imagenet_zoo("resnet50.a1_in1k", 224)
+        'resnet50.a1_in1k@224'
+    """
+    return f"{model}@{size}"
+
+
 def _integers(code: str, length: int | None, largest: int) -> list[int]:
     found = list(numbers(code))
     fits = all(type(number) is int and 0 <= number <= largest for number in found)

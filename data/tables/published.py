@@ -31,7 +31,8 @@ class Task:
     ("measured"). Say so wherever weight-shared or surrogate figures are reported.
 
     `part`, `column` and `runs` are where the figures are: the column of the label, and those of
-    its single seeds. Without a column the label is the mean of the seeds.
+    its single seeds. Without a column the label is the mean of the seeds. `again` names tasks that
+    measure the same networks once more in another way, for `Table.agreement`.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Task:
     column: str | None = None
     runs: tuple[str, ...] = ()
     part: str = "main"
+    again: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class Published:
     costs: tuple[Group, ...] = ()
     hardware: tuple[Group, ...] = ()
     proxies: tuple[Group, ...] = ()
+    context: tuple[Group, ...] = ()
     definitions: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -48,6 +48,11 @@ class FrameReader:
         found = {name: _clean(self._frame[column]) for name, (_, column, _) in columns.items()}
         return pd.DataFrame(found, index=self.index)
 
+    def words(self, columns: Columns) -> pd.DataFrame:
+        """The columns as they are."""
+        found = {name: self._frame[column] for name, (_, column, _) in columns.items()}
+        return pd.DataFrame(found, index=self.index)
+
     def runs(self, part: str, column: str) -> Array:
         return _clean(self._frame[column])[:, None]
 
@@ -104,6 +109,15 @@ class ParquetReader:
                     figures = np.rint(figures * scale)
                 found[name] = (_mean if repeats else _place)(figures, at, len(self.index))
         return pd.DataFrame({name: found[name] for name in columns}, index=self.index)
+
+    def words(self, columns: Columns) -> pd.DataFrame:
+        """The columns by architecture, as they are; of rows that repeat one the first."""
+        found = {}
+        for name, (part, column, _) in columns.items():
+            here, at, _ = self._rows(part)
+            values = self._read(part, [column])[column][here].set_axis(self.index[at])
+            found[name] = values[~values.index.duplicated()].reindex(self.index)
+        return pd.DataFrame(found, index=self.index)
 
     def runs(self, part: str, column: str) -> Array:
         """One column by architecture and repetition."""

@@ -131,7 +131,9 @@ def test_the_graph_equals_the_traced_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_forward_gives_the_task_s_outputs(name: str) -> None:
-    if any(word in name for word in ("autoformer", "pit", "gpt", "transnas", "ofa", "proxyless")):
+    if any(
+        word in name for word in ("autoformer", "pit", "gpt", "transnas", "ofa", "proxyless", "zoo")
+    ):
         pytest.skip("large networks: their shapes are in the graphs")
     one = space(name)
     task = next(iter(one.tasks))

@@ -36,6 +36,8 @@ FACTS = {
     "help_fbnet": (5_000, None, 0, None),
     "help_ofa": (5_000, None, 0, None),
     "hat": (15_945, None, 0, None),
+    "imagenet_zoo": (1_182, "imagenet", 1_182, 89.41),
+    "imagenet_zoo_speed": (1_247, None, 0, None),
 }
 
 
@@ -90,6 +92,22 @@ def test_nas_bench_macro_ceiling(published: Path) -> None:
     assert ceiling is not None
     assert ceiling.between == pytest.approx(0.88, abs=5e-3)
     np.testing.assert_allclose(found.labels(), found.seeds().mean(axis=1))
+
+
+def test_second_measurements_and_contexts(published: Path) -> None:
+    zoo = table("imagenet_zoo")
+    agreement = zoo.agreement()
+    assert agreement == pytest.approx({"imagenet-real": 0.892, "imagenet-v2": 0.913}, abs=5e-4)
+    once = zoo.context.drop_duplicates(["model", "tag"]).index  # one size of each checkpoint
+    both = pd.DataFrame({name: zoo.labels(name)[once] for name in ("imagenet", "imagenet-v2")})
+    assert len(once) == 943
+    assert both.corr("kendall").iloc[0, 1] == pytest.approx(0.942, abs=5e-4)
+    row = zoo["resnet50.a1_in1k@224"]
+    assert (row["model"], row["tag"], row["img_size"]) == ("resnet50", "a1_in1k", 224)
+    assert row["family"] == "resnetish"
+    assert row["imagenet"] == zoo.lookup("resnet50.a1_in1k@224")
+    assert table("nasbench201").agreement() == {}
+    assert table("nasbench201").context.shape == (15_625, 0)
 
 
 def test_published_costs(published: Path) -> None:

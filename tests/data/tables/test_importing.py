@@ -160,3 +160,38 @@ def test_nothing_is_unpickled_and_torch_is_not_needed() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_zoo_leaves_families_out_that_are_kept_to_judge_with(tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    head = "model,top1,top1_err,top5,top5_err,param_count,img_size,crop_pct,interpolation"
+    rows = (
+        "vit_tiny_patch16_224.augreg_in21k_ft_in1k,75.4,24.6,92.8,7.2,5.72,224,0.900,bicubic",
+        "resnet18.a1_in1k,73.1,26.9,91.0,9.0,11.69,288,1.000,bicubic",
+        "convnext_tiny.in12k_ft_in1k,1.0,99.0,1.0,99.0,28.59,224,0.950,bicubic",
+        "resnet18.a1_in1k,71.5,28.5,90.1,9.9,11.69,224,0.950,bicubic",
+        '"vit_giant_patch14_224.made_up",1.0,99.0,1.0,99.0,"1,012.6",224,0.950,bicubic',
+    )
+    (tmp_path / "results-imagenet.csv").write_text("\n".join([head, *rows]))
+    (tmp_path / "results-sketch.csv").write_text(
+        f"{head},top1_diff\nresnet18.a1_in1k,20.1,79.9,40.0,60.0,11.69,288,1.000,bicubic,-53.0"
+    )
+    (tmp_path / "benchmark-infer-amp-nchw-pt291-cu128-4090.csv").write_text(
+        "model,infer_samples_per_sec,infer_step_time,infer_batch_size,infer_img_size,infer_gmacs,"
+        "infer_macts,param_count\nresnet18.a1_in1k,9000.5,113.7,1024,224,1.82,2.48,11.69"
+    )
+    found = convert("imagenet_zoo", Raw(tmp_path))
+    accuracy = found["accuracy"]
+    assert accuracy["architecture"].tolist() == [
+        *("resnet18", "resnet18", "vit_giant_patch14_224", "vit_tiny_patch16_224")
+    ]
+    assert accuracy["family"].tolist() == ["resnetish", "resnetish", "vit", "vit"]
+    assert accuracy["tag"].iloc[0] == "a1_in1k"
+    assert accuracy["img_size"].tolist() == [288, 224, 224, 224]
+    assert accuracy["params_M"].iloc[2] == 1012.6
+    assert accuracy["top1_sketch"].tolist()[:2] == [20.1, 20.1]
+    assert accuracy["top1_sketch"].isna().tolist()[2:] == [True, True]
+    assert "top1_v2" not in accuracy
+    (speed,) = found["speed"].to_dict("records")
+    assert speed["device"] == "rtx4090"
+    assert (speed["architecture"], speed["img_size"], speed["gmacs"]) == ("resnet18", 224, 1.82)
