@@ -55,6 +55,13 @@ def facts_of(func: Any) -> Facts:
     )
 
 
+def written_by(facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The argument that a call writes to, if it writes to one."""
+    if facts.written is None:
+        return None
+    return args[facts.written] if facts.written < len(args) else kwargs.get("out")
+
+
 def nested_tensors(values: Iterable[Any]) -> Iterator[Tensor]:
     """All tensors among the values, also inside lists and tuples, in order."""
     for value in values:

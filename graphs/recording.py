@@ -33,6 +33,7 @@ from .arguments import (
     refined,
     shape_only,
     storage_of,
+    written_by,
 )
 from .arrays import ATTRIBUTES
 from .graph import Graph
@@ -170,12 +171,12 @@ class Recorder(TorchDispatchMode):
         storages: list[int],
     ) -> Any:
         if self.values:
-            self._remember(facts, args)
+            self._remember(written_by(facts, args, kwargs))
             return func(*args, **kwargs)
         known = all(map(self._known, tensors, storages))
         if facts.base in _NEEDS_VALUES and not known:
             raise NeedsValues(facts.name)
-        target = args[facts.written] if facts.written is not None and args else None
+        target = written_by(facts, args, kwargs)
         if known and isinstance(target, Tensor) and storage_of(target) not in self._own:
             known = False  # the user's own tensor (a buffer): never write to it
         if known and not is_small(facts, args, tensors):
@@ -192,9 +193,8 @@ class Recorder(TorchDispatchMode):
         # In place, Python must get back the very tensor that it passed.
         return target if isinstance(target, Tensor) and isinstance(result, Tensor) else result
 
-    def _remember(self, facts: Facts, args: tuple[Any, ...]) -> None:
+    def _remember(self, target: Any) -> None:
         """Keep what an in-place operator is about to overwrite in a parameter."""
-        target = args[facts.written] if facts.written is not None and args else None
         if isinstance(target, Tensor) and storage_of(target) in self._several:
             self._overwritten.append((target, target.clone()))
 
