@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -14,3 +15,26 @@ Progress = Callable[[int, int, str], None]
 
 SIZES = ("params", "flops", "activations")
 """What every graph knows of a network's size, as attributes of ``archrank.Graph``."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One result of a long run, as it comes.
+
+    Attributes:
+        number: how many results there are with this one, from 1; trackers call it the step.
+        name: of the candidate or the architecture.
+        values: by name what is known of it: proxies (means over seeds) and costs, or what was told.
+        failures: name -> why there is no value; ``"all"`` if there is none at all.
+        seed: of the scores, where each seed is a result of its own.
+    """
+
+    number: int
+    name: str
+    values: Mapping[str, float] = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
+    seed: int | None = None
+
+
+Callback = Callable[[Finished], object]
+"""A function that gets each result as it comes; what it raises ends the run."""

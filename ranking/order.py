@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..basics import Progress
+from ..basics import Callback, Progress
 from ..costs.limits import Scales, checked_cost, checked_limits, latency_origin
 from ..errors import InputError, checked_choice
 from ..predictors.loading import is_predictor
@@ -45,6 +45,7 @@ def rank(
     engine: EngineName = "local",
     address: str | None = None,
     progress: Progress | None = None,
+    callback: Callback | None = None,
 ) -> Ranking:
     """Order candidates by zero-cost proxies, the most promising first.
 
@@ -83,6 +84,7 @@ def rank(
         engine: ``"local"``, or ``"ray"`` for a Ray cluster, whose every core takes candidates.
         address: of the Ray cluster; default one on this machine, started and stopped.
         progress: called with (done, total, name) after each candidate.
+        callback: called with the ``archrank.basics.Finished`` result of each candidate as it comes.
 
     Raises:
         InputError: an argument is not as above, or no candidate is within the limits (it names
@@ -130,7 +132,7 @@ def rank(
         address,
         store,
     )
-    rows, excluded = within_limits(score_candidates(found, plan, progress))
+    rows, excluded = within_limits(score_candidates(found, plan, progress, callback))
     columns = [criterion.column(rows, seeds) for criterion in wanted]
     origin = latency_origin(scales.latency, scales.device) if "latency" in scales.costs else ""
     return replace(tabulate(rows, columns, combine, scales.costs, origin), excluded=excluded)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..basics import Array, Progress
+from ..basics import Array, Callback, Finished, Progress
 from ..errors import InputError
 from ..graphs import Graph
 from ..proxies import Result, get
@@ -90,6 +90,13 @@ class Row:
         else:
             self.scores.setdefault(result.name, []).append(result.value)
 
+    def finished(self, number: int) -> Finished:
+        """Return what is known as a result of its own."""
+        means = {name: float(np.mean(values)) for name, values in self.scores.items()}
+        failures = {name: reason for name, _, reason in self.failures}
+        failures.update({one.cost: one.reason for one in self.excluded})
+        return Finished(number, self.name, {**means, **self.costs}, failures)
+
     def copy_from(self, other: Row) -> None:
         """Take over everything of a candidate of the same graph."""
         self.graph, self.scores, self.costs = other.graph, other.scores, other.costs
@@ -137,7 +144,10 @@ class Plan:
 
 
 def score_candidates(
-    candidates: Sequence[Candidate], plan: Plan, progress: Progress | None = None
+    candidates: Sequence[Candidate],
+    plan: Plan,
+    progress: Progress | None = None,
+    callback: Callback | None = None,
 ) -> list[Row]:
     """Score candidates, each once, into rows of the same order.
 
@@ -154,7 +164,7 @@ def score_candidates(
         _check_sendable(candidates, plan)
     with ExitStack() as stack:
         store = None if plan.store is None else stack.enter_context(Store(plan.store))
-        scoring = _Scoring(candidates, plan, store, progress)
+        scoring = _Scoring(candidates, plan, store, progress, callback)
         scoring.run()
     return scoring.rows
 
@@ -168,8 +178,10 @@ class _Scoring:
         plan: Plan,
         store: Store | None,
         progress: Progress | None,
+        callback: Callback | None,
     ):
-        self._plan, self._store, self._progress = plan, store, progress
+        self._plan, self._store = plan, store
+        self._progress, self._callback = progress, callback
         self.rows = [Row(candidate) for candidate in candidates]
         self._by_name = {row.name: row for row in self.rows}
         self._first: dict[str, Row] = {}  # graph -> the row that was scored
@@ -239,6 +251,8 @@ class _Scoring:
         self._done += 1
         if self._progress is not None:
             self._progress(self._done, len(self.rows), row.name)
+        if self._callback is not None:
+            self._callback(row.finished(self._done))
 
     def _share_between_equal_graphs(self) -> None:
         first: dict[str, Row] = {}

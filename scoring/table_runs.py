@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..basics import Progress
+from ..basics import Callback, Finished, Progress
 from ..data import space as get_space
 from ..data import table as get_table
 from ..data.tables.catalogue import TABLES
@@ -172,6 +172,7 @@ def run(
     engine: str = "local",
     address: str | None = None,
     progress: Progress | None = None,
+    callback: Callback | None = None,
 ) -> Outcome:
     """Score a sample of a table's architectures; what the store holds already is not repeated.
 
@@ -193,6 +194,8 @@ def run(
         engine: ``"local"``, or ``"ray"`` for a Ray cluster, whose every core takes work.
         address: of the Ray cluster; default one on this machine, started and stopped.
         progress: called with (done, total, architecture) after each piece of work.
+        callback: called with the ``Finished`` result of each architecture and seed that is scored
+            now, once the store holds it.
 
     Returns:
         What was done now, and what has no value.
@@ -247,14 +250,28 @@ def run(
         with closing(run_works(missing(), engine, jobs, address)) as results:
             for work, found in results:
                 arch = work.candidate.name
-                for seed, rows in found.of_every_proxy(work):
-                    opened.add(settings.condition, space, arch, seed, map(Score.of, rows))
+                for seed, of_proxies in found.of_every_proxy(work):
+                    kept = [Score.of(result) for result in of_proxies]
+                    opened.add(settings.condition, space, arch, seed, kept)
+                    if callback is not None:
+                        callback(_finished(done + 1, arch, seed, kept))
                 done, scored = done + 1, scored + 1
                 if progress is not None:
                     progress(done, total, arch)
         failures = opened.failures(number, settings.condition)
     asked = [failure for failure in failures if (failure.proxy, failure.version) in wanted]
     return Outcome(number, scored, total, asked)
+
+
+def _finished(number: int, arch: str, seed: int, scores: Iterable[Score]) -> Finished:
+    """Return the scores of one piece of work as a result of its own."""
+    values, failures = {}, {}
+    for score in scores:
+        if score.value is None:
+            failures[score.name] = score.reason or "no reason given"
+        else:
+            values[score.name] = score.value
+    return Finished(number, arch, values, failures, seed)
 
 
 def work_on(

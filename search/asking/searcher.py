@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...basics import Array
+from ...basics import Array, Callback, Finished
 from ...data.spaces.contract import Space
 from ...errors import InputError
 from ...predictors.reading import Sample
@@ -69,6 +69,8 @@ class Searcher:
         samples: canonical architecture -> what predictors read of it, where that was read before
             (``archrank.predictors.samples``), with scores of proxies if it brings them.
         state: the file.
+        callback: called with the ``archrank.basics.Finished`` result of each trial that is told,
+            once it is in the state.
 
     Raises:
         InputError: an argument is not as above, or the state is of other settings, damaged, or in
@@ -102,6 +104,7 @@ class Searcher:
         known: Mapping[str, Callable[[Sequence[str]], Any]] | None = None,
         samples: Mapping[str, Sample] | None = None,
         state: str | Path | None = None,
+        callback: Callback | None = None,
     ):
         self.space = space_named(space)
         self.space.task(task)
@@ -109,7 +112,7 @@ class Searcher:
         for name, (number, least) in numbers.items():
             if not isinstance(number, int) or number < least:
                 raise InputError(f"{name}: got {number!r}, expected a whole number from {least}")
-        self._start, self._refit_every = start, refit
+        self._start, self._refit_every, self._callback = start, refit, callback
         self._knowledge = Knowledge(self.space, task, known or {}, samples)
         self._goals = _measured_goals(objectives, constraints, self._knowledge)
         acquisition = _acquisition_for(self._goals, acquisition)
@@ -204,7 +207,12 @@ class Searcher:
             {"tell": self.space.normalise(arch), **self._result(value)}
             for arch, value in zip(archs, values, strict=True)
         ]
+        before = self._trials.told_count
         self._trials.add(events)
+        if self._callback is not None:
+            for number, trial in enumerate(self._trials.told[before:], before + 1):
+                failures = {"all": trial.reason} if trial.status == "failed" else {}
+                self._callback(Finished(number, trial.arch, trial.values, failures))
 
     def load(self, results: Any) -> int:
         """Tell finished results of an earlier search, but for architectures that were told here.
