@@ -2,6 +2,7 @@
 # make test   install the test extra too, run every test, the slow ones included
 # make quick  the tests that are not slow
 # make lint   ruff and mypy
+# make docs   install the docs extra too, build docs/ and the reference into build/site
 # Each works in a fresh clone with Python 3.11+, pip and make.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ JOBS ?= 2
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test quick lint clean
+.PHONY: demo test quick lint docs clean
 
 demo: .venv/demo.stamp
 	@echo "== ranking 100 untrained networks of the embedded benchmark (CPU is enough)"
@@ -30,6 +31,10 @@ lint: .venv/test.stamp
 	@mkdir -p .build && ln -sfn .. .build/archrank
 	$(BIN)/mypy $(addprefix .build/archrank/,*.py benchmark cli costs data graphs predictors proxies ranking scoring search)
 
+docs: .venv/docs.stamp
+	@echo "== building the site into build/site; a broken link or reference fails"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 .venv/bin/python:
 	@echo "== creating .venv with $(PYTHON)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
@@ -43,6 +48,11 @@ lint: .venv/test.stamp
 .venv/test.stamp: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "== installing archrank with the extra [test]"
 	$(PIP) -e '.[test]'
+	@touch $@
+
+.venv/docs.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "== installing the extra [docs]"
+	$(PIP) -e '.[docs]'
 	@touch $@
 
 clean:

@@ -109,8 +109,7 @@ class Ranking:
         """The candidates that none beats in score at no more cost, cheapest first.
 
         Args:
-            cost: a column of sizes, or one of ``COSTS`` that was asked
-            for.
+            cost: a column of sizes, or one of ``COSTS`` that was asked for.
 
         Raises:
             InputError: no such cost, or it was not asked for.

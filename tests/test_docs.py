@@ -1,56 +1,183 @@
-"""The pages of docs/ say what is so: their code runs."""
+"""The pages say what is so: their code runs, their commands, links and tables are right.
+
+A page is found by itself: whatever lies in ``docs/``, the README and CONTRIBUTING.
+"""
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import re
+import shlex
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+import typer
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+import archrank
+from archrank.cli.app import app
 
-
-def run(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **given: Any) -> dict[str, Any]:
-    monkeypatch.chdir(folder)
-    # As of a script: Ray sends such functions to its workers whole.
-    namespace: dict[str, Any] = {"__name__": "__main__", **given}
-    text = (DOCS / page).read_text()
-    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, page, "exec"), namespace)
-    return namespace
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md")))
+}
+SLOW = {"docs/ray_tune.md"}
 
 
-def test_own_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = run("own_loop.md", tmp_path, monkeypatch)
+def blocks(page: str, language: str) -> list[str]:
+    """The code of a language on a page, block by block."""
+    text = PAGES[page].read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def commands(page: str) -> list[list[str]]:
+    """The words of every call of archrank on a page, without the first."""
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("archrank ")]
+
+
+WITH_CODE = [
+    pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else [])
+    for page in PAGES
+    if blocks(page, "python")
+]
+COMMANDS = [(page, words) for page in PAGES for words in commands(page)]
+
+
+# --- code -----------------------------------------------------------------------------------------
+
+
+def own_loop(made: dict[str, Any]) -> None:
     assert made["best"] in made["digits"]
-    assert (tmp_path / "state.jsonl").read_text().count('"tell"') == 8
+    assert Path("state.jsonl").read_text().count('"tell"') == 8
     assert len(made["best_of_many"]) == 3
 
 
-def test_optuna(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("optuna")
-    assert len(run("optuna.md", tmp_path, monkeypatch)["study"].trials) == 4
+def optuna(made: dict[str, Any]) -> None:
+    assert len(made["study"].trials) == 4
 
 
-def test_pymoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("pymoo")
-    made = run("pymoo.md", tmp_path, monkeypatch)
+def pymoo(made: dict[str, Any]) -> None:
     assert made["result"].X is not None
 
 
-@pytest.mark.slow
-def test_ray_tune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    made = run("ray_tune.md", tmp_path, monkeypatch, STORAGE=str(tmp_path))
+def ray_tune(made: dict[str, Any]) -> None:
     assert len(made["results"]) == 4
     assert not made["results"].errors
 
 
-def test_every_page_is_tested() -> None:
-    tested = {"own_loop.md", "optuna.md", "pymoo.md", "ray_tune.md"}
-    with_code = {page.name for page in DOCS.glob("*.md") if "```python" in page.read_text()}
-    assert with_code == tested
+def readme(made: dict[str, Any]) -> None:
+    assert Path("ranking.csv").is_file()
+    assert made["predictor"].score(made["asked"], made["accuracy"][made["asked"]]) > 0
+
+
+CLAIMS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "docs/own_loop.md": own_loop,
+    "docs/optuna.md": optuna,
+    "docs/pymoo.md": pymoo,
+    "docs/ray_tune.md": ray_tune,
+    "README.md": readme,
+}
+"""What must hold after the code of a page has run, beside that it runs."""
+
+
+@pytest.mark.parametrize("page", WITH_CODE)
+def test_code_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = blocks(page, "python")
+    for package in imported("\n".join(code)):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # As of a script: Ray sends such functions to its workers whole.
+    made: dict[str, Any] = {"__name__": "__main__", "STORAGE": str(tmp_path)}
+    for block in code:
+        exec(compile(block, page, "exec"), made)
+    CLAIMS.get(page, dict.__len__)(made)
+
+
+def imported(code: str) -> set[str]:
+    """The packages that code imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("page", "words"), COMMANDS, ids=[f"{page}: {' '.join(w)}" for page, w in COMMANDS]
+)
+def test_commands_are_right(page: str, words: list[str]) -> None:
+    command = typer.main.get_command(app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command, words = command.commands[words[0]], words[1:]
+    assert not hasattr(command, "commands"), f"{page}: {words[0]} is no command"
+    context = command.make_context("archrank", list(words))  # fails on any option that is wrong
+    assert context.params
+
+
+def test_make_targets_exist() -> None:
+    asked = {
+        target
+        for page in PAGES
+        for target in re.findall(r"`make (\w+)`|^make (\w+)", PAGES[page].read_text(), re.MULTILINE)
+    }
+    known = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {name for found in asked for name in found if name} <= {*known}
+
+
+# --- tables and links -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tables() -> ModuleType:
+    path = ROOT / "experiments" / "document_tables.py"
+    spec = importlib.util.spec_from_file_location("document_tables", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_tables_are_current(page: str, tables: ModuleType) -> None:
+    text = PAGES[page].read_text()
+    assert tables.filled(text) == text, "run python experiments/document_tables.py"
+
+
+def test_every_table_has_its_place(tables: ModuleType) -> None:
+    found = [mark for path in PAGES.values() for mark in tables.marks(path.read_text())]
+    assert sorted(found) == sorted(tables.TABLES)
+
+
+@pytest.mark.parametrize("name", [proxy.name for proxy in archrank.proxies.list()])
+def test_every_proxy_has_a_row(name: str) -> None:
+    assert f"\n| `{name}` |" in PAGES["docs/proxies.md"].read_text()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files(page: str) -> None:
+    text = re.sub(r"^```.*?^```", "", PAGES[page].read_text(), flags=re.DOTALL | re.MULTILINE)
+    links = re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", text)
+    missing = [link for link in links if not (PAGES[page].parent / link).exists()]
+    assert not missing
+
+
+def test_every_room_has_a_page_of_reference() -> None:
+    pages = "\n".join(PAGES[page].read_text() for page in PAGES if "/reference/" in page)
+    rooms = [name for name in archrank.__all__ if isinstance(getattr(archrank, name), ModuleType)]
+    missing = [room for room in rooms if not re.search(rf"^::: archrank\.{room}\b", pages, re.M)]
+    assert not missing
+
+
+def test_files_named_in_contributing_exist() -> None:
+    named = re.findall(r"`([a-z_]+/[\w/.]+)`", PAGES["CONTRIBUTING.md"].read_text())
+    assert named
+    assert not [path for path in named if not (ROOT / path).exists()]

@@ -1,65 +1,65 @@
-"""The README says what is so: its code runs, its commands exist, its tables are current."""
+"""The README is a front door: it is short, and what it tells to type works."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
 import shlex
+import shutil
+import tomllib
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
-import typer
+from test_docs import ROOT, blocks
+from typer.testing import CliRunner
 
-import archrank
 from archrank.cli.app import app
 
-ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
+LONGEST = 220
+LINES = [
+    line
+    for block in blocks("README.md", "sh")
+    for line in block.splitlines()
+    if line.startswith("archrank ")
+]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+def test_it_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= LONGEST
 
 
-def commands() -> list[list[str]]:
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
-    return [shlex.split(x, comments=True)[1:] for x in lines if x.startswith("archrank ")]
+@pytest.mark.slow
+def test_shell_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    for line in LINES:
+        done = CliRunner().invoke(app, shlex.split(line, comments=True)[1:])
+        assert done.exit_code == 0, f"{line}\n{done.output}"
+    for made in ("ranking.csv", "lenet.svg", "run.sqlite", "run.html"):
+        assert (tmp_path / made).is_file()
 
 
-@pytest.fixture(scope="module")
-def readme_tables() -> ModuleType:
-    path = ROOT / "experiments" / "readme_tables.py"
-    spec = importlib.util.spec_from_file_location("readme_tables", path)
+def test_extras_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = re.findall(r"`\[(\w+)\]`", (ROOT / "README.md").read_text())
+    assert {*named} == {*project["optional-dependencies"]} - {"test"}
+
+
+def described(repository: str | None) -> str:
+    spec = importlib.util.spec_from_file_location("setup_script", ROOT / "setup.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    text: str = module.description((ROOT / "README.md").read_text(), repository)
+    return text
 
 
-def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    namespace: dict[str, Any] = {"__name__": "readme"}
-    assert blocks("python")
-    for block in blocks("python"):
-        exec(block, namespace)
-    assert (tmp_path / "ranking.csv").is_file()
-
-
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_commands_exist(words: list[str]) -> None:
-    group = typer.main.get_command(app)
-    assert words[0] in group.commands
-    known = {name for p in group.commands[words[0]].params for name in p.opts}
-    assert {word for word in words if word.startswith("--")} <= known
-
-
-def test_tables_are_current(readme_tables: ModuleType) -> None:
-    assert readme_tables.filled(README) == README, "run python experiments/readme_tables.py"
-
-
-@pytest.mark.parametrize("name", [proxy.name for proxy in archrank.proxies.list()])
-def test_every_proxy_has_a_row(name: str) -> None:
-    assert f"\n| `{name}` |" in README
+def test_a_package_index_shows_no_broken_link() -> None:
+    relative = re.compile(r"\]\((?!https?:|#)")
+    assert relative.search((ROOT / "README.md").read_text())
+    assert not relative.search(described(None))
+    there = described("https://host.example/archrank")
+    assert not relative.search(there)
+    assert "](https://host.example/archrank/blob/main/docs/ranking.md)" in there
+    assert "](https://host.example/archrank/raw/main/docs/pictures/demo.png)" in there

@@ -291,9 +291,10 @@ class KGNN(GraphPredictor):
     near 0 have no relative error) and a larger learning rate.
 
     Args:
-        options, head, loss, epochs, batch_size, learning_rate, training, members, fold,
-            standardise, pretrained, device, random_state, space, task, inputs, proxies: see
-            ``GraphPredictor``; fields that ``training`` does not name are as above.
+        options, head, loss, epochs, batch_size, learning_rate, members, fold, standardise: see
+            ``GraphPredictor``.
+        pretrained, device, random_state, space, task, inputs, proxies: see ``GraphPredictor``.
+        training: see ``GraphPredictor``; fields that it does not name are as above.
 
     Source: GENNAPE (Mills et al., AAAI-23), its released code; fine-tuning (``adapt``) too.
 

@@ -1,18 +1,24 @@
-"""Write the README's tables from the registry and from ``experiments/results/``.
+"""Write the tables of the README and of ``docs/`` between their marks.
 
-python experiments/readme_tables.py
+They come from the registries, the command and ``experiments/results/``.
+
+python experiments/document_tables.py
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import archrank
+from archrank.basics import SIZES
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 RESULTS = ROOT / "experiments" / "results"
+_BLOCK = re.compile(r"(<!-- ([\w-]+):start -->).*?(<!-- \2:end -->)", re.DOTALL)
 
 
 def cells(line: str) -> list[str]:
@@ -68,6 +74,20 @@ def demo_table() -> str:
     if not path.is_file():
         return "Not measured yet: `python examples/embedded_benchmark.py --report`."
     return path.read_text().partition("\n\n")[2].strip()
+
+
+def demo_line() -> str:
+    """The demo's picture in figures: tau of the default, of sizes and of the best proxy."""
+    rows = [cells(line) for line in demo_table().splitlines() if line.startswith("|")][2:]
+    taus = {row[0]: row[1] for row in rows}
+    best = next(row[0] for row in rows if row[0] not in ("archrank (auto)", *SIZES))
+    (ceiling,) = re.findall(r"agree with tau ([\d.]+\d)", demo_table())
+    (interval,) = (row[2] for row in rows if row[0] == "archrank (auto)")
+    return (
+        f"Kendall's tau with the measured accuracy: archrank {taus['archrank (auto)']} (95 % "
+        f"interval {interval}), parameters {taus['params']}, FLOPs {taus['flops']}, the best "
+        f"single proxy (`{best}`) {taus[best]}, two trainings of the same networks {ceiling}."
+    )
 
 
 def space_table() -> str:
@@ -136,6 +156,24 @@ def tau_table() -> str:
 
 def transfer_table() -> str:
     """Families left out, without labels and with 50, as ``results/transfer.md`` has them."""
+    header = ["family left out", "n", "no labels", "`params`", "`flops`", "`activations`"]
+    how = (
+        "Spearman's rho on families that it did not learn of (nor of their relatives), means of "
+        "tasks and seeds; intervals, other numbers of labels, the date and the machine are in "
+        "[experiments/results/transfer.md](../experiments/results/transfer.md)."
+    )
+    return f"{how}\n\n" + table([*header, "50 labels", "50, from scratch"], _transfer(), right=7)
+
+
+def family_table() -> str:
+    """The same in short: sizes, no labels, 50 labels."""
+    header = ["family", "params", "FLOPs", "activations", "archrank, no labels", "50 labels"]
+    chosen = [[row[i] for i in (0, 3, 4, 5, 2, 6)] for row in _transfer()]
+    return table(header, chosen, right=5)
+
+
+def _transfer() -> list[list[str]]:
+    """Rows (family, n, no labels, params, FLOPs, activations, 50 labels, 50 from scratch)."""
     lines = (RESULTS / "transfer.md").read_text().splitlines()
     rows = [cells(line) for line in _rows_below(lines, "## Without labels")]
     few = [cells(line) for line in _rows_below(lines, "## With a few labels: rho")]
@@ -143,7 +181,7 @@ def transfer_table() -> str:
     learnt = {(row[0], row[1]): row[at] for row in few[1:]}
     shown = [rows[0].index(name) for name in ("n", "TransferRank", "params", "FLOPs")]
     shown.append(rows[0].index("activations"))
-    made = [
+    return [
         [
             row[0],
             *(row[i].split(" ")[0] for i in shown),
@@ -154,13 +192,6 @@ def transfer_table() -> str:
         ]
         for row in rows[1:]
     ]
-    header = ["family left out", "n", "no labels", "`params`", "`flops`", "`activations`"]
-    how = (
-        "Spearman's rho on families that it did not learn of (nor of their relatives), means of "
-        "tasks and seeds; intervals, other numbers of labels, the date and the machine are in "
-        "[experiments/results/transfer.md](experiments/results/transfer.md)."
-    )
-    return f"{how}\n\n" + table([*header, "50 labels", "50, from scratch"], made, right=7)
 
 
 def _rows_below(lines: list[str], title: str) -> list[str]:
@@ -175,23 +206,69 @@ def _rows_below(lines: list[str], title: str) -> list[str]:
     return [rows[0], *rows[2:]]
 
 
-def filled(readme: str) -> str:
-    """The README with its tables written anew between their marks."""
-    for mark, content in (
-        ("proxies", proxy_table()),
-        ("taus", tau_table()),
-        ("transfer", transfer_table()),
-        ("costs", cost_table()),
-        ("sets", set_table()),
-        ("spaces", space_table()),
-        ("demo", demo_table()),
-    ):
-        block = f"<!-- {mark}:start -->\n{content}\n<!-- {mark}:end -->"
-        pattern = f"<!-- {mark}:start -->.*<!-- {mark}:end -->"
-        readme, count = re.subn(pattern, lambda _, block=block: block, readme, flags=re.DOTALL)
-        assert count == 1, f"the README has {count} blocks {mark!r}, expected 1"
-    return readme
+def option_tables() -> str:
+    """What every command of the shell takes, as its help says."""
+    import typer
+
+    from archrank.cli.app import app
+
+    parts = []
+    for name, command in _commands(typer.main.get_command(app)):
+        taken = [one for one in command.params if one.name != "help"]
+        rows = [[_written(one), one.help or "", _default(one)] for one in taken]
+        parts.append(f"### `archrank {name}`\n\n{' '.join(command.help.split())}")
+        if rows:
+            parts.append(table(["argument or option", "what", "default"], rows))
+    return "\n\n".join(parts)
+
+
+def _commands(group: Any) -> list[tuple[str, Any]]:
+    """Names and commands, those of groups with the group's name before."""
+    found = []
+    for name, command in group.commands.items():
+        inner = _commands(command) if hasattr(command, "commands") else [("", command)]
+        found += [(f"{name} {below}".strip(), one) for below, one in inner]
+    return found
+
+
+def _written(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return f"`{parameter.name.upper()}`"
+    return ", ".join(f"`{option}`" for option in parameter.opts)
+
+
+def _default(parameter: Any) -> str:
+    if parameter.required:
+        return "required"
+    given = parameter.default
+    return "" if given in (None, False, "") or callable(given) else f"`{given}`"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "proxies": proxy_table,
+    "taus": tau_table,
+    "transfer": transfer_table,
+    "costs": cost_table,
+    "sets": set_table,
+    "spaces": space_table,
+    "demo": demo_table,
+    "demo-line": demo_line,
+    "families": family_table,
+    "options": option_tables,
+}
+"""Mark -> what is written between ``<!-- mark:start -->`` and ``<!-- mark:end -->``."""
+
+
+def filled(page: str) -> str:
+    """Return a page with the tables that it has written anew between their marks."""
+    return _BLOCK.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n{found[3]}", page)
+
+
+def marks(page: str) -> list[str]:
+    """Return the names of the tables that a page has."""
+    return [found[2] for found in _BLOCK.finditer(page)]
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text()))
+    for path in PAGES:
+        path.write_text(filled(path.read_text()))

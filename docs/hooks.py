@@ -1,0 +1,102 @@
+"""Hooks of mkdocs: bring in pages that live elsewhere in the repository, and mend their links.
+
+Every page links to files as they lie in the repository, so that its links also hold where somebody
+reads it there. On the site such a link leads to the page that the file became.
+"""
+
+from __future__ import annotations
+
+import logging
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+import griffe
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+GUESTS = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "data/digits/README.md": "results/digits_labels.md",
+    "predictors/pretrained/weights/card.md": "results/model_card.md",
+    **{
+        path.relative_to(ROOT).as_posix(): f"results/{path.name}"
+        for path in sorted((ROOT / "experiments" / "results").glob("*.*"))
+    },
+}
+"""Files of the repository that become pages: path there -> path on the site."""
+
+_LINK = re.compile(r"(?<=\]\()(?!\w+:|#|/)([^)#\s]+)(#[^)\s]*)?(?=\))")
+_CODE = re.compile(r"(^```.*?^```|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
+_EXAMPLE = re.compile(r"^Example:$", re.MULTILINE)
+_SEVERAL = re.compile(r"^ {4}(\w+(?:, \w+)+): (.*(?:\n {5,}.*)*)", re.MULTILINE)
+_log = logging.getLogger("mkdocs.plugins.archrank")
+
+
+class Docstrings(griffe.Extension):
+    """Reads docstrings as the house writes them.
+
+    A section ``Example:`` is one of examples, which griffe knows in the plural alone, and an entry
+    of several names, ``a, b: text``, is one entry for each of them.
+    """
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        if obj.docstring is not None:
+            text = _EXAMPLE.sub("Examples:", obj.docstring.value)
+            obj.docstring.value = _SEVERAL.sub(_each, text)
+
+
+def _each(entry: re.Match[str]) -> str:
+    return "\n".join(f"    {name}: {entry[2]}" for name in entry[1].split(", "))
+
+
+def on_startup(command: str, dirty: bool) -> None:
+    """Lay out the package alone, so that mkdocstrings does not walk through the whole folder."""
+    package = ROOT / "build" / "package" / "archrank"
+    package.mkdir(parents=True, exist_ok=True)
+    for link in package.iterdir():
+        link.unlink()
+    rooms = [path.parent for path in ROOT.glob("*/__init__.py")]
+    for path in [*ROOT.glob("*.py"), *rooms]:
+        (package / path.name).symlink_to(path)
+
+
+def on_config(config: Any) -> None:
+    """List the pages of results, which are many, in the navigation."""
+    pages = [
+        page for page in GUESTS.values() if page.startswith("results/") and page.endswith("md")
+    ]
+    for part in config.nav:
+        if isinstance(part, dict) and "Results" in part:
+            part["Results"] = ["reading_results.md", *pages]
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the guests."""
+    for source, target in GUESTS.items():
+        files.append(File.generated(config, target, abs_src_path=str(ROOT / source)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> str:
+    """Let links to files of the repository lead to the pages that they became."""
+    here = page.file.src_uri
+    parts = _CODE.split(markdown)
+    for i in range(0, len(parts), 2):  # between code
+        parts[i] = _LINK.sub(lambda link: _on_site(link, here), parts[i])
+    return "".join(parts)
+
+
+def _on_site(link: re.Match[str], here: str) -> str:
+    """Return the target of a link of the page ``here`` as a path on the site."""
+    home = next((source for source, page in GUESTS.items() if page == here), f"docs/{here}")
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(home), link[1]))
+    page = target.removeprefix("docs/") if target.startswith("docs/") else GUESTS.get(target)
+    if page is None:
+        _log.warning("%s links to %s, which is no page of the site", home, target)
+        return link[0]
+    return posixpath.relpath(page, posixpath.dirname(here) or ".") + (link[2] or "")
