@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ....errors import ScoreError
-from ...spectra import eigenvalues, entropy, finite
+from ...spectra import eigenvalues, entropy, gram, spectral_norm
 from ..attempts import Recorded, attempt
 from ..batches import Batch
 from ..model_runner import ModelRunner
@@ -52,7 +52,7 @@ class BoundaryRecorder(DependentCalls):
 
 def rademacher(shape: tuple[int, ...], index: int, generator: torch.Generator) -> Tensor:
     """Return random signs for the output of block ``index``."""
-    return torch.randint(2, shape, generator=generator).mul(2).sub(1)
+    return torch.randint(2, shape, generator=generator).mul_(2).sub_(1)
 
 
 def kaiming(runner: ModelRunner, generator: torch.Generator) -> Change:
@@ -62,7 +62,7 @@ def kaiming(runner: ModelRunner, generator: torch.Generator) -> Change:
     def drawn(name: str, parameter: Tensor) -> Tensor:
         if name in weights:
             deviation = math.sqrt(2 / parameter[0].numel())
-            return torch.randn(parameter.shape, generator=generator).to(parameter).mul(deviation)
+            return torch.randn(parameter.shape, generator=generator).to(parameter).mul_(deviation)
         if name in scales:
             return torch.ones_like(parameter)
         return torch.zeros_like(parameter) if name.endswith("bias") else parameter
@@ -136,7 +136,7 @@ def _entropy(feature: Tensor) -> float:
     """Return the entropy of the normalised eigenvalues of the channels' covariance."""
     rows = _rows(feature)
     rows = rows - rows.mean(dim=0)
-    values = eigenvalues(rows.T @ rows / len(rows), "a block's features").clamp_min(0)
+    values = eigenvalues(gram(rows) / len(rows), "a block's features").clamp_min(0)
     if not float(values.sum()) > 0:
         raise ScoreError("the features of a block are constant")
     return float(entropy(values))
@@ -162,13 +162,14 @@ def _spectral_norm(pulled: Tensor, probe: Tensor) -> float | None:
     """
     if pulled.dim() == probe.dim() == 4:
         pulled, probe = _folded(pulled, probe.shape[2:]), _folded(probe, pulled.shape[2:])
-    if pulled.shape == probe.shape and bool(torch.allclose(pulled, probe)):
-        return float("nan")
+    if pulled.shape == probe.shape:
+        corner = (slice(1), slice(1))  # tells most apart, before all is compared
+        if torch.allclose(pulled[corner], probe[corner]) and torch.allclose(pulled, probe):
+            return float("nan")
     one, other = _rows(pulled), _rows(probe)
     if len(one) != len(other):
         return None
-    product = finite((one.T @ other / len(other)).double(), "a block's gradients")
-    return float(torch.linalg.matrix_norm(product, 2))
+    return spectral_norm(one, other / len(other), "a block's gradients")
 
 
 def _folded(image: Tensor, size: torch.Size) -> Tensor:
