@@ -196,7 +196,10 @@ def _record(
     if device.type == "meta" and asked != {"graph"}:
         error = ScoreError("the model is on the meta device: it has shapes but no weights")
         return {"graph": runner.graph, **dict.fromkeys(asked - {"graph"}, error)}
-    return one.record(runner, asked)
+    recorded = one.record(runner, asked)
+    if runner.drew and runner.hush():
+        recorded = one.record(runner, asked)
+    return recorded
 
 
 def _evaluate(

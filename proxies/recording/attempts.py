@@ -1,4 +1,4 @@
-"""Trying to record a signal: what goes wrong becomes the reason why the signal is missing."""
+"""Trying to record a signal: what goes wrong becomes the reason why it is missing, and where."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
 from ...errors import ScoreError
 
@@ -22,14 +23,74 @@ def attempt(recorded: Recorded, *names: str) -> Iterator[None]:
     except ScoreError as error:
         recorded.update(dict.fromkeys(names, error))
     except (torch.OutOfMemoryError, MemoryError) as error:
-        recorded.update(dict.fromkeys(names, ScoreError(_short(error), "out of memory")))
+        recorded.update(dict.fromkeys(names, ScoreError(describe(error), "out of memory")))
     except Exception as error:
-        # Anything a user's forward, loss or autograd may raise: the reason, not a crash.
-        status = "out of memory" if "not enough memory" in str(error) else "error"
-        reason = f"{type(error).__name__}: {_short(error)}"
+        # Anything a user's loss or autograd may raise: the reason, not a crash.
+        short = is_want_of_memory(error)
+        reason = (
+            describe(error)
+            if short
+            else f"after the forward, in a backward or in what is made of it: {describe(error)}. "
+            "Check that a backward of the loss runs on this model"
+        )
+        status = "out of memory" if short else "error"
         recorded.update(dict.fromkeys(names, ScoreError(reason, status)))
 
 
-def _short(error: BaseException) -> str:
+@contextmanager
+def failed_forward(model: nn.Module) -> Iterator[None]:
+    """Say of an error in a forward in which module it was raised.
+
+    Raises:
+        ScoreError: in the place of anything that a forward may raise but want of memory.
+    """
+    try:
+        yield
+    except (ScoreError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if is_want_of_memory(error):
+            raise
+        name = failing_module(model, error)
+        where = f"module {name!r}" if name else "the model's own forward"
+        raise ScoreError(
+            f"the forward failed in {where} ({describe(error)}). Check that it runs on such "
+            "inputs in that mode, and with as few samples",
+            "error",
+        ) from error
+
+
+def failing_module(model: nn.Module, error: BaseException) -> str:
+    """Return the path of the innermost module whose method raised, ``""`` for the root.
+
+    It is read from the error's own traceback, so that nothing has to be followed beforehand.
+    """
+    names = {id(module): name for name, module in model.named_modules()}
+    found, step = "", error.__traceback__
+    while step is not None:
+        owner = step.tb_frame.f_locals.get("self")
+        found = names.get(id(owner), found)
+        step = step.tb_next
+    return found
+
+
+def is_want_of_memory(error: BaseException) -> bool:
+    """Return whether the error is torch's own of memory on a CPU, which is of no type of its own.
+
+    Example:
+        >>> is_want_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory"))
+        True
+    """
+    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
+
+
+def describe(error: BaseException) -> str:
+    """Return type and first line of an error, shortened.
+
+    Example:
+        >>> describe(ValueError("one line\\nand another"))
+        'ValueError: one line'
+    """
     text = str(error).strip().split("\n")[0]
-    return text if len(text) <= 300 else text[:297] + "..."
+    text = text if len(text) <= 300 else text[:297] + "..."
+    return f"{type(error).__name__}: {text}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,11 +14,15 @@ from torch import Tensor, nn
 
 from ...errors import ScoreError
 from ...graphs import Graph
+from ...graphs.keeping import kept
+from ...graphs.module_path import ModulePath
 from ...graphs.operators import CANONICAL, NORMS
+from ...graphs.randomness import seeded
 from ...graphs.tracing import float_type, tensors_in
+from .attempts import failed_forward
 from .batches import Batch, as_real, in_precision, rows_of
 from .differentiation import without_checkpoints
-from .modes import WithoutNorm
+from .modes import WithoutDropout, WithoutNorm
 from .weights.effective import (
     EffectiveWeightFinder,
     EffectiveWeights,
@@ -27,6 +32,8 @@ from .weights.effective import (
 )
 
 Loss = Callable[[Any, Any], Tensor]
+
+_LARGEST_STAND_IN = 1 << 24
 
 
 @dataclass
@@ -41,6 +48,8 @@ class ModelRunner:
         seed: of everything random.
         dtype: floating type in which the passes run.
         mode: in which passes run: ``"train"``, ``"eval"`` or, as the modules are, ``"as given"``.
+        drew: whether a forward has drawn random numbers so far.
+        quiet: modules that run in evaluation in any mode, since they are random in training.
     """
 
     model: nn.Module
@@ -50,6 +59,8 @@ class ModelRunner:
     seed: int
     dtype: torch.dtype
     mode: str = "train"
+    drew: bool = field(default=False, init=False)
+    quiet: set[nn.Module] | None = field(default=None, init=False)
     _effective: dict[str, EffectiveWeights] = field(default_factory=dict, repr=False)
     _replaced: Replaced | None = field(default=None, init=False, repr=False)
 
@@ -171,16 +182,18 @@ class ModelRunner:
         for buffer in self.model.buffers():
             stand_ins[id(buffer)] = in_precision(buffer.detach().clone(), dtype)
         with ExitStack() as stack:
-            stack.enter_context(_kept(self.model))
+            stack.enter_context(_restored(self.model, partial(self._plain_stand_in, dtype)))
             stack.enter_context(without_checkpoints())
             stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.random.fork_rng(devices=self._cuda_devices()))
-            torch.manual_seed(self.seed)
+            moved = stack.enter_context(seeded(self.seed))
+            stack.callback(lambda: setattr(self, "drew", self.drew or moved()))
             stack.enter_context(torch.set_grad_enabled(gradients))
             stack.enter_context(torch.autocast("cpu", enabled=False))
             for module in self.model.modules():
                 if self.mode != "as given":
                     module.training = self.mode == "train"
+                if self.quiet is not None and module in self.quiet:
+                    module.training = False
                 tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
                 for table in tables:
                     for name, tensor in table.items():
@@ -191,9 +204,37 @@ class ModelRunner:
                 self._replaced = Replaced(*self._constants(), leaves, folded.values)
             yield leaves
 
+    def hush(self) -> bool:
+        """Find the modules that are random in training; from now on they run in evaluation.
+
+        Those are stochastic depth, dropped layers, patches and blocks, noise. Looked for once.
+
+        Returns:
+            Whether there are any, so that what was recorded must be recorded again.
+        """
+        if self.quiet is not None:
+            return False
+        self.quiet = set()
+        while True:
+            path = ModulePath(self.model)
+            with (
+                suppress(Exception),
+                self.substituted(gradients=False),
+                WithoutDropout(),
+                path.tracked(watching=True),
+            ):
+                self.run(self.batches[0])
+            if not path.drawing:
+                return bool(self.quiet)
+            self.quiet |= path.drawing
+
     def run(self, batch: Batch) -> Any:
-        """Run one forward and return the raw output."""
-        with self._replaced or nullcontext():
+        """Run one forward and return the raw output.
+
+        Raises:
+            ScoreError: it fails; says in which module.
+        """
+        with failed_forward(self.model), self._replaced or nullcontext():
             return self.model(*batch.args, **batch.kwargs)
 
     def run_soundly(self, batch: Batch) -> Any:
@@ -287,8 +328,12 @@ class ModelRunner:
                 )
         return targets.to(logits.device)
 
-    def _cuda_devices(self) -> list[torch.device]:
-        return [d for d in {p.device for p in self.model.parameters()} if d.type == "cuda"]
+    def _plain_stand_in(self, dtype: torch.dtype, tensor: Tensor) -> Tensor:
+        """Return a copy of a tensor that is no parameter and no buffer, floats in that type."""
+        if tensor.numel() > _LARGEST_STAND_IN:
+            return tensor
+        copy = tensor.detach().clone()
+        return copy.to(dtype) if copy.dtype == float_type(self.model) else copy
 
 
 def _scalar(loss: Any) -> Tensor:
@@ -320,31 +365,17 @@ def _refuse_hidden_weights(path: str, module: nn.Module) -> None:
 
 
 @contextmanager
-def _kept(model: nn.Module) -> Iterator[None]:
-    """Remember modes, parameters and buffers of every module, and put them back."""
-    kept: list[tuple[nn.Module, bool, tuple[Any, Any, Any]]] = []
+def _restored(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Put back all that a forward or a pass changes in the model; no fused transformer layers."""
     for path, module in model.named_modules():
         _refuse_hidden_weights(path, module)
-        flat: dict[str, Any] = {
-            name: module.__dict__[name]
-            for name in ("_flat_weights", "_flat_weight_refs")  # nn.LSTM's own references
-            if name in module.__dict__
-        }
-        tables = (dict(module._parameters), dict(module._buffers), flat)
-        kept.append((module, module.training, tables))
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with kept(model, stand_in=stand_in):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-        for module, training, (parameters, buffers, flat) in kept:
-            module.training = training
-            module._parameters.clear()
-            module._parameters.update(parameters)
-            module._buffers.clear()
-            module._buffers.update(buffers)
-            module.__dict__.update(flat)
 
 
 def pass_dtype(model: nn.Module) -> torch.dtype:
