@@ -74,4 +74,5 @@ __all__ = [
 ]
 
 
-__getattr__, __dir__ = lazy_names(__name__, _HOME, {room: room for room in _ROOMS})
+if not TYPE_CHECKING:  # a checker that saw them would take any name for a public one
+    __getattr__, __dir__ = lazy_names(__name__, _HOME, {room: room for room in _ROOMS})

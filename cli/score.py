@@ -10,6 +10,8 @@ import typer
 from .console import errors, results_only, shape_of
 from .options import AsJson, Batch, Data, Device, Input, LossName, Model, Seed, one_model
 
+_NO_FAILURES = ("unsupported", "not applicable")
+
 
 def score(
     model: Model,
@@ -22,7 +24,10 @@ def score(
     batch: Batch = 64,
     as_json: AsJson = False,
 ) -> None:
-    """Score one model by proxies. Exit code 1 if one has no value."""
+    """Score one model by proxies.
+
+    Exit code 1 if one fails; that one does not apply to the model is no failure.
+    """
     with errors():
         shape = shape_of(input_)
         import torch
@@ -53,5 +58,6 @@ def score(
                 peak = "?" if r.peak_memory is None else f"{r.peak_memory / 1e6:.1f}"
                 cost = f"{r.seconds:7.3f} s {peak:>7} MB"
                 print(f"{r.name:16}{value:>13} {cost}  {r.status}  {r.reason or ''}".rstrip())
-    if any(r.value is None for r in scores.values()):
+    failed = [r for r in scores.values() if r.value is None and r.status not in _NO_FAILURES]
+    if failed:
         raise typer.Exit(1)

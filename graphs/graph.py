@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, fields
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,9 @@ class Graph(Arrays):
             f"Graph({len(self)} nodes, {len(self.edges)} edges, {self.params:,} params, "
             f"{self.flops:,} FLOPs, depth {self.depth}, hash {self.hash[:8]})"
         )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(repr(self))}</p>{self.draw()}"
 
     # --- other forms --------------------------------------------------------------------------
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -24,6 +26,8 @@ Inputs = Any
 """A shape without batch dimension, a tensor with one, or forward's tuple or dict of tensors."""
 
 _SEED = 0
+_CHANNELS = (1, 3, 4)
+"""How many channels images have, as opposed to sides."""
 
 
 @torch.inference_mode(False)
@@ -55,9 +59,7 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
         >>> archrank.trace(lstm, (10, 16)).product_flops    # 10 steps of 4 * 32 * (16 + 32)
         61440
     """
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model: got {type(model).__name__}, expected a torch.nn.Module")
-    model = unwrap(model)
+    model, inputs = unwrap(checked_module(model)), as_tensors(inputs)
     for name, parameter in model.named_parameters():
         if isinstance(parameter, UninitializedParameter):
             raise UnsupportedModelError(
@@ -67,12 +69,13 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
     try:
         return _settled(forward)
     except UnsupportedModelError as error:
+        hint = hint_about(inputs)
         if any(t.is_meta for t in (*model.parameters(), *model.buffers())):
-            raise
+            raise UnsupportedModelError(f"{error}{hint}") from error
         try:
             return _settled(replace(forward, values=True))
         except UnsupportedModelError as real_error:
-            raise real_error from error
+            raise UnsupportedModelError(f"{real_error}{hint}") from error
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -267,3 +270,71 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             waiting[:0] = list(item)
         elif hasattr(item, "__dict__"):
             waiting[:0] = list(vars(item).values())
+
+
+# --- what users give, and what may be wrong with it -----------------------------------------------
+
+
+def checked_module(model: Any) -> nn.Module:
+    """Return a module as it is.
+
+    Raises:
+        InputError: it is none; a class, a function and a state dict are told what to do.
+    """
+    if isinstance(model, nn.Module):
+        return model
+    came, fix = type(model).__name__, ""
+    if inspect.isclass(model):
+        came, fix = f"the class {model.__name__}", f"; pass an instance, as {model.__name__}()"
+    elif callable(model):
+        fix = "; pass what it returns"
+    elif isinstance(model, Mapping) and all(isinstance(v, Tensor) for v in model.values()):
+        came, fix = "a state dict", "; build the network, load it by load_state_dict, and pass that"
+    raise InputError(f"model: got {came}, expected a torch.nn.Module{fix}")
+
+
+def as_tensors(value: Any) -> Any:
+    """Return a value with its arrays as tensors, real numbers in torch's usual precision.
+
+    Example:
+        >>> as_tensors({"x": np.zeros((2, 3))})["x"].dtype
+        torch.float32
+    """
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        tensor = torch.as_tensor(value)
+        return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
+    if isinstance(value, dict):
+        return {key: as_tensors(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(as_tensors(item) for item in value)
+    return value
+
+
+def hint_about(inputs: Any) -> str:
+    """Say what may be wrong with an input that a forward fails on, empty if nothing looks so.
+
+    Example:
+        >>> hint_about((64, 3, 32, 32))
+        ' A shape has no batch dimension: did you mean (3, 32, 32)?'
+        >>> hint_about(torch.zeros(2, 32, 32, 3))
+        ' Channels come last here: did you mean inputs.permute(0, 3, 1, 2)?'
+    """
+    if isinstance(inputs, Tensor):
+        shape = tuple(inputs.shape[1:])
+        if _channels_last(shape):
+            return " Channels come last here: did you mean inputs.permute(0, 3, 1, 2)?"
+        if inputs.dtype == torch.uint8:
+            return " They are whole numbers up to 255: did you mean inputs.float() / 255?"
+        return ""
+    if not isinstance(inputs, Sequence) or not all(isinstance(n, int) for n in inputs):
+        return ""
+    shape = tuple(inputs)
+    if len(shape) == 4:
+        return f" A shape has no batch dimension: did you mean {shape[1:]}?"
+    if _channels_last(shape):
+        return f" Channels come last here: did you mean {(shape[2], *shape[:2])}?"
+    return ""
+
+
+def _channels_last(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and shape[2] in _CHANNELS and shape[0] not in _CHANNELS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast, overload
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -84,7 +84,16 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             self._fit(samples, (labels - self.label_mean_) / self.label_std_)
         return self
 
-    def predict(self, X: Any, return_std: bool = False) -> Any:
+    @overload
+    def predict(self, X: Any, return_std: Literal[False] = False) -> Array: ...
+
+    @overload
+    def predict(self, X: Any, return_std: Literal[True]) -> tuple[Array, Array]: ...
+
+    @overload
+    def predict(self, X: Any, return_std: bool) -> Array | tuple[Array, Array]: ...
+
+    def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
         """Predicted labels (n,), and with ``return_std`` their standard deviations (n,).
 
         Raises:

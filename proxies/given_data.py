@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from ..errors import InputError
-from ..graphs.tracing import is_shape
+from ..graphs.tracing import as_tensors, is_shape
 
 _TARGETS = ("labels", "label", "targets", "target", "y")
 """Names that a dictionary of tensors has its targets under."""
@@ -156,18 +156,6 @@ def _names(model: nn.Module) -> frozenset[str] | None:
         return None
     any_name = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     return None if any_name else frozenset(parameters)
-
-
-def as_tensors(value: Any) -> Any:
-    """Return a value with its arrays as tensors, real numbers in torch's usual precision."""
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        tensor = torch.as_tensor(value)
-        return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
-    if isinstance(value, dict):
-        return {key: as_tensors(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(as_tensors(item) for item in value)
-    return value
 
 
 def _as_targets(targets: Any) -> Any:

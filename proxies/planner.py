@@ -14,7 +14,7 @@ from torch import nn
 
 from ..errors import InputError, ScoreError
 from ..graphs import Graph, trace
-from ..graphs.tracing import unwrap
+from ..graphs.tracing import checked_module, unwrap
 from .given_data import drawn, first_input
 from .recording.attempts import Recorded, attempt
 from .recording.batches import Batch, device_of, make_batches
@@ -90,9 +90,7 @@ def score(
     for name, number, least in (("batch_size", batch_size, 1), ("batches", batches, _SEVERAL)):
         if not isinstance(number, int) or number < least:
             raise InputError(f"{name}: got {number!r}, expected a whole number of at least {least}")
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model: got {type(model).__name__}, expected a torch.nn.Module")
-    model = unwrap(model)
+    model = unwrap(checked_module(model))
     with _placed(model, device):
         given: list[Batch] = []
         count = batches if batches_needed(wanted) > 1 else 1

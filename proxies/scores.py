@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,9 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..graphs import Graph
 from .registry import Measure
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,16 @@ class Scores(Mapping[str, Result]):
             why = result.reason or "its value is one number for the whole network"
             raise InputError(f"name: {name!r} has no values per node: {why}")
         return self._nodes[name]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with one row per proxy: name, value, status, reason and costs."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(result) for result in self.values()])
+
+    def _repr_html_(self) -> str:
+        shown = self.to_frame()[["name", "value", "status", "reason", "seconds"]]
+        return str(shown.to_html(index=False, border=0, na_rep="-"))
 
     def __repr__(self) -> str:
         rows = [

@@ -170,6 +170,9 @@ def deviation(values: Array) -> Array:
     count = present.sum(axis=-1)
     mean = np.where(present, values, 0.0).sum(axis=-1) / np.maximum(count, 1)
     square = np.where(present, (values - mean[..., None]) ** 2, 0.0).sum(axis=-1)
+    # Of equal values a mean differs in its last bits, which would pass for a deviation.
+    low = np.where(present, values, np.inf).min(axis=-1, initial=np.inf)
+    square[low == np.where(present, values, -np.inf).max(axis=-1, initial=-np.inf)] = 0.0
     found: Array = np.where(count > 1, np.sqrt(square / np.maximum(count - 1, 1)), np.nan)
     return found
 

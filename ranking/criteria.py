@@ -116,9 +116,10 @@ class Controlled:
         for seed in range(seeds):
             present = np.isfinite(values[:, seed]) & np.isfinite(control[:, seed])
             if present.sum() > 1:
+                # Rounded: what a control explains whole leaves bits, not a number.
                 residual[present, seed] = residual_rank(
                     values[present, seed], control[present, seed]
-                )
+                ).round(9)
         return Column(self.label, residual)
 
 

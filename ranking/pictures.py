@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,16 @@ def figure_class() -> Callable[..., Figure]:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError("plotting", "matplotlib", "plots", error) from error
-    return Figure
+
+    class Shown(Figure):
+        """A figure that a notebook shows, though no window owns it."""
+
+        def _repr_png_(self) -> bytes:
+            drawn = io.BytesIO()
+            self.savefig(drawn, format="png", dpi=100)
+            return drawn.getvalue()
+
+    return Shown
 
 
 def draw_ranking(table: pd.DataFrame, title: str, make: Callable[..., Figure]) -> Figure:
@@ -86,7 +96,7 @@ def draw_front(
 
 def _draw_order(axes: Axes, table: pd.DataFrame) -> None:
     position = np.arange(len(table))
-    spread = table["std"].to_numpy(dtype=float)
+    spread = table["std_error"].to_numpy(dtype=float)
     axes.errorbar(
         table["score"],
         position,
@@ -100,7 +110,7 @@ def _draw_order(axes: Axes, table: pd.DataFrame) -> None:
     labels = [f"{rank}  {name}" for name, rank in zip(table["name"], table["rank"], strict=True)]
     axes.set_yticks(position, labels, fontsize=9)
     axes.set_ylim(len(table) - 0.4, -0.6)
-    axes.set_xlabel("score (bars: standard deviation over seeds, or over proxies)")
+    axes.set_xlabel("score (bars: its standard error)")
     _clean(axes)
     axes.grid(axis="both", alpha=0.3)
 

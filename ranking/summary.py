@@ -14,6 +14,9 @@ from ..formats import number
 _LEFT_OUT = frozenset({"above", "seconds", "same_as", "activations", "depth"})
 
 
+MOST_COLUMNS = 9
+"""Of a summary; `Ranking.details` has the others."""
+_WORTH_JOINING = 3  # candidates that fail alike, from which on they share a line
 SURE = 0.75
 """The chance of being better from which on one of two neighbours is said to be."""
 
@@ -25,7 +28,7 @@ class Ranked(Protocol):
     failures: pd.DataFrame
     excluded: pd.DataFrame
     by: tuple[str, ...]
-    details: frozenset[str]
+    made_of: frozenset[str]
 
     @property
     def doubtful(self) -> npt.NDArray[np.bool_]: ...
@@ -36,17 +39,28 @@ def summarise(ranking: Ranked) -> pd.DataFrame:
 
     A rank marked with ~ cannot be told from the one above it.
     """
-    table = ranking.table
-    hidden = (_LEFT_OUT - set(ranking.by)) | ranking.details
-    if ranking.by == ("auto",):  # the score itself
-        hidden |= {"auto"}
-    shown = table[[name for name in table.columns if name not in hidden]]
-    text = shown.map(number)
+    text = ranking.table[shown_columns(ranking)].map(number)
     text["rank"] = [
         f"~{rank}" if doubtful else rank
         for rank, doubtful in zip(text["rank"], ranking.doubtful, strict=True)
     ]
     return text
+
+
+def shown_columns(ranking: Ranked) -> list[str]:
+    """Return the columns of a summary, at most ``MOST_COLUMNS``."""
+    table = ranking.table
+    hidden = (_LEFT_OUT - set(ranking.by)) | ranking.made_of
+    if ranking.by == ("auto",):  # the score itself
+        hidden |= {"auto"}
+    if table["std_error"].isna().all():  # nothing says it
+        hidden |= {"std_error"}
+    names = [name for name in table.columns if name not in hidden]
+    # What it is ranked by gives way to costs, which are one column each.
+    spare = [name for name in ranking.by if name in names]
+    too_many = max(0, len(names) - MOST_COLUMNS)
+    left_out = set(spare[max(0, len(spare) - too_many) :])
+    return [name for name in names if name not in left_out][:MOST_COLUMNS]
 
 
 def notes(ranking: Ranked) -> list[str]:
@@ -60,8 +74,19 @@ def _marks(ranking: Ranked) -> list[str]:
 
 
 def _failures(ranking: Ranked) -> list[str]:
-    rows = ranking.failures.itertuples(index=False)
-    return [f"{row.name}: {row.proxy}: {row.status}: {row.reason}" for row in rows]
+    """Return one line for each reason, however many proxies and candidates share it."""
+    proxies: dict[tuple[str, str, str], list[str]] = {}
+    for name, proxy, status, reason in ranking.failures.astype(str).itertuples(index=False):
+        proxies.setdefault((name, status, reason), []).append(proxy)
+    names: dict[str, list[str]] = {}
+    for (name, status, reason), of in proxies.items():
+        names.setdefault(f"{', '.join(of)}: {status}: {reason}", []).append(name)
+    lines = []
+    for said, whose in names.items():
+        several = len(whose) >= _WORTH_JOINING
+        who = [f"{whose[0]} and {len(whose) - 1} more"] if several else whose
+        lines += [f"{name}: {said}" for name in who]
+    return lines
 
 
 def _left_out(ranking: Ranked) -> list[str]:
@@ -76,7 +101,7 @@ def as_text(ranking: Ranked) -> str:
 
 def as_html(ranking: Ranked) -> str:
     """Return the summary as a table, and its notes under headings."""
-    parts = [summarise(ranking).to_html(index=False)]
+    parts = [summarise(ranking).to_html(index=False, border=0)]
     parts += [f"<p>{escape(line)}</p>" for line in _marks(ranking)]
     for heading, lines in (("Failures", _failures(ranking)), ("Left out", _left_out(ranking))):
         if lines:

@@ -21,7 +21,7 @@ from ..scoring.rows import Row
 from .aggregation import chances, combined, deviation, mean_over_seeds, relative_ranks
 from .criteria import Column
 from .front import pareto_front
-from .summary import SURE, as_html, as_text
+from .summary import SURE, as_html, as_text, shown_columns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,29 +33,30 @@ class Ranking:
 
     Attributes:
         table: DataFrame, best first: ``rank`` (ties share the smallest; NaN if nothing could be
-            scored), ``name``, ``score``, ``std``, one column per term of ``by`` (means over seeds,
-            and ``NAME std`` if there are several), ``params``, ``flops``, ``activations``,
-            ``depth``, ``seconds``, ``same_as`` (the candidate of the same graph that was scored);
+            scored), ``name``, ``score``, ``std_error``, one column per term of ``by`` (means
+            over seeds, and ``NAME std`` if there are several), ``params``, ``flops``,
+            ``activations``, ``depth``, ``seconds``, ``same_as`` (the candidate of the same graph
+            that was scored);
             ``memory_mb`` and ``latency_ms`` where they were asked for; with ``by="auto"`` one
             column per kind of evidence (normal scores among the candidates) and the proxies that
             they are made of. The score is then the expected label in standard deviations of such
             a population.
-            ``std`` is the standard deviation of the score over seeds, with one seed of the
-            relative ranks over the terms, of one predictor's scores the one that it predicts.
+            ``std_error`` is the standard deviation of the score's error: of several seeds, their
+            scores' deviation over the root of their number; of one seed and several terms, the
+            same of the relative ranks over the terms; of one predictor, what it predicts; else NaN.
             ``above`` is the chance that the candidate above is truly better, NaN if not known:
 
                 Phi((s - s') / hypot(e, e')),
 
-            s scores, e their standard errors: ``std`` over the root of the number of seeds or
-            terms, or as predicted (our choice; errors taken as normal and independent). Below
-            ``SURE`` the two cannot be told apart.
+            s scores, e their standard errors (our choice; errors taken as normal and independent).
+            Below ``SURE`` the two cannot be told apart.
         failures: DataFrame of ``name``, ``proxy`` (``"all"`` if none could run), ``status``,
             ``reason``.
         excluded: DataFrame of candidates beyond a limit: ``name``, ``cost``, ``value``, ``limit``,
             ``reason``.
         by, combine: what it is ranked by, and how several criteria become one score.
         latency: where latencies come from, in words; empty if nobody asked.
-        details: columns of the table that say what the score is made of; a summary leaves them out.
+        made_of: columns of the table that say what the score is made of; a summary leaves them out.
     """
 
     table: pd.DataFrame
@@ -64,7 +65,7 @@ class Ranking:
     by: tuple[str, ...]
     combine: str
     latency: str = ""
-    details: frozenset[str] = frozenset()
+    made_of: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -77,8 +78,28 @@ class Ranking:
 
     @property
     def best(self) -> str:
-        """The name of the first candidate."""
+        """The name of the first candidate.
+
+        Raises:
+            InputError: none could be ranked.
+        """
+        if self.table["rank"].isna().all():
+            raise InputError(
+                "best: no candidate could be ranked; `failures` says why"
+                if len(self)
+                else "best: there is no candidate"
+            )
         return str(self.table["name"].iloc[0])
+
+    @property
+    def details(self) -> pd.DataFrame:
+        """The columns of the table that a summary leaves out, by rank and name."""
+        left_out = [name for name in self.table.columns if name not in shown_columns(self)]
+        return self.table[["rank", "name", *left_out]]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a copy of the table."""
+        return self.table.copy()
 
     def to_csv(self, path: str | Path) -> None:
         """Write the table as CSV; the file appears whole or not at all."""
@@ -193,8 +214,7 @@ def tabulate(
     oriented = np.stack([column.values for column in columns], axis=1)  # (rows, columns, seeds)
     mean = mean_over_seeds(oriented)
     shown: dict[str, Any] = {"name": [row.name for row in rows], "score": combined(mean, combine)}
-    shown["std"], error = _spread(columns, oriented, mean, combine)
-    shown["above"] = error  # until neighbours are known
+    shown["std_error"] = _error(columns, oriented, mean, combine)
     details: set[str] = set()
     for index, column in enumerate(columns):
         shown[column.label] = column.sign * mean[:, index]
@@ -257,22 +277,21 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     table = table.sort_values(["rank", "name"], na_position="last", kind="stable")
     for name in (*SIZES, "depth", "rank"):
         table[name] = table[name].astype("Int64")
-    table["above"] = chances(table["score"].to_numpy(float), table["above"].to_numpy(float))
+    scores, errors = table["score"].to_numpy(float), table["std_error"].to_numpy(float)
+    table.insert([*table.columns].index("std_error") + 1, "above", chances(scores, errors))
     return table.reset_index(drop=True)
 
 
-def _spread(
-    columns: Sequence[Column], oriented: Array, mean: Array, combine: str
-) -> tuple[Array, Array]:
-    """Return the standard deviation of each score, and the standard error of the score itself."""
+def _error(columns: Sequence[Column], oriented: Array, mean: Array, combine: str) -> Array:
+    """Return the standard error of each score, NaN where nothing says it."""
     count, terms, seeds = oriented.shape
     if seeds > 1:
         each = [combined(oriented[:, :, seed], combine) for seed in range(seeds)]
-        spread = deviation(np.stack(each, axis=1))
-        return spread, spread / seeds**0.5
+        error: Array = deviation(np.stack(each, axis=1)) / seeds**0.5
+        return error
     if terms > 1:
-        spread = deviation(np.column_stack([relative_ranks(column) for column in mean.T]))
-        return spread, spread / terms**0.5
-    error = columns[0].error
-    known = np.full(count, np.nan) if error is None else error
-    return known, known
+        ranks = np.column_stack([relative_ranks(column) for column in mean.T])
+        known: Array = deviation(ranks) / terms**0.5
+        return known
+    said = columns[0].error
+    return np.full(count, np.nan) if said is None else said

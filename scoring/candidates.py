@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import ArchrankWarning, InputError, did_you_mean
 from .candidate import Builder, Candidate, FromSpace, Given, in_space
@@ -44,6 +44,7 @@ def collect(candidates: Any) -> list[Candidate]:
         ['ReLU', 'Identity', 'Identity-2']
     """
     found: list[Candidate] = []
+    _refuse_state_dict(candidates)
     if isinstance(candidates, Mapping):
         for name, item in candidates.items():
             several = _expand(item, len(found))
@@ -66,6 +67,7 @@ _KINDS = "modules, callables that build one, or names such as 'models.py' or 'ti
 
 
 def _expand(item: Any, index: int) -> list[Candidate]:
+    _refuse_state_dict(item)
     if isinstance(item, Candidate):
         return [item]
     if isinstance(item, nn.Module):
@@ -76,6 +78,14 @@ def _expand(item: Any, index: int) -> list[Candidate]:
         name = getattr(item, "__name__", "<lambda>")
         return [Candidate(f"candidate-{index + 1}" if name == "<lambda>" else name, item)]
     raise InputError(f"candidates: got an item of type {type(item).__name__}, expected {_KINDS}")
+
+
+def _refuse_state_dict(item: Any) -> None:
+    if isinstance(item, Mapping) and item and all(isinstance(v, Tensor) for v in item.values()):
+        raise InputError(
+            "candidates: got a state dict, which holds weights and no network; build the network, "
+            "load them by its load_state_dict, and give the network"
+        )
 
 
 def _unique(found: list[Candidate]) -> list[Candidate]:

@@ -13,7 +13,7 @@ import torch
 
 from ..errors import InputError
 from ..graphs import Graph
-from ..proxies.given_data import as_tensors
+from ..graphs.tracing import as_tensors
 from ..proxies.recording.model_runner import Loss
 from .candidates import Candidate, FromSpace
 from .sources import FileLoss

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import weakref
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_default_is_the_pretrained_predictor() -> None:
     measured = table[list(MEASURED)].to_numpy(float)
     expected, std = archrank.load_predictor().zero_shot.judge(measured, np.ones(3, dtype=bool))
     assert table["score"].tolist() == pytest.approx(expected)
-    assert (table["std"] >= std - 1e-9).all()  # more for networks unlike what it learnt of
+    assert (table["std_error"] >= std - 1e-9).all()  # more for networks unlike what it learnt of
 
 
 def test_scores_are_those_of_score() -> None:
@@ -118,6 +119,51 @@ def test_failures_are_rows_with_reasons() -> None:
     assert table.loc["without_rectifier", "rank"] >= 1
 
 
+def test_best_is_never_one_that_failed() -> None:
+    ranking = archrank.rank({"wrong": lambda: 3}, by="params", **OPTIONS)
+    with pytest.raises(InputError, match="no candidate could be ranked"):
+        _ = ranking.best
+
+
+def test_a_summary_has_nine_columns_and_details_the_rest() -> None:
+    by = "params,snip,gradsign,naswot,zen,synflow_log,l2_norm,plain"
+    ranking = archrank.rank([nets.narrow, nets.wide], by=by, seeds=2, costs=["memory"], **OPTIONS)
+    headings = re.findall(r"<th>([^<]*)</th>", ranking._repr_html_())
+    assert len(headings) == 9
+    assert headings[:4] == ["rank", "name", "score", "std_error"]
+    assert {"params", "flops", "memory_mb"} <= set(headings)
+    rest = ranking.details
+    assert {*headings, *rest.columns} == {*ranking.table.columns}
+    assert {"plain", "plain std", "depth", "seconds"} <= {*rest.columns}
+    frame = ranking.to_frame()
+    assert frame.equals(ranking.table)
+    frame["score"] = 0.0
+    assert not frame.equals(ranking.table)
+
+
+def test_zero_is_zero() -> None:
+    # A module that is given has no other weights under another seed, and its size explains itself.
+    ranking = archrank.rank(
+        {"a": nets.Tiny(4), "b": nets.Tiny(9), "c": nets.Tiny(6)}, by="l2_norm", seeds=3, **OPTIONS
+    )
+    assert ranking.table["std_error"].tolist() == [0.0] * 3
+    explained = archrank.rank(
+        [nets.narrow, nets.wide, nets.deep], by="params|params,flops|params", **OPTIONS
+    )
+    assert (explained.table["params|params"] == 0).all()
+    assert "e-1" not in str(explained)
+
+
+def test_what_many_have_in_common_is_said_once() -> None:
+    made = {f"net {w}": nets.Tiny(w) for w in range(3, 15)}
+    ranking = archrank.rank(made, (3, 8, 8, 8), by="snip")
+    assert len(ranking.failures) == 12
+    lines = [line for line in str(ranking).splitlines() if "cannot trace" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("net 3 and 11 more: all: ")
+    assert "did you mean (8, 8, 8)?" in lines[0]
+
+
 def test_all_failing_is_still_a_table() -> None:
     ranking = archrank.rank([nets.raises], by="snip,naswot", **OPTIONS)
     assert ranking.table["score"].isna().all()
@@ -138,7 +184,7 @@ def test_seeds_are_averaged_and_spread() -> None:
         row = together.table.set_index("name").loc[name]
         assert row["snip"] == pytest.approx(np.mean(values))
         assert row["snip std"] == pytest.approx(np.std(values, ddof=1))
-        assert row["std"] == pytest.approx(row["snip std"])
+        assert row["std_error"] == pytest.approx(row["snip std"] / 3**0.5)
 
 
 def test_same_seed_same_table_and_no_trace_in_the_random_state() -> None:
@@ -270,7 +316,7 @@ class TestNeighbours:
     def test_from_seeds(self) -> None:
         made = {f"width {w}": (lambda w=w: nets.Tiny(w)) for w in (4, 5, 30)}
         table = archrank.rank(made, (3, 8, 8), by="synflow_log", seeds=4, batch_size=4).table
-        error = table["std"] / 2
+        error = table["std_error"]
         for row in range(1, 3):
             step = table["score"][row - 1] - table["score"][row]
             chance = stats.norm.cdf(step / np.hypot(error[row - 1], error[row]))
@@ -288,8 +334,8 @@ class TestNeighbours:
         Ridge(("statistics",)).fit(graphs, np.log([g.params for g in graphs])).save(tmp_path / "m")
         table = archrank.rank(made, (3, 8, 8), by=str(tmp_path / "m")).table
         _, std = Ridge.load(tmp_path / "m").predict(graphs, return_std=True)
-        by_name = dict(zip(made, std, strict=True))
-        assert table["std"].tolist() == pytest.approx([by_name[name] for name in table["name"]])
-        std = table["std"].to_numpy()
+        expected = pd.Series(std, index=list(made))[table["name"]]
+        assert table["std_error"].tolist() == pytest.approx(expected.tolist())
+        std = table["std_error"].to_numpy()
         step, error = -np.diff(table["score"]), np.hypot(std[1:], std[:-1])
         assert table["above"][1:].to_numpy() == pytest.approx(stats.norm.cdf(step / error))
