@@ -6,6 +6,7 @@ reads it there. On the site such a link leads to the page that the file became.
 
 from __future__ import annotations
 
+import ast
 import logging
 import posixpath
 import re
@@ -34,24 +35,49 @@ _LINK = re.compile(r"(?<=\]\()(?!\w+:|#|/)([^)#\s]+)(#[^)\s]*)?(?=\))")
 _CODE = re.compile(r"(^```.*?^```|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
 _EXAMPLE = re.compile(r"^Example:$", re.MULTILINE)
 _SEVERAL = re.compile(r"^ {4}(\w+(?:, \w+)+): (.*(?:\n {5,}.*)*)", re.MULTILINE)
+_CODE_NAME = re.compile(r"(?<!`)``([\w.]+)``(?!`)")
 _log = logging.getLogger("mkdocs.plugins.archrank")
 
 
 class Docstrings(griffe.Extension):
     """Reads docstrings as the house writes them.
 
-    A section ``Example:`` is one of examples, which griffe knows in the plural alone, and an entry
-    of several names, ``a, b: text``, is one entry for each of them.
+    A section ``Example:`` is one of examples, which griffe knows in the plural alone. An entry of
+    several names, ``a, b: text``, is one entry for each of them. A public class named as code is a
+    link to its reference.
     """
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring is not None:
             text = _EXAMPLE.sub("Examples:", obj.docstring.value)
-            obj.docstring.value = _SEVERAL.sub(_each, text)
+            text = _SEVERAL.sub(_each, text)
+            obj.docstring.value = _CODE_NAME.sub(_linked, text)
+
+
+def _public() -> dict[str, str]:
+    """Return the public classes and functions: how docstrings name them -> their reference."""
+    found = {}
+    for init in [*ROOT.glob("*/__init__.py"), ROOT / "__init__.py"]:
+        home = "archrank" if init.parent == ROOT else f"archrank.{init.parent.name}"
+        names = re.search(r"^__all__ = (\[.*?\])", init.read_text(), re.MULTILINE | re.DOTALL)
+        for name in ast.literal_eval(names[1]) if names else ():
+            found[f"{home}.{name}"] = f"{home}.{name}"
+            if name[0].isupper():
+                found[name] = f"{home}.{name}"
+    rooms = {f"archrank.{init.parent.name}" for init in ROOT.glob("*/__init__.py")}
+    return {name: where for name, where in found.items() if where not in rooms}
+
+
+def _linked(code: re.Match[str]) -> str:
+    where = PUBLIC.get(code[1])
+    return f"[`{code[1]}`][{where}]" if where else code[0]
 
 
 def _each(entry: re.Match[str]) -> str:
     return "\n".join(f"    {name}: {entry[2]}" for name in entry[1].split(", "))
+
+
+PUBLIC = _public()
 
 
 def on_startup(command: str, dirty: bool) -> None:

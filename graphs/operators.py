@@ -215,6 +215,7 @@ class Vocabulary:
 
 
 CANONICAL: tuple[str, ...] = (UNKNOWN, *_ATEN_NAMES)
+"""All canonical operators; the index of one is what ``Graph.operator`` holds."""
 CANONICAL_ID: dict[str, int] = {name: index for index, name in enumerate(CANONICAL)}
 
 _VOCABULARIES = {

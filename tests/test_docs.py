@@ -178,6 +178,6 @@ def test_every_room_has_a_page_of_reference() -> None:
 
 
 def test_files_named_in_contributing_exist() -> None:
-    named = re.findall(r"`([a-z_]+/[\w/.]+)`", PAGES["CONTRIBUTING.md"].read_text())
+    named = re.findall(r"`([a-z_]+/[a-z_\d/.]+)`", PAGES["CONTRIBUTING.md"].read_text())
     assert named
     assert not [path for path in named if not (ROOT / path).exists()]
