@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from ..errors import InputError
+from ..graphs.randomness import seeded
 from ..graphs.tracing import as_tensors, is_shape
 
 _TARGETS = ("labels", "label", "targets", "target", "y")
@@ -52,8 +53,7 @@ def drawn(inputs: Any, batch_size: int = 64, count: int = 1, seed: int = 0) -> A
             "an iterable of batches"
         )
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             batches = list(islice(inputs, count))
     except TypeError as error:
         raise InputError(
