@@ -215,7 +215,7 @@ def option_tables() -> str:
     parts = []
     for name, command in _commands(typer.main.get_command(app)):
         taken = [one for one in command.params if one.name != "help"]
-        rows = [[_written(one), one.help or "", _default(one)] for one in taken]
+        rows = [[_written(one), _escaped(one.help or ""), _default(one)] for one in taken]
         parts.append(f"### `archrank {name}`\n\n{' '.join(command.help.split())}")
         if rows:
             parts.append(table(["argument or option", "what", "default"], rows))
@@ -237,11 +237,17 @@ def _written(parameter: Any) -> str:
     return ", ".join(f"`{option}`" for option in parameter.opts)
 
 
+def _escaped(text: str) -> str:
+    """A help text with nothing in it that Markdown takes for emphasis."""
+    return re.sub(r"([*_])", r"\\\1", text)
+
+
 def _default(parameter: Any) -> str:
     if parameter.required:
         return "required"
     given = parameter.default
-    return "" if given in (None, False, "") or callable(given) else f"`{given}`"
+    nothing = given is None or given is False or given == "" or callable(given)
+    return "" if nothing else f"`{given}`"
 
 
 TABLES: dict[str, Callable[[], str]] = {
