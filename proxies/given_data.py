@@ -121,7 +121,8 @@ def parted(
         item, targets = item[:-1], item[-1]
     if nested and not isinstance(item[0], Mapping):
         return tuple(item[0]), targets
-    return (item[0] if len(item) == 1 else item), targets
+    alone = len(item) == 1 and isinstance(item[0], Tensor)  # else it would pass for names
+    return (item[0] if alone else item), targets
 
 
 def _parted_dict(model: nn.Module, item: dict[str, Any], targets: Any) -> tuple[Any, Any]:

@@ -25,15 +25,19 @@ class Batch:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All tensors among the arguments."""
-        return list(tensors_in((self.args, self.kwargs)))
+        """The tensors among the arguments that hold samples; a number belongs to all of them."""
+        return [t for t in tensors_in((self.args, self.kwargs)) if t.dim() > 0]
 
     def __len__(self) -> int:
-        return int(self.tensors[0].shape[0])
+        return next((int(t.shape[0]) for t in self.tensors), 0)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """Return the same batch with ``change`` applied to each input tensor."""
-        return Batch(mapped(self.args, change), mapped(self.kwargs, change), self.targets)
+        """Return the same batch with ``change`` applied to each input tensor, not to numbers."""
+
+        def changed(tensor: Tensor) -> Tensor:
+            return change(tensor) if tensor.dim() > 0 else tensor
+
+        return Batch(mapped(self.args, changed), mapped(self.kwargs, changed), self.targets)
 
     def check_floating(self) -> None:
         """Refuse inputs that cannot be moved a little.
@@ -105,9 +109,9 @@ def make_batches(
         own = targets if len(parts) == 1 else None
         batches = [_batch(*parted(model, part, own, several)) for part in parts]
     for batch in batches:
-        if not batch.tensors or batch.tensors[0].dim() == 0 or len(batch) == 0:
+        if len(batch) == 0:
             raise InputError("inputs: a batch holds no sample; expected a batch dimension first")
-    return [batch.map(place) for batch in batches]
+    return [Batch(mapped(b.args, place), mapped(b.kwargs, place), b.targets) for b in batches]
 
 
 def _batch(given: Any, targets: Any) -> Batch:
