@@ -27,7 +27,7 @@ class DataSource:
     Attributes:
         name: ``"digits"``, ``"mnist"``, ``"cifar10"``, ``"random"``, a folder of images (one folder
             per class in it, if it has any), or ``"file.py:loader"``: anything that
-            :func:`archrank.score` takes as inputs, or a function without arguments that returns it.
+            ``archrank.score`` takes as inputs, or a function without arguments that returns it.
         shape: (channels, height, width) of the images; None for that of the candidates.
     """
 

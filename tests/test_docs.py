@@ -181,3 +181,14 @@ def test_files_named_in_contributing_exist() -> None:
     named = re.findall(r"`([a-z_]+/[a-z_\d/.]+)`", PAGES["CONTRIBUTING.md"].read_text())
     assert named
     assert not [path for path in named if not (ROOT / path).exists()]
+
+
+def test_docstrings_are_markdown() -> None:
+    role = re.compile(r":(?:func|class|meth|mod|attr|data|exc):`")
+    sources = [
+        path
+        for room in (*archrank.__all__, "cli", "ranking", "scoring")
+        for path in (ROOT / room).rglob("*.py")
+    ]
+    assert sources
+    assert not [path for path in sources if role.search(path.read_text())], "write plain ``code``"
