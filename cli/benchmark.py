@@ -18,32 +18,44 @@ if TYPE_CHECKING:
 
 
 def benchmark(
-    space: Annotated[str, typer.Option(help="Whose networks to score: nasbench201, digits, ...")],
-    store: Annotated[Path, typer.Option(help="File of the scores; made if it is not there.")],
-    task: Annotated[str | None, typer.Option(help="Of the table; its first if left out.")] = None,
+    space: Annotated[
+        str, typer.Option(help="Search space whose networks are scored: nasbench201, digits, ...")
+    ],
+    store: Annotated[
+        Path, typer.Option(help="File that scores are kept in; made if it is not there.")
+    ],
+    task: Annotated[str | None, typer.Option(help="Task of the table; default its first.")] = None,
     table: Annotated[
-        str | None, typer.Option(help="Whose labels; the space's own if left out.")
+        str | None, typer.Option(help="Table of the labels; default the space's own.")
     ] = None,
-    proxies: Annotated[str, typer.Option(help="Names, with commas, or all.")] = "all",
+    proxies: Annotated[str, typer.Option(help="Proxies, separated by commas, or all.")] = "all",
     sample: Annotated[
-        int | None, typer.Option(min=1, help="Architectures; all with a label if left out.")
+        int | None,
+        typer.Option(min=1, help="How many architectures; default all that have a label."),
     ] = None,
-    sample_seed: Annotated[int, typer.Option(min=0, help="Which architectures.")] = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="Initialisations and batches of each.")] = 1,
+    sample_seed: Annotated[int, typer.Option(min=0, help="Seed of the draw of architectures.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="How many initialisations and batches of each network.")
+    ] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Samples per batch.")] = 64,
-    data: Annotated[str, typer.Option(help="Images: random, cifar10, digits, ...")] = "random",
+    data: Annotated[
+        str, typer.Option(help="Images to score on: random, cifar10, digits, ...")
+    ] = "random",
     resolution: Annotated[
-        int | None, typer.Option(min=1, help="Of the images; the networks' own if left out.")
+        int | None,
+        typer.Option(min=1, help="Height and width of the images; default the networks' own."),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "cpu",
+    jobs: Annotated[int, typer.Option(min=1, help="Number of processes that share the work.")] = 1,
+    device: Annotated[
+        str, typer.Option(help="Device: auto (CUDA if there is one), cpu, cuda, cuda:1, ...")
+    ] = "cpu",
     engine: Annotated[
-        str, typer.Option(help="local, or ray: every core of a Ray cluster takes work.")
+        str, typer.Option(help="Where to score: local, or ray for every core of a Ray cluster.")
     ] = "local",
     address: Annotated[
-        str | None, typer.Option(help="Of the Ray cluster; one on this machine if left out.")
+        str | None, typer.Option(help="Address of the Ray cluster; default one on this machine.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """Score a sample of architectures whose accuracy is known. Run it again to go on.

@@ -60,7 +60,9 @@ def list_(as_json: AsJson = False) -> None:
 @data.command()
 def fetch(
     name: Name,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds a server may be silent.")] = 30.0,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds that a server may be silent.")
+    ] = 30.0,
     as_json: AsJson = False,
 ) -> None:
     """Fetch the public files of a table, verify them, and convert them. Run again to go on."""
@@ -98,7 +100,7 @@ def import_(
 
 @data.command()
 def verify(
-    name: Annotated[str | None, typer.Argument(help="A table or a set; all if left out.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A table or a set; default all.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check what is in the data folder. Exit code 1 if a file is damaged, or one named missing."""

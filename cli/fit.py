@@ -17,29 +17,31 @@ if TYPE_CHECKING:
 
 
 def fit(
-    labels: Annotated[Path, typer.Option(help="CSV: architectures, then labels.")],
+    labels: Annotated[Path, typer.Option(help="CSV file: a column of architectures, then labels.")],
     out: Annotated[Path, typer.Option(help="Folder that the predictor is written to.")],
-    space: Annotated[str | None, typer.Option(help="Of the architecture strings.")] = None,
-    task: Annotated[str | None, typer.Option(help="That networks are built for.")] = None,
+    space: Annotated[str | None, typer.Option(help="Search space of the architectures.")] = None,
+    task: Annotated[str | None, typer.Option(help="Task that the networks are built for.")] = None,
     input_: Annotated[
-        str | None, typer.Option("--input", help="Shape without batch dimension, as 3,32,32.")
+        str | None, typer.Option("--input", help="Shape of one sample, as 3,32,32.")
     ] = None,
     proxies: Annotated[
-        str, typer.Option(help="To learn from, too: names with commas; auto: where they help.")
+        str,
+        typer.Option(help="Proxies to learn from, with commas; auto keeps them where they help."),
     ] = "",
-    column: Annotated[str | None, typer.Option(help="Of the labels; the second if left out.")] = (
-        None
-    ),
+    column: Annotated[
+        str | None, typer.Option(help="Name of the column of labels; default the second.")
+    ] = (None),
     pretrained: Annotated[
-        Path | None, typer.Option(help="Encoder of archrank pretrain to train further.")
+        Path | None, typer.Option(help="Encoder from archrank pretrain, to train further.")
     ] = None,
     cost: Annotated[bool, typer.Option("--cost", help="Labels are costs: less is better.")] = False,
     like: Annotated[
-        Path | None, typer.Option(help="Cost predictor of other devices to learn a new one from.")
+        Path | None,
+        typer.Option(help="Cost predictor of other devices, to learn a new device from."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     jobs: Jobs = 1,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """Fit a predictor to labelled architectures. If it is stopped at scoring, run it again."""

@@ -15,8 +15,10 @@ from .options import AsJson, Input, Model, one_model
 def graph(
     model: Model,
     input_: Input = None,
-    draw: Annotated[Path | None, typer.Option(help="Write a picture (svg).")] = None,
-    save: Annotated[Path | None, typer.Option(help="Write the graph for Graph.load.")] = None,
+    draw: Annotated[Path | None, typer.Option(help="Write a picture to this file (svg).")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Write the graph to this file, for Graph.load.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the computation graph of a model (or of a saved graph), and draw or save it."""

@@ -14,28 +14,38 @@ from .console import check_writable, errors, progress, results_only, say, shape_
 
 
 def measure(
-    models: Annotated[list[str] | None, typer.Argument(help="As archrank rank takes them.")] = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Models, named as for archrank rank.")
+    ] = None,
     input_: Annotated[
         str | None,
-        typer.Option(
-            "--input", help="Shape without batch dimension, as 3,224,224; else their own."
-        ),
+        typer.Option("--input", help="Shape of one sample, as 3,224,224; default the models' own."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    batch_sizes: Annotated[str, typer.Option(help="Samples per forward; with commas.")] = "1",
-    threads: Annotated[int | None, typer.Option(min=1, help="On the CPU; else torch's own.")] = (
-        None
-    ),
-    seconds: Annotated[float, typer.Option(help="Of timing, per model and batch size.")] = 1.0,
+    device: Annotated[
+        str, typer.Option(help="Device: auto (CUDA if there is one), cpu, cuda, cuda:1, ...")
+    ] = "auto",
+    batch_sizes: Annotated[
+        str, typer.Option(help="Samples per forward, separated by commas.")
+    ] = "1",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads on the CPU; default torch's own.")
+    ] = (None),
+    seconds: Annotated[
+        float, typer.Option(help="Seconds of timing per model and batch size.")
+    ] = 1.0,
     file: Annotated[
-        Path | None, typer.Option(help="More models: one per line, or the first column of a .csv.")
+        Path | None,
+        typer.Option(help="File of more models: one per line, or the first column of a .csv."),
     ] = None,
-    space: Annotated[str | None, typer.Option(help="All names are architectures of it.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights and inputs.")] = 0,
+    space: Annotated[
+        str | None, typer.Option(help="Search space that all names are architectures of.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and inputs.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Add rows to this CSV; what stands there is not repeated.")
+        Path | None,
+        typer.Option(help="Add rows to this CSV file; what stands there is not measured again."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """Measure latency and memory of models on this machine. Exit code 1 if one cannot be."""

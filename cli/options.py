@@ -17,23 +17,26 @@ SPEC_HELP = (
 )
 Input = Annotated[
     str | None,
-    typer.Option("--input", help="Shape without batch dimension, as 3,224,224; else their own."),
+    typer.Option("--input", help="Shape of one sample, as 3,224,224; default the models' own."),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of weights and data.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Device = Annotated[
+    str, typer.Option(help="Device: auto (CUDA if there is one), cpu, cuda, cuda:1, ...")
+]
 Data = Annotated[
     str | None,
-    typer.Option(help="digits, cifar10, a folder of images, or file.py:loader; else random."),
+    typer.Option(help="Data: digits, cifar10, a folder of images, file.py:loader; default random."),
 ]
 LossName = Annotated[
-    str | None, typer.Option("--loss", help="file.py:loss, called with output and targets.")
+    str | None,
+    typer.Option("--loss", help="Loss, as file.py:loss, called with output and targets."),
 ]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Samples per batch.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 Model = Annotated[str, typer.Argument(help=SPEC_HELP)]
 
 Jobs = Annotated[
-    int, typer.Option(min=1, help="Processes that share the scoring of a space's architectures.")
+    int, typer.Option(min=1, help="Number of processes that share the scoring of architectures.")
 ]
 
 

@@ -15,16 +15,16 @@ from .options import Jobs
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="What archrank fit wrote.")],
+    model: Annotated[Path, typer.Argument(help="Folder that archrank fit wrote.")],
     candidates: Annotated[
         list[str] | None, typer.Argument(help="Architectures of its space, or models.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(help="More of them: one per line, or the first column of a .csv.")
+        Path | None, typer.Option(help="File of more: one per line, or the first column of a .csv.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table to this file as CSV.")] = None,
     jobs: Jobs = 1,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """Predict labels of architectures, best first."""

@@ -20,30 +20,39 @@ def pretrain(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="default: make the predictor that is shipped, from published labels."),
+        typer.Option(help="As default: make the shipped predictor, from published labels."),
     ] = None,
     without: Annotated[
         str, typer.Option(help="Families that the recipe leaves out, with their relatives.")
     ] = "",
     scores: Annotated[
-        Path | None, typer.Option(help="Folder of the recipe's scores; beside --out if left out.")
+        Path | None, typer.Option(help="Folder of the recipe's scores; default beside --out.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes that score for the recipe.")] = 1,
-    spaces: Annotated[str, typer.Option(help="To draw networks from; with commas.")] = "",
-    networks: Annotated[int, typer.Option(min=1, help="Of all spaces, in equal parts.")] = 1000,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Number of processes that score for the recipe.")
+    ] = 1,
+    spaces: Annotated[
+        str, typer.Option(help="Search spaces to draw networks from, separated by commas.")
+    ] = "",
+    networks: Annotated[
+        int, typer.Option(min=1, help="How many networks to draw, in equal parts from all spaces.")
+    ] = 1000,
     input_: Annotated[
-        str | None, typer.Option("--input", help="Shape without batch dimension, as 3,32,32.")
+        str | None, typer.Option("--input", help="Shape of one sample, as 3,32,32.")
     ] = None,
-    encoder: Annotated[str, typer.Option(help="kgnn, gin, gat, flow or transformer.")] = "kgnn",
-    width: Annotated[int, typer.Option(min=2, help="Of the encoder's vectors.")] = 128,
-    epochs: Annotated[int, typer.Option(min=1, help="Over all networks.")] = 40,
+    encoder: Annotated[
+        str, typer.Option(help="Kind of encoder: kgnn, gin, gat, flow or transformer.")
+    ] = "kgnn",
+    width: Annotated[int, typer.Option(min=2, help="Width of the encoder's vectors.")] = 128,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over all networks.")] = 40,
     batch: Annotated[int, typer.Option(min=2, help="Networks per batch.")] = 256,
     statistics: Annotated[
-        float, typer.Option(min=0, help="Weight of predicting size and depth; 1 is the contrast's.")
+        float,
+        typer.Option(min=0, help="Weight of predicting size and depth; that of the contrast is 1."),
     ] = 0.0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    device: Annotated[str, typer.Option(help="Device: cpu, cuda, cuda:1, ...")] = "cpu",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
 ) -> None:
     """Train an encoder of graphs without labels, or make the pretrained predictor (--recipe).

@@ -33,36 +33,56 @@ def rank(
     data: Data = None,
     loss: LossName = None,
     by: Annotated[
-        str, typer.Option(help="Proxies, with commas; a|b: a controlled for b.")
+        str,
+        typer.Option(
+            help="auto, proxies with commas, a|b (a controlled for b), or a saved predictor."
+        ),
     ] = "auto",
-    combine: Annotated[str, typer.Option(help="mean_rank, log_rank or vote.")] = "mean_rank",
-    seeds: Annotated[int, typer.Option(min=1, help="Builds per candidate, averaged.")] = 1,
+    combine: Annotated[
+        str, typer.Option(help="How several become one score: mean_rank, log_rank or vote.")
+    ] = "mean_rank",
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Initialisations of each candidate, averaged.")
+    ] = 1,
     seed: Seed = 0,
     device: Device = "auto",
-    jobs: Annotated[int, typer.Option(min=1, help="Processes that share the candidates.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Number of processes that share the candidates.")
+    ] = 1,
     batch: Batch = 64,
-    max_params: Annotated[str | None, typer.Option(help="As 5M; those beyond are left out.")] = (
-        None
-    ),
-    max_flops: Annotated[str | None, typer.Option(help="Multiply-adds of a sample.")] = None,
-    max_memory: Annotated[str | None, typer.Option(help="MB of a sample's forward.")] = None,
-    max_latency: Annotated[str | None, typer.Option(help="ms of a sample's forward.")] = None,
+    max_params: Annotated[
+        str | None, typer.Option(help="Most parameters, as 5M; candidates beyond are left out.")
+    ] = (None),
+    max_flops: Annotated[
+        str | None, typer.Option(help="Most multiply-adds of one sample, as 300M.")
+    ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(help="Most memory of one sample's forward, in MB.")
+    ] = None,
+    max_latency: Annotated[
+        str | None, typer.Option(help="Longest forward of one sample, in ms.")
+    ] = None,
     latency_by: Annotated[
-        Path | None, typer.Option(help="Saved cost predictor; else latency is measured here.")
+        Path | None,
+        typer.Option(help="Folder of a cost predictor that says latency; default measured here."),
     ] = None,
     front: Annotated[
-        str | None, typer.Option(help="Pareto front of score and params, flops, memory, latency.")
+        str | None,
+        typer.Option(help="Show the Pareto front of score and params, flops, memory or latency."),
     ] = None,
     store: Annotated[
         Path | None, typer.Option(help="Keep scores in this file, and go on with what it holds.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="local, or ray for a Ray cluster.")] = "local",
+    engine: Annotated[
+        str, typer.Option(help="Where to score: local, or ray for a Ray cluster.")
+    ] = "local",
     address: Annotated[
-        str | None, typer.Option(help="Of the Ray cluster; else one on this machine.")
+        str | None, typer.Option(help="Address of the Ray cluster; default one on this machine.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table to this file as CSV.")] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Write a picture (png, svg, pdf); with --front of it.")
+        Path | None,
+        typer.Option(help="Write a picture (png, svg, pdf); with --front, one of the front."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -13,21 +13,27 @@ from ..errors import InputError
 from ..files import written_whole
 from .console import errors, say
 
-Store = Annotated[Path, typer.Argument(help="What archrank benchmark wrote.")]
+Store = Annotated[Path, typer.Argument(help="File that archrank benchmark wrote.")]
 Out = Annotated[
-    Path | None, typer.Option(help="Where the page goes; default beside the store, as .html.")
+    Path | None, typer.Option(help="File of the page; default beside the store, as .html.")
 ]
 
 
 def report(
     store: Store,
     out: Out = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write a Markdown table, too.")] = None,
-    run: Annotated[int | None, typer.Option(help="Number of one run; default all.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of resamples, folds, random scores.")] = 0,
-    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 1000,
-    date: Annotated[str | None, typer.Option(help="Printed on the page.")] = None,
-    machine: Annotated[str | None, typer.Option(help="Printed on the page.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write a Markdown table to this file, too.")
+    ] = None,
+    run: Annotated[
+        int | None, typer.Option(help="Judge this run alone, by its number; default all.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of resamples, folds and random scores.")
+    ] = 0,
+    resamples: Annotated[int, typer.Option(min=1, help="Number of bootstrap resamples.")] = 1000,
+    date: Annotated[str | None, typer.Option(help="Date to print on the page.")] = None,
+    machine: Annotated[str | None, typer.Option(help="Machine to print on the page.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
 ) -> None:
     """Judge the scores of a store by measured labels, as one page that works offline."""

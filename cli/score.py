@@ -18,7 +18,7 @@ def score(
     input_: Input = None,
     data: Data = None,
     loss: LossName = None,
-    by: Annotated[str, typer.Option(help="Proxies, with commas, or all.")] = "all",
+    by: Annotated[str, typer.Option(help="Proxies, separated by commas, or all.")] = "all",
     seed: Seed = 0,
     device: Device = "auto",
     batch: Batch = 64,
