@@ -57,6 +57,7 @@ CHECKS: list[Check] = [
     ("nasbench201", "ImageNet16-120", "params/ImageNet16-120", params),
     ("nasbench201", "ImageNet16-120", "macs/ImageNet16-120", products),
     ("nasbench101", None, "params", params),
+    ("nasbench101_10k", None, "params", params),
     ("ec_nas", None, "params", params),
     ("nasbench301", "cifar10-zerocost", "params/cifar10", params),
     *(("nasbench301", task, f"params/{task}", params) for task in ("svhn", "scifar100", "ninapro")),

@@ -60,9 +60,9 @@ def table(name: str, folder: Path | None = None) -> Table:
     published = TABLES[name]
     folder = Path(folder) if folder is not None else data_folder()
     reader = ParquetReader(published, {file: path_of(file, folder) for file in published.files})
-    for part in published.index:
-        if not reader.columns(part):
-            file = published.parts[part].file
+    needed = [published.parts[part] for part in published.index]
+    for file in (file for part in needed for file in (part.file, part.named_by) if file):
+        if not path_of(file, folder).is_file():
             raise InputError(
                 f"name: the data of {name!r} are not here ({file}.parquet in {folder}). "
                 f"Get them with: archrank data fetch {name}. Or set ARCHRANK_DATA to the folder "

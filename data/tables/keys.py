@@ -17,6 +17,7 @@ from ...errors import InputError
 # The tuple of NAS-Bench-Suite-Zero has its own order of edges and its own codes.
 _NASLIB_201 = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
 _DIGIT_201 = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+_DIGIT_101 = ("conv3x3", "conv1x1", "maxpool3x3")
 _OPS_101 = {2: "maxpool3x3", 3: "conv1x1", 4: "conv3x3"}
 _OPS_301 = (
     "max_pool_3x3",
@@ -123,6 +124,17 @@ def nasbench101(adjacency: str, operations: str) -> str:
         )
     rows = "/".join(adjacency[i : i + size] for i in range(0, size * size, size))
     return f"{rows}:{','.join(name.removesuffix('-bn-relu') for name in names[1:-1])}"
+
+
+def nasbench101_digits(adjacency: str, operations: str) -> str:
+    """From a row-major matrix of n*n digits and n - 2 codes: 0 conv3x3, 1 conv1x1, 2 maxpool3x3.
+
+    Example:
+        >>> nasbench101_digits("0110001100010000", "01")
+        '0110/0011/0001/0000:conv3x3,conv1x1'
+    """
+    inner = (_DIGIT_101[int(digit)] for digit in operations)
+    return nasbench101(adjacency, ",".join(["input", *inner, "output"]))
 
 
 def nasbench101_tuple(code: str) -> str:

@@ -21,6 +21,7 @@ FACTS = {
     "nasbench201_extra": (199, "svhn", 199, 96.750),
     "nats_sss": (32_768, "cifar10@90", 32_768, 93.65),
     "nasbench101": (500, "cifar10", 500, 94.712),
+    "nasbench101_10k": (10_000, "cifar10", 10_000, 0.94882),
     "ec_nas": (2_532, "cifar10@4", 2_532, 0.7632),
     "nasbench301": (924, "cifar10", 725, 94.489),
     "transnas101_micro": (4_096, "class_scene", 4_096, 54.936),
@@ -37,6 +38,7 @@ FACTS = {
     "help_ofa": (5_000, None, 0, None),
     "hat": (15_945, None, 0, None),
     "imagenet_zoo": (1_182, "imagenet", 1_182, 89.41),
+    "nnmeter_nb201": (2_000, None, 0, None),
     "imagenet_zoo_speed": (1_247, None, 0, None),
 }
 
@@ -106,6 +108,7 @@ def test_second_measurements_and_contexts(published: Path) -> None:
     assert (row["model"], row["tag"], row["img_size"]) == ("resnet50", "a1_in1k", 224)
     assert row["family"] == "resnetish"
     assert row["imagenet"] == zoo.lookup("resnet50.a1_in1k@224")
+    assert table("nasbench101_10k").agreement() == pytest.approx({"cifar10@36": 0.694}, abs=5e-4)
     assert table("nasbench201").agreement() == {}
     assert table("nasbench201").context.shape == (15_625, 0)
 
@@ -146,6 +149,14 @@ def test_the_codes_of_two_sets_meet(published: Path) -> None:
     assert set(extra.architectures) <= set(main.architectures)
     both = main.costs["params"].reindex(extra.architectures)
     assert (both == extra.costs["params/svhn"]).all()
+
+
+def test_phones_agree_on_cells(published: Path) -> None:
+    """The index of nn-Meter's set is the official one: its latencies follow multiply-adds."""
+    latency = table("nnmeter_nb201").hardware
+    macs = table("nasbench201").costs["macs"][latency.index]
+    assert len(latency) == 2_000
+    assert latency.corrwith(macs, method="spearman").min() > 0.8
 
 
 def test_repeated_rows(published: Path) -> None:

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
-from archrank.data.keys import nasbench_graph
 from archrank.data.spaces.cells.nasbench_graph import OPERATORS, SETTINGS, NASBenchGraph, count
+from archrank.data.tables.keys import nasbench_graph
 from archrank.errors import InputError
 
 SPACE = NASBenchGraph()

@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from archrank.data import space
-from archrank.data.keys import gpt
 from archrank.data.spaces.transformers.gpt import CONTEXT, HEAD_SIZE, GPTSmall, LanguageModel, Layer
+from archrank.data.tables.keys import gpt
 from archrank.errors import InputError
 
 SMALL = GPTSmall()
