@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer._completion_classes import completion_init
 
 from .. import __version__
 from .benchmark import benchmark
+from .console import errors
 from .data import data
 from .fit import fit
 from .graph import graph
@@ -23,23 +27,45 @@ from .proxies import proxies
 from .rank import rank
 from .report import report
 from .score import score
+from .surroundings import COMPLETES, completion, defaults, project_file
+
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+EXAMPLES: dict[Callable[..., None], str] = {
+    rank: "archrank rank models.py 'timm:resnet*' --input 3,64,64",
+    graph: "archrank graph timm:resnet18 --draw resnet18.svg",
+    score: "archrank score models.py:net --by params,gradsign --data digits",
+    proxies: "archrank proxies --json",
+    benchmark: "archrank benchmark --space digits --data digits --sample 200 --store run.sqlite",
+    report: "archrank report run.sqlite --out run.html",
+    measure: "archrank measure timm:resnet18 models.py --batch-sizes 1,16 --out here.csv",
+    fit: "archrank fit --labels results.csv --out model",
+    predict: "archrank predict model models.py timm:resnet18",
+    pretrain: "archrank pretrain --out encoder --spaces nasbench201,darts --networks 2000",
+    completion: 'eval "$(archrank completion bash)"',
+}
 
 app = typer.Typer(
     name="archrank",
     help="Rank neural architectures before anyone trains them.",
+    epilog="Example: archrank rank models.py --input 3,32,32. "
+    "Defaults of options stand in [tool.archrank] of pyproject.toml.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # brackets in a help text are brackets
+    context_settings=HELP_OPTIONS,
 )
-for command in (rank, graph, score, proxies, benchmark, report, measure, fit, predict, pretrain):
-    app.command()(command)
+for command, example in EXAMPLES.items():
+    app.command(epilog=f"Example: {example}", context_settings=HELP_OPTIONS)(command)
 app.add_typer(data)
 
 
 def main() -> None:
     """Entry point of the console script."""
     try:
-        app()
+        if COMPLETES in os.environ:  # a shell asks, as the command completion told it to
+            completion_init()
+        app(prog_name="archrank")
     except BrokenPipeError:  # the reader (head, less) has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -55,10 +81,19 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
+    context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
-) -> None: ...
+) -> None:
+    """Rank neural architectures before anyone trains them."""
+    path = project_file(Path.cwd())
+    if path is None or context.resilient_parsing:
+        return
+    with errors():
+        commands = context.command.commands  # type: ignore[attr-defined]  # it is a group
+        context.default_map = defaults(path, commands)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,51 +11,44 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import errors, kept_in, progress, results_only
+from .options import Address, AsJson, Batch, Device, Engine, Jobs, Quiet, Seeds, Task
 
 if TYPE_CHECKING:
     from ..scoring.table_runs import Outcome
 
 
 def benchmark(
-    space: Annotated[
-        str, typer.Option(help="Search space whose networks are scored: nasbench201, digits, ...")
-    ],
+    space: Annotated[str, typer.Option(help="Whose networks to score, as nasbench201 or digits.")],
     store: Annotated[
-        Path, typer.Option(help="File that scores are kept in; made if it is not there.")
+        Path, typer.Option(help="The file that keeps the scores; it is made if it is not there.")
     ],
-    task: Annotated[str | None, typer.Option(help="Task of the table; default its first.")] = None,
+    task: Task = None,
     table: Annotated[
-        str | None, typer.Option(help="Table of the labels; default the space's own.")
+        str | None, typer.Option(help="Whose labels. By default they are the space's own.")
     ] = None,
-    proxies: Annotated[str, typer.Option(help="Proxies, separated by commas, or all.")] = "all",
+    proxies: Annotated[
+        str, typer.Option("--proxies", "--by", help="Which proxies, with commas.")
+    ] = "all",
     sample: Annotated[
         int | None,
-        typer.Option(min=1, help="How many architectures; default all that have a label."),
+        typer.Option(min=1, help="How many architectures. By default all that have a label."),
     ] = None,
-    sample_seed: Annotated[int, typer.Option(min=0, help="Seed of the draw of architectures.")] = 0,
-    seeds: Annotated[
-        int, typer.Option(min=1, help="How many initialisations and batches of each network.")
-    ] = 1,
-    batch: Annotated[int, typer.Option(min=1, help="Samples per batch.")] = 64,
+    sample_seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
+    seeds: Seeds = 1,
+    batch: Batch = 64,
     data: Annotated[
-        str, typer.Option(help="Images to score on: random, cifar10, digits, ...")
+        str, typer.Option(help="Which images: random, digits, mnist or cifar10.")
     ] = "random",
     resolution: Annotated[
         int | None,
-        typer.Option(min=1, help="Height and width of the images; default the networks' own."),
+        typer.Option(min=1, help="Height and width of the images. By default the networks' own."),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Number of processes that share the work.")] = 1,
-    device: Annotated[
-        str, typer.Option(help="Device: auto (CUDA if there is one), cpu, cuda, cuda:1, ...")
-    ] = "cpu",
-    engine: Annotated[
-        str, typer.Option(help="Where to score: local, or ray for every core of a Ray cluster.")
-    ] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="Address of the Ray cluster; default one on this machine.")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    jobs: Jobs = 1,
+    device: Device = "cpu",
+    engine: Engine = "local",
+    address: Address = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score a sample of architectures whose accuracy is known. Run it again to go on.
 
@@ -67,7 +59,7 @@ def benchmark(
     with errors():
         from .. import benchmark as benchmarks
 
-        with kept_in(store), nullcontext() if quiet else progress() as report, results_only():
+        with kept_in(store), progress(quiet) as report, results_only():
             outcome = benchmarks.run(
                 store,
                 space,

@@ -8,11 +8,15 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import ArchrankError, InputError, MissingExtraError
+from ..errors import ArchrankError, ArchrankWarning, InputError, MissingExtraError
+from ..progress import bar
+
+if TYPE_CHECKING:
+    from ..basics import Progress
 
 
 def say(text: str) -> None:
@@ -21,13 +25,15 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def errors() -> Iterator[None]:
+def errors(quiet: bool = False) -> Iterator[None]:
     """What archrank raises on purpose ends a command: exit code 2 on wrong usage, else 1.
 
-    Its warnings are lines on stderr.
+    Its warnings are lines on stderr, left out where it is to be quiet.
     """
     try:
         with warnings.catch_warnings():
+            if quiet:
+                warnings.simplefilter("ignore", ArchrankWarning)
             warnings.showwarning = _teller(warnings.showwarning)
             yield
     except ArchrankError as error:
@@ -76,19 +82,15 @@ def kept_in(store: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def progress(what: str = "scoring") -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on a terminal, plain lines otherwise, both on stderr."""
-    if not sys.stderr.isatty():
+def progress(quiet: bool = False, what: str = "scoring") -> Iterator[Progress | None]:
+    """A bar on a terminal, plain lines otherwise, both on stderr; nothing where it is quiet."""
+    if quiet:
+        yield None
+    elif not sys.stderr.isatty():
         yield lambda done, total, name: say(f"{done}/{total} {name}")
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total, name: bar.update(
-            task, completed=done, total=total, description=name
-        )
+    else:
+        with bar(what) as report:
+            yield report
 
 
 def shape_of(text: str | None) -> tuple[int, ...] | None:

@@ -10,6 +10,7 @@ import typer
 
 from ..errors import InputError
 from .console import errors, say
+from .options import AsJson
 
 if TYPE_CHECKING:
     from ..data.fetching import Outcome
@@ -18,13 +19,14 @@ data = typer.Typer(
     name="data",
     help="Published figures of trained networks: list, fetch, import, verify.",
     no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example: archrank data fetch nasbench201",
 )
 
-Name = Annotated[str, typer.Argument(help="A table or a set, as `archrank data list` names them.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+Name = Annotated[str, typer.Argument(help="A table or a set, as archrank data list names them.")]
 
 
-@data.command("list")
+@data.command("list", epilog="Example: archrank data list --json")
 def list_(as_json: AsJson = False) -> None:
     """List all tables, and say which are here."""
     with errors():
@@ -57,11 +59,11 @@ def list_(as_json: AsJson = False) -> None:
             print(f"{row['name']:18} {state:9} {row['title']}")
 
 
-@data.command()
+@data.command(epilog="Example: archrank data fetch nasbench201")
 def fetch(
     name: Name,
     timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds that a server may be silent.")
+        float, typer.Option(min=1, help="How many seconds a server may be silent.")
     ] = 30.0,
     as_json: AsJson = False,
 ) -> None:
@@ -78,7 +80,7 @@ def fetch(
         _show(outcomes, as_json)
 
 
-@data.command("import")
+@data.command("import", epilog="Example: archrank data import hw_gpt_bench downloads/")
 def import_(
     name: Name,
     path: Annotated[Path, typer.Argument(help="A file, a folder, or a zip archive of files.")],
@@ -98,12 +100,17 @@ def import_(
         _show([import_files(sets[0], path)], as_json)
 
 
-@data.command()
+@data.command(epilog="Example: archrank data verify nasbench201")
 def verify(
-    name: Annotated[str | None, typer.Argument(help="A table or a set; default all.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A table or a set. By default it is all of them.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check what is in the data folder. Exit code 1 if a file is damaged, or one named missing."""
+    """Check what is in the data folder.
+
+    The exit code is 1 if a file is damaged, or one named missing.
+    """
     with errors():
         from ..data.fetching import verify as verify_set
         from ..data.tables import sets_of

@@ -3,46 +3,52 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .console import errors, make_room, progress, results_only, say, shape_of
-from .options import Jobs
+from .options import AsJson, Input, Jobs, Quiet, Seed, Task
 
 if TYPE_CHECKING:
     from ..predictors import Predictor
 
 
 def fit(
-    labels: Annotated[Path, typer.Option(help="CSV file: a column of architectures, then labels.")],
-    out: Annotated[Path, typer.Option(help="Folder that the predictor is written to.")],
-    space: Annotated[str | None, typer.Option(help="Search space of the architectures.")] = None,
-    task: Annotated[str | None, typer.Option(help="Task that the networks are built for.")] = None,
-    input_: Annotated[
-        str | None, typer.Option("--input", help="Shape of one sample, as 3,32,32.")
+    labels: Annotated[
+        Path, typer.Option(help="A CSV file of architectures in the first column, and labels.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder that the predictor is written to.")],
+    space: Annotated[
+        str | None,
+        typer.Option(help="Whose architecture strings the first column holds. By default models."),
     ] = None,
+    task: Task = None,
+    input_: Input = None,
     proxies: Annotated[
         str,
-        typer.Option(help="Proxies to learn from, with commas; auto keeps them where they help."),
+        typer.Option(
+            "--proxies", "--by", help="Learn from these, too, or from auto, where they help."
+        ),
     ] = "",
     column: Annotated[
-        str | None, typer.Option(help="Name of the column of labels; default the second.")
-    ] = (None),
-    pretrained: Annotated[
-        Path | None, typer.Option(help="Encoder from archrank pretrain, to train further.")
+        str | None, typer.Option(help="Which column holds the labels. By default the second.")
     ] = None,
-    cost: Annotated[bool, typer.Option("--cost", help="Labels are costs: less is better.")] = False,
+    pretrained: Annotated[
+        Path | None, typer.Option(help="Train this encoder of archrank pretrain further.")
+    ] = None,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="Take labels as costs, of which less is better.")
+    ] = False,
     like: Annotated[
         Path | None,
-        typer.Option(help="Cost predictor of other devices, to learn a new device from."),
+        typer.Option(help="Learn a new device from this cost predictor of other devices."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    seed: Seed = 0,
     jobs: Jobs = 1,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fit a predictor to labelled architectures. If it is stopped at scoring, run it again."""
     with errors():
@@ -53,7 +59,7 @@ def fit(
         wanted = tuple(names_in(proxies)) if proxies else ()
         kept = out.with_name(out.name + ".scores")
         make_room("--out", out)
-        with nullcontext() if quiet else progress() as told, results_only():
+        with progress(quiet) as told, results_only():
             fitted: Predictor
             if cost or like is not None:
                 fitted = fit_costs(labels, space, task, shape_of(input_), column, like)

@@ -15,9 +15,9 @@ from .options import AsJson, Input, Model, one_model
 def graph(
     model: Model,
     input_: Input = None,
-    draw: Annotated[Path | None, typer.Option(help="Write a picture to this file (svg).")] = None,
+    draw: Annotated[Path | None, typer.Option(help="Draw the graph into this file (svg).")] = None,
     save: Annotated[
-        Path | None, typer.Option(help="Write the graph to this file, for Graph.load.")
+        Path | None, typer.Option(help="Write the graph into this file, which Graph.load reads.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -11,44 +10,38 @@ import typer
 
 from ..errors import InputError
 from .console import check_writable, errors, progress, results_only, say, shape_of
+from .options import SPEC_HELP, AsJson, Device, Input, NamesFile, Quiet, Seed
 
 
 def measure(
-    models: Annotated[
-        list[str] | None, typer.Argument(help="Models, named as for archrank rank.")
-    ] = None,
-    input_: Annotated[
-        str | None,
-        typer.Option("--input", help="Shape of one sample, as 3,224,224; default the models' own."),
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="Device: auto (CUDA if there is one), cpu, cuda, cuda:1, ...")
-    ] = "auto",
+    models: Annotated[list[str] | None, typer.Argument(help=SPEC_HELP)] = None,
+    input_: Input = None,
+    device: Device = "auto",
     batch_sizes: Annotated[
-        str, typer.Option(help="Samples per forward, separated by commas.")
+        str, typer.Option(help="How many samples a forward has; several with commas.")
     ] = "1",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads on the CPU; default torch's own.")
-    ] = (None),
+        int | None, typer.Option(min=1, help="How many threads of the CPU. By default torch's own.")
+    ] = None,
     seconds: Annotated[
-        float, typer.Option(help="Seconds of timing per model and batch size.")
+        float, typer.Option(help="How long to time each model at each batch size.")
     ] = 1.0,
-    file: Annotated[
-        Path | None,
-        typer.Option(help="File of more models: one per line, or the first column of a .csv."),
-    ] = None,
+    file: NamesFile = None,
     space: Annotated[
-        str | None, typer.Option(help="Search space that all names are architectures of.")
+        str | None, typer.Option(help="Take all names as architectures of this space.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and inputs.")] = 0,
+    seed: Seed = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="Add rows to this CSV file; what stands there is not measured again."),
+        typer.Option(help="Add the rows to this CSV file; what stands there is not repeated."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Measure latency and memory of models on this machine. Exit code 1 if one cannot be."""
+    """Measure latency and memory of models on this machine.
+
+    The exit code is 1 if one cannot be measured.
+    """
     with errors():
         sizes = _numbers(batch_sizes)
         shape = shape_of(input_)
@@ -59,7 +52,7 @@ def measure(
         names = [*(models or ()), *(read_names(file) if file is not None else ())]
         if space is not None:
             names = [f"{space}:{name}" for name in names]
-        with nullcontext() if quiet else progress("measuring") as report, results_only():
+        with progress(quiet, "measuring") as report, results_only():
             table = measuring.measure(
                 names,
                 shape,

@@ -1,8 +1,9 @@
-"""Options that several commands share, and the one model that some of them take."""
+"""Options that several commands share, each with its help in whole sentences."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,32 +13,66 @@ if TYPE_CHECKING:
     from torch import nn
 
 SPEC_HELP = (
-    "models.py, models.py:name, timm:resnet18, 'timm:mobilenetv3*', 'torchvision:*', "
-    "hiaml:z-z-a22-l20 (an architecture of a search space)"
+    "A file of yours (models.py, or models.py:name for one of its networks), a model of timm or "
+    "torchvision ('timm:resnet18', 'timm:mobilenetv3*', 'timm:resnet18[num_classes=10]'), or an "
+    "architecture of a search space (hiaml:z-z-a22-l20)."
 )
+Specs = Annotated[list[str], typer.Argument(help=SPEC_HELP)]
+Model = Annotated[str, typer.Argument(help=SPEC_HELP)]
 Input = Annotated[
     str | None,
-    typer.Option("--input", help="Shape of one sample, as 3,224,224; default the models' own."),
-]
-Seed = Annotated[int, typer.Option(help="Seed of weights and data.")]
-Device = Annotated[
-    str, typer.Option(help="Device: auto (CUDA if there is one), cpu, cuda, cuda:1, ...")
+    typer.Option(
+        "--input",
+        help="Shape of one sample, without batch dimension, as 3,224,224. By default each model "
+        "says its own: a file by INPUT = (3, 224, 224), a model of timm by its configuration.",
+    ),
 ]
 Data = Annotated[
     str | None,
-    typer.Option(help="Data: digits, cifar10, a folder of images, file.py:loader; default random."),
+    typer.Option(
+        help="What the networks are run on: digits, cifar10, a folder of images with one folder "
+        "per class, or file.py:loader. By default it is random.",
+    ),
 ]
 LossName = Annotated[
     str | None,
-    typer.Option("--loss", help="Loss, as file.py:loss, called with output and targets."),
+    typer.Option(
+        "--loss",
+        help="The loss, as file.py:loss, which is called with output and targets. By default it "
+        "is cross-entropy.",
+    ),
 ]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Samples per batch.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
-Model = Annotated[str, typer.Argument(help=SPEC_HELP)]
-
-Jobs = Annotated[
-    int, typer.Option(min=1, help="Number of processes that share the scoring of architectures.")
+Seed = Annotated[
+    int, typer.Option(min=0, help="Seed of everything random: weights, data, resamples.")
 ]
+Seeds = Annotated[
+    int, typer.Option(min=1, help="How many initialisations to score, whose scores are averaged.")
+]
+Device = Annotated[
+    str, typer.Option(help="Where to run: auto (CUDA if there is one), cpu, cuda, cuda:1.")
+]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="How many samples a batch has.")]
+Jobs = Annotated[int, typer.Option(min=1, help="How many processes share the work.")]
+Combine = Literal["mean_rank", "log_rank", "vote"]
+EngineName = Literal["local", "ray"]
+Engine = Annotated[
+    EngineName,
+    typer.Option(help="Who does the work: this machine, or every core of a Ray cluster."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Address of the Ray cluster. By default one is started on this machine."),
+]
+Task = Annotated[
+    str | None, typer.Option(help="Which task of the space or table. By default it is its first.")
+]
+OutTable = Annotated[Path | None, typer.Option("--out", help="Write the table to this CSV file.")]
+NamesFile = Annotated[
+    Path | None,
+    typer.Option("--file", help="Read more names: one per line, or the first column of a .csv."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no notes.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
 def one_model(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -11,21 +10,20 @@ import typer
 
 from ..errors import InputError
 from .console import check_writable, errors, progress, results_only
-from .options import Jobs
+from .options import AsJson, Jobs, NamesFile, OutTable, Quiet
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="Folder that archrank fit wrote.")],
+    model: Annotated[Path, typer.Argument(help="The folder that archrank fit wrote.")],
     candidates: Annotated[
-        list[str] | None, typer.Argument(help="Architectures of its space, or models.")
+        list[str] | None,
+        typer.Argument(help="Architectures of the predictor's space, or models as in rank."),
     ] = None,
-    file: Annotated[
-        Path | None, typer.Option(help="File of more: one per line, or the first column of a .csv.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the table to this file as CSV.")] = None,
+    file: NamesFile = None,
+    out: OutTable = None,
     jobs: Jobs = 1,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Predict labels of architectures, best first."""
     with errors():
@@ -39,7 +37,7 @@ def predict(
         if not names:
             raise InputError("candidates: got none; name some, or give --file")
         check_writable("--out", out)
-        with nullcontext() if quiet else progress() as report, results_only():
+        with progress(quiet) as report, results_only():
             table = predicting.predict(load_predictor(model), names, jobs, report)
         if out is not None:
             table.to_csv(out, index=False)

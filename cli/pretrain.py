@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -11,49 +10,52 @@ import typer
 
 from ..errors import InputError
 from .console import errors, make_room, progress, results_only, say, shape_of
+from .options import AsJson, Device, Input, Jobs, Quiet, Seed
 
 
 def pretrain(
-    out: Annotated[Path, typer.Option(help="Folder that the encoder is written to.")],
+    out: Annotated[Path, typer.Option(help="The folder that the encoder is written to.")],
     candidates: Annotated[
-        list[str] | None, typer.Argument(help="Models to learn from, beside those of spaces.")
+        list[str] | None,
+        typer.Argument(help="Models to learn from, beside those drawn from spaces."),
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="As default: make the shipped predictor, from published labels."),
+        typer.Option(
+            help="Make a pretrained predictor by this recipe; default is the one that is shipped."
+        ),
     ] = None,
     without: Annotated[
         str, typer.Option(help="Families that the recipe leaves out, with their relatives.")
     ] = "",
     scores: Annotated[
-        Path | None, typer.Option(help="Folder of the recipe's scores; default beside --out.")
+        Path | None,
+        typer.Option(help="The folder of the recipe's scores. By default it stands beside --out."),
     ] = None,
-    jobs: Annotated[
-        int, typer.Option(min=1, help="Number of processes that score for the recipe.")
-    ] = 1,
+    jobs: Jobs = 1,
     spaces: Annotated[
-        str, typer.Option(help="Search spaces to draw networks from, separated by commas.")
+        str, typer.Option(help="Which spaces to draw networks from, with commas.")
     ] = "",
     networks: Annotated[
-        int, typer.Option(min=1, help="How many networks to draw, in equal parts from all spaces.")
+        int, typer.Option(min=1, help="How many networks to draw, in equal parts of the spaces.")
     ] = 1000,
-    input_: Annotated[
-        str | None, typer.Option("--input", help="Shape of one sample, as 3,32,32.")
-    ] = None,
+    input_: Input = None,
     encoder: Annotated[
-        str, typer.Option(help="Kind of encoder: kgnn, gin, gat, flow or transformer.")
+        str, typer.Option(help="Which encoder to train: kgnn, gin, gat, flow or transformer.")
     ] = "kgnn",
-    width: Annotated[int, typer.Option(min=2, help="Width of the encoder's vectors.")] = 128,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over all networks.")] = 40,
-    batch: Annotated[int, typer.Option(min=2, help="Networks per batch.")] = 256,
+    width: Annotated[int, typer.Option(min=2, help="How long the encoder's vectors are.")] = 128,
+    epochs: Annotated[int, typer.Option(min=1, help="How often to see every network.")] = 40,
+    batch: Annotated[
+        int, typer.Option(min=2, help="How many networks a step of training sees.")
+    ] = 256,
     statistics: Annotated[
         float,
-        typer.Option(min=0, help="Weight of predicting size and depth; that of the contrast is 1."),
+        typer.Option(min=0, help="Weight of predicting size and depth, where contrast has 1."),
     ] = 0.0,
-    device: Annotated[str, typer.Option(help="Device: cpu, cuda, cuda:1, ...")] = "cpu",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")] = False,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train an encoder of graphs without labels, or make the pretrained predictor (--recipe).
 
@@ -78,11 +80,11 @@ def pretrain(
         )
         make_room("--out", out)
         names = _listed(spaces)
-        with nullcontext() if quiet else progress("graphs") as report, results_only():
+        with progress(quiet, "graphs") as report, results_only():
             graphs = corpus.graphs_to_learn_from(
                 names, networks, tuple(candidates or ()), shape_of(input_), seed, report
             )
-        with nullcontext() if quiet else progress("epochs") as report, results_only():
+        with progress(quiet, "epochs") as report, results_only():
             trained = corpus.pretrain(pretraining, graphs, out, report)
         losses = trained.history_
         if as_json:
@@ -107,7 +109,7 @@ def _make(
 
     make_room("--out", out)
     kept = out.with_name(out.name + ".scores") if scores is None else scores
-    with nullcontext() if quiet else progress("scoring") as report, results_only():
+    with progress(quiet, "scoring") as report, results_only():
         made = recipes.make(out, kept, jobs, without, report)
     families = list(made.family_prior_["families"])
     if as_json:

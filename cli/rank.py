@@ -21,73 +21,85 @@ from .console import (
     shape_of,
     write_file,
 )
-from .options import SPEC_HELP, AsJson, Batch, Data, Device, Input, LossName, Seed
+from .options import (
+    Address,
+    AsJson,
+    Batch,
+    Combine,
+    Data,
+    Device,
+    Engine,
+    Input,
+    Jobs,
+    LossName,
+    OutTable,
+    Quiet,
+    Seed,
+    Seeds,
+    Specs,
+)
 
 if TYPE_CHECKING:
     from ..ranking.table import Ranking
 
 
 def rank(
-    specs: Annotated[list[str], typer.Argument(help=SPEC_HELP)],
+    specs: Specs,
     input_: Input = None,
     data: Data = None,
     loss: LossName = None,
     by: Annotated[
         str,
         typer.Option(
-            help="auto, proxies with commas, a|b (a controlled for b), or a saved predictor."
+            help="What to rank by: auto (the pretrained predictor), proxies with commas (archrank "
+            "proxies lists them), the folder of a fitted predictor, or a|b for a controlled for b."
         ),
     ] = "auto",
-    combine: Annotated[
-        str, typer.Option(help="How several become one score: mean_rank, log_rank or vote.")
-    ] = "mean_rank",
-    seeds: Annotated[
-        int, typer.Option(min=1, help="Initialisations of each candidate, averaged.")
-    ] = 1,
+    combine: Annotated[Combine, typer.Option(help="How several scores become one.")] = "mean_rank",
+    seeds: Seeds = 1,
     seed: Seed = 0,
     device: Device = "auto",
-    jobs: Annotated[
-        int, typer.Option(min=1, help="Number of processes that share the candidates.")
-    ] = 1,
+    jobs: Jobs = 1,
     batch: Batch = 64,
     max_params: Annotated[
-        str | None, typer.Option(help="Most parameters, as 5M; candidates beyond are left out.")
-    ] = (None),
+        str | None, typer.Option(help="Leave out networks of more parameters, as 5M.")
+    ] = None,
     max_flops: Annotated[
-        str | None, typer.Option(help="Most multiply-adds of one sample, as 300M.")
+        str | None, typer.Option(help="Leave out networks of more multiply-adds, as 300M.")
     ] = None,
     max_memory: Annotated[
-        str | None, typer.Option(help="Most memory of one sample's forward, in MB.")
+        str | None, typer.Option(help="Leave out networks whose forward needs more MB.")
     ] = None,
     max_latency: Annotated[
-        str | None, typer.Option(help="Longest forward of one sample, in ms.")
+        str | None, typer.Option(help="Leave out networks whose forward takes more ms.")
     ] = None,
     latency_by: Annotated[
         Path | None,
-        typer.Option(help="Folder of a cost predictor that says latency; default measured here."),
+        typer.Option(help="Ask this saved cost predictor for the latency, instead of measuring."),
     ] = None,
     front: Annotated[
         str | None,
-        typer.Option(help="Show the Pareto front of score and params, flops, memory or latency."),
+        typer.Option(help="Name the Pareto front of score and params, flops, memory or latency."),
     ] = None,
     store: Annotated[
-        Path | None, typer.Option(help="Keep scores in this file, and go on with what it holds.")
+        Path | None,
+        typer.Option(help="Keep scores in this file, and go on with what it holds."),
     ] = None,
-    engine: Annotated[
-        str, typer.Option(help="Where to score: local, or ray for a Ray cluster.")
-    ] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="Address of the Ray cluster; default one on this machine.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the table to this file as CSV.")] = None,
+    engine: Engine = "local",
+    address: Address = None,
+    out: OutTable = None,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Write a picture (png, svg, pdf); with --front, one of the front."),
+        typer.Option(help="Draw the ranking (png, svg, pdf), or its front with --front."),
     ] = None,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Order candidates, best first. Exit code 1 if one could not be ranked, 2 on wrong usage."""
-    with errors():
+    """Order candidates, the most promising first.
+
+    The exit code is 0 if every candidate is ranked, 1 if one could not be, 2 on wrong usage.
+    """
+    with errors(quiet):
         shape = shape_of(input_)
         limits = amounts(params=max_params, flops=max_flops, memory=max_memory, latency=max_latency)
         check_writable("--out", out)
@@ -96,13 +108,13 @@ def rank(
         from ..ranking import order
         from ..scoring.sources import DataSource
 
-        with kept_in(store), progress() as report, results_only():
+        with kept_in(store), progress(quiet) as report, results_only():
             result = order.rank(
                 specs,
                 shape if data is None else DataSource(data, shape),
                 by=by,
                 loss=loss,
-                combine=combine,  # type: ignore[arg-type]  # it is checked there
+                combine=combine,
                 seeds=seeds,
                 seed=seed,
                 device=device,
@@ -112,7 +124,7 @@ def rank(
                 costs=() if front is None else (front,),
                 latency=latency_by,
                 store=store,
-                engine=engine,  # type: ignore[arg-type]  # it is checked there
+                engine=engine,
                 address=address,
                 progress=report,
             )

@@ -12,10 +12,12 @@ import typer
 from ..errors import InputError
 from ..files import written_whole
 from .console import errors, say
+from .options import AsJson, Seed
 
-Store = Annotated[Path, typer.Argument(help="File that archrank benchmark wrote.")]
+Store = Annotated[Path, typer.Argument(help="What archrank benchmark wrote.")]
 Out = Annotated[
-    Path | None, typer.Option(help="File of the page; default beside the store, as .html.")
+    Path | None,
+    typer.Option(help="Where the page goes. By default it stands beside the store, as .html."),
 ]
 
 
@@ -23,18 +25,18 @@ def report(
     store: Store,
     out: Out = None,
     markdown: Annotated[
-        Path | None, typer.Option(help="Write a Markdown table to this file, too.")
+        Path | None, typer.Option(help="Write a Markdown table into this file, too.")
     ] = None,
-    run: Annotated[
-        int | None, typer.Option(help="Judge this run alone, by its number; default all.")
+    run: Annotated[int | None, typer.Option(help="Judge the run of this number only.")] = None,
+    seed: Seed = 0,
+    resamples: Annotated[
+        int, typer.Option(min=1, help="How many bootstrap resamples the intervals are made of.")
+    ] = 1000,
+    date: Annotated[str | None, typer.Option(help="Print this date on the page.")] = None,
+    machine: Annotated[
+        str | None, typer.Option(help="Print this description of the machine on the page.")
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Seed of resamples, folds and random scores.")
-    ] = 0,
-    resamples: Annotated[int, typer.Option(min=1, help="Number of bootstrap resamples.")] = 1000,
-    date: Annotated[str | None, typer.Option(help="Date to print on the page.")] = None,
-    machine: Annotated[str | None, typer.Option(help="Machine to print on the page.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Judge the scores of a store by measured labels, as one page that works offline."""
     with errors():

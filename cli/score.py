@@ -18,7 +18,12 @@ def score(
     input_: Input = None,
     data: Data = None,
     loss: LossName = None,
-    by: Annotated[str, typer.Option(help="Proxies, separated by commas, or all.")] = "all",
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by", "--proxies", help="Which proxies, with commas; archrank proxies lists them."
+        ),
+    ] = "all",
     seed: Seed = 0,
     device: Device = "auto",
     batch: Batch = 64,
@@ -26,7 +31,7 @@ def score(
 ) -> None:
     """Score one model by proxies.
 
-    Exit code 1 if one fails; that one does not apply to the model is no failure.
+    The exit code is 1 if one fails; that one does not apply to the model is no failure.
     """
     with errors():
         shape = shape_of(input_)

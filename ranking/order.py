@@ -11,6 +11,7 @@ from ..basics import Callback, Progress
 from ..costs.limits import Scales, checked_cost, checked_limits, latency_origin
 from ..errors import InputError, checked_choice
 from ..predictors.loading import is_predictor
+from ..progress import shown
 from ..proxies.given_data import drawn
 from ..proxies.planner import batches_needed, usable_device
 from ..proxies.recording.model_runner import Loss
@@ -44,7 +45,7 @@ def rank(
     jobs: int = 1,
     engine: EngineName = "local",
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     callback: Callback | None = None,
 ) -> Ranking:
     """Order candidates by zero-cost proxies, the most promising first.
@@ -83,7 +84,8 @@ def rank(
             of their own (of a file, a zoo or a space) are kept; scores are computed by one thread.
         engine: ``"local"``, or ``"ray"`` for a Ray cluster, whose every core takes candidates.
         address: of the Ray cluster; default one on this machine, started and stopped.
-        progress: called with (done, total, name) after each candidate.
+        progress: called with (done, total, name) after each candidate; True for a bar, False for
+            none, by default a bar in a terminal or a notebook.
         callback: called with the ``archrank.basics.Finished`` result of each candidate as it comes.
 
     Raises:
@@ -132,7 +134,8 @@ def rank(
         address,
         store,
     )
-    rows, excluded = within_limits(score_candidates(found, plan, progress, callback))
+    with shown(progress) as report:
+        rows, excluded = within_limits(score_candidates(found, plan, report, callback))
     columns = [criterion.column(rows, seeds) for criterion in wanted]
     origin = latency_origin(scales.latency, scales.device) if "latency" in scales.costs else ""
     return replace(tabulate(rows, columns, combine, scales.costs, origin), excluded=excluded)

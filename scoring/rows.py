@@ -15,6 +15,7 @@ import torch
 from ..basics import Array, Callback, Finished, Progress
 from ..errors import InputError
 from ..graphs import Graph
+from ..progress import begin
 from ..proxies import Result, get
 from .candidates import Candidate
 from .data import Data
@@ -231,6 +232,7 @@ class _Scoring:
         plan = self._plan
         for row in rows:
             missing = self._recall(row)
+            begin(self._progress, row.name)
             if missing:
                 yield Work(
                     row.candidate,

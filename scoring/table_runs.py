@@ -19,6 +19,7 @@ from ..data import space as get_space
 from ..data import table as get_table
 from ..data.tables.catalogue import TABLES
 from ..errors import InputError
+from ..progress import shown
 from ..proxies import get
 from ..proxies.planner import chosen, usable_device
 from .candidates import in_space
@@ -171,7 +172,7 @@ def run(
     jobs: int = 1,
     engine: str = "local",
     address: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     callback: Callback | None = None,
 ) -> Outcome:
     """Score a sample of a table's architectures; what the store holds already is not repeated.
@@ -193,7 +194,8 @@ def run(
         device: where to score, as ``"cpu"`` or ``"cuda"``.
         engine: ``"local"``, or ``"ray"`` for a Ray cluster, whose every core takes work.
         address: of the Ray cluster; default one on this machine, started and stopped.
-        progress: called with (done, total, architecture) after each piece of work.
+        progress: called with (done, total, architecture) after each piece of work; True for a bar,
+            False for none, by default a bar in a terminal or a notebook.
         callback: called with the ``Finished`` result of each architecture and seed that is scored
             now, once the store holds it.
 
@@ -247,7 +249,8 @@ def run(
                     else:
                         done += 1
 
-        with closing(run_works(missing(), engine, jobs, address)) as results:
+        works = run_works(missing(), engine, jobs, address)
+        with shown(progress) as report, closing(works) as results:
             for work, found in results:
                 arch = work.candidate.name
                 for seed, of_proxies in found.of_every_proxy(work):
@@ -256,8 +259,8 @@ def run(
                     if callback is not None:
                         callback(_finished(done + 1, arch, seed, kept))
                 done, scored = done + 1, scored + 1
-                if progress is not None:
-                    progress(done, total, arch)
+                if report is not None:
+                    report(done, total, arch)
         failures = opened.failures(number, settings.condition)
     asked = [failure for failure in failures if (failure.proxy, failure.version) in wanted]
     return Outcome(number, scored, total, asked)

@@ -29,7 +29,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 ORDER = (
     *("inputs", "targets", "by", "proxies", "loss", "combine", "sample", "seeds", "seed"),
     *("device", "batch_size", "batch_sizes", "batches", "limits", "costs", "latency"),
-    *("jobs", "engine", "address", "callback", "progress"),
+    *("jobs", "engine", "address", "progress", "callback"),
 )
 SYNONYMS = frozenset(
     "batch bs batchsize n_jobs workers num_workers processes input shape input_shape target label "

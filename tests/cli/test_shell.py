@@ -1,0 +1,198 @@
+"""The shell around the commands: help, completion, quiet runs, defaults of a project."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import archrank
+from archrank.cli.app import app
+from archrank.cli.options import Combine, EngineName
+from archrank.ranking.aggregation import COMBINATIONS
+from archrank.scoring.engine import ENGINES
+
+MODELS = """
+from torch import nn
+INPUT = (3, 8, 8)
+def small() -> nn.Module: return nn.Sequential(nn.Flatten(), nn.Linear(192, 5))
+def large() -> nn.Module: return nn.Sequential(nn.Flatten(), nn.Linear(192, 50))
+def net(width): return nn.Sequential(nn.Flatten(), nn.Linear(192, width))
+criterion = nn.CrossEntropyLoss()
+"""
+
+
+def commands(group: Any = None, prefix: str = "") -> dict[str, Any]:
+    found = {}
+    for name, command in (group or typer.main.get_command(app)).commands.items():
+        if hasattr(command, "commands"):
+            found |= commands(command, f"{prefix}{name} ")
+        else:
+            found[f"{prefix}{name}"] = command
+    return found
+
+
+COMMANDS = commands()
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models.py").write_text(MODELS)
+    return tmp_path
+
+
+def invoke(*words: object):
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_sentences_with_an_example(name: str) -> None:
+    command = COMMANDS[name]
+    assert command.epilog.startswith(f"Example: {'eval' if name == 'completion' else 'archrank'}")
+    assert f"archrank {name}" in command.epilog
+    words = {word for word in command.epilog.split() if word.startswith("--")}
+    assert words <= {option for p in command.params for option in p.opts}
+    for text in (command.help, *(p.help for p in command.params)):
+        assert re.match(r"[A-Z].*\.$", text, re.DOTALL), text
+    shown = invoke(*name.split(), "-h")
+    assert shown.exit_code == 0
+    assert "Example:" in shown.stdout
+    assert shown.stdout == invoke(*name.split(), "--help").stdout
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+
+
+def test_closed_sets_are_those_of_the_package() -> None:
+    assert Combine.__args__ == COMBINATIONS
+    assert EngineName.__args__ == ENGINES
+
+
+def test_one_wrong_option_is_one_message(models: Path) -> None:
+    for words in (["--combine", "mean"], ["--seedz", "3"], ["--batch", "0"]):
+        result = invoke("rank", "models.py", *words)
+        assert result.exit_code == 2
+        assert result.stderr.count("rror: ") == 1
+        assert words[0] in result.stderr
+
+
+def test_as_a_module_and_quickly() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "archrank", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "Usage: archrank" in done.stdout
+    for heavy in ("torch", "numpy", "pandas", "scipy"):
+        assert not re.search(rf"\| +{heavy}$", done.stderr, re.MULTILINE)
+
+
+def test_quiet(models: Path) -> None:
+    loud = invoke("rank", "models.py", "--by", "params")
+    assert "1/2" in loud.stderr
+    assert "left out net (it needs width), criterion (a loss)" in loud.stderr
+    quiet = invoke("rank", "models.py", "--by", "params", "--quiet")
+    assert quiet.stderr == ""
+    assert quiet.stdout == loud.stdout == invoke("rank", "models.py", "--by=params", "-q").stdout
+
+
+def test_data_and_loss(models: Path) -> None:
+    (models / "mine.py").write_text(
+        "import torch\n"
+        "data = [(torch.ones(4, 3, 8, 8), torch.arange(4))]\n"
+        "def loss(output, targets): return output.square().mean()\n"
+    )
+    words = ["--by", "snip", "--json"]
+    options = ["--data", "mine.py:data", "--loss", "mine.py:loss"]
+    ranked = json.loads(invoke("rank", "models.py:small", *words, *options).stdout)
+    scored = json.loads(invoke("score", "models.py:small", *words, *options).stdout)
+    other = json.loads(invoke("score", "models.py:small", *words).stdout)
+    value = scored["scores"][0]["value"]
+    assert ranked["table"][0]["snip"] == pytest.approx(value)
+    assert other["scores"][0]["value"] != pytest.approx(value)
+    digits = invoke("score", "models.py:small", "--data", "digits", *words)
+    assert json.loads(digits.stdout)["scores"][0]["status"] != "ok"  # 10 classes, 5 outputs
+    wrong = invoke("rank", "models.py", "--data", "digit")
+    assert wrong.exit_code == 2
+    assert "did you mean 'digits'" in wrong.stderr
+
+
+# --- completion -----------------------------------------------------------------------------------
+
+ASKED = {
+    "bash": {"COMP_WORDS": "archrank rank --comb", "COMP_CWORD": "2"},
+    "zsh": {"_TYPER_COMPLETE_ARGS": "archrank rank --comb"},
+    "fish": {
+        "_TYPER_COMPLETE_ARGS": "archrank rank --comb",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    },
+}
+
+
+@pytest.mark.parametrize("shell", ASKED)
+def test_completion(shell: str) -> None:
+    script = invoke("completion", shell)
+    assert script.exit_code == 0
+    assert f"complete_{shell}" in script.stdout
+    command = [sys.executable, "-m", "archrank"]
+    variables = {"_ARCHRANK_COMPLETE": f"complete_{shell}", **ASKED[shell]}
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **variables})
+    assert "--combine" in done.stdout
+    assert done.stderr == ""
+
+
+def test_bash_takes_the_script() -> None:
+    script = invoke("completion", "bash").stdout
+    done = subprocess.run(
+        ["bash", "-c", f"{script}\ncomplete -p archrank"], capture_output=True, text=True
+    )
+    assert done.stdout.startswith("complete")
+
+
+# --- defaults of a project ------------------------------------------------------------------------
+
+
+def test_defaults_of_a_project(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (models / "pyproject.toml").write_text(
+        '[tool.archrank]\nbatch = 4\ndevice = "cpu"\n'
+        '[tool.archrank.rank]\nby = ["params", "flops"]\nmax-params = "1k"\n'
+    )
+    (models / "deeper").mkdir()
+    (models / "models.py").rename(models / "deeper" / "models.py")
+    monkeypatch.chdir(models / "deeper")
+    found = json.loads(invoke("rank", "models.py", "--json").stdout)
+    assert found["by"] == ["params", "flops"]
+    assert [row["name"] for row in found["table"]] == ["small"]
+    given = json.loads(invoke("rank", "models.py", "--json", "--by", "flops").stdout)
+    assert given["by"] == ["flops"]  # the command line has the last word
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[tool.archrank]\nbach = 4", "did you mean 'batch'"),
+        ("[tool.archrank.rnak]\nby = 'params'", "did you mean 'archrank.rank'"),
+        ("[tool.archrank.rank]\nfrnot = 'flops'", "did you mean 'front'"),
+        ("[tool.archrank\n", "cannot be read"),
+    ],
+)
+def test_wrong_defaults(models: Path, text: str, said: str) -> None:
+    (models / "pyproject.toml").write_text(text)
+    result = invoke("rank", "models.py", "--by", "params")
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "pyproject.toml" in result.stderr
+    assert archrank.__version__ in invoke("--version").stdout  # in spite of it
+
+
+def test_other_projects_are_left_alone(models: Path) -> None:
+    (models / "pyproject.toml").write_text("[project]\nname = 'other'\n[tool.ruff]\nx = 1\n")
+    assert invoke("rank", "models.py", "--by", "params").exit_code == 0
