@@ -33,7 +33,7 @@ lint: .venv/test.stamp
 
 docs: .venv/docs.stamp
 	@echo "== building the site into build/site; a broken link or reference fails"
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .venv/bin/python:
 	@echo "== creating .venv with $(PYTHON)"
