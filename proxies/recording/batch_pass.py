@@ -17,6 +17,7 @@ from .differentiation import Gradients, gradients
 from .model_runner import ModelRunner
 from .modes import WithoutDropout
 from .recorders import CodeKernel, FeatureMoments, OutputRecorder, PatternCount
+from .samples.survey import CountedLayouts, Layouts
 from .signals import GradientStatistics
 
 OF_LOSS = ("gradients", "hessian_gradients", "saliencies", "gradient_statistics")
@@ -35,6 +36,8 @@ def record_batch(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     batch = runner.batches[0]
     with ExitStack() as stack:
         stack.enter_context(attempt(recorded, *wanted))
+        by_sample = not wanted.isdisjoint((*OF_FORWARD, "saliencies"))
+        layouts = runner.layouts() if by_sample else Layouts()
         differentiable = bool(of_loss) or "input_jacobian" in wanted
         leaves = stack.enter_context(runner.substituted(gradients=differentiable))
         if "hessian_gradients" in wanted:
@@ -42,7 +45,7 @@ def record_batch(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if "input_jacobian" in wanted:
             batch = batch.map(_differentiable)
-        output, outputs = _forward(runner, batch, leaves, wanted, recorded)
+        output, outputs = _forward(runner, batch, leaves, layouts, wanted, recorded)
         _record_output(runner, output, batch, wanted, recorded)
         if of_loss:
             with attempt(recorded, *of_loss):
@@ -62,21 +65,26 @@ def _forward(
     runner: ModelRunner,
     batch: Batch,
     leaves: Gradients,
+    layouts: Layouts,
     wanted: frozenset[str],
     recorded: Recorded,
 ) -> tuple[Any, OutputRecorder]:
     """Run the forward; return the output and the recorder of the layers' outputs."""
+
+    def counted() -> CountedLayouts:
+        return layouts.counted(len(batch))
+
     makers: dict[str, Callable[[], Any]] = {
-        "layer_features": lambda: FeatureMoments(leaves, len(batch)),
-        "code_kernel": lambda: CodeKernel(len(batch)),
-        "activation_patterns": lambda: PatternCount(len(batch)),
+        "layer_features": lambda: FeatureMoments(leaves, layouts, len(batch)),
+        "code_kernel": lambda: CodeKernel(counted()),
+        "activation_patterns": lambda: PatternCount(counted()),
     }
     recorders = {name: make() for name, make in makers.items() if name in wanted}
-    outputs = OutputRecorder(leaves, "saliencies" in wanted)
+    outputs = OutputRecorder(leaves, counted(), "saliencies" in wanted)
     output = _run(runner, batch, outputs, *recorders.values())
     if outputs.overwritten():
         # An in-place operator destroyed what was held: once more, on copies.
-        outputs = OutputRecorder(leaves, copies=True)
+        outputs = OutputRecorder(leaves, counted(), copies=True)
         output = _run(runner, batch, outputs)
     for name, recorder in recorders.items():
         with attempt(recorded, name):

@@ -31,6 +31,16 @@ class Batch:
     def __len__(self) -> int:
         return next((int(t.shape[0]) for t in self.tensors), 0)
 
+    @property
+    def holds_indices(self) -> bool:
+        """Whether it says, by indices or a sparse matrix, which of its rows go together."""
+        size = len(self)
+        return any(
+            t.layout is not torch.strided
+            or (t.dim() > 0 and t.shape[0] not in (1, size) and not t.is_floating_point())
+            for t in self.tensors
+        )
+
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Return the same batch with ``change`` applied to each input tensor, not to numbers."""
 
@@ -45,7 +55,7 @@ class Batch:
         Raises:
             ScoreError: one is of whole numbers.
         """
-        if not all(t.is_floating_point() for t in self.tensors):
+        if not any(t.is_floating_point() for t in self.tensors):
             raise ScoreError("needs a floating-point input to perturb; this one is integer")
 
     def rows(self, start: int, stop: int) -> Batch:

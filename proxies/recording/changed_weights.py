@@ -44,11 +44,12 @@ def record_perturbation(runner: ModelRunner, wanted: frozenset[str]) -> Recorded
                 return torch.ones_like(parameter) if name in norms else torch.zeros_like(parameter)
             return normal(parameter)
 
-        sample = batch.map(normal)
-        shifted = sample.map(lambda t: t + _GAMMA * normal(t))
+        sample = batch.map(lambda t: normal(t) if t.is_floating_point() else t)
+        shifted = sample.map(lambda t: t + _GAMMA * normal(t) if t.is_floating_point() else t)
         with runner.substituted(gradients=False, change=gaussian):
             one, other = (recorded_features(runner, data) for data in (sample, shifted))
-            distance = (one.features() - other.features()).abs().flatten(1).sum(dim=1).mean()
+            # by sample, wherever its part of the features lies
+            distance = (one.features() - other.features()).abs().sum() / len(batch)
         recorded["perturbation"] = Perturbation(float(distance), one.variances)
     return recorded
 

@@ -23,6 +23,7 @@ from .attempts import failed_forward
 from .batches import Batch, as_real, in_precision, rows_of
 from .differentiation import without_checkpoints
 from .modes import WithoutDropout, WithoutNorm
+from .samples.survey import Layouts, rows_first, survey
 from .weights.effective import (
     EffectiveWeightFinder,
     EffectiveWeights,
@@ -62,6 +63,8 @@ class ModelRunner:
     drew: bool = field(default=False, init=False)
     quiet: set[nn.Module] | None = field(default=None, init=False)
     _effective: dict[str, EffectiveWeights] = field(default_factory=dict, repr=False)
+    _separable: dict[str, bool] = field(default_factory=dict, repr=False)
+    _layouts: dict[str, Layouts] = field(default_factory=dict, repr=False)
     _replaced: Replaced | None = field(default=None, init=False, repr=False)
 
     @property
@@ -89,17 +92,46 @@ class ModelRunner:
 
     def _found_weights(self) -> EffectiveWeights:
         """Run the network on few samples, since weights depend on no data."""
-        for batch in (self.batches[0].rows(0, 2), self.batches[0]):
-            with self.substituted(gradients=False, names=()):
-                finder = EffectiveWeightFinder(*self._constants())
-                try:
-                    with WithoutNorm(), finder:  # norms that cannot stand so few are left out
-                        self.run(batch)
-                    break
-                except Exception:
-                    if batch is self.batches[0]:  # not even whole: the nodes of a graph go together
-                        raise
+        with self.substituted(gradients=False, names=()):
+            finder = EffectiveWeightFinder(*self._constants())
+            with WithoutNorm(), finder:  # norms that cannot stand so few are left out
+                self.run(self.some(2))
         return finder.result()
+
+    @property
+    def separable(self) -> bool:
+        """Whether a sample can be run alone; the nodes of a graph cannot, for its edges."""
+        batch, known = self.batches[0], self._separable
+        if self.mode not in known:
+            known[self.mode] = len(batch.tensors) < 2 or not (
+                batch.holds_indices or self._fails_alone()
+            )
+        return known[self.mode]
+
+    def _fails_alone(self) -> bool:
+        with self.substituted(gradients=False, names=()):
+            try:
+                with WithoutNorm():
+                    self.run(self.batches[0].rows(0, 1))
+            except Exception:  # whatever a forward may raise
+                return True
+        return False
+
+    def some(self, count: int) -> Batch:
+        """Return the first samples of the batch, or all of them if they go together."""
+        return self.batches[0].rows(0, count) if self.separable else self.batches[0]
+
+    def layouts(self) -> Layouts:
+        """Return where samples lie in what the network makes of them; found once in each mode."""
+        if self.mode not in self._layouts:
+            found = Layouts()
+            if not rows_first(self.graph) and self.separable:
+                batch = self.batches[0]
+                # What fails for one sample is said by the passes that need it.
+                with suppress(Exception), self.substituted(gradients=False):
+                    found = survey(lambda i, j: self.run(batch.rows(i, j)), len(batch))
+            self._layouts[self.mode] = found
+        return self._layouts[self.mode]
 
     def _constants(self) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Return parameters by name, and buffers, as the model holds them now."""
@@ -200,7 +232,7 @@ class ModelRunner:
                         if tensor is not None:
                             table[name] = stand_ins[id(tensor)]
             if folded.values:
-                stack.callback(setattr, self, "_replaced", None)
+                stack.callback(setattr, self, "_replaced", self._replaced)
                 self._replaced = Replaced(*self._constants(), leaves, folded.values)
             yield leaves
 
@@ -225,6 +257,9 @@ class ModelRunner:
             ):
                 self.run(self.batches[0])
             if not path.drawing:
+                if self.quiet:  # what was found by chance is found again
+                    for found in (self._effective, self._separable, self._layouts):
+                        found.clear()
                 return bool(self.quiet)
             self.quiet |= path.drawing
 

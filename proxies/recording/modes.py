@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from ...errors import ScoreError
 from ...graphs.functions import DROPOUTS
+from .samples.layout import ROWS, Layout
 
 # Functions that drop out inside: the position of their rate.
 _DROPOUT_POSITION = {
@@ -65,17 +66,43 @@ class SingleSample(WithoutDropout):
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func is F.batch_norm:
             training = args[5] if len(args) > 5 else kwargs.get("training", False)
-            refuse_single_values(args[0] if args else kwargs["input"], bool(training))
+            refuse_single_values(args[0] if args else kwargs["input"], 1, bool(training))
         return func(*args, **kwargs)
 
 
-def refuse_single_values(source: Tensor, training: bool) -> None:
+def instance_norm(
+    layout: Layout,
+    samples: int,
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Run batch norm as each sample alone would see it."""
+    if not training:
+        return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    refuse_single_values(input, samples, training)
+    if layout == ROWS:
+        return F.instance_norm(input, None, None, weight, bias, True, momentum, eps)
+    # What is folded into the batch lies behind the channels: (N, C, k, ...).
+    channels_last = layout.parts(input.movedim(1, -1), samples)
+    apart = channels_last.movedim(-1, 1).flatten(2)
+    normed = F.instance_norm(apart, None, None, weight, bias, True, momentum, eps)
+    last = normed.movedim(1, -1).reshape(channels_last.shape)
+    return layout.whole(last, input.movedim(1, -1).shape).movedim(-1, 1)
+
+
+def refuse_single_values(source: Tensor, samples: int, training: bool) -> None:
     """Refuse the input of a batch norm that would divide by the deviation of one value.
 
     Raises:
         ScoreError: it is in training mode, and a sample holds one value per channel.
     """
-    if training and source[0, 0].numel() == 1:
+    if training and source.numel() == samples * source.shape[1]:
         raise ScoreError(
             "batch norm of one sample sees a single value per channel "
             f"(shape {tuple(source.shape)}), whose variance is zero: undefined by its publication"

@@ -5,9 +5,8 @@ Each is a context manager around one forward; ``result()`` is the signal that it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,22 +16,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import ScoreError
-from ...graphs.operators import RECTIFIERS, canonical
 from .modes import WithoutDropout
+from .samples.layout import ROWS, Layout
+from .samples.survey import CountedLayouts, Layouts, is_rectifier, is_softmax, operator_of
 from .signals import ActivationPatterns, LayerFeatures, Saliency
-from .weights.effective import APPLYING
-
-PRODUCTS = APPLYING - {F.bilinear}
-"""Functions that apply a weight to one input."""
+from .weights.effective import PRODUCTS
 
 _NO_RECTIFIER = "the model has no rectifier (ReLU, GELU, SiLU, ...)"
 _WORD = 64
-
-
-@cache
-def operator_of(func: Any) -> str:
-    """Return the canonical operator of an ATen overload."""
-    return canonical(f"aten.{func.overloadpacket.__name__}")
 
 
 def weight_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -43,18 +34,19 @@ def weight_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 class OutputRecorder(WithoutDropout):
     """A recorder of the outputs of layers, held until their gradient comes by.
 
-    ``second`` reads the second dimension as channels even of linear layers on tokens.
+    Without layouts it reads the first dimension as samples and the second as channels, even of
+    linear layers on tokens.
     """
 
     def __init__(
         self,
         leaves: dict[str, Tensor],
+        layouts: CountedLayouts | None,
         keeping: bool = True,
         copies: bool = False,
-        second: bool = False,
     ):
         super().__init__()
-        self._second = second
+        self._layouts = layouts
         self.saliencies: list[Saliency] = []
         self._names = {id(leaf): name for name, leaf in leaves.items()}
         self._keeping = keeping
@@ -64,22 +56,28 @@ class OutputRecorder(WithoutDropout):
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        if self._keeping and func in PRODUCTS and result.requires_grad:
-            weight = weight_of(args, kwargs)
-            self._keep_output(result, self._names.get(id(weight)), self._is_last(func))
+        if self._keeping and func in PRODUCTS:
+            layout = self._layouts.next("product", result) if self._layouts else ROWS
+            if result.requires_grad and layout is not None:
+                weight = weight_of(args, kwargs)
+                last = func is F.linear and self._layouts is not None
+                self._keep_output(result, self._names.get(id(weight)), layout, last)
         return result
 
-    def _is_last(self, func: Any) -> bool:
-        return func is F.linear and not self._second
-
-    def _keep_output(self, result: Tensor, name: str | None, channels_last: bool) -> None:
+    def _keep_output(
+        self, result: Tensor, name: str | None, layout: Layout, channels_last: bool
+    ) -> None:
         held = result.detach().clone() if self._copies else result.detach()
         self._held.append((held, held._version))
 
         def arrived(gradient: Tensor) -> None:
             if self._listening:
                 product = held * gradient.detach()
-                if product.dim() > 2:
+                rows = self._layouts is None or layout == ROWS
+                if self._layouts is not None and not rows:
+                    last = product if channels_last else _channels_last(product)
+                    product = layout.parts(last, self._layouts.samples).flatten(1, -2).sum(dim=1)
+                elif product.dim() > 2:
                     positions = (1, -2) if channels_last else (2, -1)
                     product = product.flatten(*positions).sum(dim=positions[0])
                 self.saliencies.append(Saliency(name, product))
@@ -104,30 +102,30 @@ class OutputRecorder(WithoutDropout):
 class RectifierRecorder(TorchDispatchMode):
     """A mode that sees the input of every rectifier, before it may be overwritten."""
 
-    def __init__(self, samples: int):
+    def __init__(self, layouts: CountedLayouts):
         super().__init__()
-        self._samples = samples
+        self._layouts = layouts
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        operator = operator_of(func)
-        relu6 = operator == "hardtanh" and tuple(args[1:3]) == (0.0, 6.0)
-        if not (operator in RECTIFIERS or relu6) or not self._is_batch(args[0]):
+        layout = self._layouts.next("rectifier", args[0]) if is_rectifier(func, args) else None
+        if layout is None:
             return func(*args, **(kwargs or {}))
-        self.before(args[0].detach())
+        self.before(args[0].detach(), layout)
         result = func(*args, **(kwargs or {}))
-        self.after(result.detach())
+        self.after(result.detach(), layout)
         return result
 
-    def _is_batch(self, tensor: Tensor) -> bool:
-        return tensor.dim() > 1 and tensor.shape[0] == self._samples
+    def before(self, source: Tensor, layout: Layout) -> None:
+        """See the input of a rectifier, and where samples lie in it."""
+        self.see(layout.parts(source, self._layouts.samples))
 
-    def before(self, source: Tensor) -> None:
-        """See the input of a rectifier."""
-
-    def after(self, result: Tensor) -> None:
+    def after(self, result: Tensor, layout: Layout) -> None:
         """See the output of a rectifier."""
+
+    def see(self, samples: Tensor) -> None:
+        """See the input of a rectifier (N, ...)."""
 
 
 class CodeKernel(RectifierRecorder):
@@ -136,12 +134,12 @@ class CodeKernel(RectifierRecorder):
     ``K = sum over units of c c^T + (1 - c)(1 - c)^T``, streamed: no code is kept.
     """
 
-    def __init__(self, samples: int):
-        super().__init__(samples)
+    def __init__(self, layouts: CountedLayouts):
+        super().__init__(layouts)
         self._kernel: Tensor | None = None
 
-    def before(self, source: Tensor) -> None:
-        code = (source.flatten(1) > 0).to(torch.float32)
+    def see(self, samples: Tensor) -> None:
+        code = (samples.flatten(1) > 0).to(torch.float32)
         both = (code @ code.T).to(torch.float64)  # whole numbers, exact up to 2^24 units
         active = both.diagonal()
         agreements = 2 * both - active[:, None] - active[None, :] + code.shape[1]
@@ -161,12 +159,12 @@ class PatternCount(RectifierRecorder):
     million units cost megabytes, and counted exactly.
     """
 
-    def __init__(self, samples: int):
-        super().__init__(samples)
+    def __init__(self, layouts: CountedLayouts):
+        super().__init__(layouts)
         self._found: list[np.ndarray] = []
 
-    def before(self, source: Tensor) -> None:
-        on = source.flatten(1) > 0
+    def see(self, samples: Tensor) -> None:
+        on = samples.flatten(1) > 0
         words = []
         for start in range(0, len(on), _WORD):
             word = torch.zeros(on.shape[1], dtype=torch.int64, device=on.device)
@@ -194,11 +192,11 @@ def _distinct(rows: np.ndarray) -> np.ndarray:
 class FeatureMoments(WithoutDropout):
     """Moments of the outputs of all layers and rectifiers; see ``LayerFeatures``."""
 
-    def __init__(self, leaves: dict[str, Tensor], samples: int):
+    def __init__(self, leaves: dict[str, Tensor], layouts: Layouts, samples: int):
         super().__init__()
         self._names = {id(leaf): name for name, leaf in leaves.items()}
-        self._samples = samples
-        self._rectifiers = _RectifiedMoments(samples, self._found)
+        self._layouts = layouts.counted(samples)
+        self._rectifiers = _RectifiedMoments(layouts.counted(samples), self._found)
         self._features: list[LayerFeatures] = []
 
     def __enter__(self) -> FeatureMoments:
@@ -214,11 +212,13 @@ class FeatureMoments(WithoutDropout):
         result = func(*args, **kwargs)
         if func in (F.linear, F.layer_norm) and result.dim() > 3:
             self._rectifiers.channels_last = result.detach()
-        if func in PRODUCTS and result.shape[0] == self._samples:
+        layout = self._layouts.next("product", result) if func in PRODUCTS else None
+        if layout is not None:
             name = self._names.get(id(weight_of(args, kwargs)))
             if name is not None:
-                last = func is F.linear
-                self._found(name, result.detach() if last else _channels_last(result.detach()))
+                features = result.detach()
+                last = features if func is F.linear else _channels_last(features)
+                self._found(name, layout.parts(last, self._layouts.samples))
         return result
 
     def _found(self, name: str | None, features: Tensor) -> None:
@@ -238,21 +238,24 @@ class _RectifiedMoments(RectifierRecorder):
         channels_last: the last image that a linear layer or layer norm made, (N, H, W, C).
     """
 
-    def __init__(self, samples: int, found: Any):
-        super().__init__(samples)
+    def __init__(self, layouts: CountedLayouts, found: Callable[[None, Tensor], None]):
+        super().__init__(layouts)
         self._found = found
         self._last = False
         self.channels_last: Tensor | None = None
 
-    def before(self, source: Tensor) -> None:
+    def before(self, source: Tensor, layout: Layout) -> None:
         # Tokens (N, T, C) hold channels last, images (N, C, ...) second but where made otherwise.
         image = self.channels_last
-        self._last = source.dim() <= 3 or (
-            image is not None and image.data_ptr() == source.data_ptr()
+        self._last = (
+            source.dim() <= 3
+            or layout.dim == 1
+            or (image is not None and image.data_ptr() == source.data_ptr())
         )
 
-    def after(self, result: Tensor) -> None:
-        self._found(None, result if self._last else _channels_last(result))
+    def after(self, result: Tensor, layout: Layout) -> None:
+        last = result if self._last else _channels_last(result)
+        self._found(None, layout.parts(last, self._layouts.samples))
 
 
 def _channels_last(features: Tensor) -> Tensor:
@@ -337,40 +340,45 @@ class FeatureRecorder(TorchDispatchMode):
 class AttentionRecorder(TorchDispatchMode):
     """A recorder of attention maps in the forward and of their gradients in the backward."""
 
-    def __init__(self, samples: int):
+    def __init__(self, layouts: CountedLayouts):
         super().__init__()
-        self._samples = samples
+        self._layouts = layouts
         self._confidence: dict[int, Tensor] = {}
         self._importance: dict[int, Tensor] = {}
-        self._maps: dict[int, Tensor] = {}
+        self._maps: dict[int, tuple[Tensor, Layout]] = {}  # an address must not come back
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__
-        if name in ("_softmax", "_safe_softmax") and self._is_map(result, args[1]):
-            self._confidence[result.data_ptr()] = self._by_head(result).amax(-1).mean((0, 1, 3))
-            self._maps[result.data_ptr()] = result  # its address must not be given to another
-        elif name == "_softmax_backward_data" and args[1].data_ptr() in self._maps:
-            product = self._by_head(args[0]) * self._by_head(args[1])
-            self._importance[args[1].data_ptr()] = product.sum((1, 3, 4)).abs().mean(dim=0)
+        if is_softmax(func):
+            layout = self._layouts.next("map", result)
+            if layout is not None and self._is_map(result, args[1]):
+                heads = self._by_head(result, layout)
+                self._confidence[result.data_ptr()] = heads.amax(-1).mean((0, 1, 3))
+                self._maps[result.data_ptr()] = (result, layout)
+        elif func.overloadpacket.__name__ == "_softmax_backward_data":
+            place = args[1].data_ptr()
+            if place in self._maps:
+                layout = self._maps[place][1]
+                product = self._by_head(args[0], layout) * self._by_head(args[1], layout)
+                self._importance[place] = product.sum((1, 3, 4)).abs().mean(dim=0)
         return result
 
     def _is_map(self, tensor: Tensor, dim: int) -> bool:
         """Return whether it has as many queries as keys, over which it sums to 1.
 
-        Maps are (N windows, heads, queries, keys) or (N heads, queries, keys).
+        Maps are (N windows, heads, queries, keys) or (N heads, queries, keys), or have their
+        windows in a dimension of their own.
         """
-        batched = tensor.dim() in (3, 4) and tensor.shape[0] % self._samples == 0
         square = tensor.shape[-1] == tensor.shape[-2] > 1
-        return batched and square and dim in (-1, tensor.dim() - 1)
+        return 3 <= tensor.dim() <= 5 and square and dim in (-1, tensor.dim() - 1)
 
-    def _by_head(self, tensor: Tensor) -> Tensor:
+    def _by_head(self, tensor: Tensor, layout: Layout) -> Tensor:
         """Return (N, windows, heads, queries, keys); a head is one in all its windows."""
-        tensor = tensor.detach()
-        heads = tensor.shape[1] if tensor.dim() == 4 else tensor.shape[0] // self._samples
-        return tensor.reshape(self._samples, -1, heads, *tensor.shape[-2:])
+        parts = layout.parts(tensor.detach(), self._layouts.samples)
+        heads = 1 if parts.dim() == 3 else parts.shape[-3]
+        return parts.reshape(len(parts), -1, heads, *parts.shape[-2:])
 
     def confidences(self) -> list[Tensor]:
         """Return (heads,) of each map: mean over samples and queries of the largest weight."""

@@ -21,6 +21,7 @@ from .differentiation import Gradients, gradients
 from .model_runner import ModelRunner
 from .modes import WithoutDropout
 from .recorders import CodeKernel, OutputRecorder, PatternCount
+from .samples.survey import Layouts
 from .signals import ModuleSize, Perturbation
 
 Seen = Callable[[nn.Module, tuple[Any, ...], Any], None]
@@ -56,18 +57,18 @@ def record_relus(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     recorded: Recorded = {}
     with attempt(recorded, *wanted):
         batch = runner.batches[0]
-        size = len(batch)
+        layouts = Layouts()  # the code reads rows
         recorders: dict[str, CodeKernel | PatternCount] = {
-            "named_relu_kernel": CodeKernel(size),
-            "relu_kernel": CodeKernel(size),
-            "relu_patterns": PatternCount(size),
+            "named_relu_kernel": CodeKernel(layouts.counted(len(batch))),
+            "relu_kernel": CodeKernel(layouts.counted(len(batch))),
+            "relu_patterns": PatternCount(layouts.counted(len(batch))),
         }
         found: set[str] = set()
 
         def see(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             for name in wanted & _sees(module, args):
                 found.add(name)
-                recorders[name].before(args[0].detach())
+                recorders[name].see(args[0].detach())
 
         with runner.substituted(gradients=False), WithoutDropout(), after_modules(see):
             runner.run_soundly(batch)
@@ -128,7 +129,7 @@ def record_module_sizes(runner: ModelRunner, wanted: frozenset[str]) -> Recorded
                 sizes.append(ModuleSize(parameters, _operations(module, args[0], output)))
 
         with runner.substituted(gradients=False), WithoutDropout(), after_modules(see):
-            runner.run(runner.batches[0].rows(0, 1))
+            runner.run(runner.some(1))
         recorded["module_sizes"] = sizes
     return recorded
 
@@ -182,7 +183,7 @@ def record_second_saliencies(runner: ModelRunner, wanted: frozenset[str]) -> Rec
     with attempt(recorded, "second_saliencies"), runner.substituted() as leaves:
         batch = runner.batches[0]
         for copies in (False, True):
-            outputs = OutputRecorder(leaves, copies=copies, second=True)
+            outputs = OutputRecorder(leaves, None, copies=copies)
             with outputs:
                 output = runner.run_soundly(batch)
             if not outputs.overwritten():

@@ -31,7 +31,7 @@ def _ones(tensor: Tensor) -> Tensor:
 
 def _flow(runner: ModelRunner, mode: WithoutDropout) -> dict[str, SynapticFlow]:
     runner.require_weights()
-    ones = runner.batches[0].rows(0, 1).map(_ones)
+    ones = runner.some(1).map(_ones)
     with runner.substituted(dtype=torch.float64, change=lambda n, p: p.abs()) as leaves:
         with mode:
             output = runner.run(ones)

@@ -15,8 +15,9 @@ from .batches import Batch
 from .differentiation import Gradients, check_differentiable, gradients
 from .model_runner import ModelRunner
 from .modes import WithoutDropout
-from .recorders import PRODUCTS, weight_of
+from .recorders import weight_of
 from .signals import Twin
+from .weights.effective import PRODUCTS
 
 _INPUT_STEP = 0.01  # of the fast gradient sign method
 _WEIGHT_STEP = 0.01  # of the twin's weights, relative to their norm
@@ -99,15 +100,19 @@ def _of_loss(
 
 def _attacked(runner: ModelRunner, batch: Batch, shifts: dict[str, Tensor]) -> Batch:
     """Return the batch moved by a step along the sign of the twin's input gradient."""
-    moving = batch.map(lambda t: t.clone().requires_grad_())
+    moving = batch.map(lambda t: t.clone().requires_grad_() if t.is_floating_point() else t)
     with runner.substituted(change=_shifted(shifts)):
         with WithoutDropout():
             loss = runner.batch_loss(runner.run(moving), moving)
         check_differentiable(loss)
-        found = iter(torch.autograd.grad(loss, moving.tensors, allow_unused=True))
-    return batch.map(
-        lambda t: t if (gradient := next(found)) is None else t + _INPUT_STEP * gradient.sign()
-    )
+        sources = [t for t in moving.tensors if t.requires_grad]
+        found = iter(torch.autograd.grad(loss, sources, allow_unused=True))
+
+    def attacked(tensor: Tensor) -> Tensor:
+        gradient = next(found) if tensor.is_floating_point() else None
+        return tensor if gradient is None else tensor + _INPUT_STEP * gradient.sign()
+
+    return batch.map(attacked)
 
 
 def _shifted(shifts: dict[str, Tensor] | None) -> Any:

@@ -15,7 +15,7 @@ from ....graphs.tracing import tensors_in
 from ..batches import Batch
 from ..model_runner import ModelRunner
 from ..modes import WithoutDropout
-from ..recorders import PRODUCTS
+from ..weights.effective import PRODUCTS
 
 _NORMS = frozenset(
     {F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, torch.batch_norm, F.rms_norm}

@@ -15,9 +15,10 @@ from ...spectra import eigenvalues, entropy, gram, spectral_norm
 from ..attempts import Recorded, attempt
 from ..batches import Batch
 from ..model_runner import ModelRunner
+from ..samples.survey import rows_first
 from ..signals import Block
 from .boundaries import boundaries
-from .data_flow import DependentCalls, recorded_flow
+from .data_flow import DependentCalls, Flow, recorded_flow
 
 Change = Callable[[str, Tensor], Tensor]
 
@@ -96,8 +97,9 @@ def blocks(
     """
     modules = dict(runner.model.named_modules())
     with runner.substituted(gradients=False):
-        flow = recorded_flow(runner, batch.rows(0, 2))
+        flow = recorded_flow(runner, batch.rows(0, 2) if runner.separable else batch)
         ends = boundaries(flow, modules)
+        dims = [0] * len(ends) if rows_first(runner.graph) else _sample_dims(runner, flow, ends)
     if len(ends) < 2:
         raise ScoreError(f"found {len(ends)} blocks in the model's data flow, at least 2 needed")
     with runner.substituted(change=change):
@@ -105,13 +107,31 @@ def blocks(
         last = [flow.calls[end].channels_last for end in ends]
         found = []
         for i, feature in enumerate(features):
-            norm = None
+            rows, norm = feature.movedim(dims[i], 0), None  # samples first, for the probe too
             if i > 0:
-                probe = rademacher(tuple(feature.shape), i, generator).to(feature)
-                pulled = _pulled_back(features[i - 1], feature, probe)
+                probe = rademacher(tuple(rows.shape), i, generator).to(feature)
+                pulled = _pulled_back(features[i - 1], feature, probe.movedim(0, dims[i]))
+                pulled = pulled.movedim(dims[i - 1], 0)
                 norm = _spectral_norm(_second(pulled, last[i - 1]), _second(probe, last[i]))
-            found.append(Block(_entropy(_second(feature.detach(), last[i])), norm))
+            found.append(Block(_entropy(_second(rows.detach(), last[i])), norm))
     return found
+
+
+def _sample_dims(runner: ModelRunner, flow: Flow, ends: list[int]) -> list[int]:
+    """Return the dimension of the samples in each block's output, the first where it is unclear.
+
+    It is the one that is smaller for one sample than it is in the flow of two.
+    """
+    if not runner.separable:
+        return [0] * len(ends)
+    alone = recorded_flow(runner, runner.some(1)).calls
+    dims = []
+    for end in ends:
+        several = flow.calls[end].shape
+        one = alone[end].shape if end < len(alone) else several
+        grown = [d for d, (a, b) in enumerate(zip(one, several, strict=False)) if b == 2 * a]
+        dims.append(grown[0] if len(grown) == 1 else 0)
+    return dims
 
 
 def _features(runner: ModelRunner, batch: Batch, ends: list[int]) -> list[Tensor]:

@@ -9,17 +9,21 @@ them layer by layer, so memory grows with neither samples nor layers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ....errors import ScoreError
+from ....graphs.tracing import tensors_in
 from ..attempts import Recorded, attempt
-from ..batches import Batch
+from ..batches import Batch, rows_of
 from ..differentiation import Gradients, check_differentiable
 from ..model_runner import ModelRunner
-from ..modes import SingleSample
+from ..modes import SingleSample, WithoutDropout
+from ..samples.layout import is_close
+from ..samples.survey import picks_rows
 from .sinks import Entries, Kernel, Signs, Sink
 from .split_layers import PerSample
 
@@ -27,7 +31,6 @@ Objective = Callable[[Any, Batch], Tensor]
 Sinks = dict[str, Sink]
 
 _CHUNK = 64
-_SAME = 1e-3
 _KERNELS = frozenset({"tangent_kernel", "gradient_kernel"})
 _KERNEL_ELEMENTS = 1 << 29  # gradients that the kernel may keep, if samples come one by one
 
@@ -47,8 +50,9 @@ def per_sample_signals(runner: ModelRunner, wanted: frozenset[str]) -> dict[str,
     Samples are independent here, so chunks of them are exact, and memory does not grow with their
     number (but for kernels; the tangent kernel reads the first 64 alone). Models whose weights act
     through operators that cannot be split by sample (recurrent layers, fused attention
-    projections), or that mix samples in other ways than batch norm, are looped over sample by
-    sample: slower, the same definition.
+    projections), that mix samples in other ways than batch norm, or in which values decide what
+    goes with what, are looped over sample by sample: slower, the same definition. Where no sample
+    can be run alone, as with the nodes of a graph, each gradient is that of the sample's own loss.
 
     Raises:
         ScoreError: batch norm over a single value, or no gradient at all.
@@ -58,20 +62,18 @@ def per_sample_signals(runner: ModelRunner, wanted: frozenset[str]) -> dict[str,
     if "tangent_kernel" in wanted:
         batch, objective = batch.rows(0, _CHUNK), lambda o, _: runner.main_output(o).sum()
     size = len(batch)
+    runner.layouts()  # before any weight is replaced
     with runner.substituted() as leaves:
         elements = size * sum(leaf.numel() for leaf in leaves.values())
         if wanted & _KERNELS and size > _CHUNK:
             _check_affordable(elements)
-        filled = None
-        if all(t.shape[0] == size for t in batch.tensors):
-            sinks = _sinks(wanted, leaves, size, runner.seed)
-            filled = _batched(runner, leaves, batch, objective, sinks)
-        if filled is None:
-            if wanted & _KERNELS:
+        for way in (_batched, _looped):
+            if way is _looped and wanted & _KERNELS:
                 _check_affordable(elements)
             sinks = _sinks(wanted, leaves, size, runner.seed)
-            filled = _looped(runner, leaves, batch, objective, sinks)
-        return {name: sink.result() for name, sink in filled.items()}
+            if way(runner, leaves, batch, objective, sinks):
+                break
+        return {name: sink.result() for name, sink in sinks.items()}
 
 
 def _sinks(wanted: frozenset[str], leaves: Gradients, size: int, seed: int) -> Sinks:
@@ -98,30 +100,44 @@ def _batched(
     batch: Batch,
     objective: Objective,
     sinks: Sinks,
-) -> Sinks | None:
-    """Return the sinks, filled by batched passes, or None if this model needs the loop."""
-    with torch.no_grad(), PerSample({}, []):
-        alone = runner.main_output(runner.run(batch.rows(0, 1)))
-    for start in range(0, len(batch), _CHUNK):
+) -> bool:
+    """Fill the sinks by batched passes; return False if this model needs the loop."""
+    size = len(batch)
+    if any(len(t) != size for t in batch.tensors if t.dim()) or picks_rows(runner.graph):
+        return False
+    layouts = runner.layouts()
+    # Neither the first nor the last: causal layers that took samples for a sequence would show
+    # nothing there.
+    position = 2 * min(size, _CHUNK) // 3
+    with torch.no_grad(), SingleSample():
+        alone = runner.run(batch.rows(position, position + 1))
+    for start in range(0, size, _CHUNK):
         rows = batch.rows(start, start + _CHUNK)
-        mode = PerSample(leaves, [*sinks.values()], start)
+        mode = PerSample(leaves, [*sinks.values()], layouts.counted(len(rows)), start)
         with mode:
             output = runner.run_soundly(rows)
-        main = runner.main_output(output)
-        if start == 0:
-            if _used_elsewhere(main, leaves):
-                return None
-            if main.shape[0] != len(rows) or not _close(main[:1].detach(), alone):
-                return None  # samples are mixed by something other than batch norm
+        read = (output, alone)
+        if runner.loss is None:
+            read = (runner.main_output(output), runner.main_output(alone))
+        if mode.mixed or (start == 0 and not _independent(*read, len(rows), position)):
+            return False
         loss = objective(output, rows)
+        if _used_elsewhere(loss, leaves):
+            return False
         check_differentiable(loss)
         loss.backward(inputs=mode.anchors)
-    return sinks
+    return True
 
 
-def _close(a: Tensor, b: Tensor) -> bool:
-    scale = max(float(b.abs().max()), 1e-12)
-    return a.shape == b.shape and not float((a - b).abs().max()) > _SAME * scale
+def _independent(output: Any, alone: Any, samples: int, position: int) -> bool:
+    """Return whether each tensor of the output holds, as a row, what the sample gives alone."""
+    pairs = [*tensors_in(output)], [*tensors_in(alone)]
+    if len(pairs[0]) != len(pairs[1]):
+        return False
+    return all(
+        t.dim() > 0 and len(t) == samples and is_close(t[position : position + 1].detach(), one)
+        for t, one in zip(*pairs, strict=True)
+    )
 
 
 def _used_elsewhere(output: Tensor, leaves: Gradients) -> bool:
@@ -150,15 +166,55 @@ def _looped(
     batch: Batch,
     objective: Objective,
     sinks: Sinks,
-) -> Sinks:
+) -> bool:
+    """Fill the sinks sample by sample."""
+    if not runner.separable:
+        return _by_output(runner, leaves, batch, objective, sinks)
+    batch = _with_targets(runner, batch, objective)
     for i in range(len(batch)):
         rows = batch.rows(i, i + 1)
         with SingleSample():
             loss = objective(runner.run_soundly(rows), rows)
-        check_differentiable(loss)
-        found = torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
-        for name, gradient in zip(leaves, found, strict=True):
-            if gradient is not None:
-                for sink in sinks.values():
-                    sink.take(name, i, gradient[None])
-    return sinks
+        _take(loss, leaves, sinks, i)
+    return True
+
+
+def _take(loss: Tensor, leaves: Gradients, sinks: Sinks, sample: int, retain: bool = False) -> None:
+    check_differentiable(loss)
+    found = torch.autograd.grad(loss, [*leaves.values()], retain_graph=retain, allow_unused=True)
+    for name, gradient in zip(leaves, found, strict=True):
+        if gradient is not None:
+            for sink in sinks.values():
+                sink.take(name, sample, gradient[None])
+
+
+def _with_targets(runner: ModelRunner, batch: Batch, objective: Objective) -> Batch:
+    """Return the batch with the classes that its samples would be given together."""
+    if objective != runner.sum_of_losses or runner.loss is not None or batch.targets is not None:
+        return batch
+    with torch.no_grad(), SingleSample():
+        logits = runner.main_output(runner.run_soundly(batch.rows(0, 1)))
+    size = len(batch)
+    drawn = runner.class_targets(logits.expand(min(size, _CHUNK), -1), batch)
+    return replace(batch, targets=drawn.repeat(-(-size // _CHUNK))[:size])
+
+
+def _by_output(
+    runner: ModelRunner,
+    leaves: Gradients,
+    batch: Batch,
+    objective: Objective,
+    sinks: Sinks,
+) -> bool:
+    """Fill the sinks with gradients of each row's loss through the one network of all."""
+    with WithoutDropout():
+        output = runner.run_soundly(batch)
+    size = len(batch)
+    if runner.loss is None and batch.targets is None and objective == runner.sum_of_losses:
+        targets = runner.class_targets(runner.main_output(output), batch)
+        batch = replace(batch, targets=targets)
+    for i in range(size):
+        row, target = rows_of((output, batch.targets), i, i + 1, size)
+        own = Batch((row,), {}, target)
+        _take(objective(row, own), leaves, sinks, i, retain=True)
+    return True

@@ -12,7 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..modes import WithoutDropout, refuse_single_values
+from ..modes import WithoutDropout, instance_norm
+from ..recorders import weight_of
+from ..samples.layout import ROWS, Layout
+from ..samples.survey import CountedLayouts
+from ..weights.effective import PRODUCTS
 from .sinks import Sink
 
 _SLICE_ELEMENTS = 1 << 24
@@ -21,44 +25,65 @@ _SLICE_ELEMENTS = 1 << 24
 class PerSample(WithoutDropout):
     """A mode in which batch norm sees single samples and layers form per-sample gradients.
 
+    A layer in which nobody knows where the samples lie is left whole: its weight stays in the
+    autograd graph.
+
     Attributes:
         uses: weight name -> number of calls that split it.
         anchors: leaves to run the backward to; it needs some, and all weights are cut out.
+        mixed: whether batch norm could not be split.
     """
 
-    def __init__(self, leaves: dict[str, Tensor], sinks: list[Sink], first: int = 0):
+    def __init__(
+        self, leaves: dict[str, Tensor], sinks: list[Sink], layouts: CountedLayouts, first: int = 0
+    ):
         super().__init__()
         self._names = {id(leaf): name for name, leaf in leaves.items()}
         self._sinks = sinks
         self._whole = any(sink.whole for sink in sinks)
+        self._layouts = layouts
         self._first = first
+        self.samples = layouts.samples
         self.uses: dict[str, int] = {}
         self.anchors: list[Tensor] = []
+        self.mixed = False
         self._waiting: dict[str, tuple[int, Tensor]] = {}
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func is F.batch_norm:
-            return _instance_statistics(*args, **kwargs)
-        name = self._weight(args, kwargs)
-        if name is not None:
-            if func is F.linear:
-                return self._linear(name, *args, **kwargs)
-            if func in _CONVOLUTIONS:
-                return self._convolution(name, _CONVOLUTIONS[func], *args, **kwargs)
+            return self._batch_norm(*args, **kwargs)
+        if func not in PRODUCTS:
+            return func(*args, **kwargs)
+        input = args[0] if args else kwargs["input"]
+        layout = self._layouts.next("product", input, proven=True)
+        name = self._names.get(id(weight_of(args, kwargs)))
+        if name is not None and layout is not None:
+            if func is F.linear and layout.dim < input.dim() - 1:
+                return self._linear(name, layout, *args, **kwargs)
+            batched = layout.dim == 0 and input.dim() > 2
+            if func in _CONVOLUTIONS and batched and input.dim() == weight_of(args, kwargs).dim():
+                return self._convolution(name, layout, _CONVOLUTIONS[func], *args, **kwargs)
         return func(*args, **kwargs)
 
-    def _weight(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-        weight = args[1] if len(args) > 1 else kwargs.get("weight")
-        return self._names.get(id(weight)) if isinstance(weight, Tensor) else None
+    def _batch_norm(self, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        layout = self._layouts.next("norm", input, proven=True)
+        self.mixed = self.mixed or layout is None
+        return instance_norm(layout or ROWS, self.samples, input, *args, **kwargs)
 
     def _linear(
-        self, name: str, input: Tensor, weight: Tensor, bias: Tensor | None = None
+        self,
+        name: str,
+        layout: Layout,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
     ) -> Tensor:
-        return self._split(_Linear, name, input, weight.detach(), bias)
+        return self._split(_Linear, name, layout, input, weight.detach(), bias)
 
     def _convolution(
         self,
         name: str,
+        layout: Layout,
         dims: int,
         input: Tensor,
         weight: Tensor,
@@ -78,21 +103,21 @@ class PerSample(WithoutDropout):
             _per_axis(dilation, dims),
             groups,
         )
-        return self._split(_Convolution, name, input, weight.detach(), bias, *settings)
+        return self._split(_Convolution, name, layout, input, weight.detach(), bias, *settings)
 
-    def _split(self, function: Any, name: str, input: Tensor, *rest: Any) -> Tensor:
+    def _split(self, function: Any, name: str, layout: Layout, input: Tensor, *rest: Any) -> Tensor:
         self.uses[name] = self.uses.get(name, 0) + 1
         # Something must require a gradient for the backward to come by.
         anchor = torch.zeros((), dtype=input.dtype, device=input.device, requires_grad=True)
         self.anchors.append(anchor)
-        result: Tensor = function.apply((self, name), anchor, input, *rest)
+        result: Tensor = function.apply((self, name, layout), anchor, input, *rest)
         return result
 
-    def at_once(self, name: str, weight: Tensor, samples: int) -> int:
+    def at_once(self, name: str, elements: int) -> int:
         """Return of how many samples to form gradients at a time, within a share of memory."""
         if self._whole or self.uses[name] > 1:
-            return samples
-        return max(1, _SLICE_ELEMENTS // weight.numel())
+            return self.samples
+        return max(1, _SLICE_ELEMENTS // elements)
 
     def arrived(self, name: str, offset: int, gradients: Tensor) -> None:
         """Take the gradients (n, ...) of one use of a weight, from sample ``offset`` on."""
@@ -117,8 +142,8 @@ class PerSample(WithoutDropout):
             sink.take_outer(name, self._first, output, input)
 
 
-Use = tuple[PerSample, str]
-"""A mode, and the name of the weight that it splits."""
+Use = tuple[PerSample, str, Layout]
+"""A mode, the name of the weight that it splits, and where samples lie in the input."""
 
 _CONVOLUTIONS: dict[Any, int] = {torch.conv1d: 1, torch.conv2d: 2, torch.conv3d: 3}
 
@@ -130,7 +155,7 @@ class _Linear(torch.autograd.Function):
     def forward(
         ctx: Any, use: Use, anchor: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
-        ctx.mode, ctx.name = use
+        ctx.mode, ctx.name, ctx.layout = use
         ctx.save_for_backward(input, weight)
         result = F.linear(input, weight, bias)
         # Of a view, autograd would refuse that an operator in place follows.
@@ -139,16 +164,15 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         input, weight = ctx.saved_tensors
-        if input.dim() == 2:
-            ctx.mode.arrived_outer(ctx.name, gradient, input)
+        samples = ctx.mode.samples
+        sources, made = (ctx.layout.parts(t, samples) for t in (input, gradient))
+        if sources.dim() == 2:
+            ctx.mode.arrived_outer(ctx.name, made, sources)
         else:
-            positions = gradient.flatten(1, -2).transpose(1, 2)
-            sources = input.flatten(1, -2)
-            rows = ctx.mode.at_once(ctx.name, weight, len(input))
-            for i in range(0, len(input), rows):
-                ctx.mode.arrived(
-                    ctx.name, i, torch.bmm(positions[i : i + rows], sources[i : i + rows])
-                )
+            sources, made = sources.flatten(1, -2), made.flatten(1, -2).transpose(1, 2)
+            rows = ctx.mode.at_once(ctx.name, weight.numel())
+            for i in range(0, samples, rows):
+                ctx.mode.arrived(ctx.name, i, torch.bmm(made[i : i + rows], sources[i : i + rows]))
         back = gradient @ weight if ctx.needs_input_grad[2] else None
         return None, gradient.new_zeros(()), back, None, None
 
@@ -169,7 +193,8 @@ class _Convolution(torch.autograd.Function):
         dilation: list[int],
         groups: int,
     ) -> Tensor:
-        ctx.mode, ctx.name, ctx.settings = *use, (stride, padding, dilation, groups)
+        ctx.mode, ctx.name, ctx.layout = use
+        ctx.settings = (stride, padding, dilation, groups)
         ctx.save_for_backward(input, weight)
         return torch.convolution(
             input, weight, bias, stride, padding, dilation, False, [0] * len(stride), groups
@@ -180,11 +205,14 @@ class _Convolution(torch.autograd.Function):
         input, weight = ctx.saved_tensors
         stride, padding, dilation, groups = ctx.settings
         none = [0] * len(stride)
+        samples = ctx.mode.samples
+        sources, made = (ctx.layout.parts(t, samples) for t in (input, gradient))
+        folded = len(input) // samples
         # Samples in slices, so that their gradients never outgrow a fixed share of memory.
-        rows = ctx.mode.at_once(ctx.name, weight, len(input))
-        for start in range(0, len(input), rows):
+        rows = ctx.mode.at_once(ctx.name, weight.numel() * folded)
+        for start in range(0, samples, rows):
             stop = start + rows
-            _Convolution._report(ctx, start, gradient[start:stop], input[start:stop])
+            _Convolution._report(ctx, start, made[start:stop], sources[start:stop], folded)
         back = None
         if ctx.needs_input_grad[2]:
             back = torch.ops.aten.convolution_backward(
@@ -203,42 +231,29 @@ class _Convolution(torch.autograd.Function):
         return None, gradient.new_zeros(()), back, None, None, None, None, None, None
 
     @staticmethod
-    def _report(ctx: Any, start: int, gradient: Tensor, input: Tensor) -> None:
+    def _report(ctx: Any, start: int, gradient: Tensor, input: Tensor, folded: int) -> None:
         weight = ctx.saved_tensors[1]
         stride, padding, dilation, groups = ctx.settings
         samples = len(input)
-        # One grouped convolution: samples are groups, so each gets its own weight gradient.
-        per_sample = torch.ops.aten.convolution_backward(
-            gradient.reshape(1, -1, *gradient.shape[2:]),
-            input.reshape(1, -1, *input.shape[2:]),
-            weight.new_empty(1).expand(samples * weight.shape[0], *weight.shape[1:]),
+        # One grouped convolution: images are groups, so each gets its own weight gradient.
+        images = samples * folded
+        channels = input.dim() - weight.dim() + 1
+        size, made = input.shape[channels + 1 :], gradient.shape[channels + 1 :]
+        per_image = torch.ops.aten.convolution_backward(
+            gradient.reshape(1, -1, *made),
+            input.reshape(1, -1, *size),
+            weight.new_empty(1).expand(images * weight.shape[0], *weight.shape[1:]),
             None,
             stride,
             padding,
             dilation,
             False,
             [0] * len(stride),
-            samples * groups,
+            images * groups,
             [False, True, False],
         )[1]
-        ctx.mode.arrived(ctx.name, start, per_sample.reshape(samples, *weight.shape))
-
-
-def _instance_statistics(
-    input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """Run batch norm as each sample alone would see it."""
-    if not training:
-        return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    refuse_single_values(input, training)
-    return F.instance_norm(input, None, None, weight, bias, True, momentum, eps)
+        per_image = per_image.reshape(samples, folded, *weight.shape)
+        ctx.mode.arrived(ctx.name, start, per_image[:, 0] if folded == 1 else per_image.sum(1))
 
 
 def _per_axis(value: Any, dims: int) -> list[int]:

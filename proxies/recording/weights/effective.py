@@ -36,6 +36,9 @@ APPLYING = frozenset(
 )
 """Functions that apply a weight to what depends on the input."""
 
+PRODUCTS = APPLYING - {F.bilinear}
+"""Functions that apply a weight to one input."""
+
 _POSITION = {F.bilinear: 2}
 _PLAIN = frozenset(
     (

@@ -20,11 +20,12 @@ from archrank.proxies.recording.recorders import (
     correlation,
     moments,
 )
+from archrank.proxies.recording.samples.survey import Layouts
 from archrank.proxies.recording.signals import ActivationPatterns, LayerFeatures
 
 
 def counted(*sources: Tensor) -> ActivationPatterns:
-    recorder = PatternCount(len(sources[0]))
+    recorder = PatternCount(Layouts().counted(len(sources[0])))
     with recorder:
         for source in sources:
             F.relu(source)
@@ -68,7 +69,11 @@ def test_the_last_sample_counts(samples: int) -> None:
     assert counted(source).total == 2
 
 
-@pytest.mark.parametrize("recorder", [PatternCount(3), CodeKernel(3)], ids=["patterns", "codes"])
+@pytest.mark.parametrize(
+    "recorder",
+    [PatternCount(Layouts().counted(3)), CodeKernel(Layouts().counted(3))],
+    ids=["patterns", "codes"],
+)
 def test_rectifiers_of_other_shapes_are_left_out(recorder) -> None:
     with recorder:
         F.relu(torch.randn(4, 5))  # no row per sample
@@ -78,7 +83,7 @@ def test_rectifiers_of_other_shapes_are_left_out(recorder) -> None:
 
 
 def looked_at(forward, *leaves: Tensor, samples: int) -> list[LayerFeatures]:
-    recorder = FeatureMoments({f"w{i}": leaf for i, leaf in enumerate(leaves)}, samples)
+    recorder = FeatureMoments({f"w{i}": leaf for i, leaf in enumerate(leaves)}, Layouts(), samples)
     with recorder:
         forward()
     return recorder.result()

@@ -1,0 +1,110 @@
+"""Where the samples lie in a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The place of the samples in a tensor.
+
+    Dimension ``dim`` has ``outer * samples * inner`` elements, and element ``e`` of it belongs to
+    sample ``(e // inner) % samples``: (N, T, C) is dimension 0, (T, N, C) dimension 1, and windows
+    or frames folded into the batch, (N * k, ...), dimension 0 with an inner size of k.
+    """
+
+    dim: int = 0
+    outer: int = 1
+    inner: int = 1
+
+    def fits(self, tensor: Tensor, samples: int) -> bool:
+        """Return whether a tensor can lie so."""
+        if tensor.dim() <= self.dim:
+            return False
+        return int(tensor.shape[self.dim]) == self.outer * samples * self.inner
+
+    def parts(self, tensor: Tensor, samples: int) -> Tensor:
+        """Return the tensor as (N, ...), samples first, what was folded behind its dimension.
+
+        Example:
+            >>> Layout(1).parts(torch.zeros(7, 2, 3), 2).shape
+            torch.Size([2, 7, 3])
+            >>> Layout(0, inner=4).parts(torch.zeros(8, 7, 3), 2).shape
+            torch.Size([2, 4, 7, 3])
+        """
+        folded = self.outer * self.inner
+        if folded == 1:
+            return tensor.movedim(self.dim, 0) if self.dim else tensor
+        apart: Tensor = tensor.unflatten(self.dim, (self.outer, samples, self.inner))
+        return apart.movedim(self.dim + 1, 0).flatten(self.dim + 1, self.dim + 2)
+
+    def whole(self, parts: Tensor, shape: torch.Size) -> Tensor:
+        """Return what :meth:`parts` made of a tensor of this shape as it was."""
+        folded = self.outer * self.inner
+        if folded == 1:
+            return parts.movedim(0, self.dim) if self.dim else parts
+        apart: Tensor = parts.unflatten(self.dim + 1, (self.outer, self.inner))
+        return apart.movedim(0, self.dim + 1).reshape(shape)
+
+
+ROWS = Layout()
+"""Samples are the rows: the first dimension, and nothing else is in it."""
+
+
+def is_close(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors are the same but for rounding."""
+    if one.shape != other.shape:
+        return False
+    if not (one.is_floating_point() or one.is_complex()):
+        return torch.equal(one, other)
+    if one.numel() == 0:
+        return True
+    scale = max(float(other.abs().max()), 1e-12)
+    return not float((one - other).abs().max()) > 3 * torch.finfo(one.dtype).eps ** 0.5 * scale
+
+
+def layout_of(
+    tensor: Tensor, samples: int, alone: Tensor, position: int
+) -> tuple[Layout | None, bool]:
+    """Return where the samples lie, and whether values prove it.
+
+    One dimension must have grown with the samples; values prove its layout if what lies there for
+    sample ``position`` is what the sample gives alone, and nowhere else is.
+
+    Example:
+        >>> x = torch.arange(12.0).view(4, 3)    # two samples of two rows each
+        >>> layout_of(x, 2, x[2:], 1)
+        (Layout(dim=0, outer=1, inner=2), True)
+        >>> layout_of(x, 2, x[1::2], 1)
+        (Layout(dim=0, outer=2, inner=1), True)
+        >>> layout_of(x - x.mean(0), 2, x[2:], 1)
+        (None, False)
+    """
+    if tensor.dim() != alone.dim():
+        return None, False
+    grown = [d for d in range(tensor.dim()) if tensor.shape[d] != alone.shape[d]]
+    if samples == 1 and not grown and tensor.dim():
+        grown = [0]
+    if len(grown) != 1 or tensor.shape[grown[0]] != samples * alone.shape[grown[0]]:
+        return None, False
+    possible = [*_candidates(grown[0], int(alone.shape[grown[0]]))]
+    fitting = [
+        layout
+        for layout in possible
+        if is_close(layout.parts(tensor, samples)[position], layout.parts(alone, 1)[0])
+    ]
+    if fitting:
+        return fitting[0], len(fitting) == 1
+    # Of samples that are mixed by values, the shape still says which is which.
+    return (possible[0] if len(possible) == 1 else None), False
+
+
+def _candidates(dim: int, folded: int) -> Iterator[Layout]:
+    for inner in range(folded, 0, -1):
+        if folded % inner == 0:
+            yield Layout(dim, folded // inner, inner)

@@ -1,0 +1,242 @@
+"""Which part of each layer's and rectifier's tensor belongs to which sample.
+
+Most networks keep samples in the first dimension throughout, which their graph, traced with one
+sample, shows at no cost. Of all others one sample is run alone and then beside another one: where
+its values come back says where samples lie, and where they do not, that samples are mixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ....graphs import Graph
+from ....graphs.operators import NORMS, RECTIFIERS, WEIGHTED, canonical
+from ..modes import WithoutDropout, instance_norm
+from ..weights.effective import PRODUCTS
+from .layout import ROWS, Layout, layout_of
+
+KINDS = ("product", "norm", "rectifier", "map")
+"""What is surveyed: layers' outputs, batch norms' inputs, rectifiers' inputs, softmaxes."""
+
+_ALSO = {"input", "softmax", "attention", "hardtanh"}
+# Operators that pick or place rows, by an operand that may depend on values.
+_PICKS = frozenset(
+    "index index_select gather take take_along_dim masked_select nonzero scatter scatter_add "
+    "scatter_reduce index_put index_add index_copy index_reduce masked_scatter segment_reduce "
+    "bincount sort argsort".split()
+)
+
+
+def picks_rows(graph: Graph) -> bool:
+    """Return whether values of the input may decide what goes with what.
+
+    Such are experts that get some rows, sorting by length, and whatever has to be traced for real.
+    """
+    if not graph.exact:
+        return True
+    read: dict[int, set[int]] = {}
+    for source, target in graph.edges.tolist():
+        read.setdefault(target, set()).add(source)
+    return any(
+        len(read.get(node.index, ())) > 1 and node.aten.rpartition(".")[2].strip("_") in _PICKS
+        for node in graph.nodes
+    )
+
+
+def rows_first(graph: Graph) -> bool:
+    """Return whether the graph shows, traced with one sample, that samples stay the rows."""
+    watched = WEIGHTED - {"embedding"} | RECTIFIERS | NORMS | _ALSO
+    shapes = [node.out_shape for node in graph.nodes if node.operator in watched]
+    return all(
+        # of (1, 1, C) either dimension may be the samples'
+        len(shape) > 1 and shape[0] == 1 and not (len(shape) == 3 and shape[1] == 1)
+        for shape in shapes
+    )
+
+
+@cache
+def operator_of(func: Any) -> str:
+    """Return the canonical operator of an ATen overload."""
+    return canonical(f"aten.{func.overloadpacket.__name__}")
+
+
+def is_rectifier(func: Any, args: tuple[Any, ...]) -> bool:
+    """Return whether an ATen call is a rectifier's."""
+    operator = operator_of(func)
+    return operator in RECTIFIERS or (
+        operator == "hardtanh" and tuple(args[1:3]) == (0.0, 6.0)  # ReLU6
+    )
+
+
+def is_softmax(func: Any) -> bool:
+    """Return whether an ATen call is a softmax."""
+    return func.overloadpacket.__name__ in ("_softmax", "_safe_softmax")
+
+
+Found = tuple[Layout | None, bool]
+"""Where samples lie in the tensor of a call, and whether values prove it."""
+
+
+@dataclass(frozen=True)
+class Layouts:
+    """Where samples lie in the tensors that a forward makes.
+
+    Attributes:
+        found: kind -> what was found in each call of it, in order; None if samples are the rows
+            everywhere.
+    """
+
+    found: dict[str, list[Found]] | None = None
+
+    def counted(self, samples: int) -> CountedLayouts:
+        """Return the layouts for one forward of so many samples."""
+        return CountedLayouts(self, samples)
+
+
+@dataclass
+class CountedLayouts:
+    """The layouts of the calls of one forward, asked for in the order of the calls."""
+
+    layouts: Layouts
+    samples: int
+    _count: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+
+    def next(self, kind: str, tensor: Tensor, proven: bool = False) -> Layout | None:
+        """Return where samples lie in the tensor of the next call of a kind; None where nowhere.
+
+        Args:
+            kind: one of :data:`KINDS`.
+            tensor: of the call.
+            proven: take nothing but what values prove.
+        """
+        index = self._count[kind]
+        self._count[kind] += 1
+        if self.layouts.found is None:
+            return ROWS if tensor.dim() > 1 and tensor.shape[0] == self.samples else None
+        known = self.layouts.found[kind]
+        layout, sure = known[index] if index < len(known) else (None, False)
+        if layout is None or (proven and not sure) or not layout.fits(tensor, self.samples):
+            return None
+        return layout
+
+
+class _Watch(WithoutDropout):
+    """A mode that sees the tensors of all kinds, and lets batch norm see single samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._inner = _InnerWatch(self)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._inner.__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._inner.__exit__(*raised)
+        super().__exit__(*raised)
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if func is F.batch_norm:
+            return self.norm(*args, **kwargs)
+        result = func(*args, **kwargs)
+        if func in PRODUCTS:
+            self.see("product", result)
+        return result
+
+    def norm(self, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Run batch norm as a sample alone would."""
+        raise NotImplementedError
+
+    def see(self, kind: str, tensor: Tensor) -> None:
+        """See the tensor of one call."""
+        raise NotImplementedError
+
+
+class _InnerWatch(TorchDispatchMode):
+    """The part of the watch that sees what functions are made of."""
+
+    def __init__(self, outer: _Watch):
+        super().__init__()
+        self._outer = outer
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if is_rectifier(func, args):
+            self._outer.see("rectifier", args[0])
+        result = func(*args, **(kwargs or {}))
+        if is_softmax(func):
+            self._outer.see("map", result)
+        return result
+
+
+class _Alone(_Watch):
+    """The watch of one sample alone, which keeps what it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[str, list[Tensor]] = {kind: [] for kind in KINDS}
+
+    def norm(self, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        self.see("norm", input)
+        return _normalised(Layout(0, 1, input.shape[0]), 1, input, *args, **kwargs)
+
+    def see(self, kind: str, tensor: Tensor) -> None:
+        self.seen[kind].append(tensor.detach().clone())
+
+
+class _Beside(_Watch):
+    """The watch of samples beside others, which looks for what one of them gave alone."""
+
+    def __init__(self, alone: dict[str, list[Tensor]], samples: int, position: int):
+        super().__init__()
+        self._alone = alone
+        self._samples, self._position = samples, position
+        self.found: dict[str, list[Found]] = {kind: [] for kind in KINDS}
+
+    def norm(self, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        self.see("norm", input)
+        layout = self.found["norm"][-1][0]
+        if layout is None:
+            return F.batch_norm(input, *args, **kwargs)
+        return _normalised(layout, self._samples, input, *args, **kwargs)
+
+    def see(self, kind: str, tensor: Tensor) -> None:
+        index, known = len(self.found[kind]), self._alone[kind]
+        found: Found = (None, False)
+        if index < len(known):
+            found = layout_of(tensor.detach(), self._samples, known[index], self._position)
+        self.found[kind].append(found)
+
+
+def _normalised(layout: Layout, samples: int, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Run batch norm as each sample alone would see it; leave single values as they are."""
+    if input.numel() == samples * input.shape[1]:
+        return input
+    return instance_norm(layout, samples, input, *args, **kwargs)
+
+
+def survey(run: Callable[[int, int], Any], samples: int) -> Layouts:
+    """Return the layouts of a network of which the graph does not show that samples are the rows.
+
+    Args:
+        run: runs the network on samples ``start`` to ``stop`` of the batch.
+        samples: in the batch.
+    """
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        beside = min(2, samples)
+        with _Alone() as alone:
+            run(samples - 1, samples)
+        with _Beside(alone.seen, beside, beside - 1) as found:
+            run(samples - beside, samples)
+    return Layouts(found.found)
