@@ -8,10 +8,7 @@ Run from the repository, on a machine that does nothing else:
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -23,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import RESULTS, made_by, markdown_table, parser, write_page
 
 from archrank import benchmark
 from archrank.scoring import table_runs as runs
@@ -32,7 +30,7 @@ from archrank.scoring.ray_cluster import on_cluster
 from archrank.scoring.store import Score, Store
 from archrank.scoring.work import Work, gave_up, score_work
 
-RESULT = Path(__file__).parent / "results" / "scaling.md"
+RESULT = RESULTS / "scaling.md"
 SEED = 0
 SETTINGS: dict[str, Any] = {"space": "nats_sss", "batch_size": 1}
 PROXIES = ("params", "flops", "synflow")
@@ -130,80 +128,88 @@ def on_nodes(count: int, measure: Callable[[Engine], float]) -> float:
 # --- report ---------------------------------------------------------------------------------------
 
 
-def memory_section(small: int, large: int, jobs: int) -> str:
+def memory_section(small: int, large: int, jobs: int) -> list[str]:
+    """Peaks of memory of a short run and of a long one."""
     peaks = {count: memory(count, jobs) for count in (small, large)}
     rows = [
-        f"| {count:,} | {one['driver']:.0f} | {one['worker']:.0f} | {one['file']:.1f} | "
-        f"{one['seconds']:.0f} |"
+        [
+            f"{count:,}",
+            *(f"{one[what]:.0f}" for what in ("driver", "worker")),
+            f"{one['file']:.1f}",
+            f"{one['seconds']:.0f}",
+        ]
         for count, one in peaks.items()
     ]
-    growth = max(peaks[large][who] / peaks[small][who] - 1 for who in ("driver", "worker"))
-    verdict = "met" if growth <= TOLERANCE else "missed"
-    return "\n".join(
-        [
-            "## Memory",
-            "",
-            f"Architectures of `nats_sss` scored with `{','.join(PROXIES)}`, batch 1, {jobs} "
-            f"processes. Target: the longer run takes at most {TOLERANCE:.0%} more; it takes "
-            f"{growth:+.1%} ({verdict}).",
-            "",
-            "| architectures | driver's peak, MB | largest worker's peak, MB | store, MB | s |",
-            "| ---: | ---: | ---: | ---: | ---: |",
-            *rows,
-        ]
+    headings = (
+        *("architectures", "driver's peak, MB", "largest worker's peak, MB"),
+        *("store, MB", "s"),
     )
+    growth = max(peaks[large][who] / peaks[small][who] - 1 for who in ("driver", "worker"))
+    outcome = "met" if growth <= TOLERANCE else "missed"
+    return [
+        "## Memory",
+        "",
+        f"Architectures of `nats_sss` scored with `{','.join(PROXIES)}`, batch 1, {jobs} "
+        f"processes. Target: the longer run takes at most {TOLERANCE:.0%} more; it takes "
+        f"{growth:+.1%} ({outcome}).",
+        "",
+        *markdown_table(headings, rows, numbers=True),
+    ]
 
 
-def overhead_section(count: int) -> str:
+def overhead_section(count: int) -> list[str]:
+    """What a task costs where it does nothing."""
     tasks = empty_works(count)
     alone = seconds_per_task(in_turn, tasks)
     process = seconds_per_task(lambda some: in_processes(score_work, some, 1, gave_up), tasks)
     cluster = on_nodes(1, lambda engine: seconds_per_task(engine, tasks))
     write = seconds_per_write(tasks)
-    return "\n".join(
-        [
-            "## Overhead per task",
-            "",
-            f"{count} pieces of work that end at once, {1e3 * alone:.2f} ms each in a plain loop. "
-            "What comes on top where one core does it:",
-            "",
-            "| where | ms per task |",
-            "| --- | ---: |",
-            f"| one process beside the driver | {1e3 * (process - alone):.2f} |",
-            f"| one Ray node | {1e3 * (cluster - alone):.2f} |",
-            f"| writing it into the store (either) | {1e3 * write:.2f} |",
-        ]
-    )
+    return [
+        "## Overhead per task",
+        "",
+        f"{count} pieces of work that end at once, {1e3 * alone:.2f} ms each in a plain loop. "
+        "What comes on top where one core does it:",
+        "",
+        *markdown_table(
+            ("where", "ms per task"),
+            [
+                ("one process beside the driver", f"{1e3 * (process - alone):.2f}"),
+                ("one Ray node", f"{1e3 * (cluster - alone):.2f}"),
+                ("writing it into the store (either)", f"{1e3 * write:.2f}"),
+            ],
+            numbers=True,
+        ),
+    ]
 
 
-def speed_section(count: int) -> str:
+def speed_section(count: int) -> list[str]:
+    """What a second node brings."""
     tasks = works(count)
     one, two = (on_nodes(nodes, lambda engine: seconds_per_task(engine, tasks)) for nodes in (1, 2))
-    return "\n".join(
-        [
-            "## Two Ray nodes of one core against one",
-            "",
-            f"{count} architectures of `nats_sss`, as above. The nodes, the driver and Ray's own "
-            "processes share this machine's cores.",
-            "",
-            "| nodes | ms per task | speed-up |",
-            "| ---: | ---: | ---: |",
-            f"| 1 | {1e3 * one:.1f} | 1.00 |",
-            f"| 2 | {1e3 * two:.1f} | {one / two:.2f} |",
-        ]
-    )
+    return [
+        "## Two Ray nodes of one core against one",
+        "",
+        f"{count} architectures of `nats_sss`, as above. The nodes, the driver and Ray's own "
+        "processes share this machine's cores.",
+        "",
+        *markdown_table(
+            ("nodes", "ms per task", "speed-up"),
+            [(1, f"{1e3 * one:.1f}", "1.00"), (2, f"{1e3 * two:.1f}", f"{one / two:.2f}")],
+            numbers=True,
+        ),
+    ]
 
 
 def main() -> None:
     """Measure, and write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", type=int, default=1_000)
-    parser.add_argument("--large", type=int, default=10_000)
-    parser.add_argument("--tasks", type=int, default=500, help="for overhead and speed-up")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--small", type=int, default=1_000)
+    options.add_argument("--large", type=int, default=10_000)
+    options.add_argument("--tasks", type=int, default=500, help="for overhead and speed-up")
+    options.add_argument("--jobs", type=int, default=2)
+    options.add_argument("--out", type=Path, default=RESULT)
+    options.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    arguments = options.parse_args()
     if arguments.child is not None:
         measure_memory(arguments.child, arguments.jobs)
         return
@@ -215,22 +221,12 @@ def main() -> None:
     ]
     import ray
 
-    head = f"""# How benchmarks scale
-
-Command: `python {" ".join(["experiments/benchmark_scaling.py", *sys.argv[1:]])}`. Date:
-{datetime.date.today().isoformat()}. Machine: {processor()}, {os.cpu_count()}
-cores, torch {torch.__version__}, ray {ray.__version__}. Seed {SEED}."""
-    arguments.out.write_text("\n\n".join([head, *sections]) + "\n")
-    print(arguments.out.read_text())
-
-
-def processor() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "CPU")
+    made = made_by("benchmark_scaling.py", also=f"ray {ray.__version__}")
+    lines = ["# How benchmarks scale", "", f"{made} Seed {SEED}."]
+    for section in sections:
+        lines += ["", *section]
+    write_page(arguments.out, lines)
+    print(*lines, sep="\n")
 
 
 if __name__ == "__main__":

@@ -14,20 +14,15 @@ spaces. One thread.
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import combinations
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from proxy_results import machine
+from common import RESULTS, STORES, Lines, interval, made_by, markdown_table, measure_and_write
 from scipy import stats
 
 from archrank.data import space, table
@@ -41,11 +36,8 @@ from archrank.predictors import (
 )
 from archrank.predictors.checks import small_graphs
 from archrank.search import GradientSearch, Searcher
-from predictors import append, read
 
-FOLDER = Path(__file__).parent / "results"
-LINES = FOLDER / "stores" / "boshnas.jsonl"
-PAGE = FOLDER / "boshnas.md"
+LINES, PAGE = Lines(STORES / "boshnas.jsonl"), RESULTS / "boshnas.md"
 AT = (10, 20, 50, 100)
 SEEDS, MANY_SEEDS = 10, 200
 LABELLED = (50, 100)
@@ -69,17 +61,15 @@ def known() -> dict[str, Sample]:
 @cache
 def points(distance: str) -> dict[str, np.ndarray]:
     """Where an embedding places each network; computed once."""
-    for line in read(LINES):
-        if line["part"] == "points" and line["distance"] == distance:
-            return {arch: np.array(row) for arch, row in line["points"].items()}
+    for line in LINES.read(part="points", distance=distance):
+        return {arch: np.array(row) for arch, row in line["points"].items()}
     graphs = [sample.graph for sample in known().values()]
     start = time.perf_counter()
     embedding = GraphEmbedding(distance).fit(graphs)
     made = embedding.transform(graphs)
     seconds = time.perf_counter() - start
-    keep(
-        "points",
-        {"distance": distance},
+    LINES.keep(
+        {"part": "points", "distance": distance},
         seconds=seconds,
         kept=embedding.kept_,
         agreement=agreement(distance, made),
@@ -206,31 +196,15 @@ SEARCHES: Mapping[str, tuple[int, Callable[[int], Run]]] = {
 # --- running --------------------------------------------------------------------------------------
 
 
-def keep(part: str, key: dict[str, Any], **made: Any) -> None:
-    """A finished run as a line."""
-    append(LINES, {"part": part, **key, **made})
-    print(part, *key.values(), *(v for v in made.values() if not isinstance(v, dict)), flush=True)
-
-
-def todo(part: str, keys: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those runs of a part that are not in the file."""
-    done = [
-        {k: v for k, v in line.items() if k in keys[0]}
-        for line in read(LINES)
-        if line["part"] == part
-    ]
-    return [key for key in keys if key not in done]
-
-
 def run_searches() -> None:
     """The best network after so many evaluations; fewer seeds first, so that all get some."""
     keys = [
-        {"search": name, "seed": seed}
+        {"part": "search", "search": name, "seed": seed}
         for seed in range(MANY_SEEDS)
         for name, (seeds, _) in SEARCHES.items()
         if seed < seeds
     ]
-    for key in todo("search", keys):
+    for key in LINES.missing(keys):
         known()
         for distance in ("edit", "spectral"):
             points(distance)
@@ -242,13 +216,13 @@ def run_searches() -> None:
                 reached[count] = best
             if count == max(AT):
                 break
-        keep("search", key, seconds=time.perf_counter() - start, best=reached)
+        LINES.keep(key, seconds=time.perf_counter() - start, best=reached)
 
 
 def run_surrogates() -> None:
     """How well surrogates order networks that are not labelled, and how often intervals hold."""
     keys = [
-        {"inputs": name, "labelled": count, "seed": seed}
+        {"part": "surrogate", "inputs": name, "labelled": count, "seed": seed}
         for seed in range(SEEDS)
         for count in LABELLED
         for name in ("edit", "spectral", "code")
@@ -256,7 +230,7 @@ def run_surrogates() -> None:
     archs = list(labels())
     truth = np.array(list(labels().values()))
     side = stats.norm.ppf(0.95)
-    for key in todo("surrogate", keys):
+    for key in LINES.missing(keys):
         order = np.random.default_rng(key["seed"]).permutation(len(archs))
         taught, asked = order[: key["labelled"]], order[key["labelled"] :]
         fitted = network(key["inputs"], key["seed"])
@@ -268,8 +242,7 @@ def run_surrogates() -> None:
             name: kendall([getattr(s.graph, name) for s in given], truth[asked])
             for name in ("params", "flops")
         }
-        keep(
-            "surrogate",
+        LINES.keep(
             key,
             tau=kendall(mean, truth[asked]),
             covered=float((error <= side * total).mean()),
@@ -285,13 +258,14 @@ def run_surrogates() -> None:
 def run_exactness() -> None:
     """For how many pairs of small graphs the search ends, and how far bounds are apart."""
     graphs = small_graphs()
-    keys = [{"pair": list(pair)} for pair in combinations(range(len(graphs)), 2)]
-    for key in todo("exactness", keys):
+    keys = [
+        {"part": "exactness", "pair": list(pair)} for pair in combinations(range(len(graphs)), 2)
+    ]
+    for key in LINES.missing(keys):
         one, other = (graphs[i] for i in key["pair"])
         at_once = edit_distance(one, other, timeout=0)
         found = edit_distance(one, other, timeout=TIMEOUT)
-        keep(
-            "exactness",
+        LINES.keep(
             key,
             nodes=max(len(one), len(other)),
             at_once=list(at_once),
@@ -299,15 +273,14 @@ def run_exactness() -> None:
         )
 
 
+def run() -> None:
+    """All parts."""
+    run_searches()
+    run_surrogates()
+    run_exactness()
+
+
 # --- the page -------------------------------------------------------------------------------------
-
-
-def interval(values: Sequence[float], digits: int = 2) -> str:
-    """Mean and half the 95 % interval (Student's t) over seeds."""
-    if len(values) < 2:
-        return f"{values[0]:.{digits}f}"
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
-    return f"{np.mean(values):.{digits}f} ± {half:.{digits}f}"
 
 
 def gained(arch: str) -> float:
@@ -317,119 +290,123 @@ def gained(arch: str) -> float:
     )
 
 
-def search_table(results: list[dict]) -> list[str]:
+def search_table() -> list[str]:
     """Best labels after so many evaluations."""
-    heads = [f"{count} evaluations" for count in AT]
-    lines = [
-        f"| search | seeds | {' | '.join(heads)} | RI at 20, % | RI at 100, % | best of all found "
-        "by 100 | s |",
-        "|---|---|" + "---|" * (len(AT) + 4),
-    ]
     top = max(labels(), key=labels().__getitem__)
+    rows = []
     for name in SEARCHES:
-        rows = [r for r in results if r["part"] == "search" and r["search"] == name]
-        if not rows:
+        mine = LINES.read(part="search", search=name)
+        if not mine:
             continue
-        best = {count: [row["best"][str(count)] for row in rows] for count in AT}
-        values = " | ".join(interval([labels()[a] for a in best[count]]) for count in AT)
-        gains = " | ".join(interval([gained(a) for a in best[count]]) for count in (20, 100))
-        share = np.mean([arch == top for arch in best[100]])
-        seconds = np.median([row["seconds"] for row in rows])
-        lines.append(
-            f"| {name} | {len(rows)} | {values} | {gains} | {100 * share:.0f} % | {seconds:.1f} |"
+        best = {count: [line["best"][str(count)] for line in mine] for count in AT}
+        rows.append(
+            [
+                name,
+                len(mine),
+                *(interval([labels()[a] for a in best[count]], 2) for count in AT),
+                *(interval([gained(a) for a in best[count]], 2) for count in (20, 100)),
+                f"{100 * np.mean([arch == top for arch in best[100]]):.0f} %",
+                f"{np.median([line['seconds'] for line in mine]):.1f}",
+            ]
         )
-    return lines
+    headings = (
+        *("search", "seeds"),
+        *(f"{count} evaluations" for count in AT),
+        *("RI at 20, %", "RI at 100, %", "best of all found by 100", "s"),
+    )
+    return markdown_table(headings, rows)
 
 
-def surrogate_table(results: list[dict]) -> list[str]:
+def surrogate_table() -> list[str]:
     """Tau and coverage by inputs and labels."""
-    lines = [
-        "| inputs | labels | tau | coverage of 90 % | unscaled | median width | aleatoric | "
-        "epistemic | rho of deviation and error |",
-        "|---|---|" + "---|" * 7,
-    ]
+    columns = {
+        "tau": ("tau", 1, 3),
+        "coverage of 90 %": ("covered", 100, 1),
+        "unscaled": ("covered_unscaled", 100, 1),
+        "median width": ("width", 1, 2),
+        "aleatoric": ("aleatoric", 1, 2),
+        "epistemic": ("epistemic", 1, 2),
+        "rho of deviation and error": ("error_with_deviation", 1, 2),
+    }
+    rows = []
     for count in LABELLED:
         for name in ("edit", "spectral", "code"):
-            rows = [
-                r
-                for r in results
-                if r["part"] == "surrogate" and (r["inputs"], r["labelled"]) == (name, count)
-            ]
-            if not rows:
-                continue
-            columns = [interval([r[c] for r in rows], 3) for c in ("tau",)]
-            columns += [
-                interval([100 * r[c] for r in rows], 1) for c in ("covered", "covered_unscaled")
-            ]
-            columns += [
-                interval([r[c] for r in rows], 2)
-                for c in ("width", "aleatoric", "epistemic", "error_with_deviation")
-            ]
-            lines.append(f"| {name} | {count} | " + " | ".join(columns) + " |")
-        for name in ("params", "flops") if rows else ():
-            taus = [r["sizes"][name] for r in rows]
-            lines.append(f"| {name} alone | none | {interval(taus, 3)} |" + " - |" * 6)
-    return lines
+            mine = LINES.read(part="surrogate", inputs=name, labelled=count)
+            if mine:
+                cells = [
+                    interval([times * line[column] for line in mine], digits)
+                    for column, times, digits in columns.values()
+                ]
+                rows.append([name, count, *cells])
+        for name in ("params", "flops") if mine else ():
+            taus = [line["sizes"][name] for line in mine]
+            rows.append([f"{name} alone", "none", interval(taus), *["-"] * (len(columns) - 1)])
+    return markdown_table(("inputs", "labels", *columns), rows)
 
 
-def exactness_table(results: list[dict]) -> list[str]:
+def exactness_table() -> list[str]:
     """By the size of the larger graph."""
-    rows = [r for r in results if r["part"] == "exactness"]
-    lines = [
-        "| nodes of the larger | pairs | exact at once | exact in time | mean bounds at once | "
-        "in time |",
-        "|---|---|---|---|---|---|",
-    ]
-    for nodes in sorted({r["nodes"] for r in rows}):
-        some = [r for r in rows if r["nodes"] == nodes]
+    lines = LINES.read(part="exactness")
+    rows = []
+    for nodes in sorted({line["nodes"] for line in lines}):
+        some = [line for line in lines if line["nodes"] == nodes]
         shares, bounds = [], []
         for which in ("at_once", "found"):
-            found = np.array([r[which] for r in some])
+            found = np.array([line[which] for line in some])
             shares.append(f"{100 * (found[:, 0] == found[:, 1]).mean():.0f} %")
             bounds.append(" to ".join(f"{bound:.1f}" for bound in found.mean(axis=0)))
-        lines.append(f"| {nodes} | {len(some)} | {' | '.join((*shares, *bounds))} |")
-    return lines
+        rows.append([nodes, len(some), *shares, *bounds])
+    headings = (
+        *("nodes of the larger", "pairs", "exact at once", "exact in time"),
+        *("mean bounds at once", "in time"),
+    )
+    return markdown_table(headings, rows)
 
 
-def facts(results: list[dict]) -> list[str]:
+def facts() -> list[str]:
     """What the embeddings keep, and how much labels of one network differ."""
     rows = table("flexibert").labels("glue").dropna()
     groups = rows.groupby(rows.index.map(FLEXIBERT.canonical))
     noise = float(np.sqrt(groups.var(ddof=1).dropna().mean()))
     values = list(labels().values())
-    lines = [
+    headings = (
+        *("distance", "distinct places", "positive spectrum kept"),
+        *("correlation of distances", "s"),
+    )
+    embeddings = [
+        [
+            line["distance"],
+            f"{line['distinct']} of {len(groups)}",
+            f"{100 * line['kept']:.0f} %",
+            f"{line['agreement']:.3f}",
+            f"{line['seconds']:.0f}",
+        ]
+        for line in LINES.read(part="points")
+    ]
+    return [
         f"{len(rows)} architectures with a GLUE score are {len(groups)} networks as trained. "
         f"Scores of one network under several names differ by a standard deviation of {noise:.2f} "
         f"points ({int((groups.size() > 1).sum())} networks), all networks by {np.std(values):.2f} "
         f"around {np.mean(values):.2f}; the best has {max(values):.2f}.",
         "",
-        "| distance | distinct places | positive spectrum kept | correlation of distances | s |",
-        "|---|---|---|---|---|",
+        *markdown_table(headings, embeddings),
     ]
-    for r in results:
-        if r["part"] == "points":
-            lines.append(
-                f"| {r['distance']} | {r['distinct']} of {len(groups)} | {100 * r['kept']:.0f} % | "
-                f"{r['agreement']:.3f} | {r['seconds']:.0f} |"
-            )
-    return lines
 
 
-def tables() -> str:
-    """The page."""
-    results = read(LINES)
-    lines = [
+def tables() -> list[str]:
+    """Write the page from the lines."""
+    return [
         "# BOSHNAS on FlexiBERT's 500",
         "",
-        f"`python experiments/boshnas.py`, {datetime.date.today()}. Machine: {machine()}, one "
-        "thread. Seeds from 0; means and 95 % intervals over them. Intervals of searches are over "
+        f"{made_by('boshnas.py', also='one thread')} Seeds from 0; means and 95 % intervals "
+        "over them. Intervals of searches are over "
         "seeds alone: all search the same networks.",
         "",
         "**Oddity of the labels.** In the code that made them the type and the parameter of an "
         "operation had no effect: every network was trained with plain attention. Candidates are "
         "therefore the networks as trained, and nothing here says which operations are good.",
         "",
-        *facts(results),
+        *facts(),
         "",
         "## Search",
         "",
@@ -439,7 +416,7 @@ def tables() -> str:
         "301, which is possible where candidates are few. RI: gain over a random network (Yang et "
         "al., 2020). *s*: median seconds of a run of 100, embeddings and graphs made before.",
         "",
-        *search_table(results),
+        *search_table(),
         "",
         "By 100 evaluations, a third of all, BOSHNAS on edit distances finds more than random "
         "search and regularised evolution; by 20 the intervals overlap, and at no count does it "
@@ -454,28 +431,20 @@ def tables() -> str:
         "deviations. *Unscaled*: before scaling by folds left out. Width and both parts in GLUE "
         f"points. {SEEDS} seeds.",
         "",
-        *surrogate_table(results),
+        *surrogate_table(),
         "",
         "## Exact edit distances",
         "",
         f"All pairs of the {len(small_graphs())} small networks that `check_predictor` uses, "
         f"{TIMEOUT} s each, on a machine with other work.",
         "",
-        *exactness_table(results),
+        *exactness_table(),
     ]
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Run what is missing, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tables", action="store_true", help="write the page, run nothing")
-    torch.set_num_threads(1)
-    if not parser.parse_args().tables:
-        run_searches()
-        run_surrogates()
-        run_exactness()
-    PAGE.write_text(tables())
+    """Measure what is missing, and write the page."""
+    measure_and_write(__doc__, PAGE, run, tables)
 
 
 if __name__ == "__main__":

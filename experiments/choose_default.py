@@ -17,14 +17,13 @@ either.
 
 from __future__ import annotations
 
-import argparse
-import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from common import RESULTS, STORES, made_by, markdown_table, parser, write_page
 from scipy import stats
 
 from archrank.data import table
@@ -35,7 +34,6 @@ from archrank.ranking.aggregation import combined
 from archrank.scoring.store import Store
 from archrank.scoring.table_runs import Settings
 
-FOLDER = Path(__file__).parent / "results"
 HELD_OUT = "nasbench201"
 SHIPPED_FROM = ("digits", "nasbench_macro", "nats_sss")
 """What the shipped set was chosen on: 900, 88 and 118 networks. All other spaces judge it."""
@@ -178,15 +176,15 @@ def comparison(several: Sequence[Problem], chosen: Sequence[str]) -> str:
         by_space.setdefault(problem.space, []).append(gain)
     gains = np.array([np.mean(some) for some in by_space.values()])
     half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / len(gains) ** 0.5
-    verdict = "it replaces the shipped set" if gains.mean() > half else "the shipped set stays"
+    outcome = "it replaces the shipped set" if gains.mean() > half else "the shipped set stays"
     return (
         f"The choice is better by {gains.mean():.3f} ± {half:.3f} over {len(gains)} spaces "
-        f"(95 % interval): {verdict}."
+        f"(95 % interval): {outcome}."
     )
 
 
-def report(several: Sequence[Problem], held_out: Sequence[Problem]) -> str:
-    """The choice, each space left out, and NAS-Bench-201, which chose nothing."""
+def report(several: Sequence[Problem], held_out: Sequence[Problem]) -> list[str]:
+    """Write the choice, each space left out, and NAS-Bench-201, which chose nothing."""
     taus = Taus(several)
     everything = range(len(several))
     choosers: dict[str, Chooser] = {
@@ -196,60 +194,56 @@ def report(several: Sequence[Problem], held_out: Sequence[Problem]) -> str:
     winner = max(judged, key=lambda name: judged[name][1])
     chosen, without = choosers[winner](taus, everything), judged[winner][0]
     judged[f"search of all sets of at most {LARGEST}"] = left_out(taus, searched)
-    lines = [
+    rows = []
+    for problem, apart in zip(several, without, strict=True):
+        rows.append(_row(problem, chosen, f"{problem.tau(apart):.3f} ({', '.join(apart)})"))
+    rows += [_row(problem, chosen, "", " (held out)") for problem in held_out]
+    headings = (
+        *("space", "task", "networks", *BASELINES, "shipped", "chosen"),
+        "chosen without this space",
+    )
+    worths = [[name, f"{value:.3f}"] for name, (_, value) in judged.items()]
+    return [
         '# The few proxies that `proxies="auto"` computes',
         "",
-        f"`python experiments/choose_default.py`, {datetime.date.today()}. Chosen on "
+        f"{made_by('choose_default.py')} Chosen on "
         f"{', '.join(sorted({p.space for p in several}))}; {HELD_OUT} chose nothing.",
         "",
         f"Chosen: **{', '.join(chosen)}** by mean rank. Shipped: **{', '.join(AUTO)}**, chosen on "
         f"{', '.join(SHIPPED_FROM)} alone. {comparison(several, chosen)}",
         "",
-        "| space | task | networks | params | FLOPs | shipped | chosen "
-        "| chosen without this space |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for i, problem in enumerate(several):
-        lines.append(
-            f"| {problem.space} | {problem.task} | {len(problem.labels)} | "
-            + " | ".join(f"{problem.tau([name]):.3f}" for name in BASELINES)
-            + f" | {problem.tau(AUTO):.3f} | {problem.tau(chosen):.3f} "
-            + f"| {problem.tau(without[i]):.3f} ({', '.join(without[i])}) |"
-        )
-    for problem in held_out:
-        lines.append(
-            f"| {problem.space} (held out) | {problem.task} | {len(problem.labels)} | "
-            + " | ".join(f"{problem.tau([name]):.3f}" for name in BASELINES)
-            + f" | {problem.tau(AUTO):.3f} | {problem.tau(chosen):.3f} | |"
-        )
-    lines += [
+        *markdown_table(headings, rows),
         "",
         "Kendall's tau-b; networks that no member can score rank last. The last column says how "
         "far such a choice can be trusted in a space that had no part in it.",
         "",
-        "| how to choose | worth on spaces left out |",
-        "|---|---|",
-        *(f"| {name} | {value:.3f} |" for name, (_, value) in judged.items()),
+        *markdown_table(("how to choose", "worth on spaces left out"), worths),
         "",
         "Worth: mean tau less the mean shortfall against the better of params and FLOPs, whose own "
         f"is {np.mean([max(p.tau([n]) for n in BASELINES) for p in several]):.3f} where one knows "
         "which of the two is better.",
     ]
-    return "\n".join(lines) + "\n"
+
+
+def _row(problem: Problem, chosen: Sequence[str], without: str, remark: str = "") -> list[object]:
+    """Write what sets are worth in a problem."""
+    sets = (*([name] for name in BASELINES), AUTO, chosen)
+    taus = [f"{problem.tau(some):.3f}" for some in sets]
+    return [f"{problem.space}{remark}", problem.task, len(problem.labels), *taus, without]
 
 
 def main() -> None:
     """Choose and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stores", nargs="*", type=Path, help="default: all in results/stores")
-    parser.add_argument("--out", type=Path, default=FOLDER / "default.md")
-    arguments = parser.parse_args()
-    paths = arguments.stores or sorted((FOLDER / "stores").glob("*.sqlite"))
+    options = parser(__doc__)
+    options.add_argument("stores", nargs="*", type=Path, help="default: all in results/stores")
+    options.add_argument("--out", type=Path, default=RESULTS / "default.md")
+    arguments = options.parse_args()
+    paths = arguments.stores or sorted(STORES.glob("*.sqlite"))
     everything = problems(paths)
     several = [p for p in everything if p.space != HELD_OUT and len(p.labels) >= FEWEST]
-    text = report(several, [p for p in everything if p.space == HELD_OUT])
-    arguments.out.write_text(text)
-    print(text)
+    lines = report(several, [p for p in everything if p.space == HELD_OUT])
+    write_page(arguments.out, lines)
+    print(*lines, sep="\n")
 
 
 if __name__ == "__main__":

@@ -15,14 +15,12 @@ and on FBNet devices that are no task's target; never on a reported target devic
 
 from __future__ import annotations
 
-import argparse
-import datetime
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-from proxy_results import machine
+from common import RESULTS, STORES, Lines, interval, made_by, markdown_table, measure_and_write
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -34,9 +32,8 @@ from archrank.costs.inventory import inventory
 from archrank.data import space, table
 from archrank.metrics import spearman
 from archrank.predictors import Sample
-from predictors import FOLDER, append, interval, read
 
-LINES = FOLDER / "stores" / "cost.jsonl"
+LINES, PAGE = Lines(STORES / "cost.jsonl"), RESULTS / "cost.md"
 SEEDS = 5
 COUNTS, AIMED = (10, 20, 50), 20
 MANY, MOST = 100, 1600
@@ -286,7 +283,7 @@ def single(name: str, seed: int, done: set) -> Iterator[dict]:
 
 def run() -> None:
     """Everything that is not in the file yet: what has an aim first."""
-    done = {(r["task"], r["device"], r["count"], r["seed"], r["method"]) for r in read(LINES)}
+    done = {(r["task"], r["device"], r["count"], r["seed"], r["method"]) for r in LINES.read()}
     later = tuple(count for count in COUNTS if count != AIMED)
     rounds = [("hat", (), seed) for seed in range(SEEDS)]
     for seed in range(SEEDS):
@@ -295,8 +292,8 @@ def run() -> None:
     for name, counts, seed in rounds:
         made = single(name, seed, done) if name in SINGLE else transfer(name, counts, seed, done)
         for result in made:
-            append(LINES, result)
-        print(datetime.datetime.now().time(), name, counts, seed, flush=True)
+            LINES.append(result)
+        print(name, counts, seed, flush=True)
 
 
 def mean_of(results: list[dict], method: str, **where: object) -> str:
@@ -311,13 +308,13 @@ def mean_of(results: list[dict], method: str, **where: object) -> str:
     return interval(values) if values else "-"
 
 
-def tables() -> str:
-    """The page."""
-    results = read(LINES)
+def tables() -> list[str]:
+    """Write the page from the lines."""
+    results = LINES.read()
     lines = [
         "# Costs: new devices from few measurements, and devices known from a hundred",
         "",
-        f"`python experiments/cost.py`, {datetime.date.today()}. Machine: {machine()}. Spearman's "
+        f"{made_by('cost.py')} Spearman's "
         "correlation with the measured cost, mean over target devices; "
         f"{_seeds(results)} seeds, 95 % interval of the mean over seeds. Tested on all networks "
         "that were not measured on the target. Settings were chosen on HELP's validation devices, "
@@ -339,12 +336,15 @@ def tables() -> str:
             *("", f"### {name}: {task.space}", ""),
             f"From {sources} to {targets}. Published: {task.published}.{aim}",
             "",
-            f"| method | {' | '.join(f'{count} samples' for count in COUNTS)} |",
-            "| --- " + "| ---: " * len(COUNTS) + "|",
         ]
-        for method, title in METHODS.items():
-            cells = [mean_of(here, method, count=count) for count in COUNTS]
-            lines.append(f"| {title} | {' | '.join(cells)} |")
+        lines += markdown_table(
+            ["method", *(f"{count} samples" for count in COUNTS)],
+            [
+                [title, *(mean_of(here, method, count=count) for count in COUNTS)]
+                for method, title in METHODS.items()
+            ],
+            numbers=True,
+        )
         lines += ["", "Each target at 20 samples, `CostPredictor`, sources and few samples:", ""]
         lines.append(
             "; ".join(
@@ -372,11 +372,7 @@ def tables() -> str:
         here = [r for r in results if r["task"] == name]
         titles = {**METHODS, CEILING: f"`CostPredictor`, {MOST:,} measurements"}
         methods = [m for m in titles if any(r["method"] == m for r in here)]
-        lines += [
-            *("", f"### {title}", "", note, ""),
-            f"| cost | {' | '.join(titles[m].removesuffix(ALONE) for m in methods)} |",
-            "| --- " + "| ---: " * len(methods) + "|",
-        ]
+        rows = []
         groups = {"mean of latencies": SINGLE[name], "mean of energies": ENERGY}
         if name == "hat":
             groups = {
@@ -385,11 +381,13 @@ def tables() -> str:
             }
         for group, devices in groups.items():
             cells = [mean_of([r for r in here if r["device"] in devices], m) for m in methods]
-            lines.append(f"| **{group}** | {' | '.join(cells)} |")
+            rows.append([f"**{group}**", *cells])
             for device in devices:
                 cells = [mean_of(here, m, device=device) for m in methods]
-                lines.append(f"| `{device}` | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+                rows.append([f"`{device}`", *cells])
+        headings = ["cost", *(titles[m].removesuffix(ALONE) for m in methods)]
+        lines += ["", f"### {title}", "", note, "", *markdown_table(headings, rows, numbers=True)]
+    return lines
 
 
 def _seeds(results: list[dict]) -> str:
@@ -407,12 +405,8 @@ def _devices(task: Task) -> Iterator[str]:
 
 
 def main() -> None:
-    """Fit what is not fitted and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tables", action="store_true", help="write the page, fit nothing")
-    if not parser.parse_args().tables:
-        run()
-    (FOLDER / "cost.md").write_text(tables())
+    """Measure what is missing, and write the page."""
+    measure_and_write(__doc__, PAGE, run, tables)
 
 
 if __name__ == "__main__":

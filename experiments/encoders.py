@@ -8,11 +8,11 @@ is as they come. Making the tensors is not counted; the line above the table say
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 
 import torch
+from common import markdown_table, parser
 
 from archrank.data import space
 from archrank.graphs import Graph
@@ -69,11 +69,11 @@ def forward_backward(model: Encoder) -> Callable[[GraphBatch], None]:
 
 def main() -> None:
     """Measure all encoders and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", type=int, default=200)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=1.0, help="per measurement, at least")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--networks", type=int, default=200)
+    options.add_argument("--width", type=int, default=64)
+    options.add_argument("--seconds", type=float, default=1.0, help="per measurement, at least")
+    arguments = options.parse_args()
     torch.set_num_threads(1)
     one = space("nasbench201")
     graphs = [one.graph(arch) for arch in one.sample(arguments.networks, SEED)]
@@ -94,11 +94,12 @@ def main() -> None:
             for kind in (forward, forward_backward):
                 taken = seconds_per_pass(kind(model), chunks, arguments.seconds)
                 figures += [f"{len(graphs) / taken:,.0f}", f"{nodes / taken:,.0f}"]
-            rows.append(f"| {name} | {'yes' if fold else 'no'} | {' | '.join(figures)} |")
-    print()
-    print("| encoder | folded | forward, graphs/s | nodes/s | with backward, graphs/s | nodes/s |")
-    print("| --- | --- | ---: | ---: | ---: | ---: |")
-    print("\n".join(rows))
+            rows.append([name, "yes" if fold else "no", *figures])
+    headings = (
+        *("encoder", "folded", "forward, graphs/s", "nodes/s"),
+        *("with backward, graphs/s", "nodes/s"),
+    )
+    print("", *markdown_table(headings, rows, numbers=True), sep="\n")
 
 
 if __name__ == "__main__":

@@ -9,22 +9,16 @@ groups are lines of ``experiments/results/stores/familiarity.jsonl`` and not rep
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import time
-from pathlib import Path
 
 import numpy as np
-import torch
-from proxy_results import machine
+from common import RESULTS, STORES, Lines, made_by, markdown_table, measure_and_write
 
 from archrank.data import space, spaces
 from archrank.graphs import Graph
 from archrank.predictors import Distribution, Pretraining
-from predictors import append, read
 
-FOLDER = Path(__file__).parent / "results"
-LINES = FOLDER / "stores" / "familiarity.jsonl"
+LINES, PAGE = Lines(STORES / "familiarity.jsonl"), RESULTS / "familiarity.md"
 GROUPS = {
     "language models": ("flexibert", "gpt", "gpt_m", "gpt_l"),
     "vision transformers": ("autoformer_tiny", "autoformer_small", "autoformer_base", "pit"),
@@ -68,45 +62,53 @@ def judge(group: str, learnt: dict[str, list[Graph]], fresh: dict[str, list[Grap
         made[f"{of} strange"] = float(np.mean(~report.in_distribution))
     seconds = time.perf_counter() - start
     facts = {"group": group, "learnt": len(known), "others": len(others), "tested": len(inside)}
-    append(LINES, {**facts, **made, "seconds": seconds})
+    LINES.append({**facts, **made, "seconds": seconds})
     print(group, made, flush=True)
 
 
-def page() -> str:
-    """The table."""
-    lines = [
+def run() -> None:
+    """All groups that are not in the file yet."""
+    todo = LINES.missing([{"group": group} for group in GROUPS])
+    if todo:
+        learnt, fresh = drawn(0, LEARNT), drawn(1, FRESH)
+        for one in todo:
+            judge(one["group"], learnt, fresh)
+
+
+def tables() -> list[str]:
+    """Write the page from the lines."""
+    rows = [
+        [
+            f"{r['group']} ({', '.join(GROUPS[r['group']])})",
+            f"{r['group strange']:.2f}",
+            f"{r['others strange']:.3f}",
+            f"{r['group distance']:.2f}",
+            f"{r['others distance']:.2f}",
+            f"{r['group unknown']:.3f}",
+            f"{r['tested']} and {r['others']}",
+        ]
+        for r in LINES.read()
+    ]
+    headings = (
+        *("group left out", "strange, of the group", "strange, of other spaces"),
+        *("distance, group", "distance, others", "unknown, group", "tested"),
+    )
+    return [
         "# Networks unlike all that was learnt of",
         "",
-        f"`python experiments/familiarity.py`, {datetime.date.today()}. Machine: {machine()}, one "
-        f"thread. {LEARNT} networks of every space outside the group (seed 0), {EPOCHS} epochs of "
+        f"{made_by('familiarity.py', also='one thread')} {LEARNT} networks of every space "
+        f"outside the group (seed 0), {EPOCHS} epochs of "
         f"the encoder; tested on {FRESH} others of every space (seed 1). *strange*: share that is "
         "warned of; *distance*: mean distance to known networks, 1 being the limit; *unknown*: "
         "mean share of nodes whose operator no known network has.",
         "",
-        "| group left out | strange, of the group | strange, of other spaces | distance, group "
-        "| distance, others | unknown, group | tested |",
-        "|---|---|---|---|---|---|---|",
+        *markdown_table(headings, rows),
     ]
-    for r in read(LINES):
-        lines.append(
-            f"| {r['group']} ({', '.join(GROUPS[r['group']])}) | {r['group strange']:.2f} | "
-            f"{r['others strange']:.3f} | {r['group distance']:.2f} | {r['others distance']:.2f} | "
-            f"{r['group unknown']:.3f} | {r['tested']} and {r['others']} |"
-        )
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Judge what is missing, and write the page."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    torch.set_num_threads(1)
-    done = {r["group"] for r in read(LINES)}
-    todo = [group for group in GROUPS if group not in done]
-    if todo:
-        learnt, fresh = drawn(0, LEARNT), drawn(1, FRESH)
-        for group in todo:
-            judge(group, learnt, fresh)
-    (FOLDER / "familiarity.md").write_text(page())
+    """Measure what is missing, and write the page."""
+    measure_and_write(__doc__, PAGE, run, tables)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ needs a backward pass.
 
 from __future__ import annotations
 
-import datetime
 import importlib
 import json
 import os
@@ -23,19 +22,18 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from proxy_results import machine
+from common import RESULTS, STORES, Lines, made_by, markdown_table, measure_and_write
 
 import archrank
 from archrank.errors import InputError
 from archrank.metrics import bootstrap, kendall
 from archrank.scoring.candidates import by_name
-from predictors import FOLDER, append, read
 
-PAGE = FOLDER / "imagenet_models.md"
-LINES = FOLDER / "stores" / "imagenet_models.jsonl"
+LINES, PAGE = Lines(STORES / "imagenet_models.jsonl"), RESULTS / "imagenet_models.md"
 MODELS = {
     "torchvision": (
         *("alexnet", "vgg16_bn", "squeezenet1_1", "googlenet", "densenet121", "mobilenet_v2"),
@@ -141,23 +139,19 @@ def zero_shot() -> dict | None:
 def run() -> None:
     """Everything that is not in the file yet."""
     torch.set_num_threads(1)
-    results = read(LINES)
-    done = {(r["pixels"], r["batch"]) for r in of(results, "rank")}
-    for pixels, batch in SETTINGS:
-        if (pixels, batch) not in done:
-            found = rank(pixels, batch)
-            append(LINES, {"what": "rank", "pixels": pixels, "batch": batch, **found})
-            print(pixels, batch, f"{found['wall']:.0f} s, CPU {found['cpu']:.0f} s", flush=True)
+    keys = [{"what": "rank", "pixels": pixels, "batch": batch} for pixels, batch in SETTINGS]
+    for key in LINES.missing(keys):
+        found = rank(key["pixels"], key["batch"])
+        LINES.append({**key, **found})
+        print(*key.values(), f"{found['wall']:.0f} s, CPU {found['cpu']:.0f} s", flush=True)
     pixels, batch = SETTINGS[0]
     split("torchvision:mobilenet_v3_small", 64, batch)  # imports are not a model's time
-    done = {r["name"] for r in of(results, "split")}
-    for name in NAMES:
-        if name not in done:
-            append(LINES, {"what": "split", "name": name, **split(name, pixels, batch)})
-    if not of(results, "zero-shot"):
+    for key in LINES.missing([{"what": "split", "name": name} for name in NAMES]):
+        LINES.append({**key, **split(key["name"], pixels, batch)})
+    for key in LINES.missing([{"what": "zero-shot"}]):
         found = zero_shot()
         if found is not None:
-            append(LINES, {"what": "zero-shot", **found})
+            LINES.append({**key, **found})
 
 
 def of(results: list[dict], what: str) -> list[dict]:
@@ -167,16 +161,18 @@ def of(results: list[dict], what: str) -> list[dict]:
 
 def ranks_table(results: list[dict]) -> list[str]:
     """Wall and CPU seconds of each setting."""
-    lines = [
-        f"| input | batch | models | wall s | CPU s | CPU s / {JOBS} | load before |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    rows = [
+        [
+            f"{r['pixels']} x {r['pixels']}",
+            r["batch"],
+            f"{len(r['values'])} of {len(NAMES)}",
+            *(f"{seconds:.0f}" for seconds in (r["wall"], r["cpu"], r["cpu"] / JOBS)),
+            f"{r['load']:.1f}",
+        ]
+        for r in of(results, "rank")
     ]
-    for r in of(results, "rank"):
-        lines.append(
-            f"| {r['pixels']} x {r['pixels']} | {r['batch']} | {len(r['values'])} of {len(NAMES)} "
-            f"| {r['wall']:.0f} | {r['cpu']:.0f} | {r['cpu'] / JOBS:.0f} | {r['load']:.1f} |"
-        )
-    return lines
+    headings = ("input", "batch", "models", "wall s", "CPU s", f"CPU s / {JOBS}", "load before")
+    return markdown_table(headings, rows, numbers=True)
 
 
 def verdict(results: list[dict]) -> str:
@@ -195,24 +191,28 @@ def verdict(results: list[dict]) -> str:
 def split_table(results: list[dict]) -> list[str]:
     """Sums of the parts, and the slowest models."""
     rows = of(results, "split")
-    lines = ["| part | wall s | CPU s | median CPU s | largest CPU s |"]
-    lines += ["| --- | ---: | ---: | ---: | ---: |"]
+    sums = []
     for part in PARTS:
         cpu = [r[f"{part}, CPU"] for r in rows]
-        lines.append(
-            f"| {part} | {sum(r[part] for r in rows):.1f} | {sum(cpu):.1f} "
-            f"| {statistics.median(cpu):.2f} | {max(cpu):.2f} |"
-        )
-    lines += ["", "Each model, CPU seconds:", ""]
-    lines += ["| model | nodes | params, M | FLOPs, G | building | tracing | scoring |"]
-    lines += ["| --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
-    for r in sorted(rows, key=lambda r: -r["scoring, CPU"]):
-        seconds = " | ".join(f"{r[f'{part}, CPU']:.2f}" for part in PARTS)
-        lines.append(
-            f"| `{r['name']}` | {r['nodes']:,} | {r['params'] / 1e6:.1f} "
-            f"| {r['flops'] / 1e9:.2f} | {seconds} |"
-        )
-    return lines
+        totals = [f"{sum(values):.1f}" for values in ([r[part] for r in rows], cpu)]
+        sums.append([part, *totals, f"{statistics.median(cpu):.2f}", f"{max(cpu):.2f}"])
+    models = [
+        [
+            f"`{r['name']}`",
+            f"{r['nodes']:,}",
+            f"{r['params'] / 1e6:.1f}",
+            f"{r['flops'] / 1e9:.2f}",
+            *(f"{r[f'{part}, CPU']:.2f}" for part in PARTS),
+        ]
+        for r in sorted(rows, key=lambda r: -r["scoring, CPU"])
+    ]
+    headings = ("part", "wall s", "CPU s", "median CPU s", "largest CPU s")
+    by_model = ("model", "nodes", "params, M", "FLOPs, G", *PARTS)
+    return [
+        *markdown_table(headings, sums, numbers=True),
+        *("", "Each model, CPU seconds:", ""),
+        *markdown_table(by_model, models, numbers=True),
+    ]
 
 
 def orders_table(results: list[dict]) -> list[str]:
@@ -220,15 +220,14 @@ def orders_table(results: list[dict]) -> list[str]:
     values = {(r["pixels"], r["batch"]): r["values"] for r in of(results, "rank")}
     most = values[max(key for key in values if key[0] == 224)]
     titles = [f"batch {batch}, {pixels} x {pixels}" for pixels, batch in values]
-    lines = [f"| proxy | {' | '.join(titles)} | params | FLOPs |"]
-    lines += ["| --- " + "| ---: " * (len(values) + 2) + "|"]
+    rows = []
     for column, proxy in enumerate(PROXIES):
         if proxy in SIZES:
             continue
         cells = [tau(found, most, column, column) for found in values.values()]
         cells += [tau(most, most, column, PROXIES.index(size)) for size in ("params", "flops")]
-        lines.append(f"| `{proxy}` | {' | '.join(cells)} |")
-    return lines
+        rows.append([f"`{proxy}`", *cells])
+    return markdown_table(("proxy", *titles, "params", "FLOPs"), rows, numbers=True)
 
 
 def tau(some: dict, others: dict, column: int, other: int) -> str:
@@ -298,19 +297,17 @@ def torchvision_text() -> str:
     )
 
 
-def page() -> str:
-    """The page."""
-    results = read(LINES)
+def tables() -> list[str]:
+    """Write the page from the lines."""
+    results = LINES.read()
     pixels, batch = SETTINGS[0]
-    versions = ", ".join(
-        f"{zoo} {importlib.import_module(zoo).__version__}" for zoo in ("timm", "torchvision")
-    )
+    versions = ", ".join(f"{zoo} {version(zoo)}" for zoo in MODELS)
     proxies = ", ".join(f"`{name}`" for name in PROXIES)
-    lines = [
+    made = made_by("imagenet_models.py", also=f"{versions}, one thread per process")
+    return [
         "# ImageNet models of timm and torchvision",
         "",
-        f"`python experiments/imagenet_models.py`, {datetime.date.today()}. Machine: {machine()}, "
-        f"{versions}, one thread per process. Where the load before a run is not near 0, other "
+        f"{made} Where the load before a run is not near 0, other "
         "programs ran on the same cores; CPU seconds stand beside wall seconds for that. "
         f"{len(NAMES)} models, random weights, random images, seed 0.{torchvision_text()}",
         "",
@@ -352,14 +349,12 @@ def page() -> str:
         "",
         zero_shot_text(results),
     ]
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Measure what is missing and write the page."""
+    """Measure what is missing, and write the page."""
     warnings.simplefilter("ignore")  # of models' own code
-    run()
-    PAGE.write_text(page())
+    measure_and_write(__doc__, PAGE, run, tables)
 
 
 if __name__ == "__main__":

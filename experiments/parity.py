@@ -7,8 +7,6 @@ compares the same rows.
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import importlib.util
 import json
 import math
@@ -25,15 +23,15 @@ from unittest import mock
 
 import numpy
 import torch
+from common import RESULTS, made_by, parser, write_page
 from torch import nn
 
 import archrank
 from archrank.proxies.recording import reference_signals
 from archrank.proxies.recording.blocks import views as blocks
 
-ROOT = Path(__file__).resolve().parent
-RESULT = ROOT / "results" / "parity.md"
-VALUES = ROOT.parents[1] / "shared" / "parity"
+RESULT = RESULTS / "parity.md"
+VALUES = Path(__file__).resolve().parents[2] / "shared" / "parity"
 
 SOURCES = {
     "SamsungLabs/zero-cost-nas": "foresight",
@@ -307,48 +305,44 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def page(found: list[Comparison], seconds: float) -> str:
-    """The page: how many agree, each proxy on each network at its worst, what is not compared."""
+def page(found: list[Comparison], seconds: float) -> list[str]:
+    """Write how many agree, each proxy on each network at its worst, what is not compared."""
     verdicts = Counter(c.verdict for c in found)
     compared = [c for c in found if c.verdict != "not compared"]
-    return "\n".join(
-        [
-            "# Parity with published codes",
-            "",
-            f"`python experiments/parity.py`, {datetime.date.today()}, {processor()}, "
-            f"1 thread, torch {torch.__version__}, numpy "
-            f"{numpy.__version__}, Python {platform.python_version()}; {seconds:.0f} seconds.",
-            "",
-            f"Of {len(found):,} published values {verdicts['equal']:,} are reproduced, "
-            f"{verdicts['no value']} cannot be computed by either, {verdicts['by intent']} differ "
-            f"by intent, {verdicts['DIFFERS']} differ otherwise and {verdicts['not compared']} are "
-            "not compared.",
-            "",
-            'Ours is the proxy of that name, `archrank.proxies.get("NAME@SOURCE")`, asked for in '
-            "`archrank.score` on the same weights and inputs, in batches of 8 and 32, single and "
-            "double precision, training and evaluation mode, as far as each reference was run. A "
-            "row shows the largest of these differences against its tolerance: ten times the "
-            "instability of the reference's own value, at least 1e-5 (GradSign's signs: 1e-4 in "
-            "single, 1e-6 in double precision). The references' random inputs and probes are "
-            "replaced by the same fixed ones on both sides; of those marked `@seeded`, their own "
-            "initialisation and draws after seed 0 are repeated. `@suite` is a measure of NASLib "
-            "after others.",
-            "",
-            "## Every proxy on every network",
-            "",
-            "| proxy | network | values | batch, type, mode of the worst | ours | theirs | "
-            "relative difference | tolerance | verdict | why |",
-            "|---|---|---:|---|---:|---:|---:|---:|---|---|",
-            *_worst_rows(compared),
-            "",
-            "## Not compared",
-            "",
-            "| proxy | values | why |",
-            "|---|---:|---|",
-            *_uncompared_rows([c for c in found if c.verdict == "not compared"]),
-            "",
-        ]
-    )
+    software = f"numpy {numpy.__version__}, Python {platform.python_version()}"
+    return [
+        "# Parity with published codes",
+        "",
+        f"{made_by('parity.py', also=f'1 thread, {software}')} {seconds:.0f} seconds.",
+        "",
+        f"Of {len(found):,} published values {verdicts['equal']:,} are reproduced, "
+        f"{verdicts['no value']} cannot be computed by either, {verdicts['by intent']} differ "
+        f"by intent, {verdicts['DIFFERS']} differ otherwise and {verdicts['not compared']} are "
+        "not compared.",
+        "",
+        'Ours is the proxy of that name, `archrank.proxies.get("NAME@SOURCE")`, asked for in '
+        "`archrank.score` on the same weights and inputs, in batches of 8 and 32, single and "
+        "double precision, training and evaluation mode, as far as each reference was run. A "
+        "row shows the largest of these differences against its tolerance: ten times the "
+        "instability of the reference's own value, at least 1e-5 (GradSign's signs: 1e-4 in "
+        "single, 1e-6 in double precision). The references' random inputs and probes are "
+        "replaced by the same fixed ones on both sides; of those marked `@seeded`, their own "
+        "initialisation and draws after seed 0 are repeated. `@suite` is a measure of NASLib "
+        "after others.",
+        "",
+        "## Every proxy on every network",
+        "",
+        "| proxy | network | values | batch, type, mode of the worst | ours | theirs | "
+        "relative difference | tolerance | verdict | why |",
+        "|---|---|---:|---|---:|---:|---:|---:|---|---|",
+        *_worst_rows(compared),
+        "",
+        "## Not compared",
+        "",
+        "| proxy | values | why |",
+        "|---|---:|---|",
+        *_uncompared_rows([c for c in found if c.verdict == "not compared"]),
+    ]
 
 
 def _worst_rows(compared: list[Comparison]) -> Iterator[str]:
@@ -384,25 +378,15 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 140 else text[:137] + "..."
 
 
-def processor() -> str:
-    """The processor's name, or its architecture."""
-    path = Path("/proc/cpuinfo")
-    for line in path.read_text().splitlines() if path.exists() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
 def main() -> None:
     """Compare all rows and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--values", type=Path, default=VALUES, help="folder of parity.json")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--values", type=Path, default=VALUES, help="folder of parity.json")
+    arguments = options.parse_args()
     torch.set_num_threads(1)
     start = time.perf_counter()
     found = compare(arguments.values, json.loads((arguments.values / "parity.json").read_text()))
-    text = page(found, time.perf_counter() - start)
-    RESULT.write_text(text)
+    write_page(RESULT, page(found, time.perf_counter() - start))
     for one in found:
         if one.verdict == "DIFFERS":
             print(one)

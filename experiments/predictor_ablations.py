@@ -21,9 +21,6 @@ Protocol, where it is not said otherwise: as ``experiments/predictors.py``, test
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,10 +28,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from proxy_results import machine
+from ablation_pretraining import LINES, pretrain, table_of_pretraining
+from ablation_scores import IMAGES, NODE_PROXIES, score_cells, with_node_scores
+from common import RESULTS, interval, made_by, markdown_table, parser, write_page
 
-import archrank
-from archrank.data import space
 from archrank.graphs import Graph
 from archrank.predictors import (
     GENNAPE,
@@ -47,12 +44,9 @@ from archrank.predictors import (
 )
 from archrank.predictors.neural.encoders import encoders
 from archrank.predictors.neural.losses import LOSSES, DiffKendall
-from archrank.predictors.neural.plan import Epoch
-from archrank.predictors.neural.run import digest
-from archrank.predictors.neural.seeds import seeded
-from predictors import FOLDER, PROBLEMS, Pool, append, figures, interval, pool_of, read
+from predictors import PROBLEMS, Pool, figures, pool_of
 
-LINES = FOLDER / "stores" / "ablations.jsonl"
+PAGE = RESULTS / "ablations.md"
 SEEDS = 3
 FIGURES = {
     "tau": "tau",
@@ -96,9 +90,6 @@ class Part:
         pool = pool_of(problem)
         return replace(pool, labels=pool.labels / self.unit, truth=pool.truth / self.unit)
 
-
-NODE_PROXIES = ("grad_norm", "snip", "synflow")
-IMAGES, CHUNK = 16, 50
 
 PRETRAINING = {
     "options": {"width": 64, "dropout": 0.1},
@@ -241,7 +232,7 @@ def pretrained(name: str, graphs: Sequence[Graph], seed: int, work: Path) -> Pre
         made = Pretraining(**PRETRAINING, random_state=seed).fit(graphs)
         made.save(folder)
         facts = {"part": "gennape", "space": name, "count": len(graphs), "seed": seed}
-        append(LINES, facts | {"what": "pretraining", "fit s": time.perf_counter() - start})
+        LINES.append(facts | {"what": "pretraining", "fit s": time.perf_counter() - start})
     return Pretrained.load(folder)
 
 
@@ -255,196 +246,64 @@ def run(
 ) -> None:
     """All fits of a part that are not in the file yet; fewest labels first."""
     part = PARTS[name]
-    done = {
-        tuple(r.get(k) for k in ("part", "space", "count", "seed", "what")) for r in read(LINES)
-    }
     for key in part.spaces:
-        todo = [
-            (count, seed, what)
-            for count in part.counts
-            for seed in range(seeds)
-            for what in part.variants
-            if (not spaces or key in spaces)
-            and (not counts or count in counts)
-            and (not only or what in only)
-            and (name, key, count, seed, what) not in done
-        ]
+        todo = LINES.missing(
+            [
+                {"part": name, "space": key, "count": count, "seed": seed, "what": what}
+                for count in part.counts
+                for seed in range(seeds)
+                for what in part.variants
+                if (not spaces or key in spaces)
+                and (not counts or count in counts)
+                and (not only or what in only)
+            ]
+        )
         if not todo:
             continue
         pool = part.pool(key)
         if name == "parzc":
             pool = with_node_scores(pool, folder_of(work) / "scores")
-        for count, seed, what in todo:
+        for one in todo:
+            count, seed, what = one["count"], one["seed"], one["what"]
             encoder = None
             if name == "gennape" and what.startswith("CL"):
                 graphs = [pool.plain[i].graph for i in pool.split(count, seed)[0]]
                 encoder = pretrained(key, graphs, seed, folder_of(work))
             made = fit(part, what, pool, count, seed, encoder)
-            facts = {"part": name, "space": key, "count": count, "seed": seed, "what": what}
-            append(LINES, facts | made)
-            print(
-                name, key, count, seed, what, f"{made['tau']:.3f} {made['fit s']:.0f} s", flush=True
-            )
-
-
-# --- proxies per node ---------------------------------------------------------------------------
-
-
-def score_cells(folder: Path, share: tuple[int, int]) -> None:
-    """Write the values per node of every cell of ``parzc``; equal cells are scored once."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = PARTS["parzc"]
-    pool = part.pool("nasbench201")
-    graphs = {str(cell): one.graph for cell, one in zip(pool.canonical, pool.plain, strict=True)}
-    cells = list(graphs)
-    images = space("nasbench201").batch(IMAGES, seed=0, source="cifar10")
-    chunks = [cells[i : i + CHUNK] for i in range(0, len(cells), CHUNK)][share[0] :: share[1]]
-    for number, chunk in enumerate(chunks, 1):
-        path = folder / f"{digest(chunk, NODE_PROXIES, IMAGES)}.npz"
-        if path.exists():
-            continue
-        start = time.perf_counter()
-        values = [node_scores(cell, graphs[cell], images) for cell in chunk]
-        seconds = time.perf_counter() - start
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            np.savez_compressed(
-                file,
-                cells=np.array(chunk),
-                sizes=np.array([table.shape[1] for table in values]),
-                values=np.concatenate(values, axis=1),
-                seconds=np.array(seconds),
-            )
-        partial.replace(path)
-        print(f"{number} of {len(chunks)}: {seconds / len(chunk):.2f} s a cell", flush=True)
-
-
-def node_scores(cell: str, graph: Graph, images: tuple[torch.Tensor, torch.Tensor]) -> np.ndarray:
-    """Values (proxies, nodes) of a cell's network, initialised with seed 0."""
-    with seeded(0):
-        network = space("nasbench201").build(cell)
-    scores = archrank.score(network, *images, proxies=NODE_PROXIES, graph=graph)
-    return np.stack([scores.nodes(name) for name in NODE_PROXIES])
-
-
-def with_node_scores(pool: Pool, folder: Path) -> Pool:
-    """The same pool with what ``score_cells`` wrote."""
-    known: dict[str, np.ndarray] = {}
-    for path in sorted(folder.glob("*.npz")):
-        with np.load(path) as file:
-            tables = np.split(file["values"], np.cumsum(file["sizes"])[:-1], axis=1)
-            known |= zip(file["cells"].tolist(), tables, strict=True)
-    lacking = set(pool.canonical.tolist()) - set(known)
-    if lacking:
-        raise SystemExit(f"{len(lacking)} cells have no scores in {folder}: run the part 'scores'")
-    plain = [
-        replace(sample, node_scores=dict(zip(NODE_PROXIES, known[cell], strict=True)))
-        for sample, cell in zip(pool.plain, pool.canonical.tolist(), strict=True)
-    ]
-    return replace(pool, plain=plain)
-
-
-# --- pretraining --------------------------------------------------------------------------------
-
-MIX = (
-    *("nasbench201", "nasbench101", "nasbench301", "nasbench_macro", "transnas101_micro"),
-    *("hiaml", "inception", "two_path"),
-)
-
-
-def pretrain(networks: int, epochs: int, width: int, threads: int, work: Path) -> None:
-    """Pretrain, and write minutes and peak memory once it is over.
-
-    Each epoch's seconds are noted beside the checkpoint. An interruption costs what is done again;
-    the line counts it once: the median epoch times the epochs, the graphs, and what the first
-    epoch of a run takes longer, which is the making of tensors and spectra.
-    """
-    facts = {"part": "pretraining", "networks": networks, "epochs": epochs, "width": width}
-    if any(facts.items() <= result.items() for result in read(LINES) if "loss" in result):
-        return
-    torch.set_num_threads(threads)
-    folder = work / f"pretraining-{networks}-{epochs}-{width}"
-    folder.mkdir(parents=True, exist_ok=True)
-    notes = folder / "epochs.jsonl"
-    start = time.perf_counter()
-    graphs = [
-        space(name).graph(arch)
-        for name in MIX
-        for arch in space(name).sample(networks // len(MIX), seed=0)
-    ]
-    reading = time.perf_counter() - start
-    print(f"{len(graphs)} graphs in {reading:.0f} s", flush=True)
-    latest = time.perf_counter()
-    first = True
-
-    def note(epoch: Epoch) -> None:
-        nonlocal latest, first
-        now = time.perf_counter()
-        said = {"epoch": epoch.epoch, "loss": epoch.loss, "s": now - latest, "first": first}
-        append(notes, said | {"reading s": reading, "peak MB": peak_memory()})
-        print(said, flush=True)
-        latest, first = now, False
-
-    how = Pretraining(options={"width": width, "dropout": 0.1}, epochs=epochs)
-    how.fit(graphs, folder / "checkpoint.safetensors", note).save(folder / "encoder")
-    noted = read(notes)
-    usual = float(np.median([n["s"] for n in noted if not n["first"]] or [n["s"] for n in noted]))
-    preparing = max([n["s"] - usual for n in noted if n["first"]])
-    append(
-        LINES,
-        {
-            **facts,
-            "threads": threads,
-            "graphs s": noted[-1]["reading s"],
-            "preparing s": preparing,
-            "epoch s": usual,
-            "minutes": (noted[-1]["reading s"] + preparing + epochs * usual) / 60,
-            "peak MB": max(n["peak MB"] for n in noted),
-            "loss": [noted[0]["loss"], noted[-1]["loss"]],
-        },
-    )
-
-
-def peak_memory() -> float:
-    """Of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+            LINES.append({**one, **made})
+            print(*one.values(), f"{made['tau']:.3f} {made['fit s']:.0f} s", flush=True)
 
 
 # --- the page -----------------------------------------------------------------------------------
 
 
-def tables() -> str:
-    """The page."""
-    results = read(LINES)
+def tables() -> list[str]:
+    """Write the page from the lines."""
     lines = [
         "# What parts of learned predictors are worth",
         "",
-        "`python experiments/predictor_ablations.py PART ... --work FOLDER`, then `--tables`, "
-        f"{datetime.date.today()}. Machine: {machine()}. Mean over seeds ({SEEDS}, else as said) "
-        "and 95 % interval of the mean. Tested on a fixed random 1,000 architectures that are "
-        "never labelled, where it is not said otherwise. *apart*: without networks that equal a "
-        "labelled one.",
+        f"{made_by('predictor_ablations.py PART ... --work FOLDER', '--tables')} "
+        f"Mean over seeds ({SEEDS}, else as said) and 95 % interval of the mean. Tested on a fixed "
+        "random 1,000 architectures that are never labelled, where it is not said otherwise. "
+        "*apart*: without networks that equal a labelled one.",
     ]
     for name, part in PARTS.items():
-        mine = [r for r in results if r["part"] == name]
+        mine = LINES.read(part=name)
         if mine:
             lines += ["", f"## {part.title}", "", part.text]
         for key in part.spaces:
             found = [r for r in mine if r["space"] == key]
             if found:
-                lines += ["", f"### {PROBLEMS[key].name}", "", *table_of(part, found)]
-    pretrainings = [r for r in results if r["part"] == "pretraining"]
-    if pretrainings:
-        lines += ["", "## Contrastive pretraining", "", *table_of_pretraining(pretrainings)]
-    return "\n".join(lines) + "\n"
+                lines += ["", f"### {PROBLEMS[key].name}", "", *part_table(part, found)]
+    return [*lines, *table_of_pretraining()]
 
 
-def table_of(part: Part, results: list[dict]) -> list[str]:
+def part_table(part: Part, results: list[dict]) -> list[str]:
     """One line per variant, one column per number of labels and figure."""
     counts = [count for count in part.counts if any(r["count"] == count for r in results)]
     columns = [(count, figure) for count in counts for figure in part.shown]
     names = [f"{FIGURES[figure]}, {count} labels" for count, figure in columns]
-    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---|" * len(columns)]
+    rows = []
     for what in (*part.variants, "pretraining"):
         mine = [r for r in results if r["what"] == what]
         cells = []
@@ -455,28 +314,8 @@ def table_of(part: Part, results: list[dict]) -> list[str]:
         seeds = len({r["seed"] for r in mine})
         if mine:
             label = what if seeds == SEEDS else f"{what} ({seeds} seeds)"
-            lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    return lines
-
-
-def table_of_pretraining(results: list[dict]) -> list[str]:
-    """One line per run."""
-    lines = [
-        f"Equal parts of {', '.join(MIX)}; a k-GNN on folded graphs, batches of 256 graphs of "
-        "all sizes.",
-        "",
-        "| networks | width | epochs | threads | graphs | tensors and spectra | an epoch | in all "
-        "| peak memory | loss, first to last epoch |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for r in results:
-        lines.append(
-            f"| {r['networks']:,} | {r['width']} | {r['epochs']} | {r['threads']} "
-            f"| {r['graphs s']:.0f} s | {r['preparing s']:.0f} s | {r['epoch s']:.1f} s "
-            f"| {r['minutes']:.1f} min | {r['peak MB'] / 1e3:.2f} GB "
-            f"| {r['loss'][0]:.3f} to {r['loss'][1]:.3f} |"
-        )
-    return lines
+            rows.append([label, *cells])
+    return markdown_table(("", *names), rows)
 
 
 def folder_of(work: Path | None) -> Path:
@@ -488,30 +327,30 @@ def folder_of(work: Path | None) -> Path:
 
 def main() -> None:
     """Fit what is missing, or write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options = parser(__doc__, tables=True)
     parts = ("scores", *PARTS, "pretraining")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
-    parser.add_argument("--work", type=Path, help="folder for scores, encoders and checkpoints")
-    parser.add_argument("--share", nargs=2, type=int, default=(0, 1), metavar=("I", "N"))
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0")
-    parser.add_argument("--spaces", nargs="+", default=(), help="those of a part, by default all")
-    parser.add_argument("--counts", nargs="+", type=int, default=(), help="of labels, likewise")
-    parser.add_argument("--only", nargs="+", default=(), help="variants, likewise")
-    parser.add_argument("--networks", type=int, default=20_000, help="to pretrain on")
-    parser.add_argument("--epochs", type=int, default=40, help="of pretraining")
-    parser.add_argument("--width", type=int, default=128, help="of the pretrained encoder")
-    parser.add_argument("--threads", type=int, default=1, help="of pretraining")
-    parser.add_argument("--tables", action="store_true", help="write the page, fit nothing")
-    arguments = parser.parse_args()
+    options.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
+    options.add_argument("--work", type=Path, help="folder for scores, encoders and checkpoints")
+    options.add_argument("--share", nargs=2, type=int, default=(0, 1), metavar=("I", "N"))
+    options.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0")
+    options.add_argument("--spaces", nargs="+", default=(), help="those of a part, by default all")
+    options.add_argument("--counts", nargs="+", type=int, default=(), help="of labels, likewise")
+    options.add_argument("--only", nargs="+", default=(), help="variants, likewise")
+    options.add_argument("--networks", type=int, default=20_000, help="to pretrain on")
+    options.add_argument("--epochs", type=int, default=40, help="of pretraining")
+    options.add_argument("--width", type=int, default=128, help="of the pretrained encoder")
+    options.add_argument("--threads", type=int, default=1, help="of pretraining")
+    arguments = options.parse_args()
     if arguments.tables:
-        (FOLDER / "ablations.md").write_text(tables())
+        write_page(PAGE, tables())
         return
     for name in arguments.parts:
         if name not in parts:
-            parser.error(f"no part {name!r}; there are {', '.join(parts)}")
+            options.error(f"no part {name!r}; there are {', '.join(parts)}")
         torch.set_num_threads(1)
         if name == "scores":
-            score_cells(folder_of(arguments.work) / "scores", tuple(arguments.share))
+            pool = PARTS["parzc"].pool("nasbench201")
+            score_cells(pool, folder_of(arguments.work) / "scores", tuple(arguments.share))
         elif name == "pretraining":
             work = folder_of(arguments.work)
             pretrain(

@@ -9,16 +9,15 @@ thread per process.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import fcntl
-from pathlib import Path
 
 import torch
+from common import STORES, parser
 
 from archrank.predictors.features.evidence import AUTO
 
-FILE = Path(__file__).parent / "results" / "stores" / "nasbench201_scores.csv"
+FILE = STORES / "nasbench201_scores.csv"
 BATCH = 8
 SEED = 0
 
@@ -61,10 +60,10 @@ def score_all(part: int, parts: int) -> None:
 
 def main() -> None:
     """Score what is missing."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--part", type=int, default=0, help="of --parts processes, from 0")
-    parser.add_argument("--parts", type=int, default=1, help="processes that share the work")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--part", type=int, default=0, help="of --parts processes, from 0")
+    options.add_argument("--parts", type=int, default=1, help="processes that share the work")
+    arguments = options.parse_args()
     torch.set_num_threads(1)
     score_all(arguments.part, arguments.parts)
 

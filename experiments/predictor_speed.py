@@ -8,7 +8,6 @@ comes from a fresh process that has imported archrank, in which no graph was mad
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
 import random
@@ -19,9 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from proxy_results import machine
+from common import RESULTS, made_by, markdown_table, parser, write_page
 
-RESULT = Path(__file__).parent / "results" / "predictor_speed.md"
+RESULT = RESULTS / "predictor_speed.md"
 SPACE, LABELS = "nasbench201", "cifar10-valid"
 COUNTS = (78, 1563)
 SEED = 0
@@ -75,29 +74,18 @@ def measured(*words: object) -> dict[str, float]:
 
 def main() -> None:
     """Measure everything and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--out", type=Path, default=RESULT)
+    options.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    arguments = options.parse_args()
     if arguments.measure:
         what, number, folder = arguments.measure
         found = {"fit": fit, "predict": predict}[what](int(number), Path(folder))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         print(json.dumps({**found, "peak MB": peak}))
         return
-    lines = [
-        "# Speed and memory of the default predictor",
-        "",
-        f"`python experiments/predictor_speed.py --repeats {arguments.repeats}`, "
-        f"{datetime.date.today()}. Machine: {machine()}, OMP_NUM_THREADS="
-        f"{os.environ.get('OMP_NUM_THREADS', 'not set')}. NAS-Bench-201, seed {SEED}; "
-        "from architecture strings, graphs included, each figure in a fresh process; the median of "
-        f"{arguments.repeats} and their range. Peak memory is of the whole process.",
-        "",
-        "| | seconds | cells a second | peak memory |",
-        "|---|---|---|---|",
-    ]
+    rows = []
     with tempfile.TemporaryDirectory() as work:
         folder = f"{work}/{COUNTS[0]}"
         jobs = [(f"fit to {n} labels", ("fit", n, f"{work}/{n}")) for n in COUNTS]
@@ -112,17 +100,25 @@ def main() -> None:
             )
             middle = found[len(found) // 2]
             rate = f"{middle['a second']:,.0f}" if "a second" in middle else "-"
-            lines.append(
-                f"| {label} | {middle['s']:.1f} ({found[0]['s']:.1f} to {found[-1]['s']:.1f}) "
-                f"| {rate} | {max(one['peak MB'] for one in found) / 1e3:.2f} GB |"
-            )
-            print(lines[-1], flush=True)
-    lines += [
+            seconds = f"{middle['s']:.1f} ({found[0]['s']:.1f} to {found[-1]['s']:.1f})"
+            peak = f"{max(one['peak MB'] for one in found) / 1e3:.2f} GB"
+            rows.append([label, seconds, rate, peak])
+            print(*rows[-1], flush=True)
+    threads = f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}"
+    made = made_by(f"predictor_speed.py --repeats {arguments.repeats}", also=threads)
+    lines = [
+        "# Speed and memory of the default predictor",
+        "",
+        f"{made} NAS-Bench-201, seed {SEED}; "
+        "from architecture strings, graphs included, each figure in a fresh process; the median of "
+        f"{arguments.repeats} and their range. Peak memory is of the whole process.",
+        "",
+        *markdown_table(("", "seconds", "cells a second", "peak memory"), rows),
         "",
         "Equal cells (5,390 classes among 15,625) are read once. How long pretraining takes stands "
         "in `ablations.md`.",
     ]
-    arguments.out.write_text("\n".join(lines) + "\n")
+    write_page(arguments.out, lines)
 
 
 if __name__ == "__main__":

@@ -16,21 +16,15 @@ chosen on test labels.
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import predictor_scores
 import torch
-from proxy_results import machine
-from scipy import stats
+from common import RESULTS, STORES, Lines, interval, made_by, markdown_table, parser, write_page
 
 from archrank.data import space, table
 from archrank.data.splits import SUBSETS
@@ -49,8 +43,8 @@ from archrank.predictors import (
     samples,
 )
 
-FOLDER = Path(__file__).parent / "results"
-LINES = FOLDER / "stores" / "predictors.jsonl"
+LINES = Lines(STORES / "predictors.jsonl")
+PAGE = RESULTS / "predictors.md"
 SEEDS = 5
 
 
@@ -276,51 +270,27 @@ def sizes(name: str, pool: Pool, count: int, seed: int) -> dict:
 def run(key: str, seeds: int, names: Sequence[str], counts: Sequence[int] | None) -> None:
     """Those fits of one problem that are not in the file yet; fewest labels first."""
     problem = PROBLEMS[key]
-    todo = [
-        (count, seed, name)
-        for count in problem.counts
-        if counts is None or count in counts
-        for seed in range(seeds)
-        for name in names
-    ]
-    done = {(r["count"], r["seed"], r["predictor"]) for r in read(LINES) if r["problem"] == key}
-    todo = [one for one in todo if one not in done]
+    todo = LINES.missing(
+        [
+            {"problem": key, "count": count, "seed": seed, "predictor": name}
+            for count in problem.counts
+            if counts is None or count in counts
+            for seed in range(seeds)
+            for name in names
+        ]
+    )
     if not todo:
         return
     pool = pool_of(problem)
-    for count, seed, name in todo:
+    for one in todo:
+        name = one["predictor"]
         if name in _WITH_SCORES and pool.scored is pool.plain:
             continue
-        made = (sizes if name in SIZES else fit)(name, pool, count, seed)
+        made = (sizes if name in SIZES else fit)(name, pool, one["count"], one["seed"])
         if made is None:
             continue
-        facts = {"problem": key, "count": count, "seed": seed, "predictor": name}
-        append(LINES, {**facts, **made})
-        print(key, count, seed, name, f"{made['tau']:.3f}", flush=True)
-
-
-def append(path: Path, result: dict) -> None:
-    """Add a line, behind one that was cut off too."""
-    whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
-    with path.open("a") as file:
-        file.write(("" if whole else "\n") + json.dumps(result, default=float) + "\n")
-
-
-def read(path: Path) -> list[dict]:
-    """Finished fits; a line that was cut off is none."""
-    results = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        with suppress(json.JSONDecodeError):
-            results.append(json.loads(line))
-    return results
-
-
-def interval(values: list[float]) -> str:
-    """Mean and half the 95 % interval (Student's t) over seeds."""
-    if len(values) < 2:
-        return f"{np.mean(values):.3f}"
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
-    return f"{np.mean(values):.3f} ± {half:.3f}"
+        LINES.append({**one, **made})
+        print(*one.values(), f"{made['tau']:.3f}", flush=True)
 
 
 def remarks(problem: Problem) -> list[str]:
@@ -334,14 +304,13 @@ def remarks(problem: Problem) -> list[str]:
     return [" ".join(said), ""] if said else []
 
 
-def tables() -> str:
-    """The page."""
-    results = read(LINES)
+def tables() -> list[str]:
+    """Write the page from the lines."""
+    results = LINES.read()
     lines = [
         "# Predictors against measured accuracy",
         "",
-        "`python experiments/predictors.py`, then `--tables`, "
-        f"{datetime.date.today()}. Machine: {machine()}. Kendall's tau-b on the architectures "
+        f"{made_by('predictors.py', '--tables')} Kendall's tau-b on the architectures "
         "that were not labelled (a fixed random 5,000 where there are more; 1,000 where said), "
         f"mean over {SEEDS} seeds (in brackets how many, where there are fewer) and 95 % interval "
         "of the mean. How long fits take stands in `predictor_speed.md`. Labels are validation "
@@ -352,36 +321,39 @@ def tables() -> str:
     ]
     for key, problem in PROBLEMS.items():
         found = [r for r in results if r["problem"] == key]
-        if not found:
-            continue
-        lines += ["", f"## {problem.name}", "", *remarks(problem)]
-        counts = [count for count in problem.counts if any(r["count"] == count for r in found)]
-        lines += [
-            "| predictor | " + " | ".join(f"{count} labels" for count in counts) + " |",
-            "|---|" + "---|" * len(counts),
-        ]
-        for name in (*SIZES, *PREDICTORS):
-            for figure in ("tau", "tau apart") if name.startswith("ArchRank") else ("tau",):
-                cells = []
-                for count in counts:
-                    mine = [r for r in found if r["predictor"] == name and r["count"] == count]
-                    some = f" ({len(mine)})" if len(mine) != SEEDS else ""
-                    cells.append(interval([r[figure] for r in mine]) + some if mine else "-")
-                if set(cells) != {"-"}:
-                    label = name if figure == "tau" else f"{name}, apart"
-                    lines.append(f"| {label} | " + " | ".join(cells) + " |")
-        wanted = [f"{problem.targets[c]:.2f}" if c in problem.targets else "-" for c in counts]
-        lines.append("| *to reach* | " + " | ".join(wanted) + " |")
-    return "\n".join(lines) + "\n"
+        if found:
+            lines += ["", f"## {problem.name}", "", *remarks(problem)]
+            lines += problem_table(problem, found)
+    return lines
+
+
+def problem_table(problem: Problem, found: list[dict]) -> list[str]:
+    """Tau by predictor and number of labels."""
+    counts = [count for count in problem.counts if any(r["count"] == count for r in found)]
+    rows = []
+    for name in (*SIZES, *PREDICTORS):
+        for figure in ("tau", "tau apart") if name.startswith("ArchRank") else ("tau",):
+            cells = []
+            for count in counts:
+                mine = [r for r in found if r["predictor"] == name and r["count"] == count]
+                some = f" ({len(mine)})" if len(mine) != SEEDS else ""
+                cells.append(interval([r[figure] for r in mine]) + some if mine else "-")
+            if set(cells) != {"-"}:
+                rows.append([name if figure == "tau" else f"{name}, apart", *cells])
+    wanted = [f"{problem.targets[c]:.2f}" if c in problem.targets else "-" for c in counts]
+    headings = ["predictor", *(f"{count} labels" for count in counts)]
+    return markdown_table(headings, [*rows, ["*to reach*", *wanted]])
 
 
 def main() -> None:
     """Fit what is missing, or write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("problems", nargs="*", metavar="PROBLEM", help=", ".join(PROBLEMS))
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0")
-    parser.add_argument("--counts", nargs="+", type=int, help="of labels, where a problem has them")
-    parser.add_argument(
+    options = parser(__doc__, tables=True)
+    options.add_argument("problems", nargs="*", metavar="PROBLEM", help=", ".join(PROBLEMS))
+    options.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0")
+    options.add_argument(
+        "--counts", nargs="+", type=int, help="of labels, where a problem has them"
+    )
+    options.add_argument(
         *("--predictors", "-p"),
         nargs="+",
         choices=(*SIZES, *PREDICTORS),
@@ -389,10 +361,9 @@ def main() -> None:
         default=(*SIZES, *PREDICTORS),
         help="; ".join((*SIZES, *PREDICTORS)),
     )
-    parser.add_argument("--tables", action="store_true", help="write the page, fit nothing")
-    arguments = parser.parse_args()
+    arguments = options.parse_args()
     if arguments.tables:
-        (FOLDER / "predictors.md").write_text(tables())
+        write_page(PAGE, tables())
         return
     torch.set_num_threads(1)
     for key in arguments.problems or PROBLEMS:

@@ -10,10 +10,7 @@ peak above the start, each in a process of its own.
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,6 +21,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from common import made_by, markdown_table, parser, write_page
 from torch import Tensor, nn
 
 import archrank
@@ -199,48 +197,35 @@ def measure(repeats: int) -> list[tuple[str, list[float], int | None]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    rows = measure(options.repeats)
+    """Measure, and print or write the page."""
+    options = parser(__doc__)
+    options.add_argument("--repeats", type=int, default=5)
+    options.add_argument("--out", type=Path)
+    arguments = options.parse_args()
+    rows = measure(arguments.repeats)
     base = rows[0][2]
+    threads = f"{torch.get_num_threads()} threads"
+    made = made_by(f"proxies.py --repeats {arguments.repeats}", also=threads)
+    cells = []
+    for label, ratios, memory in rows:
+        times = f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f}-{max(ratios):.2f}"
+        share = "" if memory is None or base is None else f"{memory / base:.2f}"
+        cells.append([label, *times, share])
     lines = [
         "# What each proxy costs",
         "",
-        f"Command: `python experiments/proxies.py --repeats {options.repeats}`. "
-        f"Date: {datetime.date.today()}. Machine: {machine()}. Seed {SEED}, batch {BATCH}.",
+        f"{made} Seed {SEED}, batch {BATCH}.",
         "",
         "Median over rounds of time / time of one plain forward+backward of the same batch in the "
         "same round (range in brackets); peak memory above the start / that of the "
         "forward+backward. Each row is one call of `score`, tracing included. Without a value of "
         f"this network: {', '.join(f'`{name}`' for name in applicable()[1])}.",
         "",
-        "| | time | range | memory |",
-        "|---|---|---|---|",
+        *markdown_table(("", "time", "range", "memory"), cells),
     ]
-    for label, ratios, memory in rows:
-        middle, low, high = statistics.median(ratios), min(ratios), max(ratios)
-        share = "" if memory is None or base is None else f"{memory / base:.2f}"
-        lines.append(f"| {label} | {middle:.2f} | {low:.2f}-{high:.2f} | {share} |")
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if options.out:
-        options.out.write_text(text)
-
-
-def machine() -> str:
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        )
-        if Path("/proc/cpuinfo").exists()
-        else iter(()),
-        platform.processor(),
-    )
-    return f"{model}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    print(*lines, sep="\n")
+    if arguments.out:
+        write_page(arguments.out, lines)
 
 
 if __name__ == "__main__":

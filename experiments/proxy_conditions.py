@@ -7,20 +7,18 @@ Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/proxy_conditi
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from proxy_results import machine
+from common import RESULTS, made_by, markdown_table, parser, write_page
 
 from archrank import score
 from archrank.data import space, table
 from archrank.metrics import spearman
 from archrank.scoring.table_runs import sample_of, settings_for
 
-RESULT = Path(__file__).parent / "results" / "proxy_conditions.md"
+RESULT = RESULTS / "proxy_conditions.md"
 SEED = 0
 
 
@@ -69,27 +67,26 @@ def correlations(study: Study, batch: int, resolution: int | None) -> list[float
 
 def main() -> None:
     """Score everything and write the page."""
+    parser(__doc__).parse_args()
     torch.set_num_threads(1)
-    lines = [
-        "# Proxies under several conditions",
-        "",
-        f"`python experiments/proxy_conditions.py`, {datetime.date.today()}. Machine: {machine()}. "
-        f"Spearman's rho with the labels; seed {SEED}, images of CIFAR-10, enlarged or reduced.",
-        "",
-        "| space, task | networks | batch | images | proxy | rho |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows = []
     for study in STUDIES:
         for batch, resolution in study.conditions:
             found = correlations(study, batch, resolution)
             for name, rho in zip(study.proxies, found, strict=True):
                 images = "the task's own" if resolution is None else f"{resolution}x{resolution}"
-                lines.append(
-                    f"| {study.space}, {study.task} | {study.networks} | {batch} | {images} "
-                    f"| `{name}` | {rho:.3f} |"
-                )
-                print(lines[-1], flush=True)
-    RESULT.write_text("\n".join(lines) + "\n")
+                what = (f"{study.space}, {study.task}", study.networks, batch, images, f"`{name}`")
+                rows.append([*what, f"{rho:.3f}"])
+                print(*rows[-1], flush=True)
+    lines = [
+        "# Proxies under several conditions",
+        "",
+        f"{made_by('proxy_conditions.py')} Spearman's rho with the labels; seed {SEED}, images of "
+        "CIFAR-10, enlarged or reduced.",
+        "",
+        *markdown_table(("space, task", "networks", "batch", "images", "proxy", "rho"), rows),
+    ]
+    write_page(RESULT, lines)
 
 
 if __name__ == "__main__":

@@ -8,24 +8,22 @@ beside published figures.
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import math
-import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-import torch
+from common import RESULTS, STORES, machine, made_by, markdown_table, parser, write_page
 from published_proxy_figures import FIGURES, REASONS
 
 from archrank.benchmark.judging import judge
 from archrank.benchmark.report import to_markdown
-from archrank.benchmark.results import Report, Result, RunReport
+from archrank.benchmark.results import Figure, Report, Result, RunReport
 from archrank.data import table
 from archrank.metrics import kendall
 from archrank.scoring.table_runs import Settings
 
-FOLDER = Path(__file__).parent / "results"
 OVERVIEW = (
     *("params", "flops", "activations", "auto", "az_nas", "te_nas", "vote"),
     *("gradsign", "synflow", "logsynflow", "naswot", "zico", "near", "meco", "zen"),
@@ -34,11 +32,6 @@ OVERVIEW = (
 CLOSE = 0.05
 OUR_NAMES = {"nwot": "naswot", "jacov": "jacob_cov"}
 ENOUGH = 20
-
-
-def machine() -> str:
-    """Processor, threads and torch, as the figures' machine."""
-    return f"{platform.processor() or platform.machine()}, 2 cores, torch {torch.__version__}"
 
 
 def with_interval(result: Result, name: str) -> str:
@@ -58,118 +51,110 @@ def overview(reports: dict[str, Report]) -> list[str]:
     """One line per score, one column per space and task: tau with interval."""
     runs = [run for report in reports.values() for run in report.runs if "params" in rows_of(run)]
     titles = [f"{run.title} (n={run.judged.truth.size})" for run in runs if run.judged]
-    lines = [
-        "| score | " + " | ".join(titles) + " |",
-        "|---|" + "---|" * len(runs),
-    ]
+    rows = []
     for name in OVERVIEW:
-        cells = []
-        for run in runs:
-            result = rows_of(run).get(name)
-            cells.append("-" if result is None else with_interval(result, "tau"))
-        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
-    lines.append(
-        "| noise ceiling | "
-        + " | ".join(f"{run.ceiling['to_mean']:.3f}" if run.ceiling else "-" for run in runs)
-        + " |"
-    )
-    return lines
+        results = [rows_of(run).get(name) for run in runs]
+        cells = ["-" if result is None else with_interval(result, "tau") for result in results]
+        rows.append([f"`{name}`", *cells])
+    ceilings = [f"{run.ceiling['to_mean']:.3f}" if run.ceiling else "-" for run in runs]
+    return markdown_table(("score", *titles), [*rows, ["noise ceiling", *ceilings]])
 
 
 def beside_published(reports: dict[str, Report]) -> list[str]:
     """Ours and theirs, with the reason where they differ by more than .05."""
-    lines = [
-        "| space, task | proxy | figure | ours | published | difference | source | why |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
+    for run in runs_of(reports):
+        where = str(run.settings["space"]), str(run.settings["task"])
+        ours = rows_of(run)
+        for proxy, published in FIGURES.get(where, {}).items():
+            for metric, value, source in published if proxy in ours else ():
+                name = "tau" if metric == "tau" else "rho"
+                figure = ours[proxy].figures[name]
+                rows.append(
+                    [
+                        ", ".join(where),
+                        f"`{proxy}`",
+                        metric,
+                        with_interval(ours[proxy], name),
+                        f"{value:.3f}",
+                        f"{figure.value - value:+.3f}",
+                        source,
+                        reason(where[0], proxy, figure, value),
+                    ]
+                )
+    headings = (
+        *("space, task", "proxy", "figure", "ours", "published", "difference", "source"),
+        "why",
+    )
+    return markdown_table(headings, rows)
+
+
+def runs_of(reports: dict[str, Report]) -> Iterator[RunReport]:
+    """Yield the runs of all stores."""
     for report in reports.values():
-        for run in report.runs:
-            space, task = str(run.settings["space"]), str(run.settings["task"])
-            rows = rows_of(run)
-            for proxy, published in FIGURES.get((space, task), {}).items():
-                if proxy not in rows:
-                    continue
-                for metric, value, source in published:
-                    figure = rows[proxy].figures["tau" if metric == "tau" else "rho"]
-                    difference = figure.value - value
-                    inside = figure.low <= value <= figure.high
-                    if abs(difference) <= CLOSE:
-                        why = ""
-                    elif inside:
-                        why = "within the interval"
-                    else:
-                        why = REASONS.get((space, proxy), "not found yet")
-                    lines.append(
-                        f"| {space}, {task} | `{proxy}` | {metric} | "
-                        f"{figure.value:.3f} [{figure.low:.2f}, {figure.high:.2f}] | {value:.3f} | "
-                        f"{difference:+.3f} | {source} | {why} |"
-                    )
-    return lines
+        yield from report.runs
+
+
+def reason(space: str, proxy: str, figure: Figure, published: float) -> str:
+    """Say why ours is not theirs, where it is not."""
+    if abs(figure.value - published) <= CLOSE:
+        return ""
+    if figure.low <= published <= figure.high:
+        return "within the interval"
+    return REASONS.get((space, proxy), "not found yet")
 
 
 def same_architectures(reports: dict[str, Report]) -> list[str]:
     """Our scores beside those that NASLib's code gave the very same architectures."""
-    lines = [
-        "| space, task | proxy | architectures | ours, tau | NASLib's, tau | between them, tau |",
-        "|---|---|---|---|---|---|",
-    ]
-    for report in reports.values():
-        for run in report.runs:
-            if run.judged is None:
+    rows = []
+    for run in runs_of(reports):
+        if run.judged is None:
+            continue
+        settings = Settings(**run.settings)
+        theirs = table(settings.table).proxies
+        for column in theirs.columns:
+            task, _, name = column.partition("/")
+            proxy = OUR_NAMES.get(name, name)
+            ours = run.judged.scores.get(proxy)
+            if task != settings.task or ours is None:
                 continue
-            settings = Settings(**run.settings)
-            theirs = table(settings.table).proxies
-            for column in theirs.columns:
-                task, _, name = column.partition("/")
-                ours = run.judged.scores.get(OUR_NAMES.get(name, name))
-                if task != settings.task or ours is None:
-                    continue
-                both = pd.DataFrame({"ours": ours, "theirs": theirs[column].reindex(ours.index)})
-                both = both.assign(truth=run.judged.truth).dropna()
-                if len(both) >= ENOUGH:
-                    taus = [
-                        kendall(both[first].to_numpy(), both[second].to_numpy())
-                        for first, second in (
-                            ("ours", "truth"),
-                            ("theirs", "truth"),
-                            ("ours", "theirs"),
-                        )
-                    ]
-                    cells = " | ".join(f"{tau:.3f}" for tau in taus)
-                    lines.append(
-                        f"| {settings.space}, {task} | `{OUR_NAMES.get(name, name)}` "
-                        f"| {len(both)} | {cells} |"
-                    )
-    return lines
+            both = pd.DataFrame({"ours": ours, "theirs": theirs[column].reindex(ours.index)})
+            both = both.assign(truth=run.judged.truth).dropna()
+            if len(both) >= ENOUGH:
+                pairs = (("ours", "truth"), ("theirs", "truth"), ("ours", "theirs"))
+                taus = [kendall(both[a].to_numpy(), both[b].to_numpy()) for a, b in pairs]
+                cells = [f"{tau:.3f}" for tau in taus]
+                rows.append([f"{settings.space}, {task}", f"`{proxy}`", len(both), *cells])
+    headings = (
+        *("space, task", "proxy", "architectures", "ours, tau", "NASLib's, tau"),
+        "between them, tau",
+    )
+    return markdown_table(headings, rows)
 
 
 def main() -> None:
     """Write all pages."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--resamples", type=int, default=1000)
-    parser.add_argument("--stores", type=Path, default=FOLDER / "stores")
-    parser.add_argument("--out", type=Path, default=FOLDER)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--resamples", type=int, default=1000)
+    options.add_argument("--stores", type=Path, default=STORES)
+    options.add_argument("--out", type=Path, default=RESULTS)
+    arguments = options.parse_args()
     date = str(datetime.date.today())
     reports: dict[str, Report] = {}
     for path in sorted(arguments.stores.glob("*.sqlite")):
         report = judge(path, resamples=arguments.resamples)
         reports[path.stem] = report
         page = to_markdown(report, date=date, machine=machine())
-        (arguments.out / f"{path.stem}.md").write_text(f"# Proxies on {path.stem}\n\n{page}")
+        write_page(arguments.out / f"{path.stem}.md", [f"# Proxies on {path.stem}", "", page])
         print(path.stem, flush=True)
-    head = (
-        f"`python experiments/run_benchmark.py`, then `python experiments/proxy_results.py`, "
-        f"{date}. Machine: {machine()}. Samples: seed 0, random among the "
-        "architectures of the table that have a label. 95 % bootstrap intervals over architectures "
-        f"({arguments.resamples} resamples). Every figure of every proxy: "
-        + ", ".join(f"[{name}]({name}.md)" for name in reports)
-        + "."
-    )
-    text = [
+    made = made_by("run_benchmark.py", "python experiments/proxy_results.py")
+    pages = ", ".join(f"[{name}]({name}.md)" for name in reports)
+    lines = [
         "# Proxies against measured accuracy",
         "",
-        head,
+        f"{made} Samples: seed 0, random among the architectures of the table that have a label. "
+        f"95 % bootstrap intervals over architectures ({arguments.resamples} resamples). Every "
+        f"figure of every proxy: {pages}.",
         "",
         "TransNAS-Bench-101 trains on images of 256x256; networks are scored on 64x64 here. "
         "Labels of NAS-Bench-301 are a surrogate's predictions.",
@@ -188,9 +173,8 @@ def main() -> None:
         "initialisation. Architectures of our sample that both have a value for.",
         "",
         *same_architectures(reports),
-        "",
     ]
-    (arguments.out / "benchmark.md").write_text("\n".join(text))
+    write_page(arguments.out / "benchmark.md", lines)
 
 
 if __name__ == "__main__":

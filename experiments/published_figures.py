@@ -7,8 +7,6 @@ Run from the repository, with the tables in the data folder (``archrank data lis
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import math
 import os
 import sys
@@ -20,12 +18,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from common import RESULTS, made_by, markdown_table, parser, write_page
 
 from archrank.data import space, table
 from archrank.errors import InputError
 from archrank.graphs import Graph
 
-RESULT = Path(__file__).parent / "results" / "published_figures.md"
+RESULT = RESULTS / "published_figures.md"
 
 
 def params(graph: Graph) -> float:
@@ -99,13 +98,13 @@ def figures(
 
 def main() -> None:
     """Compare all and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
+    options = parser(__doc__)
+    options.add_argument(
         "--tables", nargs="*", default=list(dict.fromkeys(c[0] for c in (*CHECKS, *FORMULAS)))
     )
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=RESULT)
-    arguments = parser.parse_args()
+    options.add_argument("--jobs", type=int, default=1)
+    options.add_argument("--out", type=Path, default=RESULT)
+    arguments = options.parse_args()
     rows = []
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
         for name, task in dict.fromkeys((c[0], c[1]) for c in CHECKS if c[0] in arguments.tables):
@@ -128,10 +127,9 @@ def main() -> None:
                     for (arch, theirs), ours in zip(costs[column].items(), found, strict=True)
                     if abs(ours[i] - theirs) > max(0.5, rounding(name, column) * theirs)
                 ]
-                rows.append(
-                    f"| {name} | {task or ''} | `{column}` | {len(costs):,} | {len(off):,} |"
-                )
-                print(rows[-1], f"{seconds:.0f} s", off[:3], flush=True)
+                counts = f"{len(costs):,}", f"{len(off):,}"
+                rows.append([name, task or "", f"`{column}`", *counts])
+                print(*rows[-1], f"{seconds:.0f} s", off[:3], flush=True)
     for name, task, column, formula in FORMULAS:
         if name not in arguments.tables:
             continue
@@ -141,26 +139,22 @@ def main() -> None:
         count = getattr(space(measured.space), formula)
         context = () if task is None else (task,)
         differs = sum(abs(count(arch, *context) - theirs) > 1 for arch, theirs in known.items())
-        rows.append(f"| {name} | {task or ''} | `{column}` | {len(known):,} | {differs:,} |")
-        print(rows[-1], flush=True)
-    text = (
-        f"""# Published figures
-
-Command: `python {" ".join(["experiments/published_figures.py", *sys.argv[1:]])}`. Date:
-{datetime.date.today().isoformat()}. torch {torch.__version__}. Every row of the tables that holds
-the figure; equal means to the unit, or to the digits that the table keeps.
-
-| table | network | column | architectures | not equal |
-| --- | --- | --- | ---: | ---: |
-"""
-        + "\n".join(rows)
-        + NOTES
-    )
-    arguments.out.write_text(text + "\n")
+        rows.append([name, task or "", f"`{column}`", f"{len(known):,}", f"{differs:,}"])
+        print(*rows[-1], flush=True)
+    lines = [
+        "# Published figures",
+        "",
+        f"{made_by('published_figures.py')} Every row of the tables that holds the figure; equal "
+        "means to the unit, or to the digits that the table keeps.",
+        "",
+        *markdown_table(("table", "network", "column", "architectures", "not equal"), rows, True),
+        "",
+        *NOTES.splitlines(),
+    ]
+    write_page(arguments.out, lines)
 
 
-NOTES = """
-
+NOTES = """\
 The three of `nasbench101` differ by 1: the table keeps millions in single precision.
 `gpt` and `nasbench_graph` are compared by the space's formula, which the tests compare with
 graphs. The published count of `nasbench_graph` is a mean of three runs that were not all alike: on

@@ -15,23 +15,20 @@ CIFAR-10 network in all conditions. No setting was chosen on these labels.
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
-from proxy_results import machine
+from common import RESULTS, STORES, Lines, interval, made_by, markdown_table, measure_and_write
 
 from archrank.data import space, table
 from archrank.metrics import kendall
 from archrank.predictors import ArchRank, Sample, samples, with_context
-from predictors import FOLDER, SIZES, append, interval, read
+from predictors import SIZES
 
-LINES = FOLDER / "stores" / "recipes.jsonl"
+LINES, PAGE = Lines(STORES / "recipes.jsonl"), RESULTS / "recipes.md"
 DATASETS, EPOCHS = ("cifar10", "cifar100", "ImageNet16-120"), (12, 200)
 Condition = tuple[str, int]
 CONDITIONS: list[Condition] = [(dataset, epochs) for epochs in EPOCHS for dataset in DATASETS]
@@ -109,22 +106,21 @@ def measure(cells: Cells, counts: Sequence[int], seed: int) -> dict[str, dict[st
 
 def run(seeds: int) -> None:
     """All fits that are not in the file yet."""
-    done = {(r["labels"], r["seed"]) for r in read(LINES)}
-    todo = [(name, s) for name in LABELLED for s in range(seeds) if (name, s) not in done]
+    todo = LINES.missing([{"labels": name, "seed": s} for name in LABELLED for s in range(seeds)])
     cells = read_cells() if todo else None
-    for name, seed in todo:
-        taus = measure(cells, LABELLED[name], seed)
-        append(LINES, {"labels": name, "seed": seed, "tau": taus})
-        print(name, seed, taus["cifar10"], flush=True)
+    for one in todo:
+        taus = measure(cells, LABELLED[one["labels"]], one["seed"])
+        LINES.append({**one, "tau": taus})
+        print(*one.values(), taus["cifar10"], flush=True)
 
 
-def tables() -> str:
-    """The page."""
-    results = read(LINES)
+def tables() -> list[str]:
+    """Write the page from the lines."""
+    results = LINES.read()
     lines = [
         "# One predictor of several datasets and lengths of training",
         "",
-        f"`python experiments/recipes.py`, {datetime.date.today()}. Machine: {machine()}. "
+        f"{made_by('recipes.py')} "
         f"{SEEDS} seeds: Kendall's tau-b on {TESTED:,} cells of NAS-Bench-201 that were not "
         "labelled, mean and 95 % interval of the mean. Labels are validation accuracies, the truth "
         "is test accuracy in the same condition. *joint*: one `ArchRank` on the labels of all six "
@@ -135,32 +131,21 @@ def tables() -> str:
         mine = [r for r in results if r["labels"] == name]
         if not mine:
             continue
-        lines += [
-            "",
-            f"## {name}",
-            "",
-            "| condition | params | flops | separate | joint | difference |",
-        ]
-        lines.append("|---|---|---|---|---|---|")
+        rows = []
         for c in CONDITIONS:
             here = [r["tau"][column(*c)] for r in mine]
             cells = [f"{here[0][size]:.3f}" for size in SIZES]
             cells += [interval([r[how] for r in here]) for how in ("separate", "joint")]
             cells.append(interval([r["joint"] - r["separate"] for r in here]))
-            lines.append(f"| {c[0]}, {c[1]} epochs | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+            rows.append([f"{c[0]}, {c[1]} epochs", *cells])
+        headings = ("condition", *SIZES, "separate", "joint", "difference")
+        lines += ["", f"## {name}", "", *markdown_table(headings, rows)]
+    return lines
 
 
 def main() -> None:
-    """Fit what is missing, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0")
-    parser.add_argument("--tables", action="store_true", help="write the page, fit nothing")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    if not arguments.tables:
-        run(arguments.seeds)
-    (FOLDER / "recipes.md").write_text(tables())
+    """Measure what is missing, and write the page."""
+    measure_and_write(__doc__, PAGE, run, tables, SEEDS)
 
 
 if __name__ == "__main__":

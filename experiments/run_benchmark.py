@@ -2,25 +2,22 @@
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/run_benchmark.py [NAME ...]``.
 It may be killed at any moment and goes on where it was; the stores are
-``experiments/results/stores/NAME.sqlite``. ``--tables`` writes ``experiments/results/NAME.md`` from
-the stores and measures nothing. One thread per process, so that two processes of this script fill
-two cores; both may work on one store.
+``experiments/results/stores/NAME.sqlite``, of which ``proxy_results.py`` makes pages. One thread
+per process, so that two processes of this script fill two cores; both may work on one store.
 
 Costly proxies are scored on the first networks of the same sample only, as runs of their own.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
+from common import STORES, parser
 
 from archrank import benchmark, proxies
 
-FOLDER = Path(__file__).parent / "results"
 COSTLY = ("croze", "epsinas")
 COSTLY_SAMPLE = 100
 
@@ -54,8 +51,8 @@ RUNS: Mapping[str, tuple[dict[str, Any], ...]] = {
 
 def score(name: str) -> None:
     """All runs of one store: first what is cheap, then the costly proxies on fewer networks."""
-    (FOLDER / "stores").mkdir(parents=True, exist_ok=True)
-    store = FOLDER / "stores" / f"{name}.sqlite"
+    STORES.mkdir(parents=True, exist_ok=True)
+    store = STORES / f"{name}.sqlite"
     cheap = [proxy.name for proxy in proxies.list() if proxy.name not in COSTLY]
     for run in RUNS[name]:
         benchmark.run(store, **run, proxies=cheap, progress=_say)
@@ -70,9 +67,9 @@ def _say(done: int, total: int, arch: str) -> None:
 
 def main() -> None:
     """Score the stores asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RUNS))
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RUNS))
+    arguments = options.parse_args()
     torch.set_num_threads(1)
     for name in arguments.names or RUNS:
         score(name)

@@ -7,20 +7,17 @@ that networks share stay in memory, as in use.
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import platform
 import statistics
-import sys
 import time
 from pathlib import Path
 
 import torch
+from common import RESULTS, made_by, markdown_table, parser, write_page
 
 import archrank
 from archrank.data import space, spaces
 
-RESULT = Path(__file__).parent / "results" / "spaces.md"
+RESULT = RESULTS / "spaces.md"
 CELLS = (
     *("nasbench201", "nats_sss", "nasbench101", "nasbench301", "darts"),
     *("transnas101_micro", "nasbench_macro", "enas"),
@@ -54,44 +51,34 @@ def measured(name: str, networks: int) -> tuple[float, float, int]:
 
 def main() -> None:
     """Measure all spaces and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", type=int, default=20)
-    parser.add_argument("--spaces", nargs="*", default=spaces())
-    parser.add_argument("--out", type=Path, default=RESULT)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--networks", type=int, default=20)
+    options.add_argument("--spaces", nargs="*", default=spaces())
+    options.add_argument("--out", type=Path, default=RESULT)
+    arguments = options.parse_args()
     torch.set_num_threads(1)
     rows, missed = [], []
     for name in arguments.spaces:
         graph, trace, nodes = measured(name, arguments.networks)
         target = f"{TARGET}" if name in CELLS else ""
-        rows.append(
-            f"| `{name}` | {nodes} | {1e3 * trace:.1f} | {1e3 * graph:.2f} | "
-            f"{trace / graph:.0f} | {target} |"
-        )
-        print(rows[-1], flush=True)
+        times = [f"{1e3 * trace:.1f}", f"{1e3 * graph:.2f}", f"{trace / graph:.0f}"]
+        rows.append([f"`{name}`", nodes, *times, target])
+        print(*rows[-1], flush=True)
         if target and trace / graph < TARGET:
             missed.append(name)
-    text = f"""# Graphs of search spaces
-
-Command: `python {" ".join(["experiments/spaces.py", *sys.argv[1:]])}`. Date:
-{datetime.date.today().isoformat()}. Machine: {processor()}, 1 thread, torch {torch.__version__}.
-Seed {SEED}; medians over {arguments.networks} networks not asked for before, after {WARM} others.
-
-| space | nodes | build and trace, ms | `graph`, ms | ratio | target |
-| --- | ---: | ---: | ---: | ---: | ---: |
-""" + "\n".join(rows)
-    arguments.out.write_text(text + "\n")
+    made = made_by(f"spaces.py --networks {arguments.networks}", also="1 thread")
+    headings = ("space", "nodes", "build and trace, ms", "`graph`, ms", "ratio", "target")
+    lines = [
+        "# Graphs of search spaces",
+        "",
+        f"{made} Seed {SEED}; medians over {arguments.networks} networks not asked for before, "
+        f"after {WARM} others.",
+        "",
+        *markdown_table(headings, rows, numbers=True),
+    ]
+    write_page(arguments.out, lines)
     if missed:
         print(f"below the target: {', '.join(missed)}")
-
-
-def processor() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "CPU")
 
 
 if __name__ == "__main__":

@@ -6,23 +6,20 @@ Run from the repository: ``python experiments/tracing.py [--per-module N] [--thr
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import importlib
-import os
 import platform
 import statistics
 import sys
 import time
 import warnings
-from pathlib import Path
 
 import torch
+from common import RESULTS, made_by, markdown_table, parser, write_page
 from torch import Tensor, nn
 
 import archrank
 
-RESULT = Path(__file__).parent / "results" / "tracing.md"
+RESULT = RESULTS / "tracing.md"
 TARGET_MEDIAN, TARGET_P95 = 0.4, 1.5
 _library = torch.library.Library("torchvision", "FRAGMENT")  # declarations live as long as it
 
@@ -79,42 +76,36 @@ def declare_torchvision() -> None:
             _library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
-def processor() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "unknown")
-
-
 def main() -> None:
     """Measure and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--per-module", type=int, default=2, help="models per module of timm")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    options = parser(__doc__)
+    options.add_argument("--per-module", type=int, default=2, help="models per module of timm")
+    options.add_argument("--threads", type=int, default=2)
+    arguments = options.parse_args()
+    torch.set_num_threads(arguments.threads)
     warnings.simplefilter("ignore")
     timed(nn.Conv2d(3, 3, 1), (3, 8, 8))  # imports and caches
     lines = [
         "# Tracing speed",
         "",
-        f"`python experiments/tracing.py --per-module {options.per_module} "
-        f"--threads {options.threads}`, {datetime.date.today()}, {processor()}, "
-        f"{os.cpu_count()} cores, torch {torch.__version__}, Python {platform.python_version()}.",
+        made_by(
+            f"tracing.py --per-module {arguments.per_module} --threads {arguments.threads}",
+            also=f"Python {platform.python_version()}",
+        ),
         "",
         "## A residual block repeated",
         "",
-        "| blocks | nodes | seconds | microseconds per node |",
-        "|---:|---:|---:|---:|",
     ]
+    blocks = []
     for count in (10, 100, 1000):
         with torch.device("meta"):
             model = nn.Sequential(*(Block(8) for _ in range(count)))
         seconds, nodes = timed(model, (8, 16, 16), repeats=3)
-        lines.append(f"| {count:,} | {nodes:,} | {seconds:.3f} | {1e6 * seconds / nodes:.0f} |")
-    rows = families(options.per_module)
+        per_node = f"{1e6 * seconds / nodes:.0f}"
+        blocks.append([f"{count:,}", f"{nodes:,}", f"{seconds:.3f}", per_node])
+    headings = ("blocks", "nodes", "seconds", "microseconds per node")
+    lines += markdown_table(headings, blocks, numbers=True)
+    rows = families(arguments.per_module)
     times = [seconds for _, seconds, _ in rows]
     median, p95 = statistics.median(times), statistics.quantiles(times, n=20)[-1]
     total = sum(nodes for *_, nodes in rows)
@@ -122,23 +113,25 @@ def main() -> None:
         "",
         f"## {len(rows)} models of timm, the shortest names of each module",
         "",
-        "| | measured | target |",
-        "|---|---:|---:|",
-        f"| median | {median:.2f} s | {TARGET_MEDIAN} s |",
-        f"| 95th percentile | {p95:.2f} s | {TARGET_P95} s |",
-        f"| slowest | {max(times):.2f} s | |",
-        f"| nodes per second | {total / sum(times):,.0f} | |",
+        *markdown_table(
+            ("", "measured", "target"),
+            [
+                ("median", f"{median:.2f} s", f"{TARGET_MEDIAN} s"),
+                ("95th percentile", f"{p95:.2f} s", f"{TARGET_P95} s"),
+                ("slowest", f"{max(times):.2f} s", ""),
+                ("nodes per second", f"{total / sum(times):,.0f}", ""),
+            ],
+            numbers=True,
+        ),
         "",
         "The ten slowest:",
         "",
-        "| model | seconds | nodes |",
-        "|---|---:|---:|",
     ]
-    for name, seconds, nodes in sorted(rows, key=lambda row: -row[1])[:10]:
-        lines.append(f"| {name} | {seconds:.2f} | {nodes:,} |")
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    slowest = sorted(rows, key=lambda row: -row[1])[:10]
+    cells = [[name, f"{seconds:.2f}", f"{nodes:,}"] for name, seconds, nodes in slowest]
+    lines += markdown_table(("model", "seconds", "nodes"), cells, numbers=True)
+    write_page(RESULT, lines)
+    print(*lines, sep="\n")
 
 
 if __name__ == "__main__":

@@ -14,33 +14,20 @@ predictor. Where a table has several tasks, seed s has task s modulo their numbe
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import random
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import torch
-from predictor_scores import read as read_small_scores
-from proxy_results import machine
+from common import RESULTS, parser, write_page
+from transfer_page import tables
+from transfer_pools import COUNTS, LINES, POOLS, SEEDS, Families, Pool, pool_of
 
-from archrank.data import space, table
 from archrank.metrics import bootstrap, kendall, ndcg, spearman
-from archrank.predictors import (
-    ArchRank,
-    Family,
-    FamilyPrior,
-    OutOfFamilyWarning,
-    Predictor,
-    Sample,
-    TransferRank,
-    samples,
-)
+from archrank.predictors import ArchRank, Family, OutOfFamilyWarning, Predictor, TransferRank
 from archrank.predictors.features.evidence import (
     AUTO,
     KINDS,
@@ -51,114 +38,13 @@ from archrank.predictors.features.evidence import (
     table_of,
 )
 from archrank.predictors.features.rank_transform import normal_scores
-from archrank.predictors.pretrained.recipe import SOURCES, family_of, source, unrelated
+from archrank.predictors.pretrained.recipe import SOURCES, unrelated
 from archrank.ranking.aggregation import combined
-from predictors import append, interval, read
 
-FOLDER = Path(__file__).parent / "results"
-LINES = FOLDER / "stores" / "transfer.jsonl"
-SCORES = FOLDER / "stores" / "pretraining"
-COUNTS = (10, 20, 50, 100)
-SEEDS = 5
+PAGE = RESULTS / "transfer.md"
 MOST_LABELLED = 0.6  # of a pool: the rest is the test
-CELLS = 2000  # of NAS-Bench-201 that predictors are tested on
-PUBLISHED = {
-    "nasbench201, without none": ("GENNAPE .815 / .910", ".88 / .945"),
-    "nasbench201, every cell": ("AZ-NAS .913", ".92 / .955"),
-    "nasbench201": ("AZ-NAS .913", ".92 / .955"),
-    "nasbench301, all 725": ("GENNAPE .321 / .883", ".70 / .89"),
-    "nasbench301": ("GENNAPE .321 / .883", ".70 / .89"),
-    "ofa_mobilenetv3": ("GENNAPE .866 / .945", ".90 / .955"),
-}
-"""Rho without labels / with 50: published, and what this project wants to reach."""
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Architectures of a family that are ranked.
-
-    Attributes:
-        family: whose experience is left out.
-        samples, tasks, labels: labels (tasks, samples), larger is better.
-        whole: the measurements and labels that zero-shot is judged on, if not these.
-    """
-
-    family: str
-    samples: list[Sample]
-    tasks: tuple[str, ...]
-    labels: np.ndarray
-    whole: tuple[np.ndarray, np.ndarray] | None = None
-
-
-EVERY_DARTS = "nasbench301, all 725"
-EXTRA = ("nasbench201, every cell", "nasbench201, without none", EVERY_DARTS)
-POOLS = (*(one.family for one in SOURCES), *EXTRA)
-
-
-def pool_of(name: str) -> Pool:
-    """Read a pool."""
-    if name not in EXTRA:
-        one = source(name)
-        family = family_of(one, SCORES)
-        return Pool(name, list(family.samples), one.tasks, family.labels)
-    if name == EVERY_DARTS:
-        return _every_darts_network()
-    cells, measured = space("nasbench201"), table("nasbench201")
-    tasks = source("nasbench201").tasks
-    labels = np.array([measured.labels(task).to_dict() for task in tasks])
-    known = read_small_scores()
-    archs = sorted(arch for arch in labels[0] if name == EXTRA[0] or "none" not in arch)
-    rows, graphs = [], {}
-    for arch in archs:
-        key = cells.canonical(arch)
-        if key not in graphs:
-            graphs[key] = measurements(cells.graph(key), known.get(key, {}))
-        rows.append(graphs[key])
-    truth = np.array([[by[arch] for arch in archs] for by in labels])
-    drawn = sorted(random.Random(0).sample(range(len(archs)), CELLS))
-    read_ones = [
-        replace(s, scores=known[cells.canonical(str(s.arch))])
-        for s in samples([archs[i] for i in drawn], space=cells)
-    ]
-    return Pool("nasbench201", read_ones, tasks, truth[:, drawn], (table_of(rows), truth))
-
-
-def _every_darts_network() -> Pool:
-    """With the scores that NB-Suite-Zero published, of proxies that ours are equal to but for the
-    batch."""
-    one, measured = source("nasbench301"), table("nasbench301")
-    labels = measured.labels(one.tasks[0]).dropna()
-    archs = sorted(labels.index)
-    columns = {"naswot": "cifar10/nwot", "synflow": "cifar10/synflow"}
-    published = measured.proxies.loc[archs]
-    scores = [
-        {proxy: float(row[column]) for proxy, column in columns.items()}
-        for _, row in published.iterrows()
-    ]
-    read_ones = samples(archs, space=space(one.space))
-    scored = [replace(s, scores=known) for s, known in zip(read_ones, scores, strict=True)]
-    return Pool("nasbench301", scored, one.tasks, labels.loc[archs].to_numpy(float)[None])
-
-
-class Families:
-    """All families, each read once, and what can be learnt without each."""
-
-    def __init__(self) -> None:
-        self.read: dict[str, Family] = {}
-        self.learnt: dict[str, tuple[FamilyPrior, float]] = {}
-
-    def of(self, name: str) -> Family:
-        if name not in self.read:
-            self.read[name] = family_of(source(name), SCORES)
-        return self.read[name]
-
-    def without(self, name: str) -> tuple[FamilyPrior, float]:
-        """What unrelated families teach, and the seconds that it took."""
-        if name not in self.learnt:
-            several = [self.of(one.family) for one in unrelated(name)]
-            start = time.perf_counter()
-            self.learnt[name] = FamilyPrior.of(several), time.perf_counter() - start
-        return self.learnt[name]
+FIGURES = ("rho", "tau", "ndcg")
+_METRICS = {"rho": spearman, "tau": kendall, "ndcg": lambda s, t: ndcg(s, t, 10)}
 
 
 def zero_shot(name: str, pool: Pool, families: Families) -> None:
@@ -186,17 +72,13 @@ def zero_shot(name: str, pool: Pool, families: Families) -> None:
             judged = np.nan_to_num(order[known], nan=float(np.nanmin(order)))
             made = {metric: _interval(judged, truth[known], metric) for metric in FIGURES}
             facts = {"pool": name, "count": 0, "task": task, "predictor": predictor}
-            append(LINES, {**facts, **made, "n": int(known.sum()), "learning s": seconds})
+            LINES.append({**facts, **made, "n": int(known.sum()), "learning s": seconds})
         slope = experience.slope(list(evidence.kinds))
         z = evidence.score(rows)[known]
         found = float(np.corrcoef(z, normal_scores(truth[known]))[0, 1])
         facts = {"pool": name, "count": 0, "task": task, "predictor": "expected correlation"}
-        append(LINES, {**facts, "expected": slope, "found": found, "spread": experience.spread})
+        LINES.append({**facts, "expected": slope, "found": found, "spread": experience.spread})
     print(name, "zero-shot", flush=True)
-
-
-FIGURES = ("rho", "tau", "ndcg")
-_METRICS = {"rho": spearman, "tau": kendall, "ndcg": lambda s, t: ndcg(s, t, 10)}
 
 
 def _interval(order: np.ndarray, truth: np.ndarray, metric: str) -> list[float]:
@@ -218,7 +100,7 @@ def _sizes_alone(rows: np.ndarray) -> np.ndarray:
 def few_shot(name: str, pool: Pool, families: Families, seeds: int, counts: Sequence[int]) -> None:
     """Judge predictors that were given some labels."""
     experience, _ = families.without(pool.family)
-    known = {(r["count"], r.get("seed"), r["predictor"]) for r in read(LINES) if r["pool"] == name}
+    known = {(r["count"], r.get("seed"), r["predictor"]) for r in LINES.read(pool=name)}
     for count in counts:
         for seed in range(seeds):
             task = seed % len(pool.tasks)
@@ -241,7 +123,7 @@ def few_shot(name: str, pool: Pool, families: Families, seeds: int, counts: Sequ
                 truth = pool.labels[task, tested]
                 made = {metric: judge(predicted, truth) for metric, judge in _METRICS.items()}
                 facts = {"pool": name, "count": count, "seed": seed, "task": pool.tasks[task]}
-                append(LINES, {**facts, "predictor": predictor, **made, "fit s": seconds})
+                LINES.append({**facts, "predictor": predictor, **made, "fit s": seconds})
                 print(name, count, seed, predictor, f"{made['rho']:.3f}", flush=True)
 
 
@@ -258,7 +140,7 @@ def weights(families: Families) -> None:
         ways["best set of kinds"] = table.plain[:, _best_set(learnt_of)].mean(axis=1)
         for way, score in ways.items():
             rho = float(np.mean([spearman(score, target) for target in targets]))
-            append(LINES, {"pool": one.family, "count": -1, "predictor": way, "rho": rho})
+            LINES.append({"pool": one.family, "count": -1, "predictor": way, "rho": rho})
     print("weights", flush=True)
 
 
@@ -308,183 +190,16 @@ def _best_set(several: Sequence[Family]) -> list[int]:
     return sets[int(np.argmax(worth))]
 
 
-# --- the page -------------------------------------------------------------------------------------
-
-
-def page() -> str:
-    """All tables."""
-    results = read(LINES)
-    lines = [
-        "# Families that nothing was learnt of",
-        "",
-        f"`python experiments/transfer.py`, then `--tables`, {datetime.date.today()}. Machine: "
-        f"{machine()}. What is learnt for a family comes from the others of the recipe, without "
-        "its relatives (`archrank.predictors.pretrained.recipe.SOURCES`); proxies at "
-        "initialisation, seed 0, one batch "
-        "as the recipe says. In brackets 95 % bootstrap intervals over architectures; after ± 95 % "
-        "intervals of the mean over seeds. Spearman's rho unless said. Of *every cell* and "
-        "*without none* near, meco_opt, swap and synflow are known (8 images), of *all 725* "
-        "naswot and synflow, as published: four and three kinds of evidence. Predictors with "
-        f"labels are tested on {CELLS:,} random cells of the first two.",
-        "",
-        "What is learnt never saw the family of a row. The design did see some: kinds of evidence "
-        "and the formula were found by hand looking at NAS-Bench-201, TransNAS-Bench-101, "
-        "NAS-Bench-Macro, the size space, NAS-Bench-101, NAS-Bench-301, FlexiBERT and digits; "
-        "Accel-NASBench, OFA, EC-NAS, ENAS and GPT were scored afterwards. How a slope is taken "
-        "from families, and that no scales of the process are, was changed after a first run of "
-        "this page had shown harm on ENAS and EC-NAS, with their labels, so the rows with labels "
-        "of these two are not untouched either.",
-        "",
-        "## Without labels",
-        "",
-        '*TransferRank* is what `by="auto"` ranks by; *sizes alone* is what it says of graphs '
-        'without scores of proxies. *mean rank*: of the proxies that `by="auto"` was made of '
-        "before, as far as they were scored. *best proxy* is the best of the twelve on the very "
-        "labels, which nobody knows beforehand. Tasks of a table are averaged.",
-        "",
-        "| pool | n | TransferRank | sizes alone | params | FLOPs | activations | mean rank | "
-        "best proxy | published | to reach |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name in POOLS:
-        mine = [r for r in results if r["pool"] == name and r["count"] == 0 and "rho" in r]
-        if mine:
-            lines.append(_zero_row(name, mine))
-    lines += ["", "Kendall's tau, and NDCG@10, of the same:", ""]
-    lines += ["| pool | tau | params | FLOPs | activations | NDCG@10 | params | FLOPs |"]
-    lines += ["|---|---|---|---|---|---|---|---|"]
-    for name in POOLS:
-        mine = [r for r in results if r["pool"] == name and r["count"] == 0 and "rho" in r]
-        if mine:
-            cells = [_mean(mine, p, "tau") for p in ("TransferRank", *SIZES)]
-            cells += [_mean(mine, p, "ndcg") for p in ("TransferRank", "params", "flops")]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += _few_tables(results) + _weight_table(results) + _expected_table(results)
-    return "\n".join(lines) + "\n"
-
-
-def _zero_row(name: str, mine: list[dict]) -> str:
-    proxies = [p for p in MEASURED[len(SIZES) :] if any(r["predictor"] == p for r in mine)]
-    best = max(proxies, key=lambda p: _value(mine, p, "rho"), default=None)
-    shown = "-" if best is None else f"{_mean(mine, best, 'rho')} `{best}`"
-    columns = ("TransferRank", "TransferRank, sizes alone", *SIZES, "mean rank of proxies")
-    cells = [_mean(mine, p, "rho") for p in columns]
-    published, wanted = PUBLISHED.get(name, ("-", "above all"))
-    return (
-        f"| {name} | {mine[0]['n']:,} | "
-        + " | ".join([*cells, shown, published, wanted.split(" / ")[0]])
-        + " |"
-    )
-
-
-def _value(mine: list[dict], predictor: str, figure: str) -> float:
-    found = [r[figure][0] for r in mine if r["predictor"] == predictor]
-    return float(np.mean(found)) if found else float("nan")
-
-
-def _mean(mine: list[dict], predictor: str, figure: str) -> str:
-    """The mean over tasks, with the interval where there is one task."""
-    found = [r[figure] for r in mine if r["predictor"] == predictor]
-    if not found:
-        return "-"
-    value = f"{np.mean([f[0] for f in found]):.3f}"
-    return value if len(found) > 1 else f"{value} [{found[0][1]:.2f}, {found[0][2]:.2f}]"
-
-
-def _few_tables(results: list[dict]) -> list[str]:
-    lines = []
-    for figure, title in (("rho", "rho"), ("tau", "tau"), ("ndcg", "NDCG@10")):
-        lines += [
-            "",
-            f"## With a few labels: {title}",
-            "",
-            "The second row of a pool is `ArchRank`, fitted from scratch to the same labels and "
-            "scores; the third the difference, paired.",
-            "",
-            "| pool | predictor | " + " | ".join(f"{c} labels" for c in COUNTS) + " |",
-            "|---|---|" + "---|" * len(COUNTS),
-        ]
-        for name in POOLS:
-            mine = [r for r in results if r["pool"] == name and r["count"] > 0]
-            if not mine:
-                continue
-            by = {(r["count"], r["seed"], r["predictor"]): r[figure] for r in mine}
-            rows: dict[str, list[str]] = {}
-            for count in COUNTS:
-                pairs = [
-                    (by[count, s, "TransferRank"], by[count, s, "ArchRank from scratch"])
-                    for s in range(SEEDS)
-                    if (count, s, "ArchRank from scratch") in by
-                    and (count, s, "TransferRank") in by
-                ]
-                some = f" ({len(pairs)})" if 0 < len(pairs) < SEEDS else ""
-                columns = {
-                    "TransferRank": [a for a, _ in pairs],
-                    "ArchRank from scratch": [b for _, b in pairs],
-                    "difference": [a - b for a, b in pairs],
-                }
-                for row, values in columns.items():
-                    rows.setdefault(row, []).append(interval(values) + some if values else "-")
-            for row, cells in rows.items():
-                lines.append(f"| {name} | {row} | " + " | ".join(cells) + " |")
-    return lines
-
-
-def _weight_table(results: list[dict]) -> list[str]:
-    mine = {(r["pool"], r["predictor"]): r["rho"] for r in results if r["count"] == -1}
-    ways = list(dict.fromkeys(way for _, way in mine))
-    pools = list(dict.fromkeys(pool for pool, _ in mine))
-    lines = [
-        "",
-        "## Weights of kinds of evidence",
-        "",
-        "Rho without labels on the family of the row, when weights were fitted to labels of the "
-        "families that are not related to it. *log Phi* is what is shipped.",
-        "",
-        "| pool | " + " | ".join(ways) + " |",
-        "|---|" + "---|" * len(ways),
-    ]
-    lines += [
-        f"| {pool} | " + " | ".join(f"{mine[pool, way]:.3f}" for way in ways) + " |"
-        for pool in pools
-    ]
-    means = [np.mean([mine[pool, way] for pool in pools]) for way in ways] if pools else []
-    return [*lines, "| mean | " + " | ".join(f"{value:.3f}" for value in means) + " |"]
-
-
-def _expected_table(results: list[dict]) -> list[str]:
-    mine = [r for r in results if r["predictor"] == "expected correlation"]
-    lines = [
-        "",
-        "## Does it know how much to be believed?",
-        "",
-        "The correlation of its score with labels (as normal scores) that other families let "
-        "expect, and the one found.",
-        "",
-        "| pool | expected | found, mean of tasks | deviation over families |",
-        "|---|---|---|---|",
-    ]
-    for name in POOLS:
-        found = [r for r in mine if r["pool"] == name]
-        if found:
-            lines.append(
-                f"| {name} | {found[0]['expected']:.2f} | "
-                f"{np.mean([r['found'] for r in found]):.2f} | {found[0]['spread']:.2f} |"
-            )
-    return lines
-
-
 def main() -> None:
     """Judge what is missing, or write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pools", nargs="*", metavar="POOL", help=", ".join(POOLS))
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0")
-    parser.add_argument("--counts", nargs="+", type=int, default=COUNTS, help="of labels")
-    parser.add_argument("--weights", action="store_true", help="judge weights of kinds alone")
-    parser.add_argument("--tables", action="store_true", help="write the page, fit nothing")
-    arguments = parser.parse_args()
+    options = parser(__doc__, tables=True)
+    options.add_argument("pools", nargs="*", metavar="POOL", help=", ".join(POOLS))
+    options.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0")
+    options.add_argument("--counts", nargs="+", type=int, default=COUNTS, help="of labels")
+    options.add_argument("--weights", action="store_true", help="judge weights of kinds alone")
+    arguments = options.parse_args()
     if arguments.tables:
-        (FOLDER / "transfer.md").write_text(page())
+        write_page(PAGE, tables())
         return
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", OutOfFamilyWarning)
@@ -494,7 +209,7 @@ def main() -> None:
         return
     for name in arguments.pools or POOLS:
         pool = pool_of(name)
-        if not any(r["pool"] == name and r["count"] == 0 for r in read(LINES)):
+        if not LINES.read(pool=name, count=0):
             zero_shot(name, pool, families)
         few_shot(name, pool, families, arguments.seeds, arguments.counts)
 

@@ -13,18 +13,14 @@ their raw spread, which is what is often reported. No setting was chosen on test
 
 from __future__ import annotations
 
-import argparse
-import datetime
-
 import numpy as np
-import torch
-from proxy_results import machine
+from common import RESULTS, STORES, Lines, interval, made_by, markdown_table, measure_and_write
 from scipy import stats
 
 from archrank.predictors import MLP, ArchRank
-from predictors import FOLDER, PROBLEMS, Pool, append, interval, pool_of, read
+from predictors import PROBLEMS, Pool, pool_of
 
-LINES = FOLDER / "stores" / "uncertainty.jsonl"
+LINES, PAGE = Lines(STORES / "uncertainty.jsonl"), RESULTS / "uncertainty.md"
 SPACES = ("nasbench201", "nasbench_macro", "accel_nasbench")
 COUNTS, SEEDS, TESTED, PAIRS = (78, 469), 5, 1000, 4000
 COVERAGES = (0.5, 0.8, 0.9)
@@ -92,23 +88,24 @@ def deciles(chance: np.ndarray, was: np.ndarray) -> list[list[float]]:
 
 def run(seeds: int) -> None:
     """All fits that are not in the file yet."""
-    done = {(r["space"], r["count"], r["seed"]) for r in read(LINES)}
     for space in SPACES:
-        todo = [(c, s) for c in COUNTS for s in range(seeds) if (space, c, s) not in done]
+        todo = LINES.missing(
+            [{"space": space, "count": c, "seed": s} for c in COUNTS for s in range(seeds)]
+        )
         pool = pool_of(PROBLEMS[space]) if todo else None
-        for count, seed in todo:
-            made = measure(pool, count, seed)
-            append(LINES, {"space": space, "count": count, "seed": seed, **made})
-            print(space, count, seed, made["interval"]["covered 0.9"], flush=True)
+        for one in todo:
+            made = measure(pool, one["count"], one["seed"])
+            LINES.append({**one, **made})
+            print(*one.values(), made["interval"]["covered 0.9"], flush=True)
 
 
-def tables() -> str:
-    """The page."""
-    results = read(LINES)
+def tables() -> list[str]:
+    """Write the page from the lines."""
+    results = LINES.read()
     lines = [
         "# Whether intervals and chances hold what they say",
         "",
-        f"`python experiments/uncertainty.py`, {datetime.date.today()}. Machine: {machine()}. "
+        f"{made_by('uncertainty.py')} "
         f"{SEEDS} seeds: mean and 95 % interval of the mean. {TESTED:,} tested architectures that "
         "were not labelled; coverage of those that equal no labelled one. Labels are validation "
         "accuracies. Width: the median, in percentage points of accuracy.",
@@ -116,17 +113,15 @@ def tables() -> str:
         "## Coverage",
     ]
     for space in SPACES:
-        lines += [
-            *("", f"### {PROBLEMS[space].space}", ""),
-            "| labels | | 50 % | 80 % | 90 % | width of 90 % |",
-            "|---|---|---|---|---|---|",
-        ]
+        rows = []
         for count in COUNTS:
             mine = [r for r in results if r["space"] == space and r["count"] == count]
             for name, title in NAMES.items():
                 cells = [interval([r[name][f"covered {c}"] for r in mine]) for c in COVERAGES]
                 width = interval([r[name]["width 0.9"] for r in mine])
-                lines.append(f"| {count} | {title} | " + " | ".join([*cells, width]) + " |")
+                rows.append([count, title, *cells, width])
+        headings = ("labels", "", *(f"{100 * c:.0f} %" for c in COVERAGES), "width of 90 %")
+        lines += ["", f"### {PROBLEMS[space].space}", "", *markdown_table(headings, rows)]
     lines += [
         *("", "## Chances that one is better than another", ""),
         "Of pairs of which the chance said lies between the bounds, the share that was so, all "
@@ -134,20 +129,17 @@ def tables() -> str:
     ]
     titles = [f"{low:.1f} to {low + 0.1:.1f}" for low in DECILES]
     for space in SPACES:
-        lines += [
-            *("", f"### {PROBLEMS[space].space}", ""),
-            "| labels | | " + " | ".join(titles) + " |",
-            "|---|---|" + "---|" * len(titles),
-        ]
+        rows = []
         for count in COUNTS:
             for name, title in (("interval", "`ArchRank.better`"), ("networks", NAMES["networks"])):
                 cells = [
                     f"{so / pairs:.3f} ({said / pairs:.3f}; {pairs:,.0f})" if pairs else "-"
                     for pairs, said, so in pooled(results, space, count, name)
                 ]
-                lines.append(f"| {count} | {title} | " + " | ".join(cells) + " |")
-    lines += ["", "![Chance said, and share that was so](uncertainty.svg)"]
-    return "\n".join(lines) + "\n"
+                rows.append([count, title, *cells])
+        headings = ("labels", "", *titles)
+        lines += ["", f"### {PROBLEMS[space].space}", "", *markdown_table(headings, rows)]
+    return [*lines, "", "![Chance said, and share that was so](uncertainty.svg)"]
 
 
 def pooled(results: list[dict], space: str, count: int, name: str) -> np.ndarray:
@@ -164,7 +156,7 @@ def draw() -> None:
     matplotlib.rcParams["svg.hashsalt"] = "archrank"
     from matplotlib import pyplot
 
-    results = read(LINES)
+    results = LINES.read()
     figure, axes = pyplot.subplots(1, len(SPACES), figsize=(10, 3.6), sharey=True)
     for axis, space in zip(axes, SPACES, strict=True):
         axis.plot([0.5, 1], [0.5, 1], color="0.7", linewidth=1)
@@ -181,19 +173,12 @@ def draw() -> None:
     axes[0].set_ylabel("share that was so")
     axes[0].legend(fontsize=7)
     figure.tight_layout()
-    figure.savefig(FOLDER / "uncertainty.svg", metadata={"Date": None})
+    figure.savefig(RESULTS / "uncertainty.svg", metadata={"Date": None})
 
 
 def main() -> None:
-    """Fit what is missing, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0")
-    parser.add_argument("--tables", action="store_true", help="write the page, fit nothing")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    if not arguments.tables:
-        run(arguments.seeds)
-    (FOLDER / "uncertainty.md").write_text(tables())
+    """Measure what is missing, and write the page and its picture."""
+    measure_and_write(__doc__, PAGE, run, tables, SEEDS)
     draw()
 
 

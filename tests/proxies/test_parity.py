@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import parity
 import pytest
 import torch
 from torch import nn
@@ -17,7 +16,6 @@ import archrank
 from archrank.errors import InputError
 from archrank.proxies.recording.signals import SIGNALS
 
-_FILE = Path(__file__).resolve().parents[2] / "experiments" / "parity.py"
 NETWORKS = (
     "plain_bn residual_bn nb201_a nb201_a_named mobile mobile_sigmoid functional_relu vit_tiny"
 ).split()
@@ -44,27 +42,18 @@ DEFAULTS = {
 
 
 @cache
-def parity() -> Any:
-    """The module that makes the page, which compares the same rows."""
-    spec = importlib.util.spec_from_file_location("benchmarks_parity", _FILE)
-    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@cache
 def all_rows(folder: Path) -> list[dict[str, Any]]:
     return json.loads((folder / "parity.json").read_text())
 
 
 def rows(folder: Path, variant: str) -> list[dict[str, Any]]:
     """In training mode."""
-    found = [row for row in all_rows(folder) if parity().name_of(row) == variant]
+    found = [row for row in all_rows(folder) if parity.name_of(row) == variant]
     return [row for row in found if row["mode"] == "train"]
 
 
 def value(folder: Path, proxy: str, row: dict[str, Any]) -> float | None:
-    made, dtype = parity().networks(folder), getattr(torch, row["dtype"])
+    made, dtype = parity.networks(folder), getattr(torch, row["dtype"])
     shape = made.shape_of(row["network"])
     images, labels = made.batch(row["batch"], shape, dtype=dtype)
     model = made.build(row["network"], dtype)
@@ -81,16 +70,16 @@ def is_tested(row: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("network", NETWORKS)
 def test_values_are_the_references(parity_folder: Path, network: str) -> None:
     of_network = [r for r in all_rows(parity_folder) if r["network"] == network and is_tested(r)]
-    found = parity().compare(parity_folder, of_network)
+    found = parity.compare(parity_folder, of_network)
     assert [c for c in found if c.verdict == "DIFFERS"] == []
     differ = {(c.proxy, c.network) for c in found if c.verdict == "by intent"}
-    assert differ == {key for key in parity().INTENDED if key[1] == network}
+    assert differ == {key for key in parity.INTENDED if key[1] == network}
     equal = [c for c in found if c.verdict == "equal"]
     assert len(equal) >= (4 if network in ("nb201_a_named", "mobile_sigmoid") else 120)
 
 
 def test_every_proxy_of_the_references_has_a_variant(parity_folder: Path) -> None:
-    theirs = {parity().variant_of(row) for row in all_rows(parity_folder) if row["network"] != "*"}
+    theirs = {parity.variant_of(row) for row in all_rows(parity_folder) if row["network"] != "*"}
     assert theirs == {proxy.name for proxy in VARIANTS}
 
 
@@ -98,7 +87,7 @@ def test_every_proxy_of_the_references_has_a_variant(parity_folder: Path) -> Non
 def test_defaults_are_the_references_where_the_definitions_meet(
     parity_folder: Path, network: str
 ) -> None:
-    made = parity().networks(parity_folder)
+    made = parity.networks(parity_folder)
     halves = made.halves(16, 2, made.shape_of(network), dtype=torch.float64)
     model = made.build(network, torch.float64)
     scores = archrank.score(model, halves, proxies=[*DEFAULTS, *DEFAULTS.values()])
@@ -108,7 +97,7 @@ def test_defaults_are_the_references_where_the_definitions_meet(
 
 @pytest.mark.parametrize("proxy", VARIANTS, ids=lambda p: p.name)
 def test_facts_of_variants_are_complete(proxy) -> None:
-    assert proxy.source in parity().SOURCES.values()
+    assert proxy.source in parity.SOURCES.values()
     assert proxy.summary.endswith(".")
     assert proxy.formula
     assert proxy.reference
@@ -173,8 +162,8 @@ def test_params_in_millions(parity_folder: Path) -> None:
     checked = 0
     for row in json.loads((parity_folder / "parity.json").read_text()):
         if row["proxy"] == "params" and row["value"] is not None:
-            model = parity().networks(parity_folder).build(row["network"])
-            shape = parity().networks(parity_folder).shape_of(row["network"])
+            model = parity.networks(parity_folder).build(row["network"])
+            shape = parity.networks(parity_folder).shape_of(row["network"])
             params = archrank.score(model, shape, proxies="params")["params"].value
             assert params == pytest.approx(1e6 * row["value"])
             checked += 1
@@ -195,7 +184,7 @@ def test_values_per_layer_are_the_references(parity_folder: Path, ours: str) -> 
         layers = row.get("per_layer")
         if not layers or row["dtype"] != "float64" or not isinstance(row["value"], float):
             continue
-        made = parity().networks(parity_folder)
+        made = parity.networks(parity_folder)
         model = made.build(row["network"], torch.float64)
         shape = made.shape_of(row["network"])
         images, labels = made.batch(row["batch"], shape, dtype=torch.float64)

@@ -79,7 +79,7 @@ def test_benchmark_gives_each_architecture_and_seed_once_stored(tmp_path: Path) 
             scores = store.of(settings.condition, "digits", one.name, one.seed)
         assert {score.name: score.value for score in scores} == one.values
 
-    run = {"space": "digits", "proxies": "params,snip", "sample": 2, "seeds": 2, "batch": 4}
+    run = {"space": "digits", "proxies": "params,snip", "sample": 2, "seeds": 2, "batch_size": 4}
     benchmark.run(path, **run, callback=stored)
     assert [one.number for one in heard] == [1, 2, 3, 4]
     assert {(one.name, one.seed) for one in heard} == {(o.name, s) for o in heard for s in (0, 1)}

@@ -1,0 +1,177 @@
+"""The page of ``transfer.py``, from its lines."""
+
+from __future__ import annotations
+
+import numpy as np
+from common import interval, made_by, markdown_table
+from transfer_pools import CELLS, COUNTS, LINES, POOLS, SEEDS
+
+from archrank.predictors.features.evidence import MEASURED, SIZES
+
+PUBLISHED = {
+    "nasbench201, without none": ("GENNAPE .815 / .910", ".88 / .945"),
+    "nasbench201, every cell": ("AZ-NAS .913", ".92 / .955"),
+    "nasbench201": ("AZ-NAS .913", ".92 / .955"),
+    "nasbench301, all 725": ("GENNAPE .321 / .883", ".70 / .89"),
+    "nasbench301": ("GENNAPE .321 / .883", ".70 / .89"),
+    "ofa_mobilenetv3": ("GENNAPE .866 / .945", ".90 / .955"),
+}
+"""Rho without labels / with 50: published, and what this project wants to reach."""
+
+
+def tables() -> list[str]:
+    """Write the page from the lines."""
+    results = LINES.read()
+    zero_shot = {
+        name: mine
+        for name in POOLS
+        if (mine := [r for r in results if r["pool"] == name and not r["count"] and "rho" in r])
+    }
+    headings = (
+        *("pool", "n", "TransferRank", "sizes alone", "params", "FLOPs", "activations"),
+        *("mean rank", "best proxy", "published", "to reach"),
+    )
+    others = ("pool", "tau", "params", "FLOPs", "activations", "NDCG@10", "params", "FLOPs")
+    return [
+        "# Families that nothing was learnt of",
+        "",
+        f"{made_by('transfer.py', '--tables')} What is learnt for a family comes from the others "
+        "of the recipe, without "
+        "its relatives (`archrank.predictors.pretrained.recipe.SOURCES`); proxies at "
+        "initialisation, seed 0, one batch "
+        "as the recipe says. In brackets 95 % bootstrap intervals over architectures; after ± 95 % "
+        "intervals of the mean over seeds. Spearman's rho unless said. Of *every cell* and "
+        "*without none* near, meco_opt, swap and synflow are known (8 images), of *all 725* "
+        "naswot and synflow, as published: four and three kinds of evidence. Predictors with "
+        f"labels are tested on {CELLS:,} random cells of the first two.",
+        "",
+        "What is learnt never saw the family of a row. The design did see some: kinds of evidence "
+        "and the formula were found by hand looking at NAS-Bench-201, TransNAS-Bench-101, "
+        "NAS-Bench-Macro, the size space, NAS-Bench-101, NAS-Bench-301, FlexiBERT and digits; "
+        "Accel-NASBench, OFA, EC-NAS, ENAS and GPT were scored afterwards. How a slope is taken "
+        "from families, and that no scales of the process are, was changed after a first run of "
+        "this page had shown harm on ENAS and EC-NAS, with their labels, so the rows with labels "
+        "of these two are not untouched either.",
+        "",
+        "## Without labels",
+        "",
+        '*TransferRank* is what `by="auto"` ranks by; *sizes alone* is what it says of graphs '
+        'without scores of proxies. *mean rank*: of the proxies that `by="auto"` was made of '
+        "before, as far as they were scored. *best proxy* is the best of the twelve on the very "
+        "labels, which nobody knows beforehand. Tasks of a table are averaged.",
+        "",
+        *markdown_table(headings, [_zero_row(*one) for one in zero_shot.items()]),
+        "",
+        "Kendall's tau, and NDCG@10, of the same:",
+        "",
+        *markdown_table(others, [_other_row(*one) for one in zero_shot.items()]),
+        *_few_tables(results),
+        *_weight_table(results),
+        *_expected_table(results),
+    ]
+
+
+def _other_row(name: str, mine: list[dict]) -> list[str]:
+    taus = [_mean(mine, p, "tau") for p in ("TransferRank", *SIZES)]
+    return [name, *taus, *(_mean(mine, p, "ndcg") for p in ("TransferRank", "params", "flops"))]
+
+
+def _zero_row(name: str, mine: list[dict]) -> list[str]:
+    proxies = [p for p in MEASURED[len(SIZES) :] if any(r["predictor"] == p for r in mine)]
+    best = max(proxies, key=lambda p: _value(mine, p, "rho"), default=None)
+    shown = "-" if best is None else f"{_mean(mine, best, 'rho')} `{best}`"
+    columns = ("TransferRank", "TransferRank, sizes alone", *SIZES, "mean rank of proxies")
+    cells = [_mean(mine, p, "rho") for p in columns]
+    published, wanted = PUBLISHED.get(name, ("-", "above all"))
+    return [name, f"{mine[0]['n']:,}", *cells, shown, published, wanted.split(" / ")[0]]
+
+
+def _value(mine: list[dict], predictor: str, figure: str) -> float:
+    found = [r[figure][0] for r in mine if r["predictor"] == predictor]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def _mean(mine: list[dict], predictor: str, figure: str) -> str:
+    """The mean over tasks, with the interval where there is one task."""
+    found = [r[figure] for r in mine if r["predictor"] == predictor]
+    if not found:
+        return "-"
+    value = f"{np.mean([f[0] for f in found]):.3f}"
+    return value if len(found) > 1 else f"{value} [{found[0][1]:.2f}, {found[0][2]:.2f}]"
+
+
+def _few_tables(results: list[dict]) -> list[str]:
+    lines = []
+    for figure, title in (("rho", "rho"), ("tau", "tau"), ("ndcg", "NDCG@10")):
+        rows = []
+        for name in POOLS:
+            mine = [r for r in results if r["pool"] == name and r["count"] > 0]
+            rows += [[name, *row] for row in _few_rows(mine, figure)] if mine else []
+        lines += [
+            "",
+            f"## With a few labels: {title}",
+            "",
+            "The second row of a pool is `ArchRank`, fitted from scratch to the same labels and "
+            "scores; the third the difference, paired.",
+            "",
+            *markdown_table(("pool", "predictor", *(f"{c} labels" for c in COUNTS)), rows),
+        ]
+    return lines
+
+
+def _few_rows(mine: list[dict], figure: str) -> list[list[str]]:
+    """Both predictors and their difference, by number of labels."""
+    by = {(r["count"], r["seed"], r["predictor"]): r[figure] for r in mine}
+    rows: dict[str, list[str]] = {}
+    for count in COUNTS:
+        pairs = [
+            (by[count, s, "TransferRank"], by[count, s, "ArchRank from scratch"])
+            for s in range(SEEDS)
+            if (count, s, "ArchRank from scratch") in by and (count, s, "TransferRank") in by
+        ]
+        some = f" ({len(pairs)})" if 0 < len(pairs) < SEEDS else ""
+        columns = {
+            "TransferRank": [a for a, _ in pairs],
+            "ArchRank from scratch": [b for _, b in pairs],
+            "difference": [a - b for a, b in pairs],
+        }
+        for row, values in columns.items():
+            rows.setdefault(row, []).append(interval(values) + some if values else "-")
+    return [[row, *cells] for row, cells in rows.items()]
+
+
+def _weight_table(results: list[dict]) -> list[str]:
+    mine = {(r["pool"], r["predictor"]): r["rho"] for r in results if r["count"] == -1}
+    ways = list(dict.fromkeys(way for _, way in mine))
+    pools = list(dict.fromkeys(pool for pool, _ in mine))
+    means = [f"{np.mean([mine[pool, way] for pool in pools]):.3f}" for way in ways]
+    rows = [[pool, *(f"{mine[pool, way]:.3f}" for way in ways)] for pool in pools]
+    return [
+        "",
+        "## Weights of kinds of evidence",
+        "",
+        "Rho without labels on the family of the row, when weights were fitted to labels of the "
+        "families that are not related to it. *log Phi* is what is shipped.",
+        "",
+        *markdown_table(("pool", *ways), [*rows, ["mean", *means]]),
+    ]
+
+
+def _expected_table(results: list[dict]) -> list[str]:
+    rows = []
+    for name in POOLS:
+        mine = [r for r in results if (r["pool"], r["predictor"]) == (name, "expected correlation")]
+        if mine:
+            found = np.mean([r["found"] for r in mine])
+            expected, spread = (mine[0][what] for what in ("expected", "spread"))
+            rows.append([name, f"{expected:.2f}", f"{found:.2f}", f"{spread:.2f}"])
+    headings = ("pool", "expected", "found, mean of tasks", "deviation over families")
+    return [
+        "",
+        "## Does it know how much to be believed?",
+        "",
+        "The correlation of its score with labels (as normal scores) that other families let "
+        "expect, and the one found.",
+        "",
+        *markdown_table(headings, rows),
+    ]

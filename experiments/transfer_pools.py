@@ -1,0 +1,110 @@
+"""The families that ``transfer.py`` ranks, and what can be learnt without each."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+from common import STORES, Lines
+from predictor_scores import read as read_small_scores
+
+from archrank.data import space, table
+from archrank.predictors import Family, FamilyPrior, Sample, samples
+from archrank.predictors.features.evidence import measurements, table_of
+from archrank.predictors.pretrained.recipe import SOURCES, family_of, source, unrelated
+
+LINES = Lines(STORES / "transfer.jsonl")
+SCORES = STORES / "pretraining"
+COUNTS = (10, 20, 50, 100)
+SEEDS = 5
+CELLS = 2000  # of NAS-Bench-201 that predictors are tested on
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Architectures of a family that are ranked.
+
+    Attributes:
+        family: whose experience is left out.
+        samples, tasks, labels: labels (tasks, samples), larger is better.
+        whole: the measurements and labels that zero-shot is judged on, if not these.
+    """
+
+    family: str
+    samples: list[Sample]
+    tasks: tuple[str, ...]
+    labels: np.ndarray
+    whole: tuple[np.ndarray, np.ndarray] | None = None
+
+
+EVERY_DARTS = "nasbench301, all 725"
+EXTRA = ("nasbench201, every cell", "nasbench201, without none", EVERY_DARTS)
+POOLS = (*(one.family for one in SOURCES), *EXTRA)
+
+
+def pool_of(name: str) -> Pool:
+    """Read a pool."""
+    if name not in EXTRA:
+        one = source(name)
+        family = family_of(one, SCORES)
+        return Pool(name, list(family.samples), one.tasks, family.labels)
+    if name == EVERY_DARTS:
+        return _every_darts_network()
+    cells, measured = space("nasbench201"), table("nasbench201")
+    tasks = source("nasbench201").tasks
+    labels = np.array([measured.labels(task).to_dict() for task in tasks])
+    known = read_small_scores()
+    archs = sorted(arch for arch in labels[0] if name == EXTRA[0] or "none" not in arch)
+    rows, graphs = [], {}
+    for arch in archs:
+        key = cells.canonical(arch)
+        if key not in graphs:
+            graphs[key] = measurements(cells.graph(key), known.get(key, {}))
+        rows.append(graphs[key])
+    truth = np.array([[by[arch] for arch in archs] for by in labels])
+    drawn = sorted(random.Random(0).sample(range(len(archs)), CELLS))
+    read_ones = [
+        replace(s, scores=known[cells.canonical(str(s.arch))])
+        for s in samples([archs[i] for i in drawn], space=cells)
+    ]
+    return Pool("nasbench201", read_ones, tasks, truth[:, drawn], (table_of(rows), truth))
+
+
+def _every_darts_network() -> Pool:
+    """With the scores that NB-Suite-Zero published, of proxies that ours are equal to but for the
+    batch."""
+    one, measured = source("nasbench301"), table("nasbench301")
+    labels = measured.labels(one.tasks[0]).dropna()
+    archs = sorted(labels.index)
+    columns = {"naswot": "cifar10/nwot", "synflow": "cifar10/synflow"}
+    published = measured.proxies.loc[archs]
+    scores = [
+        {proxy: float(row[column]) for proxy, column in columns.items()}
+        for _, row in published.iterrows()
+    ]
+    read_ones = samples(archs, space=space(one.space))
+    scored = [replace(s, scores=known) for s, known in zip(read_ones, scores, strict=True)]
+    return Pool("nasbench301", scored, one.tasks, labels.loc[archs].to_numpy(float)[None])
+
+
+class Families:
+    """All families, each read once, and what can be learnt without each."""
+
+    def __init__(self) -> None:
+        self.read: dict[str, Family] = {}
+        self.learnt: dict[str, tuple[FamilyPrior, float]] = {}
+
+    def of(self, name: str) -> Family:
+        if name not in self.read:
+            self.read[name] = family_of(source(name), SCORES)
+        return self.read[name]
+
+    def without(self, name: str) -> tuple[FamilyPrior, float]:
+        """What unrelated families teach, and the seconds that it took."""
+        if name not in self.learnt:
+            several = [self.of(one.family) for one in unrelated(name)]
+            start = time.perf_counter()
+            self.learnt[name] = FamilyPrior.of(several), time.perf_counter() - start
+        return self.learnt[name]
