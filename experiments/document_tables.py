@@ -158,7 +158,7 @@ def transfer_table() -> str:
     """Families left out, without labels and with 50, as ``results/transfer.md`` has them."""
     header = ["family left out", "n", "no labels", "`params`", "`flops`", "`activations`"]
     how = (
-        "Spearman's rho on families that it did not learn of (nor of their relatives), means of "
+        "Spearman's rho on families that it did not learn from (nor from their relatives), means of "
         "tasks and seeds; intervals, other numbers of labels, the date and the machine are in "
         "[experiments/results/transfer.md](../experiments/results/transfer.md)."
     )
