@@ -158,8 +158,8 @@ def transfer_table() -> str:
     """Families left out, without labels and with 50, as ``results/transfer.md`` has them."""
     header = ["family left out", "n", "no labels", "`params`", "`flops`", "`activations`"]
     how = (
-        "Spearman's rho on families that it did not learn from (nor from their relatives), means of "
-        "tasks and seeds; intervals, other numbers of labels, the date and the machine are in "
+        "Spearman's rho on families that it did not learn from (nor from their relatives), means "
+        "of tasks and seeds; intervals, other numbers of labels, the date and the machine are in "
         "[experiments/results/transfer.md](../experiments/results/transfer.md)."
     )
     return f"{how}\n\n" + table([*header, "50 labels", "50, from scratch"], _transfer(), right=7)
@@ -219,6 +219,8 @@ def option_tables() -> str:
         parts.append(f"### `archrank {name}`\n\n{' '.join(command.help.split())}")
         if rows:
             parts.append(table(["argument or option", "what", "default"], rows))
+        if command.epilog:
+            parts.append(f"```sh\n{command.epilog.removeprefix('Example: ')}\n```")
     return "\n\n".join(parts)
 
 

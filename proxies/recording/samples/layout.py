@@ -44,7 +44,7 @@ class Layout:
         return apart.movedim(self.dim + 1, 0).flatten(self.dim + 1, self.dim + 2)
 
     def whole(self, parts: Tensor, shape: torch.Size) -> Tensor:
-        """Return what :meth:`parts` made of a tensor of this shape as it was."""
+        """Return what ``parts`` made of a tensor of this shape as it was."""
         folded = self.outer * self.inner
         if folded == 1:
             return parts.movedim(0, self.dim) if self.dim else parts

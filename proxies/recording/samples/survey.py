@@ -114,7 +114,7 @@ class CountedLayouts:
         """Return where samples lie in the tensor of the next call of a kind; None where nowhere.
 
         Args:
-            kind: one of :data:`KINDS`.
+            kind: one of ``KINDS``.
             tensor: of the call.
             proven: take nothing but what values prove.
         """
