@@ -215,7 +215,7 @@ def option_tables() -> str:
     parts = []
     for name, command in _commands(typer.main.get_command(app)):
         taken = [one for one in command.params if one.name != "help"]
-        rows = [[_written(one), _escaped(one.help or ""), _default(one)] for one in taken]
+        rows = [[_written(one), _meaning(one), _default(one)] for one in taken]
         parts.append(f"### `archrank {name}`\n\n{' '.join(command.help.split())}")
         if rows:
             parts.append(table(["argument or option", "what", "default"], rows))
@@ -239,9 +239,11 @@ def _written(parameter: Any) -> str:
     return ", ".join(f"`{option}`" for option in parameter.opts)
 
 
-def _escaped(text: str) -> str:
-    """A help text with nothing in it that Markdown takes for emphasis."""
-    return re.sub(r"([*_])", r"\\\1", text)
+def _meaning(parameter: Any) -> str:
+    """A help text, with nothing in it that Markdown takes for emphasis, and the choices."""
+    text = re.sub(r"([*_])", r"\\\1", parameter.help or "")
+    choices = getattr(parameter.type, "choices", ())
+    return f"{text} One of {', '.join(f'`{one}`' for one in choices)}." if choices else text
 
 
 def _default(parameter: Any) -> str:
