@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import archrank
 from archrank.basics import SIZES
@@ -242,7 +242,8 @@ def _written(parameter: Any) -> str:
 def _meaning(parameter: Any) -> str:
     """A help text, with nothing in it that Markdown takes for emphasis, and the choices."""
     text = re.sub(r"([*_])", r"\\\1", parameter.help or "")
-    choices = getattr(parameter.type, "choices", ())
+    kind = parameter.type_descriptor.annotation
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
     return f"{text} One of {', '.join(f'`{one}`' for one in choices)}." if choices else text
 
 
