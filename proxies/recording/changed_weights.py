@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .attempts import Recorded, attempt
 from .batches import Batch
 from .model_runner import ModelRunner
 from .modes import WithoutDropout
-from .recorders import FeatureRecorder
+from .recorders import FeatureRecorder, weight_of
 from .signals import Perturbation
 
 _GAMMA = 1e-2
@@ -55,6 +59,36 @@ def record_perturbation(runner: ModelRunner, wanted: frozenset[str]) -> Recorded
 
 
 _CONSTANTS = (1e-7, 1.0)
+_SUMS = frozenset((F.linear, torch.conv1d, torch.conv2d, torch.conv3d))
+
+
+class ConstantWeights(WithoutDropout):
+    """A mode that computes alike outputs once: those of a layer whose weight is one constant.
+
+    Then a layer sums the channels of each of its groups, and all outputs of a group are the same.
+    """
+
+    def __init__(self, constant: Iterable[Tensor]):
+        super().__init__()
+        self._constant = {id(weight) for weight in constant}
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if func in _SUMS and id(weight_of(args, kwargs)) in self._constant:
+            return _repeated(func, *args, **kwargs)
+        return func(*args, **kwargs)
+
+
+def _repeated(
+    func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **named: Any
+) -> Tensor:
+    """Return what ``func`` gives, computed of one input and one output of each group."""
+    channels = 1 - weight.dim()
+    groups = input.shape[channels] // weight.shape[1]
+    each = len(weight) // groups
+    summed = input.unflatten(channels, (groups, -1)).sum(channels)
+    one = func(summed, weight[::each, :1], None, *rest, **named)
+    result: Tensor = one.repeat_interleave(each, channels)
+    return result if bias is None else result + bias.reshape(-1, *[1] * (-1 - channels))
 
 
 def record_constant_outputs(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
@@ -72,7 +106,7 @@ def record_constant_outputs(runner: ModelRunner, wanted: frozenset[str]) -> Reco
                 return torch.full_like(parameter, constant)
 
             changed = runner.substituted(gradients=False, dtype=torch.float64, change=filled)
-            with changed, WithoutDropout():
+            with changed as weights, ConstantWeights(weights.values()):
                 outputs.append(runner.main_output(runner.run(batch)).flatten(1))
         recorded["constant_outputs"] = tuple(outputs)
     return recorded
