@@ -289,10 +289,7 @@ def syncflow(flow_with_norm: dict[str, SynapticFlow]) -> Measure:
     Notes:
         Batch norm of the one all-ones sample cancels most of the flow in training mode.
     """
-    flows = flow_with_norm.items()
-    return total_of(
-        {n: -float((f.magnitude * f.gradient).abs().sum() / len(f.magnitude)) for n, f in flows}
-    )
+    return total_of({n: -f.total / len(f.magnitude) for n, f in flow_with_norm.items()})
 
 
 @published(

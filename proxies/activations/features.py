@@ -65,7 +65,7 @@ def _effective_rank(moment: Tensor) -> float:
     reference="Jiang et al., MeCo, NeurIPS 2023",
     cost="1 forward",
 )
-def meco(layer_features: list[LayerFeatures]) -> Measure:
+def meco(first_features: list[Tensor]) -> Measure:
     """Sum the smallest eigenvalues of the correlations of the layers' channels.
 
     Notes:
@@ -75,7 +75,7 @@ def meco(layer_features: list[LayerFeatures]) -> Measure:
         it add up its rounding.
     """
     total = 0.0
-    for columns in _standardised(layer_features):
+    for columns in _several(first_features):
         if len(columns) > columns.shape[1]:
             total += _smallest(columns)
     return Measure(total)
@@ -88,7 +88,7 @@ def meco(layer_features: list[LayerFeatures]) -> Measure:
     reference="Jiang et al., MeCo, NeurIPS 2023",
     cost="1 forward",
 )
-def meco_opt(layer_features: list[LayerFeatures], *, n: float = 8.0, seed: float = 0.0) -> Measure:
+def meco_opt(first_features: list[Tensor], *, n: float = 8.0, seed: float = 0.0) -> Measure:
     """Sum the smallest eigenvalues of the correlations of a few channels of each layer.
 
     Notes:
@@ -98,18 +98,17 @@ def meco_opt(layer_features: list[LayerFeatures], *, n: float = 8.0, seed: float
         raise ScoreError(f"n: got {n:g}, expected at least 1 channel")
     generator = torch.Generator().manual_seed(int(seed))
     total = 0.0
-    for columns in _standardised(layer_features):
+    for columns in _several(first_features):
         channels = columns.shape[1]
         drawn = torch.randperm(channels, generator=generator)[: int(n)].to(columns.device)
         total += channels / len(drawn) * _smallest(columns[:, drawn])
     return Measure(total)
 
 
-def _standardised(layer_features: list[LayerFeatures]) -> list[Tensor]:
-    found = [f.standardised for f in layer_features if f.standardised is not None]
-    if not found:
+def _several(first_features: list[Tensor]) -> list[Tensor]:
+    if not first_features:
         raise ScoreError("no layer gives features of more than one position")
-    return found
+    return first_features
 
 
 def _smallest(columns: Tensor) -> float:
@@ -142,7 +141,8 @@ def in_train(layer_features: list[LayerFeatures], gradients: dict[str, Tensor]) 
                 expressed += math.log(trace**2 / float(covariance.square().sum()))
     spread = 0.0
     for gradient in gradients.values():
-        largest = float(finite(gradient, "the gradients").abs().max())
+        low, high = finite(gradient, "the gradients").aminmax()
+        largest = max(float(high), -float(low))
         if largest > 0 and gradient.numel() > 1:
             spread += min(1.0, float(gradient.std()) / largest)
     return Measure(expressed * (1 + spread) / math.log(len(gradients) + 1))

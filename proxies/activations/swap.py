@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from ...errors import ScoreError
 from ...graphs import Graph
 from ..recording.signals import ActivationPatterns, GradientStatistics
@@ -85,8 +83,8 @@ def l_swag(
     """
     logs = []
     for statistics in gradient_statistics.values():
-        moving = statistics.std[statistics.std > 0].double()
-        logs.append(float(torch.log((1 / moving).sum())) if len(moving) else 0.0)
+        total = statistics.per_deviation(1.0)
+        logs.append(math.log(total) if total != 0 else 0.0)
     patterns = activation_patterns.by_rectifier
     return Measure(sum(_between(logs, low, high)) * sum(_between(patterns, low, high)))
 

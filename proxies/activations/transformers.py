@@ -86,7 +86,7 @@ def dss(graph: Graph, flow: dict[str, SynapticFlow]) -> Measure:
         if name in near:
             parts[name] = _nuclear(one.gradient) * _nuclear(one.magnitude)
         else:
-            parts[name] = float((one.magnitude * one.gradient).abs().sum())
+            parts[name] = one.total
     return Measure(sum(parts.values()), by_parameter=parts)
 
 

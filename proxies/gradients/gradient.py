@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import torch
+import math
+
 from torch import Tensor
 
 from ...errors import ScoreError
@@ -110,10 +111,9 @@ def zico(gradient_statistics: dict[str, GradientStatistics]) -> Measure:
     """
     parts = {}
     for name, statistics in gradient_statistics.items():
-        moving = statistics.std > 0
-        ratio = statistics.mean_abs[moving].double() / statistics.std[moving].double()
-        if bool(moving.any()):
-            parts[name] = float(torch.log(ratio.sum()))
+        total = statistics.per_deviation(statistics.mean_abs)
+        if total != 0:
+            parts[name] = math.log(total)
     if not parts:
         raise ScoreError("no gradient differs between the batches: they are equal, or all zero")
     return total_of(parts)

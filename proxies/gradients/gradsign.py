@@ -15,10 +15,6 @@ _REFERENCE = "Zhang and Jia, ICLR 2022"
 _COST = "1 forward + 1 per-sample backward"
 
 
-def _totals(sign_sums: SignSums) -> dict[str, float]:
-    return {n: float(s.abs().sum(dtype=s.double().dtype)) for n, s in sign_sums.sums.items()}
-
-
 def _weights(sign_sums: SignSums) -> int:
     count = sum(s.numel() for s in sign_sums.sums.values())
     if count == 0:
@@ -56,7 +52,7 @@ def gradsign(sign_sums: SignSums) -> Measure:
 
         Each sample is its own batch, in training mode, as in the published code.
     """
-    return total_of(_totals(sign_sums))
+    return total_of(sign_sums.totals)
 
 
 @register(
@@ -74,7 +70,7 @@ def gradsign_mean(sign_sums: SignSums) -> Measure:
         The mean is over all m weights; parts add up to it.
     """
     m = _weights(sign_sums)
-    return total_of({n: t / m for n, t in _totals(sign_sums).items()})
+    return total_of({n: t / m for n, t in sign_sums.totals.items()})
 
 
 @register(
@@ -93,7 +89,7 @@ def gradsign_excess(sign_sums: SignSums) -> Measure:
         units).
     """
     m, (mean, _) = _weights(sign_sums), chance(sign_sums.samples)
-    totals = _totals(sign_sums)
+    totals = sign_sums.totals
     return total_of({n: (totals[n] - s.numel() * mean) / m for n, s in sign_sums.sums.items()})
 
 
@@ -115,5 +111,5 @@ def gradsign_z(sign_sums: SignSums) -> Measure:
     if deviation == 0:
         raise ScoreError("one or two samples leave nothing to compare; pass a larger batch")
     scale = math.sqrt(m) * deviation
-    totals = _totals(sign_sums)
+    totals = sign_sums.totals
     return total_of({n: (totals[n] - s.numel() * mean) / scale for n, s in sign_sums.sums.items()})

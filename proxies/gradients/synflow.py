@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from ...errors import ScoreError
 from ..recording.signals import SynapticFlow
 from ..registry import Measure, register, total_of
@@ -27,7 +25,7 @@ def synflow(flow: dict[str, SynapticFlow]) -> Measure:
         Batch norm is left out; other norms, gates and attention stay, and with them the argument
         that the flow is conserved does not hold.
     """
-    return total_of({n: _total(f) for n, f in flow.items()})
+    return total_of({n: f.total for n, f in flow.items()})
 
 
 @register(
@@ -45,7 +43,7 @@ def synflow_log(flow: dict[str, SynapticFlow]) -> Measure:
     Notes:
         A node's part is the logarithm of its own flow, and parts do not add up to the total.
     """
-    totals = {n: _total(f) for n, f in flow.items()}
+    totals = {n: f.total for n, f in flow.items()}
     total = sum(totals.values())
     if total <= 0:
         raise ScoreError("no flow reaches the output")
@@ -68,7 +66,7 @@ def synflow_bn(flow_with_norm: dict[str, SynapticFlow]) -> Measure:
     Notes:
         Batch norm of the one sample in training mode makes the flow of plain stacks vanish.
     """
-    return total_of({n: _total(f) for n, f in flow_with_norm.items()})
+    return total_of({n: f.total for n, f in flow_with_norm.items()})
 
 
 @register(
@@ -87,9 +85,5 @@ def logsynflow(flow: dict[str, SynapticFlow]) -> Measure:
         The logarithm is of each weight's gradient; ``synflow_log`` takes that of the sum.
     """
     return total_of(
-        {n: float((f.magnitude * torch.log1p(f.gradient.abs())).sum()) for n, f in flow.items()}
+        {n: float(f.gradient.abs().log1p_().mul_(f.magnitude).sum()) for n, f in flow.items()}
     )
-
-
-def _total(flow: SynapticFlow) -> float:
-    return float(torch.abs(flow.magnitude * flow.gradient).sum())

@@ -13,15 +13,22 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ...errors import ScoreError
 from .attempts import Recorded, attempt
 from .batches import Batch
-from .differentiation import Gradients, gradients
+from .differentiation import Gradients, gradients, pulled_back
 from .model_runner import ModelRunner
 from .modes import WithoutDropout
-from .recorders import CodeKernel, FeatureMoments, OutputRecorder, PatternCount
+from .recorders import (
+    CodeKernel,
+    FeatureReader,
+    OutputRecorder,
+    PatternCount,
+    first_standardised,
+    moments,
+)
 from .samples.survey import CountedLayouts, Layouts
 from .signals import GradientStatistics
 
 OF_LOSS = ("gradients", "hessian_gradients", "saliencies", "gradient_statistics")
-OF_FORWARD = ("code_kernel", "activation_patterns", "layer_features")
+OF_FORWARD = ("code_kernel", "activation_patterns", "layer_features", "first_features")
 OF_OUTPUT = ("output_confidence", "targets", "class_count", "input_jacobian")
 
 
@@ -75,7 +82,8 @@ def _forward(
         return layouts.counted(len(batch))
 
     makers: dict[str, Callable[[], Any]] = {
-        "layer_features": lambda: FeatureMoments(leaves, layouts, len(batch)),
+        "layer_features": lambda: FeatureReader(leaves, layouts, len(batch), moments),
+        "first_features": lambda: FeatureReader(leaves, layouts, len(batch), first_standardised),
         "code_kernel": lambda: CodeKernel(counted()),
         "activation_patterns": lambda: PatternCount(counted()),
     }
@@ -155,13 +163,12 @@ def _record_gradients(
     recorded["gradients"] = {n: g.detach() for n, g in found.items()}
     if second_order:
         with attempt(recorded, "hessian_gradients"):
-            product = torch.zeros((), dtype=loss.dtype, device=loss.device)
-            for gradient in found.values():
-                if gradient.requires_grad:
-                    product = product + (gradient.detach() * gradient).sum()
-            if not product.requires_grad:
+            moving = [gradient for gradient in found.values() if gradient.requires_grad]
+            if not moving:
                 raise ScoreError("the gradient does not depend on the weights")
-            recorded["hessian_gradients"] = gradients(product, leaves)
+            recorded["hessian_gradients"] = pulled_back(
+                moving, leaves, [gradient.detach() for gradient in moving]
+            )
 
 
 def _statistics(
@@ -181,11 +188,8 @@ def _statistics(
             loss = runner.batch_loss(runner.run_soundly(batch), batch)
         for name, gradient in gradients(loss, leaves).items():
             difference = gradient - mean[name]
-            mean[name] += difference / count
-            square[name] += difference * (gradient - mean[name])
-            mean_abs[name] += (gradient.abs() - mean_abs[name]) / count
+            mean[name].add_(difference, alpha=1 / count)
+            square[name].addcmul_(difference, gradient - mean[name])
+            mean_abs[name].lerp_(gradient.abs(), 1 / count)
     batches = len(runner.batches)
-    return {
-        n: GradientStatistics(mean_abs[n], (square[n] / batches).clamp_min_(0).sqrt_())
-        for n in first
-    }
+    return {n: GradientStatistics(mean_abs[n], square[n].div_(batches).sqrt_()) for n in first}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -35,11 +35,23 @@ def gradients(
         ScoreError: it depends on nothing that requires a gradient.
     """
     check_differentiable(loss)
+    return pulled_back([loss], leaves, None, create_graph, retain_graph or create_graph)
+
+
+def pulled_back(
+    outputs: Sequence[Tensor],
+    leaves: Gradients,
+    weights: Sequence[Tensor] | None,
+    create_graph: bool = False,
+    retain_graph: bool = False,
+) -> Gradients:
+    """Return the gradient by each leaf of the sum of outputs times weights, zeros where none."""
     found = torch.autograd.grad(
-        loss,
+        outputs,
         [*leaves.values()],
+        weights,
         create_graph=create_graph,
-        retain_graph=retain_graph or create_graph,
+        retain_graph=retain_graph,
         allow_unused=True,
     )
     return {

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...errors import ScoreError
+from ..spectra import gram
 from .modes import WithoutDropout
 from .samples.layout import ROWS, Layout
 from .samples.survey import CountedLayouts, Layouts, is_rectifier, is_softmax, operator_of
@@ -193,17 +194,28 @@ def _distinct(rows: np.ndarray) -> np.ndarray:
     return ordered[new].view(rows.dtype).reshape(-1, rows.shape[1])
 
 
-class FeatureMoments(WithoutDropout):
-    """Moments of the outputs of all layers and rectifiers; see ``LayerFeatures``."""
+class FeatureReader(WithoutDropout):
+    """What a function reads in the features (N, ..., C) of all layers and rectifiers.
 
-    def __init__(self, leaves: dict[str, Tensor], layouts: Layouts, samples: int):
+    The function gets the name of the weight that made them, None for a rectifier's; it may return
+    None for features in which there is nothing to read.
+    """
+
+    def __init__(
+        self,
+        leaves: dict[str, Tensor],
+        layouts: Layouts,
+        samples: int,
+        read: Callable[[str | None, Tensor], Any],
+    ):
         super().__init__()
         self._names = {id(leaf): name for name, leaf in leaves.items()}
         self._layouts = layouts.counted(samples)
-        self._rectifiers = _RectifiedMoments(layouts.counted(samples), self._found)
-        self._features: list[LayerFeatures] = []
+        self._read = read
+        self._rectifiers = _RectifiedFeatures(layouts.counted(samples), self._found)
+        self._features: list[Any] = []
 
-    def __enter__(self) -> FeatureMoments:
+    def __enter__(self) -> FeatureReader:
         super().__enter__()
         self._rectifiers.__enter__()
         return self
@@ -226,17 +238,17 @@ class FeatureMoments(WithoutDropout):
         return result
 
     def _found(self, name: str | None, features: Tensor) -> None:
-        self._features.append(moments(name, features))
+        self._features.append(self._read(name, features))
 
-    def result(self) -> list[LayerFeatures]:
-        """Return the moments in the order in which they were computed."""
+    def result(self) -> list[Any]:
+        """Return what was read, in the order of the calls."""
         if not self._features:
             raise ScoreError("the model has no layer that keeps samples apart")
-        return self._features
+        return [read for read in self._features if read is not None]
 
 
-class _RectifiedMoments(RectifierRecorder):
-    """The rectifiers' part of the moments.
+class _RectifiedFeatures(RectifierRecorder):
+    """The rectifiers' part of the features.
 
     Attributes:
         channels_last: the last image that a linear layer or layer norm made, (N, H, W, C).
@@ -268,18 +280,22 @@ def _channels_last(features: Tensor) -> Tensor:
 
 def moments(name: str | None, features: Tensor) -> LayerFeatures:
     """Return the moments of features (N, ..., C)."""
-    rows = features.flatten(0, -2)
-    mean = rows.mean(dim=0)
-    centred = rows - mean  # before the product: variances far below the mean would be rounded off
+    mean = features.mean(dim=tuple(range(features.dim() - 1)))
+    # Centred before the product: variances far below the mean would be rounded off.
+    rows = torch.sub(features, mean, out=features.new_empty(features.shape)).flatten(0, -2)
+    covariance = gram(rows) / len(rows)
     if len(rows) < rows.shape[1]:
-        covariance = centred @ centred.T / len(rows)
-        along = centred @ mean / len(rows)
+        along = rows @ mean / len(rows)
         moment = covariance + along[:, None] + along[None, :] + mean.square().sum() / len(rows)
     else:
-        covariance = centred.T @ centred / len(rows)
         moment = covariance + torch.outer(mean, mean)
-    first = features[0].reshape(-1, features.shape[-1])
-    return LayerFeatures(name, moment, covariance, standardised(first) if len(first) > 1 else None)
+    return LayerFeatures(name, moment, covariance)
+
+
+def first_standardised(name: str | None, features: Tensor) -> Tensor | None:
+    """Return the first sample's standardised features (positions, C), None of one position."""
+    rows = features[0].reshape(-1, features.shape[-1])
+    return standardised(rows) if len(rows) > 1 else None
 
 
 def standardised(rows: Tensor) -> Tensor:

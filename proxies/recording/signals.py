@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import torch
 from torch import Tensor
 
 SIGNALS: dict[str, str] = {
@@ -25,6 +27,8 @@ SIGNALS: dict[str, str] = {
     "class_count": "number of the classifier's outputs",
     "activation_patterns": "ActivationPatterns of the rectifiers",
     "layer_features": "list of LayerFeatures: moments of what layers and rectifiers give",
+    "first_features": "list of (positions, C): the same of the first sample, where each channel is "
+    "without its mean and of norm 1, a constant one 0; none of one position",
     "output_confidence": "(N,) largest softmax probability of each sample",
     "attention_confidences": "list of (heads,): per attention map, how sharply its heads look",
     "attention_importances": "list of (heads,): per attention map, what the loss feels of them",
@@ -58,6 +62,11 @@ class GradientStatistics:
     mean_abs: Tensor
     std: Tensor
 
+    def per_deviation(self, values: Tensor | float) -> float:
+        """Return the sum of values over deviations, of the elements that deviate."""
+        ratios = torch.where(self.std > 0, values / self.std, 0)
+        return float(ratios.sum(dtype=torch.float64))
+
 
 @dataclass(frozen=True)
 class Saliency:
@@ -73,6 +82,11 @@ class SynapticFlow:
 
     magnitude: Tensor
     gradient: Tensor
+
+    @cached_property
+    def total(self) -> float:
+        """The sum of ``|W * dR/dW|``."""
+        return float((self.magnitude * self.gradient).abs_().sum())
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,11 @@ class SignSums:
 
     samples: int
     sums: dict[str, Tensor]
+
+    @cached_property
+    def totals(self) -> dict[str, float]:
+        """Name -> the sum of ``|S|``."""
+        return {n: float(s.abs().sum(dtype=torch.float64)) for n, s in self.sums.items()}
 
 
 @dataclass(frozen=True)
@@ -120,15 +139,11 @@ class LayerFeatures:
         parameter: the weight that made it; None for a rectifier's.
         moment: (C, C) mean of f f^T.
         covariance: (C, C) covariance over samples and positions.
-        standardised: (positions, C) the first sample's features, each channel without its mean and
-            of norm 1, a constant one 0; None if it has one position. Products of its columns are
-            correlations, of which few are asked for.
     """
 
     parameter: str | None
     moment: Tensor
     covariance: Tensor
-    standardised: Tensor | None
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def _weighted(
 ) -> Measure:
     if base == "synflow":
         # Raw values span so many orders of magnitude that one layer would be all of the sum.
-        means = {n: float((f.magnitude * f.gradient).abs().mean()) for n, f in flow.items()}
+        means = {n: f.total / f.magnitude.numel() for n, f in flow.items()}
         nodes = {n: math.log1p(mean) for n, mean in means.items()}
     elif base == "snip":
         nodes = {n: float((weights[n] * g).abs().mean()) for n, g in gradients.items()}

@@ -15,9 +15,10 @@ from archrank.errors import ScoreError
 from archrank.proxies.activations.features import in_train, meco, near
 from archrank.proxies.recording.recorders import (
     CodeKernel,
-    FeatureMoments,
+    FeatureReader,
     PatternCount,
     correlation,
+    first_standardised,
     moments,
 )
 from archrank.proxies.recording.samples.survey import Layouts
@@ -82,8 +83,9 @@ def test_rectifiers_of_other_shapes_are_left_out(recorder) -> None:
         recorder.result()
 
 
-def looked_at(forward, *leaves: Tensor, samples: int) -> list[LayerFeatures]:
-    recorder = FeatureMoments({f"w{i}": leaf for i, leaf in enumerate(leaves)}, Layouts(), samples)
+def looked_at(forward, *leaves: Tensor, samples: int, read=moments) -> list:
+    named = {f"w{i}": leaf for i, leaf in enumerate(leaves)}
+    recorder = FeatureReader(named, Layouts(), samples, read)
     with recorder:
         forward()
     return recorder.result()
@@ -92,16 +94,31 @@ def looked_at(forward, *leaves: Tensor, samples: int) -> list[LayerFeatures]:
 def test_moments_with_numpy() -> None:
     weight = torch.randn(5, 3, 3, 3, dtype=torch.float64)
     images = torch.randn(4, 3, 6, 6, dtype=torch.float64)
-    layer, rectifier = looked_at(lambda: F.relu(F.conv2d(images, weight)), weight, samples=4)
     output = F.conv2d(images, weight)
-    for found, tensor, name in ((layer, output, "w0"), (rectifier, output.relu(), None)):
+
+    def run() -> None:
+        F.relu(F.conv2d(images, weight))
+
+    features = looked_at(run, weight, samples=4)
+    first_features = looked_at(run, weight, samples=4, read=first_standardised)
+    expected = ((output, "w0"), (output.relu(), None))
+    for found, columns, (tensor, name) in zip(features, first_features, expected, strict=True):
         rows = tensor.movedim(1, -1).reshape(-1, 5).numpy()
         assert found.parameter == name
         np.testing.assert_allclose(found.moment, rows.T @ rows / len(rows))
         np.testing.assert_allclose(found.covariance, np.cov(rows.T, bias=True))
         first = tensor[0].reshape(5, -1).numpy()
-        columns = found.standardised.numpy()
         np.testing.assert_allclose(columns.T @ columns, np.corrcoef(first))
+
+
+def test_features_of_one_position_are_left_out() -> None:
+    weight, rows = torch.randn(5, 3), torch.randn(4, 3)
+
+    def run() -> None:
+        F.linear(rows, weight)
+
+    assert looked_at(run, weight, samples=4, read=first_standardised) == []
+    assert len(looked_at(run, weight, samples=4)) == 1
 
 
 def test_rectified_images_with_channels_last() -> None:
@@ -154,6 +171,11 @@ def features_of(rows: Tensor, name: str | None = "w") -> list[LayerFeatures]:
     return [moments(name, rows[None])]
 
 
+def first_of(rows: Tensor) -> list[Tensor]:
+    found = first_standardised("w", rows[None])
+    return [] if found is None else [found]
+
+
 @given(st.integers(1, 9), st.integers(1, 30), st.integers(0, 99))
 @settings(max_examples=40, deadline=None)
 def test_near_is_between_one_and_the_channels(channels: int, rows: int, seed: int) -> None:
@@ -180,17 +202,19 @@ def test_near_of_known_ranks() -> None:
 def test_meco_knows_neither_scale_nor_offset(channels: int, scale: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(40, channels, generator=generator, dtype=torch.float64)
-    smallest = meco(features_of(values)).total
+    smallest = meco(first_of(values)).total
     assert 0 <= smallest <= 1
-    assert meco(features_of(scale * values + 2)).total == pytest.approx(smallest, abs=1e-9)
+    assert meco(first_of(scale * values + 2)).total == pytest.approx(smallest, abs=1e-9)
 
 
-@pytest.mark.parametrize("proxy", [near, meco])
+@pytest.mark.parametrize(
+    "proxy", [lambda rows: near(features_of(rows)), lambda rows: meco(first_of(rows))]
+)
 def test_features_that_are_not_finite_are_named(proxy) -> None:
     rows = torch.randn(8, 3)
     rows[0, 0] = float("inf")
     with pytest.raises(ScoreError, match="a layer's features are not finite") as raised:
-        proxy(features_of(rows))
+        proxy(rows)
     assert raised.value.status == "non-finite"
 
 
