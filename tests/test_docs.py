@@ -9,16 +9,20 @@ import ast
 import importlib.util
 import re
 import shlex
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 import typer
 
 import archrank
 from archrank.cli.app import app
+from archrank.proxies import Measure, register, unregister
+from archrank.proxies.registry import total_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
@@ -192,3 +196,22 @@ def test_docstrings_are_markdown() -> None:
     ]
     assert sources
     assert not [path for path in sources if role.search(path.read_text())], "write plain ``code``"
+
+
+def test_the_proxy_of_contributing_works() -> None:
+    text = PAGES["CONTRIBUTING.md"].read_text()
+    (code,) = re.findall(r"^ *```py\n(.*?)^ *```", text, flags=re.DOTALL | re.MULTILINE)
+    given = {"torch": torch, "Tensor": torch.Tensor, "Measure": Measure}
+    made: dict[str, Any] = {**given, "register": register, "total_of": total_of}
+    exec(textwrap.dedent(code), made)
+    try:
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 2)
+        x, y = torch.randn(5, 3), torch.tensor([0, 1, 1, 0, 1])
+        found = archrank.score(model, x, y, proxies="weight_gradient_cosine")
+        torch.nn.functional.cross_entropy(model(x), y).backward()
+        cosine = torch.nn.functional.cosine_similarity
+        expected = cosine(model.weight.detach().flatten(), model.weight.grad.flatten(), 0)
+        assert found["weight_gradient_cosine"].value == pytest.approx(float(expected), rel=1e-5)
+    finally:
+        unregister("weight_gradient_cosine")
