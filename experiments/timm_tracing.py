@@ -8,8 +8,6 @@ JSON lines; a run that was cut goes on where it was.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 import warnings
 from pathlib import Path
@@ -18,9 +16,9 @@ from typing import Any
 import numpy as np
 import timm
 import torch
+from common import Lines, made_by, markdown_table, parser, write_page
 
 from archrank.errors import ArchrankError
-from archrank.files import written_whole
 from archrank.graphs import trace
 
 
@@ -47,28 +45,13 @@ def traced(name: str) -> dict[str, Any]:
     }
 
 
-def run(log: Path) -> None:
+def run(log: Lines) -> None:
     """Trace what the log lacks, model by model."""
-    done = {row["name"] for row in rows(log)}
-    with log.open("a") as file:
-        for name in timm.list_models():
-            if name not in done:
-                file.write(json.dumps(traced(name)) + "\n")
-                file.flush()
+    for one in log.missing([{"name": name} for name in timm.list_models()]):
+        log.append(traced(one["name"]))
 
 
-def rows(log: Path) -> list[dict[str, Any]]:
-    """Read the log, whose last line may have been cut."""
-    if not log.exists():
-        return []
-    text = log.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        log.write_text(whole)
-    return [json.loads(line) for line in whole.splitlines()]
-
-
-def page(found: list[dict[str, Any]]) -> str:
+def page(found: list[dict[str, Any]]) -> list[str]:
     """Return the results as a page."""
     good = [row for row in found if "failed" not in row]
     seconds = np.array([row["seconds"] for row in good])
@@ -90,31 +73,28 @@ def page(found: list[dict[str, Any]]) -> str:
     lines = [
         "# Tracing all models of timm",
         "",
-        f"timm {timm.__version__}, torch {torch.__version__}, one thread.",
-        "Written by `experiments/timm_tracing.py`.",
+        made_by("timm_tracing.py --log FILE", also=f"timm {timm.__version__}, one thread"),
         "",
-        "| | |",
-        "|---|---|",
-        *(f"| {name} | {value} |" for name, value in facts.items()),
+        *markdown_table(("", ""), facts.items()),
     ]
     failed = [row for row in found if "failed" in row]
     if failed:
         lines += ["", "## Not traced", "", *(f"- {r['name']}: {r['failed']}" for r in failed)]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def main() -> None:
     """Parse the arguments, trace, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--log", type=Path, required=True, help="Results, one JSON line each.")
-    parser.add_argument("--out", type=Path, help="Where to write the page.")
-    options = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--log", type=Path, required=True, help="results, one JSON line each")
+    options.add_argument("--out", type=Path, help="where to write the page")
+    arguments = options.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    run(options.log)
-    if options.out is not None:
-        with written_whole(options.out) as partial:
-            partial.write_text(page(rows(options.log)))
+    log = Lines(arguments.log)
+    run(log)
+    if arguments.out is not None:
+        write_page(arguments.out, page(log.read()))
 
 
 if __name__ == "__main__":
