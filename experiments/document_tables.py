@@ -99,7 +99,9 @@ def space_table() -> str:
         size = "not counted"
         if one.size is not None:
             size = f"{one.size:,}" if one.size < 1e8 else f"{one.size:.1e}"
-        rows.append([f"`{name}`", one.title, size, ", ".join(one.tasks), one.reference])
+        tasks = list(one.tasks)
+        tasks = tasks if len(tasks) < 12 else [*tasks[:9], f"{len(tasks) - 9} more"]
+        rows.append([f"`{name}`", one.title, size, ", ".join(tasks), one.reference])
     return table(header, rows)
 
 

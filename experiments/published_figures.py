@@ -21,6 +21,7 @@ import torch
 from common import RESULTS, made_by, markdown_table, parser, write_page
 
 from archrank.data import space, table
+from archrank.data.spaces.graph_networks.graphgym import SETTINGS
 from archrank.errors import InputError
 from archrank.graphs import Graph
 
@@ -83,6 +84,12 @@ FORMULAS = [
     ("gpt", None, "params", "params"),
     ("gpt", None, "macs", "macs"),
     *(("nasbench_graph", name, f"params/{name}", "params") for name in GRAPH_SETS),
+    *(
+        (designs, name, f"params/{name}", "params")
+        for designs in ("graphgym", "graphgym_random")
+        for name in SETTINGS
+        if not name.endswith("-link")
+    ),
 ]
 """By the space's own formula, which the tests compare with its graphs."""
 

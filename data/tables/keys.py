@@ -284,6 +284,33 @@ def nasbench_graph(code: int) -> str:
     return f"{','.join(map(str, _LINKS[links]))}:{names}"
 
 
+def graphgym(before: int, passing: int, behind: int, stage: str, aggregation: str) -> str:
+    """From layers before, passing messages and behind, skips and aggregation of the second round.
+
+    Its networks have norms, parametric ReLUs and no dropout.
+
+    Example:
+        >>> graphgym(1, 2, 2, "skipsum", "max")
+        'pre1-mp2-post2-skipsum-max-bn-prelu-drop0'
+    """
+    return f"pre{before}-mp{passing}-post{behind}-{stage}-{aggregation}-bn-prelu-drop0"
+
+
+def graphgym_recipe(*choices: Any) -> str:
+    """From a design of the first round with its norm, activation, dropout and recipe.
+
+    Example:
+        >>> graphgym_recipe(1, 2, 2, "stack", "add", False, "relu", 0.3, "adam", 0.01, 32, 99)
+        'pre1-mp2-post2-stack-add-plain-relu-drop0.3@adam-lr0.01-b32-e99'
+    """
+    *layers, stage, aggregation, norm, activation, dropout, optimiser, rate, batch, epochs = choices
+    before, passing, behind = layers
+    return (
+        f"pre{before}-mp{passing}-post{behind}-{stage}-{aggregation}-{'bn' if norm else 'plain'}-"
+        f"{activation}-drop{dropout:g}@{optimiser}-lr{rate:g}-b{batch}-e{epochs}"
+    )
+
+
 def imagenet_zoo(model: str, size: int) -> str:
     """From the name of a checkpoint or a model of timm, and the size of its images.
 

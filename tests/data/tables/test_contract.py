@@ -34,6 +34,8 @@ FACTS = {
     "gpt": (10_000, "perplexity", 10_000, 41.919),
     "flexibert": (491, "glue", 490, 75.13),
     "nasbench_graph": (26_206, "cora", 26_206, 0.8313),
+    "graphgym": (96, "cora", 96, 0.8846),
+    "graphgym_random": (3_306, "cora", 107, 0.8858),
     "help_fbnet": (5_000, None, 0, None),
     "help_ofa": (5_000, None, 0, None),
     "hat": (15_945, None, 0, None),

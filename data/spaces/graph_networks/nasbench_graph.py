@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ....graphs import Graph, trace
 from ..contract import Choice, ChoiceSpace, Signature, Values, product_size, random_only
 from ..reading import Reader
+from .made_up import NODES, made_up_graph
 
 OPERATORS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
 LINKS = (
@@ -28,8 +29,6 @@ LINKS = (
     (0, 1, 2, 3),
 )
 """Where each node takes its input: 0 is the network's, k is node k (from 1). In table order."""
-
-_NODES = 64  # of the graph in inputs()
 
 
 @dataclass(frozen=True)
@@ -193,8 +192,7 @@ class NASBenchGraph(ChoiceSpace):
 
         A ring and 64 random chords, every edge in both directions, none from a node to itself.
         """
-        with torch.device("cpu"):
-            return _made_up(self.task(task).inputs[0])
+        return made_up_graph(self.task(task).inputs[0])
 
     def batch(
         self,
@@ -209,7 +207,7 @@ class NASBenchGraph(ChoiceSpace):
         classes; ``n`` has no effect."""
         random_only(source, self.name)
         generator = torch.Generator().manual_seed(seed)
-        targets = torch.randint(self.task(task).outputs, (_NODES,), generator=generator)
+        targets = torch.randint(self.task(task).outputs, (NODES,), generator=generator)
         return self.inputs(task, arch), targets
 
     def graph(self, arch: str, task: str | None = None) -> Graph:
@@ -241,16 +239,6 @@ def _weights(name: str, c_in: int, c_out: int) -> int:
     matrices = 2 if name in ("sage", "graph", "cheb", "arma") else 1
     extra = {"gat": 2 * c_out, "arma": c_out**2}.get(name, 0)
     return matrices * c_in * c_out + c_out + extra
-
-
-def _made_up(features: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    start = torch.arange(_NODES)
-    steps = torch.randint(2, _NODES // 2, (_NODES,), generator=generator)
-    chords = torch.stack([start, (start + steps) % _NODES])
-    edges = torch.cat([torch.stack([start, (start + 1) % _NODES]), chords], 1)
-    edges = torch.cat([edges, edges.flip(0)], 1).unique(dim=1)
-    return torch.randn(_NODES, features, generator=generator), edges
 
 
 def _wiring(values: Values) -> str:

@@ -10,7 +10,12 @@ import pandas as pd
 import pytest
 import torch
 
-from archrank.data.spaces.cells.nasbench_graph import OPERATORS, SETTINGS, NASBenchGraph, count
+from archrank.data.spaces.graph_networks.nasbench_graph import (
+    OPERATORS,
+    SETTINGS,
+    NASBenchGraph,
+    count,
+)
 from archrank.data.tables.keys import nasbench_graph
 from archrank.errors import InputError
 
