@@ -83,7 +83,7 @@ def dss(graph: Graph, flow: dict[str, SynapticFlow]) -> Measure:
     near = _attention_weights(graph)
     parts = {}
     for name, one in flow.items():
-        if name in near:
+        if name in near and not one.power:
             parts[name] = _nuclear(one.gradient) * _nuclear(one.magnitude)
         else:
             parts[name] = one.total

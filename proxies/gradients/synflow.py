@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ...errors import ScoreError
 from ..recording.signals import SynapticFlow
 from ..registry import Measure, register, total_of
@@ -43,12 +45,12 @@ def synflow_log(flow: dict[str, SynapticFlow]) -> Measure:
     Notes:
         A node's part is the logarithm of its own flow, and parts do not add up to the total.
     """
-    totals = {n: f.total for n, f in flow.items()}
-    total = sum(totals.values())
-    if total <= 0:
+    parts = {n: log for n, f in flow.items() if (log := f.log_total) > -math.inf}
+    if not parts:
         raise ScoreError("no flow reaches the output")
-    parts = {n: math.log(t) for n, t in totals.items() if t > 0}
-    return Measure(math.log(total) if math.isfinite(total) else total, by_parameter=parts)
+    if any(f.power for f in flow.values()):
+        return Measure(float(np.logaddexp.reduce([*parts.values()])), by_parameter=parts)
+    return Measure(math.log(sum(f.total for f in flow.values())), by_parameter=parts)
 
 
 @register(
@@ -84,6 +86,4 @@ def logsynflow(flow: dict[str, SynapticFlow]) -> Measure:
     Notes:
         The logarithm is of each weight's gradient; ``synflow_log`` takes that of the sum.
     """
-    return total_of(
-        {n: float(f.gradient.abs().log1p_().mul_(f.magnitude).sum()) for n, f in flow.items()}
-    )
+    return total_of({n: float(f.log1p().mul_(f.magnitude).sum()) for n, f in flow.items()})

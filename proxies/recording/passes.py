@@ -15,6 +15,7 @@ from .attention import record_attention
 from .batch_pass import OF_FORWARD, OF_LOSS, OF_OUTPUT, record_batch
 from .blocks.views import record_blocks
 from .changed_weights import record_constant_outputs, record_perturbation
+from .flow.synaptic_flow import record_flow
 from .model_runner import ModelRunner
 from .per_sample.gradients import record_per_sample
 from .reference_signals import (
@@ -28,7 +29,6 @@ from .reference_signals import (
     record_relus,
     record_second_saliencies,
 )
-from .synaptic_flow import record_flow
 from .twins import record_twins
 
 

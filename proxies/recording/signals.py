@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from ...errors import ScoreError
+
+_LOG_4 = math.log(4)
+_LARGEST_LOG2 = 1000
 
 SIGNALS: dict[str, str] = {
     "graph": "Graph of the model (no pass)",
@@ -78,15 +84,58 @@ class Saliency:
 
 @dataclass(frozen=True)
 class SynapticFlow:
-    """``|W|`` and the summed output's gradient with respect to it, in the linearised network."""
+    """``|W|`` and the summed output's gradient with respect to it, in the linearised network.
+
+    Attributes:
+        magnitude: of the weight.
+        gradient: of the summed output, to be multiplied by 4 to the power of ``power``.
+        power: 0 unless the gradient is beyond the range of double precision.
+    """
 
     magnitude: Tensor
     gradient: Tensor
+    power: int = 0
+
+    @classmethod
+    def within_range(cls, magnitude: Tensor, gradient: Tensor, power: int) -> SynapticFlow:
+        """Make one without a power if double precision holds it."""
+        product = float((magnitude * gradient).abs().sum())
+        if product == 0 or math.log2(product) + 2 * power < _LARGEST_LOG2:
+            return cls(magnitude, gradient * 2.0**power * 2.0**power)
+        return cls(magnitude, gradient, power)
 
     @cached_property
     def total(self) -> float:
-        """The sum of ``|W * dR/dW|``."""
+        """The sum of ``|W * dR/dW|``.
+
+        Raises:
+            ScoreError: it is beyond the range of double precision.
+        """
+        if self.power:
+            decimal = self.log_total / math.log(10)
+            raise ScoreError(
+                f"the flow through a weight is about 10^{decimal:.0f}, more than double precision "
+                "holds; synflow_log gives the logarithm",
+                "not applicable",
+            )
+        return self._product
+
+    @cached_property
+    def log_total(self) -> float:
+        """The logarithm of the total, whatever its size; minus infinity if it is 0."""
+        product = self._product
+        return math.log(product) + self.power * _LOG_4 if product > 0 else -math.inf
+
+    @cached_property
+    def _product(self) -> float:
         return float((self.magnitude * self.gradient).abs_().sum())
+
+    def log1p(self) -> Tensor:
+        """Return ``log(1 + |dR/dW|)``."""
+        magnitude = self.gradient.abs()
+        if not self.power:
+            return magnitude.log1p_()
+        return torch.logaddexp(torch.zeros_like(magnitude), magnitude.log() + self.power * _LOG_4)
 
 
 @dataclass(frozen=True)

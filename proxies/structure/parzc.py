@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+import numpy as np
 from torch import Tensor
 
 from ..recording.signals import SynapticFlow
@@ -39,8 +40,7 @@ def _weighted(
 ) -> Measure:
     if base == "synflow":
         # Raw values span so many orders of magnitude that one layer would be all of the sum.
-        means = {n: f.total / f.magnitude.numel() for n, f in flow.items()}
-        nodes = {n: math.log1p(mean) for n, mean in means.items()}
+        nodes = {n: _log_of_mean(f) for n, f in flow.items()}
     elif base == "snip":
         nodes = {n: float((weights[n] * g).abs().mean()) for n, g in gradients.items()}
     else:
@@ -48,6 +48,13 @@ def _weighted(
     weighting = WEIGHTINGS[name][0]
     parts = {n: weighting(i, len(nodes)) * v for i, (n, v) in enumerate(nodes.items())}
     return Measure(sum(parts.values()), by_parameter=parts)
+
+
+def _log_of_mean(flow: SynapticFlow) -> float:
+    """Return ``log(1 + mean of |W * dR/dW|)``."""
+    if flow.power:
+        return float(np.logaddexp(0, flow.log_total - math.log(flow.magnitude.numel())))
+    return math.log1p(flow.total / flow.magnitude.numel())
 
 
 def _register(name: str) -> None:

@@ -1,0 +1,53 @@
+"""The pass of synaptic flow: a network of absolute weights and one sample of ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ..attempts import Recorded, attempt
+from ..differentiation import gradients
+from ..model_runner import ModelRunner
+from ..modes import SingleSample, WithoutDropout, WithoutNorm
+from ..signals import SynapticFlow
+from .wide_range import WideRange
+
+
+def record_flow(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
+    """Run one all-ones sample through the network of absolute weights, in double precision."""
+    recorded: Recorded = {}
+    for name, mode in (("flow", WithoutNorm), ("flow_with_norm", SingleSample)):
+        if name in wanted:
+            with attempt(recorded, name):
+                recorded[name] = _flow(runner, mode)
+    return recorded
+
+
+def _ones(tensor: Tensor) -> Tensor:
+    """Return ones; tokens and other whole numbers, which cannot be scaled, stay as they are."""
+    if tensor.is_floating_point():
+        return torch.ones_like(tensor, dtype=torch.float64)
+    return tensor
+
+
+def _flow(runner: ModelRunner, mode: type[WithoutDropout]) -> dict[str, SynapticFlow]:
+    """Return the flow; in a wide range of numbers where double precision is left."""
+    runner.require_weights()
+    ones = runner.some(1).map(_ones)
+    with runner.substituted(dtype=torch.float64, change=lambda n, p: p.abs()) as leaves:
+        with mode():
+            output = runner.main_output(runner.run(ones)).sum()
+        found = gradients(output, leaves)
+        if all(bool(torch.isfinite(t).all()) for t in (output, *found.values())):
+            return {n: SynapticFlow(w.detach(), found[n]) for n, w in leaves.items()}
+    del output, found
+    with runner.substituted(dtype=torch.float64, change=lambda n, p: p.abs()) as leaves:
+        with sdpa_kernel(SDPBackend.MATH), WideRange() as wide:
+            with mode():
+                output = runner.main_output(runner.run(ones)).sum()
+            found = gradients(output, leaves)
+        return {
+            n: SynapticFlow.within_range(w.detach(), found[n], wide.power_of(found[n]))
+            for n, w in leaves.items()
+        }
