@@ -17,6 +17,7 @@ from typer._completion_classes import completion_init
 from .. import __version__
 from .benchmark import benchmark
 from .console import errors
+from .costs import costs
 from .data import data
 from .fit import fit
 from .graph import graph
@@ -38,6 +39,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     benchmark: "archrank benchmark --space digits --data digits --sample 200 --store run.sqlite",
     report: "archrank report run.sqlite --out run.html",
     measure: "archrank measure timm:resnet18 models.py --batch-sizes 1,16 --out here.csv",
+    costs: "archrank costs timm:resnet50 --on rtx4090,i9-10940x --batch 64",
     fit: "archrank fit --labels results.csv --out model",
     predict: "archrank predict model models.py timm:resnet18",
     pretrain: "archrank pretrain --out encoder --spaces nasbench201,darts --networks 2000",

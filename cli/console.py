@@ -127,6 +127,17 @@ def amounts(**texts: str | None) -> dict[str, float]:
     return found
 
 
+def megabytes(**texts: str | None) -> dict[str, float]:
+    """What ``--max-NAME`` options say of memory, as 24GB, 500MB or, in MB, 500."""
+    found = {}
+    for name, text in texts.items():
+        if text is not None:
+            unit = {"GB": 1e3, "MB": 1.0}.get(text[-2:].upper())
+            option = name.replace("_", "-")
+            found |= {name: amounts(**{option: text[:-2] if unit else text})[option] * (unit or 1)}
+    return found
+
+
 def check_writable(option: str, path: Path | None) -> None:
     """Say before long work, not after it, that its result has no place."""
     if path is None:

@@ -15,6 +15,7 @@ from .console import (
     check_writable,
     errors,
     kept_in,
+    megabytes,
     progress,
     results_only,
     say,
@@ -73,6 +74,23 @@ def rank(
     max_latency: Annotated[
         str | None, typer.Option(help="Leave out networks whose forward takes more ms.")
     ] = None,
+    max_train_memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Leave out networks whose training step of --batch samples needs more, as 24GB."
+        ),
+    ] = None,
+    device_speed: Annotated[
+        str | None,
+        typer.Option(
+            help="Predict latency on this device, as rtx4090, or rtx4090@64 for a batch of 64; "
+            "archrank costs --devices lists them."
+        ),
+    ] = None,
+    confidence: Annotated[
+        float,
+        typer.Option(help="Leave out networks that meet --max-latency with a smaller chance."),
+    ] = 0.5,
     latency_by: Annotated[
         Path | None,
         typer.Option(help="Ask this saved cost predictor for the latency, instead of measuring."),
@@ -101,7 +119,10 @@ def rank(
     """
     with errors(quiet):
         shape = shape_of(input_)
-        limits = amounts(params=max_params, flops=max_flops, memory=max_memory, latency=max_latency)
+        limits = {
+            **amounts(params=max_params, flops=max_flops, memory=max_memory, latency=max_latency),
+            **megabytes(train_memory=max_train_memory),
+        }
         check_writable("--out", out)
         check_writable("--plot", plot)
         check_picture("--plot", plot)
@@ -123,6 +144,8 @@ def rank(
                 limits=limits,
                 costs=() if front is None else (front,),
                 latency=latency_by,
+                speed=device_speed,
+                confidence=confidence,
                 store=store,
                 engine=engine,
                 address=address,

@@ -21,16 +21,29 @@ from ..predictors import Predictor
 from ..predictors.loading import load_predictor
 from ..scoring.candidates import Candidate, FromSpace
 from ..scoring.work import Weighed
+from .memory import training_memory
+from .speed import SpeedPredictor
 
 COSTS = {
     "params": "params",
     "flops": "flops",
     "activations": "activations",
     "memory": "memory_mb",
+    "train_memory": "train_memory_mb",
     "latency": "latency_ms",
 }
 """Cost -> its column in a ranking's table. Memory: weights and the most activations that are alive
-at once, of one sample in single precision, in MB. Latency: of one sample, in ms."""
+at once, of one sample in single precision, in MB. Train memory: the peak of a step of AdamW
+(``training_memory``), in MB. Latency: of one sample, in ms."""
+_INTERVAL = ("latency_low", "latency_high", "chance")
+COLUMNS = {
+    **COSTS,
+    "latency_low": "latency_low_ms",
+    "latency_high": "latency_high_ms",
+    "chance": "chance_within",
+}
+"""The same, and what is known beside a predicted latency: the ends of its 90 % interval, and the
+chance that it is within its limit."""
 _SECONDS = 0.2  # of timing a candidate
 
 
@@ -67,27 +80,44 @@ class Scales:
         limits: what each may be at most.
         latency: folder of a saved predictor of it; None to measure it here.
         device: where latency is measured.
+        speed: a device that is not at hand, as ``"rtx4090"`` or, of a batch, ``"rtx4090@64"``;
+            latency is then predicted by the shipped ``SpeedPredictor``.
+        confidence: the chance with which a predicted latency has to be within its limit.
+        batch_size: of the steps whose ``train_memory`` is meant.
     """
 
     costs: tuple[str, ...]
     limits: Mapping[str, float]
     latency: str | None
     device: str
+    speed: str | None = None
+    confidence: float = 0.5
+    batch_size: int = 1
 
     @property
     def measures(self) -> bool:
         """Whether a network has to be built and run."""
-        return "latency" in self.costs and self.latency is None
+        return "latency" in self.costs and self.latency is None and self.speed is None
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The costs in a table, of ``COLUMNS``."""
+        known = self.speed is not None and "latency" in self.costs
+        return (*self.costs, *(_INTERVAL if known else ()))
 
     def __call__(
         self, candidate: Candidate, model: nn.Module | None, inputs: Any, graph: Graph
     ) -> Weighed:
         name = candidate.name
-        costs = {cost: size(graph, cost) for cost in self.costs if cost != "latency"}
+        costs = {
+            cost: size(graph, cost, self.batch_size) for cost in self.costs if cost != "latency"
+        }
         others = {cost: limit for cost, limit in self.limits.items() if cost != "latency"}
         excluded = violations(name, costs, others)
         if excluded or "latency" not in self.costs:
             return Weighed(costs, tuple(excluded))
+        if self.speed is not None:
+            return self._predicted(name, graph, costs)
         why = ""
         failures: tuple[tuple[str, str, str], ...] = ()
         try:
@@ -95,6 +125,23 @@ class Scales:
         except InputError as error:
             why, failures = str(error), (("latency", "unsupported", str(error)),)
         return Weighed(costs, tuple(violations(name, costs, self.limits, why)), failures)
+
+    def _predicted(self, name: str, graph: Graph, costs: dict[str, float]) -> Weighed:
+        """With the latency on a device that is not at hand, and its interval."""
+        assert self.speed is not None
+        there = on_device(self.speed)
+        said = there.speed([graph])
+        costs["latency"] = float(said.milliseconds[0])
+        costs["latency_low"], costs["latency_high"] = float(said.low[0]), float(said.high[0])
+        limit = self.limits.get("latency")
+        if limit is None:
+            return Weighed(costs)
+        chance = costs["chance"] = float(there.chance_within([graph], limit)[0])
+        if chance >= self.confidence:
+            return Weighed(costs)
+        reason = f"{COSTS['latency']} {costs['latency']:.6g} is within {limit:.6g} with a chance of"
+        reason += f" {chance:.2f}, less than {self.confidence:.2f}"
+        return Weighed(costs, (Excluded(name, "latency", costs["latency"], limit, reason),))
 
     def _latency(
         self, candidate: Candidate, model: nn.Module | None, inputs: Any, graph: Graph
@@ -108,6 +155,26 @@ class Scales:
             # Of an architecture of its space a predictor may know more than the graph says.
             return predicted_latency(predictor, build.arch)
         return predicted_latency(predictor, graph)
+
+
+@lru_cache(maxsize=8)
+def on_device(device: str) -> SpeedPredictor:
+    """The shipped speed predictor on a device, as ``"rtx4090"`` or, of a batch, ``"rtx4090@64"``.
+
+    Raises:
+        InputError: no such device is known, or the batch is no whole number.
+
+    Example:
+        >>> there = on_device("rtx4090@64")
+        >>> there.setting.name, there.batch_size
+        ('rtx4090', 64)
+    """
+    name, _, batch = device.partition("@")
+    if batch and not batch.isdecimal():
+        raise InputError(f"speed: got {device!r}, expected a device and a batch, as rtx4090@64")
+    speed = load_predictor("speed")
+    assert isinstance(speed, SpeedPredictor)
+    return speed.on(name, int(batch) if batch else 1)
 
 
 @lru_cache(maxsize=8)
@@ -133,8 +200,10 @@ def checked_cost(cost: str, argument: str) -> str:
     return cost
 
 
-def size(graph: Graph, cost: str) -> float:
-    """What a graph says of a cost other than latency."""
+def size(graph: Graph, cost: str, batch_size: int = 1) -> float:
+    """What a graph says of a cost other than latency; training is of so many samples at once."""
+    if cost == "train_memory":
+        return training_memory(graph, batch_size).peak / 1e6
     if cost == "memory":
         return forward_memory(graph) / 1e6
     return float(getattr(graph, cost))
@@ -190,8 +259,12 @@ def predicted_latency(predictor: Predictor, given: Any) -> float:
     return value
 
 
-def latency_origin(folder: str | Path | None, device: str) -> str:
+def latency_origin(folder: str | Path | None, device: str, speed: str | None = None) -> str:
     """Where latencies come from, in words."""
+    if speed is not None:
+        there = on_device(speed)
+        samples = "one sample" if there.batch_size == 1 else f"{there.batch_size} samples"
+        return f"predicted for {there.setting.described}, {samples}, in ms"
     if folder is not None:
         return f"predicted by {folder}"
     from .measuring import machine

@@ -7,13 +7,16 @@ from pathlib import Path
 from .contract import Predictor
 from .saving import FACTS
 
+_SPEED = Path(__file__).parents[1] / "costs" / "weights"
+
 
 def load_predictor(path: str | Path | None = None) -> Predictor:
     """The predictor that ``save`` wrote to a folder.
 
     Args:
         path: the folder; by default the pretrained predictor that comes with archrank, a
-            ``TransferRank``, which needs no labels.
+            ``TransferRank``, which needs no labels. ``"speed"``: the pretrained
+            ``SpeedPredictor`` of devices that are not at hand.
 
     Raises:
         InputError: the folder holds none, or a damaged one.
@@ -32,7 +35,7 @@ def load_predictor(path: str | Path | None = None) -> Predictor:
     """
     from .pretrained.shipped import WEIGHTS
 
-    return Predictor.load(WEIGHTS if path is None else path)
+    return Predictor.load(WEIGHTS if path is None else _SPEED if path == "speed" else path)
 
 
 def is_predictor(name: str) -> bool:

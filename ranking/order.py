@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..basics import Callback, Progress
-from ..costs.limits import Scales, checked_cost, checked_limits, latency_origin
+from ..costs.limits import Scales, checked_cost, checked_limits, latency_origin, on_device
 from ..errors import InputError, checked_choice
 from ..predictors.loading import is_predictor
 from ..progress import shown
@@ -41,6 +41,8 @@ def rank(
     limits: Mapping[str, float] | None = None,
     costs: Iterable[str] = (),
     latency: str | Path | None = None,
+    speed: str | None = None,
+    confidence: float = 0.5,
     store: str | Path | None = None,
     jobs: int = 1,
     engine: EngineName = "local",
@@ -74,11 +76,16 @@ def rank(
         device: ``"auto"`` (CUDA if there is one, else CPU), or a device's name.
         jobs: processes. Candidates must then be importable by name (no lambdas).
         limits: what candidates may cost at most, by ``COSTS``:
-            ``params``, ``flops``, ``activations``, ``memory`` (MB), ``latency`` (ms). Those beyond
-            are not scored, and stand in ``Ranking.excluded`` with the reason.
+            ``params``, ``flops``, ``activations``, ``memory`` (MB), ``train_memory`` (MB, of
+            ``batch_size`` samples), ``latency`` (ms). Those beyond are not scored, and stand in
+            ``excluded`` with the reason.
         costs: more of these to have in the table.
         latency: folder of a saved ``CostPredictor`` that says it; by
             default it is measured here, on ``device``.
+        speed: a device that is not at hand, as ``"rtx4090"`` or, of a batch, ``"rtx4090@64"``
+            (``SETTINGS``): latency is predicted for it, with its
+            interval, from the graph.
+        confidence: the chance with which such a latency has to be within its limit.
         store: file that scores are kept in, so that a ranking that is stopped goes on where it
             was, and shares scores with ``archrank.benchmark.run``. Only candidates with names
             of their own (of a file, a zoo or a space) are kept; scores are computed by one thread.
@@ -118,7 +125,12 @@ def rank(
         )
     inputs = drawn(inputs, batch_size, batches_needed(proxies), seed)
     _check_inputs(found, inputs)
-    scales = _scales(limits, costs, latency, "cpu" if engine == "ray" else usable_device(device))
+    scales = replace(
+        _scales(limits, costs, latency, "cpu" if engine == "ray" else usable_device(device)),
+        batch_size=batch_size,
+    )
+    if speed is not None:
+        scales = _elsewhere(scales, speed, confidence)
     if scales.measures and (jobs > 1 or engine == "ray"):
         raise InputError("jobs: latency is measured, which needs jobs=1; or name a predictor of it")
     own_loss = named_loss(loss) if isinstance(loss, str) else loss
@@ -137,8 +149,9 @@ def rank(
     with shown(progress) as report:
         rows, excluded = within_limits(score_candidates(found, plan, report, callback))
     columns = [criterion.column(rows, seeds) for criterion in wanted]
-    origin = latency_origin(scales.latency, scales.device) if "latency" in scales.costs else ""
-    return replace(tabulate(rows, columns, combine, scales.costs, origin), excluded=excluded)
+    told = "latency" in scales.costs
+    origin = latency_origin(scales.latency, scales.device, scales.speed) if told else ""
+    return replace(tabulate(rows, columns, combine, scales.shown, origin), excluded=excluded)
 
 
 def _is_names(value: Any) -> bool:
@@ -154,6 +167,17 @@ def _check_inputs(candidates: Sequence[Candidate], inputs: Any) -> None:
                 f"inputs: candidate {candidate.name!r} brings no input of its own; pass a shape "
                 "without batch dimension such as (3, 32, 32)"
             )
+
+
+def _elsewhere(scales: Scales, speed: str, confidence: float) -> Scales:
+    """The same, with latency of a device that is not at hand."""
+    if scales.latency is not None:
+        raise InputError("latency, speed: got both, expected a predictor or a device")
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence: got {confidence!r}, expected a number between 0 and 1")
+    on_device(speed)
+    costs = tuple(dict.fromkeys((*scales.costs, "latency")))
+    return replace(scales, costs=costs, speed=speed, confidence=confidence)
 
 
 def _scales(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..basics import SIZES, Array
-from ..costs.limits import COSTS, Excluded, checked_cost, nobody_left
+from ..costs.limits import COLUMNS, COSTS, Excluded, checked_cost, nobody_left
 from ..errors import InputError
 from ..files import written_whole
 from ..scoring.rows import Row
@@ -208,7 +208,7 @@ def tabulate(
         rows: of all candidates that are within the limits.
         columns: what each criterion says of these rows.
         combine: how several columns become one score.
-        costs: which to show, of ``COSTS``.
+        costs: which to show, of ``COLUMNS``.
         latency: where latencies come from, in words.
     """
     oriented = np.stack([column.values for column in columns], axis=1)  # (rows, columns, seeds)
@@ -230,7 +230,7 @@ def tabulate(
             name, [math.nan if r.graph is None else getattr(r.graph, name) for r in rows]
         )
     for cost in costs:
-        shown.setdefault(COSTS[cost], [row.costs.get(cost, math.nan) for row in rows])
+        shown.setdefault(COLUMNS[cost], [row.costs.get(cost, math.nan) for row in rows])
     shown["seconds"] = [row.seconds for row in rows]
     shown["same_as"] = [row.same_as for row in rows]
     labels = tuple(column.label for column in columns)

@@ -11,7 +11,7 @@ import torch
 from sklearn.base import clone
 
 import archrank
-from archrank.costs import CostPredictor, OperatorTable
+from archrank.costs import CostPredictor, DeviceSpeed, OperatorTable, SpeedPredictor
 from archrank.data import space
 from archrank.errors import InputError
 from archrank.predictors import (
@@ -51,6 +51,8 @@ QUICK: dict[str, Predictor] = {
     "additive": AdditiveProcess(("statistics", "edges", "scores")),
     "cost": CostPredictor(),
     "operator table": OperatorTable(),
+    "speed": SpeedPredictor(members=1, epochs=3, folds=2),
+    "device speed": DeviceSpeed(),
     "mlp": MLP(hidden=(16,), members=2),
     "heteroscedastic": HeteroscedasticNetwork(hidden=(8,), members=2, steps=10),
     "graph": GraphPredictor(

@@ -1,0 +1,142 @@
+"""The command ``archrank costs``: parses, calls, prints; no logic."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import (
+    check_writable,
+    errors,
+    megabytes,
+    progress,
+    results_only,
+    say,
+    shape_of,
+    write_file,
+)
+from .options import SPEC_HELP, AsJson, Input, OutTable, Quiet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def costs(
+    specs: Annotated[list[str] | None, typer.Argument(help=SPEC_HELP)] = None,
+    on: Annotated[
+        str, typer.Option(help="On which devices, with commas; --devices lists them.")
+    ] = "rtx4090,rtx3090,i9-10940x",
+    input_: Input = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            help="How many samples a step has; several with commas. By default 64, or the most "
+            "that was measured on the device."
+        ),
+    ] = None,
+    training: Annotated[
+        bool | None,
+        typer.Option("--training/--inference", help="Time a step of training, or a forward."),
+    ] = None,
+    compiled: Annotated[
+        bool | None,
+        typer.Option("--compiled/--eager", help="Time what torch.compile made, or eager mode."),
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="Memory format: nchw or nhwc.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Precision: amp (torch's autocast) or fp32.")
+    ] = None,
+    confidence: Annotated[
+        float, typer.Option(help="With which chance the interval holds the measured time.")
+    ] = 0.9,
+    memory: Annotated[
+        str | None, typer.Option(help="Say the largest batch that fits in so much, as 24GB.")
+    ] = None,
+    optimiser: Annotated[
+        str, typer.Option(help="What trains: sgd, momentum, rmsprop, adam, adamw, lamb or lion.")
+    ] = "adamw",
+    checkpoints: Annotated[
+        bool,
+        typer.Option(
+            "--checkpoints", help="Train with few activations kept and the rest computed again."
+        ),
+    ] = False,
+    devices: Annotated[
+        bool, typer.Option("--devices", help="List the devices and under what they were measured.")
+    ] = False,
+    out: OutTable = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Predict latency and memory on devices that you do not have.
+
+    The exit code is 1 if a model cannot be traced.
+    """
+    with errors(quiet):
+        from ..costs.devices import SETTINGS
+        from ..costs.estimating import estimate
+        from ..errors import InputError
+
+        if devices:
+            for one in SETTINGS:
+                print(f"{one.name:20} {one.described}; {one.source}")
+            return
+        if not specs:
+            raise InputError("MODEL: got none, expected at least one, as timm:resnet50")
+        check_writable("--out", out)
+        how: dict[str, Any] = {"compiled": compiled, "training": training}
+        how |= {"layout": layout, "precision": precision}
+        with progress(quiet, "tracing") as report, results_only():
+            table = estimate(
+                specs,
+                shape_of(input_),
+                on=[name.strip() for name in on.split(",")],
+                batch_sizes=None if batch is None else _sizes(batch),
+                level=confidence,
+                fits_in=None if memory is None else megabytes(memory=memory)["memory"] * 1e6,
+                optimiser=optimiser,
+                checkpoints=checkpoints,
+                progress=report,
+                **how,
+            )
+        if as_json:
+            print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
+        else:
+            _show(table, confidence)
+        if out is not None:
+            write_file("--out", out, lambda path: table.to_csv(path, index=False))
+    if (table["status"] != "ok").any():
+        raise typer.Exit(1)
+
+
+def _show(table: pd.DataFrame, confidence: float) -> None:
+    ends = f"{confidence:.0%} interval"
+    fits = table["largest_batch"].notna().any()
+    print(
+        f"{'device':18} {'batch':>5} {'ms':>8} {ends:>19} {'images/s':>8} {'MB':>7} {'training':>9}"
+        f"{'  fits' if fits else ''}  {'most in':7}  name"
+    )
+    for row in table.itertuples(index=False):
+        if row.status != "ok":
+            print(f"{row.status}: {row.reason}  {row.name}")
+            continue
+        interval = f"{row.low_ms:.4g} to {row.high_ms:.4g}"
+        print(
+            f"{row.device:18} {row.batch_size:5.0f} {row.ms:8.4g} {interval:>19} "
+            f"{row.images_per_second:8.4g} {row.memory_mb:7.0f} {row.train_memory_mb:9.0f}"
+            f"{f' {row.largest_batch:5.0f}' if fits else ''}  {row.bound_by:7}  {row.name}"
+            f"{' *' if row.beyond else ''}"
+        )
+    if table["beyond"].eq(True).any():
+        say("* nothing so quick or so slow was measured there: the interval may not hold")
+
+
+def _sizes(text: str) -> list[int]:
+    from ..errors import InputError
+
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--batch: got {text!r}, expected whole numbers such as 1,16") from None

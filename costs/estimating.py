@@ -1,0 +1,164 @@
+"""What networks cost on devices that are not at hand: one row per network, device and batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+
+from ..basics import Progress
+from ..errors import InputError
+from ..graphs import Graph, trace
+from ..predictors.loading import load_predictor
+from ..scoring.candidates import Candidate, FromSpace, collect
+from .devices import setting
+from .memory import inference_memory, largest_batch, training_memory
+from .speed import SpeedPredictor
+
+COLUMNS = (
+    *("name", "device", "batch_size", "ms", "low_ms", "high_ms", "images_per_second"),
+    *("memory_mb", "train_memory_mb", "largest_batch"),
+    *("bound_by", "beyond", "params", "flops", "status", "reason"),
+)
+_BATCH = 64
+BOUNDS = ("work", "bytes", "starts")
+"""What most of the time goes into: multiply-adds, moving tensors, starting operators."""
+
+
+def estimate(
+    candidates: Any,
+    inputs: Any = None,
+    *,
+    on: Sequence[str] = ("rtx4090",),
+    batch_sizes: Sequence[int] | None = None,
+    level: float = 0.9,
+    fits_in: float | None = None,
+    optimiser: str = "adamw",
+    checkpoints: bool = False,
+    predictor: SpeedPredictor | None = None,
+    progress: Progress | None = None,
+    **how: Any,
+) -> pd.DataFrame:
+    """Predict what candidates take on devices, from their graphs alone.
+
+    Args:
+        candidates, inputs: as ``rank`` takes.
+        on: devices or settings (``SETTINGS``).
+        batch_sizes: samples of one step; default 64, or the most that was measured there.
+        level: chance that the measured time lies in [``low_ms``, ``high_ms``].
+        fits_in: bytes of memory; ``largest_batch`` is the largest that fits, of a forward or, where
+            the device was measured in training, of a step.
+        optimiser, checkpoints: as ``training_memory`` takes.
+        predictor: of speed; default the shipped one.
+        progress: called with (done, total, name) after each candidate.
+        how: as ``setting`` takes.
+
+    Returns:
+        Columns ``COLUMNS``. ``beyond`` says that nothing so quick or so slow was measured
+        there, so that the interval may not hold. A candidate that cannot be traced is a row with
+        its reason.
+
+    Raises:
+        InputError: an argument is not as above.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 64, 3), torch.nn.ReLU())
+        >>> table = estimate({"net": net}, (3, 224, 224), on=("rtx4090",), batch_sizes=(256,))
+        >>> table.loc[0, "device"], bool(table.loc[0, "low_ms"] < table.loc[0, "high_ms"])
+        ('rtx4090', True)
+    """
+    speed = load_predictor("speed") if predictor is None else predictor
+    assert isinstance(speed, SpeedPredictor)
+    there = [
+        speed.on(device, size, **how)
+        for device in on
+        for size in batch_sizes or (min(_BATCH, setting(device, **how).batches[1]),)
+    ]
+    if not there:
+        raise InputError("on: got no device, expected at least one, as rtx4090")
+    found = collect(candidates)
+    rows: list[dict[str, Any]] = []
+    for done, candidate in enumerate(found, 1):
+        try:
+            graph = graph_of(candidate, inputs)
+        except InputError:
+            raise
+        except Exception as error:  # the user's own builder may raise anything
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            rows.append({"name": candidate.name, "status": "error", "reason": text[:500]})
+        else:
+            for one in there:
+                row = _speed_of(candidate.name, graph, one, level)
+                rows.append(row | _memory_of(graph, one, fits_in, optimiser, checkpoints))
+        if progress is not None:
+            progress(done, len(found), candidate.name)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def graph_of(candidate: Candidate, inputs: Any) -> Graph:
+    """The graph of a candidate; no weights are made where its builder can do without.
+
+    Raises:
+        InputError: nobody says its input.
+        ArchrankError: it cannot be traced. Builders may raise anything beside.
+    """
+    build = candidate.build
+    if isinstance(build, FromSpace) and inputs is None:
+        return build.home.graph(build.arch, build.task)
+    if candidate.rebuilds:
+        try:
+            with torch.device("meta"):
+                model = candidate.built()
+            return trace(model.eval(), candidate.inputs_for(model, inputs))
+        except InputError:
+            raise
+        except Exception:  # weights that are made from values, and whatever else does not go
+            model = candidate.built()
+    else:
+        model = candidate.built()
+    was = model.training
+    try:
+        return trace(model.eval(), candidate.inputs_for(model, inputs))
+    finally:
+        model.train(was)
+
+
+def _memory_of(
+    graph: Graph,
+    there: SpeedPredictor,
+    fits_in: float | None,
+    optimiser: str,
+    checkpoints: bool,
+) -> dict[str, Any]:
+    precision, training = there.setting.precision, there.setting.training
+    step = training_memory(graph, there.batch_size, precision, optimiser, checkpoints)
+    largest = None
+    if fits_in is not None:
+        largest = largest_batch(graph, fits_in, training, precision, optimiser, checkpoints)
+    return {
+        "memory_mb": inference_memory(graph, there.batch_size, precision).peak / 1e6,
+        "train_memory_mb": step.peak / 1e6,
+        "largest_batch": largest,
+    }
+
+
+def _speed_of(name: str, graph: Graph, there: SpeedPredictor, level: float) -> dict[str, Any]:
+    said = there.speed([graph], level)
+    batch = there.batch_size
+    return {
+        "name": name,
+        "device": there.setting.name,
+        "batch_size": batch,
+        "ms": float(said.milliseconds[0]),
+        "low_ms": float(said.low[0]),
+        "high_ms": float(said.high[0]),
+        "images_per_second": 1e3 * batch / float(said.milliseconds[0]),
+        "bound_by": BOUNDS[int(said.parts[0].argmax())],
+        "beyond": bool(said.beyond[0]),
+        "params": graph.params,
+        "flops": graph.flops,
+        "status": "ok",
+        "reason": "",
+    }

@@ -1,0 +1,137 @@
+"""Predicted memory of networks against what torch has alive for real on the CPU.
+
+Run from the repository: ``python experiments/memory.py``. It runs a forward, and a step of training
+(forward, backward; the optimiser's states are added as their sizes), of 40 networks of timm with
+random weights, and counts the storages that operators make and let go of. It goes on where it was:
+finished networks are lines of ``experiments/results/stores/memory.jsonl``; at the end it writes
+``experiments/results/memory.md``. Nothing was fitted to these networks.
+"""
+
+from __future__ import annotations
+
+import datetime
+import weakref
+
+import numpy as np
+import timm
+import torch
+from proxy_results import FOLDER, machine
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import archrank
+from archrank.costs.memory import inference_memory, training_memory
+from predictors import append, read
+
+PAGE, LINES = FOLDER / "memory.md", FOLDER / "stores" / "memory.jsonl"
+BATCH = 2
+NAMES = """
+resnet18 resnet50 mobilenetv3_large_100 efficientnet_b0 convnext_atto vit_tiny_patch16_224
+swin_tiny_patch4_window7_224 densenet121 regnety_004 mixer_s32_224 repvgg_a0 ghostnet_100
+poolformer_s12 mobilevit_s xcit_nano_12_p16_224 levit_128 pvt_v2_b0 edgenext_xx_small
+deit3_small_patch16_224 hrnet_w18_small res2net50_26w_4s resnest14d dpn48b dla34 inception_v3
+nf_regnet_b0 coat_tiny fastvit_t8 efficientformer_l1 tinynet_e mnasnet_100 semnasnet_100 rexnet_100
+hardcorenas_a spnasnet_100 fbnetc_100 botnet26t_256 halonet26t crossvit_tiny_240 vgg11""".split()
+
+
+class Living(TorchDispatchMode):
+    """Bytes of all storages that operators made and nobody has let go of, and the most so far."""
+
+    def __init__(self, there: set[int]):
+        super().__init__()
+        self.alive = self.peak = 0
+        self.known = there
+
+    def hold(self, tensor: torch.Tensor) -> None:
+        """Count a tensor's storage until it is freed."""
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if size and key not in self.known:
+            self.known.add(key)
+            self.alive += size
+            self.peak = max(self.peak, self.alive)
+            weakref.finalize(storage, self.free, key, size)
+
+    def free(self, key: int, size: int) -> None:
+        """A storage is gone."""
+        self.known.discard(key)
+        self.alive -= size
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor):
+                self.hold(tensor)
+        return made
+
+
+def really(model: torch.nn.Module, images: torch.Tensor, training: bool) -> int:
+    """Weights and the most that a forward, or a forward and a backward, has alive."""
+    model.train(training)
+    with Living({t.untyped_storage()._cdata for t in model.state_dict().values()}) as living:
+        living.hold(images)
+        with torch.set_grad_enabled(training):
+            made = model(images)
+            if training:
+                (made if isinstance(made, torch.Tensor) else made[0]).sum().backward()
+            del made
+    for parameter in model.parameters():
+        parameter.grad = None
+    return living.peak + sum(p.nbytes for p in model.parameters())
+
+
+def compared(name: str) -> dict:
+    """Predicted and real bytes of one network."""
+    torch.manual_seed(0)
+    model = timm.create_model(name).eval()
+    shape = tuple(model.pretrained_cfg["input_size"])
+    graph = archrank.trace(model, shape)
+    images = torch.randn(BATCH, *shape)
+    step = training_memory(graph, BATCH)
+    return {
+        "name": name,
+        "inference": inference_memory(graph, BATCH).peak,
+        "inference_really": really(model, images, training=False),
+        "training": step.peak,
+        "training_really": really(model, images, training=True) + step.states,
+    }
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    done = {line["name"]: line for line in read(LINES)}
+    for name in NAMES:
+        if name not in done:
+            done[name] = compared(name)
+            append(LINES, done[name])
+    rows = [done[name] for name in NAMES]
+    lines = [
+        "# Memory from the graph alone",
+        "",
+        f"`python experiments/memory.py`, {datetime.date.today()}. Machine: {machine()}. "
+        f"{len(rows)} networks, batch {BATCH}, single precision, AdamW; real: storages "
+        "that torch had alive on the CPU.",
+        "",
+        "| what | within 5 % | within 10 % | worst |",
+        "| --- | ---: | ---: | --- |",
+    ]
+    for what in ("inference", "training"):
+        ratio = np.array([row[what] / row[f"{what}_really"] for row in rows])
+        off, worst = np.abs(ratio - 1), int(np.abs(np.log(ratio)).argmax())
+        lines.append(
+            f"| {what} | {100 * (off <= 0.05).mean():.0f} % | {100 * (off <= 0.1).mean():.0f} % | "
+            f"`{rows[worst]['name']}`, {ratio[worst]:.2f} times the real |"
+        )
+    lines += ["", "| network | inference, MB | predicted | training, MB | predicted |"]
+    lines += ["| --- | ---: | ---: | ---: | ---: |"]
+    for row in rows:
+        cells = [
+            f"{row[f'{what}_really'] / 1e6:.1f} | {row[what] / row[f'{what}_really']:.3f}"
+            for what in ("inference", "training")
+        ]
+        lines.append(f"| {row['name']} | {' | '.join(cells)} |")
+    PAGE.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""Predicted memory against what is alive: tensors counted as torch makes and frees them."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import archrank
+from archrank.costs.memory import inference_memory, largest_batch, training_memory
+from archrank.errors import InputError
+from archrank.graphs import Graph
+
+
+class Living(TorchDispatchMode):
+    """Bytes of all storages that operators made and nobody has let go of, and the most so far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive = self.peak = 0
+        self.known: set[int] = set()
+
+    def hold(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if not size or key in self.known:
+            return
+        self.known.add(key)
+        self.alive += size
+        self.peak = max(self.peak, self.alive)
+        weakref.finalize(storage, self.free, key, size)
+
+    def free(self, key: int, size: int) -> None:
+        self.known.discard(key)
+        self.alive -= size
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor):
+                self.hold(tensor)
+        return made
+
+
+def weights(model: nn.Module) -> int:
+    return sum(p.nbytes for p in model.parameters())
+
+
+def really(model: nn.Module, inputs: Tensor, training: bool) -> int:
+    """Weights and the most that a forward, or a forward and a backward, has alive."""
+    gc.collect()
+    model.train(training)
+    there = {t.untyped_storage()._cdata for t in model.state_dict().values()}
+    with Living() as living:
+        living.known |= there
+        living.hold(inputs)
+        if training:
+            model(inputs).sum().backward()
+        else:
+            with torch.no_grad():
+                model(inputs)
+    return living.peak + weights(model)
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int, in_place: bool, squeeze: bool):
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.act: nn.Module = nn.ReLU(inplace=in_place)
+        self.conv2 = nn.Conv2d(width, width, 1)
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(width, width, 1), nn.Sigmoid())
+        self.squeeze = squeeze
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv2(self.act(self.norm(self.conv1(x))))
+        if self.squeeze:
+            y = y * self.gate(y)
+        out: Tensor = x + y
+        return out
+
+
+class Attention(nn.Module):
+    """One head, written out."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = (self.query(x) @ self.key(x).transpose(1, 2)).softmax(dim=-1)
+        out: Tensor = scores @ self.value(x)
+        return out
+
+
+class Encoder(nn.Module):
+    """A transformer's layer."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    width=st.sampled_from([8, 16]),
+    depth=st.integers(1, 4),
+    size=st.sampled_from([8, 16]),
+    batch=st.sampled_from([1, 4]),
+    in_place=st.booleans(),
+    squeeze=st.booleans(),
+    training=st.booleans(),
+)
+def test_convolutions_with_shortcuts(
+    width: int, depth: int, size: int, batch: int, in_place: bool, squeeze: bool, training: bool
+) -> None:
+    blocks = [Residual(width, in_place, squeeze) for _ in range(depth)]
+    model = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.MaxPool2d(2), *blocks)
+    model.append(nn.AdaptiveAvgPool2d(1)).append(nn.Flatten()).append(nn.Linear(width, 10))
+    found = said(archrank.trace(model, (3, size, size)), batch, training)
+    images = torch.zeros(batch, 3, size, size)
+    assert found == pytest.approx(really(model, images, training), rel=0.1)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_transformers(depth: int, training: bool) -> None:
+    model = nn.Sequential(*[Encoder(16) for _ in range(depth)])
+    found = said(archrank.trace(model, (50, 16)), 8, training)
+    assert found == pytest.approx(really(model, torch.zeros(8, 50, 16), training), rel=0.1)
+
+
+def said(graph: Graph, batch: int, training: bool) -> int:
+    if training:
+        return training_memory(graph, batch, optimiser="sgd").peak
+    return inference_memory(graph, batch).peak
+
+
+def chain(depth: int) -> Graph:
+    layers = [nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.GELU()) for _ in range(depth)]
+    return archrank.trace(nn.Sequential(nn.Conv2d(3, 8, 1), *layers), (3, 32, 32))
+
+
+def test_optimisers_and_precision() -> None:
+    graph = chain(4)
+    plain, adam = (training_memory(graph, 2, optimiser=name) for name in ("sgd", "adamw"))
+    assert adam.peak - plain.peak == adam.states == 8 * graph.params
+    half = training_memory(graph, 2, "half", "adamw")
+    assert half.peak * 2 == adam.peak
+    amp = training_memory(graph, 2, "amp")
+    assert half.peak < amp.peak < adam.peak
+    assert amp.weights == adam.weights
+    assert adam.rest == adam.peak - 12 * graph.params
+
+
+def test_checkpoints_need_about_the_root_of_what_all_need() -> None:
+    plain, parts = (training_memory(chain(64), 4, checkpoints=c) for c in (False, True))
+    assert parts.rest < 0.35 * plain.rest
+    assert parts.rest > plain.rest / 64
+
+
+@settings(max_examples=10, deadline=None)
+@given(limit=st.floats(1e5, 1e8), training=st.booleans(), checkpoints=st.booleans())
+def test_the_largest_batch_fits_and_the_next_does_not(
+    limit: float, training: bool, checkpoints: bool
+) -> None:
+    graph = chain(6)
+    most = largest_batch(graph, limit, training, checkpoints=checkpoints)
+
+    def needed(batch: int) -> int:
+        if training:
+            return training_memory(graph, batch, checkpoints=checkpoints).peak
+        return inference_memory(graph, batch).peak
+
+    assert most == 0 or needed(most) <= limit
+    assert needed(most + 1) > limit
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": True}, "batch_size"),
+        ({"precision": "int8"}, "precision"),
+        ({"optimiser": "none"}, "optimiser"),
+    ],
+)
+def test_wrong_arguments_are_named(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        training_memory(chain(1), **options)
