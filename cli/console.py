@@ -129,7 +129,7 @@ def amounts(**texts: str | None) -> dict[str, float]:
 
 def megabytes(**texts: str | None) -> dict[str, float]:
     """What ``--max-NAME`` options say of memory, as 24GB, 500MB or, in MB, 500."""
-    found = {}
+    found: dict[str, float] = {}
     for name, text in texts.items():
         if text is not None:
             unit = {"GB": 1e3, "MB": 1.0}.get(text[-2:].upper())
