@@ -24,10 +24,9 @@ from .graph import graph
 from .measure import measure
 from .predict import predict
 from .pretrain import pretrain
-from .proxies import proxies
 from .rank import rank
 from .report import report
-from .score import score
+from .score import proxies, score
 from .surroundings import COMPLETES, completion, defaults, project_file
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}

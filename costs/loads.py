@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..basics import Array
-from ..graphs import Graph
+from ..graphs import ATTRIBUTES, Graph
 from ..graphs.features import output_elements, owned_parameters, resolution
-from ..graphs.graph import ATTRIBUTES
 from ..graphs.operators import CANONICAL, CANONICAL_ID, NORMS
 from ..predictors.features.cache import once_per_graph
 

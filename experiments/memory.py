@@ -9,21 +9,19 @@ finished networks are lines of ``experiments/results/stores/memory.jsonl``; at t
 
 from __future__ import annotations
 
-import datetime
 import weakref
 
 import numpy as np
 import timm
 import torch
-from proxy_results import FOLDER, machine
+from common import RESULTS, STORES, Lines, made_by
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import archrank
 from archrank.costs.memory import inference_memory, training_memory
-from predictors import append, read
 
-PAGE, LINES = FOLDER / "memory.md", FOLDER / "stores" / "memory.jsonl"
+PAGE, LINES = RESULTS / "memory.md", Lines(STORES / "memory.jsonl")
 BATCH = 2
 NAMES = """
 resnet18 resnet50 mobilenetv3_large_100 efficientnet_b0 convnext_atto vit_tiny_patch16_224
@@ -99,16 +97,16 @@ def compared(name: str) -> dict:
 
 def main() -> None:
     torch.set_num_threads(1)
-    done = {line["name"]: line for line in read(LINES)}
+    done = {line["name"]: line for line in LINES.read()}
     for name in NAMES:
         if name not in done:
             done[name] = compared(name)
-            append(LINES, done[name])
+            LINES.append(done[name])
     rows = [done[name] for name in NAMES]
     lines = [
         "# Memory from the graph alone",
         "",
-        f"`python experiments/memory.py`, {datetime.date.today()}. Machine: {machine()}. "
+        f"{made_by('memory.py')} "
         f"{len(rows)} networks, batch {BATCH}, single precision, AdamW; real: storages "
         "that torch had alive on the CPU.",
         "",

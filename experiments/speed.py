@@ -14,7 +14,6 @@ settled looking at which families were off, all of them.
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
 import warnings
 from pathlib import Path
@@ -22,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from proxy_results import FOLDER, machine
+from common import RESULTS, made_by
 from sklearn.model_selection import GroupKFold
 
 import archrank
@@ -32,7 +31,7 @@ from archrank.graphs import Graph
 from archrank.metrics import spearman
 from archrank.predictors import Sample
 
-PAGE = FOLDER / "speed.md"
+PAGE = RESULTS / "speed.md"
 WEIGHTS = Path(__file__).parents[1] / "costs" / "weights"
 AIMS = {"rtx4090": (0.985, 75), "i9-10940x-compiled": (0.965, 70), "rtx3090-train": (0.97, 75)}
 FOLDS = 5
@@ -150,7 +149,7 @@ def page(table: pd.DataFrame, samples: list[Sample], off: np.ndarray) -> list[st
     lines = [
         "# Speed on devices that are not at hand",
         "",
-        f"`python experiments/speed.py`, {datetime.date.today()}. Machine: {machine()}. "
+        f"{made_by('speed.py')} "
         f"{len(table):,} measured rows of {table.model.nunique():,} networks; {FOLDS} folds of "
         f"{table.family.nunique()} families, so that no relative of a tested network was seen. "
         "In brackets: log-linear in multiply-adds and activations, fitted to the same rows. "
