@@ -45,6 +45,13 @@ def fit(
         Path | None,
         typer.Option(help="Learn a new device from this cost predictor of other devices."),
     ] = None,
+    portable: Annotated[
+        bool,
+        typer.Option(
+            help="Learn of graphs alone, so that networks of anywhere can be ranked; otherwise of "
+            "the codes of --space, too, which serve its own networks better."
+        ),
+    ] = True,
     seed: Seed = 0,
     jobs: Jobs = 1,
     quiet: Quiet = False,
@@ -76,6 +83,7 @@ def fit(
                     jobs,
                     kept,
                     told,
+                    portable,
                 )
         fitted.save(out)
         kept.unlink(missing_ok=True)

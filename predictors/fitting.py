@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ def fit(
     jobs: int = 1,
     kept: Path | None = None,
     progress: Progress | None = None,
+    portable: bool = True,
 ) -> Predictor:
     """Fit a predictor to a CSV file of architectures and labels.
 
@@ -43,6 +45,8 @@ def fit(
         jobs: processes that share the scoring of architectures of ``space``.
         kept: file that their scores are kept in meanwhile: if killed, the same call goes on.
         progress: called with (done, total, architecture) after each that is scored.
+        portable: learn of graphs alone, so that networks of anywhere can be judged; otherwise of
+            the codes of ``space``, too, which its own networks alone have.
 
     Raises:
         InputError: the file is no such table, or names what is not there.
@@ -62,7 +66,10 @@ def fit(
         predictor = GraphPredictor(
             pretrained=str(pretrained), random_state=seed, proxies=named, **given
         )
-    return predictor.fit(readable(predictor, names, jobs, kept, progress), values)
+    read = readable(predictor, names, jobs, kept, progress)
+    if portable and space is not None:
+        read = [replace(sample, code=None) for sample in predictor.reader.read(read)]
+    return predictor.fit(read, values)
 
 
 def read_labels(path: str | Path, column: str | None = None) -> tuple[list[str], list[float]]:

@@ -92,7 +92,8 @@ def _equally_long(part: str, rows: Sequence[npt.ArrayLike | None]) -> Array:
     if -1 in lengths or len(lengths) > 1:
         raise InputError(
             f"X: samples have a {part} of lengths {sorted(lengths)} (-1: none), expected one "
-            "length; pass architectures of one space, or leave this part out"
+            "length; pass architectures of one space, or leave this part out (archrank fit "
+            "--portable learns of graphs alone)"
         )
     return np.array([np.asarray(row) for row in rows], dtype=np.float64)
 

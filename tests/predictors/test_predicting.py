@@ -99,8 +99,10 @@ def test_rank_by_a_predictor(folder: Path) -> None:
     assert both.table["rank"].notna().all()
 
 
-def test_rank_tells_what_a_predictor_cannot_read(folder: Path) -> None:
-    ranking = archrank.rank([small], inputs=(3, 8, 8), by=f"{folder},params", batch_size=4)
+def test_rank_tells_what_a_predictor_cannot_read(table: Path, tmp_path: Path) -> None:
+    coded = tmp_path / "coded"
+    fit(table, "nasbench201", column="label", portable=False).save(coded)
+    ranking = archrank.rank([small], inputs=(3, 8, 8), by=f"{coded},params", batch_size=4)
     assert "code" in ranking.failures["reason"][0]
     assert ranking.table["rank"].tolist() == [1]
 
@@ -281,3 +283,21 @@ def test_a_label_that_is_no_number_is_shown_as_it_stands(tmp_path: Path) -> None
     (tmp_path / "labels.csv").write_text("arch,accuracy\na,0.5\nb,\n")
     with pytest.raises(InputError, match=r"row 3 of .* has nan in 'accuracy'"):
         read_labels(tmp_path / "labels.csv")
+
+
+def test_a_portable_predictor_judges_what_is_not_of_its_space(
+    table: Path, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "models.py").write_text(MODELS)
+    ranking = archrank.rank(tmp_path / "models.py", by=str(folder))
+    assert ranking.failures.empty
+    assert ranking.table["score"].notna().all()
+    assert np.isfinite(load_predictor(folder).predict(CELLS.sample(3, seed=5))).all()
+
+    fit(table, "nasbench201", column="label", portable=False).save(tmp_path / "coded")
+    coded = archrank.rank(tmp_path / "models.py", by=str(tmp_path / "coded"))
+    assert coded.table["score"].isna().all()
+    assert len(coded.failures) == 4
+    said = [line for line in str(coded).splitlines() if "--portable" in line]
+    assert len(said) == 1
+    assert said[0].startswith("a and 3 more: ")

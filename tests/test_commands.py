@@ -1,0 +1,88 @@
+"""The commands of the pages work as they are written, in their order, in a fresh folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_docs import PAGES, ROOT, commands
+from typer.testing import CliRunner
+
+from archrank.cli.app import app
+from archrank.data import space
+
+MODELS = """
+from torch import nn
+
+INPUT = (3, 32, 32)
+
+def narrow() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10),
+    )
+
+def net() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3),
+                         nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+"""
+DATA = """
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+images, labels = torch.randn(64, 3, 32, 32), torch.arange(64) % 10
+loader = DataLoader(TensorDataset(images, labels), 16, shuffle=True)
+
+def loss(output, targets):
+    return torch.nn.functional.cross_entropy(output, targets, label_smoothing=0.1)
+"""
+SMALLER = {"--sample": "4", "--networks": "12", "--seeds": "2", "--batch-sizes": "1,2"}
+"""Sizes that take hours as they are written."""
+NOT_HERE = {
+    "fetch": "needs the network",
+    "import": "needs files that were downloaded",
+    "--address": "needs a Ray cluster",
+    "--recipe": "takes hours",
+    "cuda": "needs a GPU",
+    "cifar10": "needs its images",
+    "several/": "needs measurements of several devices",
+    "timm": "needs timm, beside a torchvision that fits",
+}
+NEED_TABLES = ("--space nasbench201 --task",)
+_TOGETHER = [page for page in PAGES if commands(page)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "examples", "examples")
+    Path("my_models.py").write_text(MODELS)
+    Path("my_data.py").write_text(DATA)
+    cells = space("nasbench201")
+    names = cells.sample(24, seed=0)
+    lines = [f'"{name}",{np.log(cells.graph(name).params)}' for name in names]
+    Path("labels.csv").write_text("\n".join(["architecture,accuracy", *lines]))
+    Path("candidates.txt").write_text("\n".join(cells.sample(5, seed=1)))
+    Path("archs.txt").write_text("\n".join(space("fbnet").sample(14, seed=0)))
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", _TOGETHER)
+def test_commands_work_in_order(page: str, folder: Path) -> None:
+    for words in commands(page):
+        text = " ".join(words)
+        if any(what in text for what in (*NOT_HERE, *NEED_TABLES)):
+            continue
+        for option, value in SMALLER.items():
+            if option in words:
+                words[words.index(option) + 1] = value
+        if words[0] == "measure" and "--seconds" not in words:
+            words += ["--seconds", "0.02"]
+        if words[0] == "pretrain":
+            words += ["--epochs", "1"]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, f"{page}: {text}\n{result.output}\n{result.exception!r}"
+        assert "Traceback" not in result.output
