@@ -79,6 +79,17 @@ def test_all_that_tie_for_best_are_marked(tmp_path) -> None:
         assert marked == {n for n, value in known.items() if value == choose(known.values())}
 
 
+def test_many_reasons_of_failures_are_folded_away(tmp_path) -> None:
+    good = plausible(settings())
+
+    def fill(proxy: str, at: int, seed: int) -> float | str:
+        return f"reason {at}" if proxy == "zen" and at < 30 else good(proxy, at, seed)
+
+    page = to_html(judge(write(tmp_path / "s", fill), resamples=20))
+    shown, _, folded = page.partition("<summary>10 more, less frequent</summary>")
+    assert [text.count("error: reason ") for text in (shown, folded)] == [20, 10]
+
+
 _SECONDS, _TAU = st.floats(1e-6, 1e3), st.floats(-1, 1) | st.just(math.nan)
 
 
