@@ -21,6 +21,7 @@ import typer
 
 import archrank
 from archrank.cli.app import app
+from archrank.cli.surroundings import defaults
 from archrank.proxies import Measure, register, unregister
 from archrank.proxies.registry import total_of
 
@@ -124,6 +125,16 @@ def test_commands_are_right(page: str, words: list[str]) -> None:
     assert not hasattr(command, "commands"), f"{page}: {words[0]} is no command"
     context = command.make_context("archrank", list(words))  # fails on any option that is wrong
     assert context.params
+
+
+def test_defaults_are_right(tmp_path: Path) -> None:
+    file = tmp_path / "pyproject.toml"
+    commands = typer.main.get_command(app).commands
+    shown = [block for page in PAGES for block in blocks(page, "toml")]
+    assert shown
+    for block in shown:
+        file.write_text(block)
+        assert any(defaults(file, commands).values())
 
 
 def test_make_targets_exist() -> None:
