@@ -17,6 +17,12 @@ from .registry import all_proxies as list
 from .planner import score
 from .scores import Result, Scores
 
+# Last: those of other packages import what is defined above.
+from ..plugins import loaded as _loaded, plugins as _plugins
+
+for _point in _plugins("archrank.proxies").values():
+    _loaded(_point)
+
 __all__ = [
     "Measure",
     "Proxy",

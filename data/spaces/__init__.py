@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ...errors import InputError
+from ...errors import InputError, checked_choice
+from ...plugins import loaded, plugins
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from .contract import Space
 
 _HOME = {
@@ -50,18 +53,40 @@ _HOME = {
 """Where each space is; imported when asked for."""
 
 
+_REGISTERED: dict[str, type[Space]] = {}
+"""Spaces of this process, by name."""
+
+
+def register_space(kind: type[Space]) -> type[Space]:
+    """Make a class of search spaces known by its name, in this process; usable as a decorator.
+
+    A package of its own names its spaces as entry points instead: see ``archrank.plugins``.
+
+    Raises:
+        InputError: another space has that name.
+    """
+    if kind.name in _HOME or _REGISTERED.get(kind.name, kind) is not kind:
+        raise InputError(f"name: a space called {kind.name!r} is there already")
+    _REGISTERED[kind.name] = kind
+    return kind
+
+
 def spaces() -> list[str]:
-    """The names of all search spaces.
+    """The names of all search spaces, with those that other packages add.
 
     Example:
         >>> from archrank.data import spaces
         >>> "nasbench201" in spaces()
         True
     """
-    return list(_HOME)
+    return list(dict.fromkeys((*_HOME, *_REGISTERED, *_outside())))
 
 
 @cache
+def _outside() -> dict[str, EntryPoint]:
+    return plugins("archrank.spaces")
+
+
 def space(name: str) -> Space:
     """The search space of that name.
 
@@ -73,7 +98,18 @@ def space(name: str) -> Space:
         >>> len(space("nasbench201"))
         15625
     """
-    if name not in _HOME:
-        raise InputError(f"space: got {name!r}, expected one of {', '.join(_HOME)}")
-    module, _, kind = _HOME[name].partition(":")
-    return getattr(import_module(f".{module}", __name__), kind)()  # type: ignore[no-any-return]
+    if name in _REGISTERED:
+        return _made(_REGISTERED[name])
+    if name in _HOME:
+        module, _, kind = _HOME[name].partition(":")
+        return _made(getattr(import_module(f".{module}", __name__), kind))
+    outside = loaded(_outside()[name]) if name in _outside() else None
+    if outside is None:
+        checked_choice("space", name, [one for one in spaces() if one != name])
+    return _made(outside)
+
+
+@cache
+def _made(kind: Any) -> Space:
+    made: Space = kind()
+    return made

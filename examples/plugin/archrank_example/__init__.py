@@ -1,0 +1,1 @@
+"""A proxy and a search space for archrank."""
