@@ -228,7 +228,7 @@ def _keep(source: Source, found: str, content: bytes, target: Path) -> None:
 
 
 def _contents(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Name and reader of every file at a path."""
+    """Give name and reader of every file at a path."""
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             if file.is_file():
@@ -243,7 +243,7 @@ def _contents(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 
 def _elsewhere(name: str) -> DataSet:
-    """The set, if it is not part of this package."""
+    """Return the set, if it is not part of this package."""
     chosen = data_set(name)
     if chosen.embedded:
         raise InputError(f"name: {name!r} comes with the package; nothing to fetch or import")
@@ -255,7 +255,7 @@ def _problem(folder: Path, chosen: DataSet, name: str) -> str:
 
 
 def _table_problem(path: Path, chosen: DataSet, name: str) -> str:
-    """What is wrong with a compact table; empty if nothing is."""
+    """Say what is wrong with a compact table; empty if nothing is."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -273,7 +273,7 @@ def _table_problem(path: Path, chosen: DataSet, name: str) -> str:
 
 
 def _sha256(path: Path) -> str | None:
-    """The hash of a public file as published: of what is in it, if gzip was added."""
+    """Return the hash of a public file as published: of what is in it, if gzip was added."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

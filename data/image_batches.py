@@ -29,7 +29,7 @@ def images(
     inputs: tuple[int, ...] | None = None,
     classes: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """``n`` normalised images and their labels, fit for a network's input.
+    """Return ``n`` normalised images and their labels, fit for a network's input.
 
     Args:
         source: one of ``SOURCES``, or your own tensors (images, labels), taken as they are.
@@ -139,7 +139,7 @@ def _mnist(n: int, seed: int) -> tuple[Tensor, Tensor]:
 
 @cache
 def _cifar_files(path: Path) -> list[tuple[int, bytes]]:
-    """(label, JPEG) of the training images in the order of their names; 15 MB."""
+    """Return (label, JPEG) of the training images in the order of their names; 15 MB."""
     found: dict[str, bytes] = {}
     with tarfile.open(path) as archive:
         for member in archive:

@@ -248,7 +248,7 @@ def _take(
     rule: Protocol,
     forbidden: Iterable[str] = (),
 ) -> list[str]:
-    """The first ``wanted`` that are not the same network as a forbidden one.
+    """Take the first ``wanted`` that are not the same network as a forbidden one.
 
     A few labels go to different networks; a large share of the space takes duplicates too, or it
     could not be reached.

@@ -36,7 +36,7 @@ FACTS = Path(__file__).with_name("digits.json")
 
 
 def architectures(per_family: int = PER_FAMILY, seed: int = SAMPLE_SEED) -> list[str]:
-    """The networks of the benchmark: as many of each family, no two with the same graph."""
+    """Return the networks of the benchmark: as many of each family, no two with the same graph."""
     digits = space("digits")
     assert isinstance(digits, Digits)
     seen: set[str] = set()
@@ -66,7 +66,7 @@ def label(arch: str, seed: int) -> dict[str, Any]:
 
 
 def finished(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
-    """What earlier runs wrote; a last line that was cut off is dropped."""
+    """Say what earlier runs wrote; a last line that was cut off is dropped."""
     if not path.exists():
         return {}
     text = path.read_text()
@@ -127,7 +127,7 @@ def _write(file: Any, row: dict[str, Any]) -> None:
 
 
 def write_table(rows: dict[tuple[str, int], dict[str, Any]]) -> None:
-    """The table (parquet) and its facts (JSON), each whole or not at all."""
+    """Write the table (parquet) and its facts (JSON), each whole or not at all."""
     import pandas as pd
 
     digits = space("digits")
@@ -169,7 +169,7 @@ def _processor() -> str:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("digits_labels.jsonl"))
     parser.add_argument("--jobs", type=int, default=2)

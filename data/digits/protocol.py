@@ -42,7 +42,7 @@ class Protocol:
     clip: float = 5.0  # norm of the gradient
 
     def facts(self) -> dict[str, Any]:
-        """As written beside the labels."""
+        """Return the protocol as written beside the labels."""
         return asdict(self)
 
 
@@ -60,7 +60,7 @@ def _digits() -> tuple[Tensor, Tensor]:
 
 @cache
 def split(protocol: Protocol = PROTOCOL) -> tuple[Tensor, Tensor]:
-    """Indices of the training and the test images, equally many of each class in training."""
+    """Split the images into training and test, equally many of each class in training."""
     _, targets = _digits()
     generator = torch.Generator().manual_seed(protocol.split_seed)
     order = torch.randperm(len(targets), generator=generator)
@@ -73,7 +73,7 @@ def split(protocol: Protocol = PROTOCOL) -> tuple[Tensor, Tensor]:
 
 
 def distorted(images: Tensor, generator: torch.Generator, protocol: Protocol = PROTOCOL) -> Tensor:
-    """Each image under its own random affine map and noise; shape (n, 1, 8, 8), kept."""
+    """Move each image by its own random affine map and noise; shape (n, 1, 8, 8), kept."""
     n, _, height, _ = images.shape
 
     def uniform(limit: float) -> Tensor:
@@ -98,7 +98,7 @@ def distorted(images: Tensor, generator: torch.Generator, protocol: Protocol = P
 
 @cache
 def evaluation_set(protocol: Protocol = PROTOCOL) -> tuple[Tensor, Tensor]:
-    """The same distorted test images for every network and seed."""
+    """Make the same distorted test images for every network and seed."""
     images, targets = _digits()
     index = split(protocol)[1].repeat(protocol.test_copies)
     generator = torch.Generator().manual_seed(protocol.split_seed + 1)
@@ -106,7 +106,7 @@ def evaluation_set(protocol: Protocol = PROTOCOL) -> tuple[Tensor, Tensor]:
 
 
 def batches(n: int, seed: int, protocol: Protocol = PROTOCOL) -> tuple[Tensor, Tensor]:
-    """``n`` training images as a network sees them, for proxies that need data."""
+    """Return ``n`` training images as a network sees them, for proxies that need data."""
     images, targets = _digits()
     index = split(protocol)[0]
     if not 0 < n <= len(index):

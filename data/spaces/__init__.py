@@ -72,7 +72,7 @@ def register_space(kind: type[Space]) -> type[Space]:
 
 
 def spaces() -> list[str]:
-    """The names of all search spaces, with those that other packages add.
+    """Return the names of all search spaces, with those that other packages add.
 
     Example:
         >>> from archrank.data import spaces
@@ -88,7 +88,7 @@ def _outside() -> dict[str, EntryPoint]:
 
 
 def space(name: str) -> Space:
-    """The search space of that name.
+    """Return the search space of that name.
 
     Raises:
         InputError: there is none.

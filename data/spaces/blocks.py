@@ -20,7 +20,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def divisible(size: float, by: int = 8) -> int:
-    """The multiple of ``by`` nearest to ``size``, never below 90 % of it.
+    """Return the multiple of ``by`` nearest to ``size``, never below 90 % of it.
 
     Source: Sandler et al., MobileNetV2, CVPR 2018 (released code).
 

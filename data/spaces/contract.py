@@ -53,26 +53,26 @@ class Space(ABC):
 
     @abstractmethod
     def normalise(self, arch: str) -> str:
-        """The same architecture as this space writes it: checked, spelled one way."""
+        """Return the same architecture as this space writes it: checked, spelled one way."""
 
     @abstractmethod
     def draw(self, rng: random.Random) -> str:
-        """One random architecture."""
+        """Draw one random architecture."""
 
     @abstractmethod
     def neighbours(self, arch: str) -> list[str]:
-        """Every architecture that differs in one choice, without duplicates."""
+        """Return every architecture that differs in one choice, without duplicates."""
 
     @abstractmethod
     def encode(self, arch: str) -> npt.NDArray[np.float32]:
-        """A vector of fixed length; choices that have no effect are zero."""
+        """Return a vector of fixed length; choices that have no effect are zero."""
 
     def canonical(self, arch: str) -> str:
-        """One architecture for all that are the same network: equal strings, equal networks."""
+        """Return one architecture for all that are the same network."""
         return self.normalise(arch)
 
     def sample(self, n: int, seed: int, distinct_networks: bool = False) -> list[str]:
-        """``n`` random architectures without duplicates.
+        """Draw ``n`` random architectures without duplicates.
 
         Args:
             n: how many; at most ``size``.
@@ -116,7 +116,7 @@ class Space(ABC):
         return self.size
 
     def __iter__(self) -> Iterator[str]:
-        """Every architecture, where they can be listed."""
+        """List every architecture, where that is possible."""
         raise TypeError(f"{self.name} is too large to list: use sample(n, seed)")
 
     def __contains__(self, arch: object) -> bool:
@@ -133,10 +133,10 @@ class Space(ABC):
 
     @abstractmethod
     def network(self, arch: str, task: Signature, name: str) -> nn.Module:
-        """The network of a checked ``arch`` for a task and its name; see ``build``."""
+        """Build the network of a checked ``arch`` for a task and its name; see ``build``."""
 
     def task(self, name: str | None = None) -> Signature:
-        """The facts of a task, the space's first by default."""
+        """Return the facts of a task, the space's first by default."""
         if name is None:
             name = next(iter(self.tasks))
         if name not in self.tasks:
@@ -146,18 +146,18 @@ class Space(ABC):
         return self.tasks[name]
 
     def build(self, arch: str, task: str | None = None) -> nn.Module:
-        """The published network as an ordinary module, with PyTorch's default initialisation."""
+        """Build the published network as an ordinary module, with PyTorch's initialisation."""
         facts = self.task(task)
         return self.network(self.normalise(arch), facts, task or next(iter(self.tasks)))
 
     def candidates(
         self, archs: Iterable[str], task: str | None = None
     ) -> dict[str, Callable[[], nn.Module]]:
-        """What ``archrank.rank`` takes: a function that builds each architecture, by name."""
+        """Return what ``archrank.rank`` takes: by name what builds each architecture."""
         return {arch: partial(self.build, arch, task) for arch in archs}
 
     def inputs(self, task: str | None = None, arch: str | None = None) -> Any:
-        """What ``archrank.trace``, ``score`` and ``rank`` take as ``inputs`` for these
+        """Return what ``archrank.trace``, ``score`` and ``rank`` take as ``inputs`` for these
         networks; for those whose architecture says its resolution, of that one."""
         return self.task(task).inputs
 
@@ -170,7 +170,7 @@ class Space(ABC):
         source: str | tuple[Tensor, Tensor] = "random",
         resolution: int | None = None,
     ) -> tuple[Any, Any]:
-        """``n`` samples and targets that a network of this space can be scored or trained on.
+        """Make ``n`` samples and targets that a network of this space can be scored or trained on.
 
         Args:
             n: how many samples.
@@ -189,13 +189,13 @@ class Space(ABC):
         return images(source, n, seed, shape, self.task(task).outputs)
 
     def loss(self, task: str | None = None) -> Callable[[Any, Any], Tensor] | None:
-        """``loss(output, targets)`` that the networks of a task are trained with; None for
+        """Return ``loss(output, targets)`` that the networks of a task are trained with; None for
         cross-entropy of classes."""
         self.task(task)
         return None
 
     def graph(self, arch: str, task: str | None = None) -> Graph:
-        """The graph of ``build(arch, task)``, equal to the traced one but without building it."""
+        """Make the graph of ``build(arch, task)``, equal to the traced one but without building."""
         return assemble(partial(self.build, arch, task), self.inputs(task, arch))
 
 
@@ -225,34 +225,34 @@ class ChoiceSpace(Space):
 
     @abstractmethod
     def parse(self, arch: str) -> Values:
-        """The values of all choices; ones without effect may have any value."""
+        """Return the values of all choices; ones without effect may have any value."""
 
     @abstractmethod
     def format(self, values: Values) -> str:
-        """The string of values whose choices without effect are None."""
+        """Return the string of values whose choices without effect are None."""
 
     def active(self, values: Values) -> Sequence[bool]:
-        """Which choices have effect, given the values of all."""
+        """Say which choices have effect, given the values of all."""
         return [True] * len(self.choices)
 
     def masked(self, values: Values) -> Values:
-        """The values with None where they have no effect."""
+        """Return the values with None where they have no effect."""
         active = self.active(values)
         return tuple(v if a else None for v, a in zip(values, active, strict=True))
 
     def values(self, arch: str) -> Values:
-        """The choices of an architecture, None where one has no effect."""
+        """Return the choices of an architecture, None where one has no effect."""
         return self.masked(self.parse(arch))
 
     def normalise(self, arch: str) -> str:
         return self.format(self.values(arch))
 
     def draw(self, rng: random.Random) -> str:
-        """Every choice uniform and independent of the others."""
+        """Draw every choice uniformly and independent of the others."""
         return self.format(self.masked(tuple(rng.choice(c.options) for c in self.choices)))
 
     def neighbours(self, arch: str) -> list[str]:
-        """Every architecture that differs in one choice, without duplicates.
+        """Return every architecture that differs in one choice, without duplicates.
 
         Choices that come into effect by that (a stage grows) take the nearest earlier value of
         the same kind of choice, else the first option.
@@ -281,7 +281,7 @@ class ChoiceSpace(Space):
         return tuple(full)
 
     def encode(self, arch: str) -> npt.NDArray[np.float32]:
-        """One-hot of every choice, one after the other; zeros for those without effect."""
+        """Return every choice one-hot, one after the other; zeros for those without effect."""
         parts = [
             [float(option == value) for option in choice.options]
             for choice, value in zip(self.choices, self.values(arch), strict=True)
@@ -295,5 +295,5 @@ class ChoiceSpace(Space):
 
 
 def product_size(choices: Sequence[Choice]) -> int:
-    """Number of combinations of independent choices."""
+    """Count the combinations of independent choices."""
     return math.prod(len(choice.options) for choice in choices)

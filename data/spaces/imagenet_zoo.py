@@ -48,7 +48,7 @@ class ImageNetZoo(Space):
     tasks: ClassVar[dict[str, Signature]] = {"imagenet": Signature((3, 224, 224), 1000)}
 
     def parse(self, arch: str) -> tuple[str, str, int]:
-        """The model's name, the recipe or an empty string, and the size of its images."""
+        """Return the model's name, the recipe or an empty string, and the size of its images."""
         reader = Reader(arch, self.name)
         name = reader.match(_NAME, "a model of timm")
         if name not in models():
@@ -63,7 +63,7 @@ class ImageNetZoo(Space):
         return _format(*self.parse(arch))
 
     def canonical(self, arch: str) -> str:
-        """The recipe changes nothing of the network."""
+        """Drop the recipe, which changes nothing of the network."""
         name, _, size = self.parse(arch)
         return _format(name, "", size)
 
@@ -81,7 +81,7 @@ class ImageNetZoo(Space):
         return list(found)
 
     def encode(self, arch: str) -> npt.NDArray[np.float32]:
-        """One-hot of timm's models, in its order, then the size in units of 224."""
+        """Return the one-hot model, in timm's order, then the size in units of 224."""
         name, _, size = self.parse(arch)
         code = np.zeros(len(models()) + 1, dtype=np.float32)
         code[list(models()).index(name)] = 1
@@ -112,7 +112,7 @@ class ImageNetZoo(Space):
         return network
 
     def graph(self, arch: str, task: str | None = None) -> Graph:
-        """The graph of ``build(arch, task)``, made on the meta device: no weights are drawn."""
+        """Make the graph of ``build(arch, task)`` on the meta device: no weights are drawn."""
         with torch.device("meta"):
             network = self.build(arch, task)
         return trace(network, self.inputs(task, arch))

@@ -53,7 +53,7 @@ class Reader:
         )
 
     def peek(self, text: str) -> bool:
-        """Whether ``text`` comes next."""
+        """Say whether ``text`` comes next."""
         return self.text.startswith(text, self.position)
 
     def expect(self, text: str) -> None:
@@ -119,6 +119,6 @@ class Reader:
         return int(here)
 
     def end(self) -> None:
-        """Nothing may follow."""
+        """Fail if anything follows."""
         if self.position != len(self.text):
             self.fail("the end")

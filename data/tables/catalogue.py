@@ -17,7 +17,7 @@ from .sources import sources
 
 
 def _found() -> Iterator[DataSet]:
-    """Every module of the rooms beside this file says what one set is."""
+    """Ask every module of the rooms beside this file what its set is."""
     for room in iter_modules([str(Path(__file__).parent)]):
         if room.ispkg:
             package = import_module(f".{room.name}", __package__)
@@ -35,7 +35,7 @@ TABLES: dict[str, Published] = {
 
 
 def tables() -> list[str]:
-    """The names of all tables that `table` knows, whether or not their data are here.
+    """List the names of all tables that `table` knows, whether or not their data are here.
 
     Example:
         >>> "nasbench201" in tables()
@@ -45,7 +45,7 @@ def tables() -> list[str]:
 
 
 def table(name: str, folder: Path | None = None) -> Table:
-    """A published table by name, from the data folder (``$ARCHRANK_DATA``, or the user's cache).
+    """Open a published table by name, from the data folder (``$ARCHRANK_DATA``, or the cache).
 
     Only the names of columns are read; figures are read when they are asked for. Columns that the
     public files do not hold are left out.
@@ -101,7 +101,7 @@ def table(name: str, folder: Path | None = None) -> Table:
 
 
 def sets_of(name: str) -> list[str]:
-    """The sets that hold a table's figures; a set's own name stands for itself.
+    """Name the sets that hold a table's figures; a set's own name stands for itself.
 
     Raises:
         InputError: neither a table nor a set.
@@ -122,7 +122,7 @@ def sets_of(name: str) -> list[str]:
 
 
 def _select(groups: Sequence[Group], reader: ParquetReader, units: dict[str, str]) -> Columns:
-    """The columns that patterns pick; the first to give a name wins."""
+    """Pick the columns that patterns fit; the first to give a name wins."""
     found: dict[str, tuple[str, str, float]] = {}
     for one in groups:
         for column in reader.columns(one.part):
@@ -137,7 +137,7 @@ def _select(groups: Sequence[Group], reader: ParquetReader, units: dict[str, str
 
 
 def data_set(name: str) -> DataSet:
-    """One set by its name.
+    """Find one set by its name.
 
     Raises:
         InputError: there is none of that name.
@@ -152,7 +152,7 @@ def data_set(name: str) -> DataSet:
 
 
 def path_of(file: str, folder: Path) -> Path:
-    """Where a compact table, named ``set/file``, is or would be.
+    """Say where a compact table, named ``set/file``, is or would be.
 
     Example:
         >>> path_of("nats_sss/nats_sss_cifar10", Path("here")).as_posix()

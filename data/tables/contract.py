@@ -92,7 +92,7 @@ class Table:
         licence: str = "",
         notes: str = "",
     ) -> Table:
-        """A table of your own: a frame with architecture strings as index.
+        """Make a table of your own of a frame with architecture strings as index.
 
         A task without `column` and `runs` reads the column of its own name.
 
@@ -144,7 +144,7 @@ class Table:
         return self._reader.index
 
     def labels(self, task: str | None = None) -> pd.Series[float]:
-        """The label of every architecture, missing ones as NaN; the first task if none is named.
+        """Return every label, missing ones as NaN; by default of the first task.
 
         It is the published mean where there is one, else the mean over the seeds that there are.
 
@@ -163,7 +163,7 @@ class Table:
         return self._reader.values(columns)[chosen.name]
 
     def seeds(self, task: str | None = None) -> Array:
-        """The label by architecture and seed, missing ones as NaN; one column without seeds.
+        """Return the label by architecture and seed, missing ones as NaN; one column without seeds.
 
         Raises:
             InputError: no such task.
@@ -175,7 +175,7 @@ class Table:
         return self._reader.runs(chosen.part, str(chosen.column))
 
     def noise_ceiling(self, task: str | None = None) -> NoiseCeiling | None:
-        """How far the seeds agree; None without two seeds of at least ten architectures.
+        """Compare the seeds; None without two seeds of at least ten architectures.
 
         Raises:
             InputError: no such task.
@@ -249,7 +249,7 @@ class Table:
         return self._reader.values(self._proxies).dropna(axis="columns", how="all")
 
     def lookup(self, architecture: str, task: str | None = None) -> float:
-        """The label of one architecture, NaN if it is missing.
+        """Look up the label of one architecture, NaN if it is missing.
 
         Raises:
             InputError: no such architecture or task; the message names near ones.
@@ -258,7 +258,7 @@ class Table:
         return float(self._labels(self._task(task).name).iloc[position])
 
     def __getitem__(self, architecture: str) -> dict[str, Any]:
-        """All of one architecture: labels of every task, costs, hardware, proxies and context."""
+        """Return all of one architecture: labels, costs, hardware, proxies and context."""
         position = self._position(architecture)
         row: dict[str, Any] = {"architecture": architecture}
         row |= {name: float(self._labels(name).iloc[position]) for name in self.tasks}
@@ -322,7 +322,7 @@ def _with_column(task: Task, column: str) -> Task:
 
 
 def _alike(first: str, second: str) -> int:
-    """How many letters two strings begin with alike."""
+    """Count the letters that two strings begin with alike."""
     count = 0
     for a, b in zip(first, second, strict=False):
         if a != b:

@@ -43,7 +43,7 @@ _OPS_GRAPH = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip"
 
 
 def numbers(text: str) -> Any:
-    """The tuple, list or number that a code such as ``(4, 3, 3)`` spells; nothing is executed.
+    """Read the tuple, list or number that a code such as ``(4, 3, 3)`` spells; run nothing.
 
     Raises:
         InputError: the text is no Python literal.
@@ -61,7 +61,7 @@ def numbers(text: str) -> Any:
 
 
 def nasbench201(code: str) -> str:
-    """From a six-number tuple of NAS-Bench-Suite-Zero (its own edge order and codes).
+    """Convert a six-number tuple of NAS-Bench-Suite-Zero (its own edge order and codes).
 
     Example:
         >>> nasbench201("(4, 3, 3, 0, 0, 0)").split("+")[0]
@@ -72,7 +72,7 @@ def nasbench201(code: str) -> str:
 
 
 def nasbench201_digits(code: str) -> str:
-    """From six digits in the order of the official string: 0 none, 1 skip, ..., 4 average pool.
+    """Convert six digits in the official order: 0 none, 1 skip, ..., 4 average pool.
 
     Example:
         >>> nasbench201_digits("421211").split("+")[0]
@@ -83,7 +83,7 @@ def nasbench201_digits(code: str) -> str:
 
 
 def nasbench201_naslib(architecture: str) -> str:
-    """The tuple of NAS-Bench-Suite-Zero for an official string: the inverse of `nasbench201`.
+    """Return the tuple of NAS-Bench-Suite-Zero for an official string: `nasbench201` undone.
 
     Example:
         >>> nasbench201_naslib(nasbench201("(4, 3, 3, 0, 1, 2)"))
@@ -98,7 +98,7 @@ def nasbench201_naslib(architecture: str) -> str:
 
 
 def nasbench201_code(architecture: str) -> str:
-    """The six digits of an official string: the inverse of `nasbench201_digits`.
+    """Return the six digits of an official string: `nasbench201_digits` undone.
 
     Example:
         >>> nasbench201_code(nasbench201_digits("421211"))
@@ -109,7 +109,7 @@ def nasbench201_code(architecture: str) -> str:
 
 
 def nasbench101(adjacency: str, operations: str) -> str:
-    """From a row-major matrix of n*n digits and n names, the input's and the output's included.
+    """Convert a row-major matrix of n*n digits and n names, input and output included.
 
     Example:
         >>> nasbench101("0110001100010000", "input,conv3x3-bn-relu,conv1x1-bn-relu,output")
@@ -127,7 +127,7 @@ def nasbench101(adjacency: str, operations: str) -> str:
 
 
 def nasbench101_digits(adjacency: str, operations: str) -> str:
-    """From a row-major matrix of n*n digits and n - 2 codes: 0 conv3x3, 1 conv1x1, 2 maxpool3x3.
+    """Convert a row-major n*n matrix and n - 2 codes: 0 conv3x3, 1 conv1x1, 2 maxpool3x3.
 
     Example:
         >>> nasbench101_digits("0110001100010000", "01")
@@ -138,7 +138,7 @@ def nasbench101_digits(adjacency: str, operations: str) -> str:
 
 
 def nasbench101_tuple(code: str) -> str:
-    """From 49 matrix entries and 7 operation codes (0 input, 1 output, 2, 3, 4 interior).
+    """Convert 49 matrix entries and 7 operation codes (0 input, 1 output, 2, 3, 4 interior).
 
     Example:
         >>> nasbench101_tuple(str((0, 1, *[0] * 47, 0, 1, 0, 0, 0, 0, 0)))
@@ -152,7 +152,7 @@ def nasbench101_tuple(code: str) -> str:
 
 
 def nasbench301(code: str) -> str:
-    """From two cells of eight (input, operation code) pairs; a node's in the order of inputs.
+    """Convert two cells of eight (input, operation code) pairs; a node's in the order of inputs.
 
     Example:
         >>> cell = "[(0, 0), (1, 5), (1, 1), (0, 1), (1, 3), (0, 3), (1, 3), (3, 2)]"
@@ -171,7 +171,7 @@ def _cell(pairs: Sequence[tuple[int, int]]) -> str:
 
 
 def transnas_micro(code: str) -> str:
-    """From six numbers in the order of the official string.
+    """Convert six numbers in the order of the official string.
 
     Example:
         >>> transnas_micro("(1, 0, 0, 2, 1, 0)")
@@ -182,7 +182,7 @@ def transnas_micro(code: str) -> str:
 
 
 def transnas_micro_study(code: str) -> str:
-    """From six numbers as the zero-cost study codes cells on SVHN, CIFAR-100 and NinaPro.
+    """Convert six numbers as the zero-cost study codes cells on SVHN, CIFAR-100 and NinaPro.
 
     Its edge order and codes are those of its NAS-Bench-201 cells, and its networks have three
     modules: types 4, 1, 4.
@@ -197,7 +197,7 @@ def transnas_micro_study(code: str) -> str:
 
 
 def transnas_macro(code: str) -> str:
-    """From four to six module types; zeros at the end are padding.
+    """Convert four to six module types; zeros at the end are padding.
 
     Example:
         >>> transnas_macro("(1, 2, 4, 2, 0, 0)")
@@ -207,7 +207,7 @@ def transnas_macro(code: str) -> str:
 
 
 def mnasnet(*choices: Any) -> str:
-    """From (expansion, kernel, layers, squeeze-and-excitation) of each of seven stages, in a row.
+    """Convert (expansion, kernel, layers, squeeze-and-excitation) of each of seven stages.
 
     Example:
         >>> mnasnet(*[6, 3, 1, False] * 6, 4, 5, 2, True)[-15:]
@@ -218,7 +218,7 @@ def mnasnet(*choices: Any) -> str:
 
 
 def ofa_mobilenetv3(kernels: str, expansions: str, depths: str, resolution: Any) -> str:
-    """From 20 kernels, 20 expansions and 5 depths; blocks past a stage's depth are left out.
+    """Convert 20 kernels, 20 expansions and 5 depths; blocks past a stage's depth are left out.
 
     Example:
         >>> ofa_mobilenetv3(str([3, 5, 7, 7] * 5), str([6, 4, 3, 3] * 5), "[2,2,2,2,3]", 224)[-28:]
@@ -233,7 +233,7 @@ def ofa_mobilenetv3(kernels: str, expansions: str, depths: str, resolution: Any)
 
 
 def enas(code: str) -> str:
-    """The published list without spaces.
+    """Drop the spaces of the published list.
 
     Example:
         >>> enas("[[1], [4, 0]]")
@@ -243,7 +243,7 @@ def enas(code: str) -> str:
 
 
 def gpt(width: int, heads: str, ratios: str, bias: Any) -> str:
-    """From the width and the heads and multi-layer ratios of each layer.
+    """Convert the width and the heads and multi-layer ratios of each layer.
 
     Example:
         >>> gpt(192, "12,8", "2,3", "True")
@@ -254,7 +254,7 @@ def gpt(width: int, heads: str, ratios: str, bias: Any) -> str:
 
 
 def flexibert(config: str) -> str:
-    """From the published JSON of hidden size and encoder layers.
+    """Convert the published JSON of hidden size and encoder layers.
 
     Example:
         >>> layer = {"operation_type": "SA", "operation_parameter": "SDP", "num_feed_forward": 1,
@@ -273,7 +273,7 @@ def flexibert(config: str) -> str:
 
 @lru_cache(maxsize=1 << 16)  # nine data sets hold the same codes
 def nasbench_graph(code: int) -> str:
-    """From five decimal digits: link pattern, then four operations.
+    """Convert five decimal digits: link pattern, then four operations.
 
     Example:
         >>> nasbench_graph(81111)
@@ -285,7 +285,7 @@ def nasbench_graph(code: int) -> str:
 
 
 def graphgym(before: int, passing: int, behind: int, stage: str, aggregation: str) -> str:
-    """From layers before, passing messages and behind, skips and aggregation of the second round.
+    """Convert layers before, passing and behind, skips and aggregation of the second round.
 
     Its networks have norms, parametric ReLUs and no dropout.
 
@@ -297,7 +297,7 @@ def graphgym(before: int, passing: int, behind: int, stage: str, aggregation: st
 
 
 def graphgym_recipe(*choices: Any) -> str:
-    """From a design of the first round with its norm, activation, dropout and recipe.
+    """Convert a design of the first round with its norm, activation, dropout and recipe.
 
     Example:
         >>> graphgym_recipe(1, 2, 2, "stack", "add", False, "relu", 0.3, "adam", 0.01, 32, 99)
@@ -312,7 +312,7 @@ def graphgym_recipe(*choices: Any) -> str:
 
 
 def imagenet_zoo(model: str, size: int) -> str:
-    """From the name of a checkpoint or a model of timm, and the size of its images.
+    """Convert the name of a checkpoint or a model of timm, and the size of its images.
 
     Example:
         >>> imagenet_zoo("resnet50.a1_in1k", 224)

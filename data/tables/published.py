@@ -140,5 +140,5 @@ class DataSet:
     embedded: bool = False
 
     def home(self, folder: Path) -> Path:
-        """Where its compact tables are: below the data folder, or in this package."""
+        """Say where its compact tables are: below the data folder, or in this package."""
         return (Path(__file__).parents[1] if self.embedded else folder) / self.name

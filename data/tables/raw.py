@@ -46,11 +46,11 @@ class Raw:
         self.folder = folder
 
     def has(self, name: str) -> bool:
-        """Whether the file is there."""
+        """Say whether the file is there."""
         return self._path(name) is not None
 
     def read(self, name: str) -> bytes:
-        """The file as published, without the gzip that may have been added.
+        """Read the file as published, without the gzip that may have been added.
 
         Raises:
             InputError: it is not there.
@@ -67,11 +67,11 @@ class Raw:
         return gunzip(path)
 
     def json(self, name: str) -> Any:
-        """A JSON file."""
+        """Read a JSON file."""
         return _json(self.read(name), name)
 
     def csv(self, name: str, **options: Any) -> pd.DataFrame:
-        """A CSV file; `options` go to `pandas.read_csv`."""
+        """Read a CSV file; `options` go to `pandas.read_csv`."""
         content = io.BytesIO(self.read(name))
         try:
             table: pd.DataFrame = pd.read_csv(content, **options)
@@ -80,7 +80,7 @@ class Raw:
         return table
 
     def yaml(self, name: str) -> Any:
-        """A YAML file, read safely (no Python objects).
+        """Read a YAML file safely (no Python objects).
 
         Raises:
             MissingExtraError: PyYAML is not installed.
@@ -98,13 +98,13 @@ class Raw:
             raise _damaged(name, error) from error
 
     def zipped_json(self, name: str) -> Iterator[tuple[str, Any]]:
-        """Name and content of every JSON file in a zip archive, as stored."""
+        """Give name and content of every JSON file in a zip archive, as stored."""
         for member, content in unzip(self.read(name), name):
             if member.endswith(".json"):
                 yield member, _json(content, f"{name}: {member}")
 
     def tarred_json(self, name: str) -> Iterator[tuple[str, Any]]:
-        """Name and content of every JSON file in a gzipped tar archive, as stored."""
+        """Give name and content of every JSON file in a gzipped tar archive, as stored."""
         total = 0
         try:
             with tarfile.open(fileobj=io.BytesIO(self.read(name)), mode="r:gz") as archive:
@@ -121,7 +121,7 @@ class Raw:
             raise _damaged(name, error) from error
 
     def tfrecords(self, name: str) -> Iterator[bytes]:
-        """Every record of a TFRecord file, its checksums verified."""
+        """Return every record of a TFRecord file, its checksums verified."""
         return tfrecords(self.read(name), name)
 
     def _path(self, name: str) -> Path | None:
@@ -132,7 +132,7 @@ class Raw:
 
 
 def gunzip(path: Path) -> bytes:
-    """The content of a gzip file.
+    """Unpack a gzip file.
 
     Raises:
         DamagedFileError: it is cut, no gzip, or holds more than `LARGEST` bytes.
@@ -147,7 +147,7 @@ def gunzip(path: Path) -> bytes:
 
 
 def unzip(content: bytes, name: str) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every file in a zip archive, as stored.
+    """Give name and content of every file in a zip archive, as stored.
 
     Raises:
         DamagedFileError: it is no zip archive or is cut, a member's path leads outside of it, or
@@ -187,7 +187,7 @@ def check_member(member: str, archive: str) -> None:
 
 
 def tfrecords(content: bytes, name: str) -> Iterator[bytes]:
-    """The records of a TFRecord file: length, its checksum, data, its checksum.
+    """Return the records of a TFRecord file: length, its checksum, data, its checksum.
 
     Raises:
         DamagedFileError: a checksum is wrong or the file is cut.
@@ -212,7 +212,7 @@ def tfrecords(content: bytes, name: str) -> Iterator[bytes]:
 
 
 def tfrecord(data: bytes) -> bytes:
-    """One record with its checksums."""
+    """Make one record with its checksums."""
     length = struct.pack("<Q", len(data))
     return length + _masked(length) + data + _masked(data)
 

@@ -18,7 +18,7 @@ from .published import Columns, Part, Published
 
 
 def data_folder() -> Path:
-    """Where the data are: ``$ARCHRANK_DATA``, else the user's cache folder.
+    """Say where the data are: ``$ARCHRANK_DATA``, else the user's cache folder.
 
     Example:
         >>> isinstance(data_folder(), Path)
@@ -49,7 +49,7 @@ class FrameReader:
         return pd.DataFrame(found, index=self.index)
 
     def words(self, columns: Columns) -> pd.DataFrame:
-        """The columns as they are."""
+        """Return the columns as they are."""
         found = {name: self._frame[column] for name, (_, column, _) in columns.items()}
         return pd.DataFrame(found, index=self.index)
 
@@ -73,7 +73,7 @@ class ParquetReader:
         self._known: dict[str, _Rows] = {}
 
     def columns(self, part: str) -> list[str]:
-        """The names of a part's columns; none if its file is not there."""
+        """Return the names of a part's columns; none if its file is not there."""
         file = self.published.parts[part].file
         if file not in self._schemas:
             import pyarrow as pa
@@ -95,7 +95,7 @@ class ParquetReader:
         return pd.Index(dict.fromkeys(names), dtype="object", name="architecture")
 
     def values(self, columns: Columns) -> pd.DataFrame:
-        """The columns by architecture; where rows repeat one, their mean."""
+        """Return the columns by architecture; where rows repeat one, their mean."""
         by_part: dict[str, list[tuple[str, str, float]]] = {}
         for name, (part, column, scale) in columns.items():
             by_part.setdefault(part, []).append((name, column, scale))
@@ -111,7 +111,7 @@ class ParquetReader:
         return pd.DataFrame({name: found[name] for name in columns}, index=self.index)
 
     def words(self, columns: Columns) -> pd.DataFrame:
-        """The columns by architecture, as they are; of rows that repeat one the first."""
+        """Return the columns by architecture, as they are; of rows that repeat one the first."""
         found = {}
         for name, (part, column, _) in columns.items():
             here, at, _ = self._rows(part)
@@ -120,7 +120,7 @@ class ParquetReader:
         return pd.DataFrame(found, index=self.index)
 
     def runs(self, part: str, column: str) -> Array:
-        """One column by architecture and repetition."""
+        """Return one column by architecture and repetition."""
         if not self.published.parts[part].repeats_are_seeds:
             found = self.values({column: (part, column, 1.0)})
             return found.to_numpy(dtype=np.float64)
@@ -176,7 +176,7 @@ class ParquetReader:
 
 
 def _clean(values: pd.Series[Any]) -> Array:
-    """As floats, with what stands for a failure missing."""
+    """Turn values into floats, with what stands for a failure missing."""
     found = np.array(values, dtype=np.float64)
     found[np.isinf(found) | (found == -1e8)] = np.nan
     return found

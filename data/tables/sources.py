@@ -32,13 +32,13 @@ class Source:
         return None not in (self.repository, self.commit, self.path, self.sha256)
 
     def url(self, base: str) -> str:
-        """Its address below `base`."""
+        """Return its address below `base`."""
         return f"{base.rstrip('/')}/{self.repository}/{self.commit}/{self.path}"
 
 
 @cache
 def sources() -> tuple[Source, ...]:
-    """All public files that the sets are made from.
+    """Return all public files that the sets are made from.
 
     Example:
         >>> len([source for source in sources() if source.set == "nasbench201"])

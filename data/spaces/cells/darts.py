@@ -87,7 +87,7 @@ class GenotypeSpace(ChoiceSpace):
         return values + self._read_cell(reader)
 
     def wirings(self, values: Values) -> tuple[CellWiring, CellWiring]:
-        """The normal and the reduction cell."""
+        """Return the normal and the reduction cell."""
         triples = list(zip(*[iter(values)] * 3, strict=True))
         nodes = tuple(
             tuple(sorted(((one, i), (two, j)), key=lambda edge: (edge[1], edge[0])))
@@ -186,7 +186,7 @@ class NASBench301(GenotypeSpace):
 
 
 def swap_network(arch: str) -> nn.Module:
-    """The one cell on which SWAP scores a DARTS genotype; its features after global average.
+    """Build the one cell on which SWAP scores a genotype; its features after global average.
 
     There is no stem: the image is both inputs, and the only cell is a reduction cell of width 6,
     so only the reduction genotype counts.

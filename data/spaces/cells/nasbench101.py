@@ -49,7 +49,7 @@ class Cut(Piece):
 
 
 def vertex_channels(matrix: Matrix, c_in: int, c_out: int) -> list[int]:
-    """Channels of every vertex; those feeding the output share its channels.
+    """Count the channels of every vertex; those feeding the output share its channels.
 
     Source: Ying et al., NAS-Bench-101, ICML 2019 (released code).
     """
@@ -135,7 +135,7 @@ class NASBench101(Space):
     size = 423_624
 
     def parse(self, arch: str) -> Cell101:
-        """The pruned cell."""
+        """Return the pruned cell."""
         reader = Reader(arch, self.name)
         rows: list[tuple[int, ...]] = []
         while not rows or reader.take("/"):
@@ -166,18 +166,18 @@ class NASBench101(Space):
         return pruned
 
     def format(self, cell: Cell101) -> str:
-        """The architecture string of a cell."""
+        """Return the architecture string of a cell."""
         return "/".join("".join(map(str, row)) for row in cell[0]) + ":" + ",".join(cell[1])
 
     def normalise(self, arch: str) -> str:
         return self.format(self.parse(arch))
 
     def canonical(self, arch: str) -> str:
-        """The first, as text, of all orders of the vertices."""
+        """Return the first, as text, of all orders of the vertices."""
         return self.format(_first_order(self.parse(arch)))
 
     def draw(self, rng: random.Random) -> str:
-        """As the benchmark does: uniform matrices of seven vertices until one is valid."""
+        """Draw as the benchmark does: uniform matrices of seven vertices until one is valid."""
         n = MOST_VERTICES
         while True:
             matrix = tuple(
@@ -188,7 +188,7 @@ class NASBench101(Space):
                 return self.format(pruned)
 
     def neighbours(self, arch: str) -> list[str]:
-        """One edge added or removed, or one operator changed."""
+        """Add or remove one edge, or change one operator."""
         matrix, operators = self.parse(arch)
         n = len(matrix)
         found: dict[str, None] = {}
@@ -207,7 +207,7 @@ class NASBench101(Space):
         return list(found)
 
     def encode(self, arch: str) -> npt.NDArray[np.float32]:
-        """The 21 possible edges, then one-hot operators; the output is always the last vertex."""
+        """Return the 21 possible edges, then one-hot operators; the output is the last vertex."""
         matrix, operators = self.parse(arch)
         n = len(matrix)
         place = [*range(n - 1), MOST_VERTICES - 1]
@@ -236,7 +236,7 @@ class NASBench101(Space):
 
 
 def prune(cell: Cell101) -> Cell101 | None:
-    """Without vertices off every path from input to output; None if there is no such path."""
+    """Drop vertices off every path from input to output; None if there is no such path."""
     matrix, operators = cell
     n = len(matrix)
     ahead, back = {0}, {n - 1}

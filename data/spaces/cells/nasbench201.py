@@ -227,14 +227,14 @@ class NASBench201(ChoiceSpace):
         return map(self.format, product(OPERATORS, repeat=len(EDGES)))
 
     def published_class(self, arch: str) -> str:
-        """A name of the isomorphism class as the benchmark's paper counts them: 6,466 of them.
+        """Name the isomorphism class as the benchmark's paper counts them: 6,466 of them.
 
         It keeps some zero edges apart that make no difference; ``canonical`` does not.
         """
         return _wiring(self.parse(arch), strict=False)
 
     def canonical(self, arch: str) -> str:
-        """The first architecture (in the order of iteration) with the same function: 5,390.
+        """Return the first architecture (in the order of iteration) with the same function: 5,390.
 
         Skip edges are their source, edges of none or from an empty node are nothing, the order of
         a sum is free. One convolution that is added twice counts as two of their own, so some
@@ -255,7 +255,7 @@ class NASBench201(ChoiceSpace):
 
 
 def _wiring(operators: Values, strict: bool) -> str:
-    """What the cell's output is, as an expression of the input."""
+    """Say what the cell's output is, as an expression of the input."""
     nodes = ["0"]
     for target in (1, 2, 3):
         terms = []

@@ -116,7 +116,7 @@ class Basic(Piece):
 def _backbone(
     channels: int, modules: tuple[int, ...], cell: tuple[int, ...] | None
 ) -> list[nn.Module]:
-    """Stem and modules of two blocks each; only a module's first block changes the shape."""
+    """Build stem and modules of two blocks; only a module's first block changes the shape."""
     layers: list[nn.Module] = [
         ConvUnit(channels, BASE // 2, 3, 2, activation="none"),
         ReLUConvBN(BASE // 2, BASE, 3, 2),
@@ -227,14 +227,14 @@ def _network(
 
 
 def regression_loss(output: Tensor, targets: Tensor) -> Tensor:
-    """Mean squared error; images of another size are resized to the output's."""
+    """Compute the mean squared error; images of another size are resized to the output's."""
     if targets.dim() == 4 and targets.shape[2:] != output.shape[2:]:
         targets = F.interpolate(targets, output.shape[2:], mode="bilinear", antialias=True)
     return F.mse_loss(output, targets)
 
 
 def segmentation_loss(output: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of every pixel's class; maps of another size are resized to the output's."""
+    """Compute the cross-entropy of every pixel's class; maps are resized to the output's size."""
     maps = F.interpolate(targets[:, None].float(), output.shape[2:], mode="nearest")
     return F.cross_entropy(output, maps[:, 0].long())
 
@@ -259,7 +259,7 @@ class TransNAS:
         source: str | tuple[Tensor, Tensor] = "random",
         resolution: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Images and what the task's head learns of them, random where no class says it.
+        """Return images and what the task's head learns of them, random where no class says it.
 
         With a ``resolution``, the tiles of jigsaw are as much smaller as the images of the other
         tasks are, but not below 32.
@@ -288,7 +288,7 @@ class TransNAS:
         return x, y
 
     def loss(self, task: str | None = None) -> Callable[[Any, Any], Tensor] | None:
-        """Cross-entropy of classes or of every pixel, or mean squared error."""
+        """Compute the cross-entropy of classes or of every pixel, or mean squared error."""
         name = task or next(iter(self.tasks))
         self.task(name)  # type: ignore[attr-defined]
         if name == "segmentsemantic":
@@ -337,7 +337,7 @@ class TransNASMicro(TransNAS, ChoiceSpace):
         return map(self.format, product(_DIGITS, repeat=len(EDGES)))
 
     def canonical(self, arch: str) -> str:
-        """The first architecture of the same function.
+        """Return the first architecture of the same function.
 
         Edges of nothing, or without a way to the output, do not count; sums have no order. A skip
         is its source, except from the first node where a block changes the shape: there it is a
@@ -357,7 +357,7 @@ def _function(digits: Values) -> tuple[Wiring, Wiring]:
 
 
 def _wiring(digits: Values, strided: bool) -> Wiring:
-    """The edges with weights that the output depends on, and the sums that they and it take.
+    """Return the edges with weights that the output depends on, and the sums that they and it take.
 
     Weights tell edges apart: a convolution that is added twice is not two convolutions. Edges that
     compute the same but for their weights are numbered in the order that gives the least tuple.
@@ -403,7 +403,7 @@ def _first_of_function() -> dict[tuple[Wiring, Wiring], str]:
 
 @cache
 def _macros() -> tuple[str, ...]:
-    """Every valid list of modules, shorter ones first."""
+    """Return every valid list of modules, shorter ones first."""
     found = []
     for length in (4, 5, 6):
         for kinds in product((1, 2, 3, 4), repeat=length):
@@ -432,7 +432,7 @@ class TransNASMacro(TransNAS, Space):
     size = 3256
 
     def parse(self, arch: str) -> tuple[int, ...]:
-        """The types of the modules."""
+        """Return the types of the modules."""
         reader = Reader(arch, self.name)
         reader.expect(f"{BASE}-")
         start, kinds = reader.position, list[int]()
@@ -454,14 +454,14 @@ class TransNASMacro(TransNAS, Space):
         return _macro(self.parse(arch))
 
     def draw(self, rng: random.Random) -> str:
-        """Uniform over all."""
+        """Draw uniformly from all."""
         return f"{BASE}-{rng.choice(_macros())}-basic"
 
     def __iter__(self) -> Iterator[str]:
         return (f"{BASE}-{kinds}-basic" for kinds in _macros())
 
     def neighbours(self, arch: str) -> list[str]:
-        """One module changed, added or removed."""
+        """Change, add or remove one module."""
         kinds = self.parse(arch)
         found: dict[str, None] = {}
         for i in range(len(kinds) + 1):
@@ -474,7 +474,7 @@ class TransNASMacro(TransNAS, Space):
         return list(found)
 
     def encode(self, arch: str) -> npt.NDArray[np.float32]:
-        """One-hot type of each of six modules; zeros for those that are not there."""
+        """Return the one-hot type of each of six modules; zeros for those that are not there."""
         code = np.zeros((6, 4), np.float32)
         for i, kind in enumerate(self.parse(arch)):
             code[i, kind - 1] = 1

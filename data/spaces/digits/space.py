@@ -78,23 +78,23 @@ class Digits(ChoiceSpace):
         return f"{family.name}:" + ",".join(f"{choice.name}={value}" for choice, value in own)
 
     def draw(self, rng: random.Random) -> str:
-        """A family, then its choices, each uniform."""
+        """Draw a family, then its choices, each uniformly."""
         return self.draw_from(rng.choice(tuple(FAMILIES)), rng)
 
     def draw_from(self, family: str, rng: random.Random) -> str:
-        """One random architecture of a family."""
+        """Draw one random architecture of a family."""
         values: list[Any] = [family, *[None] * (len(self.choices) - 1)]
         kind = FAMILIES[family]
         values[self._span(kind)] = [rng.choice(choice.options) for choice in kind.choices]
         return self.format(tuple(values))
 
     def neighbours(self, arch: str) -> list[str]:
-        """Every architecture of the same family that differs in one choice."""
+        """Return every architecture of the same family that differs in one choice."""
         family = self.values(arch)[0]
         return [other for other in super().neighbours(arch) if self.values(other)[0] == family]
 
     def canonical(self, arch: str) -> str:
-        """Cells of the same function are one network; so are two paths that change places."""
+        """Return one string for cells of the same function and for two paths that change places."""
         values = list(self.values(arch))
         family = FAMILIES[values[0]]
         span = self._span(family)

@@ -44,7 +44,7 @@ SETTINGS: dict[str, Setting] = {
 
 
 def binary_loss(output: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of yes or no."""
+    """Compute the cross-entropy of yes or no."""
     return F.binary_cross_entropy_with_logits(output.squeeze(-1), targets.to(output.dtype))
 
 
@@ -107,7 +107,7 @@ class GraphGym(ChoiceSpace):
         return f"pre{before}-mp{passing}-post{behind}-{'-'.join(rest)}-drop{dropout}"
 
     def design(self, arch: str) -> Design:
-        """What an architecture string stands for."""
+        """Read what an architecture string stands for."""
         before, passing, behind, stage, aggregation, norm, activation, dropout = self.parse(arch)
         return Design(
             *(before, passing, behind, stage, aggregation, norm == "bn", activation),
@@ -115,13 +115,13 @@ class GraphGym(ChoiceSpace):
         )
 
     def params(self, arch: str, task: str | None = None) -> int:
-        """The network's number of parameters, by formula."""
+        """Count the network's parameters, by formula."""
         self.task(task)
         design, setting = self.design(arch), SETTINGS[task or next(iter(self.tasks))]
         return parameters(design, setting, width_of(design, setting.width_features))
 
     def inputs(self, task: str | None = None, arch: str | None = None) -> tuple[Tensor, ...]:
-        """Features and edges of made-up graphs of 64 nodes, always the same.
+        """Make features and edges of made-up graphs of 64 nodes, always the same.
 
         One graph for tasks on nodes and links, eight for tasks on graphs.
         """
@@ -145,7 +145,7 @@ class GraphGym(ChoiceSpace):
         source: str | tuple[Tensor, Tensor] = "random",
         resolution: int | None = None,
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The made-up graphs of ``inputs`` and random targets of all nodes, graphs or links;
+        """Return the made-up graphs of ``inputs`` and random targets of all nodes, graphs or links;
         ``n`` has no effect."""
         random_only(source, self.name)
         inputs, outputs = self.inputs(task, arch), self.task(task).outputs
@@ -155,7 +155,7 @@ class GraphGym(ChoiceSpace):
         return inputs, torch.randint(max(outputs, 2), (many,), generator=generator)
 
     def loss(self, task: str | None = None) -> Callable[[Any, Any], Tensor] | None:
-        """Cross-entropy of classes, or of yes or no."""
+        """Compute the cross-entropy of classes, or of yes or no."""
         return binary_loss if self.task(task).outputs == 1 else None
 
     def graph(self, arch: str, task: str | None = None) -> Graph:

@@ -46,7 +46,7 @@ _BUDGET = 133_121
 
 @cache
 def width_of(design: Design, features: int) -> int:
-    """The smallest width with at least as many weights as the base design, for one output.
+    """Find the smallest width with at least as many weights as the base design, for one output.
 
     So all designs have about as many weights, and size does not order them. Found from the
     published counts: for data with features of their own the base is that of one feature.
@@ -58,7 +58,7 @@ def width_of(design: Design, features: int) -> int:
 
 
 def parameters(design: Design, setting: Setting, width: int) -> int:
-    """Number of weights of a network, by formula."""
+    """Count the weights of a network, by formula."""
     total, channels = 0, setting.features
     for layer in range(design.before + design.passing):
         total += channels * width + (2 * width if design.norm else width)

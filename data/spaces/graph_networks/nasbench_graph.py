@@ -56,7 +56,7 @@ SETTINGS = {
 
 
 def leaves(links: tuple[int, ...]) -> list[int]:
-    """The nodes that no other takes as its input, counted from 1."""
+    """Return the nodes that no other takes as its input, counted from 1."""
     return [node for node in range(1, len(links) + 1) if node not in links]
 
 
@@ -173,7 +173,7 @@ class NASBenchGraph(ChoiceSpace):
         return map(self.format, product(LINKS, *[OPERATORS] * 4))
 
     def canonical(self, arch: str) -> str:
-        """The form that the table has of all isomorphic networks: 27,938 in all.
+        """Return the form that the table has of all isomorphic networks: 27,938 in all.
 
         The order of nodes is free; skips move before everything else, except that one which is a
         leaf beside others stays. The 26,206 of them that do not hand the input straight to the
@@ -182,13 +182,13 @@ class NASBenchGraph(ChoiceSpace):
         return _first_of_network()[_wiring(self.parse(arch))]
 
     def params(self, arch: str, task: str | None = None) -> int:
-        """The network's number of parameters, by formula; the table's ``para``, in millions."""
+        """Count the network's parameters, by formula; the table's ``para``, in millions."""
         self.task(task)
         links, *operators = self.parse(arch)
         return count(links, tuple(operators), SETTINGS[task or next(iter(self.tasks))])
 
     def inputs(self, task: str | None = None, arch: str | None = None) -> tuple[Tensor, Tensor]:
-        """Features and edges of a made-up graph of 64 nodes, always the same.
+        """Make features and edges of a made-up graph of 64 nodes, always the same.
 
         A ring and 64 random chords, every edge in both directions, none from a node to itself.
         """
@@ -203,7 +203,7 @@ class NASBenchGraph(ChoiceSpace):
         source: str | tuple[Tensor, Tensor] = "random",
         resolution: int | None = None,
     ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """The made-up graph of ``inputs``, whose 64 nodes are the samples, and random
+        """Return the made-up graph of ``inputs``, whose 64 nodes are the samples, and random
         classes; ``n`` has no effect."""
         random_only(source, self.name)
         generator = torch.Generator().manual_seed(seed)
@@ -220,7 +220,7 @@ class NASBenchGraph(ChoiceSpace):
 
 
 def count(links: tuple[int, ...], operators: tuple[str, ...], setting: Setting) -> int:
-    """Parameters of a ``GraphNetwork``, by formula."""
+    """Count the parameters of a ``GraphNetwork``, by formula."""
     width = setting.width
     total = (setting.features + 1) * width if setting.before else 0
     widths = [width if setting.before else setting.features]
@@ -242,11 +242,11 @@ def _weights(name: str, c_in: int, c_out: int) -> int:
 
 
 def _wiring(values: Values) -> str:
-    """What the network computes, as an expression: no skips but those that are leaves."""
+    """Say what the network computes, as an expression: no skips but those that are leaves."""
     links, *operators = values
 
     def behind(node: int) -> list[str]:
-        """The expressions of all that takes this node as its input."""
+        """Return the expressions of all that takes this node as its input."""
         followers = [i for i, source in enumerate(links, 1) if source == node]
         return sorted(text for i in followers for text in expressions(i))
 
@@ -260,7 +260,7 @@ def _wiring(values: Values) -> str:
 
 
 def _leading_skips(values: Values) -> int:
-    """How many skips stand in a row between the input and everything else."""
+    """Say how many skips stand in a row between the input and everything else."""
     links, *operators = values
     count = 0
     while count < 4 and operators[count] == "skip" and links[count:].count(count) == 1:

@@ -97,7 +97,7 @@ class FBNet(ChoiceSpace):
         return "|".join(values)
 
     def canonical(self, arch: str) -> str:
-        """Skips after a stage's first layer stand last."""
+        """Move skips after a stage's first layer to its end."""
         values = iter(self.parse(arch))
         found: list[str] = []
         for stage in STAGES:

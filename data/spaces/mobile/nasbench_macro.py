@@ -51,7 +51,7 @@ class NASBenchMacro(ChoiceSpace):
         return map(self.format, product(_OPTIONS, repeat=len(self.choices)))
 
     def canonical(self, arch: str) -> str:
-        """Identities after a stage's first layer stand last: 3,969 networks."""
+        """Move identities after a stage's first layer to its end: 3,969 networks."""
         values = iter(self.parse(arch))
         found: list[int] = []
         for depth in STAGES:

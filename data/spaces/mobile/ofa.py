@@ -45,7 +45,7 @@ class StagedMobileNet(ChoiceSpace):
         return int(len(RESOLUTIONS) * stage**stages * blocks**tails)
 
     def blocks(self, values: Values) -> list[list[tuple[int, int]]]:
-        """(kernel, expansion) of every block that is there, by stage."""
+        """Return (kernel, expansion) of every block that is there, by stage."""
         own = iter(values[1:])
         found = []
         for stage in range(self.stages + self.tails):

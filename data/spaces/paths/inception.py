@@ -78,7 +78,7 @@ def _unit(
     groups: int = 1,
     activation: str = "relu6",
 ) -> nn.Module:
-    """Every convolution of this family has bias and norm."""
+    """Build a convolution; all of this family have bias and norm."""
     return ConvUnit(c_in, c_out, kernel, stride, groups, True, activation, True)
 
 
@@ -155,7 +155,7 @@ class Block(Piece):
 
 
 def _blocks() -> int:
-    """How many blocks there are, the order of their paths counted."""
+    """Count the blocks that there are, the order of their paths counted."""
     kinds, changing = len(CONVOLUTIONS), len(SUPPORT) - len(_POOLS)
     of_length = [0] * (_LONGEST + 1)  # paths, by their number of operators
     for n in range(1, _LONGEST + 1):
@@ -197,7 +197,7 @@ class Inception(Space):
     # --- strings ------------------------------------------------------------------------------
 
     def parse(self, arch: str) -> tuple[Stage, ...]:
-        """The four stages."""
+        """Return the four stages."""
         reader = Reader(arch, self.name)
         stages = []
         for i in range(4):
@@ -224,7 +224,7 @@ class Inception(Space):
         return Path(tuple(names), inner, wide)
 
     def format(self, stages: tuple[Stage, ...]) -> str:
-        """The architecture string of four stages."""
+        """Return the architecture string of four stages."""
         return "-".join(
             f"{stage.repeats}*"
             + "|".join(
@@ -238,7 +238,7 @@ class Inception(Space):
         return self.format(self.parse(arch))
 
     def canonical(self, arch: str) -> str:
-        """The order of a block's paths is free, and no width is below the least."""
+        """Sort a block's paths, whose order is free; no width is below the least."""
         stages = []
         for stage, c_out in zip(self.parse(arch), _CHANNELS, strict=True):
             widths = _widths(stage.paths, c_out)
@@ -250,7 +250,7 @@ class Inception(Space):
         return self.format(tuple(stages))
 
     def draw(self, rng: random.Random) -> str:
-        """Uniform numbers of paths and repeats; the rest as published."""
+        """Draw numbers of paths and repeats uniformly; the rest as published."""
         return self.format(
             tuple(Stage(rng.choice(_REPEATS), self._draw_paths(rng)) for _ in range(4))
         )
@@ -276,7 +276,7 @@ class Inception(Space):
         return replace(path, inner=rng.choices(("@half", "", "@double"), (3, 6, 1))[0])
 
     def neighbours(self, arch: str) -> list[str]:
-        """One operator changed, added or removed, one width or number of repeats changed."""
+        """Change, add or remove one operator, or change one width or number of repeats."""
         stages = self.parse(arch)
         found: dict[str, None] = {}
         for i, stage in enumerate(stages):
@@ -287,7 +287,7 @@ class Inception(Space):
         return list(found)
 
     def encode(self, arch: str) -> npt.NDArray[np.float32]:
-        """For each stage one-hot repeats, and for each path its widths and one-hot operators."""
+        """Return for each stage one-hot repeats, and for each path its widths and operators."""
         width = len(OPERATORS)
         code = np.zeros((4, len(_REPEATS) + 4 * (4 + _LONGEST * width)), np.float32)
         for i, stage in enumerate(self.parse(arch)):
@@ -313,7 +313,7 @@ class Inception(Space):
 
 
 def _problem(paths: tuple[Path, ...]) -> str:
-    """What a block breaks, as what was expected; empty if nothing."""
+    """Say what a block breaks, as what was expected; empty if nothing."""
     n = len(paths)
     if not 1 <= n <= 4:
         return "one to four paths"

@@ -113,7 +113,7 @@ class TwoPath(Space):
     size = sum(comb(n, 2) * _BLOCKS**n for n in (2, 3, 4)) ** 2
 
     def parse(self, arch: str) -> tuple[Path, Path]:
-        """The two paths."""
+        """Return the two paths."""
         reader = Reader(arch, self.name)
         first = self._path(reader)
         reader.expect("|")
@@ -141,7 +141,7 @@ class TwoPath(Space):
         return tuple(blocks)
 
     def format(self, paths: tuple[Path, Path]) -> str:
-        """The architecture string of two paths."""
+        """Return the architecture string of two paths."""
         return "|".join(
             "-".join(",".join(names) + ("/2" if reduces else "") for names, reduces in path)
             for path in paths
@@ -151,12 +151,12 @@ class TwoPath(Space):
         return self.format(self.parse(arch))
 
     def canonical(self, arch: str) -> str:
-        """The order of the paths is free."""
+        """Sort the paths, whose order is free."""
         first, second = sorted(self.parse(arch))
         return self.format((first, second))
 
     def draw(self, rng: random.Random) -> str:
-        """As published: uniform lengths; first a convolution, then support with chance 5/13."""
+        """Draw lengths uniformly; first a convolution, then support with chance 5/13."""
         return self.format((self._draw_path(rng), self._draw_path(rng)))
 
     def _draw_path(self, rng: random.Random) -> Path:
@@ -174,7 +174,7 @@ class TwoPath(Space):
         return tuple(names)
 
     def neighbours(self, arch: str) -> list[str]:
-        """One operator or block changed, added or removed, or one reduction moved."""
+        """Change, add or remove one operator or block, or move one reduction."""
         paths = self.parse(arch)
         found: dict[str, None] = {}
         for side in (0, 1):
@@ -215,7 +215,7 @@ class TwoPath(Space):
             yield (*before, (names, reduces), *after)
 
     def encode(self, arch: str) -> npt.NDArray[np.float32]:
-        """For each path and block: whether it reduces, and one-hot operators; zeros if absent."""
+        """Return whether each block reduces, and its operators one-hot; zeros if absent."""
         code = np.zeros((2, _MOST_BLOCKS, 1 + _MOST_OPERATORS * len(OPERATORS)), np.float32)
         for side, path in enumerate(self.parse(arch)):
             for i, (names, reduces) in enumerate(path):

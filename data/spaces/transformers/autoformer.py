@@ -36,7 +36,7 @@ class PatchTokens(Piece):
 
 
 def relative_places(side: int) -> tuple[Tensor, Tensor]:
-    """For all pairs of tokens their vertical and horizontal distance, as rows of the tables.
+    """Return the vertical and horizontal distance of all pairs of tokens, as rows of the tables.
 
     Row 0 is for pairs that hold the class token.
     """
@@ -85,7 +85,7 @@ class Attention(nn.Module):
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
         def by_place(these: Tensor, vectors: Tensor) -> Tensor:
-            """Every token's product with its own matrix of relative positions."""
+            """Multiply every token by its own matrix of relative positions."""
             moved: Tensor = these.permute(2, 0, 1, 3).flatten(1, 2) @ vectors
             return moved.view(length, batch, self.heads, -1).permute(1, 2, 0, 3)
 
@@ -138,7 +138,7 @@ class Head(Piece):
 def vision_transformer(
     width: int, layers: list[tuple[int, float]], shape: tuple[int, ...], classes: int
 ) -> nn.Sequential:
-    """The network of an embedding width and the heads and MLP ratio of every layer."""
+    """Build the network of an embedding width and the heads and MLP ratio of every layer."""
     channels, size = shape[:2]
     return nn.Sequential(
         OrderedDict(
@@ -180,7 +180,7 @@ class AutoFormer(ChoiceSpace):
         cls.size = len(cls.widths) * sum(each**depth for depth in cls.depths)
 
     def layers(self, values: Values) -> list[tuple[int, str]]:
-        """Heads and MLP ratio of every layer that is there."""
+        """Return heads and MLP ratio of every layer that is there."""
         return list(zip(values[2::2], values[3::2], strict=True))[: values[1]]
 
     def active(self, values: Values) -> list[bool]:

@@ -48,12 +48,12 @@ class Embeddings(nn.Module):
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
-    """(batch, length, features) as (batch, heads, length, features of a head)."""
+    """Turn (batch, length, features) into (batch, heads, length, features of a head)."""
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)  # type: ignore[no-any-return]
 
 
 def merge_heads(x: Tensor) -> Tensor:
-    """The inverse of ``split_heads``."""
+    """Undo ``split_heads``."""
     return x.transpose(1, 2).flatten(2)
 
 
@@ -114,7 +114,7 @@ class AttentionBesideConvolution(nn.Module):
 
 
 def cosine_matrix(size: int) -> Tensor:
-    """The discrete cosine transform (II, not scaled) as a matrix."""
+    """Return the discrete cosine transform (II, not scaled) as a matrix."""
     k = torch.arange(size, dtype=torch.float64)  # angles are large: single precision is too coarse
     return (2 * torch.cos(math.pi / size * torch.outer(k, k + 0.5))).float()
 
@@ -235,7 +235,7 @@ class FlexiBERT(ChoiceSpace):
     )
 
     def layers(self, values: Values) -> list[tuple[str, int, int, int]]:
-        """Operation, heads, feed-forward width and number stacked of every layer that is there."""
+        """Return operation, heads, feed-forward width and number stacked of every layer there."""
         return list(zip(*(values[2 + i :: 4] for i in range(4)), strict=True))[: values[1]]
 
     def active(self, values: Values) -> list[bool]:
@@ -265,7 +265,7 @@ class FlexiBERT(ChoiceSpace):
         return "-".join([f"h{values[0]}", *layers])
 
     def canonical(self, arch: str) -> str:
-        """Of equal networks as trained: without operations and widths that have no effect."""
+        """Drop operations and widths that had no effect in training."""
         values = list(self.values(arch))
         for i in range(values[1]):
             at = 2 + 4 * i
@@ -275,7 +275,7 @@ class FlexiBERT(ChoiceSpace):
         return self.format(tuple(values))
 
     def encode(self, arch: str) -> npt.NDArray[np.float32]:
-        """One-hot of every choice, operations included although they are without effect as
+        """Return every choice one-hot, operations included although they are without effect as
         trained; zeros for layers that are not there and widths where one matrix is stacked."""
         code = super().encode(arch)
         per_layer = sum(len(choice.options) for choice in self.choices[2:6])
@@ -286,7 +286,7 @@ class FlexiBERT(ChoiceSpace):
         return code
 
     def inputs(self, task: str | None = None, arch: str | None = None) -> tuple[Tensor]:
-        """One sequence of token ids."""
+        """Make one sequence of token ids."""
         return (torch.zeros(1, *self.task(task).inputs, dtype=torch.long),)
 
     def batch(
@@ -298,7 +298,7 @@ class FlexiBERT(ChoiceSpace):
         source: str | tuple[Tensor, Tensor] = "random",
         resolution: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Random token ids and classes."""
+        """Make random token ids and classes."""
         random_only(source, self.name)
         facts, generator = self.task(task), torch.Generator().manual_seed(seed)
         tokens = torch.randint(VOCABULARY, (n, *facts.inputs), generator=generator)

@@ -23,7 +23,7 @@ _BASE = 10_000.0
 
 
 def rotary_tables(length: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of every position's angles, each angle twice."""
+    """Return cosines and sines of every position's angles, each angle twice."""
     frequencies = _BASE ** -(torch.arange(0, _ROTATED, 2) / _ROTATED)
     angles = torch.outer(torch.arange(length), frequencies).repeat(1, 2)
     return angles.cos(), angles.sin()
@@ -45,7 +45,7 @@ class CausalAttention(nn.Module):
         self.register_buffer("sines", sines, persistent=False)
 
     def rotated(self, x: Tensor) -> Tensor:
-        """Half of every head's features turned, the rest as they are."""
+        """Turn half of every head's features, and leave the rest."""
         length = x.shape[-2]
         turned, rest = x[..., :_ROTATED], x[..., _ROTATED:]
         left, right = turned.chunk(2, -1)
@@ -117,7 +117,7 @@ class LanguageModel(nn.Module):
 
 
 def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy over all tokens."""
+    """Compute the mean cross-entropy over all tokens."""
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
@@ -153,7 +153,7 @@ class HWGPT(ChoiceSpace):
         cls.size = len(cls.widths) * 2 * sum(each**depth for depth in cls.depths)
 
     def layers(self, values: Values) -> list[tuple[int, int]]:
-        """Heads and MLP ratio of every layer that is there."""
+        """Return heads and MLP ratio of every layer that is there."""
         return list(zip(values[3::2], values[4::2], strict=True))[: values[2]]
 
     def active(self, values: Values) -> list[bool]:
@@ -187,7 +187,7 @@ class HWGPT(ChoiceSpace):
         return f"e{values[0]}-b{values[1]}-{layers}"
 
     def params(self, arch: str) -> int:
-        """The network's number of parameters, by formula; the table's ``params``."""
+        """Count the network's parameters, by formula; the table's ``params``."""
         values = self.parse(arch)
         width: int = values[0]
         bias: int = values[1]
@@ -203,7 +203,7 @@ class HWGPT(ChoiceSpace):
         )
 
     def macs(self, arch: str, batch: int = 8) -> int:
-        """Multiply-accumulates of all matrices, by formula; the table's ``macs``.
+        """Count multiply-accumulates of all matrices, by formula; the table's ``macs``.
 
         Attention's own products are not counted.
         """
@@ -217,7 +217,7 @@ class HWGPT(ChoiceSpace):
         return 4 * HEAD_SIZE * width * heads + 3 * ratio * width**2
 
     def inputs(self, task: str | None = None, arch: str | None = None) -> tuple[Tensor]:
-        """One sequence of token ids."""
+        """Make one sequence of token ids."""
         return (torch.zeros(1, *self.task(task).inputs, dtype=torch.long),)
 
     def batch(
@@ -229,14 +229,14 @@ class HWGPT(ChoiceSpace):
         source: str | tuple[Tensor, Tensor] = "random",
         resolution: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Random token ids, and the token that follows each as its target."""
+        """Make random token ids, and the token that follows each as its target."""
         random_only(source, self.name)
         generator = torch.Generator().manual_seed(seed)
         tokens = torch.randint(VOCABULARY, (n, CONTEXT + 1), generator=generator)
         return tokens[:, :-1], tokens[:, 1:]
 
     def loss(self, task: str | None = None) -> Callable[[Any, Any], Tensor]:
-        """Cross-entropy of the next token."""
+        """Compute the cross-entropy of the next token."""
         self.task(task)
         return next_token_loss
 

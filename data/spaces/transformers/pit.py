@@ -101,7 +101,7 @@ def pooling_transformer(
     shape: tuple[int, ...],
     classes: int,
 ) -> nn.Sequential:
-    """The network of a width per head, an MLP ratio, and (layers, heads) of every stage."""
+    """Build the network of a width per head, an MLP ratio, and (layers, heads) of every stage."""
     channels, size = shape[:2]
     width = base * stages[0][1]
     side = (size - _PATCH) // _STRIDE + 1

@@ -117,7 +117,7 @@ def _trainings(space: str, raw: Raw) -> Iterator[dict[str, Any]]:
 
 
 def _fields(message: bytes) -> dict[int, list[Any]]:
-    """The fields of a protocol-buffer message by number: doubles, integers and bytes."""
+    """Return the fields of a protocol-buffer message by number: doubles, integers and bytes."""
     found: dict[int, list[Any]] = {}
     at = 0
     while at < len(message):

@@ -122,7 +122,7 @@ def cell_hash(edges: Edges, labels: Sequence[int]) -> str:
 
 
 def _cells() -> Iterator[Cell]:
-    """Every cell at least once, and first in the order of vertices that the benchmark trained.
+    """List every cell at least once, first in the order of vertices that was trained.
 
     The order matters a little: channels that cannot be shared evenly go to the first vertices.
     """
@@ -136,12 +136,12 @@ def _cells() -> Iterator[Cell]:
 
 
 def _number(edges: Edges) -> int:
-    """The place of a wiring in the benchmark's list: a bit for each edge, column by column."""
+    """Return a wiring's place in the benchmark's list: a bit for each edge, column by column."""
     return sum(1 << v + t * (t - 1) // 2 for v, t in edges)
 
 
 def _wirings(size: int) -> Iterator[Edges]:
-    """All sets of forward edges by which every vertex is between input and output."""
+    """List all sets of forward edges by which every vertex is between input and output."""
     pairs = list(combinations(range(size), 2))
     for count in range(size - 1, _MOST_EDGES + 1):
         for edges in combinations(pairs, count):

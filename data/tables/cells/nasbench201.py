@@ -160,7 +160,7 @@ def _twelve(raw: Raw, name: str) -> pd.Series[float]:
 
 
 def _costs(codes: pd.Series[str]) -> pd.DataFrame:
-    """Parameters and multiply-adds in 1e6, in closed form: cells of 16, 32 and 64 channels."""
+    """Count parameters and multiply-adds in 1e6, in closed form: cells of 16, 32, 64 channels."""
     conv1, conv3 = codes.str.count("2"), codes.str.count("3")
     weights = 5 * sum(c * c for c in (16, 32, 64)) * (conv1 + 9 * conv3)
     norms = 5 * sum(2 * c for c in (16, 32, 64)) * (conv1 + conv3)
