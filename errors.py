@@ -49,6 +49,13 @@ class ScoreError(ArchrankError):
         self.status = status
 
 
+class NotApplicable(ScoreError):
+    """A proxy is not defined for this model, whatever it is given; that is no failure."""
+
+    def __init__(self, reason: str):
+        super().__init__(reason, "not applicable")
+
+
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "", suffix: str = "") -> str:
     """Return a question with the known names closest to a wrong one, empty if none is close.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from ...errors import ScoreError
+from ...errors import NotApplicable
 from ...graphs import Graph
 from ..recording.signals import Block
 from ..registry import Measure, register
@@ -70,9 +70,9 @@ def az_trainability(blocks: list[Block]) -> Measure:
     """
     norms = [block.spectral_norm for block in blocks if block.spectral_norm is not None]
     if not norms:
-        raise ScoreError("no two blocks in a row have positions that correspond")
+        raise NotApplicable("no two blocks in a row have positions that correspond")
     if any(math.isnan(norm) for norm in norms):
-        raise ScoreError("a block is the identity, which AZ-NAS ranks last", "identity")
+        raise NotApplicable("a block is the identity, which AZ-NAS ranks last")
     return Measure(sum(2 - s - 1 / (s + 1e-6) for s in norms) / len(norms))
 
 

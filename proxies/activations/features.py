@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ...errors import ScoreError
+from ...errors import NotApplicable, ScoreError
 from ..recording.signals import LayerFeatures
 from ..registry import Measure, register
 from ..spectra import eigenvalues, entropy, finite
@@ -107,7 +107,7 @@ def meco_opt(first_features: list[Tensor], *, n: float = 8.0, seed: float = 0.0)
 
 def _several(first_features: list[Tensor]) -> list[Tensor]:
     if not first_features:
-        raise ScoreError("no layer gives features of more than one position")
+        raise NotApplicable("no layer gives features of more than one position")
     return first_features
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...errors import ScoreError
+from ...errors import NotApplicable
 from ..registry import Measure, register
 from ..spectra import eigenvalues
 
@@ -28,7 +28,7 @@ def naswot(code_kernel: Tensor) -> Measure:
     kernel = code_kernel.double()
     values = eigenvalues(kernel, "the codes' agreements")
     if float(values[0]) <= len(values) * torch.finfo(values.dtype).eps * float(values[-1]):
-        raise ScoreError(
+        raise NotApplicable(
             "samples have the same code at every unit, or outnumber the units, so K is singular"
         )
     return Measure(float(torch.linalg.slogdet(kernel).logabsdet))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ...errors import ScoreError
+from ...errors import NotApplicable, ScoreError
 from ...graphs import Graph
 from ..recording.signals import ActivationPatterns, GradientStatistics
 from ..registry import Measure, register
@@ -53,7 +53,7 @@ def swap_regular(
         raise ScoreError(f"sigma: got {sigma:g}, expected more than 0")
     exponent = -((graph.params / 1000 - mu) ** 2) / sigma
     if exponent < math.log(1e-300):
-        raise ScoreError(
+        raise NotApplicable(
             f"the model's {graph.params:,} parameters are so far from mu={mu:g} thousand that the "
             "factor vanishes; set mu and sigma for the space"
         )

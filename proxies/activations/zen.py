@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ...errors import ScoreError
+from ...errors import NotApplicable
 from ..recording.signals import Perturbation
 from ..registry import Measure, register
 
@@ -28,8 +28,8 @@ def zen(perturbation: Perturbation) -> Measure:
         choice). The authors mean it for plain networks without shortcuts.
     """
     if perturbation.distance <= 0:
-        raise ScoreError("the features do not move with the input")
+        raise NotApplicable("the features do not move with the input")
     variances = perturbation.variances
     if any(v <= 0 for v in variances):
-        raise ScoreError("a batch norm sees a constant")
+        raise NotApplicable("a batch norm sees a constant")
     return Measure(math.log(perturbation.distance) + sum(0.5 * math.log(v) for v in variances))

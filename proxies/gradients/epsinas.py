@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ...errors import ScoreError
+from ...errors import NotApplicable
 from ..registry import Measure, register
 from ..spectra import finite
 
@@ -31,5 +31,5 @@ def epsinas(constant_outputs: tuple[Tensor, Tensor]) -> Measure:
 def _scaled(outputs: Tensor) -> Tensor:
     low, high = finite(outputs, "the outputs with constant weights").aminmax()
     if not float(high - low) > 0:
-        raise ScoreError("with constant weights all outputs are the same")
+        raise NotApplicable("with constant weights all outputs are the same")
     return (outputs - low) / (high - low)

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from ...errors import ScoreError
+from ...errors import NotApplicable
 from ..recording.signals import GradientStatistics
 from ..registry import Measure, register, total_of
 
@@ -115,5 +115,5 @@ def zico(gradient_statistics: dict[str, GradientStatistics]) -> Measure:
         if total != 0:
             parts[name] = math.log(total)
     if not parts:
-        raise ScoreError("no gradient differs between the batches: they are equal, or all zero")
+        raise NotApplicable("no gradient differs between the batches: they are equal, or all zero")
     return total_of(parts)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from ...errors import ScoreError
+from ...errors import NotApplicable, ScoreError
 from ..recording.signals import SignSums
 from ..registry import Measure, register, total_of
 
@@ -18,7 +18,7 @@ _COST = "1 forward + 1 per-sample backward"
 def _weights(sign_sums: SignSums) -> int:
     count = sum(s.numel() for s in sign_sums.sums.values())
     if count == 0:
-        raise ScoreError("the model has no weight of a convolution, linear or recurrent layer")
+        raise NotApplicable("the model has no weight of a convolution, linear or recurrent layer")
     return count
 
 

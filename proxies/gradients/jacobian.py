@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...errors import ScoreError
+from ...errors import NotApplicable
 from ..registry import Measure, register
 from ..spectra import finite
 
@@ -68,7 +68,9 @@ def _correlation(jacobian: Tensor) -> Tensor:
     rows = rows - rows.mean(dim=1, keepdim=True)
     norms = rows.norm(dim=1, keepdim=True)
     if not bool((norms > 0).all()):
-        raise ScoreError("a sample's input gradient is constant, so its correlation is undefined")
+        raise NotApplicable(
+            "a sample's input gradient is constant, so its correlation is undefined"
+        )
     rows = rows / norms
     correlation: Tensor = rows @ rows.T
     return correlation

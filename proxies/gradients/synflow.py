@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ...errors import ScoreError
+from ...errors import NotApplicable
 from ..recording.signals import SynapticFlow
 from ..registry import Measure, register, total_of
 
@@ -47,7 +47,7 @@ def synflow_log(flow: dict[str, SynapticFlow]) -> Measure:
     """
     parts = {n: log for n, f in flow.items() if (log := f.log_total) > -math.inf}
     if not parts:
-        raise ScoreError("no flow reaches the output")
+        raise NotApplicable("no flow reaches the output")
     if any(f.power for f in flow.values()):
         return Measure(float(np.logaddexp.reduce([*parts.values()])), by_parameter=parts)
     return Measure(math.log(sum(f.total for f in flow.values())), by_parameter=parts)

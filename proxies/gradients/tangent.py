@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...errors import ScoreError
+from ...errors import NotApplicable, ScoreError
 from ..registry import Measure, register
 from ..spectra import eigenvalues, entropy, finite
 
@@ -32,7 +32,7 @@ def ntk_condition(tangent_kernel: Tensor) -> Measure:
     if len(values) < 2:
         raise ScoreError("a kernel of one sample has no condition; pass a larger batch")
     if float(values[0]) <= 1e-14 * float(values[-1]):
-        raise ScoreError("the kernel is singular: two samples' gradients depend on each other")
+        raise NotApplicable("the kernel is singular: two samples' gradients depend on each other")
     return Measure(float(values[-1] / values[0]))
 
 
@@ -82,5 +82,5 @@ def _evenness(entries: Tensor) -> float:
     values = torch.linalg.svdvals(entries).square() / len(entries)
     deciles = torch.quantile(values, _DECILES)
     if float(deciles.sum()) <= 0:
-        raise ScoreError("the gradients of the drawn weights are all zero")
+        raise NotApplicable("the gradients of the drawn weights are all zero")
     return float(entropy(deciles))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...errors import ScoreError
+from ...errors import NotApplicable, ScoreError
 
 Recorded = dict[str, Any]
 """Signal name -> signal, or the ``ScoreError`` that says why there is none."""
@@ -42,10 +42,14 @@ def failed_forward(model: nn.Module) -> Iterator[None]:
     """Say of an error in a forward in which module it was raised.
 
     Raises:
-        ScoreError: in the place of anything that a forward may raise but want of memory.
+        NotApplicable: what runs there is not defined for the module.
+        ScoreError: in the place of anything else that a forward may raise but want of memory.
     """
     try:
         yield
+    except NotApplicable as error:
+        name = failing_module(model, error)
+        raise NotApplicable(f"module {name!r}: {error}" if name else str(error)) from None
     except (ScoreError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ...errors import ScoreError
+from ...errors import NotApplicable
 from ...graphs import Graph
 from .attempts import Recorded, attempt
 from .differentiation import gradients
@@ -30,7 +30,7 @@ def record_attention(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     backward = "attention_importances" in wanted
     with attempt(recorded, *wanted):
         if not attention_maps(runner.graph):
-            raise ScoreError("the model has no attention")
+            raise NotApplicable("the model has no attention")
         batch = runner.batches[0]
         recorder = AttentionRecorder(runner.layouts().counted(len(batch)))
         with (

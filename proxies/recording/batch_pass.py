@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ...errors import ScoreError
+from ...errors import NotApplicable, ScoreError
 from .attempts import Recorded, attempt
 from .batches import Batch
 from .differentiation import Gradients, gradients, pulled_back
@@ -137,14 +137,14 @@ def _differentiable(tensor: Tensor) -> Tensor:
 def _jacobian(runner: ModelRunner, output: Any, batch: Batch, keep: bool) -> Tensor:
     sources = [t for t in batch.tensors if t.requires_grad]
     if not sources:
-        raise ScoreError("needs a floating-point input to differentiate to; this one is integer")
+        raise NotApplicable("needs a floating-point input to differentiate to; this one is integer")
     main = runner.main_output(output)
     found: tuple[Tensor | None, ...] = ()
     if main.requires_grad:
         found = torch.autograd.grad(main.sum(), sources, retain_graph=keep, allow_unused=True)
     rows = [g.flatten(1) for g in found if g is not None]
     if not rows:
-        raise ScoreError("the output does not depend on the input differentiably")
+        raise NotApplicable("the output does not depend on the input differentiably")
     return torch.cat(rows, dim=1)
 
 
@@ -165,7 +165,7 @@ def _record_gradients(
         with attempt(recorded, "hessian_gradients"):
             moving = [gradient for gradient in found.values() if gradient.requires_grad]
             if not moving:
-                raise ScoreError("the gradient does not depend on the weights")
+                raise NotApplicable("the gradient does not depend on the weights")
             recorded["hessian_gradients"] = pulled_back(
                 moving, leaves, [gradient.detach() for gradient in moving]
             )

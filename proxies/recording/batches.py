@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...errors import InputError, ScoreError
+from ...errors import InputError, NotApplicable
 from ...graphs.tracing import is_shape, tensors_in
 from ..given_data import drawn, parted
 from .samples.structures import mapped
@@ -56,7 +56,7 @@ class Batch:
             ScoreError: one is of whole numbers.
         """
         if not any(t.is_floating_point() for t in self.tensors):
-            raise ScoreError("needs a floating-point input to perturb; this one is integer")
+            raise NotApplicable("needs a floating-point input to perturb; this one is integer")
 
     def rows(self, start: int, stop: int) -> Batch:
         """Return samples ``start`` to ``stop`` of inputs and targets."""

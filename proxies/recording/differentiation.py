@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils import checkpoint
 
-from ...errors import ScoreError
+from ...errors import NotApplicable
 
 Gradients = dict[str, Tensor]
 
@@ -23,7 +23,7 @@ def check_differentiable(loss: Tensor) -> None:
         ScoreError: it depends on nothing that requires a gradient.
     """
     if not loss.requires_grad:
-        raise ScoreError("the loss does not depend on any weight differentiably")
+        raise NotApplicable("the loss does not depend on any weight differentiably")
 
 
 def gradients(

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import ScoreError
+from ...errors import NotApplicable, ScoreError
 from ...graphs import Graph
 from ...graphs.keeping import kept
 from ...graphs.module_path import ModulePath
@@ -156,7 +156,9 @@ class ModelRunner:
         for path, module in self.model.named_modules():
             _refuse_hidden_weights(path, module)
         if not self.weight_names:
-            raise ScoreError("the model has no weight of a convolution, linear or recurrent layer")
+            raise NotApplicable(
+                "the model has no weight of a convolution, linear or recurrent layer"
+            )
 
     def weights(self) -> dict[str, Tensor]:
         """Return the weights themselves, detached, in the type in which the passes run.

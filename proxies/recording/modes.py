@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ...errors import ScoreError
+from ...errors import NotApplicable
 from ...graphs.functions import DROPOUTS
 from .samples.layout import ROWS, Layout
 
@@ -103,7 +103,9 @@ def refuse_single_values(source: Tensor, samples: int, training: bool) -> None:
         ScoreError: it is in training mode, and a sample holds one value per channel.
     """
     if training and source.numel() == samples * source.shape[1]:
-        raise ScoreError(
-            "batch norm of one sample sees a single value per channel "
-            f"(shape {tuple(source.shape)}), whose variance is zero: undefined by its publication"
+        raise NotApplicable(
+            "batch norm of one sample in training sees a single value per channel (shape "
+            f"{tuple(source.shape)}), whose variance is zero. In evaluation it is defined, by its "
+            "running statistics: call model.eval() and ask for the variant that runs the model as "
+            "it is given, gradsign_sum@gradsign or synflow_bn@foresight"
         )

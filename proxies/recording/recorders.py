@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ...errors import ScoreError
+from ...errors import NotApplicable
 from ..spectra import gram
 from .modes import WithoutDropout
 from .samples.layout import ROWS, Layout
@@ -149,7 +149,7 @@ class CodeKernel(RectifierRecorder):
     def result(self) -> Tensor:
         """Return the kernel (N, N) in float64."""
         if self._kernel is None:
-            raise ScoreError(_NO_RECTIFIER)
+            raise NotApplicable(_NO_RECTIFIER)
         return self._kernel
 
 
@@ -177,7 +177,7 @@ class PatternCount(RectifierRecorder):
     def result(self) -> ActivationPatterns:
         """Return the numbers of distinct patterns, over all and by rectifier."""
         if not self._found:
-            raise ScoreError(_NO_RECTIFIER)
+            raise NotApplicable(_NO_RECTIFIER)
         total = _distinct(np.concatenate(self._found))
         return ActivationPatterns(len(total), tuple(len(found) for found in self._found))
 
@@ -243,7 +243,7 @@ class FeatureReader(WithoutDropout):
     def result(self) -> list[Any]:
         """Return what was read, in the order of the calls."""
         if not self._features:
-            raise ScoreError("the model has no layer that keeps samples apart")
+            raise NotApplicable("the model has no layer that keeps samples apart")
         return [read for read in self._features if read is not None]
 
 
@@ -353,7 +353,7 @@ class FeatureRecorder(TorchDispatchMode):
         """Return the last globally pooled map, else what the last linear layer read."""
         found = self.pooled if self.pooled is not None else self.projected
         if found is None:
-            raise ScoreError("found neither a global pooling nor a linear layer to read before")
+            raise NotApplicable("found neither a global pooling nor a linear layer to read before")
         return found
 
 
@@ -410,5 +410,5 @@ class AttentionRecorder(TorchDispatchMode):
 
     def _found(self, heads: list[Tensor]) -> list[Tensor]:
         if not heads:
-            raise ScoreError("the model has no attention of tokens to tokens")
+            raise NotApplicable("the model has no attention of tokens to tokens")
         return heads

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...errors import ScoreError
+from ...errors import NotApplicable, ScoreError
 from .attempts import Recorded, attempt
 from .blocks.views import blocks
 from .changed_weights import recorded_features
@@ -75,7 +75,7 @@ def record_relus(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
         for name in wanted:
             with attempt(recorded, name):
                 if name not in found:
-                    raise ScoreError("the model has no nn.ReLU module that this code looks for")
+                    raise NotApplicable("the model has no nn.ReLU module that this code looks for")
                 recorded[name] = recorders[name].result()
     return recorded
 
@@ -101,7 +101,7 @@ def record_module_features(runner: ModelRunner, wanted: frozenset[str]) -> Recor
     with attempt(recorded, "module_features"):
         tensors = runner.batches[0].tensors
         if len(tensors) != 1 or tensors[0].dim() != 4:
-            raise ScoreError("this code reads images alone")
+            raise NotApplicable("this code reads images alone")
         generator = torch.Generator().manual_seed(runner.seed)
         image = square_image(tensors[0], generator)
         features: list[Tensor] = []
@@ -241,7 +241,7 @@ def record_given_perturbation(runner: ModelRunner, wanted: frozenset[str]) -> Re
             norms = [m for m in runner.model.modules() if isinstance(m, nn.BatchNorm2d)]
             variances = [float(m.running_var.mean()) for m in norms if m.running_var is not None]
         if one.dim() != 4:
-            raise ScoreError("this code reads features of images alone")
+            raise NotApplicable("this code reads features of images alone")
         distance = (one - other).abs().sum(dim=(1, 2, 3)).mean()
         recorded["given_perturbation"] = Perturbation(float(distance), variances)
     return recorded

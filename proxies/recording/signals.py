@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ...errors import ScoreError
+from ...errors import NotApplicable
 
 _LOG_4 = math.log(4)
 _LARGEST_LOG2 = 1000
@@ -113,10 +113,9 @@ class SynapticFlow:
         """
         if self.power:
             decimal = self.log_total / math.log(10)
-            raise ScoreError(
+            raise NotApplicable(
                 f"the flow through a weight is about 10^{decimal:.0f}, more than double precision "
-                "holds; synflow_log gives the logarithm",
-                "not applicable",
+                "holds; synflow_log gives the logarithm"
             )
         return self._product
 

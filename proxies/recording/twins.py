@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...errors import ScoreError
+from ...errors import NotApplicable
 from .attempts import Recorded, attempt
 from .batches import Batch
 from .differentiation import Gradients, check_differentiable, gradients
@@ -71,7 +71,7 @@ def record_twins(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
             twin_stepped = weights[name] + shifts[name] - second
             found.append(Twin(_cosine(stepped, twin_stepped), _cosine(first, second), agreement))
         if not found:
-            raise ScoreError("no layer of the model could be compared with its twin")
+            raise NotApplicable("no layer of the model could be compared with its twin")
         recorded["twins"] = found
     return recorded
 

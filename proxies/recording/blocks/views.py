@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ....errors import ScoreError
+from ....errors import NotApplicable
 from ...spectra import eigenvalues, entropy, gram, spectral_norm
 from ..attempts import Recorded, attempt
 from ..batches import Batch
@@ -101,7 +101,7 @@ def blocks(
         ends = boundaries(flow, modules)
         dims = [0] * len(ends) if rows_first(runner.graph) else _sample_dims(runner, flow, ends)
     if len(ends) < 2:
-        raise ScoreError(f"found {len(ends)} blocks in the model's data flow, at least 2 needed")
+        raise NotApplicable(f"found {len(ends)} blocks in the model's data flow, at least 2 needed")
     with runner.substituted(change=change):
         features = _features(runner, batch, ends)
         last = [flow.calls[end].channels_last for end in ends]
@@ -158,7 +158,7 @@ def _entropy(feature: Tensor) -> float:
     rows = rows - rows.mean(dim=0)
     values = eigenvalues(gram(rows) / len(rows), "a block's features").clamp_min(0)
     if not float(values.sum()) > 0:
-        raise ScoreError("the features of a block are constant")
+        raise NotApplicable("the features of a block are constant")
     return float(entropy(values))
 
 
@@ -171,7 +171,7 @@ def _rows(feature: Tensor) -> Tensor:
 def _pulled_back(before: Tensor, after: Tensor, probe: Tensor) -> Tensor:
     pulled = torch.autograd.grad(after, before, probe, retain_graph=True, allow_unused=True)[0]
     if pulled is None:
-        raise ScoreError("a block's output does not depend on the block before it")
+        raise NotApplicable("a block's output does not depend on the block before it")
     return pulled
 
 
