@@ -84,7 +84,7 @@ def score(
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 10))
         >>> scores = archrank.score(net, (3, 4, 4), proxies=["params", "gradsign", "naswot"])
         >>> scores["params"].value, scores["naswot"].status, scores["naswot"].reason
-        (490.0, 'unsupported', 'the model has no rectifier (ReLU, GELU, SiLU, ...)')
+        (490.0, 'not applicable', 'the model has no rectifier (ReLU, GELU, SiLU, ...)')
     """
     wanted = chosen(proxies)
     for name, number, least in (("batch_size", batch_size, 1), ("batches", batches, _SEVERAL)):

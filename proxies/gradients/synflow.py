@@ -45,7 +45,7 @@ def synflow_log(flow: dict[str, SynapticFlow]) -> Measure:
     Notes:
         A node's part is the logarithm of its own flow, and parts do not add up to the total.
     """
-    parts = {n: log for n, f in flow.items() if (log := f.log_total) > -math.inf}
+    parts = {n: log for n, f in flow.items() if (log := f.log_total) != -math.inf}
     if not parts:
         raise NotApplicable("no flow reaches the output")
     if any(f.power for f in flow.values()):

@@ -123,7 +123,9 @@ class SynapticFlow:
     def log_total(self) -> float:
         """The logarithm of the total, whatever its size; minus infinity if it is 0."""
         product = self._product
-        return math.log(product) + self.power * _LOG_4 if product > 0 else -math.inf
+        if not product > 0:
+            return -math.inf if product == 0 else product
+        return math.log(product) + self.power * _LOG_4
 
     @cached_property
     def _product(self) -> float:

@@ -155,7 +155,7 @@ def test_some_failing_is_one(models: Path, text: str, who: str) -> None:
 
 def test_a_proxy_that_does_not_apply_is_told_of(models: Path) -> None:
     result = invoke("rank", models, "--by", "snip,az_progressivity", "--batch", 8)
-    assert "large: az_progressivity: unsupported" in result.stdout
+    assert "large: az_progressivity: not applicable" in result.stdout
     assert result.exit_code == 0
     assert invoke("rank", models, "--by", "az_progressivity", "--batch", 8).exit_code == 1
 

@@ -109,7 +109,7 @@ def test_batch_norm_over_single_values() -> None:
     assert failed(scores) == NEVER | walled
     for name in walled:
         assert "single value" in scores[name].reason
-        assert scores[name].status == "unsupported"
+        assert scores[name].status == "not applicable"
 
 
 def test_dropout_is_off() -> None:
@@ -213,7 +213,7 @@ def test_non_differentiable_output() -> None:
     assert failed(scores) == NEVER | expected
     for name in expected:
         assert "differentiably" in scores[name].reason
-        assert scores[name].status == "unsupported"
+        assert scores[name].status == "not applicable"
     assert scores["naswot"].value is not None
 
 

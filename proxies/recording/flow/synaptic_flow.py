@@ -39,7 +39,8 @@ def _flow(runner: ModelRunner, mode: type[WithoutDropout]) -> dict[str, Synaptic
         with mode():
             output = runner.main_output(runner.run(ones)).sum()
         found = gradients(output, leaves)
-        if all(bool(torch.isfinite(t).all()) for t in (output, *found.values())):
+        # Weights that are no numbers give none in any range.
+        if _are_finite(output, *found.values()) or not _are_finite(*leaves.values()):
             return {n: SynapticFlow(w.detach(), found[n]) for n, w in leaves.items()}
     del output, found
     with runner.substituted(dtype=torch.float64, change=lambda n, p: p.abs()) as leaves:
@@ -51,3 +52,7 @@ def _flow(runner: ModelRunner, mode: type[WithoutDropout]) -> dict[str, Synaptic
             n: SynapticFlow.within_range(w.detach(), found[n], wide.power_of(found[n]))
             for n, w in leaves.items()
         }
+
+
+def _are_finite(*tensors: Tensor) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)

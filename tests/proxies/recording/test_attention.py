@@ -153,7 +153,7 @@ def test_no_attention(square: bool) -> None:
     net = OtherSoftmax(square)
     net.register_forward_pre_hook(lambda m, args: runs.append(args[0].is_meta))
     for result in archrank.score(net, (3, 6, 6), proxies=NAMES).values():
-        assert result.status == "unsupported"
+        assert result.status == "not applicable"
         assert "the model has no attention" in result.reason
     assert runs.count(False) <= (1 if square else 0)  # the graph alone tells, if it can
 

@@ -310,7 +310,7 @@ def test_users_loss_is_taken_sample_by_sample() -> None:
 def test_single_values_under_batch_norm_are_refused() -> None:
     net = nn.Sequential(nn.Conv2d(3, 6, 8), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(6, 5))
     result = archrank.score(net, (3, 8, 8), proxies="gradsign", batch_size=4)["gradsign"]
-    assert result.status == "unsupported"
+    assert result.status == "not applicable"
     assert "single value" in result.reason
     with pytest.raises(ScoreError, match="single value"):
         sign_sums(replace(runner("plain"), model=net.double()))
