@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...errors import NotApplicable
@@ -21,6 +20,7 @@ from .weights.effective import PRODUCTS
 
 _INPUT_STEP = 0.01  # of the fast gradient sign method
 _WEIGHT_STEP = 0.01  # of the twin's weights, relative to their norm
+_LEAST = 1e-8  # length that a cosine is divided by
 
 
 class FirstOutputs(WithoutDropout):
@@ -82,7 +82,8 @@ def _unit(gradient: Tensor) -> Tensor:
 
 
 def _cosine(first: Tensor, second: Tensor) -> float:
-    return float(F.cosine_similarity(first.flatten(), second.flatten(), dim=0))
+    lengths = first.norm().clamp_min(_LEAST) * second.norm().clamp_min(_LEAST)
+    return float((first * second).sum() / lengths)
 
 
 def _of_loss(

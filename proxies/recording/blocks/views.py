@@ -53,7 +53,7 @@ class BoundaryRecorder(DependentCalls):
 
 def rademacher(shape: tuple[int, ...], index: int, generator: torch.Generator) -> Tensor:
     """Return random signs for the output of block ``index``."""
-    return torch.randint(2, shape, generator=generator).mul_(2).sub_(1)
+    return torch.randint(2, shape, generator=generator, dtype=torch.int8).mul_(2).sub_(1)
 
 
 def kaiming(runner: ModelRunner, generator: torch.Generator) -> Change:
