@@ -47,7 +47,7 @@ class Ensemble:
 
 
 def without_labels(oriented: Mapping[str, Array]) -> list[Ensemble]:
-    """Rank aggregations: of all proxies, archrank's default, and the published ones.
+    """Aggregate ranks: of all proxies, archrank's default, and the published ones.
 
     An aggregation one of whose proxies was not scored is left out, and a published one if one
     of its proxies has no value at all. archrank's default does without such a proxy, as
@@ -102,7 +102,7 @@ def _default(measured: Array) -> Ensemble:
 def greedy(
     oriented: Mapping[str, Array], truth: Array, seed: int
 ) -> tuple[Ensemble, dict[str, int], Rows] | None:
-    """The mean rank of the proxies that order the training folds best, on the held-out folds.
+    """Take the mean rank of the proxies that order the training folds best, on the held-out folds.
 
     Proxies are added one by one as long as the tau-b of the training folds rises. Each fold's
     choice orders all architectures (without their labels), and only its held-out ones keep that
@@ -135,7 +135,7 @@ def greedy(
 
 
 def learned(oriented: Mapping[str, Array], truth: Array, seed: int) -> list[Ensemble]:
-    """Ridge regression and XGBoost on the ranks by all proxies, from a few labels.
+    """Fit ridge regression and XGBoost to the ranks by all proxies, from a few labels.
 
     Each is fitted to the ranks of the labels drawn, and judged on all other architectures;
     ``DRAWS`` draws. A missing value counts as the lowest rank.
@@ -166,7 +166,7 @@ Fit = Callable[[Array, Array, Array], Array]
 
 
 def _outside(features: Array, truth: Array, rows: Rows, fit: Fit) -> Array:
-    """Predictions of the architectures that were not fitted, NaN for the others."""
+    """Predict the architectures that were not fitted, NaN for the others."""
     target = stats.rankdata(truth[rows]) / len(rows)
     prediction = fit(features[rows], target, features)
     prediction[rows] = np.nan
@@ -216,13 +216,13 @@ def _chosen_greedily(ranks: Array, truth: Array) -> list[int]:
 
 
 def _tau_or_nothing(scores: Array, truth: Array) -> float:
-    """Tau-b with what has no score ranked last; -1 if there is none."""
+    """Compute tau-b with what has no score ranked last; -1 if there is none."""
     tau = kendall(np.nan_to_num(scores, nan=-1.0), truth)
     return tau if np.isfinite(tau) else -1.0
 
 
 def _mean_of(ranks: Array) -> Array:
-    """Mean of the relative ranks that there are, as ``combined`` takes it."""
+    """Average the relative ranks that there are, as ``combined`` takes it."""
     present = np.isfinite(ranks)
     count = present.sum(axis=1)
     total = np.where(present, ranks, 0.0).sum(axis=1)

@@ -64,7 +64,7 @@ class _Order:
         )
 
     def chance(self, places: Array) -> Array:
-        """The chance of each row to be among the best ``places``, ties broken at random."""
+        """Give the chance of each row to be among the best ``places``, ties broken at random."""
         with np.errstate(divide="ignore", invalid="ignore"):
             chance = (places[:, None] - self.above) / self.tied
         chance[self.tied == 0] = 0.0
@@ -110,7 +110,7 @@ class Resamples:
             self.counts[index + 1] = np.bincount(drawn, minlength=size)
 
     def figures(self, scores: Array) -> dict[str, Array]:
-        """By name the figure on the sample (first) and on every resample of it.
+        """Give by name the figure on the sample (first) and on every resample of it.
 
         Rows without a score are left out of the sample and of every resample alike.
         """
@@ -123,7 +123,7 @@ class Resamples:
         return {name: np.concatenate([part[name] for part in parts]) for name in FIGURES}
 
     def tau(self, scores: Array) -> Array:
-        """Tau-b alone, on the sample (first) and on every resample of it.
+        """Compute tau-b alone, on the sample (first) and on every resample of it.
 
         Infinities are ranked; rows that are NaN are left out.
         """
@@ -134,7 +134,7 @@ class Resamples:
         return np.concatenate([subset.tau(scores[present]) for subset in subsets])
 
     def _subsets(self, present: npt.NDArray[np.bool_]) -> Iterable[_Subset]:
-        """The resamples of some rows, piece by piece; those of all rows are kept if small."""
+        """Yield the resamples of some rows, piece by piece; those of all rows are kept if small."""
         if present.all() and self.counts.size <= _KEPT:
             return self._whole
         return self._pieces(present)
@@ -220,7 +220,7 @@ class _Subset:
         return self._discounted(self.by_truth)
 
     def _discounted(self, order: _Order) -> Array:
-        """The discounted sum of gains, times the spread of the truth, which their ratio loses."""
+        """Sum gains, discounted, times the spread of the truth, which their ratio loses."""
         most = int(self.places.max())
         until = np.concatenate(([0.0], np.cumsum(1 / np.log2(np.arange(2, most + 2)))))
         start = np.minimum(order.above, most).astype(np.intp)
@@ -241,7 +241,7 @@ class _Subset:
         return self.by_truth.chance(self.best)
 
     def _regret(self, order: _Order) -> Array:
-        """See ``archrank.metrics.regret``; columns here from the best truth downwards."""
+        """Compute ``archrank.metrics.regret``; columns here from the best truth downwards."""
         downwards = np.argsort(-self.truth, kind="stable")
         truth, counts = self.truth[downwards], self.counts[:, downwards].astype(np.float64)
         above, tied = order.above[:, downwards], order.tied[:, downwards]
@@ -262,7 +262,7 @@ class _Subset:
 
 
 def _agreement(counts: Counts, first: Groups, second: Groups) -> Array:
-    """By resample, concordant minus discordant pairs, each pair counted in both orders.
+    """Count, by resample, concordant minus discordant pairs, each pair counted in both orders.
 
     ``sum_ij counts_i counts_j sign(a_i - a_j) sign(b_i - b_j)``: the matrix of signs is the same
     for all resamples and symmetric, so half of it is made, in blocks.

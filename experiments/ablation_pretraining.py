@@ -74,12 +74,12 @@ def pretrain(networks: int, epochs: int, width: int, threads: int, work: Path) -
 
 
 def peak_memory() -> float:
-    """Of this process so far, in MB."""
+    """Read the peak memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def table_of_pretraining() -> list[str]:
-    """One line per run."""
+    """Tabulate one row per run."""
     rows = [
         [
             f"{r['networks']:,}",

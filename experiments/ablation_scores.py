@@ -47,7 +47,7 @@ def score_cells(pool: Pool, folder: Path, share: tuple[int, int]) -> None:
 
 
 def node_scores(cell: str, graph: Graph, images: tuple[torch.Tensor, torch.Tensor]) -> np.ndarray:
-    """Values (proxies, nodes) of a cell's network, initialised with seed 0."""
+    """Compute the values (proxies, nodes) of a cell's network, initialised with seed 0."""
     with seeded(0):
         network = space("nasbench201").build(cell)
     scores = archrank.score(network, *images, proxies=NODE_PROXIES, graph=graph)
@@ -55,7 +55,7 @@ def node_scores(cell: str, graph: Graph, images: tuple[torch.Tensor, torch.Tenso
 
 
 def with_node_scores(pool: Pool, folder: Path) -> Pool:
-    """The same pool with what ``score_cells`` wrote."""
+    """Return the same pool with what ``score_cells`` wrote."""
     known: dict[str, np.ndarray] = {}
     for path in sorted(folder.glob("*.npz")):
         with np.load(path) as file:

@@ -45,13 +45,13 @@ Engine = Callable[[Iterable[Work]], Iterator[Done]]
 
 
 def memory(count: int, jobs: int) -> dict[str, float]:
-    """Peaks, in MB, of the driver and of its largest worker, from a process of its own."""
+    """Measure peaks, in MB, of the driver and of its largest worker, from a process of its own."""
     command = [sys.executable, __file__, "--child", str(count), "--jobs", str(jobs)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def measure_memory(count: int, jobs: int) -> None:
-    """The process that ``memory`` starts."""
+    """Be the process that ``memory`` starts."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.sqlite"
@@ -70,19 +70,19 @@ def measure_memory(count: int, jobs: int) -> None:
 
 
 def works(count: int) -> list[Work]:
-    """Pieces of work as long runs have them."""
+    """List pieces of work as long runs have them."""
     settings = runs.settings_for(**SETTINGS, sample=count, sample_seed=SEED)
     return [runs.work_on(settings, arch, SEED, PROXIES) for arch in runs.sample_of(settings)]
 
 
 def empty_works(count: int) -> list[Work]:
-    """Pieces of work that end at once: their string is no architecture."""
+    """List pieces of work that end at once: their string is no architecture."""
     settings = runs.settings_for("digits", sample=1, batch_size=1)
     return [runs.work_on(settings, "none", seed, ("params",)) for seed in range(count)]
 
 
 def seconds_per_task(engine: Engine, tasks: list[Work]) -> float:
-    """From the last warm-up result to the last one."""
+    """Take the time from the last warm-up result to the last one."""
     results = engine(tasks)
     for _ in islice(results, WARM):
         start = time.perf_counter()
@@ -91,7 +91,7 @@ def seconds_per_task(engine: Engine, tasks: list[Work]) -> float:
 
 
 def seconds_per_write(tasks: list[Work]) -> float:
-    """Of one piece of work into a store."""
+    """Take the time of writing one piece of work into a store."""
     work, scored = next(in_turn(tasks[:1]))
     ((seed, results),) = scored.of_every_proxy(work)
     rows = [Score.of(result) for result in results]
@@ -104,7 +104,7 @@ def seconds_per_write(tasks: list[Work]) -> float:
 
 
 def on_nodes(count: int, measure: Callable[[Engine], float]) -> float:
-    """What ``measure`` says of a cluster of one-core nodes on this machine, warmed up."""
+    """Return what ``measure`` says of a cluster of one-core nodes on this machine, warmed up."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -129,7 +129,7 @@ def on_nodes(count: int, measure: Callable[[Engine], float]) -> float:
 
 
 def memory_section(small: int, large: int, jobs: int) -> list[str]:
-    """Peaks of memory of a short run and of a long one."""
+    """Compare peaks of memory of a short run and of a long one."""
     peaks = {count: memory(count, jobs) for count in (small, large)}
     rows = [
         [
@@ -158,7 +158,7 @@ def memory_section(small: int, large: int, jobs: int) -> list[str]:
 
 
 def overhead_section(count: int) -> list[str]:
-    """What a task costs where it does nothing."""
+    """Tabulate what a task costs where it does nothing."""
     tasks = empty_works(count)
     alone = seconds_per_task(in_turn, tasks)
     process = seconds_per_task(lambda some: in_processes(score_work, some, 1, gave_up), tasks)
@@ -183,7 +183,7 @@ def overhead_section(count: int) -> list[str]:
 
 
 def speed_section(count: int) -> list[str]:
-    """What a second node brings."""
+    """Tabulate what a second node brings."""
     tasks = works(count)
     one, two = (on_nodes(nodes, lambda engine: seconds_per_task(engine, tasks)) for nodes in (1, 2))
     return [

@@ -47,20 +47,20 @@ FLEXIBERT = space("flexibert")
 
 @cache
 def labels() -> dict[str, float]:
-    """Network -> mean GLUE score of its rows."""
+    """Average each network's GLUE scores over its rows."""
     rows = table("flexibert").labels("glue").dropna()
     return rows.groupby(rows.index.map(FLEXIBERT.canonical)).mean().sort_index().to_dict()
 
 
 @cache
 def known() -> dict[str, Sample]:
-    """What predictors read of each network."""
+    """Collect what predictors read of each network."""
     return dict(zip(labels(), samples(list(labels()), space=FLEXIBERT), strict=True))
 
 
 @cache
 def points(distance: str) -> dict[str, np.ndarray]:
-    """Where an embedding places each network; computed once."""
+    """Place each network by an embedding, computed once."""
     for line in LINES.read(part="points", distance=distance):
         return {arch: np.array(row) for arch, row in line["points"].items()}
     graphs = [sample.graph for sample in known().values()]
@@ -80,7 +80,7 @@ def points(distance: str) -> dict[str, np.ndarray]:
 
 
 def agreement(distance: str, made: np.ndarray) -> float:
-    """Correlation of distances of points and of graphs over 2,000 random pairs."""
+    """Correlate distances of points and of graphs over 2,000 random pairs."""
     graphs = [sample.graph for sample in known().values()]
     pairs = np.random.default_rng(0).integers(0, len(graphs), (2000, 2))
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
@@ -105,7 +105,7 @@ class Prepared(HeteroscedasticNetwork):
 
 
 def network(name: str, seed: int) -> HeteroscedasticNetwork:
-    """The surrogate on an embedding, or on the space's code."""
+    """Make the surrogate on an embedding, or on the space's code."""
     if name == "code":
         return HeteroscedasticNetwork(None, ("code",), random_state=seed)
     return Prepared(name, random_state=seed)
@@ -117,19 +117,19 @@ Run = Iterator[str]
 
 
 def by_chance(seed: int) -> Run:
-    """Networks in random order."""
+    """Yield networks in random order."""
     archs = list(labels())
     random.Random(seed).shuffle(archs)
     yield from archs
 
 
 def by_size(name: str) -> Run:
-    """The largest networks first."""
+    """Yield the largest networks first."""
     yield from sorted(labels(), key=lambda arch: -getattr(known()[arch].graph, name))
 
 
 def by_evolution(seed: int) -> Run:
-    """Regularised evolution; a child is the unseen network nearest to a neighbour of its parent."""
+    """Evolve; a child is the unseen network nearest to a neighbour of its parent."""
     rng = random.Random(seed)
     archs = list(labels())
     codes = np.array([FLEXIBERT.encode(arch) for arch in archs])
@@ -160,7 +160,7 @@ class EveryCandidate(GradientSearch):
 
 
 def by_gradient(name: str, seed: int, kind: type[GradientSearch] = GradientSearch) -> Run:
-    """BOSHNAS."""
+    """Search by BOSHNAS."""
     search = kind(FLEXIBERT, network(name, seed), list(labels()), seed=seed, samples=known())
     while True:
         arch = search.ask()
@@ -169,7 +169,7 @@ def by_gradient(name: str, seed: int, kind: type[GradientSearch] = GradientSearc
 
 
 def by_searcher(seed: int) -> Run:
-    """archrank's own search with its defaults, asked for five at a time."""
+    """Search by archrank's own with its defaults, asked for five at a time."""
     searcher = Searcher(FLEXIBERT, pool=list(labels()), seed=seed, samples=known())
     while True:
         archs = searcher.ask(5)
@@ -197,7 +197,7 @@ SEARCHES: Mapping[str, tuple[int, Callable[[int], Run]]] = {
 
 
 def run_searches() -> None:
-    """The best network after so many evaluations; fewer seeds first, so that all get some."""
+    """Find the best network after so many evaluations; fewer seeds first, so that all get some."""
     keys = [
         {"part": "search", "search": name, "seed": seed}
         for seed in range(MANY_SEEDS)
@@ -220,7 +220,7 @@ def run_searches() -> None:
 
 
 def run_surrogates() -> None:
-    """How well surrogates order networks that are not labelled, and how often intervals hold."""
+    """Measure how well surrogates order unlabelled networks, and how often intervals hold."""
     keys = [
         {"part": "surrogate", "inputs": name, "labelled": count, "seed": seed}
         for seed in range(SEEDS)
@@ -256,7 +256,7 @@ def run_surrogates() -> None:
 
 
 def run_exactness() -> None:
-    """For how many pairs of small graphs the search ends, and how far bounds are apart."""
+    """Measure for how many pairs of small graphs the search ends, and how far bounds are apart."""
     graphs = small_graphs()
     keys = [
         {"part": "exactness", "pair": list(pair)} for pair in combinations(range(len(graphs)), 2)
@@ -274,7 +274,7 @@ def run_exactness() -> None:
 
 
 def run() -> None:
-    """All parts."""
+    """Run all parts."""
     run_searches()
     run_surrogates()
     run_exactness()
@@ -284,14 +284,14 @@ def run() -> None:
 
 
 def gained(arch: str) -> float:
-    """Percent by which a network is better than a random one of the 301."""
+    """Compute by how many percent a network is better than a random one of the 301."""
     return relative_improvement(
         [float(other == arch) for other in labels()], list(labels().values()), k=1
     )
 
 
 def search_table() -> list[str]:
-    """Best labels after so many evaluations."""
+    """Tabulate best labels after so many evaluations."""
     top = max(labels(), key=labels().__getitem__)
     rows = []
     for name in SEARCHES:
@@ -318,7 +318,7 @@ def search_table() -> list[str]:
 
 
 def surrogate_table() -> list[str]:
-    """Tau and coverage by inputs and labels."""
+    """Tabulate tau and coverage by inputs and labels."""
     columns = {
         "tau": ("tau", 1, 3),
         "coverage of 90 %": ("covered", 100, 1),
@@ -345,7 +345,7 @@ def surrogate_table() -> list[str]:
 
 
 def exactness_table() -> list[str]:
-    """By the size of the larger graph."""
+    """Tabulate by the size of the larger graph."""
     lines = LINES.read(part="exactness")
     rows = []
     for nodes in sorted({line["nodes"] for line in lines}):
@@ -364,7 +364,7 @@ def exactness_table() -> list[str]:
 
 
 def facts() -> list[str]:
-    """What the embeddings keep, and how much labels of one network differ."""
+    """Say what the embeddings keep, and how much labels of one network differ."""
     rows = table("flexibert").labels("glue").dropna()
     groups = rows.groupby(rows.index.map(FLEXIBERT.canonical))
     noise = float(np.sqrt(groups.var(ddof=1).dropna().mean()))

@@ -58,7 +58,7 @@ class Problem:
     labels: np.ndarray
 
     def tau(self, chosen: Sequence[str]) -> float:
-        """Kendall's tau of a set; networks that none can score rank last, 0 if none scores any."""
+        """Compute a set's tau; networks that none can score rank last, 0 if none scores any."""
         columns = [self.proxies.index(name) for name in chosen if name in self.proxies]
         if not np.isfinite(self.scores[:, columns]).any():
             return 0.0
@@ -68,7 +68,7 @@ class Problem:
 
 
 def problems(paths: Sequence[Path]) -> list[Problem]:
-    """Every run of every store, on the scores of its first seed."""
+    """Read every run of every store, on the scores of its first seed."""
     found = []
     for path in paths:
         with Store(path, writable=False) as store:
@@ -94,7 +94,7 @@ def problems(paths: Sequence[Path]) -> list[Problem]:
 
 
 def usable(several: Sequence[Problem]) -> list[str]:
-    """Proxies that have values for most networks of every task."""
+    """List proxies that have values for most networks of every task."""
     names = set.intersection(*(set(problem.proxies) for problem in several))
     return sorted(
         name
@@ -118,7 +118,7 @@ class Taus:
 
 
 def worth(taus: Taus, chosen: Sequence[str], used: Sequence[int]) -> float:
-    """Mean tau over spaces less the mean shortfall against the better of params and FLOPs."""
+    """Compute the mean tau over spaces less that by which params or FLOPs are better."""
     found = taus.of(chosen)
     counting = np.maximum.reduce([taus.of([name]) for name in BASELINES])
     by_space: dict[str, list[float]] = {}
@@ -129,7 +129,7 @@ def worth(taus: Taus, chosen: Sequence[str], used: Sequence[int]) -> float:
 
 
 def best(taus: Taus, used: Sequence[int]) -> list[str]:
-    """All usable proxies, those of higher mean tau over spaces first."""
+    """Order all usable proxies, those of higher mean tau over spaces first."""
     names = usable([taus.several[i] for i in used])
     spaces = sorted({taus.several[i].space for i in used})
     tasks = [[i for i in used if taus.several[i].space == space] for space in spaces]
@@ -141,7 +141,7 @@ def best(taus: Taus, used: Sequence[int]) -> list[str]:
 
 
 def searched(taus: Taus, used: Sequence[int]) -> list[str]:
-    """The set of greatest worth; a larger one must gain for each further member."""
+    """Search the set of greatest worth; a larger one must gain for each further member."""
     pool = [name for name in best(taus, used) if (taus.of([name])[list(used)] > 0).all()]
     chosen: tuple[tuple[str, ...], float] = ((), -np.inf)
     for size in range(1, LARGEST + 1):
@@ -156,7 +156,7 @@ Chooser = Callable[[Taus, Sequence[int]], list[str]]
 
 
 def left_out(taus: Taus, chooser: Chooser) -> tuple[list[list[str]], float]:
-    """What is chosen without each task's space, and the worth of it on the spaces left out."""
+    """Find what is chosen without each task's space, and the worth of it on the spaces left out."""
     everything = range(len(taus.several))
     chosen = []
     values: dict[str, list[float]] = {}
@@ -169,7 +169,7 @@ def left_out(taus: Taus, chooser: Chooser) -> tuple[list[list[str]], float]:
 
 
 def comparison(several: Sequence[Problem], chosen: Sequence[str]) -> str:
-    """Whether the choice beats what is shipped, over spaces."""
+    """Say whether the choice beats what is shipped, over spaces."""
     by_space: dict[str, list[float]] = {}
     for problem in several:
         gain = problem.tau(chosen) - problem.tau(AUTO)

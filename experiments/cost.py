@@ -164,7 +164,7 @@ def measured(name: str) -> Measured:
 
 
 def _hat() -> Measured:
-    """Translation transformers: their averages over layers, from which no network can be built.
+    """Read translation transformers: averages over layers, from which no network can be built.
 
     The code: the ten numbers, and of encoder and decoder sums over layers that follow from them
     (of feed-forward widths, heads, and of both times the width).
@@ -189,13 +189,13 @@ def _hat() -> Measured:
 
 
 def ridge(table_: np.ndarray, costs: np.ndarray, rows: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Logarithms of costs, predicted by ridge regression with its penalty by leave-one-out."""
+    """Predict logarithms of costs by ridge regression, its penalty by leave-one-out."""
     model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 3, 11)))
     return model.fit(table_[rows], np.log(costs[rows])).predict(table_[asked])
 
 
 def transfer(name: str, counts: tuple[int, ...], seed: int, done: set) -> Iterator[dict]:
-    """Every target and method of a task and these counts that is not done yet."""
+    """Judge every target and method of a task and these counts that is not done yet."""
     task = TASKS[name]
     sources, targets = task.sources.split(), task.targets.split()
     todo = [
@@ -247,7 +247,7 @@ def transfer(name: str, counts: tuple[int, ...], seed: int, done: set) -> Iterat
 def alone(
     method: str, data: Measured, costs: np.ndarray, rows: np.ndarray, asked: np.ndarray
 ) -> np.ndarray:
-    """What measurements of one device say of others on it, without any other device."""
+    """Predict what measurements of one device say of others on it, without any other device."""
     if method in ("flops", "params"):
         return data.sizes[asked, ("flops", "params").index(method)]
     if method == "one-hot":
@@ -262,7 +262,7 @@ def alone(
 
 
 def single(name: str, seed: int, done: set) -> Iterator[dict]:
-    """Devices of a table, each from a hundred measurements."""
+    """Judge devices of a table, each from a hundred measurements."""
     devices = (*SINGLE[name], *(ENERGY if name == "nasbench201" else ()))
     methods = ["CostPredictor, alone", "table", "one-hot", "flops", "params", CEILING]
     if name == "hat":  # without networks there are no operators, and our sizes are one
@@ -282,7 +282,7 @@ def single(name: str, seed: int, done: set) -> Iterator[dict]:
 
 
 def run() -> None:
-    """Everything that is not in the file yet: what has an aim first."""
+    """Do everything that is not in the file yet: what has an aim first."""
     done = {(r["task"], r["device"], r["count"], r["seed"], r["method"]) for r in LINES.read()}
     later = tuple(count for count in COUNTS if count != AIMED)
     rounds = [("hat", (), seed) for seed in range(SEEDS)]
@@ -297,7 +297,7 @@ def run() -> None:
 
 
 def mean_of(results: list[dict], method: str, **where: object) -> str:
-    """Mean over devices and seeds, interval over seeds."""
+    """Write the mean over devices and seeds, interval over seeds."""
     rows = [
         r for r in results if r["method"] == method and all(r[key] == v for key, v in where.items())
     ]
@@ -391,7 +391,7 @@ def tables() -> list[str]:
 
 
 def _seeds(results: list[dict]) -> str:
-    """How many seeds every figure has, or the fewest and the most."""
+    """Say how many seeds every figure has, or the fewest and the most."""
     figures: dict[tuple, set[int]] = {}
     for r in results:
         figures.setdefault((r["task"], r["count"], r["method"]), set()).add(r["seed"])

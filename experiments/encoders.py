@@ -26,7 +26,7 @@ SIZE = 32
 
 
 def tensors(graphs: list[Graph], fold: bool) -> tuple[list[GraphBatch], float]:
-    """The graphs in batches, and the milliseconds that the tensors of one took."""
+    """Put graphs in batches, and say the milliseconds that the tensors of one took."""
     start = time.perf_counter()
     made = [GraphTensors.of(graph, fold=fold, positions=POSITIONS) for graph in graphs]
     milliseconds = 1e3 * (time.perf_counter() - start) / len(graphs)
@@ -37,7 +37,7 @@ def tensors(graphs: list[Graph], fold: bool) -> tuple[list[GraphBatch], float]:
 def seconds_per_pass(
     run: Callable[[GraphBatch], None], chunks: list[GraphBatch], least: float
 ) -> float:
-    """Seconds for all batches once, over as many rounds as ``least`` seconds hold."""
+    """Measure seconds for all batches once, over as many rounds as ``least`` seconds hold."""
     run(chunks[0])
     start, rounds = time.perf_counter(), 0
     while rounds == 0 or time.perf_counter() - start < least:
@@ -48,7 +48,7 @@ def seconds_per_pass(
 
 
 def forward(model: Encoder) -> Callable[[GraphBatch], None]:
-    """The forward in evaluation mode."""
+    """Make the forward in evaluation mode."""
 
     @torch.no_grad()
     def run(batch: GraphBatch) -> None:
@@ -58,7 +58,7 @@ def forward(model: Encoder) -> Callable[[GraphBatch], None]:
 
 
 def forward_backward(model: Encoder) -> Callable[[GraphBatch], None]:
-    """The forward in training mode, and gradients of all weights."""
+    """Make the forward in training mode, and gradients of all weights."""
 
     def run(batch: GraphBatch) -> None:
         model.train().zero_grad()

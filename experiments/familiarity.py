@@ -31,7 +31,7 @@ LEARNT, FRESH, EPOCHS = 50, 10, 5
 
 
 def drawn(seed: int, count: int) -> dict[str, list[Graph]]:
-    """Random networks of every space."""
+    """Draw random networks of every space."""
     return {name: [space(name).graph(a) for a in space(name).sample(count, seed)] for name in NAMES}
 
 
@@ -39,7 +39,7 @@ NAMES = [str(getattr(one, "name", one)) for one in spaces()]
 
 
 def judge(group: str, learnt: dict[str, list[Graph]], fresh: dict[str, list[Graph]]) -> None:
-    """Learn without a group, and count whom it takes for strange."""
+    """Learn without a group, and count what it takes for out of distribution."""
     start = time.perf_counter()
     known = [graph for name in NAMES if name not in GROUPS[group] for graph in learnt[name]]
     pretraining = Pretraining(
@@ -67,7 +67,7 @@ def judge(group: str, learnt: dict[str, list[Graph]], fresh: dict[str, list[Grap
 
 
 def run() -> None:
-    """All groups that are not in the file yet."""
+    """Judge all groups that are not in the file yet."""
     todo = LINES.missing([{"group": group} for group in GROUPS])
     if todo:
         learnt, fresh = drawn(0, LEARNT), drawn(1, FRESH)

@@ -66,13 +66,13 @@ PARTS = ("building", "tracing", "scoring")
 
 
 def cpu_of_children() -> float:
-    """CPU seconds of the processes that ended so far, and of theirs."""
+    """Read CPU seconds of the processes that ended so far, and of theirs."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def rank(pixels: int, batch: int) -> dict:
-    """One call of the command ``archrank rank``, start of its processes included."""
+    """Call the command ``archrank rank``, start of its processes included."""
     command = [str(Path(sys.executable).with_name("archrank")), "rank", *NAMES, "--json"]
     command += ["--input", f"3,{pixels},{pixels}", "--batch", str(batch), "--jobs", str(JOBS)]
     load, cpu, start = os.getloadavg()[0], cpu_of_children(), time.perf_counter()
@@ -90,7 +90,7 @@ def rank(pixels: int, batch: int) -> dict:
 
 @contextmanager
 def clocked(seconds: dict[str, float], part: str) -> Iterator[None]:
-    """Notes wall and CPU seconds."""
+    """Note wall and CPU seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     yield
     seconds[part] = time.perf_counter() - wall
@@ -98,7 +98,7 @@ def clocked(seconds: dict[str, float], part: str) -> Iterator[None]:
 
 
 def split(name: str, pixels: int, batch: int) -> dict:
-    """The parts of one model's time, in this process."""
+    """Measure the parts of one model's time, in this process."""
     seconds: dict[str, float] = {}
     torch.manual_seed(0)
     with clocked(seconds, "building"):
@@ -112,7 +112,7 @@ def split(name: str, pixels: int, batch: int) -> dict:
 
 
 def zero_shot() -> dict | None:
-    """Seconds of the predictor that comes with archrank, for all models together and each alone.
+    """Time the predictor that comes with archrank, for all models together and each alone.
 
     A graph keeps what was read of it once, so those that are predicted alone are traced anew.
     """
@@ -137,7 +137,7 @@ def zero_shot() -> dict | None:
 
 
 def run() -> None:
-    """Everything that is not in the file yet."""
+    """Do everything that is not in the file yet."""
     torch.set_num_threads(1)
     keys = [{"what": "rank", "pixels": pixels, "batch": batch} for pixels, batch in SETTINGS]
     for key in LINES.missing(keys):
@@ -155,12 +155,12 @@ def run() -> None:
 
 
 def of(results: list[dict], what: str) -> list[dict]:
-    """The lines of one kind."""
+    """Choose the lines of one kind."""
     return [r for r in results if r["what"] == what]
 
 
 def ranks_table(results: list[dict]) -> list[str]:
-    """Wall and CPU seconds of each setting."""
+    """Tabulate wall and CPU seconds of each setting."""
     rows = [
         [
             f"{r['pixels']} x {r['pixels']}",
@@ -175,8 +175,8 @@ def ranks_table(results: list[dict]) -> list[str]:
     return markdown_table(headings, rows, numbers=True)
 
 
-def verdict(results: list[dict]) -> str:
-    """The target, and which settings meet it."""
+def target_text(results: list[dict]) -> str:
+    """Say what the target is, and which settings meet it."""
     full = sorted((r for r in of(results, "rank") if r["pixels"] == 224), key=lambda r: r["batch"])
     by_wall = [r["batch"] for r in full if r["wall"] <= LIMIT]
     by_cpu = [r["batch"] for r in full if r["cpu"] / JOBS <= LIMIT]
@@ -189,7 +189,7 @@ def verdict(results: list[dict]) -> str:
 
 
 def split_table(results: list[dict]) -> list[str]:
-    """Sums of the parts, and the slowest models."""
+    """Tabulate sums of the parts, and the slowest models."""
     rows = of(results, "split")
     sums = []
     for part in PARTS:
@@ -216,7 +216,7 @@ def split_table(results: list[dict]) -> list[str]:
 
 
 def orders_table(results: list[dict]) -> list[str]:
-    """How far a proxy's order depends on the batch, and how much of it is size."""
+    """Tabulate how far a proxy's order depends on the batch, and how much of it is size."""
     values = {(r["pixels"], r["batch"]): r["values"] for r in of(results, "rank")}
     most = values[max(key for key in values if key[0] == 224)]
     titles = [f"batch {batch}, {pixels} x {pixels}" for pixels, batch in values]
@@ -231,14 +231,14 @@ def orders_table(results: list[dict]) -> list[str]:
 
 
 def tau(some: dict, others: dict, column: int, other: int) -> str:
-    """Of the models that both have a value for, with a 95 % interval over models."""
+    """Compute tau-b of the models that both have a value for, with a 95 % interval over models."""
     pairs = [(some[n][column], others[n][other]) for n in NAMES if n in some and n in others]
     known = [pair for pair in pairs if None not in pair]
     return with_interval(*zip(*known, strict=True))
 
 
 def with_interval(scores: Sequence[float], others: Sequence[float]) -> str:
-    """Tau-b and the bootstrap's interval; a dash where all are equal."""
+    """Write tau-b and the bootstrap's interval; a dash where all are equal."""
     if len(set(scores)) == 1 or len(set(others)) == 1:
         return "-"
     low, high = bootstrap(kendall, scores, others, seed=0)
@@ -246,7 +246,7 @@ def with_interval(scores: Sequence[float], others: Sequence[float]) -> str:
 
 
 def zero_shot_text(results: list[dict]) -> str:
-    """Seconds per model against the target."""
+    """Compare seconds per model with the target."""
     found = next(iter(of(results, "zero-shot")), None)
     if found is None:
         return "Not measured: this version comes without a pretrained predictor."
@@ -274,7 +274,7 @@ def zero_shot_text(results: list[dict]) -> str:
 
 
 def failed_text(results: list[dict]) -> str:
-    """Which models a setting left out."""
+    """Say which models a setting left out."""
     texts = []
     for r in of(results, "rank"):
         if r["failures"]:
@@ -287,7 +287,7 @@ def failed_text(results: list[dict]) -> str:
 
 
 def torchvision_text() -> str:
-    """How torchvision was imported."""
+    """Say how torchvision was imported."""
     extension = importlib.import_module("torchvision.extension")
     if extension._has_ops():
         return ""
@@ -322,7 +322,7 @@ def tables() -> list[str]:
         "",
         *ranks_table(results),
         "",
-        verdict(results),
+        target_text(results),
         "",
         failed_text(results),
         "",

@@ -14,7 +14,7 @@ import weakref
 import numpy as np
 import timm
 import torch
-from common import RESULTS, STORES, Lines, made_by
+from common import RESULTS, STORES, Lines, made_by, markdown_table, measure_and_write
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -95,40 +95,47 @@ def compared(name: str) -> dict:
     }
 
 
-def main() -> None:
-    torch.set_num_threads(1)
+def run() -> None:
+    """Measure all networks that are not in the file yet."""
+    for one in LINES.missing([{"name": name} for name in NAMES]):
+        LINES.append(compared(one["name"]))
+
+
+def tables() -> list[str]:
+    """Write the page from the lines."""
     done = {line["name"]: line for line in LINES.read()}
-    for name in NAMES:
-        if name not in done:
-            done[name] = compared(name)
-            LINES.append(done[name])
-    rows = [done[name] for name in NAMES]
-    lines = [
+    found = [done[name] for name in NAMES if name in done]
+    summary = []
+    for what in ("inference", "training"):
+        ratio = np.array([line[what] / line[f"{what}_really"] for line in found])
+        off, worst = np.abs(ratio - 1), int(np.abs(np.log(ratio)).argmax())
+        shares = [f"{100 * (off <= most).mean():.0f} %" for most in (0.05, 0.1)]
+        told = f"`{found[worst]['name']}`, {ratio[worst]:.2f} times the real"
+        summary.append([what, *shares, told])
+    networks = []
+    for line in found:
+        cells = [line["name"]]
+        for what in ("inference", "training"):
+            really = line[f"{what}_really"]
+            cells += [f"{really / 1e6:.1f}", f"{line[what] / really:.3f}"]
+        networks.append(cells)
+    headings = ("network", "inference, MB", "predicted", "training, MB", "predicted")
+    return [
         "# Memory from the graph alone",
         "",
         f"{made_by('memory.py')} "
-        f"{len(rows)} networks, batch {BATCH}, single precision, AdamW; real: storages "
+        f"{len(found)} networks, batch {BATCH}, single precision, AdamW; real: storages "
         "that torch had alive on the CPU.",
         "",
-        "| what | within 5 % | within 10 % | worst |",
-        "| --- | ---: | ---: | --- |",
+        *markdown_table(("what", "within 5 %", "within 10 %", "worst"), summary, numbers=True),
+        "",
+        *markdown_table(headings, networks, numbers=True),
     ]
-    for what in ("inference", "training"):
-        ratio = np.array([row[what] / row[f"{what}_really"] for row in rows])
-        off, worst = np.abs(ratio - 1), int(np.abs(np.log(ratio)).argmax())
-        lines.append(
-            f"| {what} | {100 * (off <= 0.05).mean():.0f} % | {100 * (off <= 0.1).mean():.0f} % | "
-            f"`{rows[worst]['name']}`, {ratio[worst]:.2f} times the real |"
-        )
-    lines += ["", "| network | inference, MB | predicted | training, MB | predicted |"]
-    lines += ["| --- | ---: | ---: | ---: | ---: |"]
-    for row in rows:
-        cells = [
-            f"{row[f'{what}_really'] / 1e6:.1f} | {row[what] / row[f'{what}_really']:.3f}"
-            for what in ("inference", "training")
-        ]
-        lines.append(f"| {row['name']} | {' | '.join(cells)} |")
-    PAGE.write_text("\n".join(lines) + "\n")
+
+
+def main() -> None:
+    """Measure what is missing, and write the page."""
+    measure_and_write(__doc__, PAGE, run, tables)
 
 
 if __name__ == "__main__":

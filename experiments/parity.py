@@ -97,7 +97,7 @@ class Comparison:
         return abs(self.ours - self.theirs) / max(abs(self.theirs), 1e-300)
 
     @property
-    def verdict(self) -> str:
+    def outcome(self) -> str:
         """``equal``, ``no value`` in either, ``by intent``, ``not compared`` or ``DIFFERS``."""
         if self.network == "*":
             return "not compared"
@@ -108,7 +108,7 @@ class Comparison:
 
 @cache
 def networks(folder: Path) -> Any:
-    """The module that builds the networks and batches."""
+    """Load the module that builds the networks and batches."""
     spec = importlib.util.spec_from_file_location("parity_networks", folder / "networks.py")
     assert spec is not None
     assert spec.loader is not None
@@ -119,22 +119,22 @@ def networks(folder: Path) -> Any:
 
 @cache
 def graph_of(made: Any, network: str) -> archrank.Graph:
-    """A network's graph, which no weights or modes change."""
+    """Trace a network, whose graph no weights or modes change."""
     return archrank.trace(made.build(network), made.shape_of(network))
 
 
 def name_of(row: dict[str, Any]) -> str:
-    """The row's proxy and source, NAME@SOURCE."""
+    """Name the row's proxy and source, NAME@SOURCE."""
     return f"{row['proxy']}@{SOURCES[row['source'].partition('@')[0]]}"
 
 
 def variant_of(row: dict[str, Any]) -> str:
-    """Our proxy of it: rows ``@suite`` and ``@seeded`` are other circumstances of the same."""
+    """Name our proxy of it: rows ``@suite`` and ``@seeded`` are other circumstances of the same."""
     return name_of(row).replace("@suite", "").replace("@seeded", "")
 
 
 def tolerance_of(row: dict[str, Any]) -> float:
-    """Ten times the instability of the reference's own value, at least 1e-5.
+    """Allow ten times the instability of the reference's own value, at least 1e-5.
 
     GradSign's is exact in double precision; in single, signs of gradients near zero flip.
     """
@@ -156,12 +156,12 @@ def drawing(**draws: Callable[..., torch.Tensor]) -> Iterator[None]:
 
 
 def _feature(index: int, shape: tuple[int, ...]) -> int:
-    """The reference's number of our block: of a transformer it leaves out the first."""
+    """Return the reference's number of our block: of a transformer it leaves out the first."""
     return index - (len(shape) == 3)
 
 
 def substitutes(made: Any) -> dict[str, Callable[..., torch.Tensor]]:
-    """What replaced the references' random draws when their values were taken."""
+    """Return what replaced the references' random draws when their values were taken."""
 
     def second_draw(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return made.batch(len(tensor), tuple(tensor.shape[1:]), stream=1, dtype=tensor.dtype)[0]
@@ -231,7 +231,7 @@ def _comparison(row: dict[str, Any], ours: float | None, why: str | None) -> Com
 
 
 def gaussian(model: nn.Module) -> None:
-    """Standard normal weights of convolutions and linear layers in module order, biases 0."""
+    """Draw standard normal weights of convolutions and linear layers in module order, biases 0."""
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.normal_(module.weight)
@@ -240,7 +240,7 @@ def gaussian(model: nn.Module) -> None:
 
 
 def kaiming(model: nn.Module) -> None:
-    """The same, normal with variance 2 / fan-in."""
+    """Draw the same, normal with variance 2 / fan-in."""
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
@@ -249,7 +249,7 @@ def kaiming(model: nn.Module) -> None:
 
 
 def gaussian_of_every_part(model: nn.Module) -> None:
-    """Every layer drawn once for itself and once for each module around it."""
+    """Draw every layer once for itself and once for each module around it."""
     model.apply(gaussian)
 
 
@@ -266,7 +266,7 @@ _NORMAL_INPUTS = ("zen", "az_nb201_zen", "az_nb201_gradnorm", "az_nb201_naswot")
 
 
 def _seeded(made: Any, row: dict[str, Any]) -> Comparison:
-    """One row whose reference drew its own weights, inputs and probes after seed 0."""
+    """Compare a row whose reference drew its own weights, inputs and probes after seed 0."""
     name, network = row["proxy"].removesuffix("@seeded"), row["network"]
     shape = made.shape_of(network)
     images, labels = made.batch(row["batch"], shape)
@@ -301,23 +301,23 @@ def _seeded(made: Any, row: dict[str, Any]) -> Comparison:
 
 
 def _number(value: Any) -> float | None:
-    """None for what is not a number, which is written as a string."""
+    """Return None for what is not a number, which is written as a string."""
     return float(value) if isinstance(value, (int, float)) else None
 
 
 def page(found: list[Comparison], seconds: float) -> list[str]:
     """Write how many agree, each proxy on each network at its worst, what is not compared."""
-    verdicts = Counter(c.verdict for c in found)
-    compared = [c for c in found if c.verdict != "not compared"]
+    outcomes = Counter(c.outcome for c in found)
+    compared = [c for c in found if c.outcome != "not compared"]
     software = f"numpy {numpy.__version__}, Python {platform.python_version()}"
     return [
         "# Parity with published codes",
         "",
         f"{made_by('parity.py', also=f'1 thread, {software}')} {seconds:.0f} seconds.",
         "",
-        f"Of {len(found):,} published values {verdicts['equal']:,} are reproduced, "
-        f"{verdicts['no value']} cannot be computed by either, {verdicts['by intent']} differ "
-        f"by intent, {verdicts['DIFFERS']} differ otherwise and {verdicts['not compared']} are "
+        f"Of {len(found):,} published values {outcomes['equal']:,} are reproduced, "
+        f"{outcomes['no value']} cannot be computed by either, {outcomes['by intent']} differ "
+        f"by intent, {outcomes['DIFFERS']} differ otherwise and {outcomes['not compared']} are "
         "not compared.",
         "",
         'Ours is the proxy of that name, `archrank.proxies.get("NAME@SOURCE")`, asked for in '
@@ -341,7 +341,7 @@ def page(found: list[Comparison], seconds: float) -> list[str]:
         "",
         "| proxy | values | why |",
         "|---|---:|---|",
-        *_uncompared_rows([c for c in found if c.verdict == "not compared"]),
+        *_uncompared_rows([c for c in found if c.outcome == "not compared"]),
     ]
 
 
@@ -353,12 +353,12 @@ def _worst_rows(compared: list[Comparison]) -> Iterator[str]:
     for proxy, network in sorted(together, key=lambda pair: [*proxies].index(pair[0])):
         several = together[proxy, network]
         worst = max(several, key=lambda c: (c.difference / c.tolerance, c.ours is not None))
-        verdict = " / ".join(sorted({c.verdict for c in several}))
+        outcome = " / ".join(sorted({c.outcome for c in several}))
         why = INTENDED.get((proxy, network)) or _shortened(worst.why)
         yield (
             f"| `{proxy}` | {network} | {len(several)} | {worst.batch}, {worst.dtype}, "
             f"{worst.mode} | {_shown(worst.ours)} | {_shown(worst.theirs)} | "
-            f"{_shown(worst.difference, 1)} | {worst.tolerance:.0e} | {verdict} | {why} |"
+            f"{_shown(worst.difference, 1)} | {worst.tolerance:.0e} | {outcome} | {why} |"
         )
 
 
@@ -388,9 +388,9 @@ def main() -> None:
     found = compare(arguments.values, json.loads((arguments.values / "parity.json").read_text()))
     write_page(RESULT, page(found, time.perf_counter() - start))
     for one in found:
-        if one.verdict == "DIFFERS":
+        if one.outcome == "DIFFERS":
             print(one)
-    print(Counter(c.verdict for c in found))
+    print(Counter(c.outcome for c in found))
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ class Part:
     """What labels are divided by."""
 
     def pool(self, key: str) -> Pool:
-        """The architectures of a space that take part."""
+        """Read the architectures of a space that take part."""
         problem = replace(
             PROBLEMS[key],
             counts=self.counts,
@@ -224,7 +224,7 @@ def fit(
 
 
 def pretrained(name: str, graphs: Sequence[Graph], seed: int, work: Path) -> Pretrained:
-    """An encoder trained by contrast on these graphs, kept in the folder."""
+    """Train an encoder by contrast on these graphs, kept in the folder."""
     folder = work / "encoders" / f"{name}-{len(graphs)}-{seed}"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -244,7 +244,7 @@ def run(
     only: Sequence[str],
     work: Path | None,
 ) -> None:
-    """All fits of a part that are not in the file yet; fewest labels first."""
+    """Do all fits of a part that are not in the file yet; fewest labels first."""
     part = PARTS[name]
     for key in part.spaces:
         todo = LINES.missing(
@@ -299,7 +299,7 @@ def tables() -> list[str]:
 
 
 def part_table(part: Part, results: list[dict]) -> list[str]:
-    """One line per variant, one column per number of labels and figure."""
+    """Tabulate one row per variant, one column per number of labels and figure."""
     counts = [count for count in part.counts if any(r["count"] == count for r in results)]
     columns = [(count, figure) for count in counts for figure in part.shown]
     names = [f"{FIGURES[figure]}, {count} labels" for count, figure in columns]
@@ -319,7 +319,7 @@ def part_table(part: Part, results: list[dict]) -> list[str]:
 
 
 def folder_of(work: Path | None) -> Path:
-    """The folder for what is kept between runs, or an end to this one."""
+    """Return the folder for what is kept between runs, or an end to this one."""
     if work is None:
         raise SystemExit("--work: say a folder outside the repository")
     return work

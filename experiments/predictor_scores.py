@@ -23,7 +23,7 @@ SEED = 0
 
 
 def read() -> dict[str, dict[str, float]]:
-    """Finished scores by canonical architecture; a line that was cut off is none."""
+    """Read finished scores by canonical architecture; a line that was cut off is none."""
     if not FILE.exists():
         return {}
     with FILE.open(newline="") as file:

@@ -28,7 +28,7 @@ DISTINCT = 0  # instead of a number of processes
 
 
 def labelled(count: int) -> tuple[list[str], list[float]]:
-    """The first of a seeded shuffle of all cells, and their validation accuracy."""
+    """Take the first of a seeded shuffle of all cells, and their validation accuracy."""
     from archrank.data import table
 
     labels = table(SPACE).labels(LABELS).dropna()
@@ -66,7 +66,7 @@ def predict(how: int, folder: Path) -> dict[str, float]:
 
 
 def measured(*words: object) -> dict[str, float]:
-    """What a fresh process measures."""
+    """Return what a fresh process measures."""
     command = [sys.executable, __file__, "--measure", *map(str, words)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])

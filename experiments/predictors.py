@@ -175,7 +175,7 @@ class Pool:
     fixed_test: np.ndarray | None
 
     def split(self, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions of the labelled and of the tested architectures."""
+        """Draw positions of the labelled and of the tested architectures."""
         rng = np.random.default_rng(seed)
         if self.fixed_test is None:
             order = rng.permutation(len(self.plain))
@@ -228,7 +228,7 @@ def _our_name(column: str) -> str:
 
 
 def figures(predicted: np.ndarray, pool: Pool, labelled: np.ndarray, tested: np.ndarray) -> dict:
-    """Every figure of predictions of the tested architectures."""
+    """Compute every figure of predictions of the tested architectures."""
     truth = pool.truth[tested]
     apart = ~np.isin(pool.canonical[tested], pool.canonical[labelled])
     return {
@@ -261,14 +261,14 @@ def fit(name: str, pool: Pool, count: int, seed: int) -> dict | None:
 
 
 def sizes(name: str, pool: Pool, count: int, seed: int) -> dict:
-    """The same figures of parameters or FLOPs, which need no labels."""
+    """Compute the same figures of parameters or FLOPs, which need no labels."""
     labelled, tested = pool.split(count, seed)
     values = np.array([getattr(pool.plain[i].graph, name) for i in tested], dtype=float)
     return figures(values, pool, labelled, tested)
 
 
 def run(key: str, seeds: int, names: Sequence[str], counts: Sequence[int] | None) -> None:
-    """Those fits of one problem that are not in the file yet; fewest labels first."""
+    """Do those fits of one problem that are not in the file yet; fewest labels first."""
     problem = PROBLEMS[key]
     todo = LINES.missing(
         [
@@ -294,7 +294,7 @@ def run(key: str, seeds: int, names: Sequence[str], counts: Sequence[int] | None
 
 
 def remarks(problem: Problem) -> list[str]:
-    """What is to be known of a problem's labels and test before its table is read."""
+    """Say what is to be known of a problem's labels and test before its table is read."""
     task = next(t for t in TABLES[problem.table].tasks if t.name == problem.truth)
     said = [] if task.label == "trained" else [f"Labels are {task.label} ({task.metric})."]
     if task.direction < 0:
@@ -328,7 +328,7 @@ def tables() -> list[str]:
 
 
 def problem_table(problem: Problem, found: list[dict]) -> list[str]:
-    """Tau by predictor and number of labels."""
+    """Tabulate tau by predictor and number of labels."""
     counts = [count for count in problem.counts if any(r["count"] == count for r in found)]
     rows = []
     for name in (*SIZES, *PREDICTORS):

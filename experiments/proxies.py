@@ -93,7 +93,7 @@ def data() -> tuple[Tensor, Tensor]:
 
 
 def unit() -> Callable[[], None]:
-    """One plain forward+backward."""
+    """Make one plain forward+backward."""
     net, (images, labels) = network().train(), data()
 
     def run() -> None:
@@ -104,7 +104,7 @@ def unit() -> Callable[[], None]:
 
 
 def loop() -> Callable[[], None]:
-    """GradSign as published: one image at a time, train-mode batch norm on a batch of one."""
+    """Make GradSign as published: one image at a time, train-mode batch norm on a batch of one."""
     net, (images, labels) = network().train(), data()
     weights = [m.weight for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
 
@@ -120,7 +120,7 @@ def loop() -> Callable[[], None]:
 
 
 def scorer(names: list[str]) -> Callable[[], archrank.Scores]:
-    """One call of ``score`` for these proxies, tracing included."""
+    """Make one call of ``score`` for these proxies, tracing included."""
     net, (images, labels) = network(), data()
     batches = [(images, labels), (images.flip(0), labels.flip(0))]
 
@@ -135,7 +135,7 @@ def scorer(names: list[str]) -> Callable[[], archrank.Scores]:
 
 @lru_cache(maxsize=1)
 def applicable() -> tuple[list[str], list[str]]:
-    """The proxies that have a value of this network, and the others (attention, options to set)."""
+    """List the proxies that have a value of this network, and the others."""
     images, labels = data()
     batches = [(images[:8], labels[:8]), (images[8:16], labels[8:16])]
     scores = archrank.score(network(), batches, proxies="all")
@@ -144,7 +144,7 @@ def applicable() -> tuple[list[str], list[str]]:
 
 
 def stretches() -> dict[str, tuple[Callable[[], Callable[[], object]], str]]:
-    """Name -> (maker of what is measured, row label)."""
+    """Map names to (maker of what is measured, row label)."""
     proxies, _ = applicable()
     made: dict[str, tuple[Callable[[], Callable[[], object]], str]] = {
         "unit": (unit, "one forward+backward"),
@@ -158,7 +158,7 @@ def stretches() -> dict[str, tuple[Callable[[], Callable[[], object]], str]]:
 
 
 def peak(name: str) -> int:
-    """Peak memory of one stretch, measured in a fresh process after one warm-up run."""
+    """Measure peak memory of one stretch, in a fresh process after one warm-up run."""
     code = (
         "import sys, json, torch; sys.path.insert(0, sys.argv[2]); import proxies as b\n"
         "from archrank.proxies.recording.meter import Meter\n"

@@ -44,7 +44,7 @@ STUDIES = (
 
 
 def correlations(study: Study, batch: int, resolution: int | None) -> list[float]:
-    """Rho of each proxy; a network without a value counts as 0."""
+    """Compute rho of each proxy; a network without a value counts as 0."""
     settings = settings_for(study.space, study.task, sample=study.sample, data="cifar10")
     archs = sample_of(settings)[: study.networks]
     labels = table(settings.table).labels(study.task).loc[archs].to_numpy(float)

@@ -35,7 +35,7 @@ ENOUGH = 20
 
 
 def with_interval(result: Result, name: str) -> str:
-    """A figure and its interval."""
+    """Write a figure and its interval."""
     figure = result.figures[name]
     if not math.isfinite(figure.value):
         return "-"
@@ -43,12 +43,12 @@ def with_interval(result: Result, name: str) -> str:
 
 
 def rows_of(run: RunReport) -> dict[str, Result]:
-    """The rows of a judged run by name."""
+    """Return the rows of a judged run by name."""
     return {} if run.judged is None else {result.name: result for result in run.judged.results}
 
 
 def overview(reports: dict[str, Report]) -> list[str]:
-    """One line per score, one column per space and task: tau with interval."""
+    """Tabulate one row per score, one column per space and task: tau with interval."""
     runs = [run for report in reports.values() for run in report.runs if "params" in rows_of(run)]
     titles = [f"{run.title} (n={run.judged.truth.size})" for run in runs if run.judged]
     rows = []
@@ -61,7 +61,7 @@ def overview(reports: dict[str, Report]) -> list[str]:
 
 
 def beside_published(reports: dict[str, Report]) -> list[str]:
-    """Ours and theirs, with the reason where they differ by more than .05."""
+    """Tabulate ours and theirs, with the reason where they differ by more than .05."""
     rows = []
     for run in runs_of(reports):
         where = str(run.settings["space"]), str(run.settings["task"])
@@ -105,7 +105,7 @@ def reason(space: str, proxy: str, figure: Figure, published: float) -> str:
 
 
 def same_architectures(reports: dict[str, Report]) -> list[str]:
-    """Our scores beside those that NASLib's code gave the very same architectures."""
+    """Tabulate our scores beside those that NASLib's code gave the very same architectures."""
     rows = []
     for run in runs_of(reports):
         if run.judged is None:

@@ -30,17 +30,17 @@ RESULT = RESULTS / "published_figures.md"
 
 
 def params(graph: Graph) -> float:
-    """All parameters."""
+    """Count all parameters."""
     return graph.params
 
 
 def products(graph: Graph) -> float:
-    """Multiply-adds of convolutions and linear layers."""
+    """Count multiply-adds of convolutions and linear layers."""
     return graph.product_flops
 
 
 def accel_macs(graph: Graph) -> float:
-    """Accel-NASBench's column: 4 per normed element and H W + 1 per globally pooled channel too."""
+    """Count as Accel-NASBench: 4 per normed element, H W + 1 per globally pooled channel too."""
     extra = 0
     for node in graph.nodes:
         if node.operator == "batch_norm":
@@ -98,7 +98,7 @@ FORMULAS = [
 def figures(
     name: str, task: str | None, checks: list[Callable[[Graph], float]], arch: str
 ) -> list[float]:
-    """The asked-for figures of one architecture."""
+    """Count the asked-for figures of one architecture."""
     torch.set_num_threads(1)
     graph = space(name).graph(arch, task)
     return [check(graph) for check in checks]
@@ -175,14 +175,14 @@ study count other things (see the table's `definitions`) and are not compared.""
 
 
 def kept(path: Path, anew: set[str]) -> list[list[str]]:
-    """Rows that an earlier run wrote of tables that were not compared now."""
+    """Keep rows that an earlier run wrote of tables that were not compared now."""
     lines = path.read_text().splitlines() if path.exists() else []
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "`" in line[:60]]
     return [row for row in rows if len(row) == 5 and row[0] not in anew]
 
 
 def rounding(name: str, column: str, value: float) -> float:
-    """Rounding of a figure: of millions in single precision, or of printed digits."""
+    """Give the rounding of a figure: of millions in single precision, or of printed digits."""
     key = name, column.partition("/")[0]
     return max(0.5, ROUNDED.get(key, 0.0) * value, PRINTED.get(key, 0.0))
 

@@ -24,7 +24,7 @@ _NB201 = ("cifar10", "cifar100", "ImageNet16-120")
 
 
 def _add(space: str, tasks: tuple[str, ...], source: str, metric: str, rows: str) -> None:
-    """Rows of text: proxy and one figure per task; ``-`` where there is none."""
+    """Add rows of text: proxy and one figure per task; ``-`` where there is none."""
     for row in rows.strip().splitlines():
         proxy, *values = row.split()
         for task, value in zip(tasks, values, strict=True):

@@ -42,12 +42,12 @@ SEEDS, TESTED, LABELLABLE = 5, 1000, 2000
 
 
 def column(dataset: str, epochs: int, of: str = "") -> str:
-    """The name of a condition's accuracy in the table."""
+    """Name a condition's accuracy in the table."""
     return f"{dataset}{of}" + ("@12" if epochs == 12 else "")
 
 
 def context(dataset: str, epochs: int) -> list[float]:
-    """A condition as numbers."""
+    """Write a condition as numbers."""
     return [*(float(dataset == other) for other in DATASETS[1:]), float(np.log2(epochs))]
 
 
@@ -62,14 +62,14 @@ class Cells:
     truth: dict[Condition, pd.Series]
 
     def asked(self, condition: Condition, names: Sequence[str]) -> list[Sample]:
-        """Cells in a condition."""
+        """Return cells in a condition."""
         return with_context(
             [self.known[name] for name in names], [context(*condition)] * len(names)
         )
 
 
 def read_cells() -> Cells:
-    """A fixed random share of all cells."""
+    """Read a fixed random share of all cells."""
     found = table("nasbench201")
     labels = {c: found.labels(column(*c, "-valid")).dropna() for c in CONDITIONS}
     truth = {c: found.labels(column(*c)) for c in CONDITIONS}
@@ -81,7 +81,7 @@ def read_cells() -> Cells:
 
 
 def measure(cells: Cells, counts: Sequence[int], seed: int) -> dict[str, dict[str, float]]:
-    """Tau of every way in every condition."""
+    """Compute tau of every way in every condition."""
     rng = np.random.default_rng(seed)
     given, values = {}, {}
     for c in CONDITIONS:
@@ -105,7 +105,7 @@ def measure(cells: Cells, counts: Sequence[int], seed: int) -> dict[str, dict[st
 
 
 def run(seeds: int) -> None:
-    """All fits that are not in the file yet."""
+    """Do all fits that are not in the file yet."""
     todo = LINES.missing([{"labels": name, "seed": s} for name in LABELLED for s in range(seeds)])
     cells = read_cells() if todo else None
     for one in todo:

@@ -50,7 +50,7 @@ RUNS: Mapping[str, tuple[dict[str, Any], ...]] = {
 
 
 def score(name: str) -> None:
-    """All runs of one store: first what is cheap, then the costly proxies on fewer networks."""
+    """Do all runs of one store: first what is cheap, then the costly proxies on fewer networks."""
     STORES.mkdir(parents=True, exist_ok=True)
     store = STORES / f"{name}.sqlite"
     cheap = [proxy.name for proxy in proxies.list() if proxy.name not in COSTLY]

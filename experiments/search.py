@@ -69,7 +69,7 @@ PAGE = RESULTS / "search.md"
 
 
 def settings() -> None:
-    """Searches with other settings, and ridge regression beside them."""
+    """Search with other settings, and ridge regression beside them."""
     problems = {data.name: data for data in setting_problems()}
     keys = [
         {"part": "settings", "problem": data.name, "setting": name, "seed": seed}
@@ -92,7 +92,7 @@ def settings() -> None:
 
 
 def search_nasbench201() -> None:
-    """All searches on all data sets."""
+    """Do all searches on all data sets."""
     keys = [
         {"part": "nasbench201", "dataset": dataset, "search": name, "seed": seed}
         for name in SEARCHES
@@ -108,7 +108,7 @@ def search_nasbench201() -> None:
 
 @cache
 def proxy_table() -> dict[str, np.ndarray]:
-    """Of every cell its scores, larger is better."""
+    """Read every cell's scores, larger is better."""
     signs = np.array([get(name).sign for name in AUTO])
     scores = {
         key: np.array([row[name] for name in AUTO]) * signs
@@ -119,12 +119,12 @@ def proxy_table() -> dict[str, np.ndarray]:
 
 
 def by_proxies(archs: Sequence[str]) -> np.ndarray:
-    """The mean rank of the proxies of ``proxies="auto"`` among those scored together."""
+    """Take the mean rank of the proxies of ``proxies="auto"`` among those scored together."""
     return combined(np.array([proxy_table()[arch] for arch in archs]), "mean_rank")
 
 
 def pair(name: str, data: Problem, early: Mapping[str, float], seed: int, k: int) -> float:
-    """The truth of what a search found after 100 evaluations of 200 epochs, or as many epochs."""
+    """Return the truth of what a search found after 100 evaluations, or as many epochs."""
     search = PAIRS[name](seed)
     search.draw = assist(search.draw, by_proxies, k)
     best, epochs = "", 100 * 200
@@ -142,7 +142,7 @@ def pair(name: str, data: Problem, early: Mapping[str, float], seed: int, k: int
 
 
 def assisted() -> None:
-    """Each search beside itself assisted, from the same seeds."""
+    """Run each search beside itself assisted, from the same seeds."""
     keys = [
         {"part": "assisted", "dataset": dataset, "search": name, "seed": seed}
         for seed in range(MANY_SEEDS)
@@ -157,12 +157,12 @@ def assisted() -> None:
 
 
 def draws(part: str) -> list[dict[str, Any]]:
-    """The draws of a thousand cells, on each data set."""
+    """List the draws of a thousand cells, on each data set."""
     return [{"part": part, "dataset": d, "seed": s} for d in DATASETS for s in range(MANY_SEEDS)]
 
 
 def zero() -> None:
-    """The best of 1,000 random cells by proxies, and by parameters and FLOPs."""
+    """Choose the best of 1,000 random cells by proxies, and by parameters and FLOPs."""
     keys = [
         {"part": "zero", "dataset": d, "seed": seed} for d in DATASETS for seed in range(MANY_SEEDS)
     ]
@@ -181,7 +181,7 @@ def zero() -> None:
 
 
 def evidence() -> None:
-    """The best of 1,000 random cells by the pretrained predictor, on sizes and six proxies.
+    """Choose the best of 1,000 random cells by the pretrained predictor, on sizes and six proxies.
 
     It learnt of NAS-Bench-201, too, but without labels only how far it may be trusted depends on
     that, not the order.
@@ -201,7 +201,7 @@ def evidence() -> None:
 
 
 def transfer() -> None:
-    """The best of 1,000 random cells by a predictor of another benchmark's labels."""
+    """Choose the best of 1,000 random cells by a predictor of another benchmark's labels."""
     keys = [
         {"part": "transfer", "dataset": d, "seed": seed}
         for d in DATASETS
@@ -226,7 +226,7 @@ def transfer() -> None:
 
 
 def overhead() -> None:
-    """Seconds of ``ask(10)`` over all 15,625 cells after fitting, and of each of 1,000 tells.
+    """Time ``ask(10)`` over all 15,625 cells after fitting, and each of 1,000 tells.
 
     Asks are in seconds of one core, since other work may share the machine; tells are by the clock.
     """

@@ -18,7 +18,7 @@ ACCEL_AT = (50, 100)
 
 @cache
 def accel(device: str) -> tuple[Callable[[str], dict[str, float]], np.ndarray, np.ndarray]:
-    """An oracle of accuracy and latency of any network of the space, and bounds of both.
+    """Make an oracle of accuracy and latency of any network of the space, and bounds of both.
 
     As in Accel-NASBench itself, boosted trees on codes stand for measurements; here they are fitted
     to its 5,125 measured networks. Throughputs become milliseconds for each image.
@@ -50,7 +50,7 @@ def accel(device: str) -> tuple[Callable[[str], dict[str, float]], np.ndarray, n
 
 
 def volume(costs: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
-    """Hypervolume of (-accuracy, latency), both scaled to [0, 1] by the measured networks."""
+    """Compute the hypervolume of (-accuracy, latency), scaled to [0, 1] by what was measured."""
     from pymoo.indicators.hv import HV
 
     scaled = (costs - low) / (high - low)
@@ -58,7 +58,7 @@ def volume(costs: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
 
 
 def accel_nsga2(device: str, seed: int, most: int) -> np.ndarray:
-    """What pymoo's NSGA-II evaluates, by costs."""
+    """Return what pymoo's NSGA-II evaluates, by costs."""
     from pymoo.core.problem import Problem as PymooProblem
 
     from archrank.search import Choices, nsga2
@@ -85,7 +85,7 @@ def accel_nsga2(device: str, seed: int, most: int) -> np.ndarray:
 
 
 def accel_searcher(device: str, seed: int, most: int) -> np.ndarray:
-    """What archrank evaluates: NSGA-II on predictions from codes."""
+    """Return what archrank evaluates: NSGA-II on predictions from codes."""
     oracle = accel(device)[0]
     searcher = Searcher(
         "mnasnet",
@@ -100,7 +100,7 @@ def accel_searcher(device: str, seed: int, most: int) -> np.ndarray:
 
 
 def accel_random(device: str, seed: int, most: int) -> np.ndarray:
-    """Random networks."""
+    """Evaluate random networks."""
     oracle = accel(device)[0]
     rows = [oracle(arch) for arch in space("mnasnet").sample(most, seed)]
     return np.array([[-row["accuracy"], row["latency"]] for row in rows])
@@ -110,7 +110,7 @@ ACCEL = {"random": accel_random, "NSGA-II": accel_nsga2, "Searcher": accel_searc
 
 
 def search_accel() -> None:
-    """Hypervolumes by device, search and seed."""
+    """Compute hypervolumes by device, search and seed."""
     keys = [
         {"part": "accel", "device": device, "search": name, "seed": seed}
         for seed in range(ACCEL_SEEDS)

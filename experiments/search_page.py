@@ -30,13 +30,13 @@ FEWEST = 10
 
 
 def of(results: Sequence[dict], **key: Any) -> list[dict]:
-    """The lines with these entries, by seed."""
+    """Choose the lines with these entries, by seed."""
     some = [line for line in results if all(line.get(k) == v for k, v in key.items())]
     return sorted(some, key=lambda line: line.get("seed", 0))
 
 
 def nasbench201_table(results: list[dict]) -> list[str]:
-    """Test accuracy of what each search chose, and the gain over a random cell."""
+    """Tabulate test accuracy of what each search chose, and the gain over a random cell."""
     lines = []
     for dataset in DATASETS:
         truth = np.array(list(nasbench201(dataset).truth.values()))
@@ -59,7 +59,7 @@ def nasbench201_table(results: list[dict]) -> list[str]:
 
 
 def gained(value: float, truth: np.ndarray) -> float:
-    """Relative improvement over a random architecture of the space, in percent."""
+    """Compute the relative improvement over a random architecture of the space, in percent."""
     everything = np.append(truth, value)
     chosen = np.zeros(len(everything))
     chosen[-1] = 1.0
@@ -67,7 +67,7 @@ def gained(value: float, truth: np.ndarray) -> float:
 
 
 def assisted_table(results: list[dict]) -> list[str]:
-    """Each pair and the difference, paired over seeds."""
+    """Tabulate each pair and the difference, paired over seeds."""
     rows = []
     for dataset in DATASETS:
         truth = np.array(list(nasbench201(dataset).truth.values()))
@@ -88,7 +88,7 @@ def assisted_table(results: list[dict]) -> list[str]:
 
 
 def zero_table(results: list[dict]) -> list[str]:
-    """Test accuracy of the best of 1,000 by each score."""
+    """Tabulate test accuracy of the best of 1,000 by each score."""
     names = {
         "evidence": "the pretrained predictor, on sizes and six proxies",
         "auto": "mean rank of six proxies",
@@ -109,7 +109,7 @@ def zero_table(results: list[dict]) -> list[str]:
 
 
 def accel_table(results: list[dict]) -> list[str]:
-    """Hypervolumes after 50 and 100 evaluations."""
+    """Tabulate hypervolumes after 50 and 100 evaluations."""
     rows = []
     for device in DEVICES:
         base = {
@@ -133,7 +133,7 @@ def accel_table(results: list[dict]) -> list[str]:
 
 
 def settings_table(results: list[dict]) -> list[str]:
-    """Share of networks better than what was found, geometric mean over problems and seeds.
+    """Tabulate the share better than what was found, geometric mean over problems and seeds.
 
     Nothing before all of the default's runs are there.
     """
@@ -153,7 +153,7 @@ def settings_table(results: list[dict]) -> list[str]:
 
 
 def overhead_table(results: list[dict]) -> list[str]:
-    """Medians over repeats."""
+    """Tabulate medians over repeats."""
     mine = of(results, part="overhead")
     if not mine:
         return []

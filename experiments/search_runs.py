@@ -44,7 +44,7 @@ class Problem:
 
 
 def problem(space_name: str, table_name: str, labels: str, truth: str, most: int = 0) -> Problem:
-    """The architectures that have both, or a fixed random ``most`` of them."""
+    """Read the architectures that have both, or a fixed random ``most`` of them."""
     found = table(table_name)
     seen, true = (found.labels(t) * found.tasks[t].direction for t in (labels, truth))
     archs = sorted(seen.dropna().index.intersection(true.dropna().index))
@@ -62,14 +62,14 @@ def problem(space_name: str, table_name: str, labels: str, truth: str, most: int
 
 @cache
 def known_samples(space_name: str, archs: tuple[str, ...]) -> dict[str, Sample]:
-    """What predictors read of each network, once for all runs."""
+    """Collect what predictors read of each network, once for all runs."""
     cells = space(space_name)
     keys = list(dict.fromkeys(map(cells.canonical, archs)))
     return dict(zip(keys, samples(keys, space=cells), strict=True))
 
 
 def with_scores(known: Mapping[str, Sample]) -> dict[str, Sample]:
-    """The same with the scores of ``predictor_scores.py``."""
+    """Add the scores of ``predictor_scores.py``."""
     scores = predictor_scores.read()
     return {key: replace(sample, scores=scores[key]) for key, sample in known.items()}
 
@@ -81,7 +81,7 @@ Run = Iterator[str]
 
 
 def by_strategy(make: Callable[[int], Any], data: Problem, seed: int) -> Run:
-    """A search of one at a time."""
+    """Search one at a time."""
     search = make(seed)
     while True:
         arch = search.ask()
@@ -90,7 +90,7 @@ def by_strategy(make: Callable[[int], Any], data: Problem, seed: int) -> Run:
 
 
 def by_ridge(data: Problem, seed: int, batch: int) -> Run:
-    """Ridge regression of ranks on the one-hot codes: 10 random ones, then the best unseen."""
+    """Search by ridge regression of ranks on codes: 10 random ones, then the best unseen."""
     archs = list(data.labels)
     codes = np.array([space(data.space).encode(arch) for arch in archs])
     rng = np.random.default_rng(seed)
@@ -106,7 +106,7 @@ def by_ridge(data: Problem, seed: int, batch: int) -> Run:
 
 
 def by_searcher(data: Problem, seed: int, known: Mapping[str, Sample], **settings: Any) -> Run:
-    """archrank's own, asked for ``batch`` at a time."""
+    """Search by archrank's own, asked for ``batch`` at a time."""
     batch = settings.pop("batch", 5)
     pool = None if "strategy" in settings else list(data.labels)
     searcher = Searcher(data.space, seed=seed, samples=known, pool=pool, **settings)
@@ -117,7 +117,7 @@ def by_searcher(data: Problem, seed: int, known: Mapping[str, Sample], **setting
 
 
 def found(data: Problem, run: Run, at: Sequence[int]) -> dict[int, float]:
-    """After how many evaluations the truth of the architecture with the best label."""
+    """Return after how many evaluations the truth of the architecture with the best label."""
     best, values = "", {}
     for count, arch in enumerate(run, 1):
         if not best or data.labels[arch] > data.labels[best]:
@@ -149,7 +149,7 @@ SETTING_SEEDS, SETTING_PROBLEMS = 3, 8
 
 
 def setting_problems() -> list[Problem]:
-    """Where settings were chosen: nothing that is reported otherwise."""
+    """Read where settings were chosen: nothing that is reported otherwise."""
     tasks = ("class_scene", "class_object", "jigsaw", "room_layout", "autoencoder")
     return [
         *(problem(*["transnas101_micro"] * 2, task, task) for task in tasks),
@@ -166,18 +166,18 @@ MANY_SEEDS = 100
 
 @cache
 def nasbench201(dataset: str) -> Problem:
-    """One data set: validation and test accuracies after 200 epochs."""
+    """Read one data set: validation and test accuracies after 200 epochs."""
     return problem("nasbench201", "nasbench201", f"{dataset}-valid", dataset)
 
 
 @cache
 def nasbench201_early(dataset: str) -> dict[str, float]:
-    """Validation accuracies after 12 epochs."""
+    """Read validation accuracies after 12 epochs."""
     return table("nasbench201").labels(f"{dataset}-valid@12").to_dict()
 
 
 def cells() -> dict[str, Sample]:
-    """What predictors read of all cells."""
+    """Collect what predictors read of all cells."""
     return known_samples("nasbench201", tuple(space("nasbench201")))
 
 

@@ -29,7 +29,7 @@ SEED = 0
 
 
 def measured(name: str, networks: int) -> tuple[float, float, int]:
-    """Median seconds of ``graph`` and of build and trace, and nodes, over fresh networks."""
+    """Take median seconds of ``graph`` and of build and trace, and nodes, of fresh networks."""
     one = space(name)
     archs = one.sample(min(networks + WARM, one.size or networks + WARM), SEED)
     warm, fresh = archs[networks:], archs[:networks]

@@ -13,7 +13,6 @@ settled looking at which families were off, all of them.
 
 from __future__ import annotations
 
-import argparse
 import os
 import warnings
 from pathlib import Path
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from common import RESULTS, made_by
+from common import RESULTS, made_by, parser, write_page
 from sklearn.model_selection import GroupKFold
 
 import archrank
@@ -184,10 +183,10 @@ def families(table: pd.DataFrame, off: np.ndarray) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--tables", action="store_true")
-    options = parser.parse_args()
+    """Measure what is missing, and write the page."""
+    arguments = parser(__doc__, tables=True)
+    arguments.add_argument("--work", type=Path, required=True, help="folder of graphs and errors")
+    options = arguments.parse_args()
     warnings.simplefilter("ignore")
     errors = options.work / "left_out.npy"
     if not options.tables:
@@ -210,7 +209,7 @@ def main() -> None:
         f"measured at several): {100 * (ratio <= 0.15).mean():.0f} % within 15 %, median "
         f"error {100 * ratio.median():.0f} %.",
     ]
-    PAGE.write_text("\n".join(lines) + "\n")
+    write_page(PAGE, lines)
 
 
 if __name__ == "__main__":

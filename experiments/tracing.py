@@ -39,7 +39,7 @@ class Block(nn.Module):
 
 
 def timed(model: nn.Module, shape: tuple[int, ...], repeats: int = 1) -> tuple[float, int]:
-    """Best time in seconds of ``repeats`` traces, and the number of nodes."""
+    """Take the best time in seconds of ``repeats`` traces, and the number of nodes."""
     best, nodes = float("inf"), 0
     for _ in range(repeats):
         start = time.perf_counter()
@@ -49,7 +49,7 @@ def timed(model: nn.Module, shape: tuple[int, ...], repeats: int = 1) -> tuple[f
 
 
 def families(per_module: int) -> list[tuple[str, float, int]]:
-    """(name, seconds, nodes) of the models with the shortest names in each of timm's modules."""
+    """Time the models with the shortest names in each of timm's modules: name, seconds, nodes."""
     declare_torchvision()
     import timm
     from timm.models import list_modules
@@ -68,7 +68,7 @@ def families(per_module: int) -> list[tuple[str, float, int]]:
 
 
 def declare_torchvision() -> None:
-    """With the CPU build of torch, torchvision cannot be imported before these are declared."""
+    """Declare what torchvision cannot be imported without, with the CPU build of torch."""
     try:
         importlib.import_module("torchvision")
     except RuntimeError:

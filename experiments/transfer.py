@@ -82,7 +82,7 @@ def zero_shot(name: str, pool: Pool, families: Families) -> None:
 
 
 def _interval(order: np.ndarray, truth: np.ndarray, metric: str) -> list[float]:
-    """The figure, and the 95 % interval of 200 bootstrap resamples."""
+    """Return the figure, and the 95 % interval of 200 bootstrap resamples."""
     judge = _METRICS[metric]
     resamples = 200 if len(truth) < 5000 else 40
     return [
@@ -164,7 +164,7 @@ def _kinds_of(family: Family) -> tuple[_Kinds, list[np.ndarray]]:
 
 
 def _fitted(several: Sequence[Family], penalty: float) -> np.ndarray:
-    """Weights by least squares over families, drawn towards equal ones."""
+    """Fit weights by least squares over families, drawn towards equal ones."""
     square, moment = np.zeros((len(KINDS), len(KINDS))), np.zeros(len(KINDS))
     for family in several:
         table, targets = _kinds_of(family)
@@ -175,7 +175,7 @@ def _fitted(several: Sequence[Family], penalty: float) -> np.ndarray:
 
 
 def _best_set(several: Sequence[Family]) -> list[int]:
-    """The kinds whose mean is best over families."""
+    """Choose the kinds whose mean is best over families."""
     read_ones = [_kinds_of(family) for family in several]
     sets = [list(s) for n in range(1, len(KINDS) + 1) for s in combinations(range(len(KINDS)), n)]
     worth = [

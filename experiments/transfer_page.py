@@ -92,7 +92,7 @@ def _value(mine: list[dict], predictor: str, figure: str) -> float:
 
 
 def _mean(mine: list[dict], predictor: str, figure: str) -> str:
-    """The mean over tasks, with the interval where there is one task."""
+    """Write the mean over tasks, with the interval where there is one task."""
     found = [r[figure] for r in mine if r["predictor"] == predictor]
     if not found:
         return "-"
@@ -120,7 +120,7 @@ def _few_tables(results: list[dict]) -> list[str]:
 
 
 def _few_rows(mine: list[dict], figure: str) -> list[list[str]]:
-    """Both predictors and their difference, by number of labels."""
+    """Tabulate both predictors and their difference, by number of labels."""
     by = {(r["count"], r["seed"], r["predictor"]): r[figure] for r in mine}
     rows: dict[str, list[str]] = {}
     for count in COUNTS:

@@ -73,8 +73,7 @@ def pool_of(name: str) -> Pool:
 
 
 def _every_darts_network() -> Pool:
-    """With the scores that NB-Suite-Zero published, of proxies that ours are equal to but for the
-    batch."""
+    """Read it with published scores, of proxies that ours are equal to but for the batch."""
     one, measured = source("nasbench301"), table("nasbench301")
     labels = measured.labels(one.tasks[0]).dropna()
     archs = sorted(labels.index)
@@ -102,7 +101,7 @@ class Families:
         return self.read[name]
 
     def without(self, name: str) -> tuple[FamilyPrior, float]:
-        """What unrelated families teach, and the seconds that it took."""
+        """Learn from unrelated families, and say the seconds that it took."""
         if name not in self.learnt:
             several = [self.of(one.family) for one in unrelated(name)]
             start = time.perf_counter()

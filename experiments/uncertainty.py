@@ -33,7 +33,7 @@ NAMES = {
 
 
 def measure(pool: Pool, count: int, seed: int) -> dict:
-    """Coverage and median width of intervals, and how often pairs are as said."""
+    """Measure coverage and median width of intervals, and how often pairs are as said."""
     labelled, tested = pool.split(count, seed)
     tested = tested[:TESTED]
     taught, labels = [pool.plain[i] for i in labelled], pool.labels[labelled]
@@ -72,7 +72,7 @@ def measure(pool: Pool, count: int, seed: int) -> dict:
 
 
 def deciles(chance: np.ndarray, was: np.ndarray) -> list[list[float]]:
-    """Of each decile from .5 on: pairs, mean chance said, share that was so."""
+    """Count for each decile from .5 on: pairs, mean chance said, share that was so."""
     said, so = np.maximum(chance, 1 - chance), np.where(chance >= 0.5, was, ~was)
     place = np.digitize(said, DECILES) - 1
     found = []
@@ -87,7 +87,7 @@ def deciles(chance: np.ndarray, was: np.ndarray) -> list[list[float]]:
 
 
 def run(seeds: int) -> None:
-    """All fits that are not in the file yet."""
+    """Do all fits that are not in the file yet."""
     for space in SPACES:
         todo = LINES.missing(
             [{"space": space, "count": c, "seed": s} for c in COUNTS for s in range(seeds)]
@@ -143,13 +143,13 @@ def tables() -> list[str]:
 
 
 def pooled(results: list[dict], space: str, count: int, name: str) -> np.ndarray:
-    """Pairs, sum of chances and of those that were so, per decile over all seeds."""
+    """Count pairs, sum of chances and of those that were so, per decile over all seeds."""
     mine = [r for r in results if r["space"] == space and r["count"] == count]
     return np.sum([r[name]["deciles"] for r in mine], axis=0)
 
 
 def draw() -> None:
-    """Chance said against share that was so."""
+    """Draw the chance said against share that was so."""
     import matplotlib
 
     matplotlib.use("svg")

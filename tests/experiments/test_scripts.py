@@ -14,10 +14,12 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "experiments"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if "__main__" in path.read_text())
 NO_OPTIONS = {"document_tables"}
+PARSING = ("parser(__doc__", "measure_and_write(__doc__", "ArgumentParser(")
 PAGES = {  # of stored lines; those that read tables of figures are not among them
     "cost": "cost",
     "familiarity": "familiarity",
     "imagenet_models": "imagenet_models",
+    "memory": "memory",
     "predictor_ablations": "ablations",
     "predictors": "predictors",
     "recipes": "recipes",
@@ -39,6 +41,8 @@ def script(name: str, monkeypatch: pytest.MonkeyPatch, *words: object) -> Module
 def test_help_says_what_it_does(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # Others would begin their work, whatever they are asked.
+    assert any(words in (FOLDER / f"{name}.py").read_text() for words in PARSING)
     module = script(name, monkeypatch, "--help")
     with pytest.raises(SystemExit) as ended:
         module.main()

@@ -71,10 +71,10 @@ def is_tested(row: dict[str, Any]) -> bool:
 def test_values_are_the_references(parity_folder: Path, network: str) -> None:
     of_network = [r for r in all_rows(parity_folder) if r["network"] == network and is_tested(r)]
     found = parity.compare(parity_folder, of_network)
-    assert [c for c in found if c.verdict == "DIFFERS"] == []
-    differ = {(c.proxy, c.network) for c in found if c.verdict == "by intent"}
+    assert [c for c in found if c.outcome == "DIFFERS"] == []
+    differ = {(c.proxy, c.network) for c in found if c.outcome == "by intent"}
     assert differ == {key for key in parity.INTENDED if key[1] == network}
-    equal = [c for c in found if c.verdict == "equal"]
+    equal = [c for c in found if c.outcome == "equal"]
     assert len(equal) >= (4 if network in ("nb201_a_named", "mobile_sigmoid") else 120)
 
 
