@@ -118,6 +118,33 @@ def _linear(
         columns(bias=int(bias is not None)),
         input.numel() * prod(weight.shape[:-1]),
         "",
+        weight,
+    )
+    return result
+
+
+def _bilinear(
+    recorder: Recorder,
+    func: Any,
+    input1: Tensor,
+    input2: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """One node: each output is a matrix between two vectors."""
+    if input1.shape[-1] != weight.shape[1] or input2.shape[-1] != weight.shape[2]:
+        _refuse(recorder, func, input1, input2, weight, bias)
+    shape = (*input1.shape[:-1], weight.shape[0])
+    result = _compute(recorder, lambda: func(input1, input2, weight, bias), input1, shape)
+    recorder.composite(
+        "linear",
+        "aten.bilinear",
+        [t for t in (input1, input2, weight, bias) if t is not None],
+        [result],
+        columns(bias=int(bias is not None)),
+        prod(shape) * (weight.shape[1] + 1) * weight.shape[2],
+        "",
+        weight,
     )
     return result
 
@@ -260,6 +287,7 @@ def _compute(
 _HANDLERS: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys(DROPOUTS, _dropout),
     F.linear: _linear,
+    F.bilinear: _bilinear,
     F.batch_norm: _batch_norm,
     F.scaled_dot_product_attention: _attention,
     F.instance_norm: _whole_norm("instance_norm"),

@@ -110,6 +110,10 @@ class Recorder(TorchDispatchMode):
         self._uses: list[tuple[int, ...]] = []
         self._flops: list[int] = []
         self._edges: list[tuple[int, int]] = []
+        self._constant: set[int] = set()  # nodes computed from parameters alone
+        self._weights: set[tuple[int, int]] = (
+            set()
+        )  # of those, (node, layer that it is a weight of)
         for index, parameter in enumerate(parameters.values()):
             storage = storage_of(parameter)
             start = int(parameter.storage_offset())
@@ -137,7 +141,8 @@ class Recorder(TorchDispatchMode):
     def is_learned(self, tensor: Tensor) -> bool:
         """Whether this tensor comes from parameters alone."""
         storage = storage_of(tensor)
-        return storage in self._derived and storage not in self._maker
+        maker = self._maker.get(storage)
+        return maker in self._constant or (maker is None and storage in self._derived)
 
     # --- running --------------------------------------------------------------------------------
 
@@ -278,7 +283,7 @@ class Recorder(TorchDispatchMode):
         else:
             kernel = tuple(k for k in kernel if k)
             count = flops.elementwise(operator, facts.name, shape, made, kernel)
-        self.add(
+        node = self.add(
             operator,
             facts.name,
             makers,
@@ -289,6 +294,14 @@ class Recorder(TorchDispatchMode):
             count,
             constants_of(operator, args, kwargs),
         )
+        if "conv" in operator:
+            self._weigh(args[1], node)
+
+    def _weigh(self, weight: Tensor, node: int) -> None:
+        """Note of which node's result a layer takes its weight."""
+        maker = self._maker.get(storage_of(weight), -1)
+        if maker in self._constant:
+            self._weights.add((maker, node))
 
     def add(
         self,
@@ -314,7 +327,10 @@ class Recorder(TorchDispatchMode):
         self._out_shapes.append(tuple(outputs[0].shape) if made is None else made)
         self._uses.append(tuple(dict.fromkeys(parameters)))
         self._flops.append(count)
+        makers = list(makers)
         self._edges.extend((maker, node) for maker in makers)
+        if operator != "input" and self._constant.issuperset(makers):
+            self._constant.add(node)
         self._set(outputs, node=node)
         return node
 
@@ -327,6 +343,7 @@ class Recorder(TorchDispatchMode):
         attributes: tuple[int, ...],
         count: int,
         constants: str,
+        weight: Tensor | None = None,
     ) -> None:
         """One node for a whole function; ``operands`` in the function's order."""
         makers: list[int] = []
@@ -337,17 +354,12 @@ class Recorder(TorchDispatchMode):
                 makers.append(self._maker[storage])
             else:
                 parameters.extend(self._parameters_of(tensor, storage))
-        self.add(
-            operator,
-            name,
-            makers,
-            parameters,
-            tuple(operands[0].shape),
-            outputs,
-            attributes,
-            count,
-            constants,
+        shape = tuple(operands[0].shape)
+        node = self.add(
+            operator, name, makers, parameters, shape, outputs, attributes, count, constants
         )
+        if weight is not None:
+            self._weigh(weight, node)
 
     def add_input(self, tensor: Tensor) -> None:
         """A source node for one input tensor."""
@@ -412,8 +424,37 @@ class Recorder(TorchDispatchMode):
         names = self._table[table]
         return names.setdefault(name, len(names))
 
+    def _fold_weights(self) -> None:
+        """Leave out what only makes weights: a layer has the parameters that its weight is of."""
+        readers: dict[int, set[int]] = {}
+        sources: dict[int, list[int]] = {}
+        for maker, node in self._edges:
+            readers.setdefault(maker, set()).add(node)
+            sources.setdefault(node, []).append(maker)
+        dropped: set[int] = set()
+        for node in sorted(self._constant, reverse=True):
+            read = readers.get(node, set())
+            if read and all(r in dropped or (node, r) in self._weights for r in read):
+                dropped.add(node)
+        if not dropped:
+            return
+        for node in range(len(self._uses)):
+            made = (m for m in sources.get(node, ()) if m in dropped)
+            own = (*(p for maker in made for p in self._uses[maker]), *self._uses[node])
+            self._uses[node] = tuple(dict.fromkeys(own))
+        kept = [node for node in range(len(self._operator)) if node not in dropped]
+        columns: tuple[list[Any], ...] = (
+            *(self._operator, self._aten, self._module, self._attributes, self._signature),
+            *(self._in_shapes, self._out_shapes, self._uses, self._flops),
+        )
+        for column in columns:
+            column[:] = [column[node] for node in kept]
+        place = {node: index for index, node in enumerate(kept)}
+        self._edges = [(place[m], place[n]) for m, n in self._edges if m in place and n in place]
+
     def graph(self) -> Graph:
         """What was recorded, as arrays."""
+        self._fold_weights()
         in_shapes, in_offsets = _ragged(self._in_shapes)
         out_shapes, out_offsets = _ragged(self._out_shapes)
         uses, uses_offsets = _ragged(self._uses)

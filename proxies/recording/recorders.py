@@ -60,6 +60,8 @@ class OutputRecorder(WithoutDropout):
         if self._keeping and func in PRODUCTS:
             layout = self._layouts.next("product", result) if self._layouts else ROWS
             if result.requires_grad and layout is not None:
+                if result._is_view():  # an operator in place would cut off a view's hook
+                    result = torch.ops.aten._unsafe_view(result, result.shape)
                 weight = weight_of(args, kwargs)
                 last = func is F.linear and self._layouts is not None
                 self._keep_output(result, self._names.get(id(weight)), layout, last)

@@ -74,12 +74,17 @@ class DependentCalls(WithoutDropout):
         self._keep: list[Any] = []  # a freed tensor's identity must not come back
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        result = func(*args, **kwargs)
+        result = self.ran(func, args, kwargs)
         operands = list(tensors_in((args, kwargs)))
         made = list(tensors_in(result))
         if result is None and operands:
             made = operands[:1]  # an assignment to a part of it
         if not made or not any(id(t) in self._maker for t in operands):
+            return result
+        if _moves_samples(func, args, operands[0], made[0]):
+            # The same tokens in another layout: no call of their own.
+            self._maker[id(made[0])] = self._maker[id(operands[0])]
+            self._keep.append(made[0])
             return result
         result = self.seen(self._count, func, operands, made, result)
         for tensor in (*made, *tensors_in(result)):
@@ -88,6 +93,10 @@ class DependentCalls(WithoutDropout):
         self._count += 1
         return result
 
+    def ran(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return the result of a function."""
+        return func(*args, **kwargs)
+
     def seen(
         self, index: int, func: Any, operands: list[Tensor], made: list[Tensor], result: Any
     ) -> Any:
@@ -95,14 +104,40 @@ class DependentCalls(WithoutDropout):
         return result
 
 
-class FlowRecorder(DependentCalls):
-    """A recorder of which call reads which call's result."""
+def _moves_samples(func: Any, args: tuple[Any, ...], source: Tensor, result: Tensor) -> bool:
+    """Return whether tokens (N, T, C) become (T, N, C) or (N T, C), or back."""
+    name = getattr(func, "__name__", "")
+    if name in ("reshape", "view", "flatten", "unflatten"):
+        return {source.dim(), result.dim()} == {2, 3} and source.shape[-1] == result.shape[-1]
+    if result.dim() != 3:
+        return False
+    if name in ("transpose", "swapaxes", "swapdims"):
+        return {d % 3 for d in args[1:3]} == {0, 1}
+    order = args[1] if len(args) == 2 else args[1:]
+    return name == "permute" and [d % 3 for d in order] == [1, 0, 2]
 
-    def __init__(self, inputs: Iterable[Tensor], weights: Iterable[Tensor], path: ModulePath):
+
+class FlowRecorder(DependentCalls):
+    """A recorder of which call reads which call's result, and of the results if asked."""
+
+    def __init__(
+        self,
+        inputs: Iterable[Tensor],
+        weights: Iterable[Tensor],
+        path: ModulePath,
+        results: list[Tensor] | None = None,
+    ):
         super().__init__(inputs)
         self.flow = Flow()
+        self._results = results
         self._path = path
         self._weights = {id(weight) for weight in weights}
+
+    def ran(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if func is F.batch_norm and self._results is not None:
+            # Results are asked for to tell samples apart, which it would mix.
+            return (args[0] if args else kwargs["input"]).clone()
+        return func(*args, **kwargs)
 
     def seen(
         self, index: int, func: Any, operands: list[Tensor], made: list[Tensor], result: Any
@@ -119,6 +154,8 @@ class FlowRecorder(DependentCalls):
         read = [self.flow.calls[source] for source in sources if source >= 0]
         alike = [call for call in read if call.shape == shape] if role in _KEEPS else []
         last = func in _CHANNELS_LAST or any(call.channels_last for call in alike)
+        if self._results is not None:
+            self._results.append(made[0].detach().clone())
         self.flow.calls.append(Call(role, self._path.current, sources, shape, last))
         return result
 
@@ -140,11 +177,14 @@ def _role(func: Any, weighted: bool, sources: int) -> str:
     return "activation" if name in _ACTIVATIONS else "other"
 
 
-def recorded_flow(runner: ModelRunner, batch: Batch) -> Flow:
-    """Return the data flow of one forward, inside ``ModelRunner.substituted``."""
+def recorded_flow(runner: ModelRunner, batch: Batch, results: list[Tensor] | None = None) -> Flow:
+    """Return the data flow of one forward, inside ``ModelRunner.substituted``.
+
+    If a list of ``results`` is given, the calls' results go there.
+    """
     path = ModulePath(runner.model)
     weights = [p for p in runner.model.parameters() if p.dim() > 1]
-    recorder = FlowRecorder(batch.tensors, weights, path)
+    recorder = FlowRecorder(batch.tensors, weights, path, results)
     started: list[int] = []
 
     def enter(module: nn.Module, args: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from ...spectra import eigenvalues, entropy, gram, spectral_norm
 from ..attempts import Recorded, attempt
 from ..batches import Batch
 from ..model_runner import ModelRunner
+from ..samples.layout import ROWS, Layout, layout_of
 from ..samples.survey import rows_first
 from ..signals import Block
 from .boundaries import boundaries
@@ -97,41 +99,84 @@ def blocks(
     """
     modules = dict(runner.model.named_modules())
     with runner.substituted(gradients=False):
-        flow = recorded_flow(runner, batch.rows(0, 2) if runner.separable else batch)
+        flow, layouts = _flow(runner, batch)
         ends = boundaries(flow, modules)
-        dims = [0] * len(ends) if rows_first(runner.graph) else _sample_dims(runner, flow, ends)
     if len(ends) < 2:
         raise NotApplicable(f"found {len(ends)} blocks in the model's data flow, at least 2 needed")
     with runner.substituted(change=change):
-        features = _features(runner, batch, ends)
-        last = [flow.calls[end].channels_last for end in ends]
         found = []
-        for i, feature in enumerate(features):
-            rows, norm = feature.movedim(dims[i], 0), None  # samples first, for the probe too
-            if i > 0:
+        before: tuple[Tensor, Place] | None = None
+        for i, feature in enumerate(_features(runner, batch, ends)):
+            end = flow.calls[ends[i]]
+            place = Place(layouts[ends[i]], len(batch), end.channels_last)
+            rows = place.parts(feature)
+            norm = None
+            if before is not None:
+                # Signs are drawn by sample, so that they are the same in every layout.
                 probe = rademacher(tuple(rows.shape), i, generator).to(feature)
-                pulled = _pulled_back(features[i - 1], feature, probe.movedim(0, dims[i]))
-                pulled = pulled.movedim(dims[i - 1], 0)
-                norm = _spectral_norm(_second(pulled, last[i - 1]), _second(probe, last[i]))
-            found.append(Block(_entropy(_second(rows.detach(), last[i])), norm))
+                pulled = _pulled_back(before[0], feature, place.whole(probe, feature.shape))
+                norm = _spectral_norm(
+                    _second(before[1].parts(pulled), before[1]), _second(probe, place)
+                )
+            found.append(Block(_entropy(_second(rows.detach(), place)), norm))
+            before = feature, place
     return found
 
 
-def _sample_dims(runner: ModelRunner, flow: Flow, ends: list[int]) -> list[int]:
-    """Return the dimension of the samples in each block's output, the first where it is unclear.
+@dataclass(frozen=True)
+class Place:
+    """Where the samples and the channels of a block's output lie.
 
-    It is the one that is smaller for one sample than it is in the flow of two.
+    Attributes:
+        layout: of the samples; rows where it is unclear.
+        samples: in the batch.
+        channels_last: of images.
+    """
+
+    layout: Layout
+    samples: int
+    channels_last: bool
+
+    @property
+    def _folds_images(self) -> bool:
+        return self.layout.outer * self.layout.inner > 1 and not self.channels_last
+
+    def parts(self, feature: Tensor) -> Tensor:
+        """Return the feature samples first, what was folded into the batch behind the channels."""
+        if self._folds_images and feature.dim() > 3:
+            return self.layout.parts(feature.movedim(1, -1), self.samples).movedim(-1, 1)
+        return self.layout.parts(feature, self.samples)
+
+    def whole(self, parts: Tensor, shape: torch.Size) -> Tensor:
+        """Return what ``parts`` made of a feature of this shape as it was."""
+        if self._folds_images and len(shape) > 3:
+            last = torch.Size((shape[0], *shape[2:], shape[1]))
+            return self.layout.whole(parts.movedim(1, -1), last).movedim(-1, 1)
+        return self.layout.whole(parts, shape)
+
+
+def _flow(runner: ModelRunner, batch: Batch) -> tuple[Flow, list[Layout]]:
+    """Return the data flow of two samples, and where they lie in the result of each call.
+
+    What is folded into the batch gets the shape that it has by sample.
     """
     if not runner.separable:
-        return [0] * len(ends)
-    alone = recorded_flow(runner, runner.some(1)).calls
-    dims = []
-    for end in ends:
-        several = flow.calls[end].shape
-        one = alone[end].shape if end < len(alone) else several
-        grown = [d for d, (a, b) in enumerate(zip(one, several, strict=False)) if b == 2 * a]
-        dims.append(grown[0] if len(grown) == 1 else 0)
-    return dims
+        flow = recorded_flow(runner, batch)
+        return flow, [ROWS] * len(flow.calls)
+    if rows_first(runner.graph) or len(batch) < 2:
+        flow = recorded_flow(runner, batch.rows(0, 2))
+        return flow, [ROWS] * len(flow.calls)
+    beside: list[Tensor] = []
+    alone: list[Tensor] = []
+    flow = recorded_flow(runner, batch.rows(0, 2), beside)
+    recorded_flow(runner, batch.rows(1, 2), alone)
+    layouts = []
+    for i, (call, result) in enumerate(zip(flow.calls, beside, strict=True)):
+        layout = layout_of(result, 2, alone[i], 1)[0] if i < len(alone) else None
+        layouts.append(layout or ROWS)
+        if layout is not None and call.shape:
+            call.shape = tuple(layout.parts(result, 2).shape)
+    return flow, layouts
 
 
 def _features(runner: ModelRunner, batch: Batch, ends: list[int]) -> list[Tensor]:
@@ -147,9 +192,9 @@ def _features(runner: ModelRunner, batch: Batch, ends: list[int]) -> list[Tensor
     return recorder.features
 
 
-def _second(feature: Tensor, channels_last: bool) -> Tensor:
+def _second(feature: Tensor, place: Place) -> Tensor:
     """Return images with channels second, and tokens as they are."""
-    return feature.movedim(-1, 1) if channels_last and feature.dim() > 3 else feature
+    return feature.movedim(-1, 1) if place.channels_last and feature.dim() > 3 else feature
 
 
 def _entropy(feature: Tensor) -> float:
