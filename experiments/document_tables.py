@@ -7,6 +7,7 @@ python experiments/document_tables.py
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import archrank
 from archrank.basics import SIZES
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 RESULTS = ROOT / "experiments" / "results"
 _BLOCK = re.compile(r"(<!-- ([\w-]+):start -->).*?(<!-- \2:end -->)", re.DOTALL)
 
@@ -257,6 +258,18 @@ def _default(parameter: Any) -> str:
     return "" if nothing else f"`{given}`"
 
 
+def experiment_table() -> str:
+    """One row per script of ``experiments/``: its name and how its docstring begins."""
+    rows = []
+    for script in sorted((ROOT / "experiments").glob("*.py")):
+        tree = ast.parse(script.read_text())
+        if any(isinstance(node, ast.If) for node in tree.body):  # those that are called
+            sentence = (ast.get_docstring(tree) or "").partition("\n\n")[0]
+            meant = " ".join(sentence.split()).replace("``", "`")
+            rows.append([f"`experiments/{script.name}`", meant])
+    return table(["script", "what it finds out"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "proxies": proxy_table,
     "taus": tau_table,
@@ -268,6 +281,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "demo-line": demo_line,
     "families": family_table,
     "options": option_tables,
+    "experiments": experiment_table,
 }
 """Mark -> what is written between ``<!-- mark:start -->`` and ``<!-- mark:end -->``."""
 
