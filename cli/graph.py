@@ -30,7 +30,7 @@ def graph(
 
         from ..graphs import Graph, trace
 
-        if Path(model).is_file() and not model.endswith(".py"):
+        if Path(model).is_file() and not model.endswith((".py", ".pt2")):
             name, traced = Path(model).name, Graph.load(model)
         else:
             with results_only():

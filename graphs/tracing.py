@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import UninitializedParameter
 
@@ -276,13 +277,15 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 
 
 def checked_module(model: Any) -> nn.Module:
-    """Return a module as it is.
+    """Return a module as it is, and the one that an exported program stands for.
 
     Raises:
         InputError: it is none; a class, a function and a state dict are told what to do.
     """
     if isinstance(model, nn.Module):
         return model
+    if isinstance(model, ExportedProgram):
+        return model.module()
     came, fix = type(model).__name__, ""
     if inspect.isclass(model):
         came, fix = f"the class {model.__name__}", f"; pass an instance, as {model.__name__}()"

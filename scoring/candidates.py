@@ -12,9 +12,11 @@ from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from ..errors import ArchrankWarning, InputError, did_you_mean
 from .candidate import Builder, Candidate, FromSpace, Given, in_space
+from .programs import SUFFIX, from_program, given_program
 from .python_files import Choice, FromFile, choose, load_file, takes_nothing, version_of
 from .zoos import ZOOS, from_zoo, names_in
 
@@ -31,7 +33,8 @@ def collect(candidates: Any) -> list[Candidate]:
         candidates: one of, or a list or other iterable of, or a dict from names to: modules,
             callables without arguments that build one, ``Candidate``, and names:
             ``"path/file.py"`` (all in that file), ``"path/file.py:name"``, ``"timm:resnet18"``,
-            ``"timm:mobilenetv3*"``, ``"torchvision:*"``, and architectures of a search space,
+            ``"timm:mobilenetv3*"``, ``"torchvision:*"``, ``"net.pt2"`` (a file of
+            ``torch.export.save``; programs in memory, too), and architectures of a search space,
             ``"hiaml:z-z-a22-l20"`` or, for another task, ``"nasbench201@cifar100:|..."``.
 
     Raises:
@@ -51,7 +54,7 @@ def collect(candidates: Any) -> list[Candidate]:
             alone = len(several) == 1
             found += [replace(c, name=str(name) if alone else f"{name}/{c.name}") for c in several]
     else:
-        single = isinstance(candidates, (str, Path, nn.Module, Candidate))
+        single = isinstance(candidates, (str, Path, nn.Module, Candidate, ExportedProgram))
         if not single and not isinstance(candidates, Iterable):
             single = callable(candidates)
         if not single and not isinstance(candidates, Iterable):
@@ -70,6 +73,8 @@ def _expand(item: Any, index: int) -> list[Candidate]:
     _refuse_state_dict(item)
     if isinstance(item, Candidate):
         return [item]
+    if isinstance(item, ExportedProgram):
+        return [given_program(item)]
     if isinstance(item, nn.Module):
         return [Candidate(type(item).__name__, Given(item), rebuilds=False)]
     if isinstance(item, (str, Path)):
@@ -116,6 +121,8 @@ def by_name(spec: str) -> list[Candidate]:
     path, _, attribute = spec.rpartition(":") if ".py:" in spec else (spec, "", "")
     if path.endswith(".py"):
         return _from_file(Path(path), attribute)
+    if path.endswith(SUFFIX):
+        return [from_program(Path(path))]
     found = _from_space(prefix, pattern) if colon else None
     if found is None:
         raise InputError(
