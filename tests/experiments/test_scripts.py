@@ -57,7 +57,11 @@ def test_nothing_is_too_long(name: str) -> None:
     assert ast.get_docstring(ast.parse(text))
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "name",
+    # A thousand resamples of every pair of columns stand in the slow one.
+    [pytest.param(n, marks=pytest.mark.slow if n == "imagenet_models" else ()) for n in PAGES],
+)
 def test_pages_are_what_their_lines_say(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = script(name, monkeypatch)
     if not module.LINES.path.exists():
