@@ -22,6 +22,7 @@ GUESTS = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "examples/plugin/README.md": "plugin.md",
     "data/digits/README.md": "results/digits_labels.md",
     "predictors/pretrained/weights/card.md": "results/model_card.md",
     **{
