@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .console import check_writable, errors, progress, results_only, say, shape_of
+from .console import (
+    check_writable,
+    errors,
+    make_room,
+    progress,
+    results_only,
+    say,
+    shape_of,
+)
 from .options import SPEC_HELP, AsJson, Device, Input, NamesFile, Quiet, Seed
 
 
@@ -35,6 +43,17 @@ def measure(
         Path | None,
         typer.Option(help="Add the rows to this CSV file; what stands there is not repeated."),
     ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            help="Learn the speed of this machine from what was measured and write its predictor "
+            "to this folder, for archrank costs --on and archrank rank --latency-by. Without "
+            "models it measures a small set of timm's."
+        ),
+    ] = None,
+    networks: Annotated[
+        int, typer.Option(min=1, max=20, help="How many of that small set to measure.")
+    ] = 10,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -46,12 +65,16 @@ def measure(
         sizes = _numbers(batch_sizes)
         shape = shape_of(input_)
         check_writable("--out", out)
-        from ..costs import measuring
+        if calibrate is not None:
+            make_room("--calibrate", calibrate)
+        from ..costs import calibrating, measuring
         from ..predictors.fitting import read_names
 
         names = [*(models or ()), *(read_names(file) if file is not None else ())]
         if space is not None:
             names = [f"{space}:{name}" for name in names]
+        if calibrate is not None and not names:
+            names = list(calibrating.CALIBRATION[:networks])
         with progress(quiet, "measuring") as report, results_only():
             table = measuring.measure(
                 names,
@@ -64,6 +87,10 @@ def measure(
                 out=out,
                 progress=report,
             )
+            if calibrate is not None:
+                calibrating.calibrated(table, shape).save(calibrate)
+        if calibrate is not None:
+            say(f"written: {calibrate}")
         if as_json:
             print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
         else:

@@ -7,18 +7,36 @@ from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from ..basics import Array
 from ..errors import InputError
 from ..predictors.contract import Predictor
-from ..predictors.loading import load_predictor
+from ..predictors.loading import is_predictor, load_predictor
 from ..predictors.reading import Reader, Sample
+from ..scoring.candidates import collect
 from .devices import SETTINGS
 from .grouped import Regression, regression
+from .loads import CLASSES
 from .predictor import checked_costs
 from .speed import Speed, SpeedPredictor
+from .tracing import graph_of
 
+CALIBRATION = tuple(
+    f"timm:{name}"
+    for name in (
+        *("nf_seresnet26", "coat_lite_small", "rexnetr_200", "legacy_seresnet50", "regnety_032"),
+        *("resnet34", "hardcorenas_b", "twins_pcpvt_small", "poolformer_s24", "haloregnetz_b"),
+        *("efficientnet_b1", "efficientnetv2_rw_t", "deit_tiny_patch16_224"),
+        *("mobilenetv3_small_100", "regnetx_032", "semnasnet_140", "ecaresnet101d_pruned"),
+        *("regnetz_b16_evos", "resnet26d", "mixnet_xxl"),
+    )
+)
+"""Networks to measure first: each next one brings all of timm nearest to one of them, by the shares
+of operator classes in multiply-adds and bytes, and by size. No measured time chose them."""
+_TENSOR_CORES = 20.0  # TFLOP/s: more has nothing but tensor cores
+_UNKNOWN = 0.4  # standard deviation of the logarithm before anything is measured
 _BELIEFS = (-1.0, -1.0, -2.0)
 """Of sources, operator classes and size: how much each counts before anything is measured."""
 
@@ -33,11 +51,17 @@ class DeviceSpeed(Predictor):
     large the network is; w and b are learnt as ``grouped`` says, so that few
     measurements move only b. Source: as ``CostPredictor``; columns our choice.
 
+    With a datasheet, the work and the bytes of t_k are scaled by the ratio of the two devices'
+    figures, and only settings of the same kind (tensor cores, or none) count: what is known with no
+    measurement.
+
     A sample's context is its batch size; without one, ``at`` says it.
 
     Args:
         base: the pretrained predictor; default the shipped one.
-        settings: the positions in ``SETTINGS`` that are borrowed from; default all it has seen.
+        datasheet: (TFLOP/s, GB/s) of the device, as ``Setting`` has them.
+        settings: the positions in ``SETTINGS`` that are borrowed from; default all of inference
+            that ``base`` has seen.
         space, task, inputs, proxies: see ``Predictor``.
 
     Example:
@@ -50,10 +74,13 @@ class DeviceSpeed(Predictor):
     """
 
     higher_is_better: ClassVar[bool] = False
+    precision: ClassVar[str] = "fp32"
+    training: ClassVar[bool] = False
 
     def __init__(
         self,
         base: SpeedPredictor | None = None,
+        datasheet: tuple[float, float] | None = None,
         settings: Sequence[int] | None = None,
         *,
         space: Any = None,
@@ -62,6 +89,7 @@ class DeviceSpeed(Predictor):
         proxies: Sequence[str] = (),
     ):
         self.base = base
+        self.datasheet = datasheet
         self.settings = settings
         self.space = space
         self.task = task
@@ -78,8 +106,11 @@ class DeviceSpeed(Predictor):
         Raises:
             InputError: as ``fit``, or a time is not larger than 0.
         """
+        samples = self._read(X)
         self.batch_size_ = 1
-        return super().fit(X, checked_costs(y))
+        sizes = [sample.context[0] if sample.context else 1.0 for sample in samples]
+        self.batches_ = [min(sizes, default=1.0), max(sizes, default=1.0)]
+        return super().fit(samples, checked_costs(y))
 
     def at(self, batch_size: int) -> DeviceSpeed:
         """The same predictor, of one batch size, for samples without a context.
@@ -117,12 +148,56 @@ class DeviceSpeed(Predictor):
             np.zeros(len(samples), dtype=np.bool_),
         )
 
-    def _fit(self, samples: list[Sample], labels: Array) -> None:
-        times = labels * self.label_std_ + self.label_mean_
+    def chance_within(self, X: Any, milliseconds: float) -> Array:
+        """Chances (n,) that the networks take at most so long."""
+        logs, std, _ = self._logs(self._read(X))
+        chances: Array = stats.norm.cdf((np.log(milliseconds) - logs) / std)
+        return chances
+
+    @classmethod
+    def of_datasheet(
+        cls, teraflops: float, gigabytes: float, base: SpeedPredictor | None = None, **options: Any
+    ) -> DeviceSpeed:
+        """A device of which nothing was measured.
+
+        Args:
+            teraflops, gigabytes: in a second, as ``Setting`` has them.
+            base, options: of the constructor.
+
+        Raises:
+            InputError: one is not larger than 0.
+        """
+        if not teraflops > 0 or not gigabytes > 0:
+            raise InputError(
+                f"teraflops, gigabytes: got {teraflops}, {gigabytes}, expected numbers above 0"
+            )
+        made = cls(base, (teraflops, gigabytes), **options)
+        made.n_samples_, made.label_mean_, made.label_std_, made.batch_size_ = 0, 0.0, 1.0, 1
+        made.batches_ = [1.0, 1.0]
+        made._borrow()
+        widths = (len(made.sources_), len(CLASSES), 1)
+        made.centre_ = [np.zeros(width) for width in widths]
+        columns = sum(widths)
+        none, empty = np.zeros(columns), np.zeros((0, columns))
+        spread = _UNKNOWN**2
+        made.model_ = asdict(Regression(none, 0.0, none, empty, np.zeros(0), spread, 1.0, 0.0))
+        return made
+
+    def _borrow(self) -> None:
+        """Take the pretrained predictor, and the settings to borrow from."""
         found = load_predictor("speed") if self.base is None else self.base
         assert isinstance(found, SpeedPredictor)
         self.base_ = found
-        self.sources_ = list(self.settings or found.seen_)
+        places = self.settings or [k for k in found.seen_ if not SETTINGS[k].training]
+        if self.datasheet is not None:
+            cores = self.datasheet[0] > _TENSOR_CORES
+            alike = [k for k in places if (SETTINGS[k].teraflops > _TENSOR_CORES) == cores]
+            places = alike or places
+        self.sources_ = list(places)
+
+    def _fit(self, samples: list[Sample], labels: Array) -> None:
+        times = labels * self.label_std_ + self.label_mean_
+        self._borrow()
         mean, groups, _ = self._columns(samples)
         self.centre_ = [group.mean(axis=0) for group in groups]
         centred = [group - middle for group, middle in zip(groups, self.centre_, strict=True)]
@@ -145,14 +220,43 @@ class DeviceSpeed(Predictor):
         logs, shares, parts = [], [], []
         for place in self.sources_:
             there = [self._there(sample, place) for sample in samples]
-            said = self.base_.shares(there)
-            logs.append(said[0])
-            shares.append(said[1])
-            parts.append(said[2])
+            log, share, part = self.base_.shares(there)
+            logs.append(log + self._scaled(part, place))
+            shares.append(share)
+            parts.append(part)
         mean = np.mean(logs, axis=0)
         differences = (np.array(logs) - mean).T / np.sqrt(len(logs))
         size = (mean / np.log(100.0))[:, None]
         return mean, [differences, np.mean(shares, axis=0), size], np.mean(parts, axis=0)
+
+    def _scaled(self, parts: Array, place: int) -> Array | float:
+        """By how much the datasheet changes the logarithms of a setting's times."""
+        if self.datasheet is None:
+            return 0.0
+        known = SETTINGS[place]
+        work, moved = known.teraflops / self.datasheet[0], known.gigabytes / self.datasheet[1]
+        scaled: Array = np.log(parts @ np.array([work, moved, 1.0]))
+        return scaled
+
+    @property
+    def batch_size(self) -> int:
+        """Of the step whose time it predicts."""
+        return self.batch_size_
+
+    @property
+    def batches(self) -> tuple[int, int]:
+        """The smallest and the largest batch size that was measured."""
+        return int(self.batches_[0]), int(self.batches_[1])
+
+    @property
+    def device(self) -> str:
+        """What it is called in tables."""
+        return "calibrated"
+
+    @property
+    def described(self) -> str:
+        """What it learnt of, in words."""
+        return f"a device of which {self.n_samples_} networks were measured"
 
     def _there(self, sample: Sample, place: int) -> Sample:
         if len(sample.context) > 1:
@@ -161,3 +265,56 @@ class DeviceSpeed(Predictor):
         if not batch >= 1 or not 0 <= place < len(SETTINGS):
             raise InputError(f"context: got a batch size of {batch}, expected at least 1")
         return Sample(sample.graph, context=(float(place), batch))
+
+
+def calibrated(
+    measurements: pd.DataFrame, inputs: Any = None, datasheet: tuple[float, float] | None = None
+) -> DeviceSpeed:
+    """Learn a device from what ``measure`` found there, of networks of ``CALIBRATION`` or others.
+
+    Args:
+        measurements: as ``measure`` gives them; failed ones are left out.
+        inputs: what they were measured on, as there.
+        datasheet: as ``DeviceSpeed`` takes.
+
+    Raises:
+        InputError: nothing was measured.
+
+    Example:
+        >>> import archrank
+        >>> table = archrank.measure("timm:resnet18", device="cpu", seconds=0.01)  # doctest: +SKIP
+        >>> calibrated(table).save("this_machine")  # doctest: +SKIP
+    """
+    good = measurements[measurements["status"] == "ok"]
+    if good.empty:
+        raise InputError("measurements: got none that succeeded, expected at least one")
+    names = sorted(set(good["name"]))
+    graphs = {one.name: graph_of(one, inputs) for one in collect(names)}
+    samples = [
+        Sample(graphs[name], context=(float(batch),))
+        for name, batch in zip(good["name"], good["batch_size"], strict=True)
+    ]
+    return DeviceSpeed(datasheet=datasheet).fit(samples, good["latency_ms"].to_numpy())
+
+
+def speed_on(device: str, batch_size: int = 1, **how: Any) -> SpeedPredictor | DeviceSpeed:
+    """What predicts a device: a known one by name, or the folder of a saved ``DeviceSpeed``.
+
+    Raises:
+        InputError: it is neither.
+
+    Example:
+        >>> speed_on("rtx4090", 64).described
+        'rtx4090, inference, amp, nchw, eager (torch 2.9.1, CUDA 12.8)'
+    """
+    found = load_predictor(device if is_predictor(device) else "speed")
+    if isinstance(found, DeviceSpeed):
+        asked = [name for name, value in how.items() if value is not None]
+        if asked:
+            raise InputError(f"{asked[0]}: {device!r} was calibrated one way; leave it out")
+        return found.at(batch_size)
+    if not isinstance(found, SpeedPredictor):
+        raise InputError(
+            f"device: {device!r} holds a {type(found).__name__}, expected a DeviceSpeed"
+        )
+    return found.on(device, batch_size, **how)

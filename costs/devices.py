@@ -19,6 +19,8 @@ class Setting:
         compiled: by ``torch.compile``.
         training: a step of training (forward, backward, update); else a forward.
         batches: the smallest and the largest batch size that was measured.
+        teraflops, gigabytes: of the datasheet, in a second: floating-point operations in that
+            precision, and bytes of its memory.
         software: versions of torch and CUDA.
         source: name of the public table that it was learnt from.
     """
@@ -30,6 +32,8 @@ class Setting:
     compiled: bool
     training: bool
     batches: tuple[int, int]
+    teraflops: float
+    gigabytes: float
     software: str
     source: str
 
@@ -46,6 +50,11 @@ class Setting:
         return f"{self.device}, {does}, {self.precision}, {self.layout}, {runs} ({self.software})"
 
 
+_DATASHEETS = {"rtx3090": (71.0, 936.0), "rtx4090": (165.2, 1008.0), "i9-10940x": (3.0, 94.0)}
+"""TFLOP/s and GB/s. GPUs: half precision on tensor cores, summed in single precision, without
+sparsity; the CPU: 14 cores of two AVX-512 units at 3.3 GHz."""
+
+
 def _timm(name: str, how: str, batches: tuple[int, int], software: str, source: str) -> Setting:
     device, precision, layout, *flags = how.split()
     return Setting(
@@ -56,6 +65,7 @@ def _timm(name: str, how: str, batches: tuple[int, int], software: str, source: 
         "compiled" in flags,
         "training" in flags,
         batches,
+        *_DATASHEETS[device],
         software,
         f"timm results/benchmark-{source}.csv",
     )

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-import torch
 
 from ..basics import Progress
 from ..errors import InputError
-from ..graphs import Graph, trace
-from ..predictors.loading import load_predictor
-from ..scoring.candidates import Candidate, FromSpace, collect
-from .devices import setting
+from ..graphs import Graph
+from ..scoring.candidates import collect
+from .calibrating import DeviceSpeed, speed_on
 from .memory import inference_memory, largest_batch, training_memory
 from .speed import SpeedPredictor
+from .tracing import graph_of
 
 COLUMNS = (
     *("name", "device", "batch_size", "ms", "low_ms", "high_ms", "images_per_second"),
@@ -37,7 +36,6 @@ def estimate(
     fits_in: float | None = None,
     optimiser: str = "adamw",
     checkpoints: bool = False,
-    predictor: SpeedPredictor | None = None,
     progress: Progress | None = None,
     **how: Any,
 ) -> pd.DataFrame:
@@ -45,13 +43,12 @@ def estimate(
 
     Args:
         candidates, inputs: as ``rank`` takes.
-        on: devices or settings (``SETTINGS``).
+        on: devices or settings (``SETTINGS``), or folders of a saved ``DeviceSpeed``.
         batch_sizes: samples of one step; default 64, or the most that was measured there.
         level: chance that the measured time lies in [``low_ms``, ``high_ms``].
         fits_in: bytes of memory; ``largest_batch`` is the largest that fits, of a forward or, where
             the device was measured in training, of a step.
         optimiser, checkpoints: as ``training_memory`` takes.
-        predictor: of speed; default the shipped one.
         progress: called with (done, total, name) after each candidate.
         how: as ``setting`` takes.
 
@@ -69,13 +66,11 @@ def estimate(
         >>> table.loc[0, "device"], bool(table.loc[0, "low_ms"] < table.loc[0, "high_ms"])
         ('rtx4090', True)
     """
-    speed = load_predictor("speed") if predictor is None else predictor
-    assert isinstance(speed, SpeedPredictor)
-    there = [
-        speed.on(device, size, **how)
-        for device in on
-        for size in batch_sizes or (min(_BATCH, setting(device, **how).batches[1]),)
-    ]
+    there: list[SpeedPredictor | DeviceSpeed] = []
+    for device in on:
+        most = speed_on(device, **how).batches[1]
+        sizes = batch_sizes or (min(_BATCH, most),)
+        there += [speed_on(device, size, **how) for size in sizes]
     if not there:
         raise InputError("on: got no device, expected at least one, as rtx4090")
     found = collect(candidates)
@@ -97,42 +92,14 @@ def estimate(
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def graph_of(candidate: Candidate, inputs: Any) -> Graph:
-    """The graph of a candidate; no weights are made where its builder can do without.
-
-    Raises:
-        InputError: nobody says its input.
-        ArchrankError: it cannot be traced. Builders may raise anything beside.
-    """
-    build = candidate.build
-    if isinstance(build, FromSpace) and inputs is None:
-        return build.home.graph(build.arch, build.task)
-    if candidate.rebuilds:
-        try:
-            with torch.device("meta"):
-                model = candidate.built()
-            return trace(model.eval(), candidate.inputs_for(model, inputs))
-        except InputError:
-            raise
-        except Exception:  # weights that are made from values, and whatever else does not go
-            model = candidate.built()
-    else:
-        model = candidate.built()
-    was = model.training
-    try:
-        return trace(model.eval(), candidate.inputs_for(model, inputs))
-    finally:
-        model.train(was)
-
-
 def _memory_of(
     graph: Graph,
-    there: SpeedPredictor,
+    there: SpeedPredictor | DeviceSpeed,
     fits_in: float | None,
     optimiser: str,
     checkpoints: bool,
 ) -> dict[str, Any]:
-    precision, training = there.setting.precision, there.setting.training
+    precision, training = there.precision, there.training
     step = training_memory(graph, there.batch_size, precision, optimiser, checkpoints)
     largest = None
     if fits_in is not None:
@@ -144,12 +111,14 @@ def _memory_of(
     }
 
 
-def _speed_of(name: str, graph: Graph, there: SpeedPredictor, level: float) -> dict[str, Any]:
+def _speed_of(
+    name: str, graph: Graph, there: SpeedPredictor | DeviceSpeed, level: float
+) -> dict[str, Any]:
     said = there.speed([graph], level)
     batch = there.batch_size
     return {
         "name": name,
-        "device": there.setting.name,
+        "device": there.device,
         "batch_size": batch,
         "ms": float(said.milliseconds[0]),
         "low_ms": float(said.low[0]),

@@ -21,6 +21,7 @@ from ..predictors import Predictor
 from ..predictors.loading import load_predictor
 from ..scoring.candidates import Candidate, FromSpace
 from ..scoring.work import Weighed
+from .calibrating import DeviceSpeed, speed_on
 from .memory import training_memory
 from .speed import SpeedPredictor
 
@@ -158,23 +159,21 @@ class Scales:
 
 
 @lru_cache(maxsize=8)
-def on_device(device: str) -> SpeedPredictor:
-    """The shipped speed predictor on a device, as ``"rtx4090"`` or, of a batch, ``"rtx4090@64"``.
+def on_device(device: str) -> SpeedPredictor | DeviceSpeed:
+    """What predicts speed on a device, as ``"rtx4090"`` or, of a batch, ``"rtx4090@64"``.
 
     Raises:
         InputError: no such device is known, or the batch is no whole number.
 
     Example:
         >>> there = on_device("rtx4090@64")
-        >>> there.setting.name, there.batch_size
+        >>> there.device, there.batch_size
         ('rtx4090', 64)
     """
     name, _, batch = device.partition("@")
     if batch and not batch.isdecimal():
         raise InputError(f"speed: got {device!r}, expected a device and a batch, as rtx4090@64")
-    speed = load_predictor("speed")
-    assert isinstance(speed, SpeedPredictor)
-    return speed.on(name, int(batch) if batch else 1)
+    return speed_on(name, int(batch) if batch else 1)
 
 
 @lru_cache(maxsize=8)
@@ -264,7 +263,7 @@ def latency_origin(folder: str | Path | None, device: str, speed: str | None = N
     if speed is not None:
         there = on_device(speed)
         samples = "one sample" if there.batch_size == 1 else f"{there.batch_size} samples"
-        return f"predicted for {there.setting.described}, {samples}, in ms"
+        return f"predicted for {there.described}, {samples}, in ms"
     if folder is not None:
         return f"predicted by {folder}"
     from .measuring import machine

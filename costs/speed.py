@@ -156,6 +156,31 @@ class SpeedPredictor(Predictor):
         return SETTINGS[int(self.at_[0])]
 
     @property
+    def device(self) -> str:
+        """The name of the setting."""
+        return self.setting.name
+
+    @property
+    def described(self) -> str:
+        """The setting in words."""
+        return self.setting.described
+
+    @property
+    def precision(self) -> str:
+        """Of the setting."""
+        return self.setting.precision
+
+    @property
+    def training(self) -> bool:
+        """Whether a step of training is meant."""
+        return self.setting.training
+
+    @property
+    def batches(self) -> tuple[int, int]:
+        """The smallest and the largest batch size that was measured."""
+        return self.setting.batches
+
+    @property
     def batch_size(self) -> int:
         """Of the step whose time it predicts."""
         return int(self.at_[1])
@@ -264,8 +289,8 @@ class SpeedPredictor(Predictor):
         return logs, parts
 
     def shares(self, X: Any) -> tuple[Array, Array, Array]:
-        """Logarithms of milliseconds (n,), and which share of them goes into each of
-        ``CLASSES`` (n, classes) and into work, bytes and starts (n, 3).
+        """Logarithms of milliseconds (n,), and which share of them goes into each class of
+        operators (n, classes) and into work, bytes and starts (n, 3).
         """
         samples = self._read(X)
         logs, parts = self._logs(samples)

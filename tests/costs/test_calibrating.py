@@ -1,0 +1,129 @@
+"""A new device from few measured networks: learning, prior knowledge, limits, files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from torch import nn
+
+import archrank
+from archrank.costs import DeviceSpeed, SpeedPredictor
+from archrank.costs.calibrating import CALIBRATION, calibrated, speed_on
+from archrank.costs.devices import SETTINGS
+from archrank.errors import InputError
+from archrank.graphs import Graph
+from archrank.predictors import Sample
+
+BATCH = 256
+
+
+@pytest.fixture(scope="module")
+def graphs() -> list[Graph]:
+    """Convolutions of several widths and depths, dense and depthwise."""
+    found = []
+    for width in (32, 64, 96):
+        for depth in (2, 4, 8):
+            for groups in (1, width):
+                convs = [nn.Conv2d(width, width, 3, 1, 1, groups=groups) for _ in range(depth)]
+                net = nn.Sequential(nn.Conv2d(3, width, 3), *convs, nn.ReLU())
+                found.append(archrank.trace(net, (3, 32, 32)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def known() -> SpeedPredictor:
+    found = archrank.load_predictor("speed")
+    assert isinstance(found, SpeedPredictor)
+    return found
+
+
+def given(graphs: list[Graph]) -> list[Sample]:
+    return [Sample(graph, context=(float(BATCH),)) for graph in graphs]
+
+
+def test_few_measurements_find_a_device_that_is_so_many_times_slower(
+    known: SpeedPredictor, graphs: list[Graph]
+) -> None:
+    times = known.on("rtx4090", BATCH).predict(graphs) * 5
+    learnt = DeviceSpeed().fit(given(graphs[::3]), times[::3])
+    others = [i for i in range(len(graphs)) if i % 3]
+    said = learnt.predict(given([graphs[i] for i in others]))
+    assert np.median(np.abs(said / times[others] - 1)) < 0.2
+    found = learnt.at(BATCH).speed([graphs[i] for i in others], 0.9)
+    assert ((found.low < times[others]) & (times[others] < found.high)).mean() > 0.5
+
+
+def test_one_measurement_moves_all_alike(known: SpeedPredictor, graphs: list[Graph]) -> None:
+    """Nothing but the level can be told from one."""
+    mean = np.exp(
+        np.mean(
+            [
+                np.log(known.on(one.name, BATCH).predict(graphs))
+                for one in SETTINGS
+                if not one.training
+            ],
+            axis=0,
+        )
+    )
+    learnt = DeviceSpeed().fit(given(graphs[:2]), mean[:2] * [3.0, 3.0001])
+    np.testing.assert_allclose(learnt.predict(given(graphs)), 3 * mean, rtol=0.02)
+
+
+def test_a_datasheet_scales_work_and_bytes(known: SpeedPredictor, graphs: list[Graph]) -> None:
+    """Of one setting: its own figures change nothing, twice of both halve all but the starts."""
+    place = [one.name for one in SETTINGS].index("rtx4090")
+    own = SETTINGS[place]
+    same, twice = (
+        DeviceSpeed.of_datasheet(n * own.teraflops, n * own.gigabytes, known, settings=[place])
+        for n in (1, 2)
+    )
+    there = known.on("rtx4090", BATCH)
+    np.testing.assert_allclose(same.at(BATCH).predict(graphs), there.predict(graphs), rtol=1e-5)
+    starts = there.speed(graphs).parts[:, 2]
+    ratio = twice.at(BATCH).predict(graphs) / there.predict(graphs)
+    np.testing.assert_allclose(ratio, (1 - starts) / 2 + starts, rtol=1e-4)
+
+
+def test_chances_and_intervals_agree(known: SpeedPredictor, graphs: list[Graph]) -> None:
+    device = DeviceSpeed.of_datasheet(100.0, 1000.0, known).at(BATCH)
+    said = device.speed(graphs, 0.8)
+    for graph, high in zip(graphs[:3], said.high, strict=False):
+        assert device.chance_within([graph], high)[0] == pytest.approx(0.9)
+
+
+def test_what_was_measured_becomes_a_saved_device(tmp_path: Path) -> None:
+    names = [f"digits:{arch}" for arch in archrank.data.space("digits").sample(4, seed=0)]
+    table = pd.DataFrame(
+        {
+            "name": [*names, "broken"],
+            "batch_size": [1, 1, 8, 8, 1],
+            "latency_ms": [1.0, 2.0, 3.0, 4.0, np.nan],
+            "status": ["ok"] * 4 + ["error"],
+        }
+    )
+    calibrated(table).save(tmp_path / "device")
+    back = speed_on(str(tmp_path / "device"), 8)
+    assert isinstance(back, DeviceSpeed)
+    assert (back.batches, back.batch_size) == ((1, 8), 8)
+    shown = archrank.costs.estimate(names[:1], on=[str(tmp_path / "device")], batch_sizes=(8,))
+    assert shown["status"].tolist() == ["ok"]
+    ranking = archrank.rank(names, by="params", latency=tmp_path / "device", costs=["latency"])
+    assert (ranking.table["latency_ms"] > 0).all()
+    with pytest.raises(InputError, match="compiled"):
+        speed_on(str(tmp_path / "device"), compiled=True)
+
+
+def test_wrong_arguments_are_named(graphs: list[Graph]) -> None:
+    with pytest.raises(InputError, match="teraflops"):
+        DeviceSpeed.of_datasheet(0.0, 1.0)
+    with pytest.raises(InputError, match="measurements"):
+        calibrated(pd.DataFrame({"name": ["a"], "status": ["error"]}))
+    with pytest.raises(InputError, match="batch size"):
+        DeviceSpeed().fit([Sample(graphs[0], context=(1.0, 2.0))] * 2, [1.0, 2.0])
+
+
+def test_the_networks_to_measure_are_named_once() -> None:
+    assert len(set(CALIBRATION)) == len(CALIBRATION) == 20
