@@ -59,7 +59,7 @@ def fit(
 ) -> None:
     """Fit a predictor to labelled architectures. If it is stopped at scoring, run it again."""
     with errors():
-        from ..costs.fitting import fit_costs
+        from ..costs.predictor import fit_costs
         from ..predictors.fitting import fit as fit_to_labels
         from ..proxies.registry import names_in
 

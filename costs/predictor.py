@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..basics import Array
 from ..errors import InputError
 from ..predictors.contract import Predictor
 from ..predictors.features.columns import Features, read_columns
+from ..predictors.fitting import read_labels, readable
 from ..predictors.reading import Reader, Sample
 from .grouped import Regression, regression
 from .inventory import Inventory, counted, inventory
@@ -365,3 +367,38 @@ def _taken(sources: Sequence[dict[str, Any]], groups: Sequence[Array], log: bool
         made.append(((np.log(costs) if log else costs) - mean) / std)
     taken: Array = np.stack(made, axis=1) / np.sqrt(len(made))
     return taken
+
+
+# --- from files ------------------------------------------------------------------------------------
+
+
+def fit_costs(
+    costs: str | Path,
+    space: str | None = None,
+    task: str | None = None,
+    inputs: Any = None,
+    column: str | None = None,
+    like: str | Path | None = None,
+) -> CostPredictor:
+    """Fit a predictor of costs to a CSV file of architectures and measured costs.
+
+    Args:
+        costs: as the labels of ``archrank.predictors.fitting.fit``, but smaller is better.
+        space, task, inputs, column: as there.
+        like: folder of a saved one of other devices, to learn a new device from few costs.
+
+    Raises:
+        InputError: the file is no such table, or names what is not there.
+    """
+    names, values = read_labels(costs, column)
+    if like is None:
+        predictor = CostPredictor(space=space, task=task, inputs=inputs)
+        return predictor.fit(readable(predictor, _in_space(names, space)), values)
+    known = CostPredictor.load(like)
+    return known.adapt(readable(known, _in_space(names, known.space)), values)
+
+
+def _in_space(names: Sequence[str], space: str | None) -> list[str]:
+    """Architectures without the space's name before them, which files of measurements have."""
+    prefix = f"{space}:"
+    return [name.removeprefix(prefix) if space is not None else name for name in names]

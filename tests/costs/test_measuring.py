@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 import archrank
 from archrank.costs import CostPredictor, OperatorTable, measuring
-from archrank.costs.fitting import fit_costs
 from archrank.costs.measuring import COLUMNS, measure, operator_costs, read_measurements
+from archrank.costs.predictor import fit_costs
 from archrank.data import space
 from archrank.errors import InputError
 from archrank.predictors.predicting import predict
