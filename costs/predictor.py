@@ -369,7 +369,7 @@ def _taken(sources: Sequence[dict[str, Any]], groups: Sequence[Array], log: bool
     return taken
 
 
-# --- from files ------------------------------------------------------------------------------------
+# --- from files -----------------------------------------------------------------------------------
 
 
 def fit_costs(
