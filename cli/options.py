@@ -79,6 +79,7 @@ def one_model(
     spec: str, shape: Any, data: str | None = None, batch_size: int = 64, seed: int = 0
 ) -> tuple[str, nn.Module, Any]:
     """Build the only model that a name stands for; return its name, itself and its input."""
+    from ..graphs.randomness import seeded
     from ..scoring.candidates import collect
 
     found = collect(spec)
@@ -90,7 +91,8 @@ def one_model(
         )
     (candidate,) = found
     try:
-        module = candidate.built()
+        with seeded(seed):
+            module = candidate.built()
     except ArchrankError:
         raise
     except Exception as error:  # the user's own builder may raise anything

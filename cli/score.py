@@ -35,13 +35,10 @@ def score(
     """
     with errors():
         shape = shape_of(input_)
-        import torch
-
         from ..proxies import score as score_model
         from ..proxies.planner import usable_device
         from ..scoring.sources import named_loss
 
-        torch.manual_seed(seed)
         with results_only():
             name, module, inputs = one_model(model, shape, data, batch, seed)
             scores = score_model(

@@ -23,6 +23,7 @@ from torch.utils.benchmark import Timer
 from ..basics import Progress
 from ..errors import ArchrankError, InputError
 from ..graphs import Graph, trace
+from ..graphs.randomness import seeded
 from ..graphs.tracing import is_shape
 from ..proxies.planner import usable_device
 from ..proxies.recording.batches import Batch, make_batches
@@ -276,8 +277,7 @@ def _measured(
 
 
 def _built(candidate: Candidate, inputs: Any, device: str, seed: int) -> tuple[nn.Module, Any]:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = candidate.built()
     if not candidate.rebuilds:  # the user's own: its mode and device stay as they are
         model = copy.deepcopy(model)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import nn
 
 from ..basics import Array
 from ..errors import InputError
 from ..graphs import Graph, trace
+from ..graphs.randomness import seeded
 
 if TYPE_CHECKING:
     from ..data.spaces.contract import Space
@@ -105,8 +105,7 @@ class Reader:
         if key not in known:
             sample = Sample(space.graph(key, self.task), key, space.encode(key))
             if self.proxies:
-                with torch.random.fork_rng():
-                    torch.manual_seed(self.seed)  # the same network whenever it is read
+                with seeded(self.seed):  # the same network whenever it is read
                     model = space.build(key, self.task)
                 inputs = space.inputs(self.task, key) if self.inputs is None else self.inputs
                 sample = self._scored(sample, model, inputs)

@@ -25,6 +25,7 @@ from torch import nn
 from torch.nn.modules.loss import _Loss
 
 from ..errors import InputError
+from ..graphs.randomness import seeded
 from .candidate import Builder
 
 _DOES_MORE = frozenset("main run train fit test evaluate eval load download".split())
@@ -242,6 +243,8 @@ def _missing(value: Callable[..., Any]) -> str | None:
 def load_file(path: Path) -> ModuleType:
     """A Python file as a module of its own name; loaded again only after it has changed.
 
+    It is imported under seed 0, whatever the seed of the run: a network that exists is one network.
+
     Raises:
         InputError: it does not exist or raises; names file and line.
     """
@@ -261,7 +264,8 @@ def load_file(path: Path) -> ModuleType:
     # A file that reads its arguments as it is imported is not to read ours.
     arguments, sys.argv = sys.argv, [str(path)]
     try:
-        spec.loader.exec_module(module)
+        with seeded(0):  # networks that it makes then have the same weights in every run
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise InputError(

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..data.image_batches import SOURCES, images
 from ..data.image_folder import folder_images
 from ..errors import InputError, did_you_mean
+from ..graphs.randomness import seeded
 from ..graphs.tracing import is_shape
 from ..proxies.given_data import drawn
 from .python_files import load_file, takes_nothing, version_of
@@ -125,6 +125,5 @@ def _in_file(place: str, argument: str) -> Any:
     found = getattr(module, name)
     if isinstance(found, nn.Module) or not callable(found) or not takes_nothing(found):
         return found
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         return found()

@@ -14,6 +14,7 @@ from torch import nn
 from ..basics import Array
 from ..errors import ArchrankError, InputError
 from ..graphs import Graph, trace
+from ..graphs.randomness import seeded
 from ..proxies import Result, Scores, get, score
 from ..proxies.given_data import first_input
 from ..proxies.planner import batches_needed
@@ -149,8 +150,7 @@ def _score_under(
 ) -> Scored:
     """Add the scores under one seed; the first one traces and weighs the network, too."""
     candidate, graph = work.candidate, scored.graph
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = candidate.built()
         inputs = candidate.inputs_for(model, given)
         if graph is None:

@@ -43,4 +43,5 @@ def test_timm(name):
     assert graph.params == sum(p.numel() for p in model.parameters())
     assert graph.product_flops > 0
     assert graph.depth > 3
-    assert sum(graph.unknown_operators.values()) <= 0.01 * len(graph)
+    assert graph.unknown_operators == {}
+    assert graph.exact
