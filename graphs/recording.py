@@ -410,7 +410,8 @@ class Recorder(TorchDispatchMode):
                 self._noise.add(storage)
             if not self.values or self._kept_bytes < 1 << 31:
                 self._keep.append(tensor)
-                self._kept_bytes += 0 if tensor.is_meta else tensor.nbytes
+                strided = tensor.layout is torch.strided and not tensor.is_meta
+                self._kept_bytes += tensor.nbytes if strided else 0
 
     def _set_like(self, outputs: Iterable[Tensor], storage: int) -> None:
         self._set(

@@ -31,7 +31,7 @@ def record_attention(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     with attempt(recorded, *wanted):
         if not attention_maps(runner.graph):
             raise NotApplicable("the model has no attention")
-        batch = runner.batches[0]
+        batch = runner.first
         recorder = AttentionRecorder(runner.layouts().counted(len(batch)))
         with (
             runner.substituted(gradients=backward) as leaves,

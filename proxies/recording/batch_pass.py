@@ -40,7 +40,7 @@ def record_batch(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """
     recorded: Recorded = {}
     of_loss = [name for name in OF_LOSS if name in wanted]
-    batch = runner.batches[0]
+    batch = runner.first
     with ExitStack() as stack:
         stack.enter_context(attempt(recorded, *wanted))
         by_sample = not wanted.isdisjoint((*OF_FORWARD, "saliencies"))

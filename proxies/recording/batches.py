@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,11 +17,18 @@ from .samples.structures import mapped
 
 @dataclass(frozen=True)
 class Batch:
-    """Arguments of one forward, and the targets of its loss if there are any."""
+    """Arguments of one forward, and the targets of its loss if there are any.
+
+    Attributes:
+        args, kwargs: of the forward.
+        targets: of its loss.
+        together: whether no sample can be run alone, as with the nodes of a graph.
+    """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     targets: Any = None
+    together: bool = False
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -42,12 +49,26 @@ class Batch:
         )
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """Return the same batch with ``change`` applied to each input tensor, not to numbers."""
+        """Return the same batch with ``change`` applied to the inputs of samples.
+
+        Numbers, and matrices that say which samples belong together, stay as they are.
+        """
+        first, size = self.tensors[0], len(self)
 
         def changed(tensor: Tensor) -> Tensor:
-            return change(tensor) if tensor.dim() > 0 else tensor
+            square = self.together and tensor is not first and tensor.shape == (size, size)
+            kept = tensor.dim() == 0 or tensor.layout is not torch.strided or square
+            return tensor if kept else change(tensor)
 
-        return Batch(mapped(self.args, changed), mapped(self.kwargs, changed), self.targets)
+        return replace(self, args=mapped(self.args, changed), kwargs=mapped(self.kwargs, changed))
+
+    def in_precision(self, dtype: torch.dtype) -> Batch:
+        """Return the same batch with all its numbers in the precision of ``dtype``."""
+
+        def changed(tensor: Tensor) -> Tensor:
+            return in_precision(tensor, dtype)
+
+        return replace(self, args=mapped(self.args, changed), kwargs=mapped(self.kwargs, changed))
 
     def check_floating(self) -> None:
         """Refuse inputs that cannot be moved a little.
@@ -61,7 +82,8 @@ class Batch:
     def rows(self, start: int, stop: int) -> Batch:
         """Return samples ``start`` to ``stop`` of inputs and targets."""
         parts = (self.args, self.kwargs, self.targets)
-        return Batch(*(rows_of(part, start, stop, len(self)) for part in parts))
+        args, kwargs, targets = (rows_of(part, start, stop, len(self)) for part in parts)
+        return Batch(args, kwargs, targets, self.together)
 
 
 def rows_of(value: Any, start: int, stop: int, size: int) -> Any:

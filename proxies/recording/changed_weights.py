@@ -31,7 +31,7 @@ def record_perturbation(runner: ModelRunner, wanted: frozenset[str]) -> Recorded
     """Run two forwards of a Gaussian-initialised network, without gradients."""
     recorded: Recorded = {}
     with attempt(recorded, "perturbation"):
-        batch = runner.batches[0]
+        batch = runner.first
         batch.check_floating()
         generator = torch.Generator().manual_seed(runner.seed)
 
@@ -96,7 +96,7 @@ def record_constant_outputs(runner: ModelRunner, wanted: frozenset[str]) -> Reco
     recorded: Recorded = {}
     with attempt(recorded, "constant_outputs"):
         norms = runner.norm_scales
-        batch = runner.batches[0].map(lambda t: t.to(torch.float64) if t.is_floating_point() else t)
+        batch = runner.first.in_precision(torch.float64)
         outputs = []
         for constant in _CONSTANTS:
 

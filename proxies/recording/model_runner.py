@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -65,6 +65,7 @@ class ModelRunner:
     _effective: dict[str, EffectiveWeights] = field(default_factory=dict, repr=False)
     _separable: dict[str, bool] = field(default_factory=dict, repr=False)
     _layouts: dict[str, Layouts] = field(default_factory=dict, repr=False)
+    _running: torch.dtype | None = field(default=None, init=False, repr=False)
     _replaced: Replaced | None = field(default=None, init=False, repr=False)
 
     @property
@@ -117,16 +118,23 @@ class ModelRunner:
                 return True
         return False
 
+    @property
+    def first(self) -> Batch:
+        """The first batch, which knows whether its samples go together."""
+        if not self.separable:
+            self.batches[:] = [replace(batch, together=True) for batch in self.batches]
+        return self.batches[0]
+
     def some(self, count: int) -> Batch:
         """Return the first samples of the batch, or all of them if they go together."""
-        return self.batches[0].rows(0, count) if self.separable else self.batches[0]
+        return self.first.rows(0, count) if self.separable else self.first
 
     def layouts(self) -> Layouts:
         """Return where samples lie in what the network makes of them; found once in each mode."""
         if self.mode not in self._layouts:
             found = Layouts()
             if not rows_first(self.graph) and self.separable:
-                batch = self.batches[0]
+                batch = self.first
                 # What fails for one sample is said by the passes that need it.
                 with suppress(Exception), self.substituted(gradients=False):
                     found = survey(lambda i, j: self.run(batch.rows(i, j)), len(batch))
@@ -233,6 +241,8 @@ class ModelRunner:
                     for name, tensor in table.items():
                         if tensor is not None:
                             table[name] = stand_ins[id(tensor)]
+            stack.callback(setattr, self, "_running", self._running)
+            self._running = None if dtype == self.dtype else dtype
             if folded.values:
                 stack.callback(setattr, self, "_replaced", self._replaced)
                 self._replaced = Replaced(*self._constants(), leaves, folded.values)
@@ -271,6 +281,8 @@ class ModelRunner:
         Raises:
             ScoreError: it fails; says in which module.
         """
+        if self._running is not None:
+            batch = batch.in_precision(self._running)
         with failed_forward(self.model), self._replaced or nullcontext():
             return self.model(*batch.args, **batch.kwargs)
 

@@ -56,7 +56,7 @@ def record_relus(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """Run one forward that watches the inputs of modules alone, blind to functions."""
     recorded: Recorded = {}
     with attempt(recorded, *wanted):
-        batch = runner.batches[0]
+        batch = runner.first
         layouts = Layouts()  # the code reads rows
         recorders: dict[str, CodeKernel | PatternCount] = {
             "named_relu_kernel": CodeKernel(layouts.counted(len(batch))),
@@ -99,7 +99,7 @@ def record_module_features(runner: ModelRunner, wanted: frozenset[str]) -> Recor
     """Run one forward of one image of 64x64 pixels, whatever the batch."""
     recorded: Recorded = {}
     with attempt(recorded, "module_features"):
-        tensors = runner.batches[0].tensors
+        tensors = runner.first.tensors
         if len(tensors) != 1 or tensors[0].dim() != 4:
             raise NotApplicable("this code reads images alone")
         generator = torch.Generator().manual_seed(runner.seed)
@@ -181,7 +181,7 @@ def record_second_saliencies(runner: ModelRunner, wanted: frozenset[str]) -> Rec
     """Run one forward and backward; on copies if the network overwrites its layers' outputs."""
     recorded: Recorded = {}
     with attempt(recorded, "second_saliencies"), runner.substituted() as leaves:
-        batch = runner.batches[0]
+        batch = runner.first
         for copies in (False, True):
             outputs = OutputRecorder(leaves, None, copies=copies)
             with outputs:
@@ -213,7 +213,7 @@ def record_coupled_kernel(runner: ModelRunner, wanted: frozenset[str]) -> Record
     recorded: Recorded = {}
     with attempt(recorded, "coupled_kernel"):
         names = [name for name, _ in runner.model.named_parameters() if "weight" in name]
-        batch = runner.batches[0]
+        batch = runner.first
         with runner.substituted(names=names) as leaves:
             with WithoutDropout():
                 output = runner.main_output(runner.run_soundly(batch))
@@ -233,7 +233,7 @@ def record_given_perturbation(runner: ModelRunner, wanted: frozenset[str]) -> Re
     """Run two forwards of the network as it is: of the batch, and of the batch perturbed."""
     recorded: Recorded = {}
     with attempt(recorded, "given_perturbation"):
-        batch = runner.batches[0]
+        batch = runner.first
         generator = torch.Generator().manual_seed(runner.seed)
         moved = batch.map(lambda t: t + _GAMMA * second_draw(t, generator))
         with runner.substituted(gradients=False):
@@ -252,5 +252,5 @@ def record_given_blocks(runner: ModelRunner, wanted: frozenset[str]) -> Recorded
     recorded: Recorded = {}
     with attempt(recorded, "given_blocks"):
         generator = torch.Generator().manual_seed(runner.seed)
-        recorded["given_blocks"] = blocks(runner, runner.batches[0], None, generator)
+        recorded["given_blocks"] = blocks(runner, runner.first, None, generator)
     return recorded

@@ -44,7 +44,7 @@ def record_twins(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """Run three forwards and backwards: the network, the attack on its twin, the attacked twin."""
     recorded: Recorded = {}
     with attempt(recorded, "twins"):
-        batch = runner.batches[0]
+        batch = runner.first
         batch.check_floating()
         weights = runner.weights()
         features: dict[str, Tensor] = {}

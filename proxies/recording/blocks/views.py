@@ -84,7 +84,7 @@ def record_blocks(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
                 return tensor
             return torch.randn(tensor.shape, generator=generator).to(tensor)
 
-        batch = runner.batches[0].map(gaussian)
+        batch = runner.first.map(gaussian)
         recorded["blocks"] = blocks(runner, batch, kaiming(runner, generator), generator)
     return recorded
 

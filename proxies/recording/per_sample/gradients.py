@@ -57,12 +57,13 @@ def per_sample_signals(runner: ModelRunner, wanted: frozenset[str]) -> dict[str,
     Raises:
         ScoreError: batch norm over a single value, or no gradient at all.
     """
-    batch = runner.batches[0]
+    runner.layouts()  # before any weight is replaced
+    batch = runner.first
     objective: Objective = runner.sum_of_losses
     if "tangent_kernel" in wanted:
-        batch, objective = batch.rows(0, _CHUNK), lambda o, _: runner.main_output(o).sum()
+        objective = lambda output, _: runner.main_output(output).sum()  # noqa: E731
+        batch = batch.rows(0, _CHUNK) if runner.separable else batch
     size = len(batch)
-    runner.layouts()  # before any weight is replaced
     with runner.substituted() as leaves:
         elements = size * sum(leaf.numel() for leaf in leaves.values())
         if wanted & _KERNELS and size > _CHUNK:
@@ -103,7 +104,8 @@ def _batched(
 ) -> bool:
     """Fill the sinks by batched passes; return False if this model needs the loop."""
     size = len(batch)
-    if any(len(t) != size for t in batch.tensors if t.dim()) or picks_rows(runner.graph):
+    by_row = runner.separable and all(len(t) == size for t in batch.tensors)
+    if not by_row or picks_rows(runner.graph):
         return False
     layouts = runner.layouts()
     # Neither the first nor the last: causal layers that took samples for a sequence would show

@@ -1,0 +1,144 @@
+"""Networks whose rows go together: graphs in all their forms, experts, inputs without samples."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import archrank
+
+OF_THE_GRAPH = {
+    *("params", "flops", "activations", "az_complexity", "swap_regular"),
+    *("nasgraph", "nasgraph_density"),
+}
+NODES = 8
+
+
+class Network(nn.Module):
+    """A graph network whose edges come as indices, as a matrix, or as a sparse one."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.head = nn.Linear(5, 12), nn.Linear(12, 12), nn.Linear(12, 4)
+        self.norm, self.kind = nn.BatchNorm1d(12), kind
+
+    def mixed(self, x: Tensor, edges: Tensor) -> Tensor:
+        if self.kind == "indices":
+            return torch.zeros_like(x).index_add(0, edges[1], x[edges[0]])
+        return edges @ x if self.kind == "matrix" else torch.sparse.mm(edges, x)
+
+    def forward(self, x: Tensor, edges: Tensor) -> Tensor:
+        x = torch.relu(self.norm(self.mixed(self.first(x), edges)))
+        return self.head(torch.relu(self.mixed(self.second(x), edges)))
+
+
+def nodes_and_edges(count: int) -> tuple[Tensor, dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(count)
+    x = torch.randn(NODES, 5, generator=generator)
+    ring = torch.stack([torch.arange(NODES), torch.arange(NODES).roll(1)])
+    more = torch.randint(NODES, (2, count - NODES), generator=generator)
+    edges = torch.cat([ring, more], 1)
+    matrix = torch.zeros(NODES, NODES)
+    for source, target in edges.T.tolist():
+        matrix[target, source] += 1
+    return x, {"indices": edges, "matrix": matrix, "sparse": matrix.to_sparse()}
+
+
+@pytest.mark.parametrize("kind", ["matrix", "sparse"])
+@pytest.mark.parametrize("count", [2 * NODES, NODES], ids=["more edges", "as many edges"])
+def test_edges_in_any_form_score_the_same(kind: str, count: int) -> None:
+    x, forms = nodes_and_edges(count)
+    labels = torch.arange(NODES) % 4
+    data = {k: [((x, forms[k]), labels), ((x.flip(1), forms[k]), labels)] for k in forms}
+    expected = archrank.score(Network("indices"), data["indices"])
+    scores = archrank.score(Network(kind), data[kind])
+    assert sum(result.status == "ok" for result in expected.values()) > 35
+    for name in set(expected) - OF_THE_GRAPH:
+        assert scores[name].status == expected[name].status, (name, scores[name].reason)
+        assert expected[name].status != "error", (name, expected[name].reason)
+        if expected[name].value is not None:
+            wanted = pytest.approx(expected[name].value, rel=1e-3, abs=1e-4)
+            assert scores[name].value == wanted, name
+
+
+@pytest.mark.parametrize("kind", ["indices", "matrix", "sparse"])
+def test_gradients_are_those_of_each_nodes_own_loss(kind: str) -> None:
+    x, forms = nodes_and_edges(2 * NODES)
+    labels = torch.arange(NODES) % 4
+    model = Network(kind)
+    value = archrank.score(model, (x, forms[kind]), labels, proxies="gradsign")["gradsign"].value
+    weights = [model.first.weight, model.second.weight, model.head.weight]
+    sums = [torch.zeros_like(w) for w in weights]
+    for i in range(NODES):
+        loss = F.cross_entropy(model(x, forms[kind])[i : i + 1], labels[i : i + 1])
+        for total, gradient in zip(sums, torch.autograd.grad(loss, weights), strict=True):
+            total += gradient.sign()
+    expected = sum(float(total.abs().sum()) for total in sums)
+    assert value == pytest.approx(expected, rel=0.01)
+
+
+class Experts(nn.Module):
+    """A mixture of experts, each of which gets the tokens that are routed to it."""
+
+    def __init__(self, sparse: bool):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.router, self.head = nn.Linear(3, 8), nn.Linear(8, 3), nn.Linear(8, 4)
+        self.experts, self.sparse = nn.ModuleList(nn.Linear(8, 8) for _ in range(3)), sparse
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = torch.tanh(self.embed(x)).flatten(0, 1)
+        weights = self.router(tokens).softmax(-1)
+        choice = weights.argmax(-1)
+        made = torch.zeros_like(tokens)
+        for i, expert in enumerate(self.experts):
+            chosen = choice == i
+            if self.sparse:
+                made[chosen] = torch.tanh(expert(tokens[chosen])) * weights[chosen, i : i + 1]
+            else:
+                rows = torch.tanh(expert(tokens)) * weights[:, i : i + 1]
+                made = torch.where(chosen[:, None], rows, made)
+        return self.head(made.view(*x.shape[:2], -1).mean(1))
+
+
+OF_GRADIENTS = (
+    *("grad_norm", "snip", "plain", "grasp", "gradsign", "gradsign_mean", "ntk_condition"),
+    *("zico", "vkdnw", "jacob_cov", "epe_nas", "synflow", "softmax_confidence", "l2_norm"),
+)
+
+
+def test_experts_that_get_some_rows_are_those_that_get_all() -> None:
+    generator = torch.Generator().manual_seed(2)
+    data = [(torch.randn(8, 5, 3, generator=generator), torch.arange(8) % 4) for _ in range(2)]
+    scores, expected = (
+        archrank.score(Experts(sparse), data, proxies=OF_GRADIENTS) for sparse in (True, False)
+    )
+    for name in OF_GRADIENTS:
+        assert scores[name].value == pytest.approx(expected[name].value, rel=1e-3), name
+    everything = archrank.score(Experts(True), data)
+    assert {r.status for r in everything.values()} <= {"ok", "not applicable", "unsupported"}
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU())
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        return self.head(self.body(x if scale is None else x * scale))
+
+
+def test_an_input_of_no_dimension_belongs_to_all_samples() -> None:
+    x, labels = torch.randn(8, 6), torch.arange(8) % 4
+    scores = archrank.score(Scaled(), (x, torch.tensor(1.0)), labels)
+    expected = archrank.score(Scaled(), x, labels)
+    drawn = {"nasgraph", "nasgraph_density", "flops", "az_complexity", "activations"}
+    for name in set(expected) - drawn:
+        assert scores[name].status == expected[name].status, (name, scores[name].reason)
+        if expected[name].value is not None:
+            assert scores[name].value == pytest.approx(expected[name].value, rel=1e-5), name
