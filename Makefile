@@ -1,5 +1,6 @@
 # make demo   install into .venv, rank untrained networks, compare with their measured accuracy
 # make test   install the test extra too, run every test, the slow ones included
+# make test-lowest  most tests that are not slow, with the lowest versions that are allowed
 # make quick  the tests that are not slow
 # make lint   ruff and mypy
 # make docs   install the docs extra too, build docs/ and the reference into build/site
@@ -8,9 +9,11 @@
 PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
+LOWEST := .venv-lowest/bin
+LOWEST_TESTS := tests/graphs tests/scoring tests/ranking tests/cli tests/costs tests/predictors/test_contract.py tests/predictors/test_predicting.py tests/search/adapters
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test quick lint docs clean
+.PHONY: demo test test-lowest quick lint docs clean
 
 demo: .venv/demo.stamp
 	@echo "== ranking 100 untrained networks of the embedded benchmark (CPU is enough)"
@@ -23,6 +26,13 @@ test: .venv/test.stamp
 quick: .venv/test.stamp
 	@echo "== running the tests that are not slow, on $(JOBS) cores"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses $(JOBS) --dist worksteal --durations=15
+
+test-lowest:
+	@echo "== testing with the lowest versions that pyproject.toml allows, in .venv-lowest"
+	$(PYTHON) -m venv .venv-lowest
+	$(LOWEST)/python .ci/lowest.py data optuna plots pymoo > .venv-lowest/lowest.txt
+	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/lowest.txt -e '.[data,optuna,plots,pymoo]' pytest hypothesis
+	OMP_NUM_THREADS=1 $(LOWEST)/python -m pytest -m "not slow" $(LOWEST_TESTS)
 
 lint: .venv/test.stamp
 	@echo "== ruff, then mypy --strict on the package"

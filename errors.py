@@ -30,11 +30,22 @@ class MissingExtraError(ArchrankError, ImportError):
         came = "" if cause is None else f" ({type(cause).__name__}: {cause})"
         super().__init__(
             f"{feature} needs the package {package!r}, which cannot be imported{came}. "
-            f"Install it with: pip install 'archrank[{extra}]'"
+            f"Install it with: pip install {_wish(package, extra)}"
         )
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[object, ...]]:
         return type(self), self._parts  # it may come back from a worker process
+
+
+def _wish(package: str, extra: str) -> str:
+    """Return what pip is to install here: the extra, where pip knows of this package at all."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        distribution("archrank")
+    except PackageNotFoundError:  # it is run from its folder
+        return package
+    return f"'archrank[{extra}]'"
 
 
 class StoreError(ArchrankError):
