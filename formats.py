@@ -30,6 +30,20 @@ def number(value: Any, digits: int = 4) -> str:
     return f"{found:.{digits}g}"
 
 
+def duration(seconds: float) -> str:
+    """Write a time about as people say it.
+
+    Example:
+        >>> [duration(s) for s in (0.4, 12.3, 95, 4000, 100_000)]
+        ['1 s', '12 s', '2 min', '1.1 h', '28 h']
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.2g} h"
+
+
 def count(value: float, digits: int = 4) -> str:
     """Write a whole number of things, from a thousand on in units.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -30,6 +31,10 @@ def errors(quiet: bool = False) -> Iterator[None]:
 
     Its warnings are lines on stderr, left out where it is to be quiet.
     """
+    logger = logging.getLogger("archrank")
+    handler, level = _Teller(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
     try:
         with warnings.catch_warnings():
             if quiet:
@@ -40,6 +45,16 @@ def errors(quiet: bool = False) -> Iterator[None]:
         say(f"error: {error}")
         usage = isinstance(error, (InputError, MissingExtraError))
         raise typer.Exit(2 if usage else 1) from error
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+class _Teller(logging.Handler):
+    """Prints what the package logs as lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
 
 
 def _teller(usual: Callable[..., None]) -> Callable[..., None]:

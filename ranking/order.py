@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from ..basics import Callback, Progress
 from ..costs.limits import Scales, checked_cost, checked_limits, latency_origin, on_device
 from ..errors import InputError, checked_choice
+from ..formats import duration
 from ..predictors.loading import is_predictor
 from ..progress import shown
 from ..proxies.given_data import drawn
@@ -18,12 +20,15 @@ from ..proxies.recording.model_runner import Loss
 from ..scoring.candidates import Candidate, collect
 from ..scoring.data import GivenData
 from ..scoring.engine import EngineName, checked_engine
+from ..scoring.estimates import seconds_needed
 from ..scoring.rows import Plan, score_candidates
 from ..scoring.sources import DataSource, named_loss
 from ..scoring.work import checked_count
 from .aggregation import COMBINATIONS, Combination
 from .criteria import criteria
 from .table import Ranking, tabulate, within_limits
+
+_LOGGER = logging.getLogger("archrank")
 
 
 def rank(
@@ -146,12 +151,25 @@ def rank(
         address,
         store,
     )
+    if _LOGGER.isEnabledFor(logging.INFO):
+        _announce(found, plan)
     with shown(progress) as report:
         rows, excluded = within_limits(score_candidates(found, plan, report, callback))
     columns = [criterion.column(rows, seeds) for criterion in wanted]
     told = "latency" in scales.costs
     origin = latency_origin(scales.latency, scales.device, scales.speed) if told else ""
     return replace(tabulate(rows, columns, combine, scales.shown, origin), excluded=excluded)
+
+
+def _announce(candidates: Sequence[Candidate], plan: Plan) -> None:
+    """Say what will be done and, where it is long, about how long it takes."""
+    seconds = seconds_needed(candidates, plan)
+    count, proxies = len(candidates), len(plan.proxies)
+    if seconds:
+        _LOGGER.info(
+            "scoring %d candidates by %d proxies on %s: about %s",
+            *(count, proxies, plan.device, duration(seconds)),
+        )
 
 
 def _is_names(value: Any) -> bool:

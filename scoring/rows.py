@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -23,6 +24,7 @@ from .engine import run_works
 from .store import Score, Store
 from .work import Scale, Scored, Weighed, Work
 
+_LOGGER = logging.getLogger("archrank")
 Place = tuple[dict[str, Any], str, str]
 """Where a store keeps a network: the condition, where it comes from, and its name there."""
 
@@ -188,6 +190,7 @@ class _Scoring:
         self._first: dict[str, Row] = {}  # graph -> the row that was scored
         self._seen: set[str] = set()
         self._done = 0
+        self._kept, self._told = 0, False  # rows that the store holds whole, and whether it is said
         # Looked up once: a file may import more of its neighbours when its networks are built.
         self._places: dict[str, Place | None] = {}
         shared = max(1, torch.get_num_threads() // plan.jobs) if plan.elsewhere else None
@@ -196,6 +199,11 @@ class _Scoring:
 
     def run(self) -> None:
         """Score all of them, doubles of what is known to be one network last."""
+        self._run()
+        if self._kept and not self._told:
+            self._tell_of_kept()
+
+    def _run(self) -> None:
         originals: dict[str, Row] = {}
         for row in self.rows:
             originals.setdefault(row.candidate.network, row)
@@ -232,6 +240,10 @@ class _Scoring:
         plan = self._plan
         for row in rows:
             missing = self._recall(row)
+            if not missing:
+                self._kept += 1
+            elif self._kept and not self._told:
+                self._tell_of_kept()
             begin(self._progress, row.name)
             if missing:
                 yield Work(
@@ -245,6 +257,13 @@ class _Scoring:
                 )
             else:
                 self._finish(row)
+
+    def _tell_of_kept(self) -> None:
+        self._told = True
+        _LOGGER.info(
+            "going on: %s has %d of %d candidates already",
+            *(self._plan.store, self._kept, len(self.rows)),
+        )
 
     def _finish(self, row: Row) -> None:
         if row.graph is not None and not row.failures and not row.same_as:

@@ -1,0 +1,90 @@
+"""About how long scoring will take here, from a few graphs and a short calibration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import ArchrankError
+from ..graphs import trace
+from ..proxies.given_data import first_input
+from .candidate import Candidate
+from .data import GivenData
+from .rows import Plan
+from .work import Work, score_work
+
+LOOKED_AT = 3
+"""How many candidates are traced for an estimate."""
+_WIDTHS, _SIDE = (8, 64), 32
+_SLOW, _PASSES, _BESIDE = (
+    5e9,
+    4.0,
+    0.2,
+)  # multiply-adds a second, of a batch; seconds of a candidate
+
+
+def seconds_needed(candidates: Sequence[Candidate], plan: Plan, worth: float = 10.0) -> float:
+    """Estimate how long a plan takes; 0 where it is surely short.
+
+    Scores take ``a + r f`` seconds of a network of ``f`` multiply-adds per sample. ``a`` and ``r``
+    are found by scoring two small convolutional networks by the same proxies and batch size.
+
+    Args:
+        candidates: of which a few are traced; none is scored.
+        plan: how they will be scored.
+        worth: seconds below which nobody wants to know, so that nothing is calibrated.
+
+    Notes:
+        Our choice. Networks of many small operators take longer than this, by a factor of two or
+        three at times.
+    """
+    chosen = np.linspace(0, len(candidates) - 1, min(LOOKED_AT, len(candidates))).astype(int)
+    flops = [size for i in chosen if (size := _flops(candidates[i], plan)) is not None]
+    if not flops or not plan.proxies:
+        return 0.0
+    size, runs = float(np.mean(flops)), len(candidates) * len(plan.seeds)
+    batch = plan.data.batch
+    if runs * (_BESIDE + _PASSES * size * batch / _SLOW) < worth:
+        return 0.0
+    short, long = (_calibration(width, plan) for width in _WIDTHS)
+    rate = max(0.0, (long[1] - short[1]) / (long[0] - short[0]))
+    beside = max(0.0, short[1] - rate * short[0])
+    return runs * (beside + rate * size) / min(plan.jobs, runs)
+
+
+def _flops(candidate: Candidate, plan: Plan) -> float | None:
+    """Return the multiply-adds of a sample; None where the candidate cannot even be traced."""
+    try:
+        graph = plan.data.graph(candidate)
+        if graph is None:
+            with torch.random.fork_rng(devices=[]):
+                model = candidate.built()
+            given = plan.data.draw(candidate, plan.seeds[0], 1)
+            graph = trace(model, first_input(model, candidate.inputs_for(model, given)))
+    except ArchrankError:
+        return None
+    except Exception:  # the user's own builder may raise anything, which its row will say
+        return None
+    return float(graph.flops)
+
+
+def _calibration(width: int, plan: Plan) -> tuple[float, float]:
+    """Return multiply-adds and seconds of scoring a small network, the quicker of two times."""
+    layers: list[nn.Module] = []
+    for source in (3, width, width, width):
+        layers += [nn.Conv2d(source, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+    candidate = Candidate("calibration", lambda: network, rebuilds=False)
+    data = GivenData((3, _SIDE, _SIDE), batch=plan.data.batch)
+    work = Work(candidate, ((plan.seeds[0], plan.proxies),), data, plan.device)
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        scored = score_work(replace(work, threads=plan.threads))
+        times.append(time.perf_counter() - start)
+    return 0.0 if scored.graph is None else float(scored.graph.flops), min(times)
