@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOUR, _FAINT = "#2a6f97", "#9db4c0"
+_PLACES = [(6, -9), (6, 5)] + [(6, step) for down in range(20, 200, 11) for step in (-down, down)]
+"""Where a name may stand, in points from its own: beside it, then further down and up."""
 _COST_LABELS = {
     "params": "parameters",
     "flops": "FLOPs (multiply-adds of one sample)",
     "activations": "activations",
     "memory_mb": "memory of one forward in MB (weights and activations, single precision)",
-    "latency_ms": "latency of one sample in ms",
+    "train_memory_mb": "memory of one step of training in MB (AdamW, single precision)",
+    "latency_ms": "latency in ms",
 }
 
 
@@ -74,14 +77,7 @@ def draw_front(
     axes.scatter(costs, scored["score"], s=28, color=_FAINT, linewidths=0, label="beaten")
     axes.step(steps, front["score"], where="post", color=_COLOUR, linewidth=1)
     axes.scatter(steps, front["score"], s=36, color=_COLOUR, linewidths=0, zorder=3, label="front")
-    for name, x, y in zip(front["name"], steps, front["score"], strict=True):
-        axes.annotate(
-            name if len(name) < 40 else f"{name[:37]}...",
-            (x, y),
-            xytext=(6, -9),
-            textcoords="offset points",
-            fontsize=8,
-        )
+    _draw_intervals(axes, front, cost)
     if len(costs) and (costs > 0).all():
         axes.set_xscale("log")
     axes.margins(0.12)
@@ -91,7 +87,47 @@ def draw_front(
     axes.legend(frameon=False, loc="lower right")
     _clean(axes)
     axes.grid(alpha=0.3)
+    figure.draw_without_rendering()  # names are placed where points then lie
+    _name(axes, front["name"], steps, front["score"])
     return figure
+
+
+def _draw_intervals(axes: Axes, front: pd.DataFrame, cost: str) -> None:
+    """Errors of scores, and the 90 % intervals of latencies that were predicted."""
+    low, high = f"{cost.removesuffix('_ms')}_low_ms", f"{cost.removesuffix('_ms')}_high_ms"
+    at = front[cost].astype(float).to_numpy()
+    reach = None
+    if low in front and high in front:
+        reach = np.nan_to_num(np.abs(front[[low, high]].to_numpy(dtype=float).T - at))
+    error = front["std_error"].to_numpy(dtype=float) if "std_error" in front else np.zeros(len(at))
+    axes.errorbar(
+        at,
+        front["score"],
+        yerr=np.nan_to_num(error) if np.nan_to_num(error).any() else None,
+        xerr=reach,
+        fmt="none",
+        ecolor=_FAINT,
+        elinewidth=2,
+    )
+
+
+def _name(axes: Axes, names: Iterable[str], xs: Iterable[float], ys: Iterable[float]) -> None:
+    """Write names beside points, each at the first place where it covers none before it."""
+    boxes: list[Any] = []
+    for name, x, y in zip(names, xs, ys, strict=True):
+        text = axes.annotate(
+            name if len(name) < 40 else f"{name[:37]}...",
+            (x, y),
+            xytext=_PLACES[0],
+            textcoords="offset points",
+            fontsize=8,
+        )
+        for place in _PLACES:
+            text.set_position(place)
+            box = text.get_window_extent().padded(1)
+            if not any(box.overlaps(other) for other in boxes):
+                break
+        boxes.append(box)
 
 
 def _draw_order(axes: Axes, table: pd.DataFrame) -> None:
