@@ -107,7 +107,8 @@ _SPEED_TABLE = Published(
     definitions={
         "params": _MILLIONS,
         "macs": "multiply-adds of one image, to the nearest 10 million",
-        "activations": "outputs of convolutions and linear layers, to the nearest 10,000",
+        "activations": "outputs of convolutions, linear layers and attention's products, to the "
+        "nearest 10,000",
     },
 )
 
@@ -176,6 +177,7 @@ SET = DataSet(
     notes=(
         "Recipe and pretraining data (tag) move top-1 by several points: stratify by them, or use "
         "them as context. Where a checkpoint was evaluated at two sizes, the figures on other test "
-        "sets are those of one of them. Some families are left out, to judge with."
+        "sets are those of one of them. Some families are left out, to judge with. In the table of "
+        "speed, figures of RepVGG, MobileOne and RepViT are of networks with fused branches."
     ),
 )
