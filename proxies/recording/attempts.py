@@ -11,6 +11,8 @@ from torch import nn
 
 from ...errors import NotApplicable, ScoreError
 
+_NO_MEMORY = ("not enough memory", "can't allocate memory")
+
 Recorded = dict[str, Any]
 """Signal name -> signal, or the ``ScoreError`` that says why there is none."""
 
@@ -23,18 +25,21 @@ def attempt(recorded: Recorded, *names: str) -> Iterator[None]:
     except ScoreError as error:
         recorded.update(dict.fromkeys(names, error))
     except (torch.OutOfMemoryError, MemoryError) as error:
-        recorded.update(dict.fromkeys(names, ScoreError(describe(error), "out of memory")))
+        recorded.update(dict.fromkeys(names, _out_of_memory(error)))
     except Exception as error:
         # Anything a user's loss or autograd may raise: the reason, not a crash.
-        short = is_want_of_memory(error)
+        if is_want_of_memory(error):
+            recorded.update(dict.fromkeys(names, _out_of_memory(error)))
+            return
         reason = (
-            describe(error)
-            if short
-            else f"after the forward, in a backward or in what is made of it: {describe(error)}. "
-            "Check that a backward of the loss runs on this model"
+            f"after the forward, in a backward or in what is made of it: {describe(error)}. Check "
+            "that a backward of the loss runs on this model"
         )
-        status = "out of memory" if short else "error"
-        recorded.update(dict.fromkeys(names, ScoreError(reason, status)))
+        recorded.update(dict.fromkeys(names, ScoreError(reason, "error")))
+
+
+def _out_of_memory(error: BaseException) -> ScoreError:
+    return ScoreError(f"{describe(error)}. A smaller batch needs less", "out of memory")
 
 
 @contextmanager
@@ -82,10 +87,10 @@ def is_want_of_memory(error: BaseException) -> bool:
     """Return whether the error is torch's own of memory on a CPU, which is of no type of its own.
 
     Example:
-        >>> is_want_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory"))
+        >>> is_want_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
         True
     """
-    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
 
 
 def describe(error: BaseException) -> str:
