@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .pretrained.adapted import EvidenceProcess
     from .pretrained.distribution import Distribution, OutOfFamilyWarning
     from .pretrained.family_prior import Family, FamilyPrior
+    from .pretrained.graph_ensemble import GraphEnsemble
     from .pretrained.transfer import TransferRank
     from .reading import Sample, samples, with_context
     from .tabular.additive import AdditiveProcess
@@ -48,6 +49,7 @@ _HOME = {
     "FuzzyCMeans": "neural.fuzzy",
     "GENNAPE": "neural.gennape",
     "KGNN": "neural.graph_predictor",
+    "GraphEnsemble": "pretrained.graph_ensemble",
     "GraphPredictor": "neural.graph_predictor",
     "HeteroscedasticNetwork": "neural.heteroscedastic",
     "Pretrained": "neural.pretraining",
@@ -82,6 +84,7 @@ __all__ = [
     "FamilyPrior",
     "Features",
     "FuzzyCMeans",
+    "GraphEnsemble",
     "GaussianProcess",
     "GraphEmbedding",
     "GraphPredictor",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,26 +12,43 @@ from sklearn.base import BaseEstimator
 
 from ...basics import Array
 from ...errors import InputError
+from ...graphs import Graph
 from ..reading import Sample
-from . import statistics
+from . import profile, statistics
 from .cache import once_per_graph
 from .counts import edge_words, neighbourhood_words, path_words
 from .evidence import Evidence, measurements, table_of
 
-PARTS = (
-    *("statistics", "paths", "edges", "neighbourhoods", "spectrum"),
-    *("code", "scores", "evidence", "context"),
-)
-"""What columns can be made of: numbers of the graph, counts of its words (three kinds), eigenvalues
-of its Laplacian, the space's vector, proxies, what sizes and proxies say together
-(``Evidence``), and the context."""
 _WORDS = {
     "paths": once_per_graph(path_words),
     "edges": once_per_graph(edge_words),
     "neighbourhoods": once_per_graph(neighbourhood_words),
 }
-_statistics = once_per_graph(statistics.statistics)
-_spectrum = once_per_graph(lambda graph: graph.spectrum())
+
+
+@dataclass(frozen=True)
+class NumbersOfGraph:
+    """A kind of feature that is a row of numbers of the graph alone.
+
+    Attributes:
+        read: the row of a graph.
+        names: what its columns are; None where they are numbered.
+    """
+
+    read: Callable[[Graph], Array]
+    names: Callable[[], Sequence[str]] | None = None
+
+
+_NUMBERS: Mapping[str, NumbersOfGraph] = {
+    "statistics": NumbersOfGraph(once_per_graph(statistics.statistics), statistics.names),
+    "profile": NumbersOfGraph(once_per_graph(profile.profile), profile.names),
+    "spectrum": NumbersOfGraph(once_per_graph(lambda graph: graph.spectrum())),
+}
+"""Kinds of features made of numbers of a graph: a new one is a line here."""
+PARTS = (*_NUMBERS, *_WORDS, "code", "scores", "evidence", "context")
+"""What columns can be made of: numbers of the graph (its statistics, its profile, eigenvalues of
+its Laplacian), counts of its words (three kinds), the space's vector, proxies, what sizes and
+proxies say together (``Evidence``), and the context."""
 _FARTHEST = 5.0  # standard deviations; beyond, what was not seen in training misleads
 
 
@@ -68,10 +85,9 @@ def read_columns(
     if score_names is None:
         score_names = sorted({name for sample in samples for name in sample.scores})
     tables: dict[str, Array] = {}
-    if "statistics" in parts:
-        tables["statistics"] = np.array([_statistics(sample.graph) for sample in samples])
-    if "spectrum" in parts:
-        tables["spectrum"] = np.array([_spectrum(sample.graph) for sample in samples])
+    for part, numbers in _NUMBERS.items():
+        if part in parts:
+            tables[part] = np.array([numbers.read(sample.graph) for sample in samples])
     if "scores" in parts:
         rows = [[s.scores.get(name, np.nan) for name in score_names] for s in samples]
         tables["scores"] = np.array(rows, dtype=np.float64).reshape(len(samples), -1)
@@ -169,8 +185,8 @@ class Features(BaseEstimator):  # type: ignore[misc]
         for part in self.parts:
             if part in _WORDS:
                 names += self.vocabulary_[part]
-            elif part == "statistics":
-                names += statistics.names()
+            elif part in _NUMBERS and (own := _NUMBERS[part].names) is not None:
+                names += own()
             elif part == "scores":
                 names += self.score_names_ + [f"{name} missing" for name in self.score_names_]
             elif part == "evidence":

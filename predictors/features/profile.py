@@ -49,12 +49,19 @@ _OF_CLASS = {
     **dict.fromkeys(("mish", "hardswish", "hardsigmoid", "sigmoid", "tanh"), "activation"),
     **dict.fromkeys(("hardtanh", "softplus", "glu", "softmax", "clamp"), "activation"),
     **dict.fromkeys(("avg_pool", "global_avg_pool", "mean", "max_pool"), "pool"),
-    **{"depthwise_conv": "depthwise3", "attention": "attention", "add": "add", "mul": "mul"},
+    "depthwise_conv": "depthwise3",
+    "attention": "attention",
+    "add": "add",
+    "mul": "mul",
 }
 _RECTIFIER = {
     **dict.fromkeys(("relu", "leaky_relu", "prelu", "elu"), "relu"),
     **dict.fromkeys(("relu6", "hardswish", "hardsigmoid", "hardtanh", "clamp"), "clipped"),
-    **{"silu": "silu", "mish": "silu", "gelu": "gelu", "sigmoid": "gated", "glu": "gated"},
+    "silu": "silu",
+    "mish": "silu",
+    "gelu": "gelu",
+    "sigmoid": "gated",
+    "glu": "gated",
 }
 _NORM = {**{name: name for name in NORMS}, "rms_norm": "layer_norm", "instance_norm": "group_norm"}
 

@@ -1,0 +1,182 @@
+"""What graphs alone say of accuracy: trees, boosting and a process, and how far they err."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from ...basics import Array
+from ...errors import InputError
+from ..contract import Predictor
+from ..reading import Sample
+from ..tabular.baselines import RandomForest, XGBoost
+from ..tabular.surrogate import Surrogate
+
+LabelKind = Literal["number", "percent"]
+
+
+class GraphEnsemble(Predictor):
+    """The mean of three learners of graphs, with the training recipe as context.
+
+    Extremely randomised trees, boosted trees and an additive Gaussian process learn from the
+    statistics and the profile of each graph, and from the context that samples bring. Of samples
+    that bring none where it learnt with some, it says the mean over the contexts that are common
+    (``expect_contexts``), so that architectures are compared under the same recipes. What it says
+    of an architecture depends on nothing else that is predicted with it.
+
+    Labels of ``"percent"`` are accuracies a, which it learns as -log(100 - a): a halved error
+    counts the same everywhere.
+
+    The standard deviation joins what learners disagree by with what they err by, stretched so that
+    it covers what ``calibrate`` was shown (by default 1).
+
+    Args:
+        label: ``"number"``, or ``"percent"`` for accuracies below 100.
+        trees: of the randomised and of the boosted learner.
+        random_state: seed of both.
+        space, task, inputs, proxies: see ``Predictor``.
+
+    Notes:
+        The learners and features are our choice (``experiments/imagenet_zoo.py``).
+
+    Example:
+        >>> from archrank.predictors.checks import small_graphs
+        >>> graphs = small_graphs()
+        >>> labels = [graph.flops**0.5 for graph in graphs]
+        >>> ensemble = GraphEnsemble(trees=20).fit(graphs[::2], labels[::2])
+        >>> ensemble.score(graphs, labels) > 0.7
+        True
+    """
+
+    def __init__(
+        self,
+        label: LabelKind = "number",
+        trees: int = 200,
+        random_state: int = 0,
+        *,
+        space: Any = None,
+        task: str | None = None,
+        inputs: Any = None,
+        proxies: Sequence[str] = (),
+    ):
+        self.label = label
+        self.trees = trees
+        self.random_state = random_state
+        self.space = space
+        self.task = task
+        self.inputs = inputs
+        self.proxies = proxies
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Learn from architectures and their labels, larger is better.
+
+        Raises:
+            InputError: as of any predictor, or an accuracy of 100 % and more.
+        """
+        return super().fit(X, self._learnt(y))
+
+    def _learnt(self, y: Any) -> Any:
+        if self.label == "number":
+            return y
+        labels = np.asarray(y, dtype=np.float64)
+        if (labels >= 100.0).any():
+            raise InputError(f"y: got {labels.max():g}, expected accuracies in % below 100")
+        return -np.log(100.0 - labels)
+
+    def _fit(self, samples: list[Sample], labels: Array) -> None:
+        contexts = np.array([sample.context for sample in samples], dtype=np.float64)
+        self.contexts_ = np.unique(contexts, axis=0)[:_CONTEXTS]
+        parts = ("statistics", "profile", *(("context",) if contexts.shape[1] else ()))
+        self.members_ = [
+            RandomForest(parts, self.trees, 0.4, extra=True, random_state=self.random_state),
+            XGBoost(
+                *(parts, 2 * self.trees, 4, 0.04, 0.7, 0.3, 3.0, 2),
+                random_state=self.random_state,
+            ),
+            Surrogate(parts),
+        ]
+        for member in self.members_:
+            member.fit(samples, labels)
+        self.stretch_ = 1.0
+
+    def expect_contexts(self, contexts: npt.ArrayLike) -> Self:
+        """Say which contexts (contexts, columns) are common, at most 8 of them.
+
+        Raises:
+            InputError: they are not as long as those that it learnt with.
+        """
+        rows = np.asarray(contexts, dtype=np.float64)
+        if rows.ndim != 2 or not 0 < len(rows) <= _CONTEXTS:
+            raise InputError(f"contexts: got {rows.shape}, expected 1 to {_CONTEXTS} rows")
+        if rows.shape[1] != self.contexts_.shape[1]:
+            raise InputError(
+                f"contexts: got {rows.shape[1]} columns, expected {self.contexts_.shape[1]}"
+            )
+        self.contexts_ = rows
+        return self
+
+    def calibrate(self, errors: npt.ArrayLike, stds: npt.ArrayLike, coverage: float = 0.9) -> Self:
+        """Stretch deviations so that intervals cover so many errors.
+
+        Args:
+            errors, stds: (n,), what it erred by on families held out, and the deviations that it
+                said, both in units of what it learns (of ``"percent"`` labels, the logarithm).
+            coverage: of the intervals that will be asked for most.
+        """
+        ratio = np.abs(np.asarray(errors)) / np.maximum(np.asarray(stds), 1e-12)
+        self.stretch_ *= float(np.quantile(ratio, coverage) / stats.norm.ppf(0.5 + coverage / 2))
+        return self
+
+    def _predict(self, samples: list[Sample]) -> tuple[Array, Array]:
+        contexts = self.contexts_ if self.contexts_.shape[1] else [()]
+        expanded = [
+            replace(sample, context=sample.context or tuple(context))
+            for context in contexts
+            for sample in samples
+        ]
+        said = [member.predict(expanded, return_std=True) for member in self.members_]
+        means = np.array([mean.reshape(len(contexts), -1).mean(axis=0) for mean, _ in said])
+        deviations = np.array([std.reshape(len(contexts), -1).mean(axis=0) for _, std in said])
+        apart = means.std(axis=0)
+        std = np.sqrt((deviations**2).mean(axis=0) + apart**2)
+        return means.mean(axis=0), self.stretch_ * std
+
+    def expected(self, X: Any) -> tuple[Array, Array]:
+        """Return means and deviations in units of what it learns, both (n,)."""
+        mean, std = super().predict(X, return_std=True)
+        return mean, std
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Return expected labels (n,), and with ``return_std`` their standard deviations (n,).
+
+        Raises:
+            NotFittedError, InputError: see ``Predictor.predict``.
+        """
+        mean, std = self.expected(X)
+        if self.label == "percent":
+            left = np.exp(-mean)
+            mean, std = 100.0 - left, left * std
+        return (mean, std) if return_std else mean
+
+    def interval(self, X: Any, coverage: float = 0.9) -> tuple[Array, Array]:
+        """Return the ends (n,) of intervals that hold the label so often.
+
+        Raises:
+            InputError: ``coverage`` is no share.
+        """
+        if not 0.0 < coverage < 1.0:
+            raise InputError(f"coverage: got {coverage!r}, expected a share between 0 and 1")
+        mean, std = self.expected(X)
+        reach = stats.norm.ppf(0.5 + coverage / 2) * std
+        low, high = mean - reach, mean + reach
+        if self.label == "percent":
+            low, high = 100.0 - np.exp(-low), 100.0 - np.exp(-high)
+        return low, high
+
+
+_CONTEXTS = 8

@@ -1,0 +1,77 @@
+"""Training recipes as numbers: what a label depends on beside the architecture."""
+
+from __future__ import annotations
+
+import re
+
+from ...errors import InputError
+
+WORDS = {
+    "pretrained on ImageNet-21k": "in21k",
+    "pretrained on ImageNet-22k": "in22k",
+    "pretrained on ImageNet-12k": "in12k",
+    "pseudo-labels of JFT": "jft|^ns_|_ns_",
+    "pretrained on image-text pairs": "laion|clip|openai|datacomp|dfn|webli|merged",
+    "pretrained on hashtags": "swag|^ig|_ig|wsl|yfcc|swsl|ssl",
+    "pretrained without labels": "mim|mae|beit|fcmae|dino",
+    "distilled": "dist|ssld",
+    "timm's A1": "^a1_|^a1h_",
+    "timm's A2": "^a2_",
+    "timm's A3": "^a3_",
+    "LAMB, 300 epochs": "^ah_|^bh_|lamb|sbb",
+    "RandAugment": "^ra_|^ra2_",
+    "RandAugment, third": "^ra3_",
+    "RandAugment, fourth": "^ra4_",
+    "Swin's": "^sw_|^ms_",
+    "AugReg": "augreg",
+    "gluon": "gluon",
+    "torchvision's first": "^tv_",
+    "torchvision's second": "^tv2_",
+    "big transfer": "^bt_|goog",
+    "TensorFlow's": "^tf_",
+    "adversarial or AutoAugment": "^ap_|^aa_",
+    "MIIL": "miil",
+    "Facebook's": "^fb_",
+    "many epochs": "e3600|e600|450e|600e|800e",
+    "short, small images": "^r160_|^pycls",
+    "classy vision, paddle": "paddle|^c1_|^c2_|^ch_|^d_",
+    "mobile": "cvnets|apple",
+    "structural": "rvgg|snap|dm_|sail",
+}
+"""What a name of a recipe can say -> how timm's pretrained tags say it. Our choice."""
+PLAIN = "in1k"
+"""A recipe that says no more than that ImageNet-1k was trained on."""
+
+
+def context_of(recipe: str) -> tuple[float, ...]:
+    """Return which of ``WORDS`` a recipe has, 1 or 0 each.
+
+    Args:
+        recipe: as timm tags checkpoints: ``"in1k"``, ``"a1_in1k"``, ``"fb_in22k_ft_in1k"``.
+
+    Raises:
+        InputError: it is no such name.
+
+    Example:
+        >>> dict(zip(WORDS, context_of("a1_in1k")))["timm's A1"]
+        1.0
+        >>> sum(context_of("in1k"))
+        0.0
+    """
+    if not isinstance(recipe, str) or not re.fullmatch(r"\w+", recipe):
+        raise InputError(
+            f"recipe: got {recipe!r}, expected a name as timm tags checkpoints, such as 'in1k', "
+            "'a1_in1k' or 'fb_in22k_ft_in1k'"
+        )
+    return tuple(float(re.search(pattern, recipe) is not None) for pattern in WORDS.values())
+
+
+def is_in1k_alone(recipe: str) -> bool:
+    """Whether nothing but ImageNet-1k was learnt from, and no other network.
+
+    Example:
+        >>> is_in1k_alone("a1_in1k"), is_in1k_alone("augreg_in21k_ft_in1k")
+        (True, False)
+    """
+    more = list(WORDS.values())[:8]
+    return not any(re.search(pattern, recipe) for pattern in more)
