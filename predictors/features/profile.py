@@ -10,6 +10,7 @@ that they compare across families and input sizes. All of it is our choice.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -122,7 +123,6 @@ class _Reading:
         kind[dense & (self.groups > 1)] = CLASSES.index("grouped")
         deep = (kind == CLASSES.index("depthwise3")) & (self.kernel > 3)
         kind[deep] = CLASSES.index("depthwise5")
-        # A linear layer over tokens is what a convolution of 1 x 1 is over positions.
         return kind
 
     def sizes(self) -> Array:
@@ -147,11 +147,11 @@ class _Reading:
 
     def stages(self) -> Array:
         halvings = np.log2(np.maximum(self.input_extent / np.maximum(self.extent, 1.0), 1.0))
-        if self._has_tokens():  # a sequence of H x W tokens has the extent of a map of H x W
-            tokens = (self.shape[:, 3] == 1) & (self.shape[:, 1] > 1)
-            side = np.sqrt(np.maximum(self.shape[:, 1], 1.0))
-            ratio = np.maximum(self.input_extent / side, 1.0)
-            halvings = np.where(tokens, np.log2(ratio), halvings)
+        # A sequence of H x W tokens has the extent of a map of H x W.
+        tokens = (self.shape[:, 3] == 1) & (self.shape[:, 1] > 1)
+        side = np.sqrt(np.maximum(self.shape[:, 1], 1.0))
+        ratio = np.maximum(self.input_extent / side, 1.0)
+        halvings = np.where(tokens, np.log2(ratio), halvings)
         stage = np.minimum(np.round(halvings), STAGES - 1).astype(np.int64)
         layers = np.bincount(stage[self.layer], minlength=STAGES)
         width = np.bincount(
@@ -164,9 +164,6 @@ class _Reading:
             width / np.maximum(layers, 1),
         ]
         return np.stack(columns, axis=1).ravel()
-
-    def _has_tokens(self) -> bool:
-        return self.input_extent > 1 and self.graph.in_shapes.size > 0
 
     def materials(self) -> Array:
         """Shares of kinds of rectifiers and normalisation, by the outputs that they make."""
@@ -196,7 +193,7 @@ class _Reading:
         first = int(np.flatnonzero(layer)[0]) if layer.any() else 0
         last = int(np.flatnonzero(layer)[-1]) if layer.any() else 0
         features = self.extent[: last + 1][layer[: last + 1]]
-        heads = is_("attention") & (self.shape[:, 5] > 0)
+        heads = is_("attention")
         sums = is_("add").sum()
         ratios = np.abs(np.log2((1.0 + self.shape[:, 5]) / (1.0 + self.shape[:, 4])))
         return np.array(
@@ -221,7 +218,7 @@ class _Reading:
         )
 
 
-def _mean(values: Array, weights: Array) -> float:
+def _mean(values: npt.NDArray[Any], weights: npt.NDArray[Any]) -> float:
     """Return the weighted mean, 0 without any weight."""
     total = float(weights.sum())
     return float((values * weights).sum() / total) if total > 0 else 0.0

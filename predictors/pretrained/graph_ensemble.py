@@ -23,11 +23,11 @@ LabelKind = Literal["number", "percent"]
 class GraphEnsemble(Predictor):
     """The mean of three learners of graphs, with the training recipe as context.
 
-    Extremely randomised trees, boosted trees and an additive Gaussian process learn from the
-    statistics and the profile of each graph, and from the context that samples bring. Of samples
-    that bring none where it learnt with some, it says the mean over the contexts that are common
-    (``expect_contexts``), so that architectures are compared under the same recipes. What it says
-    of an architecture depends on nothing else that is predicted with it.
+    Extremely randomised trees learn from the statistics and the profile of each graph, boosted
+    trees from its statistics, a Gaussian process from statistics and counts of edges; all of them
+    from the context that samples bring, too. Samples that bring none where it learnt with some are
+    taken to have the commonest. What it says of an architecture depends on nothing else that is
+    predicted with it.
 
     Labels of ``"percent"`` are accuracies a, which it learns as -log(100 - a): a halved error
     counts the same everywhere.
@@ -90,35 +90,26 @@ class GraphEnsemble(Predictor):
 
     def _fit(self, samples: list[Sample], labels: Array) -> None:
         contexts = np.array([sample.context for sample in samples], dtype=np.float64)
-        self.contexts_ = np.unique(contexts, axis=0)[:_CONTEXTS]
-        parts = ("statistics", "profile", *(("context",) if contexts.shape[1] else ()))
+        distinct, counts = np.unique(contexts, axis=0, return_counts=True)
+        self.context_ = distinct[counts.argmax()]
+        context = ("context",) if contexts.shape[1] else ()
         self.members_ = [
-            RandomForest(parts, self.trees, 0.4, extra=True, random_state=self.random_state),
-            XGBoost(
-                *(parts, 2 * self.trees, 4, 0.04, 0.7, 0.3, 3.0, 2),
+            RandomForest(
+                ("statistics", "profile", *context),
+                *(self.trees, 0.4),
+                extra=True,
                 random_state=self.random_state,
             ),
-            Surrogate(parts),
+            XGBoost(
+                ("statistics", *context),
+                *(2 * self.trees, 4, 0.04, 0.7, 0.3, 3.0, 2),
+                random_state=self.random_state,
+            ),
+            Surrogate(("statistics", "edges", *context)),
         ]
         for member in self.members_:
             member.fit(samples, labels)
         self.stretch_ = 1.0
-
-    def expect_contexts(self, contexts: npt.ArrayLike) -> Self:
-        """Say which contexts (contexts, columns) are common, at most 8 of them.
-
-        Raises:
-            InputError: they are not as long as those that it learnt with.
-        """
-        rows = np.asarray(contexts, dtype=np.float64)
-        if rows.ndim != 2 or not 0 < len(rows) <= _CONTEXTS:
-            raise InputError(f"contexts: got {rows.shape}, expected 1 to {_CONTEXTS} rows")
-        if rows.shape[1] != self.contexts_.shape[1]:
-            raise InputError(
-                f"contexts: got {rows.shape[1]} columns, expected {self.contexts_.shape[1]}"
-            )
-        self.contexts_ = rows
-        return self
 
     def calibrate(self, errors: npt.ArrayLike, stds: npt.ArrayLike, coverage: float = 0.9) -> Self:
         """Stretch deviations so that intervals cover so many errors.
@@ -133,17 +124,10 @@ class GraphEnsemble(Predictor):
         return self
 
     def _predict(self, samples: list[Sample]) -> tuple[Array, Array]:
-        contexts = self.contexts_ if self.contexts_.shape[1] else [()]
-        expanded = [
-            replace(sample, context=sample.context or tuple(context))
-            for context in contexts
-            for sample in samples
-        ]
-        said = [member.predict(expanded, return_std=True) for member in self.members_]
-        means = np.array([mean.reshape(len(contexts), -1).mean(axis=0) for mean, _ in said])
-        deviations = np.array([std.reshape(len(contexts), -1).mean(axis=0) for _, std in said])
-        apart = means.std(axis=0)
-        std = np.sqrt((deviations**2).mean(axis=0) + apart**2)
+        given = [replace(s, context=s.context or tuple(self.context_)) for s in samples]
+        said = [member.predict(given, return_std=True) for member in self.members_]
+        means, deviations = (np.array(values) for values in zip(*said, strict=True))
+        std = np.sqrt((deviations**2).mean(axis=0) + means.std(axis=0) ** 2)
         return means.mean(axis=0), self.stretch_ * std
 
     def expected(self, X: Any) -> tuple[Array, Array]:
@@ -177,6 +161,3 @@ class GraphEnsemble(Predictor):
         if self.label == "percent":
             low, high = 100.0 - np.exp(-low), 100.0 - np.exp(-high)
         return low, high
-
-
-_CONTEXTS = 8

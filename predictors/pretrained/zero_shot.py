@@ -1,4 +1,4 @@
-"""Judging architectures without any label: by evidence, as far as families say that it counts."""
+"""Judging architectures without any label: by their graphs, or by evidence at initialisation."""
 
 from __future__ import annotations
 
@@ -9,52 +9,93 @@ import numpy as np
 import numpy.typing as npt
 
 from ...basics import Array
-from ..features.evidence import Evidence, measurements, table_of
+from ...graphs import Graph
+from ...graphs.operators import CANONICAL_ID
+from ..features.evidence import measurements, table_of
 from ..reading import Sample
 from .distribution import Distribution, warn_of_outsiders
-from .family_prior import FamilyPrior
+from .graph_ensemble import GraphEnsemble
+from .reference import Reference
+
+REAL_SIZE = 96
+"""Height and width of images from which on a network is judged by its graph alone."""
+
+
+def is_of_real_size(graph: Graph) -> bool:
+    """Whether a network takes images of the size that real ones have, 96 pixels and more.
+
+    Example:
+        >>> import torch, archrank
+        >>> is_of_real_size(archrank.trace(torch.nn.Conv2d(3, 8, 3), (3, 224, 224)))
+        True
+    """
+    for node in np.flatnonzero(graph.operator == CANONICAL_ID["input"]).tolist():
+        shape = graph.out_shapes[graph.out_offsets[node] : graph.out_offsets[node + 1]]
+        if len(shape) == 4 and shape[2:].min() >= REAL_SIZE:
+            return True
+    return False
 
 
 @dataclass(frozen=True)
 class ZeroShot:
-    """Expected labels of architectures among each other, in standard deviations.
+    """Expected labels in standard deviations, of each architecture by itself.
+
+    Networks of real size (``is_of_real_size``) are judged by what their graphs say of ImageNet
+    accuracy; others by sizes and proxies on a fixed scale (``Reference``). No judgement depends on
+    what else is judged.
 
     Attributes:
-        prior: what families taught.
+        reference: the scale of the evidence.
+        expert: of networks of real size; None if there is none, then all have the evidence.
         distribution: of the graphs that were learnt of; None if none were kept.
     """
 
-    prior: FamilyPrior
+    reference: Reference
+    expert: GraphEnsemble | None = None
     distribution: Distribution | None = None
 
-    def read(self, samples: Sequence[Sample]) -> tuple[list[list[float]], npt.NDArray[np.bool_]]:
-        """Return each sample's measurements, and whether it is in distribution."""
-        rows = [measurements(sample.graph, sample.scores) for sample in samples]
-        if self.distribution is None:
-            return rows, np.ones(len(rows), dtype=bool)
-        report = self.distribution.report([sample.graph for sample in samples])
-        return rows, report.in_distribution
-
-    def judge(self, table: Array, in_distribution: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
-        """Return expected labels and their standard deviations, both (n,).
-
-        What has no measurement at all gets NaN.
-
-        Args:
-            table: (n, ``MEASURED``), of all that are
-                compared.
-            in_distribution: (n,), whether each is like what was learnt of.
-        """
-        evidence = Evidence.of(table)
-        slope = self.prior.slope(list(evidence.kinds))
-        warn_of_outsiders(in_distribution)
-        least = np.clip(min(self.prior.worst, slope), 0.0, 1.0)
-        std = np.sqrt(1.0 - np.where(in_distribution, slope, least) ** 2)
-        missing = ~np.isfinite(table).any(axis=1)
-        mean = slope * evidence.score(table)
-        return np.where(missing, np.nan, mean), np.where(missing, np.nan, std)
+    def judge(self, samples: Sequence[Sample]) -> tuple[Array, Array]:
+        """Return expected labels and their standard deviations, both (n,)."""
+        table = table_of([measurements(s.graph, s.scores) for s in samples])
+        mean = self.reference.slope * self.reference.score(table)
+        std = np.full(len(samples), self.reference.slope * self.reference.std)
+        at = self._of_expert(samples)
+        if len(at):
+            assert self.expert is not None
+            expected, deviation = self.expert.expected([_of_graph(samples[i]) for i in at])
+            mean[at] = (expected - self.expert.label_mean_) / self.expert.label_std_
+            std[at] = deviation / self.expert.label_std_
+        others = np.setdiff1d(np.arange(len(samples)), at)
+        if self.distribution is not None and len(others):
+            report = self.distribution.report([samples[i].graph for i in others.tolist()])
+            warn_of_outsiders(report.in_distribution)
+        return mean, std
 
     def explain(self, samples: Sequence[Sample]) -> dict[str, Array]:
-        """Return each kind of evidence, as normal scores among the architectures."""
-        table = table_of([measurements(sample.graph, sample.scores) for sample in samples])
-        return dict(Evidence.of(table).scores(table))
+        """Return each kind of evidence, and expected top-1 with the ends of its 90 % interval.
+
+        NaN where an architecture was not judged by it.
+        """
+        table = table_of([measurements(s.graph, s.scores) for s in samples])
+        at = self._of_expert(samples)
+        found = self.reference.kinds(table)
+        for values in found.values():
+            values[at] = np.nan
+        if self.expert is not None and len(at):
+            given = [_of_graph(samples[i]) for i in at]
+            said = (self.expert.predict(given), *self.expert.interval(given))
+            for name, values in zip(("top-1", "top-1 low", "top-1 high"), said, strict=True):
+                found[name] = np.full(len(samples), np.nan)
+                found[name][at] = values
+        return {name: values for name, values in found.items() if np.isfinite(values).any()}
+
+    def _of_expert(self, samples: Sequence[Sample]) -> npt.NDArray[np.intp]:
+        """Return which ones the expert judges."""
+        if self.expert is None:
+            return np.zeros(0, dtype=np.intp)
+        return np.flatnonzero([is_of_real_size(sample.graph) for sample in samples])
+
+
+def _of_graph(sample: Sample) -> Sample:
+    """Return a sample with its recipe, if it has one, and nothing that was measured."""
+    return Sample(sample.graph, context=sample.context)
