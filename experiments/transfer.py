@@ -38,7 +38,7 @@ from archrank.predictors.features.evidence import (
     table_of,
 )
 from archrank.predictors.features.rank_transform import normal_scores
-from archrank.predictors.pretrained.recipe import SOURCES, unrelated
+from archrank.predictors.pretrained.sources import SOURCES, unrelated
 from archrank.ranking.aggregation import combined
 
 PAGE = RESULTS / "transfer.md"

@@ -13,7 +13,8 @@ from predictor_scores import read as read_small_scores
 from archrank.data import space, table
 from archrank.predictors import Family, FamilyPrior, Sample, samples
 from archrank.predictors.features.evidence import measurements, table_of
-from archrank.predictors.pretrained.recipe import SOURCES, family_of, source, unrelated
+from archrank.predictors.pretrained.recipe import family_of
+from archrank.predictors.pretrained.sources import SOURCES, source, unrelated
 
 LINES = Lines(STORES / "transfer.jsonl")
 SCORES = STORES / "pretraining"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from ..errors import InputError
@@ -20,6 +21,8 @@ class Builder(ABC):
 
     says_its_input = False
     """Whether the network says its input once it is built."""
+    only_builds = False
+    """Whether it may be called again, on the meta device too, and does nothing but build."""
 
     @property
     @abstractmethod
@@ -69,6 +72,17 @@ class Candidate:
                 "torch.nn.Module"
             )
         return model
+
+    def built_without_weights(self) -> nn.Module | None:
+        """Build the network on the meta device, which holds shapes and no values.
+
+        None where the builder is not one that only makes a network: a user's own function or file
+        may do anything beside, and is called once.
+        """
+        if not isinstance(self.build, Builder) or not self.build.only_builds:
+            return None
+        with torch.device("meta"):
+            return self.built()
 
     @property
     def says_its_input(self) -> bool:

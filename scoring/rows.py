@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -123,6 +123,7 @@ class Plan:
         engine, jobs, address: see ``run_works``.
         store: file that scores are kept in; what it holds is not scored again.
         per_node: whether values per node are wanted, too, of the first seed.
+        enough: says of which graphs no proxy is wanted; None where proxies are wanted of all.
         threads: that each piece of work runs on; by default one where a store keeps the scores,
             else all that there are.
     """
@@ -139,6 +140,7 @@ class Plan:
     store: str | Path | None = None
     per_node: bool = False
     threads: int | None = None
+    enough: Callable[[Graph], bool] | None = None
 
     @property
     def elsewhere(self) -> bool:
@@ -254,6 +256,7 @@ class _Scoring:
                     plan.scale,
                     threads=self._threads,
                     per_node=plan.per_node,
+                    enough=plan.enough,
                 )
             else:
                 self._finish(row)
@@ -308,6 +311,8 @@ class _Scoring:
         graph = self._store.graph(*place) or plan.data.graph(row.candidate)
         if graph is None or not plan.unbuilt:
             return everything
+        if plan.enough is not None and plan.enough(graph):
+            return self._whole(row, graph)
         held = {seed: self._store.of(*place, seed) for seed in plan.seeds}
         if plan.per_node:
             nodes = self._store.node_scores(*place, plan.seeds[0])
@@ -327,11 +332,14 @@ class _Scoring:
             left = tuple(name for name in plan.proxies if name not in names)
             if left:
                 missing.append((seed, left))
-        if not missing:
-            row.graph = graph
-            if plan.scale is not None:
-                row.weigh(plan.scale(row.candidate, None, None, graph))
-        return tuple(missing)
+        return tuple(missing) if missing else self._whole(row, graph)
+
+    def _whole(self, row: Row, graph: Graph) -> tuple[()]:
+        """Fill in the graph of a row that misses nothing else, and what the network costs."""
+        row.graph = graph
+        if self._plan.scale is not None:
+            row.weigh(self._plan.scale(row.candidate, None, None, graph))
+        return ()
 
     def _keep(self, work: Work, scored: Scored) -> None:
         place = self._place(work.candidate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -58,6 +58,8 @@ class Work:
         threads: to run on; None for as many as torch takes. Sums depend on their number, so what
             a store keeps is computed by one.
         per_node: whether values per node are wanted, too, of the first seed.
+        enough: says of which graphs no proxy is wanted; such networks are traced without weights
+            where their builder allows it. None where proxies are wanted of all.
     """
 
     candidate: Candidate
@@ -67,6 +69,7 @@ class Work:
     scale: Scale | None = None
     threads: int | None = None
     per_node: bool = False
+    enough: Callable[[Graph], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,9 @@ def score_work(work: Work, seen: frozenset[str] | set[str] = frozenset()) -> Sco
     """
     start = time.perf_counter()
     candidate = work.candidate
+    without_weights = _of_graph_alone(work, seen)
+    if without_weights is not None:
+        return replace(without_weights, seconds=time.perf_counter() - start)
     drawn = [
         (seed, names, work.data.draw(candidate, seed, batches_needed(names)))
         for seed, names in work.missing
@@ -128,7 +134,7 @@ def score_work(work: Work, seen: frozenset[str] | set[str] = frozenset()) -> Sco
         with _threads(work.threads):
             for seed, names, given in drawn:
                 scored = _score_under(work, scored, seed, names, given, seen)
-                if scored.repeats or scored.weighed.excluded:
+                if scored.repeats or scored.weighed.excluded or _is_enough(work, scored.graph):
                     break
     except ArchrankError as error:
         scored = replace(scored, failure=("unsupported", str(error)))
@@ -161,7 +167,7 @@ def _score_under(
             if graph.hash in seen:
                 return replace(scored, repeats=True)
             scored = replace(scored, weighed=_weigh(work, model, inputs, graph))
-            if scored.weighed.excluded:
+            if scored.weighed.excluded or _is_enough(work, graph):
                 return scored
         scores = score(
             model,
@@ -178,6 +184,28 @@ def _score_under(
         scored = replace(scored, node_scores=_per_node(scores, names))
     found = tuple(scores[name] for name in names)
     return replace(scored, results=(*scored.results, (seed, found)))
+
+
+def _of_graph_alone(work: Work, seen: frozenset[str] | set[str]) -> Scored | None:
+    """Trace a network that has no weights; None where that cannot be, or more than it is wanted."""
+    if work.enough is None or work.scale is not None:
+        return None
+    try:
+        model = work.candidate.built_without_weights()
+        if model is None:
+            return None
+        given = work.data.given(work.candidate)
+        graph = trace(model, first_input(model, work.candidate.inputs_for(model, given)))
+    # Constructors that look at weights raise anything: the network is built with weights then.
+    except Exception:
+        return None
+    if not work.enough(graph):
+        return None
+    return Scored(graph, repeats=graph.hash in seen)
+
+
+def _is_enough(work: Work, graph: Graph | None) -> bool:
+    return work.enough is not None and graph is not None and work.enough(graph)
 
 
 def _per_node(scores: Scores, names: tuple[str, ...]) -> dict[str, Array]:

@@ -31,6 +31,7 @@ class FromZoo(Builder):
     options: Options = ()
 
     says_its_input = True
+    only_builds = True
 
     @property
     def identity(self) -> tuple[str, str]:

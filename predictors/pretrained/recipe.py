@@ -6,9 +6,9 @@ stopped.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,130 +16,23 @@ import numpy as np
 import pandas as pd
 
 from ...basics import Progress
-from ...errors import InputError
+from .card import card
+from .reference import Reference
+from .sources import SOURCES, Source, relatives, source
 
 if TYPE_CHECKING:
     from ...graphs import Graph
-    from .. import Family, TransferRank
+    from .. import Family, GraphEnsemble, TransferRank
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where the labelled architectures of a family come from.
-
-    Attributes:
-        family: its name.
-        space, table, tasks: whose networks, and labels; networks are built for the first task.
-        sample: how many of them, drawn with seed 0; None for all.
-        batch, data, resolution: under which proxies are scored, as ``archrank.benchmark.run``
-            takes; ``batch=0`` for families whose evidence is made of sizes alone.
-        relatives: families that share networks, blocks or labels with it: what is learnt for an
-            honest test on one of them leaves out the others.
-        quality: of labels: 1 trained to the end, less for surrogates, short training and shared
-            weights. Our choice.
-    """
-
-    family: str
-    space: str
-    table: str
-    tasks: tuple[str, ...]
-    sample: int | None = None
-    batch: int = 16
-    data: str = "cifar10"
-    resolution: int | None = None
-    relatives: tuple[str, ...] = ()
-    quality: float = 1.0
-
-
-_TRANSNAS = (
-    *("class_scene", "class_object", "room_layout", "jigsaw", "segmentsemantic", "normal"),
-    "autoencoder",
-)
-
-SOURCES = (
-    Source(
-        *("nasbench201", "nasbench201", "nasbench201"),
-        ("cifar10", "cifar100", "ImageNet16-120"),
-        *(400, 32),
-        relatives=("transnas101_micro", "nats_sss"),
-    ),
-    Source(
-        *("transnas101_micro", "transnas101_micro", "transnas101_micro", _TRANSNAS),
-        sample=150,
-        resolution=64,
-        relatives=("nasbench201",),
-    ),
-    Source(
-        *("transnas101_macro", "transnas101_macro", "transnas101_macro", _TRANSNAS),
-        sample=150,
-        resolution=64,
-    ),
-    Source("nasbench_macro", "nasbench_macro", "nas_bench_macro", ("cifar10",), 300, 32),
-    Source(
-        *("nats_sss", "nats_sss", "nats_sss", ("cifar10@90",), 300, 32),
-        relatives=("nasbench201",),
-    ),
-    Source(
-        *("nasbench101", "nasbench101", "nasbench101", ("cifar10",), 150),
-        relatives=("ec_nas",),
-    ),
-    Source(
-        *("ec_nas", "nasbench101", "ec_nas", ("cifar10@4",), 100),
-        relatives=("nasbench101",),
-        quality=0.5,
-    ),
-    Source("nasbench301", "nasbench301", "nasbench301", ("cifar10",), 100, quality=0.5),
-    Source(
-        *("accel_nasbench", "mnasnet", "accel_nasbench", ("imagenet",), 100),
-        resolution=96,
-        relatives=("ofa_mobilenetv3",),
-        quality=0.5,
-    ),
-    Source(
-        *("ofa_mobilenetv3", "ofa_mobilenetv3", "ofa_mobilenetv3", ("imagenet",), 100),
-        resolution=96,
-        relatives=("accel_nasbench",),
-        quality=0.5,
-    ),
-    Source("enas", "enas", "enas", ("cifar10",), 150, quality=0.5),
-    Source("gpt", "gpt", "gpt", ("perplexity",), 150, batch=0, quality=0.5),
-    Source("flexibert", "flexibert", "flexibert", ("glue",), 100, data="random"),
-    Source("digits", "digits", "digits", ("digits",), None, 64, "digits"),
-)
-"""The families of the default recipe."""
 UNLABELLED = 100
 """Networks of every space that the encoder learns from."""
 KNOWN = 6000
 """The most graphs that others are compared with."""
-
-
-def source(family: str) -> Source:
-    """The source of a family.
-
-    Raises:
-        InputError: there is none of that name.
-
-    Example:
-        >>> source("nats_sss").relatives
-        ('nasbench201',)
-    """
-    for one in SOURCES:
-        if one.family == family:
-            return one
-    known = ", ".join(one.family for one in SOURCES)
-    raise InputError(f"family: got {family!r}, expected one of {known}")
-
-
-def unrelated(family: str) -> tuple[Source, ...]:
-    """The sources that may be learnt from before an honest test on a family.
-
-    Example:
-        >>> kept = {one.family for one in unrelated("nats_sss")}
-        >>> sorted({one.family for one in SOURCES} - kept)
-        ['nasbench201', 'nats_sss']
-    """
-    left_out = {family, *source(family).relatives}
-    return tuple(one for one in SOURCES if one.family not in left_out)
+TREES = 200
+"""Of the expert of real networks."""
+ZOO = "imagenet_zoo"
+"""The family of real networks, which has no proxies: graphs alone are learnt from."""
 
 
 def family_of(one: Source, scores: Path, jobs: int = 1, progress: Progress | None = None) -> Family:
@@ -248,11 +141,55 @@ def _names(several: Sequence[object]) -> list[str]:
     return [str(getattr(one, "name", one)) for one in several]
 
 
+def expert_of(folder: Path, progress: Progress | None = None) -> GraphEnsemble:
+    """Return what graphs say of ImageNet top-1, learnt of the best plain checkpoint of each model.
+
+    Its deviations are stretched by errors on families that were held out, in five folds.
+
+    Args:
+        folder: graphs of timm's networks, traced as far as they are not there.
+        progress: called after each network.
+
+    Raises:
+        InputError: the table of checkpoints is not at hand.
+        MissingExtraError: timm cannot be imported.
+    """
+    from sklearn.model_selection import GroupKFold
+
+    from .. import GraphEnsemble, Sample
+    from .zoo import best_plain, checkpoints, graphs_of
+
+    rows = best_plain(checkpoints())
+    graphs = graphs_of(list(rows["network"]), folder, progress)
+    samples = [Sample(graphs[name]) for name in rows["network"]]
+    labels = rows["top1"].to_numpy()
+    errors, deviations = np.zeros(len(rows)), np.zeros(len(rows))
+    for train, held in GroupKFold(5).split(labels, groups=rows["family"]):
+        fold = GraphEnsemble("percent", TREES).fit([samples[i] for i in train], labels[train])
+        mean, deviations[held] = fold.expected([samples[i] for i in held])
+        errors[held] = mean + np.log(100.0 - labels[held])
+    return GraphEnsemble("percent", TREES).fit(samples, labels).calibrate(errors, deviations)
+
+
+def reference_of(families: Sequence[Family]) -> Reference:
+    """Return the fixed scale of evidence, of the families that have any measured."""
+    from ..features.evidence import MEASURED, measurements, table_of
+
+    tables = {
+        family.name: table_of([measurements(s.graph, s.scores) for s in family.samples])
+        for family in families
+    }
+    scored = {n: t for n, t in tables.items() if np.isfinite(t[:, len(MEASURED) - 1]).any()}
+    kept = [family for family in families if family.name in scored]
+    return Reference.learnt(scored, kept, relatives())
+
+
 def learnt(
     families: Sequence[Family],
     graphs: Sequence[Graph],
     checkpoint: Path | None = None,
     progress: Progress | None = None,
+    expert: GraphEnsemble | None = None,
 ) -> TransferRank:
     """Return a predictor that knows what families teach, and their distribution with other graphs.
 
@@ -261,6 +198,7 @@ def learnt(
         graphs: for the encoder and, like those of the families, the distances.
         checkpoint: file that says how far the encoder is; if stopped, the same call goes on.
         progress: called after each epoch of the encoder.
+        expert: of real networks.
     """
     from .. import Distribution, FamilyPrior, Pretraining, TransferRank
 
@@ -277,7 +215,8 @@ def learnt(
     encoder = pretraining.fit(graphs, checkpoint=checkpoint, progress=told)
     labelled = [sample.graph for family in families for sample in family.samples]
     known = Distribution(encoder, most=KNOWN).fit([*graphs, *labelled])
-    return TransferRank.without_labels(FamilyPrior.of(families), known)
+    prior, reference = FamilyPrior.of(families), reference_of(families)
+    return TransferRank.without_labels(prior, reference, known, expert)
 
 
 def make(
@@ -299,118 +238,26 @@ def make(
     Raises:
         InputError: a table is not at hand, or no family has such a name.
     """
-    left_out = {name for family in without for name in (family, *source(family).relatives)}
+    related = relatives()
+    left_out = {
+        name
+        for family in without
+        for name in (family, *(() if family == ZOO else related[source(family).family]))
+    }
     kept = [one for one in SOURCES if one.family not in left_out]
     scores.mkdir(parents=True, exist_ok=True)
     families = [family_of(one, scores, jobs, progress) for one in kept]
-    spaces_left_out = {source(name).space for name in left_out}
+    spaces_left_out = {ZOO if name == ZOO else source(name).space for name in left_out}
     graphs = graphs_of_all_spaces(without=sorted(spaces_left_out), progress=progress)
     out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = out.with_name(out.name + ".checkpoint")
-    predictor = learnt(families, graphs, checkpoint, progress)
+    traced = out.with_name(out.name + ".graphs")
+    expert = None if ZOO in left_out else expert_of(traced, progress)
+    predictor = learnt(families, graphs, checkpoint, progress, expert)
     predictor.save(out)
-    (out / "card.md").write_text(card(predictor, kept, families, len(graphs), out))
+    (out / "card.md").write_text(
+        card(predictor, kept, families, len(graphs), sorted(left_out), out)
+    )
     checkpoint.unlink(missing_ok=True)
+    shutil.rmtree(traced, ignore_errors=True)
     return predictor
-
-
-def card(
-    predictor: TransferRank,
-    sources: Sequence[Source],
-    families: Sequence[Family],
-    networks: int,
-    folder: Path,
-) -> str:
-    """What has to be known of a predictor, as Markdown: data, protocol, limits, files.
-
-    Args:
-        predictor: which.
-        sources, families: what it learnt of, in the same order.
-        networks: how many graphs its encoder learnt of.
-        folder: that it was saved to.
-    """
-    from ...data import table
-    from ..features.evidence import KINDS
-
-    prior = predictor.family_prior_
-    left_out = [one.family for one in SOURCES if one not in sources]
-    command = "archrank pretrain --recipe default --out FOLDER"
-    command += f" --without {','.join(left_out)}" if left_out else ""
-    lines = [
-        "# The pretrained predictor",
-        "",
-        "Ranks architectures of any family without labels, from sizes of their graphs and proxies "
-        "at initialisation, and goes on learning from a few labels. "
-        "`archrank.load_predictor()` reads it; its class is `archrank.predictors.TransferRank`.",
-        "",
-        "## What it learnt of",
-        "",
-        "Labels are normal scores of their ranks within family and task; families count by "
-        "*weight* (less for surrogates, short training and shared weights). No label, and nothing "
-        "that a label could be read from, is in the files.",
-        "",
-        "| family | space | networks | tasks | labels | weight | licence of the labels |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for one, family in zip(sources, families, strict=True):
-        measured = table(one.table)
-        made = measured.tasks[one.tasks[0]].label
-        lines.append(
-            f"| {one.family} | {one.space} | {len(family.samples)} | {len(one.tasks)} | {made} "
-            f"| {one.quality:g} | {measured.licence} |"
-        )
-    lines += [
-        "",
-        "Its encoder, which says whether a graph is in distribution, "
-        f"learnt of {networks:,} random networks "
-        + ("of the spaces of other families" if left_out else "of all spaces")
-        + ", without labels."
-        + (f" Left out: {', '.join(left_out)}." if left_out else ""),
-        "",
-        "## What it learnt",
-        "",
-        "| kind of evidence | measurements | mean correlation with labels |",
-        "|---|---|---|",
-    ]
-    for (kind, names), value in zip(KINDS.items(), prior["correlations"], strict=True):
-        lines.append(f"| {kind} | {', '.join(f'`{name}`' for name in names)} | {value:.2f} |")
-    lines += [
-        "",
-        "Kinds count the same: weights fitted to labels carry over worse. A few labels of a new "
-        "family tell which of these families it is like, in how far the evidence is to be trusted.",
-        "",
-        "| family | correlation of all evidence with its labels |",
-        "|---|---|",
-        *(
-            f"| {family.name} | {value:.2f} |"
-            for family, value in zip(families, prior["taught"], strict=True)
-        ),
-        "",
-        "## How good it is",
-        "",
-        "`experiments/results/transfer.md`: every family left out in turn, with its relatives.",
-        "",
-        "## Limits",
-        "",
-        "- Without labels it orders the architectures that it is given together; it knows no "
-        "accuracies, and no training recipe.",
-        f"- Its correlation with labels was {min(prior['taught']):.2f} in the worst family.",
-        "- Of graphs unlike all that it learnt of it warns, and is less certain. Most families "
-        "are image classifiers of convolutions; two are transformers.",
-        "- Proxies were computed on one batch at initialisation, mostly of CIFAR-10 images, at "
-        "reduced resolution where `archrank/recipe.py` says so.",
-        "",
-        "## How to make it again",
-        "",
-        f"`{command}`, with the tables at hand (`archrank data fetch NAME`). It scores all "
-        "networks first, which takes hours, or reads the scores of the repository with "
-        "`--scores experiments/results/stores/pretraining`. Seeds are 0; the proxies of another "
-        "machine differ by rounding.",
-        "",
-        "## Files",
-        "",
-    ]
-    for name in ("predictor.json", "arrays.safetensors"):
-        content = (folder / name).read_bytes()
-        lines.append(f"- `{name}`, {len(content):,} bytes, SHA-256 {sha256(content).hexdigest()}")
-    return "\n".join(lines) + "\n"

@@ -1,0 +1,163 @@
+"""The card of the shipped predictor: what has to be known of it, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...data import table
+from ..features.evidence import KINDS
+from .family_prior import Family
+from .sources import Source
+
+if TYPE_CHECKING:
+    from .transfer import TransferRank
+
+
+def card(
+    predictor: TransferRank,
+    sources: Sequence[Source],
+    families: Sequence[Family],
+    networks: int,
+    left_out: Sequence[str],
+    folder: Path,
+) -> str:
+    """Return what has to be known of a predictor: data, protocol, limits, files.
+
+    Args:
+        predictor: which.
+        sources, families: what it learnt of, in the same order.
+        networks: how many graphs its encoder learnt of.
+        left_out: families that it did not learn of.
+        folder: that it was saved to.
+    """
+    command = "archrank pretrain --recipe default --out FOLDER"
+    command += f" --without {','.join(left_out)}" if left_out else ""
+    parts = (
+        _opening(predictor),
+        _families(sources, families),
+        _encoder(networks, left_out),
+        _evidence(predictor.family_prior_, families),
+        _limits(predictor.family_prior_),
+        _making(command, folder),
+    )
+    return "\n".join(line for part in parts for line in (*part, "")).rstrip() + "\n"
+
+
+def _opening(predictor: TransferRank) -> list[str]:
+    expert = predictor.expert_
+    real = (
+        "It knows no networks of real size."
+        if expert is None
+        else "Networks that take images of 96 pixels and more it ranks by their graphs alone: by "
+        f"the ImageNet top-1 that {expert.n_samples_} published networks of timm say is to be "
+        "expected, each by its best checkpoint that ImageNet-1k alone taught, at up to 256 pixels."
+    )
+    reference = predictor.reference_
+    return [
+        "# The pretrained predictor",
+        "",
+        "Ranks architectures of any family without labels, and goes on learning from a few. "
+        "`archrank.load_predictor()` reads it; its class is `archrank.predictors.TransferRank`.",
+        "",
+        f"{real} Others it ranks by sizes of their graphs and proxies at initialisation, on a "
+        "scale that labelled families fix. What it says of a network depends on no other network. "
+        f"The scale's mean correlation with labels was {reference['slope']:.2f} in families held "
+        f"out; of two networks {1 / max(reference['certainty'], 1e-3):.2f} deviations apart it "
+        "tells the better with .84.",
+    ]
+
+
+def _families(sources: Sequence[Source], families: Sequence[Family]) -> list[str]:
+    lines = [
+        "## What it learnt of",
+        "",
+        "Labels are normal scores of their ranks within family and task; families count by "
+        "*weight* (less for surrogates, short training and shared weights). No label, and nothing "
+        "that a label could be read from, is in the files.",
+        "",
+        "| family | space | networks | tasks | labels | weight | licence of the labels |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one, family in zip(sources, families, strict=True):
+        measured = table(one.table)
+        made = measured.tasks[one.tasks[0]].label
+        lines.append(
+            f"| {one.family} | {one.space} | {len(family.samples)} | {len(one.tasks)} | {made} "
+            f"| {one.quality:g} | {measured.licence} |"
+        )
+    return lines
+
+
+def _encoder(networks: int, left_out: Sequence[str]) -> list[str]:
+    return [
+        "Its encoder, which says whether a graph is in distribution, "
+        f"learnt of {networks:,} random networks "
+        + ("of the spaces of other families" if left_out else "of all spaces")
+        + ", without labels."
+        + (f" Left out: {', '.join(left_out)}." if left_out else "")
+    ]
+
+
+def _evidence(prior: Mapping[str, Any], families: Sequence[Family]) -> list[str]:
+    lines = [
+        "## What a few labels begin with",
+        "",
+        "| kind of evidence | measurements | mean correlation with labels |",
+        "|---|---|---|",
+    ]
+    for (kind, names), value in zip(KINDS.items(), prior["correlations"], strict=True):
+        lines.append(f"| {kind} | {', '.join(f'`{name}`' for name in names)} | {value:.2f} |")
+    return [
+        *lines,
+        "",
+        "Kinds count the same: weights fitted to labels carry over worse. A few labels of a new "
+        "family tell which of these families it is like, in how far the evidence is to be trusted.",
+        "",
+        "| family | correlation of all evidence with its labels |",
+        "|---|---|",
+        *(
+            f"| {family.name} | {value:.2f} |"
+            for family, value in zip(families, prior["taught"], strict=True)
+        ),
+    ]
+
+
+def _limits(prior: Mapping[str, Any]) -> list[str]:
+    return [
+        "## How good it is",
+        "",
+        "`experiments/results/imagenet_zoo.md`: real networks, whole families held out. "
+        "`experiments/results/fixed_scale.md` and `transfer.md`: every other family left out in "
+        "turn, with its relatives.",
+        "",
+        "## Limits",
+        "",
+        "- Of networks of real size it says what the best published recipe came to on ImageNet; "
+        "another recipe or other data move that by points.",
+        f"- Its correlation with labels was {min(prior['taught']):.2f} in the worst family.",
+        "- Of small graphs unlike all that it learnt of it warns. Most families are image "
+        "classifiers of convolutions; two are transformers.",
+        "- Proxies were computed on one batch at initialisation, mostly of CIFAR-10 images, at "
+        "reduced resolution where `predictors/pretrained/sources.py` says so.",
+    ]
+
+
+def _making(command: str, folder: Path) -> list[str]:
+    lines = [
+        "## How to make it again",
+        "",
+        f"`{command}`, with the tables at hand (`archrank data fetch NAME`) and timm. It scores "
+        "all networks first, which takes hours, or reads the scores of the repository with "
+        "`--scores experiments/results/stores/pretraining`. Seeds are 0; the proxies of another "
+        "machine differ by rounding.",
+        "",
+        "## Files",
+        "",
+    ]
+    for name in ("predictor.json", "arrays.safetensors"):
+        content = (folder / name).read_bytes()
+        lines.append(f"- `{name}`, {len(content):,} bytes, SHA-256 {sha256(content).hexdigest()}")
+    return lines
