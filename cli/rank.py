@@ -56,6 +56,10 @@ def rank(
             "proxies lists them), the folder of a fitted predictor, or a|b for a controlled for b."
         ),
     ] = "auto",
+    level: Annotated[
+        str,
+        typer.Option(help="graphs (nothing is run), full, or auto: by the size of each network."),
+    ] = "auto",
     combine: Annotated[Combine, typer.Option(help="How several scores become one.")] = "mean_rank",
     seeds: Seeds = 1,
     seed: Seed = 0,
@@ -135,6 +139,7 @@ def rank(
                 shape if data is None else DataSource(data, shape),
                 by=by,
                 loss=loss,
+                level=level,  # type: ignore[arg-type]  # it is checked there
                 combine=combine,
                 seeds=seeds,
                 seed=seed,

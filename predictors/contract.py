@@ -13,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 
 from ..basics import Array
 from ..errors import InputError
+from ..graphs import Graph
 from ..metrics import kendall
 from . import saving
 from .reading import Reader, Sample, listed
@@ -132,6 +133,14 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """The proxies whose scores it reads where samples bring them; it computes only those of
         ``needed_proxies`` itself."""
         return self.needed_proxies
+
+    @property
+    def enough(self) -> Callable[[Graph], bool] | None:
+        """Which graphs it judges alone, so that no proxy has to be computed of those networks.
+
+        None where it wants all ``usable_proxies`` of every network.
+        """
+        return None
 
     def explain(self, X: Any) -> dict[str, Array]:
         """Return what predictions are made of, by name, one value for each architecture.

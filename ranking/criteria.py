@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
 from ..basics import SIZES, Array
-from ..errors import InputError
+from ..errors import InputError, checked_choice
+from ..graphs import Graph
 from ..metrics import residual_rank
 from ..predictors import Predictor, Sample
 from ..predictors.loading import is_predictor, load_predictor
@@ -22,6 +23,8 @@ from .aggregation import POPULATION, Population, mean_over_seeds
 
 AUTO = "auto"
 """The name of the predictor that comes with archrank."""
+Level = Literal["auto", "graphs", "full"]
+LEVELS = get_args(Level)
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,36 @@ def criteria(by: str | Iterable[str]) -> list[Criterion]:
         first, bar, second = name.partition("|")
         found.append(Controlled(_criterion(first), _criterion(second)) if bar else _criterion(name))
     return found
+
+
+def wanted_of(
+    wanted: Sequence[Criterion], level: Level
+) -> tuple[Callable[[Graph], bool] | None, tuple[str, ...]]:
+    """Return of which graphs no proxy is wanted (None: of none), and the proxies of all others.
+
+    Raises:
+        InputError: the level is none, or proxies are asked for that graphs alone do not give.
+    """
+    checked_choice("level", level, LEVELS)
+    proxies = tuple(dict.fromkeys(name for criterion in wanted for name in criterion.proxies))
+    predictors = [one.predictor for one in wanted if isinstance(one, ByPredictor)]
+    others = {name for one in wanted if not isinstance(one, ByPredictor) for name in one.proxies}
+    needs = sorted(others - set(SIZES))
+    if level == "graphs":
+        if needs:
+            raise InputError(
+                f"level: got 'graphs', but {', '.join(needs)} run the networks; leave them out of "
+                "by, or use level='full'"
+            )
+        sizes = tuple(name for name in proxies if name in SIZES)
+        return (None, sizes) if sizes else (_always, ())
+    if level == "full" or needs or len(predictors) != 1:
+        return None, proxies
+    return predictors[0].enough, proxies
+
+
+def _always(graph: Graph) -> bool:
+    return True
 
 
 def _criterion(name: str) -> Criterion:

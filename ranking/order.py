@@ -25,7 +25,7 @@ from ..scoring.rows import Plan, score_candidates
 from ..scoring.sources import DataSource, named_loss
 from ..scoring.work import checked_count
 from .aggregation import COMBINATIONS, Combination
-from .criteria import criteria
+from .criteria import Level, criteria, wanted_of
 from .table import Ranking, tabulate, within_limits
 
 _LOGGER = logging.getLogger("archrank")
@@ -43,6 +43,7 @@ def rank(
     seed: int = 0,
     device: str = "auto",
     batch_size: int = 64,
+    level: Level = "auto",
     limits: Mapping[str, float] | None = None,
     costs: Iterable[str] = (),
     latency: str | Path | None = None,
@@ -80,6 +81,11 @@ def rank(
         seed: the first of them.
         device: ``"auto"`` (CUDA if there is one, else CPU), or a device's name.
         jobs: processes. Candidates must then be importable by name (no lambdas).
+        level: what predictors may ask of candidates: ``"graphs"`` (their graphs alone: nothing is
+            run, and models of timm and torchvision get no weights), ``"full"`` (all proxies that
+            they can use), or ``"auto"``: graphs alone of those networks of which the predictor
+            says that proxies change nothing (for the pretrained one, those of images of 96
+            pixels and more), all proxies of others. It depends on each candidate alone.
         limits: what candidates may cost at most, by ``COSTS``:
             ``params``, ``flops``, ``activations``, ``memory`` (MB), ``train_memory`` (MB, of
             ``batch_size`` samples), ``latency`` (ms). Those beyond are not scored, and stand in
@@ -121,7 +127,7 @@ def rank(
     checked_count("batch_size", batch_size)
     checked_engine(engine, address, jobs, device)
     found = collect(candidates)
-    proxies = tuple(dict.fromkeys(name for criterion in wanted for name in criterion.proxies))
+    enough, proxies = wanted_of(wanted, level)
     if isinstance(inputs, str):
         inputs = DataSource(inputs)
     if isinstance(inputs, DataSource):
@@ -150,6 +156,7 @@ def rank(
         1 if len(found) == 1 else jobs,
         address,
         store,
+        enough=enough,
     )
     if _LOGGER.isEnabledFor(logging.INFO):
         _announce(found, plan)

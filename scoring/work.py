@@ -194,7 +194,7 @@ def _of_graph_alone(work: Work, seen: frozenset[str] | set[str]) -> Scored | Non
         model = work.candidate.built_without_weights()
         if model is None:
             return None
-        given = work.data.given(work.candidate)
+        given = work.data.draw(work.candidate, work.missing[0][0], 1)
         graph = trace(model, first_input(model, work.candidate.inputs_for(model, given)))
     # Constructors that look at weights raise anything: the network is built with weights then.
     except Exception:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -92,10 +92,11 @@ class TransferRank(AdaptedRank):
             return None
         return ZeroShot(Reference.read(self.reference_), self.expert_, self.distribution_)
 
-    def graph_is_enough(self, graph: Graph) -> bool:
-        """Whether proxies would change nothing that it says of a network."""
+    @property
+    def enough(self) -> Callable[[Graph], bool] | None:
+        """Which graphs it judges alone, so that proxies would change nothing; None if none."""
         zero_shot = self.zero_shot
-        return zero_shot is not None and zero_shot.expert is not None and is_of_real_size(graph)
+        return None if zero_shot is None or zero_shot.expert is None else is_of_real_size
 
     def _fit(self, samples: list[Sample], labels: Array) -> None:
         if self.family_prior is not None:
