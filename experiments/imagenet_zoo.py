@@ -49,24 +49,31 @@ def learners(trees: int) -> dict[str, GraphEnsemble | XGBoost]:
 
 
 def held_out(
-    rows: pd.DataFrame, graphs: dict[str, Graph], recipe: bool, trees: int
+    rows: pd.DataFrame, graphs: dict[str, Graph], asked: pd.Series, recipe: bool, trees: int
 ) -> dict[str, np.ndarray]:
-    """Return what each learner says of every row while its whole family is held out.
+    """Return what each learner says of the rows asked for while their whole family is held out.
 
+    All rows of other families are learnt from, with their recipes; ``recipe`` says whether those
+    of the rows asked for are given, too. Boosting without recipes learns what is asked alone.
     Columns of a result are means, and of the ensemble deviations, intervals' ends and members.
     """
     samples = [
-        Sample(graphs[n], context=context_of(r) if recipe else ())
+        Sample(graphs[n], context=context_of(r))
         for n, r in zip(rows["network"], rows["recipe"], strict=True)
     ]
-    labels, fold = rows["top1"].to_numpy(), folds(rows["family"])
+    labels, chosen = rows["top1"].to_numpy(), np.flatnonzero(asked)
+    family_fold = dict(zip(rows["family"][asked], folds(rows["family"][asked]), strict=True))
+    fold = rows["family"].map(family_fold).fillna(-1).to_numpy()
     said: dict[str, np.ndarray] = {}
     for name, learner in learners(trees).items():
-        if recipe and name != "shipped ensemble":
+        plain = not recipe and not isinstance(learner, GraphEnsemble)
+        if recipe and not isinstance(learner, GraphEnsemble):
             learner.set_params(parts=("statistics", "context"))
         for held in range(FOLDS):
-            train, test = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
-            given = [samples[i] for i in test]
+            test = chosen[fold[chosen] == held]
+            train = np.flatnonzero(fold != held)
+            train = np.intersect1d(train, chosen) if plain else train
+            given = [samples[i] if recipe else Sample(samples[i].graph) for i in test]
             learner.fit([samples[i] for i in train], labels[train])
             found = {name: learner.predict(given)}
             if isinstance(learner, GraphEnsemble):
@@ -80,7 +87,7 @@ def held_out(
         print(f"{name}: all {FOLDS} folds", file=sys.stderr)
     for number, size in enumerate(SIZES):
         said[size] = np.array([float(getattr(s.graph, SIZES[number])) for s in samples])
-    return said
+    return {name: values[chosen] for name, values in said.items()}
 
 
 def tau(values: np.ndarray, labels: np.ndarray) -> float:
@@ -185,14 +192,15 @@ def page(parts: list[list[str]], command: str) -> str:
 def judge(folder: Path, trees: int) -> list[list[str]]:
     rows = checkpoints()
     graphs = graphs_of(list(rows["network"]), folder)
-    plain = best_plain(rows).reset_index(drop=True)
+    plain = rows["checkpoint"].isin(best_plain(rows)["checkpoint"])
+    every = pd.Series(True, index=rows.index)
     return [
         lines_of(
             "ImageNet-1k alone, up to 256 pixels, the best checkpoint of each",
-            plain,
-            held_out(plain, graphs, False, trees),
+            rows[plain].reset_index(drop=True),
+            held_out(rows, graphs, plain, False, trees),
         ),
-        lines_of("All checkpoints, recipe given", rows, held_out(rows, graphs, True, trees)),
+        lines_of("All checkpoints, recipe given", rows, held_out(rows, graphs, every, True, trees)),
     ]
 
 
@@ -200,7 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("trace", "judge"))
     parser.add_argument("graphs", type=Path, help="folder of graphs, one file per network")
-    parser.add_argument("--trees", type=int, default=200)
+    parser.add_argument("--trees", type=int, default=100)
     parser.add_argument("--out", type=Path, default=PAGE)
     given = parser.parse_args()
     warnings.simplefilter("ignore")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .reading import Sample, samples, with_context
     from .tabular.additive import AdditiveProcess
     from .tabular.baselines import MLP, GaussianProcess, RandomForest, Ridge, XGBoost
+    from .tabular.surrogate import Surrogate
     from .tabular.untrained import Vote
 
 _HOME = {
@@ -66,6 +67,7 @@ _HOME = {
     "Ridge": "tabular.baselines",
     "XGBoost": "tabular.baselines",
     "EvidenceProcess": "pretrained.adapted",
+    "Surrogate": "tabular.surrogate",
     "TransferRank": "pretrained.transfer",
     "Vote": "tabular.untrained",
 }
@@ -97,6 +99,7 @@ __all__ = [
     "RandomForest",
     "Ridge",
     "Sample",
+    "Surrogate",
     "TransferRank",
     "Vote",
     "XGBoost",

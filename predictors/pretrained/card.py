@@ -52,8 +52,8 @@ def _opening(predictor: TransferRank) -> list[str]:
         "It knows no networks of real size."
         if expert is None
         else "Networks that take images of 96 pixels and more it ranks by their graphs alone: by "
-        f"the ImageNet top-1 that {expert.n_samples_} published networks of timm say is to be "
-        "expected, each by its best checkpoint that ImageNet-1k alone taught, at up to 256 pixels."
+        f"the ImageNet top-1 that {expert.n_samples_} published checkpoints of timm say is to be "
+        "expected under the commonest recipe (`in1k`), or under the one that is given."
     )
     reference = predictor.reference_
     return [
@@ -135,8 +135,8 @@ def _limits(prior: Mapping[str, Any]) -> list[str]:
         "",
         "## Limits",
         "",
-        "- Of networks of real size it says what the best published recipe came to on ImageNet; "
-        "another recipe or other data move that by points.",
+        "- Of networks of real size it says what published recipes come to on ImageNet; what is "
+        "no word of a recipe there, and other data, move that by points.",
         f"- Its correlation with labels was {min(prior['taught']):.2f} in the worst family.",
         "- Of small graphs unlike all that it learnt of it warns. Most families are image "
         "classifiers of convolutions; two are transformers.",

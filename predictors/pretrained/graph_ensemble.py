@@ -24,8 +24,8 @@ class GraphEnsemble(Predictor):
     """The mean of three learners of graphs, with the training recipe as context.
 
     Extremely randomised trees learn from the statistics and the profile of each graph, boosted
-    trees from its statistics, a Gaussian process from statistics and counts of edges; all of them
-    from the context that samples bring, too. Samples that bring none where it learnt with some are
+    trees and a Gaussian process from its statistics, all of them from the context that samples
+    bring, too. Samples that bring none where it learnt with some are
     taken to have the commonest. What it says of an architecture depends on nothing else that is
     predicted with it.
 
@@ -37,7 +37,7 @@ class GraphEnsemble(Predictor):
 
     Args:
         label: ``"number"``, or ``"percent"`` for accuracies below 100.
-        trees: of the randomised and of the boosted learner.
+        trees: of the randomised learner; the boosted one has four times as many small ones.
         random_state: seed of both.
         space, task, inputs, proxies: see ``Predictor``.
 
@@ -56,7 +56,7 @@ class GraphEnsemble(Predictor):
     def __init__(
         self,
         label: LabelKind = "number",
-        trees: int = 200,
+        trees: int = 100,
         random_state: int = 0,
         *,
         space: Any = None,
@@ -102,10 +102,10 @@ class GraphEnsemble(Predictor):
             ),
             XGBoost(
                 ("statistics", *context),
-                *(2 * self.trees, 4, 0.04, 0.7, 0.3, 3.0, 2),
+                *(4 * self.trees, 4, 0.04, 0.7, 0.3, 3.0, 2),
                 random_state=self.random_state,
             ),
-            Surrogate(("statistics", "edges", *context)),
+            Surrogate(("statistics", *context)),
         ]
         for member in self.members_:
             member.fit(samples, labels)

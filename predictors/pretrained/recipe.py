@@ -29,8 +29,6 @@ UNLABELLED = 100
 """Networks of every space that the encoder learns from."""
 KNOWN = 6000
 """The most graphs that others are compared with."""
-TREES = 200
-"""Of the expert of real networks."""
 ZOO = "imagenet_zoo"
 """The family of real networks, which has no proxies: graphs alone are learnt from."""
 
@@ -142,7 +140,7 @@ def _names(several: Sequence[object]) -> list[str]:
 
 
 def expert_of(folder: Path, progress: Progress | None = None) -> GraphEnsemble:
-    """Return what graphs say of ImageNet top-1, learnt of the best plain checkpoint of each model.
+    """Return what graphs and recipes say of ImageNet top-1, learnt of all checkpoints.
 
     Its deviations are stretched by errors on families that were held out, in five folds.
 
@@ -157,18 +155,22 @@ def expert_of(folder: Path, progress: Progress | None = None) -> GraphEnsemble:
     from sklearn.model_selection import GroupKFold
 
     from .. import GraphEnsemble, Sample
-    from .zoo import best_plain, checkpoints, graphs_of
+    from .recipes import context_of
+    from .zoo import checkpoints, graphs_of
 
-    rows = best_plain(checkpoints())
+    rows = checkpoints()
     graphs = graphs_of(list(rows["network"]), folder, progress)
-    samples = [Sample(graphs[name]) for name in rows["network"]]
+    samples = [
+        Sample(graphs[name], context=context_of(recipe))
+        for name, recipe in zip(rows["network"], rows["recipe"], strict=True)
+    ]
     labels = rows["top1"].to_numpy()
     errors, deviations = np.zeros(len(rows)), np.zeros(len(rows))
     for train, held in GroupKFold(5).split(labels, groups=rows["family"]):
-        fold = GraphEnsemble("percent", TREES).fit([samples[i] for i in train], labels[train])
+        fold = GraphEnsemble("percent").fit([samples[i] for i in train], labels[train])
         mean, deviations[held] = fold.expected([samples[i] for i in held])
         errors[held] = mean + np.log(100.0 - labels[held])
-    return GraphEnsemble("percent", TREES).fit(samples, labels).calibrate(errors, deviations)
+    return GraphEnsemble("percent").fit(samples, labels).calibrate(errors, deviations)
 
 
 def reference_of(families: Sequence[Family]) -> Reference:

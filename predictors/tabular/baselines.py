@@ -158,7 +158,7 @@ class RandomForest(TabularPredictor):
         self.roots_ = first.astype(np.int64)
         self.left_ = _joined([tree.children_left for tree in trees], first)
         self.right_ = _joined([tree.children_right for tree in trees], first)
-        self.column_ = np.concatenate([tree.feature for tree in trees]).astype(np.int64)
+        self.column_ = np.concatenate([tree.feature for tree in trees]).astype(np.int32)
         self.threshold_ = np.concatenate([tree.threshold for tree in trees])
         self.value_ = np.concatenate([tree.value[:, 0, 0] for tree in trees])
 
@@ -175,10 +175,10 @@ class RandomForest(TabularPredictor):
         return values.mean(axis=1), values.std(axis=1)
 
 
-def _joined(links: Sequence[npt.NDArray[Any]], first: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+def _joined(links: Sequence[npt.NDArray[Any]], first: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
     """Links of trees as links of one list of nodes; -1 where there is none."""
     moved = [np.where(link >= 0, link + at, -1) for link, at in zip(links, first, strict=True)]
-    return np.concatenate(moved).astype(np.int64)
+    return np.concatenate(moved).astype(np.int32)
 
 
 def _filled(matrix: Array) -> Array:

@@ -22,6 +22,7 @@ from archrank.predictors import (
     ArchRank,
     EvidenceProcess,
     GaussianProcess,
+    GraphEnsemble,
     GraphPredictor,
     HeteroscedasticNetwork,
     ParZC,
@@ -29,6 +30,7 @@ from archrank.predictors import (
     Pretraining,
     RandomForest,
     Ridge,
+    Surrogate,
     TransferRank,
     Vote,
     XGBoost,
@@ -41,6 +43,8 @@ from archrank.predictors.checks import small_graphs
 SMALL_MIXER = {"length": 16, "segment": 8, "width": 8, "depth": 1}
 QUICK: dict[str, Predictor] = {
     "ridge": Ridge(),
+    "graph ensemble": GraphEnsemble(trees=10),
+    "surrogate": Surrogate(),
     "vote": Vote(("statistics",)),
     "forest": RandomForest(trees=20),
     "extra trees": RandomForest(trees=20, extra=True),

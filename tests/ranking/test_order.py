@@ -19,8 +19,8 @@ from torch import nn
 
 import archrank
 from archrank.errors import InputError
-from archrank.predictors import Ridge
-from archrank.predictors.features.evidence import KINDS, MEASURED
+from archrank.predictors import Ridge, Sample
+from archrank.predictors.features.evidence import KINDS, MEASURED, PROXIES
 from archrank.ranking.aggregation import combined
 
 SHAPE = (3, 8, 8)
@@ -45,10 +45,51 @@ def test_default_is_the_pretrained_predictor() -> None:
     ranking = archrank.rank(candidates, **OPTIONS)
     table = ranking.table.set_index("name").loc[list(candidates)]
     assert {*KINDS, *MEASURED} <= set(table.columns)
-    measured = table[list(MEASURED)].to_numpy(float)
-    expected, std = archrank.load_predictor().zero_shot.judge(measured, np.ones(3, dtype=bool))
+    samples = [
+        Sample(archrank.trace(build(), SHAPE), scores=dict(row[list(PROXIES)].dropna()))
+        for build, (_, row) in zip(candidates.values(), table.iterrows(), strict=True)
+    ]
+    expected, std = archrank.load_predictor().zero_shot.judge(samples)
     assert table["score"].tolist() == pytest.approx(expected)
-    assert (table["std_error"] >= std - 1e-9).all()  # more for networks unlike what it learnt of
+    assert table["std_error"].tolist() == pytest.approx(std)
+
+
+def test_adding_a_candidate_moves_no_other() -> None:
+    few = {"a": nets.narrow, "b": nets.wide}
+    alone = archrank.rank(few, **OPTIONS).table.set_index("name")["score"]
+    more = archrank.rank({**few, "c": nets.deep}, **OPTIONS).table.set_index("name")["score"]
+    assert more[["a", "b"]].tolist() == pytest.approx(alone[["a", "b"]].tolist())
+
+
+def test_networks_of_real_size_are_ranked_by_their_graphs_alone() -> None:
+    ran: list[str] = []
+
+    class Watched(torch.nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            ran.append(x.device.type)
+            return super().forward(x)
+
+    def build() -> torch.nn.Module:
+        return torch.nn.Sequential(Watched(3, 4, 3, stride=2), torch.nn.Flatten())
+
+    table = archrank.rank({"net": build}, (3, 96, 96), batch_size=2).table
+    assert np.isfinite(table["top-1"][0])
+    assert table["top-1 low"][0] < table["top-1"][0] < table["top-1 high"][0]
+    assert len(ran) == 1  # the trace
+    ran.clear()
+    full = archrank.rank({"net": build}, (3, 96, 96), batch_size=2, level="full").table
+    assert full["score"].tolist() == pytest.approx(table["score"].tolist())
+    assert len(ran) > 5
+
+
+def test_the_level_graphs_runs_nothing() -> None:
+    table = archrank.rank({"a": nets.narrow, "b": nets.wide}, level="graphs", **OPTIONS).table
+    assert "near" not in table or table["near"].isna().all()
+    assert table["name"].tolist() == ["b", "a"]
+    with pytest.raises(InputError, match="level: got 'graphs', but naswot run the networks"):
+        archrank.rank([nets.narrow], by="auto,naswot", level="graphs", **OPTIONS)
+    with pytest.raises(InputError, match="level: got 'quick'"):
+        archrank.rank([nets.narrow], level="quick", **OPTIONS)
 
 
 def test_scores_are_those_of_score() -> None:

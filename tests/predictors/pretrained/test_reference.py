@@ -19,9 +19,7 @@ def tables(count: int = 4, networks: int = 30, seed: int = 0) -> list[np.ndarray
     found = []
     for _ in range(count):
         base = rng.normal(10, 3)
-        log = base + rng.normal(size=(networks, len(MEASURED))) * rng.uniform(
-            0.3, 2, len(MEASURED)
-        )
+        log = base + rng.normal(size=(networks, len(MEASURED))) * rng.uniform(0.3, 2, len(MEASURED))
         found.append(np.expm1(np.abs(log)))
     return found
 

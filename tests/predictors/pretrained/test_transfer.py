@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 import archrank
@@ -17,15 +18,16 @@ from archrank.predictors import (
     EvidenceProcess,
     Family,
     FamilyPrior,
+    GraphEnsemble,
     OutOfFamilyWarning,
     Pretraining,
     Sample,
     TransferRank,
 )
 from archrank.predictors.checks import small_graphs
-from archrank.predictors.features.evidence import KINDS, PROXIES
+from archrank.predictors.features.evidence import KINDS, PROXIES, measurements, table_of
+from archrank.predictors.pretrained.reference import Reference
 from archrank.predictors.pretrained.shipped import shipped
-from archrank.predictors.pretrained.zero_shot import ZeroShot
 
 
 @pytest.fixture(scope="module")
@@ -132,31 +134,60 @@ def _columns(graphs):
     return read_columns([Sample(graph) for graph in graphs], ("evidence",))
 
 
+@pytest.fixture(scope="module")
+def reference(graphs) -> Reference:
+    table = table_of([measurements(graph, {}) for graph in graphs])
+    labels = np.log([[graph.params for graph in graphs]])
+    several = [Family(name, [Sample(g) for g in graphs], labels) for name in "ab"]
+    return Reference.learnt({"a": table, "b": table}, several, {})
+
+
 class TestTransferRank:
-    def test_without_labels_it_ranks_among_those_given(self, graphs, prior) -> None:
-        ranker = TransferRank.without_labels(prior)
+    def test_without_labels_each_is_judged_by_itself(self, graphs, prior, reference) -> None:
+        ranker = TransferRank.without_labels(prior, reference)
         mean, std = ranker.predict(graphs, return_std=True)
         assert kendall(mean, [graph.params for graph in graphs]) > 0.8
-        assert mean.std() == pytest.approx(prior.slope(["size"]))
-        assert std == pytest.approx(np.sqrt(1 - prior.slope(["size"]) ** 2))
+        assert ranker.predict(graphs[3:5]) == pytest.approx(mean[3:5])
+        assert std == pytest.approx(reference.slope * reference.std)
         assert ranker.predict([]).shape == (0,)
-        assert ranker.predict(graphs[:1]).tolist() == [0.0]
 
-    def test_what_has_no_measurement_is_not_judged(self, prior) -> None:
-        table = np.array([np.arange(15.0), np.arange(15.0) + 1, np.full(15, np.nan)])
-        mean, std = ZeroShot(prior).judge(table, np.ones(3, dtype=bool))
-        assert np.isfinite(mean[:2]).all()
-        assert np.isnan([mean[2], std[2]]).all()
+    def test_equal_networks_are_told_apart_with_one_half(self, graphs, prior, reference) -> None:
+        ranker = TransferRank.without_labels(prior, reference)
+        assert ranker.better(graphs, graphs) == pytest.approx(0.5)
+        first, second = graphs[:8], graphs[8:]
+        mean, std = ranker.predict(graphs, return_std=True)
+        expected = stats.norm.cdf((mean[:8] - mean[8:16]) / (std[0] * 2**0.5))
+        assert ranker.better(first, second) == pytest.approx(expected)
+        with pytest.raises(InputError, match="others: got 2, expected 8"):
+            ranker.better(first, second[:2])
+
+    def test_networks_of_real_size_are_judged_by_the_expert(self, graphs, prior, reference) -> None:
+        labels = 60 + 2 * np.log([graph.params for graph in graphs])
+        expert = GraphEnsemble("percent", 10).fit(graphs, labels)
+        ranker = TransferRank.without_labels(prior, reference, expert=expert)
+        large = [archrank.trace(net, (3, 96, 96)) for net in (_net(4), _net(16))]
+        mean, std = ranker.predict([*graphs[:2], *large], return_std=True)
+        said, deviation = expert.expected(large)
+        assert mean[2:] == pytest.approx((said - expert.label_mean_) / expert.label_std_)
+        assert std[2:] == pytest.approx(deviation / expert.label_std_)
+        told = ranker.explain([*graphs[:2], *large])
+        assert told["top-1"][2:] == pytest.approx(expert.predict(large))
+        assert np.isnan(told["top-1"][:2]).all()
+        assert np.isnan(told["size"][2:]).all()
+        assert ranker.enough is not None
+        assert [ranker.enough(graph) for graph in (graphs[0], large[0])] == [False, True]
 
     def test_a_few_labels_against_it_turn_it_round(self, graphs, prior) -> None:
         labels = [-float(np.log(graph.params)) for graph in graphs]
         ranker = TransferRank(prior.state()).fit(graphs, labels)
         assert ranker.score(graphs, labels) > 0.8
 
-    def test_files_keep_what_it_knows_without_labels(self, graphs, prior, tmp_path) -> None:
+    def test_files_keep_what_it_knows_without_labels(
+        self, graphs, prior, reference, tmp_path
+    ) -> None:
         encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
         known = Distribution(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
-        ranker = TransferRank.without_labels(prior, known)
+        ranker = TransferRank.without_labels(prior, reference, known)
         ranker.save(tmp_path / "ranker")
         loaded = archrank.load_predictor(tmp_path / "ranker")
         assert loaded.predict(graphs).tolist() == ranker.predict(graphs).tolist()
@@ -164,31 +195,33 @@ class TestTransferRank:
             known.report(graphs).distance
         )
 
-    def test_refitting_keeps_what_families_taught(self, graphs, prior) -> None:
-        ranker = TransferRank.without_labels(prior)
+    def test_refitting_keeps_what_families_taught(self, graphs, prior, reference) -> None:
+        ranker = TransferRank.without_labels(prior, reference)
         labels = np.log([graph.params for graph in graphs])
         ranker.fit(graphs, labels)
         assert ranker.family_prior_["families"] == ["a", "b"]
         assert ranker.n_samples_ == len(graphs)
 
-    def test_without_labels_there_is_no_scale(self, graphs, prior) -> None:
-        ranker = TransferRank.without_labels(prior)
-        with pytest.raises(InputError, match="rank them together"):
-            ranker.better(graphs, graphs)
+    def test_without_labels_there_is_no_scale(self, graphs, prior, reference) -> None:
+        ranker = TransferRank.without_labels(prior, reference)
         with pytest.raises(InputError, match="no scale"):
             ranker.interval(graphs)
         with pytest.raises(InputError, match="keeps no pretraining set"):
             ranker.distribution_report(graphs)
 
-    def test_strangers_are_warned_of_and_less_certain(self, graphs, prior) -> None:
+    def test_strangers_are_warned_of(self, graphs, prior, reference) -> None:
         encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
         known = Distribution(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
-        ranker = TransferRank.without_labels(replace(prior, taught=np.array([0.1, 0.9])), known)
+        ranker = TransferRank.without_labels(prior, reference, known)
         strangers = [archrank.data.space("flexibert").graph(a) for a in _some("flexibert", 2)]
         with pytest.warns(OutOfFamilyWarning, match="2 of 18"):
-            _, std = ranker.predict([*graphs, *strangers], return_std=True)
-        assert (std[-2:] > std[:-2].max()).all()
-        assert std[-2:] == pytest.approx(np.sqrt(1 - 0.1**2))
+            ranker.predict([*graphs, *strangers])
+
+
+def _net(width: int) -> torch.nn.Module:
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, width, 3, stride=4), torch.nn.ReLU(), torch.nn.Conv2d(width, 8, 3)
+    )
 
 
 def _some(name: str, count: int) -> list[str]:
