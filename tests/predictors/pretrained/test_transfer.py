@@ -251,8 +251,8 @@ class TestShipped:
         assert std == pytest.approx([RECORDED_STD] * 5, abs=1e-4)
 
 
-RECORDED_MEAN = [0.611829, 0.502959, -1.134057, -0.196878, 0.216146]
-RECORDED_STD = 0.774743
+RECORDED_MEAN = [-0.288974, -0.37648, -1.411053, -1.096345, -0.638125]
+RECORDED_STD = 1.664992
 
 
 class TestDistribution:
