@@ -14,6 +14,8 @@ from ..formats import number
 _LEFT_OUT = frozenset({"above", "seconds", "same_as", "activations", "depth"})
 
 
+_EXPECTED = frozenset({"top-1", "top-1 low", "top-1 high"})
+"""Details that say more than the score: the accuracy that is expected, in %."""
 MOST_COLUMNS = 9
 """Of a summary; `Ranking.details` has the others."""
 _WORTH_JOINING = 3  # candidates that fail alike, from which on they share a line
@@ -50,7 +52,7 @@ def summarise(ranking: Ranked) -> pd.DataFrame:
 def shown_columns(ranking: Ranked) -> list[str]:
     """Return the columns of a summary, at most ``MOST_COLUMNS``."""
     table = ranking.table
-    hidden = (_LEFT_OUT - set(ranking.by)) | ranking.made_of
+    hidden = (_LEFT_OUT - set(ranking.by)) | (ranking.made_of - _EXPECTED)
     if ranking.by == ("auto",):  # the score itself
         hidden |= {"auto"}
     if table["std_error"].isna().all():  # nothing says it
