@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import RESULTS, made_by, markdown_table, parser, write_page
+from common import RESULTS, command_line, made_by, markdown_table, parser, write_page
 
 from archrank import benchmark
 from archrank.scoring import table_runs as runs
@@ -144,7 +144,8 @@ def memory_section(small: int, large: int, jobs: int) -> list[str]:
         *("architectures", "driver's peak, MB", "largest worker's peak, MB"),
         *("store, MB", "s"),
     )
-    growth = max(peaks[large][who] / peaks[small][who] - 1 for who in ("driver", "worker"))
+    whom = ("driver", "worker") if jobs > 1 else ("driver",)
+    growth = max(peaks[large][who] / peaks[small][who] - 1 for who in whom)
     outcome = "met" if growth <= TOLERANCE else "missed"
     return [
         "## Memory",
@@ -221,7 +222,7 @@ def main() -> None:
     ]
     import ray
 
-    made = made_by("benchmark_scaling.py", also=f"ray {ray.__version__}")
+    made = made_by(command_line(), also=f"ray {ray.__version__}")
     lines = ["# How benchmarks scale", "", f"{made} Seed {SEED}."]
     for section in sections:
         lines += ["", *section]

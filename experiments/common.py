@@ -11,6 +11,8 @@ import datetime
 import json
 import os
 import platform
+import shlex
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,6 +44,11 @@ def processor() -> str:
 def machine() -> str:
     """Name what figures were measured on: processor, cores and torch."""
     return f"{processor()}, {os.cpu_count()} cores, torch {torch.__version__}"
+
+
+def command_line() -> str:
+    """Write how this script was called, for ``made_by``."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def made_by(command: str, *others: str, also: str = "") -> str:

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import RESULTS, made_by, markdown_table, parser, write_page
+from common import RESULTS, command_line, made_by, markdown_table, parser, write_page
 
 RESULT = RESULTS / "predictor_speed.md"
 SPACE, LABELS = "nasbench201", "cifar10-valid"
@@ -105,7 +105,7 @@ def main() -> None:
             rows.append([label, seconds, rate, peak])
             print(*rows[-1], flush=True)
     threads = f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}"
-    made = made_by(f"predictor_speed.py --repeats {arguments.repeats}", also=threads)
+    made = made_by(command_line(), also=threads)
     lines = [
         "# Speed and memory of the default predictor",
         "",

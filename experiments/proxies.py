@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from common import made_by, markdown_table, parser, write_page
+from common import command_line, made_by, markdown_table, parser, write_page
 from torch import Tensor, nn
 
 import archrank
@@ -205,7 +205,7 @@ def main() -> None:
     rows = measure(arguments.repeats)
     base = rows[0][2]
     threads = f"{torch.get_num_threads()} threads"
-    made = made_by(f"proxies.py --repeats {arguments.repeats}", also=threads)
+    made = made_by(command_line(), also=threads)
     cells = []
     for label, ratios, memory in rows:
         times = f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f}-{max(ratios):.2f}"

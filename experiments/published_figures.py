@@ -19,7 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from common import RESULTS, made_by, markdown_table, parser, write_page
+from common import RESULTS, command_line, made_by, markdown_table, parser, write_page
 
 from archrank.data import space, table
 from archrank.data.spaces.graph_networks.graphgym import SETTINGS
@@ -153,7 +153,7 @@ def main() -> None:
     lines = [
         "# Published figures",
         "",
-        f"{made_by('published_figures.py')} Every row of the tables that holds the figure; equal "
+        f"{made_by(command_line())} Every row of the tables that holds the figure; equal "
         "means to the unit, or to the digits that the table keeps.",
         "",
         *markdown_table(("table", "network", "column", "architectures", "not equal"), rows, True),

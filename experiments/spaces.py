@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import torch
-from common import RESULTS, made_by, markdown_table, parser, write_page
+from common import RESULTS, command_line, made_by, markdown_table, parser, write_page
 
 import archrank
 from archrank.data import space, spaces
@@ -66,7 +66,7 @@ def main() -> None:
         print(*rows[-1], flush=True)
         if target and trace / graph < TARGET:
             missed.append(name)
-    made = made_by(f"spaces.py --networks {arguments.networks}", also="1 thread")
+    made = made_by(command_line(), also="1 thread")
     headings = ("space", "nodes", "build and trace, ms", "`graph`, ms", "ratio", "target")
     lines = [
         "# Graphs of search spaces",

@@ -14,7 +14,7 @@ import time
 import warnings
 
 import torch
-from common import RESULTS, made_by, markdown_table, parser, write_page
+from common import RESULTS, command_line, made_by, markdown_table, parser, write_page
 from torch import Tensor, nn
 
 import archrank
@@ -89,7 +89,7 @@ def main() -> None:
         "# Tracing speed",
         "",
         made_by(
-            f"tracing.py --per-module {arguments.per_module} --threads {arguments.threads}",
+            command_line(),
             also=f"Python {platform.python_version()}",
         ),
         "",

@@ -106,6 +106,7 @@ def test_spaces_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "WARM", 2)
     module.main()
     assert page.read_text().count("\n| `") == 2
+    assert "`python experiments/spaces.py --networks 2 --spaces digits enas" in page.read_text()
 
 
 def test_distribution_without_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
