@@ -34,8 +34,8 @@ def duration(seconds: float) -> str:
     """Write a time about as people say it.
 
     Example:
-        >>> [duration(s) for s in (0.4, 12.3, 95, 4000, 100_000)]
-        ['1 s', '12 s', '2 min', '1.1 h', '28 h']
+        >>> [duration(s) for s in (0.4, 12.3, 100, 6000, 100_000)]
+        ['1 s', '12 s', '2 min', '1.7 h', '28 h']
     """
     if seconds < 90:
         return f"{max(1, round(seconds))} s"

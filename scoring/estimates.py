@@ -21,11 +21,9 @@ from .work import Work, score_work
 LOOKED_AT = 3
 """How many candidates are traced for an estimate."""
 _WIDTHS, _SIDE = (8, 64), 32
-_SLOW, _PASSES, _BESIDE = (
-    5e9,
-    4.0,
-    0.2,
-)  # multiply-adds a second, of a batch; seconds of a candidate
+_SLOW, _PASSES, _BESIDE = 5e9, 4.0, 0.2
+"""Multiply-adds a second, passes over a batch, and seconds of a candidate beside them: a guess that
+only says whether calibrating is worth it."""
 
 
 def seconds_needed(candidates: Sequence[Candidate], plan: Plan, worth: float = 10.0) -> float:
