@@ -11,6 +11,12 @@ _DENSE = 256  # up to this size all singular values cost no more than the larges
 _CONVERGED = 1e-9  # residual of a Ritz pair, relative to its value
 
 
+def is_finite(values: Tensor) -> bool:
+    """Return whether all values are numbers, neither NaN nor infinite."""
+    # The sum is one quick look at all values, but finite ones may overflow in it.
+    return bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())
+
+
 def finite(values: Tensor, what: str) -> Tensor:
     """Return the values themselves, if they are numbers.
 
@@ -18,8 +24,7 @@ def finite(values: Tensor, what: str) -> Tensor:
         ScoreError: ``what`` holds NaN or infinities, of which a solver would only say that it did
             not converge.
     """
-    # The sum is one quick look at all values, but finite ones may overflow in it.
-    if not (bool(torch.isfinite(values.sum())) or bool(torch.isfinite(values).all())):
+    if not is_finite(values):
         raise ScoreError(f"{what} are not finite", "non-finite")
     return values
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ...spectra import is_finite
 from ..attempts import Recorded, attempt
 from ..differentiation import gradients
 from ..model_runner import ModelRunner
@@ -40,7 +41,9 @@ def _flow(runner: ModelRunner, mode: type[WithoutDropout]) -> dict[str, Synaptic
             output = runner.main_output(runner.run(ones)).sum()
         found = gradients(output, leaves)
         # Weights that are no numbers give none in any range.
-        if _are_finite(output, *found.values()) or not _are_finite(*leaves.values()):
+        if all(map(is_finite, (output, *found.values()))) or not all(
+            map(is_finite, leaves.values())
+        ):
             return {n: SynapticFlow(w.detach(), found[n]) for n, w in leaves.items()}
     del output, found
     with runner.substituted(dtype=torch.float64, change=lambda n, p: p.abs()) as leaves:
@@ -52,7 +55,3 @@ def _flow(runner: ModelRunner, mode: type[WithoutDropout]) -> dict[str, Synaptic
             n: SynapticFlow.within_range(w.detach(), found[n], wide.power_of(found[n]))
             for n, w in leaves.items()
         }
-
-
-def _are_finite(*tensors: Tensor) -> bool:
-    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)

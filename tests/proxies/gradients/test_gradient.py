@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from reference_network import data, gradients, network, ours, weights
 from torch import Tensor
 
 import archrank
+from archrank.errors import ScoreError
+from archrank.proxies.gradients.gradient import zico
+from archrank.proxies.recording.signals import GradientStatistics
 
 
 def test_grad_norm_and_plain() -> None:
@@ -56,3 +62,24 @@ def test_zico_with_numpy(count: int) -> None:
         expected += np.log((mean[std > 0] / std[std > 0]).sum())
     got = archrank.score(network(), batches, proxies="zico", batches=count)["zico"].value
     assert got == pytest.approx(expected)
+
+
+ELEMENTS = arrays(np.float64, st.integers(1, 9), elements=st.floats(0, 10))
+
+
+@settings(deadline=None)
+@given(std=ELEMENTS, seed=st.integers(0, 99))
+def test_only_what_deviates_counts(std: np.ndarray, seed: int) -> None:
+    mean = np.random.default_rng(seed).random(len(std))
+    moving = std > 1e-30
+    std = np.where(moving, std, 0.0)
+    statistics = GradientStatistics(torch.from_numpy(mean), torch.from_numpy(std))
+    ratios, ones = mean[moving] / std[moving], 1 / std[moving]
+    assert statistics.per_deviation(statistics.mean_abs) == pytest.approx(ratios.sum())
+    assert statistics.per_deviation(1.0) == pytest.approx(ones.sum())
+    layers = {"still": GradientStatistics(torch.ones(3), torch.zeros(3)), "one": statistics}
+    if moving.any():
+        assert zico(layers).by_parameter == {"one": pytest.approx(np.log(ratios.sum()))}
+    else:
+        with pytest.raises(ScoreError, match="no gradient differs"):
+            zico(layers)
