@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,12 +23,15 @@ class Batch:
         args, kwargs: of the forward.
         targets: of its loss.
         together: whether no sample can be run alone, as with the nodes of a graph.
+        shared: whether matrices (N, N) beside the samples belong to all, as a mask of as many
+            tokens does.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     targets: Any = None
     together: bool = False
+    shared: bool = False
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -39,26 +42,42 @@ class Batch:
         return next((int(t.shape[0]) for t in self.tensors), 0)
 
     @property
+    def held(self) -> list[Tensor]:
+        """The tensors that hold samples, one in each row; masks and edges do not."""
+        size, squares = len(self), self.squares if self.together or self.shared else []
+        return [
+            t
+            for t in self.tensors
+            if t.shape[0] == size
+            and t.layout is torch.strided
+            and not any(t is square for square in squares)
+        ]
+
+    @property
+    def squares(self) -> list[Tensor]:
+        """Matrices (N, N) beside the first tensor: of samples, or between what there is N of."""
+        size = len(self)
+        return [t for t in self.tensors[1:] if t.shape == (size, size)]
+
+    @property
     def holds_indices(self) -> bool:
         """Whether it says, by indices or a sparse matrix, which of its rows go together."""
         size = len(self)
         return any(
             t.layout is not torch.strided
-            or (t.dim() > 0 and t.shape[0] not in (1, size) and not t.is_floating_point())
+            or (t.shape[0] not in (1, size) and t.dtype in (torch.int32, torch.int64))
             for t in self.tensors
         )
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Return the same batch with ``change`` applied to the inputs of samples.
 
-        Numbers, and matrices that say which samples belong together, stay as they are.
+        Numbers, masks and what says which samples belong together stay as they are.
         """
-        first, size = self.tensors[0], len(self)
+        held = {id(tensor) for tensor in self.held}
 
         def changed(tensor: Tensor) -> Tensor:
-            square = self.together and tensor is not first and tensor.shape == (size, size)
-            kept = tensor.dim() == 0 or tensor.layout is not torch.strided or square
-            return tensor if kept else change(tensor)
+            return change(tensor) if id(tensor) in held else tensor
 
         return replace(self, args=mapped(self.args, changed), kwargs=mapped(self.kwargs, changed))
 
@@ -81,14 +100,23 @@ class Batch:
 
     def rows(self, start: int, stop: int) -> Batch:
         """Return samples ``start`` to ``stop`` of inputs and targets."""
+        size, kept = len(self), self.squares if self.shared else []
         parts = (self.args, self.kwargs, self.targets)
-        args, kwargs, targets = (rows_of(part, start, stop, len(self)) for part in parts)
-        return Batch(args, kwargs, targets, self.together)
+        args, kwargs, targets = (rows_of(part, start, stop, size, kept) for part in parts)
+        return replace(self, args=args, kwargs=kwargs, targets=targets)
 
 
-def rows_of(value: Any, start: int, stop: int, size: int) -> Any:
-    """Return ``value`` with rows ``start`` to ``stop`` of each of its tensors of ``size`` rows."""
-    return mapped(value, lambda t: t[start:stop] if t.dim() > 0 and t.shape[0] == size else t)
+def rows_of(value: Any, start: int, stop: int, size: int, kept: Sequence[Tensor] = ()) -> Any:
+    """Return ``value`` with rows ``start`` to ``stop`` of each of its tensors of ``size`` rows.
+
+    Those that are ``kept`` stay whole.
+    """
+
+    def cut(tensor: Tensor) -> Tensor:
+        whole = tensor.dim() == 0 or tensor.shape[0] != size or any(tensor is t for t in kept)
+        return tensor if whole else tensor[start:stop]
+
+    return mapped(value, cut)
 
 
 def in_precision(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -23,6 +23,7 @@ from .attempts import failed_forward
 from .batches import Batch, as_real, in_precision, rows_of
 from .differentiation import without_checkpoints
 from .modes import WithoutDropout, WithoutNorm
+from .samples.layout import independent
 from .samples.survey import Layouts, rows_first, survey
 from .weights.effective import (
     EffectiveWeightFinder,
@@ -104,25 +105,35 @@ class ModelRunner:
         """Whether a sample can be run alone; the nodes of a graph cannot, for its edges."""
         batch, known = self.batches[0], self._separable
         if self.mode not in known:
-            known[self.mode] = len(batch.tensors) < 2 or not (
-                batch.holds_indices or self._fails_alone()
-            )
+            known[self.mode] = len(batch.tensors) < 2 or not batch.holds_indices
+            if known[self.mode] and len(batch.tensors) > 1:
+                known[self.mode] = self._runs_alone(batch)
+            if not known[self.mode]:
+                self._mark(together=True)
         return known[self.mode]
 
-    def _fails_alone(self) -> bool:
-        with self.substituted(gradients=False, names=()):
-            try:
-                with WithoutNorm():
-                    self.run(self.batches[0].rows(0, 1))
-            except Exception:  # whatever a forward may raise
-                return True
-        return False
+    def _runs_alone(self, batch: Batch) -> bool:
+        """Return whether a sample runs alone; mark matrices that belong to all samples."""
+        runs = False
+        with self.substituted(gradients=False, names=()), WithoutNorm():
+            for shared in (False, True) if batch.squares else (False,):
+                try:
+                    alone = self.run(replace(batch, shared=shared).rows(0, 1))
+                except Exception:  # whatever a forward may raise
+                    continue
+                runs = True
+                if batch.squares and independent(self.run(batch), alone, len(batch), 0):
+                    self._mark(shared=shared)
+                    break
+        return runs
+
+    def _mark(self, together: bool = False, shared: bool = False) -> None:
+        self.batches[:] = [replace(b, together=together, shared=shared) for b in self.batches]
 
     @property
     def first(self) -> Batch:
         """The first batch, which knows whether its samples go together."""
-        if not self.separable:
-            self.batches[:] = [replace(batch, together=True) for batch in self.batches]
+        assert self.separable or self.batches[0].together
         return self.batches[0]
 
     def some(self, count: int) -> Batch:

@@ -20,6 +20,8 @@ _DROPOUT_POSITION = {
     **dict.fromkeys((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu), 5),
 }
 
+_REQUIRE = frozenset((Tensor.requires_grad.__set__,))  # type: ignore[attr-defined]
+
 
 def _undropped(
     func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -42,6 +44,8 @@ class WithoutDropout(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in DROPOUTS:
             return args[0] if args else kwargs["input"]
+        if func in _REQUIRE and args[0].requires_grad and args[1]:
+            return None  # a forward that prepares its input: it is differentiable already
         if func in _DROPOUT_POSITION:
             args, kwargs = _undropped(func, args, kwargs)
         return self.call(func, args, kwargs)

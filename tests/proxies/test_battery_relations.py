@@ -122,6 +122,59 @@ def test_experts_that_get_some_rows_are_those_that_get_all() -> None:
     assert {r.status for r in everything.values()} <= {"ok", "not applicable", "unsupported"}
 
 
+class Masked(nn.Module):
+    """Causal attention whose mask is its own, or an input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.head = nn.Linear(6, 8), nn.Linear(8, 4)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if mask is None:
+            mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+        return self.head(self.body(self.embed(x), mask=mask)[:, -1])
+
+
+@pytest.mark.parametrize("tokens", [8, 5], ids=["as many tokens", "fewer tokens"])
+def test_a_mask_of_tokens_is_none_of_samples(tokens: int) -> None:
+    x, labels = torch.randn(8, tokens, 6), torch.arange(8) % 4
+    mask = nn.Transformer.generate_square_subsequent_mask(tokens)
+    scores = archrank.score(Masked(), (x, mask), labels)
+    expected = archrank.score(Masked(), x, labels)
+    for name in set(expected) - OF_THE_GRAPH:
+        assert scores[name].status == expected[name].status, (name, scores[name].reason)
+        if expected[name].value is not None:
+            wanted = pytest.approx(expected[name].value, rel=1e-3)
+            assert scores[name].value == wanted, name
+
+
+class Prepares(nn.Module):
+    """Asks for gradients of its input, as speech models do."""
+
+    def __init__(self, asks: bool):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+        self.asks = asks
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * 1.0
+        if self.asks and self.training and not x.is_meta:
+            x.requires_grad = True
+        return self.body(x)
+
+
+def test_a_forward_may_ask_for_gradients_of_its_input() -> None:
+    scores, expected = (
+        archrank.score(Prepares(asks).train(), (6,), batch_size=4) for asks in (True, False)
+    )
+    for name in expected:
+        assert scores[name].value == expected[name].value, (name, scores[name].reason)
+
+
 class Scaled(nn.Module):
     def __init__(self) -> None:
         super().__init__()

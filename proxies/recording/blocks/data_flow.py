@@ -184,7 +184,7 @@ def recorded_flow(runner: ModelRunner, batch: Batch, results: list[Tensor] | Non
     """
     path = ModulePath(runner.model)
     weights = [p for p in runner.model.parameters() if p.dim() > 1]
-    recorder = FlowRecorder(batch.tensors, weights, path, results)
+    recorder = FlowRecorder(batch.held, weights, path, results)
     started: list[int] = []
 
     def enter(module: nn.Module, args: Any) -> None:

@@ -182,11 +182,11 @@ def _flow(runner: ModelRunner, batch: Batch) -> tuple[Flow, list[Layout]]:
 def _features(runner: ModelRunner, batch: Batch, ends: list[int]) -> list[Tensor]:
     """Return the results at the blocks' ends, on copies if the network overwrites them."""
     moving = batch.map(lambda t: t.clone().requires_grad_() if t.is_floating_point() else t)
-    recorder = BoundaryRecorder(moving.tensors, ends)
+    recorder = BoundaryRecorder(moving.held, ends)
     with recorder:
         runner.run(moving)
     if recorder.overwritten():
-        recorder = BoundaryRecorder(moving.tensors, ends, copies=True)
+        recorder = BoundaryRecorder(moving.held, ends, copies=True)
         with recorder:
             runner.run(moving)
     return recorder.features

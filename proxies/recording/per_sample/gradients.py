@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 
 from ....errors import ScoreError
-from ....graphs.tracing import tensors_in
 from ..attempts import Recorded, attempt
 from ..batches import Batch, rows_of
 from ..differentiation import Gradients, check_differentiable
 from ..model_runner import ModelRunner
 from ..modes import SingleSample, WithoutDropout
-from ..samples.layout import is_close
+from ..samples.layout import independent
 from ..samples.survey import picks_rows
 from .sinks import Entries, Kernel, Signs, Sink
 from .split_layers import PerSample
@@ -121,7 +120,7 @@ def _batched(
         read = (output, alone)
         if runner.loss is None:
             read = (runner.main_output(output), runner.main_output(alone))
-        if mode.mixed or (start == 0 and not _independent(*read, len(rows), position)):
+        if mode.mixed or (start == 0 and not independent(*read, len(rows), position)):
             return False
         loss = objective(output, rows)
         if _used_elsewhere(loss, leaves):
@@ -129,17 +128,6 @@ def _batched(
         check_differentiable(loss)
         loss.backward(inputs=mode.anchors)
     return True
-
-
-def _independent(output: Any, alone: Any, samples: int, position: int) -> bool:
-    """Return whether each tensor of the output holds, as a row, what the sample gives alone."""
-    pairs = [*tensors_in(output)], [*tensors_in(alone)]
-    if len(pairs[0]) != len(pairs[1]):
-        return False
-    return all(
-        t.dim() > 0 and len(t) == samples and is_close(t[position : position + 1].detach(), one)
-        for t, one in zip(*pairs, strict=True)
-    )
 
 
 def _used_elsewhere(output: Tensor, leaves: Gradients) -> bool:

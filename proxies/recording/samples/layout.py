@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from ....graphs.tracing import tensors_in
 
 
 @dataclass(frozen=True)
@@ -108,3 +111,14 @@ def _candidates(dim: int, folded: int) -> Iterator[Layout]:
     for inner in range(folded, 0, -1):
         if folded % inner == 0:
             yield Layout(dim, folded // inner, inner)
+
+
+def independent(output: Any, alone: Any, samples: int, position: int) -> bool:
+    """Return whether each tensor of the output holds, as a row, what the sample gives alone."""
+    pairs = [*tensors_in(output)], [*tensors_in(alone)]
+    if len(pairs[0]) != len(pairs[1]):
+        return False
+    return all(
+        t.dim() > 0 and len(t) == samples and is_close(t[position : position + 1].detach(), one)
+        for t, one in zip(*pairs, strict=True)
+    )
