@@ -32,6 +32,7 @@ from .options import (
     Engine,
     Input,
     Jobs,
+    Level,
     LossName,
     OutTable,
     Quiet,
@@ -57,8 +58,11 @@ def rank(
         ),
     ] = "auto",
     level: Annotated[
-        str,
-        typer.Option(help="graphs (nothing is run), full, or auto: by the size of each network."),
+        Level,
+        typer.Option(
+            help="What a predictor may ask for: graphs alone, so that nothing is run, or all. By "
+            "default the size of each network says."
+        ),
     ] = "auto",
     combine: Annotated[Combine, typer.Option(help="How several scores become one.")] = "mean_rank",
     seeds: Seeds = 1,
@@ -139,7 +143,7 @@ def rank(
                 shape if data is None else DataSource(data, shape),
                 by=by,
                 loss=loss,
-                level=level,  # type: ignore[arg-type]  # it is checked there
+                level=level,
                 combine=combine,
                 seeds=seeds,
                 seed=seed,

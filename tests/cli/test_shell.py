@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 import archrank
 from archrank.cli.app import app
-from archrank.cli.options import Combine, EngineName
+from archrank.cli.options import Combine, EngineName, Level
 from archrank.ranking.aggregation import COMBINATIONS
+from archrank.ranking.criteria import LEVELS
 from archrank.scoring.engine import ENGINES
 
 MODELS = """
@@ -76,6 +77,7 @@ def test_help_is_sentences_with_an_example(name: str) -> None:
 def test_closed_sets_are_those_of_the_package() -> None:
     assert Combine.__args__ == COMBINATIONS
     assert EngineName.__args__ == ENGINES
+    assert Level.__args__ == LEVELS
 
 
 def test_one_wrong_option_is_one_message(models: Path) -> None:
