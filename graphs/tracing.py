@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,7 +70,7 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
     try:
         return _settled(forward)
     except UnsupportedModelError as error:
-        hint = hint_about(inputs)
+        hint = hint_about(inputs) or _hint_about_forward(model, inputs)
         if any(t.is_meta for t in (*model.parameters(), *model.buffers())):
             raise UnsupportedModelError(f"{error}{hint}") from error
         try:
@@ -311,6 +311,28 @@ def as_tensors(value: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)(as_tensors(item) for item in value)
     return value
+
+
+def _hint_about_forward(model: nn.Module, inputs: Any) -> str:
+    """Say what forward would rather take than an input that it fails on."""
+    if isinstance(inputs, Mapping):
+        return (
+            " The entries of a dictionary are forward's keyword arguments: if it takes the "
+            "dictionary itself, pass it in a tuple, ({...},)"
+        )
+    if not is_shape(inputs):
+        return ""
+    embedding = next((m for m in model.modules() if hasattr(m, "num_embeddings")), None)
+    if embedding is not None:
+        return (
+            " A shape stands for real numbers, and the model looks up whole ones: pass a tensor, "
+            f"such as torch.randint({embedding.num_embeddings}, (2, {inputs[-1]}))"
+        )
+    if len(inputs) > 1:
+        with suppress(UnsupportedModelError):
+            _settled(_Forward(model, *_arguments(model, inputs[1:])))
+            return f" A shape has no batch dimension: did you mean {tuple(inputs[1:])}?"
+    return ""
 
 
 def hint_about(inputs: Any) -> str:

@@ -19,7 +19,7 @@ from ...graphs.module_path import ModulePath
 from ...graphs.operators import CANONICAL, NORMS
 from ...graphs.randomness import seeded
 from ...graphs.tracing import float_type, tensors_in
-from .attempts import failed_forward
+from .attempts import describe, failed_forward
 from .batches import Batch, as_real, in_precision, rows_of
 from .differentiation import without_checkpoints
 from .modes import WithoutDropout, WithoutNorm
@@ -340,9 +340,23 @@ class ModelRunner:
     def batch_loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the mean loss of a batch."""
         if self.loss is not None:
-            return _scalar(self.loss(output, batch.targets))
+            return self._given_loss(output, batch.targets)
         logits = self.main_output(output)
         return F.cross_entropy(logits, self.class_targets(logits, batch))
+
+    def _given_loss(self, output: Any, targets: Any) -> Tensor:
+        assert self.loss is not None
+        try:
+            loss = self.loss(output, targets)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # the user's own may raise anything
+            given = f"an output that is {_describe(output)}, targets that are {_describe(targets)}"
+            hint = "" if targets is not None else "; pass targets=, which were not given"
+            raise ScoreError(
+                f"loss: got {given} and raised {describe(error)}{hint}", "error"
+            ) from error
+        return _scalar(loss)
 
     def sum_of_losses(self, output: Any, batch: Batch) -> Tensor:
         """Return the sum of the losses of the samples, each as a batch of one."""
@@ -353,7 +367,7 @@ class ModelRunner:
         total = torch.zeros(())
         for i in range(size):
             row, target = rows_of((output, batch.targets), i, i + 1, size)
-            total = total + _scalar(self.loss(row, target))
+            total = total + self._given_loss(row, target)
         return total
 
     def class_targets(self, logits: Tensor, batch: Batch) -> Tensor:

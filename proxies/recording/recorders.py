@@ -23,7 +23,9 @@ from .samples.survey import CountedLayouts, Layouts, is_rectifier, is_softmax, o
 from .signals import ActivationPatterns, LayerFeatures, Saliency
 from .weights.effective import PRODUCTS
 
-_NO_RECTIFIER = "the model has no rectifier (ReLU, GELU, SiLU, ...)"
+_NO_RECTIFIER = (
+    "the model has no rectifier (ReLU, GELU, SiLU, ...) as one operator that keeps samples apart"
+)
 _WORD = 64
 
 

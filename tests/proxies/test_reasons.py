@@ -1,0 +1,83 @@
+"""What fails says where, what it was given and what to do."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import archrank
+from archrank.errors import UnsupportedModelError
+
+
+def raised_by(loss: Callable[..., Any], targets: Any) -> str:
+    scores = archrank.score(
+        nn.Linear(4, 3), torch.randn(5, 4), targets, proxies="snip,gradsign", loss=loss
+    )
+    assert {result.status for result in scores.values()} == {"error"}
+    return scores["snip"].reason
+
+
+def test_a_loss_that_raises_says_what_it_was_given() -> None:
+    reason = raised_by(F.mse_loss, None)
+    assert "output that is a tensor of shape (5, 3), targets that are NoneType" in reason
+    assert "pass targets=" in reason
+    reason = raised_by(F.l1_loss, torch.randn(5, 2))
+    assert "targets that are a tensor of shape (5, 2)" in reason
+    assert "pass targets=" not in reason
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "said"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), (8, 3, 4, 4), r"did you mean \(3, 4, 4\)"),
+        (nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 4)), (8, 6), r"did you mean \(6,\)"),
+        (nn.Sequential(nn.Embedding(50, 8)), (12,), r"torch\.randint\(50, \(2, 12\)\)"),
+        (nn.Linear(4, 2), {"a": torch.ones(1, 4), "b": 1}, "in a tuple"),
+    ],
+)
+def test_an_input_that_does_not_fit_gets_a_hint(model: nn.Module, inputs: Any, said: str) -> None:
+    for call in (archrank.trace, archrank.score):
+        with pytest.raises(UnsupportedModelError, match=said):
+            call(model, inputs)
+
+
+@pytest.mark.parametrize("path", ["2.1", "head"])
+def test_a_failing_forward_names_its_module(path: str) -> None:
+    class Picky(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if not x.is_meta and len(x) > 1:
+                raise KeyError("only one")
+            return x
+
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Sequential(nn.Linear(4, 4), Picky()))
+    if path == "head":
+        model = nn.Sequential(OrderedDict(body=model[0], head=Picky()))
+    scores = archrank.score(model, (4,), batch_size=3, proxies="snip,near,jacob_cov,naswot")
+    for result in scores.values():
+        assert result.status == "error"
+        assert f"module {path!r} (KeyError: 'only one')" in result.reason
+
+
+def test_gradsign_in_evaluation_where_training_is_undefined() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 6, 8), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(6, 5))
+    given, targets = torch.randn(4, 3, 8, 8), torch.arange(4)
+    refused = archrank.score(net, given, targets, proxies="gradsign")["gradsign"]
+    assert refused.status == "not applicable"
+    assert "module '1'" in refused.reason
+    assert "gradsign_sum@gradsign" in refused.reason
+    value = archrank.score(net.eval(), given, targets, proxies="gradsign_sum@gradsign")
+    sums = [torch.zeros_like(net[0].weight), torch.zeros_like(net[3].weight)]
+    for one, target in zip(given, targets, strict=True):
+        loss = F.cross_entropy(net(one[None]), target[None])
+        for total, gradient in zip(
+            sums, torch.autograd.grad(loss, [net[0].weight, net[3].weight]), strict=True
+        ):
+            total += gradient.sign()
+    want = sum(float(total.abs().sum()) for total in sums)
+    assert value["gradsign_sum@gradsign"].value == pytest.approx(want, abs=2)
