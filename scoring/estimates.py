@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..errors import ArchrankError
-from ..graphs import trace
+from ..graphs import Graph, trace
 from ..proxies.given_data import first_input
 from .candidate import Candidate
 from .data import GivenData
@@ -42,33 +42,39 @@ def seconds_needed(candidates: Sequence[Candidate], plan: Plan, worth: float = 1
         three at times.
     """
     chosen = np.linspace(0, len(candidates) - 1, min(LOOKED_AT, len(candidates))).astype(int)
-    flops = [size for i in chosen if (size := _flops(candidates[i], plan)) is not None]
-    if not flops or not plan.proxies:
-        return 0.0
-    size, runs = float(np.mean(flops)), len(candidates) * len(plan.seeds)
+    start = time.perf_counter()
+    graphs = [graph for i in chosen if (graph := _graph(candidates[i], plan)) is not None]
+    tracing = (time.perf_counter() - start) * len(candidates) / max(len(chosen), 1)
+    scored = [graph for graph in graphs if plan.enough is None or not plan.enough(graph)]
+    if not scored or not plan.proxies:
+        long = plan.enough is not None and tracing >= worth
+        return tracing / plan.jobs if long else 0.0
+    size = float(np.mean([graph.flops for graph in scored]))
+    runs = len(candidates) * len(plan.seeds) * len(scored) / len(graphs)
     batch = plan.data.batch
     if runs * (_BESIDE + _PASSES * size * batch / _SLOW) < worth:
         return 0.0
     short, long = (_calibration(width, plan) for width in _WIDTHS)
     rate = max(0.0, (long[1] - short[1]) / (long[0] - short[0]))
     beside = max(0.0, short[1] - rate * short[0])
-    return runs * (beside + rate * size) / min(plan.jobs, runs)
+    return runs * (beside + rate * size) / max(1.0, min(plan.jobs, runs))
 
 
-def _flops(candidate: Candidate, plan: Plan) -> float | None:
-    """Return the multiply-adds of a sample; None where the candidate cannot even be traced."""
+def _graph(candidate: Candidate, plan: Plan) -> Graph | None:
+    """Return a candidate's graph; None where it cannot even be traced."""
     try:
         graph = plan.data.graph(candidate)
         if graph is None:
             with torch.random.fork_rng(devices=[]):
-                model = candidate.built()
+                model = None if plan.enough is None else candidate.built_without_weights()
+                model = candidate.built() if model is None else model
             given = plan.data.draw(candidate, plan.seeds[0], 1)
             graph = trace(model, first_input(model, candidate.inputs_for(model, given)))
     except ArchrankError:
         return None
     except Exception:  # the user's own builder may raise anything, which its row will say
         return None
-    return float(graph.flops)
+    return graph
 
 
 def _calibration(width: int, plan: Plan) -> tuple[float, float]:

@@ -256,6 +256,7 @@ class _Scoring:
                     plan.scale,
                     threads=self._threads,
                     per_node=plan.per_node,
+                    unbuilt=plan.unbuilt,
                     enough=plan.enough,
                 )
             else:

@@ -58,6 +58,7 @@ class Work:
         threads: to run on; None for as many as torch takes. Sums depend on their number, so what
             a store keeps is computed by one.
         per_node: whether values per node are wanted, too, of the first seed.
+        unbuilt: whether the scale needs no network, only its graph.
         enough: says of which graphs no proxy is wanted; such networks are traced without weights
             where their builder allows it. None where proxies are wanted of all.
     """
@@ -69,6 +70,7 @@ class Work:
     scale: Scale | None = None
     threads: int | None = None
     per_node: bool = False
+    unbuilt: bool = False
     enough: Callable[[Graph], bool] | None = None
 
 
@@ -188,20 +190,24 @@ def _score_under(
 
 def _of_graph_alone(work: Work, seen: frozenset[str] | set[str]) -> Scored | None:
     """Trace a network that has no weights; None where that cannot be, or more than it is wanted."""
-    if work.enough is None or work.scale is not None:
+    if work.enough is None or not (work.unbuilt or work.scale is None):
         return None
     try:
         model = work.candidate.built_without_weights()
         if model is None:
             return None
         given = work.data.draw(work.candidate, work.missing[0][0], 1)
-        graph = trace(model, first_input(model, work.candidate.inputs_for(model, given)))
+        inputs = work.candidate.inputs_for(model, given)
+        graph = trace(model, first_input(model, inputs))
     # Constructors that look at weights raise anything: the network is built with weights then.
     except Exception:
         return None
     if not work.enough(graph):
         return None
-    return Scored(graph, repeats=graph.hash in seen)
+    if graph.hash in seen:
+        return Scored(graph, repeats=True)
+    weighed = Weighed() if work.scale is None else work.scale(work.candidate, None, inputs, graph)
+    return Scored(graph, weighed=weighed)
 
 
 def _is_enough(work: Work, graph: Graph | None) -> bool:
