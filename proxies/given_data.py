@@ -119,8 +119,12 @@ def parted(
     nested = is_batch and len(item) == 2 and isinstance(item[0], (tuple, list, Mapping))
     if targets is None and (nested or len(item) > max(1, needed if is_batch else most)):
         item, targets = item[:-1], item[-1]
-    if nested and not isinstance(item[0], Mapping):
-        return tuple(item[0]), targets
+    if nested and len(item) == 1:
+        inner = item[0]
+        if not isinstance(inner, Mapping):
+            return tuple(inner), targets
+        if set(inner) <= set(_names(model) or ()):
+            return dict(inner), targets
     alone = len(item) == 1 and isinstance(item[0], Tensor)  # else it would pass for names
     return (item[0] if alone else item), targets
 
