@@ -11,6 +11,7 @@ than four dimensions runs unfused was, on the same table.
 from __future__ import annotations
 
 import argparse
+import os
 import warnings
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from speed import rows
 from archrank.costs import DeviceSpeed, SpeedPredictor
 from archrank.costs.calibrating import CALIBRATION
 from archrank.costs.devices import SETTINGS
+from archrank.data import space
 from archrank.metrics import spearman
 from archrank.predictors import Sample
 
@@ -101,6 +103,41 @@ def judged(place: int, table: pd.DataFrame, samples: list[Sample], base: SpeedPr
     return found
 
 
+PHONES = {
+    "Cortex-A76": "cortexA76_tflite21_ms",
+    "Adreno 640": "adreno640_tflite21_ms",
+    "Adreno 630": "adreno630_tflite21_ms",
+}
+
+
+def phones() -> list[tuple]:
+    """Lines of phones (nn-Meter's latencies of NAS-Bench-201 cells, TFLite): by the shipped
+    predictor and few random cells; mean over draws."""
+    folder = Path(os.environ["ARCHRANK_DATA"])
+    times = pd.read_parquet(folder / "nnmeter_nb201" / "nb201_3devices.parquet")
+    named = pd.read_parquet(folder / "nasbench201" / "nb201_main.parquet").arch_str
+    home = space("nasbench201")
+    some = times.sample(TESTED + max(COUNTS), random_state=0)
+    samples = [Sample(home.graph(named[i])) for i in some["index"]]
+    ones = np.ones(TESTED)
+    lines = []
+    for count in COUNTS:
+        cells = []
+        for column in PHONES.values():
+            taken = some[column].to_numpy()
+            found = []
+            for seed in range(SEEDS):
+                order = np.random.default_rng(seed).permutation(len(samples))
+                picks, tested = order[:count], order[count : count + TESTED]
+                fitted = DeviceSpeed().fit([samples[i] for i in picks], taken[picks])
+                said = fitted.predict([samples[i] for i in tested])
+                found.append(figures(said, taken[tested], ones))
+            rho, near = np.mean(found, axis=0)
+            cells.append(f"{rho:.3f}, {near:.0f} %")
+        lines.append((count, *cells))
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
@@ -133,6 +170,13 @@ def main() -> None:
         shown = [f"{by.rho[n]:.3f}, {by.near[n]:.0f} %" if n in by.index else "-" for n in names]
         cells.append((what, count, *shown, f"{by.rho.mean():.3f}, {by.near.mean():.0f} %"))
     lines += markdown_table(["known of the device", "measured", *names, "mean"], cells)
+    lines += [
+        "",
+        f"Phones, of which no relative is known: cells of NAS-Bench-201, {TESTED} tested, mean of "
+        f"{SEEDS} draws of measured ones.",
+        "",
+        *markdown_table(["measured", *PHONES], phones()),
+    ]
     write_page(PAGE, lines)
 
 
