@@ -61,7 +61,8 @@ def estimate(
         InputError: an argument is not as above.
 
     Example:
-        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 64, 3), torch.nn.ReLU())
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU())
         >>> table = estimate({"net": net}, (3, 224, 224), on=("rtx4090",), batch_sizes=(256,))
         >>> table.loc[0, "device"], bool(table.loc[0, "low_ms"] < table.loc[0, "high_ms"])
         ('rtx4090', True)
