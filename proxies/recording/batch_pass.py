@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...errors import NotApplicable, ScoreError
 from .attempts import Recorded, attempt
-from .batches import Batch
+from .batches import Batch, as_real
 from .differentiation import Gradients, gradients, pulled_back
 from .model_runner import ModelRunner
 from .modes import WithoutDropout
@@ -131,7 +131,8 @@ def _record_output(
 
 
 def _differentiable(tensor: Tensor) -> Tensor:
-    return tensor.clone().requires_grad_() if tensor.is_floating_point() else tensor
+    continuous = tensor.is_floating_point() or tensor.is_complex()
+    return tensor.clone().requires_grad_() if continuous else tensor
 
 
 def _jacobian(runner: ModelRunner, output: Any, batch: Batch, keep: bool) -> Tensor:
@@ -142,7 +143,7 @@ def _jacobian(runner: ModelRunner, output: Any, batch: Batch, keep: bool) -> Ten
     found: tuple[Tensor | None, ...] = ()
     if main.requires_grad:
         found = torch.autograd.grad(main.sum(), sources, retain_graph=keep, allow_unused=True)
-    rows = [g.flatten(1) for g in found if g is not None]
+    rows = [as_real(g).flatten(1) for g in found if g is not None]
     if not rows:
         raise NotApplicable("the output does not depend on the input differentiably")
     return torch.cat(rows, dim=1)

@@ -93,8 +93,10 @@ class Batch:
         """Refuse inputs that cannot be moved a little.
 
         Raises:
-            ScoreError: one is of whole numbers.
+            NotApplicable: all are of whole, or one is of complex, numbers.
         """
+        if any(t.is_complex() for t in self.tensors):
+            raise NotApplicable("needs a real input to perturb; this one is complex")
         if not any(t.is_floating_point() for t in self.tensors):
             raise NotApplicable("needs a floating-point input to perturb; this one is integer")
 

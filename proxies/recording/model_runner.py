@@ -30,6 +30,7 @@ from .weights.effective import (
     EffectiveWeights,
     Replaced,
     applied,
+    applied_as,
     applied_directly,
 )
 
@@ -223,7 +224,7 @@ class ModelRunner:
                 real = real.clone()
             if name in wanted and real.is_floating_point():
                 leaves[name] = real = real.detach().requires_grad_(gradients)
-            return torch.view_as_complex(real) if tensor.is_complex() else real
+            return applied_as(real) if tensor.is_complex() else real
 
         for name, parameter in self.model.named_parameters():
             if name in folded.values:
@@ -292,10 +293,16 @@ class ModelRunner:
         Raises:
             ScoreError: it fails; says in which module.
         """
-        if self._running is not None:
-            batch = batch.in_precision(self._running)
-        with failed_forward(self.model), self._replaced or nullcontext():
-            return self.model(*batch.args, **batch.kwargs)
+        changed = self._running
+        if changed is not None:
+            batch = batch.in_precision(changed)
+        try:
+            with failed_forward(self.model), self._replaced or nullcontext():
+                return self.model(*batch.args, **batch.kwargs)
+        except ScoreError as error:
+            if changed is None or error.status != "error":
+                raise
+            raise ScoreError(f"it is computed in {changed}, for which {error}") from error
 
     def run_soundly(self, batch: Batch) -> Any:
         """Run one forward and return the raw output, which must hold numbers.

@@ -21,7 +21,7 @@ from .modes import WithoutDropout
 from .samples.layout import ROWS, Layout
 from .samples.survey import CountedLayouts, Layouts, is_rectifier, is_softmax, operator_of
 from .signals import ActivationPatterns, LayerFeatures, Saliency
-from .weights.effective import PRODUCTS
+from .weights.effective import PRODUCTS, names_by_weight
 
 _NO_RECTIFIER = (
     "the model has no rectifier (ReLU, GELU, SiLU, ...) as one operator that keeps samples apart"
@@ -51,7 +51,7 @@ class OutputRecorder(WithoutDropout):
         super().__init__()
         self._layouts = layouts
         self.saliencies: list[Saliency] = []
-        self._names = {id(leaf): name for name, leaf in leaves.items()}
+        self._names = names_by_weight(leaves)
         self._keeping = keeping
         self._copies = copies
         self._listening = False
@@ -77,7 +77,7 @@ class OutputRecorder(WithoutDropout):
 
         def arrived(gradient: Tensor) -> None:
             if self._listening:
-                product = held * gradient.detach()
+                product = real_product(held, gradient.detach(), -1 if channels_last else 1)
                 rows = self._layouts is None or layout == ROWS
                 if self._layouts is not None and not rows:
                     last = product if channels_last else _channels_last(product)
@@ -102,6 +102,19 @@ class OutputRecorder(WithoutDropout):
         finally:
             self._listening = False
             self._held.clear()
+
+
+def real_channels(features: Tensor, dim: int) -> Tensor:
+    """Return complex channels as twice as many real ones."""
+    pairs = torch.view_as_real(features.movedim(dim, -1).resolve_conj())
+    return pairs.flatten(-2).movedim(-1, dim)
+
+
+def real_product(one: Tensor, other: Tensor, channels: int) -> Tensor:
+    """Return the product of two tensors, of their real and imaginary parts each by itself."""
+    if not one.is_complex():
+        return one * other
+    return real_channels(one, channels) * real_channels(other, channels)
 
 
 class RectifierRecorder(TorchDispatchMode):
@@ -213,7 +226,7 @@ class FeatureReader(WithoutDropout):
         read: Callable[[str | None, Tensor], Any],
     ):
         super().__init__()
-        self._names = {id(leaf): name for name, leaf in leaves.items()}
+        self._names = names_by_weight(leaves)
         self._layouts = layouts.counted(samples)
         self._read = read
         self._rectifiers = _RectifiedFeatures(layouts.counted(samples), self._found)
@@ -237,6 +250,8 @@ class FeatureReader(WithoutDropout):
             name = self._names.get(id(weight_of(args, kwargs)))
             if name is not None:
                 features = result.detach()
+                if features.is_complex():
+                    features = real_channels(features, -1 if func is F.linear else 1)
                 last = features if func is F.linear else _channels_last(features)
                 self._found(name, layout.parts(last, self._layouts.samples))
         return result

@@ -16,7 +16,7 @@ from .model_runner import ModelRunner
 from .modes import WithoutDropout
 from .recorders import weight_of
 from .signals import Twin
-from .weights.effective import PRODUCTS
+from .weights.effective import PRODUCTS, names_by_weight
 
 _INPUT_STEP = 0.01  # of the fast gradient sign method
 _WEIGHT_STEP = 0.01  # of the twin's weights, relative to their norm
@@ -28,7 +28,7 @@ class FirstOutputs(WithoutDropout):
 
     def __init__(self, leaves: dict[str, Tensor], take: Callable[[str, Tensor], None]):
         super().__init__()
-        self._names = {id(leaf): name for name, leaf in leaves.items()}
+        self._names = names_by_weight(leaves)
         self._take = take
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

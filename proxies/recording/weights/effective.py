@@ -50,6 +50,18 @@ _PLAIN = frozenset(
 """Layers that apply their parameters as they are."""
 
 
+def applied_as(leaf: Tensor) -> Tensor:
+    """Return the complex weight of pairs of real numbers, which its layer applies."""
+    weight = torch.view_as_complex(leaf)
+    leaf.applied = weight  # type: ignore[attr-defined]
+    return weight
+
+
+def names_by_weight(leaves: dict[str, Tensor]) -> dict[int, str]:
+    """Return the names of leaves by the identity of the tensor that layers apply."""
+    return {id(getattr(leaf, "applied", leaf)): name for name, leaf in leaves.items()}
+
+
 def applied(graph: Graph) -> Iterator[tuple[str, str]]:
     """Yield the path of each module that applies weights, and a parameter of its operator."""
     wanted = WEIGHTED - {"embedding"} | {UNKNOWN}

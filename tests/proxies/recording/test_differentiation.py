@@ -52,3 +52,19 @@ def test_hidden_weights_are_named() -> None:
         for result in scores.values():
             assert result.status == "unsupported"
             assert said in result.reason
+
+
+def test_a_precision_that_a_module_does_not_know_is_unsupported() -> None:
+    class Single(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.dtype == torch.float64:
+                raise RuntimeError("single precision alone")
+            return x
+
+    model = nn.Sequential(nn.Linear(6, 8), Single(), nn.ReLU(), nn.Linear(8, 4))
+    scores = archrank.score(model, (6,), batch_size=4, proxies="snip,synflow,epsinas")
+    assert scores["snip"].status == "ok"
+    for name in ("synflow", "epsinas"):
+        assert scores[name].status == "unsupported"
+        assert "module '1'" in scores[name].reason
+        assert "float64" in scores[name].reason

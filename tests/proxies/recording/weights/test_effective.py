@@ -196,3 +196,42 @@ def test_complex_weights_are_pairs_of_real_ones() -> None:
         assert scores[name].reason == expected[name].reason, name
         if expected[name].value is not None:
             assert scores[name].value == pytest.approx(expected[name].value, rel=1e-5), name
+
+
+class Complex(nn.Module):
+    """Complex layers on complex inputs; or the same function on pairs of real numbers."""
+
+    def __init__(self, real: bool):
+        super().__init__()
+        torch.manual_seed(0)
+        layers = [nn.Linear(6, 8, dtype=torch.cfloat), nn.Linear(8, 4, dtype=torch.cfloat)]
+        self.first, self.head = (self.as_pairs(layer) for layer in layers) if real else layers
+        self.real = real
+
+    @staticmethod
+    def as_pairs(layer: nn.Linear) -> nn.Linear:
+        weight, made = (
+            layer.weight.detach(),
+            nn.Linear(2 * layer.in_features, 2 * len(layer.weight)),
+        )
+        rows = [torch.stack([weight.real, -weight.imag], -1).flatten(1)]
+        rows += [torch.stack([weight.imag, weight.real], -1).flatten(1)]
+        made.weight = nn.Parameter(torch.stack(rows, 1).flatten(0, 1))
+        made.bias = nn.Parameter(torch.view_as_real(layer.bias.detach()).flatten().clone())
+        return made
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        if self.real:
+            return self.head(torch.relu(x))[:, ::2]
+        return self.head(torch.complex(torch.relu(x.real), torch.relu(x.imag))).real
+
+
+def test_complex_features_are_pairs_of_real_ones() -> None:
+    x, labels = torch.randn(8, 6, dtype=torch.cfloat), torch.arange(8) % 4
+    scores = archrank.score(Complex(False), x, labels)
+    expected = archrank.score(Complex(True), torch.view_as_real(x).flatten(1), labels)
+    # Their parameters are others, and what there is once in pairs is there twice apart.
+    for name in ("fisher", "swap", "naswot", "linear_regions", "jacob_cov", "softmax_confidence"):
+        assert scores[name].value == pytest.approx(expected[name].value, rel=1e-4), name
+    assert {r.status for r in scores.values()} <= {"ok", "not applicable", "unsupported"}
