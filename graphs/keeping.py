@@ -21,6 +21,7 @@ _ATOMS = frozenset(
 # Whose objects and functions keep nothing of a model's forward.
 _FOREIGN = frozenset({*sys.stdlib_module_names, "torch", "numpy", "scipy", "archrank"})
 _HOLDERS = (SimpleNamespace, UserDict, UserList)
+_CALLABLES = (FunctionType, MethodType, functools.partial, functools._lru_cache_wrapper)
 _EMPTY = object()
 
 
@@ -35,8 +36,9 @@ def kept(*roots: Any, stand_in: Callable[[Tensor], Tensor] | None = None) -> Ite
 
     Args:
         roots: modules and arguments of a forward.
-        stand_in: if given, tensors that are neither parameter nor buffer are replaced inside by
-            what it returns, so that in-place operators write to stand-ins.
+        stand_in: if given, tensors of the roots that are neither parameter nor buffer are replaced
+            inside by what it returns, so that in-place operators write to stand-ins. Those that
+            only functions reach stay: they may be all data of the caller's.
     """
     search = _Search(stand_in)
     search.visit(roots)
@@ -55,6 +57,8 @@ class _Search:
         self._stand_in = stand_in
         self._seen: set[int] = set()
         self._waiting: list[Any] = []
+        self._functions: list[Any] = []  # of the roots, looked into last
+        self._owned = True  # whether the roots hold what is looked at, not functions of theirs
         self._registered: set[int] = set()
         self._plain: list[tuple[Tensor, Callable[[Tensor], None]]] = []
         self.undo: list[_Undo] = []
@@ -62,7 +66,10 @@ class _Search:
     def visit(self, roots: Iterable[Any]) -> None:
         """Remember everything that the roots reach."""
         self._waiting.extend(roots)
-        while self._waiting:
+        while self._waiting or self._functions:
+            if not self._waiting:
+                self._waiting, self._functions = self._functions, []
+                self._owned = False
             item = self._waiting.pop()
             if type(item) in _ATOMS or isinstance(item, type) or id(item) in self._seen:
                 continue
@@ -79,6 +86,9 @@ class _Search:
                 self._waiting.extend(item)
             elif isinstance(item, nn.Module):
                 self._module(item)
+            elif self._owned and isinstance(item, _CALLABLES):
+                self._seen.discard(id(item))
+                self._functions.append(item)
             elif isinstance(item, MethodType):
                 self._waiting += (item.__self__, item.__func__)
             elif isinstance(item, functools.partial):
@@ -119,7 +129,7 @@ class _Search:
     def _value(self, value: Any, put: Callable[..., None], container: Any, key: Any) -> None:
         if not isinstance(value, Tensor):
             self._waiting.append(value)
-        elif self._stand_in is not None:
+        elif self._stand_in is not None and self._owned:
             self._plain.append((value, functools.partial(put, container, key)))
 
     def _module(self, module: nn.Module) -> None:

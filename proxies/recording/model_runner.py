@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -36,7 +35,7 @@ from .weights.effective import (
 
 Loss = Callable[[Any, Any], Tensor]
 
-_LARGEST_STAND_IN = 1 << 24
+_LARGEST_STAND_INS = 1 << 26
 
 
 @dataclass
@@ -236,7 +235,7 @@ class ModelRunner:
         for buffer in self.model.buffers():
             stand_ins[id(buffer)] = in_precision(buffer.detach().clone(), dtype)
         with ExitStack() as stack:
-            stack.enter_context(_restored(self.model, partial(self._plain_stand_in, dtype)))
+            stack.enter_context(_restored(self.model, _stand_ins(self.model, dtype)))
             stack.enter_context(without_checkpoints())
             stack.enter_context(torch.inference_mode(False))
             moved = stack.enter_context(seeded(self.seed))
@@ -409,12 +408,23 @@ class ModelRunner:
                 )
         return targets.to(logits.device)
 
-    def _plain_stand_in(self, dtype: torch.dtype, tensor: Tensor) -> Tensor:
-        """Return a copy of a tensor that is no parameter and no buffer, floats in that type."""
-        if tensor.numel() > _LARGEST_STAND_IN:
+
+def _stand_ins(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """Return what copies tensors that are no parameters and no buffers, floats in that type.
+
+    Once it has copied many elements it copies no more: the model may hold on to whole data sets.
+    """
+    own, left = float_type(model), _LARGEST_STAND_INS
+
+    def copied(tensor: Tensor) -> Tensor:
+        nonlocal left
+        if tensor.numel() > left:
             return tensor
+        left -= tensor.numel()
         copy = tensor.detach().clone()
-        return copy.to(dtype) if copy.dtype == float_type(self.model) else copy
+        return copy.to(dtype) if copy.dtype == own else copy
+
+    return copied
 
 
 def _scalar(loss: Any) -> Tensor:
