@@ -16,13 +16,12 @@ from torch import nn
 
 from ..errors import InputError
 from ..graphs import Graph
-from ..graphs.memory import forward_memory
 from ..predictors import Predictor
 from ..predictors.loading import load_predictor
 from ..scoring.candidates import Candidate, FromSpace
 from ..scoring.work import Weighed
 from .calibrating import DeviceSpeed, speed_on
-from .memory import training_memory
+from .memory import inference_memory, training_memory
 from .speed import SpeedPredictor
 
 COSTS = {
@@ -33,8 +32,8 @@ COSTS = {
     "train_memory": "train_memory_mb",
     "latency": "latency_ms",
 }
-"""Cost -> its column in a ranking's table. Memory: weights and the most activations that are alive
-at once, of one sample in single precision, in MB. Train memory: the peak of a step of AdamW
+"""Cost -> its column in a ranking's table. Memory: the peak of a forward of one sample in single
+precision (``inference_memory``), in MB. Train memory: the peak of a step of AdamW
 (``training_memory``), in MB. Latency: of one sample, in ms."""
 _INTERVAL = ("latency_low", "latency_high", "chance")
 COLUMNS = {
@@ -204,7 +203,7 @@ def size(graph: Graph, cost: str, batch_size: int = 1) -> float:
     if cost == "train_memory":
         return training_memory(graph, batch_size).peak / 1e6
     if cost == "memory":
-        return forward_memory(graph) / 1e6
+        return inference_memory(graph).peak / 1e6
     return float(getattr(graph, cost))
 
 

@@ -15,9 +15,9 @@ from torch import nn
 import archrank
 from archrank.cli.console import amounts
 from archrank.costs import CostPredictor
+from archrank.costs.memory import inference_memory
 from archrank.data import space
 from archrank.errors import InputError
-from archrank.graphs.memory import forward_memory
 from archrank.predictors import with_context
 from archrank.ranking.table import Ranking
 
@@ -54,7 +54,7 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_those_beyond_a_limit_are_left_out(cost: str) -> None:
     graphs = {name: archrank.trace(module, INPUT) for name, module in NETS.items()}
     values = {
-        name: forward_memory(graph) / 1e6 if cost == "memory" else getattr(graph, cost)
+        name: inference_memory(graph).peak / 1e6 if cost == "memory" else getattr(graph, cost)
         for name, graph in graphs.items()
     }
     limit = values["w16"]  # itself within
