@@ -160,6 +160,7 @@ def _looped(
     """Fill the sinks sample by sample."""
     if not runner.separable:
         return _by_output(runner, leaves, batch, objective, sinks)
+    _refuse_other_rows(runner, batch)
     batch = _with_targets(runner, batch, objective)
     for i in range(len(batch)):
         rows = batch.rows(i, i + 1)
@@ -167,6 +168,25 @@ def _looped(
             loss = objective(runner.run_soundly(rows), rows)
         _take(loss, leaves, sinks, i)
     return True
+
+
+def _refuse_other_rows(runner: ModelRunner, batch: Batch) -> None:
+    """Refuse an input whose first dimension is not that of the samples.
+
+    Raises:
+        ScoreError: one row of it gives as many outputs as all of them.
+    """
+    with torch.no_grad(), SingleSample():
+        alone = runner.main_output(runner.run(batch.rows(0, 1)))
+        if len(batch) == 1 or alone.dim() == 0 or len(alone) == 1:
+            return
+        with WithoutDropout():
+            whole = runner.main_output(runner.run(batch))
+    if whole.shape == alone.shape:
+        raise ScoreError(
+            f"one row of the input gives outputs of shape {tuple(alone.shape)}, and so do all "
+            f"{len(batch)}: its first dimension holds no samples. Let the model take samples first"
+        )
 
 
 def _take(loss: Tensor, leaves: Gradients, sinks: Sinks, sample: int, retain: bool = False) -> None:

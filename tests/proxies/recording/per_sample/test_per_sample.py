@@ -314,3 +314,17 @@ def test_single_values_under_batch_norm_are_refused() -> None:
     assert "single value" in result.reason
     with pytest.raises(ScoreError, match="single value"):
         sign_sums(replace(runner("plain"), model=net.double()))
+
+
+def test_an_input_of_sequences_first_is_refused() -> None:
+    class Sequence(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Linear(3, 6), nn.Linear(6, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(torch.relu(self.embed(x)).mean(0))
+
+    result = archrank.score(Sequence(), torch.randn(4, 9, 3), proxies="gradsign")["gradsign"]
+    assert result.status == "unsupported"
+    assert "Let the model take samples first" in result.reason
