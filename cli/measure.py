@@ -88,7 +88,7 @@ def measure(
                 progress=report,
             )
             if calibrate is not None:
-                calibrating.calibrated(table, shape).save(calibrate)
+                calibrating.calibrated(table, names, shape).save(calibrate)
         if calibrate is not None:
             say(f"written: {calibrate}")
         if as_json:

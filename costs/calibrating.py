@@ -268,13 +268,16 @@ class DeviceSpeed(Predictor):
 
 
 def calibrated(
-    measurements: pd.DataFrame, inputs: Any = None, datasheet: tuple[float, float] | None = None
+    measurements: pd.DataFrame,
+    candidates: Any,
+    inputs: Any = None,
+    datasheet: tuple[float, float] | None = None,
 ) -> DeviceSpeed:
     """Learn a device from what ``measure`` found there, of networks of ``CALIBRATION`` or others.
 
     Args:
         measurements: as ``measure`` gives them; failed ones are left out.
-        inputs: what they were measured on, as there.
+        candidates, inputs: what was measured, as there.
         datasheet: as ``DeviceSpeed`` takes.
 
     Raises:
@@ -282,14 +285,16 @@ def calibrated(
 
     Example:
         >>> import archrank
-        >>> table = archrank.measure("timm:resnet18", device="cpu", seconds=0.01)  # doctest: +SKIP
-        >>> calibrated(table).save("this_machine")  # doctest: +SKIP
+        >>> names = ["digits:" + arch for arch in archrank.data.space("digits").sample(2, seed=0)]
+        >>> table = archrank.measure(names, device="cpu", seconds=0.01)
+        >>> calibrated(table, names).n_samples_
+        2
     """
     good = measurements[measurements["status"] == "ok"]
     if good.empty:
         raise InputError("measurements: got none that succeeded, expected at least one")
-    names = sorted(set(good["name"]))
-    graphs = {one.name: graph_of(one, inputs) for one in collect(names)}
+    wanted = set(good["name"])
+    graphs = {one.name: graph_of(one, inputs) for one in collect(candidates) if one.name in wanted}
     samples = [
         Sample(graphs[name], context=(float(batch),))
         for name, batch in zip(good["name"], good["batch_size"], strict=True)

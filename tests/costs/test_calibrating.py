@@ -104,7 +104,7 @@ def test_what_was_measured_becomes_a_saved_device(tmp_path: Path) -> None:
             "status": ["ok"] * 4 + ["error"],
         }
     )
-    calibrated(table).save(tmp_path / "device")
+    calibrated(table, names).save(tmp_path / "device")
     back = speed_on(str(tmp_path / "device"), 8)
     assert isinstance(back, DeviceSpeed)
     assert (back.batches, back.batch_size) == ((1, 8), 8)
@@ -120,7 +120,7 @@ def test_wrong_arguments_are_named(graphs: list[Graph]) -> None:
     with pytest.raises(InputError, match="teraflops"):
         DeviceSpeed.of_datasheet(0.0, 1.0)
     with pytest.raises(InputError, match="measurements"):
-        calibrated(pd.DataFrame({"name": ["a"], "status": ["error"]}))
+        calibrated(pd.DataFrame({"name": ["a"], "status": ["error"]}), {})
     with pytest.raises(InputError, match="batch size"):
         DeviceSpeed().fit([Sample(graphs[0], context=(1.0, 2.0))] * 2, [1.0, 2.0])
 
