@@ -149,14 +149,18 @@ def main() -> None:
         differs = sum(abs(count(arch, *context) - theirs) > 1 for arch, theirs in known.items())
         rows.append([name, task or "", f"`{column}`", f"{len(known):,}", f"{differs:,}"])
         print(*rows[-1], flush=True)
-    rows = kept(arguments.out, {name for name, *_ in rows}) + rows
+    compared = list(dict.fromkeys(name for name, *_ in rows))
+    earlier = kept(arguments.out, set(compared))
+    note = f" Compared now: {', '.join(compared)}; other rows are of earlier runs." * bool(earlier)
     lines = [
         "# Published figures",
         "",
         f"{made_by(command_line())} Every row of the tables that holds the figure; equal "
-        "means to the unit, or to the digits that the table keeps.",
+        f"means to the unit, or to the digits that the table keeps.{note}",
         "",
-        *markdown_table(("table", "network", "column", "architectures", "not equal"), rows, True),
+        *markdown_table(
+            ("table", "network", "column", "architectures", "not equal"), earlier + rows, True
+        ),
         "",
         *NOTES.splitlines(),
     ]
