@@ -18,6 +18,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 demo: .venv/demo.stamp
 	@echo "== ranking 100 untrained networks of the embedded benchmark (CPU is enough)"
 	$(BIN)/python examples/embedded_benchmark.py --networks 100 --out demo
+	@echo "== ranking 40 well-known networks by their graphs alone"
+	$(BIN)/python examples/real_networks.py --out demo
 
 test: .venv/test.stamp
 	@echo "== running all tests, the slow ones included, on $(JOBS) cores"
@@ -51,8 +53,8 @@ docs: .venv/docs.stamp
 	$(PYTHON) -m venv .venv
 
 .venv/demo.stamp: pyproject.toml constraints.txt | .venv/bin/python
-	@echo "== installing archrank with the extra [plots] (PyTorch is a large download)"
-	$(PIP) -e '.[plots]'
+	@echo "== installing archrank with the extras [plots,zoo] (PyTorch is a large download)"
+	$(PIP) -e '.[plots,zoo]'
 	@touch $@
 
 .venv/test.stamp: pyproject.toml constraints.txt | .venv/bin/python
