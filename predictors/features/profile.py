@@ -1,6 +1,6 @@
 """Where a network spends its work, and what it is made of: features that know no search space.
 
-:mod:`~archrank.predictors.features.statistics` counts operators. A profile says how much of the
+``statistics`` counts operators. A profile says how much of the
 network each class of operators is (multiply-adds, parameters, outputs), how work, widths and depth
 lie over the stages, and which details of design it has: gates, attention and the tokens it sees,
 kernels, groups, normalisation, rectifiers, residual sums. Shares do not grow with the network, so
@@ -69,7 +69,7 @@ _NORM = {**{name: name for name in NORMS}, "rms_norm": "layer_norm", "instance_n
 
 @lru_cache(maxsize=1)
 def names() -> tuple[str, ...]:
-    """Return what each column of :func:`profile` is, in order."""
+    """Return what each column of ``profile`` is, in order."""
     columns = [f"log2 {name}" for name in _SIZES]
     columns += [f"share of {work} in {name}" for work in _WORK for name in CLASSES]
     columns += [f"log2 flops in {name}" for name in CLASSES]
@@ -226,5 +226,5 @@ def _mean(values: npt.NDArray[Any], weights: npt.NDArray[Any]) -> float:
 
 @lru_cache(maxsize=1)
 def _class_of_operator() -> npt.NDArray[np.int64]:
-    """The position in :data:`CLASSES` of each canonical operator, before kernels are looked at."""
+    """The position in ``CLASSES`` of each canonical operator, before kernels are looked at."""
     return np.array([CLASSES.index(_OF_CLASS.get(name, "other")) for name in CANONICAL])
