@@ -47,8 +47,8 @@ def seconds_needed(candidates: Sequence[Candidate], plan: Plan, worth: float = 1
     tracing = (time.perf_counter() - start) * len(candidates) / max(len(chosen), 1)
     scored = [graph for graph in graphs if plan.enough is None or not plan.enough(graph)]
     if not scored or not plan.proxies:
-        long = plan.enough is not None and tracing >= worth
-        return tracing / plan.jobs if long else 0.0
+        told = plan.enough is not None and tracing >= worth
+        return tracing / plan.jobs if told else 0.0
     size = float(np.mean([graph.flops for graph in scored]))
     runs = len(candidates) * len(plan.seeds) * len(scored) / len(graphs)
     batch = plan.data.batch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import fnmatch
-import importlib
 import inspect
 from dataclasses import dataclass
 from types import ModuleType
@@ -13,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import InputError, MissingExtraError, did_you_mean
+from ..vision import import_vision
 from .candidate import Builder, Candidate
 
 ZOOS = ("timm", "torchvision")
@@ -128,8 +128,7 @@ def import_zoo(zoo: str) -> ModuleType:
         MissingExtraError: it cannot be imported.
     """
     try:
-        return importlib.import_module(zoo)
-    # a torchvision that does not fit the installed torch raises RuntimeError on import
+        return import_vision(zoo)
     except (ImportError, RuntimeError, AttributeError) as error:
         raise MissingExtraError(f"A candidate '{zoo}:...'", zoo, "zoo", error) from error
 

@@ -12,7 +12,17 @@ import networkx as nx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAVES = ("basics", "errors", "files", "formats", "lazy", "metrics", "plugins", "progress")
+LEAVES = (
+    "basics",
+    "errors",
+    "files",
+    "formats",
+    "lazy",
+    "metrics",
+    "plugins",
+    "progress",
+    "vision",
+)
 ORDER = (
     *("graphs", "proxies", "data", "scoring", "predictors"),
     *("costs", "ranking", "search", "benchmark", "cli"),

@@ -15,6 +15,7 @@ from torch import nn
 
 from ...errors import MissingExtraError, did_you_mean
 from ...graphs import Graph, trace
+from ...vision import import_vision
 from .contract import Signature, Space
 from .reading import Reader
 
@@ -124,11 +125,9 @@ def _format(name: str, recipe: str, size: int) -> str:
 
 def _timm() -> ModuleType:
     try:
-        import timm
-    # a torchvision that does not fit the installed torch raises RuntimeError on import
+        return import_vision("timm")
     except (ImportError, RuntimeError, AttributeError) as error:
         raise MissingExtraError("The space imagenet_zoo", "timm", "zoo", error) from error
-    return timm
 
 
 @cache
