@@ -69,7 +69,8 @@ def fit(
         with progress(quiet) as told, results_only():
             fitted: Predictor
             if cost or like is not None:
-                fitted = fit_costs(labels, space, task, shape_of(input_), column, like)
+                shape = shape_of(input_)
+                fitted = fit_costs(labels, space, task, shape, column, like, portable)
             else:
                 fitted = fit_to_labels(
                     labels,

@@ -16,7 +16,7 @@ from ..basics import Array
 from ..errors import InputError
 from ..predictors.contract import Predictor
 from ..predictors.features.columns import Features, read_columns
-from ..predictors.fitting import read_labels, readable
+from ..predictors.fitting import read_labels, readable, without_codes
 from ..predictors.reading import Reader, Sample
 from .grouped import Regression, regression
 from .inventory import Inventory, counted, inventory
@@ -379,12 +379,13 @@ def fit_costs(
     inputs: Any = None,
     column: str | None = None,
     like: str | Path | None = None,
+    portable: bool = True,
 ) -> CostPredictor:
     """Fit a predictor of costs to a CSV file of architectures and measured costs.
 
     Args:
         costs: as the labels of ``archrank.predictors.fitting.fit``, but smaller is better.
-        space, task, inputs, column: as there.
+        space, task, inputs, column, portable: as there.
         like: folder of a saved one of other devices, to learn a new device from few costs.
 
     Raises:
@@ -393,7 +394,8 @@ def fit_costs(
     names, values = read_labels(costs, column)
     if like is None:
         predictor = CostPredictor(space=space, task=task, inputs=inputs)
-        return predictor.fit(readable(predictor, _in_space(names, space)), values)
+        read = readable(predictor, _in_space(names, space))
+        return predictor.fit(without_codes(predictor, read) if portable else read, values)
     known = CostPredictor.load(like)
     return known.adapt(readable(known, _in_space(names, known.space)), values)
 

@@ -183,7 +183,7 @@ class Graph(Arrays):
 
     def to_bytes(self) -> bytes:
         """Return what ``save`` writes."""
-        arrays: dict[str, npt.NDArray[Any]] = {}
+        arrays: dict[str, Any] = {}
         names: dict[str, Any] = {"format": FORMAT, "canonical": CANONICAL}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -192,12 +192,9 @@ class Graph(Arrays):
             elif value != field.default:  # files of exact graphs are as they always were
                 names[field.name] = value
         file = io.BytesIO()
-        np.savez_compressed(
-            file,
-            allow_pickle=False,
-            names=np.frombuffer(json.dumps(names).encode(), np.uint8),
-            **arrays,
-        )
+        arrays["names"] = np.frombuffer(json.dumps(names).encode(), np.uint8)
+        # Numbers alone. Before NumPy 2.1, allow_pickle=False would be saved as one of them.
+        np.savez_compressed(file, **arrays)
         return file.getvalue()
 
     @classmethod

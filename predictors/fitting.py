@@ -67,9 +67,12 @@ def fit(
             pretrained=str(pretrained), random_state=seed, proxies=named, **given
         )
     read = readable(predictor, names, jobs, kept, progress)
-    if portable and space is not None:
-        read = [replace(sample, code=None) for sample in predictor.reader.read(read)]
-    return predictor.fit(read, values)
+    return predictor.fit(without_codes(predictor, read) if portable else read, values)
+
+
+def without_codes(predictor: Predictor, read: Sequence[Any]) -> list[Sample]:
+    """Return samples without the codes of their space, which other networks do not have."""
+    return [replace(sample, code=None) for sample in predictor.reader.read(read)]
 
 
 def read_labels(path: str | Path, column: str | None = None) -> tuple[list[str], list[float]]:

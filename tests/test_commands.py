@@ -51,7 +51,7 @@ NOT_HERE = {
     "several/": "needs measurements of several devices",
     "timm": "needs timm, beside a torchvision that fits",
 }
-NEED_TABLES = ("--space nasbench201 --task",)
+NEED_TABLES = ("--space nasbench201 --task", "verify nasbench201")
 _EXAMPLES = [shlex.split(example)[1:] for example in EXAMPLES.values()]
 _TOGETHER = [page for page in PAGES if commands(page)]
 
