@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from .randomness import random_state
+from .randomness import own_generators, random_state
 
 
 class Drew(Exception):
@@ -28,6 +28,7 @@ class ModulePath:
 
     def __init__(self, model: nn.Module):
         self._modules = [*model.modules()]
+        self._own = own_generators(model)
         self._names = {id(module): name for name, module in model.named_modules()}
         self._stack: list[tuple[nn.Module, str]] = [(model, "")]
         self._states: tuple[Any, ...] | None = None
@@ -64,7 +65,7 @@ class ModulePath:
 
     def _look(self) -> None:
         if self._states is not None:
-            now = random_state()
+            now = random_state(self._own)
             if now != self._states:
                 self.drew()
                 self._states = now
@@ -77,7 +78,7 @@ class ModulePath:
             watching: whether to look at the random generators whenever the module changes.
         """
         thread, depth = get_ident(), len(self._stack)
-        self._states = random_state() if watching else None
+        self._states = random_state(self._own) if watching else None
 
         def enter(module: nn.Module, args: Any) -> None:
             if get_ident() == thread:

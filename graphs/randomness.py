@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
+import pickle
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+
+Own = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
+"""A generator that a module holds for itself."""
+
+
+def own_generators(model: nn.Module) -> list[Own]:
+    """Return the generators that the modules of a model hold as attributes."""
+    attributes = (value for module in model.modules() for value in vars(module).values())
+    return [value for value in attributes if isinstance(value, Own)]
+
+
+def _state(generator: Own) -> Any:
+    if isinstance(generator, torch.Generator):
+        return generator.get_state()
+    if isinstance(generator, np.random.Generator):
+        return generator.bit_generator.state
+    return generator.getstate() if isinstance(generator, random.Random) else generator.get_state()
+
+
+def _as_bytes(state: Any) -> bytes:
+    return state.numpy().tobytes() if isinstance(state, torch.Tensor) else pickle.dumps(state)
+
+
+def _put_back(generator: Own, state: Any) -> None:
+    if isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = state
+    elif isinstance(generator, random.Random):
+        generator.setstate(state)
+    else:
+        generator.set_state(state)
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[Callable[[], bool]]:
+def seeded(seed: int, own: Sequence[Own] = ()) -> Iterator[Callable[[], bool]]:
     """Seed torch, NumPy and Python inside; outside their random states stay where they were.
+
+    Args:
+        seed: of the three.
+        own: other generators, which are put back, too.
 
     Yields:
         A function that says whether anything has drawn from them since.
@@ -27,6 +63,7 @@ def seeded(seed: int) -> Iterator[Callable[[], bool]]:
     """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     numpy_state, python_state = np.random.get_state(), random.getstate()
+    kept = [_state(generator) for generator in own]
     with torch.random.fork_rng(devices=devices):
         try:
             torch.default_generator.manual_seed(seed)
@@ -34,15 +71,17 @@ def seeded(seed: int) -> Iterator[Callable[[], bool]]:
                 torch.cuda.default_generators[device].manual_seed(seed)
             np.random.seed(seed % 2**32)
             random.seed(seed)
-            start = random_state()
-            yield lambda: random_state() != start
+            start = random_state(own)
+            yield lambda: random_state(own) != start
         finally:
             np.random.set_state(numpy_state)
             random.setstate(python_state)
+            for generator, state in zip(own, kept, strict=True):
+                _put_back(generator, state)
 
 
-def random_state() -> tuple[Any, ...]:
-    """Return the states of all global generators, to be compared."""
+def random_state(own: Sequence[Own] = ()) -> tuple[Any, ...]:
+    """Return the states of all global generators, and of others, to be compared."""
     _, keys, *rest = np.random.get_state()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     return (
@@ -51,4 +90,5 @@ def random_state() -> tuple[Any, ...]:
         np.asarray(keys).tobytes(),
         *rest,
         random.getstate(),
+        *(_as_bytes(_state(generator)) for generator in own),
     )

@@ -16,7 +16,7 @@ from ...graphs import Graph
 from ...graphs.keeping import kept
 from ...graphs.module_path import ModulePath
 from ...graphs.operators import CANONICAL, NORMS
-from ...graphs.randomness import seeded
+from ...graphs.randomness import own_generators, seeded
 from ...graphs.tracing import float_type, tensors_in
 from .attempts import describe, failed_forward
 from .batches import Batch, as_real, in_precision, rows_of
@@ -238,7 +238,7 @@ class ModelRunner:
             stack.enter_context(_restored(self.model, _stand_ins(self.model, dtype)))
             stack.enter_context(without_checkpoints())
             stack.enter_context(torch.inference_mode(False))
-            moved = stack.enter_context(seeded(self.seed))
+            moved = stack.enter_context(seeded(self.seed, own_generators(self.model)))
             stack.callback(lambda: setattr(self, "drew", self.drew or moved()))
             stack.enter_context(torch.set_grad_enabled(gradients))
             stack.enter_context(torch.autocast("cpu", enabled=False))

@@ -59,6 +59,39 @@ OWN = {
 }
 
 
+class Holding(Patched):
+    """A network that holds the generator which it draws from."""
+
+    def __init__(self, library: str, rate: float):
+        super().__init__(lambda net, h: h * self.drawn(h), rate)
+        made = {
+            "torch": torch.Generator().manual_seed(1),
+            "NumPy": np.random.default_rng(1),
+            "old NumPy": np.random.RandomState(1),
+            "Python": random.Random(1),
+        }
+        self.generator = made[library]
+
+    def drawn(self, h: Tensor) -> Tensor | float:
+        if isinstance(self.generator, torch.Generator):
+            return torch.rand(h.shape, generator=self.generator).to(h)
+        if isinstance(self.generator, random.Random):
+            return self.generator.random()
+        return float(self.generator.normal())
+
+
+@pytest.mark.parametrize("library", ["torch", "NumPy", "old NumPy", "Python"])
+def test_generators_that_the_network_holds(library: str) -> None:
+    net = Holding(library, 0.5)
+    before = random_state([net.generator])
+    found = archrank.score(net, (3, 8, 8), batch_size=4, proxies="snip,gradsign,flops,near")
+    assert random_state([net.generator]) == before
+    net.rate = 0.0
+    without = archrank.score(net, (3, 8, 8), batch_size=4, proxies="snip,gradsign,flops,near")
+    for name, result in found.items():
+        assert result.value == without[name].value, name
+
+
 def timm_vit(**rates: float) -> nn.Module:
     vit = pytest.importorskip("timm").models.vision_transformer.VisionTransformer
     return vit(img_size=8, patch_size=4, embed_dim=8, depth=3, num_heads=2, num_classes=4, **rates)
