@@ -12,7 +12,7 @@ from common import STORES, Lines, markdown_table
 
 from archrank.data import space
 from archrank.predictors import Pretraining
-from archrank.predictors.neural.plan import Epoch
+from archrank.predictors.neural.learning.plan import Epoch
 
 LINES = Lines(STORES / "ablations.jsonl")
 MIX = (

@@ -13,8 +13,8 @@ import archrank
 from archrank.data import space
 from archrank.files import written_whole
 from archrank.graphs import Graph
-from archrank.predictors.neural.run import digest
-from archrank.predictors.neural.seeds import seeded
+from archrank.predictors.neural.learning.run import digest
+from archrank.predictors.neural.learning.seeds import seeded
 from predictors import Pool
 
 NODE_PROXIES = ("grad_norm", "snip", "synflow")

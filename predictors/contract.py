@@ -162,7 +162,7 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             InputError: an argument or what was learnt cannot be written (a module, a function).
         """
-        saving.write(self, Path(path))
+        saving.write(self, Path(path), Predictor)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

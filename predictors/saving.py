@@ -7,15 +7,12 @@ import shutil
 import tempfile
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from ..errors import InputError
-
-if TYPE_CHECKING:
-    from .contract import Predictor
 
 FORMAT = 1
 FACTS, _ARRAYS = "predictor.json", "arrays.safetensors"
@@ -30,12 +27,21 @@ _RENAMED = {
 _PLAIN = (str, int, float, bool, type(None))
 
 
-def write(predictor: Predictor, path: Path) -> None:
-    """Write a predictor; the folder appears whole or not at all."""
+def write(predictor: BaseEstimator, path: Path, base: type[Any]) -> None:
+    """Write a predictor; the folder appears whole or not at all.
+
+    Args:
+        predictor: which.
+        path: the folder.
+        base: the class of all predictors: theirs may stand in it, wherever they were written.
+    """
     from safetensors.numpy import save_file
 
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    facts = {"format": FORMAT, "predictor": _encode(predictor, arrays, type(predictor).__name__)}
+    facts = {
+        "format": FORMAT,
+        "predictor": _encode(predictor, arrays, type(predictor).__name__, base),
+    }
     text = json.dumps(facts, indent=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not (path / FACTS).exists():
@@ -77,7 +83,9 @@ def read(path: Path, expected: type[Any]) -> Any:
     return predictor
 
 
-def _encode(value: Any, arrays: dict[str, np.ndarray[Any, Any]], place: str) -> Any:
+def _encode(
+    value: Any, arrays: dict[str, np.ndarray[Any, Any]], place: str, base: type[Any]
+) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, _PLAIN):
@@ -87,17 +95,17 @@ def _encode(value: Any, arrays: dict[str, np.ndarray[Any, Any]], place: str) -> 
         return {"array": place}
     if isinstance(value, (list, tuple)):
         kind = "tuple" if isinstance(value, tuple) else "list"
-        return {kind: [_encode(item, arrays, f"{place}.{i}") for i, item in enumerate(value)]}
+        return {kind: [_encode(item, arrays, f"{place}.{i}", base) for i, item in enumerate(value)]}
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {"dict": {k: _encode(v, arrays, f"{place}.{k}") for k, v in value.items()}}
-    if _is_ours(value):
+        return {"dict": {k: _encode(v, arrays, f"{place}.{k}", base) for k, v in value.items()}}
+    if _is_ours(value, base):
         fitted = {
-            name: _encode(item, arrays, f"{place}.{name}")
+            name: _encode(item, arrays, f"{place}.{name}", base)
             for name, item in vars(value).items()
             if name.endswith("_") and not name.startswith("_")
         }
         arguments = {
-            name: _encode(_named(item), arrays, f"{place}.{name}")
+            name: _encode(_named(item), arrays, f"{place}.{name}", base)
             for name, item in value.get_params(deep=False).items()
         }
         home = type(value)
@@ -141,12 +149,10 @@ def _renamed(name: str) -> str:
     return _RENAMED.get(name, name)
 
 
-def _is_ours(value: Any) -> bool:
+def _is_ours(value: Any, base: type[Any]) -> bool:
     """Predictors, wherever they were written, and other estimators of archrank."""
-    from .contract import Predictor
-
-    ours = type(value).__module__.startswith(Predictor.__module__.partition(".")[0] + ".")
-    return isinstance(value, Predictor) or (isinstance(value, BaseEstimator) and ours)
+    ours = type(value).__module__.startswith(__name__.partition(".")[0] + ".")
+    return isinstance(value, base) or (isinstance(value, BaseEstimator) and ours)
 
 
 def _class(name: str, expected: type[Any]) -> type[Any]:

@@ -6,7 +6,6 @@ import ast
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import networkx as nx
 import pytest
@@ -29,17 +28,6 @@ ORDER = (
 )
 """Each room may import the leaves and the rooms before it; data does without proxies."""
 MOST_FILES, MOST_LINES, LONGEST = 15, 500, 60
-# What is still to be split; whoever does so takes it out of here, since xfail is strict.
-CROWDED = {"predictors/neural"}
-CIRCLES = {
-    frozenset({"predictors.contract", "predictors.saving"}),
-}
-
-
-def marked(names: list[str], wrong: set[str]) -> list[Any]:
-    """The names as parameters, those known to be wrong marked as such."""
-    still = pytest.mark.xfail(reason="still to be split")
-    return [pytest.param(name, marks=still if name in wrong else ()) for name in names]
 
 
 def modules() -> dict[str, Path]:
@@ -98,12 +86,12 @@ def test_no_circles() -> None:
         if MODULES[name].name != "__init__.py" and MODULES[other].name != "__init__.py"
     )
     components = {frozenset(part) for part in nx.strongly_connected_components(graph)}
-    assert {part for part in components if len(part) > 1} - CIRCLES == set()
+    assert [sorted(part) for part in components if len(part) > 1] == []
 
 
 @pytest.mark.parametrize(
     "folder",
-    marked(sorted({str(f.parent.relative_to(ROOT)) for f in MODULES.values()} - {"."}), CROWDED),
+    sorted({str(f.parent.relative_to(ROOT)) for f in MODULES.values()} - {"."}),
 )
 def test_no_room_is_crowded(folder: str) -> None:
     files = [file.name for file in (ROOT / folder).glob("*.py") if file.name != "__init__.py"]

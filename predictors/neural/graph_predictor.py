@@ -16,20 +16,20 @@ from ..reading import Sample
 from .batches import GraphTensors
 from .encoders import encoder as encoder_by_name
 from .encoders.reading import positions_of, tensor_reader
-from .network_predictor import NetworkPredictor
-from .plan import Plan
-from .pretrained_encoder import Pretrained, read_pretrained
-from .regressor import Regressor
-from .scales import (
+from .learning.plan import Plan
+from .learning.scales import (
     context_scale,
     contexts_of,
     mean_and_std,
     scaled_statistics,
     statistic_scale,
 )
-from .seeds import seeded
-from .training import train_on_labels
-from .weights import arrays_of, load_arrays
+from .learning.seeds import seeded
+from .learning.training import train_on_labels
+from .learning.weights import arrays_of, load_arrays
+from .network_predictor import NetworkPredictor
+from .pretrained_encoder import Pretrained, read_pretrained
+from .regressor import Regressor
 
 
 class GraphPredictor(NetworkPredictor):

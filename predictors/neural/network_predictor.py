@@ -9,7 +9,7 @@ from ...basics import Array
 from ...errors import InputError
 from ..contract import Predictor, checked_labels
 from ..reading import Sample
-from .plan import Progress
+from .learning.plan import Progress
 
 
 class Watch(NamedTuple):

@@ -19,12 +19,12 @@ from ..reading import Sample
 from .batches import GraphBatch, GraphTensors
 from .encoders import encoder as encoder_by_name
 from .encoders.reading import positions_of, tensor_reader
+from .learning.plan import Plan
+from .learning.seeds import seeded
+from .learning.training import even_batching, train
+from .learning.weights import State, arrays_of, load_arrays
 from .losses import loss as loss_by_name
 from .mixer import MABN, monte_carlo
-from .plan import Plan
-from .seeds import seeded
-from .training import even_batching, train
-from .weights import State, arrays_of, load_arrays
 
 SCALINGS = ("minmax", "log")
 POSITIONS = ("order", "module")

@@ -15,8 +15,8 @@ from .. import saving
 from .encoders import encoder as encoder_by_name
 from .encoders.contract import Encoder, encode
 from .encoders.reading import positions_of, tensor_reader
-from .seeds import seeded
-from .weights import State, load_arrays
+from .learning.seeds import seeded
+from .learning.weights import State, load_arrays
 
 
 class Pretrained(BaseEstimator):  # type: ignore[misc]
@@ -77,7 +77,7 @@ class Pretrained(BaseEstimator):  # type: ignore[misc]
         Raises:
             InputError: the folder is there and holds something else.
         """
-        saving.write(cast(Any, self), Path(path))
+        saving.write(self, Path(path), type(self))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

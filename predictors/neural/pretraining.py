@@ -22,12 +22,12 @@ from .contrast import STATISTICS, contrastive_loss, free_statistics, positive, s
 from .encoders import encoder as encoder_by_name
 from .encoders.contract import Encoder
 from .encoders.reading import positions_of, tensor_reader
-from .plan import Plan, Progress
+from .learning.plan import Plan, Progress
+from .learning.run import Objective, digest
+from .learning.seeds import seeded
+from .learning.training import graph_batching, train
+from .learning.weights import arrays_of
 from .pretrained_encoder import Pretrained
-from .run import Objective, digest
-from .seeds import seeded
-from .training import graph_batching, train
-from .weights import arrays_of
 
 __all__ = ["Pretrained", "Pretraining"]
 

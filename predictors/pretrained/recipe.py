@@ -29,6 +29,7 @@ UNLABELLED = 100
 """Networks of every space that the encoder learns from."""
 KNOWN = 6000
 """The most graphs that others are compared with."""
+_NOT_DRAWN = ("imagenet_zoo", "graphgym")  # real networks have the expert; designs no images
 ZOO = "imagenet_zoo"
 """The family of real networks, which has no proxies: graphs alone are learnt from."""
 
@@ -131,7 +132,7 @@ def graphs_of_all_spaces(
     from ...data import spaces
     from ..neural.corpus import graphs_to_learn_from
 
-    names = [name for name in _names(spaces()) if name not in without]
+    names = [name for name in _names(spaces()) if name not in (*without, *_NOT_DRAWN)]
     return graphs_to_learn_from(names, each * len(names), seed=seed, progress=progress)
 
 

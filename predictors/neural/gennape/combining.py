@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ....basics import Array
-from ..scales import divisor
+from ..learning.scales import divisor
 
 COMBINATIONS = ("standardised", "ranked")
 

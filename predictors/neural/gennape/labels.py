@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....basics import Array
-from ..scales import divisor
+from ..learning.scales import divisor
 
 TRANSFORMS = ("flops", None)
 

@@ -18,11 +18,11 @@ from ..batches import GraphBatch, GraphTensors
 from ..encoders.contract import Encoder, encode
 from ..encoders.reading import positions_of, tensor_reader
 from ..fuzzy import FuzzyCMeans
-from ..plan import Plan, Progress
+from ..learning.plan import Plan, Progress
+from ..learning.run import digest
+from ..learning.seeds import seeded
+from ..learning.training import even_batching, train
 from ..pretrained_encoder import Pretrained
-from ..run import digest
-from ..seeds import seeded
-from ..training import even_batching, train
 from .heads import FuzzyHeads, FuzzyPairHeads
 
 MEMBERS = ("fuzzy", "single", "fuzzy pairwise", "single pairwise", "kgnn", "flops")

@@ -17,12 +17,12 @@ from ....metrics import kendall
 from ...reading import Sample
 from ..fuzzy import FuzzyCMeans
 from ..graph_predictor import KGNN, GraphPredictor
+from ..learning.plan import Plan
+from ..learning.scales import divisor
+from ..learning.weights import State, arrays_of, load_arrays
 from ..network_predictor import NetworkPredictor
-from ..plan import Plan
 from ..pretrained_encoder import Pretrained, read_pretrained
 from ..pretraining import Pretraining
-from ..scales import divisor
-from ..weights import State, arrays_of, load_arrays
 from .combining import COMBINATIONS, comparable
 from .labels import TRANSFORMS, LabelTransform
 from .members import HEADS, MEMBERS, Embedding, Inputs, Member, is_pairwise

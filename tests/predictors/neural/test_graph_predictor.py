@@ -201,7 +201,7 @@ def test_wrong_arguments_are_told(wrong: dict[str, object], said: str) -> None:
 
 def test_weights_of_another_module_are_told(tmp_path: Path) -> None:
     from archrank.predictors.neural.encoders import encoder
-    from archrank.predictors.neural.weights import arrays_of, load_arrays
+    from archrank.predictors.neural.learning.weights import arrays_of, load_arrays
 
     first, second = (Regressor(encoder("gin", width=w, layers=1)) for w in (8, 16))
     with pytest.raises(InputError, match="do not fit"):

@@ -175,7 +175,7 @@ class TestPretraining:
     def test_killed_and_continued_is_uninterrupted(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from archrank.predictors.neural import run as running
+        from archrank.predictors.neural.learning import run as running
 
         both = small(statistics=0.5, epochs=4, batch_size=4)
         expected = both.fit(GRAPHS)

@@ -13,10 +13,10 @@ from archrank.errors import InputError
 from archrank.predictors.checks import small_graphs
 from archrank.predictors.neural.batches import GraphTensors
 from archrank.predictors.neural.encoders import encoder
+from archrank.predictors.neural.learning.plan import Epoch, Plan
+from archrank.predictors.neural.learning.training import graph_batching, train, train_on_labels
 from archrank.predictors.neural.losses import MSE, Scheduled
-from archrank.predictors.neural.plan import Epoch, Plan
 from archrank.predictors.neural.regressor import Regressor
-from archrank.predictors.neural.training import graph_batching, train, train_on_labels
 
 
 class Stopped(Exception):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...basics import Array
-from ...errors import InputError
-from ..reading import Sample
+from ....basics import Array
+from ....errors import InputError
+from ...reading import Sample
 
 
 def _table(sample: Sample, names: Sequence[str]) -> Array:

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...errors import InputError
-from ...files import written_whole
+from ....errors import InputError
+from ....files import written_whole
 from .plan import OPTIMISERS, Epoch, Plan
 from .seeds import seed_of
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...errors import InputError
-from ...metrics import kendall
+from ....errors import InputError
+from ....metrics import kendall
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,

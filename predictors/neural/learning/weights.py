@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ...errors import InputError
+from ....errors import InputError
 
 State = dict[str, npt.NDArray[Any]]
 """Weights of a module, by name."""

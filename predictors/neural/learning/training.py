@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .batches import GraphBatch, GraphTensors, batches
-from .losses import Scheduled
-from .losses import loss as loss_by_name
+from ..batches import GraphBatch, GraphTensors, batches
+from ..losses import Scheduled
+from ..losses import loss as loss_by_name
 from .plan import SELECTIONS, Epoch, Plan, Progress
 from .run import Objective, Run, digest
 from .seeds import generator_of, own_random_state, seed_of

@@ -1,0 +1,1 @@
+"""How networks are trained: plans, runs that go on, seeds, scales of labels, kept weights."""
