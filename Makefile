@@ -10,7 +10,7 @@ PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
 LOWEST := .venv-lowest/bin
-LOWEST_TESTS := tests/graphs tests/scoring tests/ranking tests/cli tests/costs tests/predictors/test_contract.py tests/predictors/test_predicting.py tests/search/adapters
+LOWEST_TESTS := tests/graphs tests/scoring tests/ranking tests/cli tests/costs tests/predictors/test_contract.py tests/predictors/test_predicting.py
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test test-lowest quick lint docs clean
