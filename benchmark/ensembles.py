@@ -16,7 +16,9 @@ from scipy import stats
 
 from ..basics import Array
 from ..metrics import kendall
-from ..predictors.features.evidence import MEASURED, Evidence
+from ..predictors.features.evidence import MEASURED
+from ..predictors.pretrained.reference import Reference
+from ..predictors.pretrained.shipped import shipped
 from ..ranking.aggregation import POPULATION, combined, relative_ranks
 
 LABELS = (50, 100)
@@ -86,15 +88,15 @@ def without_labels(oriented: Mapping[str, Array]) -> list[Ensemble]:
 
 
 def _default(measured: Array) -> Ensemble:
-    """Return what archrank ranks by, up to its scale: the evidence of all measurements.
+    """Return what archrank ranks small networks by, up to its scale: evidence on the fixed scale.
 
-    A measurement that no network has a value of is no evidence.
+    What was not measured of a network is left out.
     """
-    score = Evidence.of(measured).score(measured)
+    score = Reference.read(shipped().reference_).score(measured)
     score = np.where(np.isfinite(measured).any(axis=1), score, np.nan)
     note = (
-        "Seven kinds of evidence, each of them counting the same: the pretrained predictor. "
-        "(our choice (experiments/results/transfer.md))"
+        "Sizes and six kinds of evidence on a fixed scale: the pretrained predictor, as it judges "
+        "networks of small images (our choice (experiments/results/fixed_scale.md))"
     )
     return Ensemble("auto", _column(score), 0, MEASURED, note)
 
