@@ -1,10 +1,10 @@
 """Where a network spends its work, and what it is made of: features that know no search space.
 
-``statistics`` counts operators. A profile says how much of the
-network each class of operators is (multiply-adds, parameters, outputs), how work, widths and depth
-lie over the stages, and which details of design it has: gates, attention and the tokens it sees,
-kernels, groups, normalisation, rectifiers, residual sums. Shares do not grow with the network, so
-that they compare across families and input sizes. All of it is our choice.
+``statistics`` counts operators. A profile says how much of the network each class of operators is
+(multiply-adds, parameters, outputs), how work, widths and depth lie over the stages, and which
+details of design it has: gates, attention and the tokens it sees, kernels, groups, normalisation,
+rectifiers, residual sums. Shares do not grow with the network, so that they compare across families
+and input sizes. All of it is our choice.
 """
 
 from __future__ import annotations
