@@ -11,7 +11,7 @@ linear fit to labels of other families comes to. Reads the scores that are kept 
 from __future__ import annotations
 
 import numpy as np
-from common import RESULTS, STORES, made_by, markdown_table, write_page
+from common import RESULTS, STORES, made_by, markdown_table, parser, write_page
 from scipy import optimize, stats
 
 from archrank.basics import SIZES
@@ -67,6 +67,7 @@ def by_labels(tables: list[np.ndarray], families: list[Family], table: np.ndarra
 
 
 def main() -> None:
+    parser(__doc__).parse_args()
     everything = [family_of(one, STORES / "pretraining") for one in SOURCES]
     read = {
         f.name: table_of([measurements(s.graph, s.scores) for s in f.samples]) for f in everything

@@ -185,5 +185,10 @@ def tables() -> list[str]:
     ]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command line."""
     measure_and_write(__doc__, RESULTS / "proxy_costs.md", measure, tables)
+
+
+if __name__ == "__main__":
+    main()

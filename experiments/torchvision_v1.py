@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from common import RESULTS, made_by, markdown_table, write_page
+from common import RESULTS, made_by, markdown_table, parser, write_page
 from scipy import stats
 
 import archrank
@@ -56,6 +56,7 @@ def tau(values: np.ndarray, labels: np.ndarray) -> str:
 
 
 def main() -> None:
+    parser(__doc__).parse_args()
     rows = measured()
     labels = np.array([top1 for _, top1, _ in rows])
     graphs = [graph for _, _, graph in rows]

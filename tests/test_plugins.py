@@ -76,7 +76,10 @@ def test_a_broken_package_is_told_of_and_left_out(installed: Path) -> None:
     assert run(installed, "rank", "lost:z-z", "--by", "params").returncode == 2
 
 
-def test_a_space_of_this_process() -> None:
+def test_a_space_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is registered here stays for no other test.
+    monkeypatch.setattr(sys.modules["archrank.data.spaces"], "_REGISTERED", {})
+
     class Mine(NASBenchMacro):
         name = "mine"
 

@@ -34,7 +34,7 @@ def measured_tau() -> dict[str, float]:
             ranking = archrank.rank(
                 space("digits").candidates(archs),
                 [x for x, _ in batches],
-                by,
+                by=by,
                 targets=[y for _, y in batches],
             ).table.set_index("name")
             for name in PROXIES if by == PROXIES else ("score",):
