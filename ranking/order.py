@@ -172,7 +172,9 @@ def _announce(candidates: Sequence[Candidate], plan: Plan) -> None:
     """Say what will be done and, where it is long, about how long it takes."""
     seconds = seconds_needed(candidates, plan)
     count, proxies = len(candidates), len(plan.proxies)
-    if seconds:
+    if seconds and plan.enough is not None:
+        _LOGGER.info("ranking %d candidates on %s: about %s", count, plan.device, duration(seconds))
+    elif seconds:
         _LOGGER.info(
             "scoring %d candidates by %d proxies on %s: about %s",
             *(count, proxies, plan.device, duration(seconds)),

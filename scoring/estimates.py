@@ -19,7 +19,7 @@ from .rows import Plan
 from .work import Work, score_work
 
 LOOKED_AT = 3
-"""How many candidates are traced for an estimate."""
+"""How many candidates are traced for an estimate, or thrice as many."""
 _WIDTHS, _SIDE = (8, 64), 32
 _SLOW, _PASSES, _BESIDE = 5e9, 4.0, 0.2
 """Multiply-adds a second, passes over a batch, and seconds of a candidate beside them: a guess that
@@ -41,10 +41,15 @@ def seconds_needed(candidates: Sequence[Candidate], plan: Plan, worth: float = 1
         Our choice. Networks of many small operators take longer than this, by a factor of two or
         three at times.
     """
-    chosen = np.linspace(0, len(candidates) - 1, min(LOOKED_AT, len(candidates))).astype(int)
-    start = time.perf_counter()
-    graphs = [graph for i in chosen if (graph := _graph(candidates[i], plan)) is not None]
-    tracing = (time.perf_counter() - start) * len(candidates) / max(len(chosen), 1)
+    most = LOOKED_AT if plan.enough is None else 3 * LOOKED_AT  # then tracing is most of the work
+    chosen = np.linspace(0, len(candidates) - 1, min(most, len(candidates))).astype(int)
+    graphs, times = [], []
+    for i in chosen:
+        start = time.perf_counter()
+        graph = _graph(candidates[i], plan)
+        times.append(time.perf_counter() - start)
+        graphs += [] if graph is None else [graph]
+    tracing = float(np.median(times)) * len(candidates) if times else 0.0
     scored = [graph for graph in graphs if plan.enough is None or not plan.enough(graph)]
     if not scored or not plan.proxies:
         told = plan.enough is not None and tracing >= worth
