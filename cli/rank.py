@@ -64,6 +64,10 @@ def rank(
             "default the size of each network says."
         ),
     ] = "auto",
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="How they will be trained, as timm tags checkpoints: a1_in1k."),
+    ] = None,
     combine: Annotated[Combine, typer.Option(help="How several scores become one.")] = "mean_rank",
     seeds: Seeds = 1,
     seed: Seed = 0,
@@ -144,6 +148,7 @@ def rank(
                 by=by,
                 loss=loss,
                 level=level,
+                recipe=recipe,
                 combine=combine,
                 seeds=seeds,
                 seed=seed,

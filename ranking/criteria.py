@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -132,6 +133,7 @@ class ByPredictor:
 
     label: str
     predictor: Predictor
+    context: tuple[float, ...] = ()
 
     @property
     def proxies(self) -> tuple[str, ...]:
@@ -153,7 +155,7 @@ class ByPredictor:
         """Predict all rows together, or, where one cannot be read, each by itself."""
         mean, std = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
         known = [i for i, row in enumerate(rows) if row.graph is not None]
-        samples = [sample_of(rows[i], seed, self.predictor) for i in known]
+        samples = [self._sample(rows[i], seed) for i in known]
         try:
             if known:
                 mean[known], std[known] = predicted(self.predictor, samples)
@@ -165,12 +167,15 @@ class ByPredictor:
                     rows[i].fail(self.label, "unsupported", str(error))
         return mean, std
 
+    def _sample(self, row: Row, seed: int | None) -> Sample:
+        return replace(sample_of(row, seed, self.predictor), context=self.context)
+
     def _details(self, rows: Sequence[Row], seeds: int) -> dict[str, Array]:
         """Return what the predictor read, and what it made of it."""
         if not self.proxies:
             return {}
         known = [i for i, row in enumerate(rows) if row.graph is not None]
-        found = self.predictor.explain([sample_of(rows[i], None, self.predictor) for i in known])
+        found = self.predictor.explain([self._sample(rows[i], None) for i in known])
         details = {name: np.full(len(rows), np.nan) for name in found}
         for name, values in found.items():
             details[name][known] = values
@@ -197,8 +202,12 @@ def sample_of(row: Row, seed: int | None, predictor: Predictor) -> Sample:
     return Sample(row.graph, scores=scores, node_scores=row.node_scores)
 
 
-def criteria(by: str | Iterable[str]) -> list[Criterion]:
+def criteria(by: str | Iterable[str], context: tuple[float, ...] = ()) -> list[Criterion]:
     """Return the criteria that names stand for; see ``archrank.rank``.
+
+    Args:
+        by: the names.
+        context: what predictors are told beside each candidate, such as a training recipe.
 
     Raises:
         InputError: a name is of no proxy, population score or saved predictor.
@@ -209,7 +218,8 @@ def criteria(by: str | Iterable[str]) -> list[Criterion]:
     found: list[Criterion] = []
     for name in dict.fromkeys(names):
         first, bar, second = name.partition("|")
-        found.append(Controlled(_criterion(first), _criterion(second)) if bar else _criterion(name))
+        alone = partial(_criterion, context=context)
+        found.append(Controlled(alone(first), alone(second)) if bar else alone(name))
     return found
 
 
@@ -243,13 +253,13 @@ def _always(graph: Graph) -> bool:
     return True
 
 
-def _criterion(name: str) -> Criterion:
+def _criterion(name: str, context: tuple[float, ...] = ()) -> Criterion:
     if name == AUTO:
-        return ByPredictor(name, load_predictor())
+        return ByPredictor(name, load_predictor(), context)
     if name in POPULATION:
         return ByPopulation(POPULATION[name])
     if is_predictor(name):
-        return ByPredictor(name, load_predictor(name))
+        return ByPredictor(name, load_predictor(name), context)
     get(name)  # says what there is if there is no such proxy
     return ByProxy(name)
 

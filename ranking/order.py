@@ -13,6 +13,7 @@ from ..costs.limits import Scales, checked_cost, checked_limits, latency_origin,
 from ..errors import InputError, checked_choice
 from ..formats import duration
 from ..predictors.loading import is_predictor
+from ..predictors.pretrained.recipes import context_of
 from ..progress import shown
 from ..proxies.given_data import drawn
 from ..proxies.planner import batches_needed, usable_device
@@ -44,6 +45,7 @@ def rank(
     device: str = "auto",
     batch_size: int = 64,
     level: Level = "auto",
+    recipe: str | None = None,
     limits: Mapping[str, float] | None = None,
     costs: Iterable[str] = (),
     latency: str | Path | None = None,
@@ -86,6 +88,9 @@ def rank(
             they can use), or ``"auto"``: graphs alone of those networks of which the predictor
             says that proxies change nothing (for the pretrained one, those of images of 96
             pixels and more), all proxies of others. It depends on each candidate alone.
+        recipe: how they will be trained, as timm tags checkpoints (``"a1_in1k"``,
+            ``"in21k_ft_in1k"``): the accuracy of networks of real size is expected under it;
+            default the commonest.
         limits: what candidates may cost at most, by ``COSTS``:
             ``params``, ``flops``, ``activations``, ``memory`` (MB), ``train_memory`` (MB, of
             ``batch_size`` samples), ``latency`` (ms). Those beyond are not scored, and stand in
@@ -121,7 +126,7 @@ def rank(
     """
     if _is_names(targets) and by == "auto":
         targets, by = None, targets  # as in rank(candidates, shape, "params")
-    wanted = criteria(by)
+    wanted = criteria(by, () if recipe is None else context_of(recipe))
     checked_choice("combine", combine, COMBINATIONS)
     checked_count("seeds", seeds)
     checked_count("batch_size", batch_size)

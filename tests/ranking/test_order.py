@@ -73,6 +73,19 @@ def test_networks_of_real_size_are_ranked_by_their_graphs_alone() -> None:
     assert np.isfinite(full["near"][0])
 
 
+def test_a_recipe_moves_the_accuracy_that_is_expected() -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Flatten())
+
+    def expected(**options: object) -> float:
+        return float(archrank.rank({"net": build}, (3, 96, 96), **options).table["top-1"][0])
+
+    assert expected() == pytest.approx(expected(recipe="in1k"))
+    assert expected(recipe="augreg_in21k_ft_in1k") > expected(recipe="in1k")
+    with pytest.raises(InputError, match="recipe: got 'a b'"):
+        archrank.rank({"net": build}, (3, 96, 96), recipe="a b")
+
+
 def test_the_level_graphs_runs_nothing() -> None:
     table = archrank.rank({"a": nets.narrow, "b": nets.wide}, level="graphs", **OPTIONS).table
     assert "near" not in table or table["near"].isna().all()
