@@ -155,6 +155,7 @@ class ByPredictor:
         """Predict all rows together, or, where one cannot be read, each by itself."""
         mean, std = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
         known = [i for i, row in enumerate(rows) if row.graph is not None]
+        known = [i for i in known if not self._is_broken(rows[i])]
         samples = [self._sample(rows[i], seed) for i in known]
         try:
             if known:
@@ -166,6 +167,17 @@ class ByPredictor:
                 except InputError as error:
                     rows[i].fail(self.label, "unsupported", str(error))
         return mean, std
+
+    def _is_broken(self, row: Row) -> bool:
+        """Whether most of what it reads of a network is no number: its size would flatter it.
+
+        What cannot be computed of it for another reason is left out of the judgement.
+        """
+        failed = {name for name, status, _ in row.failures if status == "non-finite"}
+        broken = 2 * len(failed & {*self.proxies}) > len(self.proxies)
+        if broken:
+            row.fail(self.label, "non-finite", "hardly a proxy that it reads is a number")
+        return broken
 
     def _sample(self, row: Row, seed: int | None) -> Sample:
         return replace(sample_of(row, seed, self.predictor), context=self.context)

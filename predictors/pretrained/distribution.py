@@ -169,8 +169,7 @@ def warn_of_outsiders(in_distribution: npt.NDArray[np.bool_]) -> None:
     if outside.any():
         warnings.warn(
             f"{int(outside.sum())} of {len(outside)} architectures are unlike all that this "
-            "predictor learnt of; their predictions are less certain, which their standard "
-            "deviations say",
+            "predictor learnt of; trust their order less than their standard deviations say",
             OutOfFamilyWarning,
             stacklevel=4,
         )

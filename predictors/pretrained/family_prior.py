@@ -93,11 +93,6 @@ class FamilyPrior:
         return asdict(self)
 
     @property
-    def worst(self) -> float:
-        """The lowest correlation of z with labels that a family had."""
-        return float(self.taught.min())
-
-    @property
     def spread(self) -> float:
         """The standard deviation of that correlation over families."""
         mean = np.average(self.taught, weights=self.qualities)

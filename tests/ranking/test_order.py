@@ -54,6 +54,16 @@ def test_default_is_the_pretrained_predictor() -> None:
     assert table["std_error"].tolist() == pytest.approx(std)
 
 
+@pytest.mark.filterwarnings("ignore::archrank.predictors.OutOfFamilyWarning")
+def test_a_network_of_nan_is_not_ranked_by_its_size() -> None:
+    ranking = archrank.rank([nets.narrow_of_nan, nets.narrow], **OPTIONS)
+    assert ranking.best == "narrow"
+    table = ranking.table.set_index("name")
+    assert np.isnan(table.loc["narrow_of_nan", "score"])
+    reasons = ranking.failures.set_index(["name", "proxy"])["reason"]
+    assert "is a number" in reasons["narrow_of_nan", "auto"]
+
+
 def test_adding_a_candidate_moves_no_other() -> None:
     few = {"a": nets.narrow, "b": nets.wide}
     alone = archrank.rank(few, **OPTIONS).table.set_index("name")["score"]
