@@ -40,7 +40,7 @@ def without(device: str, table: pd.DataFrame, samples: list[Sample], work: Path)
         kept = np.flatnonzero([not name.startswith(device) for name in table.device])
         known = SpeedPredictor(members=1, folds=0)
         known.fit([samples[i] for i in kept], table.step_time.to_numpy()[kept])
-        del known.left_out_
+        del known.left_out_, known.parts_
         known.save(path)
     return SpeedPredictor.load(path)
 

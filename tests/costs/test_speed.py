@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 import archrank
@@ -15,6 +17,7 @@ from archrank.costs import SpeedPredictor, estimate
 from archrank.costs.devices import SETTINGS, setting
 from archrank.costs.loads import loads
 from archrank.costs.roofline import Roofline, rows
+from archrank.costs.speed import error_quantiles
 from archrank.errors import InputError
 from archrank.graphs import Graph
 from archrank.predictors import Sample
@@ -93,6 +96,44 @@ def test_intervals_hold_what_they_say_and_chances_agree(
     for graph, high in zip(graphs[:3], wide.high, strict=False):
         assert there.chance_within([graph], high)[0] == pytest.approx(0.95, abs=0.006)
     assert there.chance_within(graphs, 1e9).min() == 1.0
+
+
+def test_quantiles_of_errors_hold_in_parts_that_they_were_not_taken_from() -> None:
+    draw = np.random.default_rng(0)
+    plain_held, held = [], []
+    for _ in range(60):
+        parts = np.repeat(np.arange(6), 50)
+        errors = draw.normal(size=6)[parts] + 0.3 * draw.standard_t(4, size=300)
+        new = parts == 5
+        ends = error_quantiles(errors[~new], parts[~new])[[10, 190]]
+        plain = np.quantile(errors[~new], [0.05, 0.95])
+        held.append(((errors[new] >= ends[0]) & (errors[new] <= ends[1])).mean())
+        plain_held.append(((errors[new] >= plain[0]) & (errors[new] <= plain[1])).mean())
+    assert np.mean(plain_held) < 0.86
+    assert np.mean(held) == pytest.approx(0.9, abs=0.03)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.floats(-3, 3), min_size=2, max_size=40), st.integers(1, 5), st.integers(0, 99))
+def test_quantiles_of_errors_are_as_wide_as_each_part_needs(
+    errors: list[float], parts: int, at: int
+) -> None:
+    values, part = np.array(errors), np.arange(len(errors)) % parts
+    said = error_quantiles(values, part)
+    assert (np.diff(said) >= 0).all()
+    assert values.min() <= said[0]
+    assert said[-1] <= values.max()
+    if len(np.unique(part)) < 2:
+        np.testing.assert_allclose(said, np.quantile(values, np.linspace(0, 1, 201)))
+        return
+    needed = []  # of each error how wide an interval of the others holds it, by looking for it
+    for value, own in zip(values, part, strict=True):
+        quantiles = np.quantile(values[part != own], np.linspace(0, 1, 201))
+        below = np.interp(value, quantiles, np.linspace(0, 1, 201))
+        needed.append(abs(below - (1 - below)))
+    share = np.quantile(needed, 1 - at / 100)
+    wanted = np.quantile(values, [(1 - share) / 2, (1 + share) / 2])
+    np.testing.assert_allclose(said[[at, 200 - at]], wanted, atol=1e-9)
 
 
 def test_errors_are_of_groups_left_out(graphs: list[Graph]) -> None:
