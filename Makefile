@@ -9,7 +9,7 @@
 PYTHON ?= python3
 JOBS ?= 2
 BIN := .venv/bin
-LOWEST := .venv-lowest/bin
+LOWEST ?= .venv-lowest
 LOWEST_TESTS := tests/graphs tests/scoring tests/ranking tests/cli tests/costs tests/predictors/test_contract.py tests/predictors/test_predicting.py
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -30,11 +30,11 @@ quick: .venv/test.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses $(JOBS) --dist worksteal --durations=15
 
 test-lowest:
-	@echo "== testing with the lowest versions that pyproject.toml allows, in .venv-lowest"
-	$(PYTHON) -m venv .venv-lowest
-	$(LOWEST)/python .ci/lowest.py data optuna plots pymoo > .venv-lowest/lowest.txt
-	$(LOWEST)/python -m pip install --quiet -c .venv-lowest/lowest.txt -e '.[data,optuna,plots,pymoo]' pytest hypothesis
-	OMP_NUM_THREADS=1 $(LOWEST)/python -m pytest -m "not slow" $(LOWEST_TESTS)
+	@echo "== testing with the lowest versions that pyproject.toml allows, in $(LOWEST)"
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python .ci/lowest.py data optuna plots pymoo > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/lowest.txt -e '.[data,optuna,plots,pymoo]' pytest hypothesis
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -m "not slow" $(LOWEST_TESTS)
 
 lint: .venv/test.stamp
 	@echo "== ruff, then mypy --strict on the package"

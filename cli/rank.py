@@ -68,6 +68,17 @@ def rank(
         str | None,
         typer.Option(help="How they will be trained, as timm tags checkpoints: a1_in1k."),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Learn from candidates that were trained: a CSV file of their names and their "
+            "accuracy."
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, help="Name only so many to train first, each with its reasons."),
+    ] = None,
     combine: Annotated[Combine, typer.Option(help="How several scores become one.")] = "mean_rank",
     seeds: Seeds = 1,
     seed: Seed = 0,
@@ -149,6 +160,7 @@ def rank(
                 loss=loss,
                 level=level,
                 recipe=recipe,
+                measured=labels,
                 combine=combine,
                 seeds=seeds,
                 seed=seed,
@@ -168,9 +180,9 @@ def rank(
         if result.latency:
             say(f"latency: {result.latency}")
         if as_json:
-            print(result.to_json(front))
+            print(result.to_json(front, top))
         else:
-            _show(result)
+            _show(result, top)
             if front is not None:
                 names = ", ".join(result.front(front)["name"])
                 print(f"front of score and {front}, cheapest first: {names}")
@@ -186,8 +198,8 @@ def rank(
         raise typer.Exit(1)
 
 
-def _show(result: Ranking) -> None:
-    """Print the summary of a ranking.
+def _show(result: Ranking, top: int | None = None) -> None:
+    """Print the summary of a ranking, or of those to train first.
 
     It is folded to the width of a terminal; elsewhere each candidate has one line, however long
     its name.
@@ -195,17 +207,17 @@ def _show(result: Ranking) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..ranking.summary import notes, summarise
+    from ..ranking.summary import notes, summarise, summarise_shortlist
 
-    summary = summarise(result)
+    summary = summarise(result) if top is None else summarise_shortlist(result.shortlist(top))
     table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
     for name in summary.columns:
-        is_name = name == "name"
-        table.add_column(name, justify="left" if is_name else "right", overflow="fold")
+        is_text = name in ("name", "because")
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
     for row in summary.itertuples(index=False):
         table.add_row(*row)
     width = None if sys.stdout.isatty() else sys.maxsize
     console = Console(width=width, markup=False, emoji=False, highlight=False)
     console.print(table)
-    for line in notes(result):
+    for line in notes(result, marked=top is None):
         console.print(line)

@@ -27,6 +27,7 @@ from ..scoring.sources import DataSource, named_loss
 from ..scoring.work import checked_count
 from .aggregation import COMBINATIONS, Combination
 from .criteria import Level, criteria, wanted_of
+from .learning import Learnt, Measured, read_measured
 from .table import Ranking, tabulate, within_limits
 
 _LOGGER = logging.getLogger("archrank")
@@ -46,6 +47,7 @@ def rank(
     batch_size: int = 64,
     level: Level = "auto",
     recipe: str | None = None,
+    measured: Measured | None = None,
     limits: Mapping[str, float] | None = None,
     costs: Iterable[str] = (),
     latency: str | Path | None = None,
@@ -91,6 +93,9 @@ def rank(
         recipe: how they will be trained, as timm tags checkpoints (``"a1_in1k"``,
             ``"in21k_ft_in1k"``): the accuracy of networks of real size is expected under it;
             default the commonest.
+        measured: labels of candidates that were trained (larger is better) by name, or a CSV file
+            of names and labels: scores are then expected labels of all (``Learnt``), learnt from
+            these and from what is ranked by.
         limits: what candidates may cost at most, by ``COSTS``:
             ``params``, ``flops``, ``activations``, ``memory`` (MB), ``train_memory`` (MB, of
             ``batch_size`` samples), ``latency`` (ms). Those beyond are not scored, and stand in
@@ -141,6 +146,7 @@ def rank(
         )
     inputs = drawn(inputs, batch_size, batches_needed(proxies), seed)
     _check_inputs(found, inputs)
+    labels = None if measured is None else read_measured(measured, [one.name for one in found])
     scales = replace(
         _scales(limits, costs, latency, "cpu" if engine == "ray" else usable_device(device)),
         batch_size=batch_size,
@@ -168,6 +174,8 @@ def rank(
     with shown(progress) as report:
         rows, excluded = within_limits(score_candidates(found, plan, report, callback))
     columns = [criterion.column(rows, seeds) for criterion in wanted]
+    if labels is not None:
+        columns = [Learnt(labels).column(rows, columns, combine)]
     told = "latency" in scales.costs
     origin = latency_origin(scales.latency, scales.device, scales.speed) if told else ""
     return replace(tabulate(rows, columns, combine, scales.shown, origin), excluded=excluded)

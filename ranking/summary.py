@@ -16,6 +16,8 @@ _LEFT_OUT = frozenset({"above", "seconds", "same_as", "activations", "depth"})
 
 _EXPECTED = frozenset({"top-1", "top-1 low", "top-1 high"})
 """Details that say more than the score: the accuracy that is expected, in %."""
+_ITSELF = frozenset({("auto",), ("expected",)})
+"""What is ranked by where that is the score itself."""
 MOST_COLUMNS = 9
 """Of a summary; `Ranking.details` has the others."""
 _WORTH_JOINING = 3  # candidates that fail alike, from which on they share a line
@@ -52,9 +54,10 @@ def summarise(ranking: Ranked) -> pd.DataFrame:
 def shown_columns(ranking: Ranked) -> list[str]:
     """Return the columns of a summary, at most ``MOST_COLUMNS``."""
     table = ranking.table
-    hidden = (_LEFT_OUT - set(ranking.by)) | (ranking.made_of - _EXPECTED)
-    if ranking.by == ("auto",):  # the score itself
-        hidden |= {"auto"}
+    told = {"measured"} if "measured" in table else _EXPECTED
+    hidden = (_LEFT_OUT - set(ranking.by)) | (ranking.made_of - told)
+    if ranking.by in _ITSELF:
+        hidden |= set(ranking.by)
     if table["std_error"].isna().all():  # nothing says it
         hidden |= {"std_error"}
     names = [name for name in table.columns if name not in hidden]
@@ -65,9 +68,18 @@ def shown_columns(ranking: Ranked) -> list[str]:
     return [name for name in names if name not in left_out][:MOST_COLUMNS]
 
 
-def notes(ranking: Ranked) -> list[str]:
+def summarise_shortlist(shortlist: pd.DataFrame) -> pd.DataFrame:
+    """Return a shortlist as text, without columns that nothing is known of."""
+    known = shortlist.dropna(axis="columns", how="all")
+    if "chance" in known:
+        known = known.assign(chance=known["chance"].map("{:.0%}".format))
+    return known.map(number)
+
+
+def notes(ranking: Ranked, marked: bool = True) -> list[str]:
     """Return the lines below the table: what its marks mean, who failed, and who is left out."""
-    return [*_marks(ranking), *_failures(ranking), *_left_out(ranking)]
+    marks = _marks(ranking) if marked else []
+    return [*marks, *_failures(ranking), *_left_out(ranking)]
 
 
 def _marks(ranking: Ranked) -> list[str]:

@@ -18,9 +18,11 @@ from ..costs.limits import COLUMNS, COSTS, Excluded, checked_cost, nobody_left
 from ..errors import InputError
 from ..files import written_whole
 from ..scoring.rows import Row
+from ..scoring.work import checked_count
 from .aggregation import chances, combined, deviation, mean_over_seeds, relative_ranks
 from .criteria import Column
 from .front import pareto_front
+from .shortlist import shortlist_of
 from .summary import SURE, as_html, as_text, shown_columns
 
 if TYPE_CHECKING:
@@ -106,13 +108,40 @@ class Ranking:
         with written_whole(path) as partial:
             self.table.to_csv(partial, index=False)
 
-    def to_json(self, front: str | None = None) -> str:
+    def shortlist(self, count: int = 5) -> pd.DataFrame:
+        """Return whom to train first: the best that were not measured, each of another graph.
+
+        Columns are ``name``, ``score``, ``std_error``, ``chance`` (that it is the best of all, as
+        far as standard errors are right and independent; NaN if they are not known) and
+        ``because``: the expected ImageNet top-1, evidence in standard deviations above or below
+        the mean of the candidates, or the places by what it is ranked by.
+
+        Raises:
+            InputError: the count is no whole number of at least 1.
+
+        Example:
+            >>> import torch
+            >>> import archrank
+            >>> nets = {f"width {w}": torch.nn.Linear(48, w) for w in (8, 32, 16)}
+            >>> first = archrank.rank(nets, (48,), by="params").shortlist(2)
+            >>> [*zip(first["name"], first["because"])]
+            [('width 32', 'params 1568, 1 of 3'), ('width 16', 'params 784, 2 of 3')]
+        """
+        checked_count("count", count)
+        return shortlist_of(self.table, self.by, count)
+
+    def to_json(self, front: str | None = None, top: int | None = None) -> str:
         """The table and the failures as JSON; missing numbers are null.
 
         Args:
             front: a cost, for the names on ``front`` too.
+            top: for a ``shortlist`` of so many, too.
         """
-        names = {} if front is None else {"front": self.front(front)["name"].tolist()}
+        names: dict[str, Any] = {}
+        if front is not None:
+            names["front"] = self.front(front)["name"].tolist()
+        if top is not None:
+            names["shortlist"] = json.loads(self.shortlist(top).to_json(orient="records"))
         return json.dumps(
             {
                 "by": list(self.by),

@@ -303,3 +303,23 @@ def test_a_terminal_gets_a_table_and_a_bar(models: Path, tmp_path: Path) -> None
     assert b"large" in seen
     assert b"\x1b[" in seen
     assert b"Traceback" not in seen
+
+
+def test_labels_of_trained_candidates_and_whom_to_train_next(models: Path) -> None:
+    widths = "\n".join(f"def n{width}(): return net({width})" for width in (6, 8, 16, 24))
+    models.write_text(MODELS + widths)
+    Path("results.csv").write_text("name,accuracy\nsmall,70\nn8,76\nmodels.py:n24,84\n")
+    first = invoke("rank", models, "--by", "params", "--labels", "results.csv", "--top", 2)
+    assert first.exit_code == 0
+    assert "because" in first.stdout
+    assert "n24" not in first.stdout  # trained already
+    table = json.loads(
+        invoke("rank", models, "--by", "params", "--labels", "results.csv", "--json").stdout
+    )["table"]
+    assert {row["name"]: row["measured"] for row in table}["n24"] == 84
+    assert table[0]["name"] == "n24"
+    assert all(60 < row["score"] < 95 for row in table)
+    Path("results.csv").write_text("name,accuracy\nsmal,70\n")
+    wrong = invoke("rank", models, "--by", "params", "--labels", "results.csv")
+    assert wrong.exit_code == 2
+    assert "did you mean 'small'" in wrong.stderr

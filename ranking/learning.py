@@ -1,0 +1,176 @@
+"""Learning from candidates that were trained: what was thought before, corrected by labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..basics import Array
+from ..errors import InputError, did_you_mean
+from ..predictors.fitting import read_labels
+from ..predictors.pretrained.shipped import shipped_prior
+from ..predictors.reading import Sample
+from ..predictors.tabular.additive import AdditiveProcess
+from ..scoring.rows import Row
+from .aggregation import combined, mean_over_seeds
+from .criteria import Column
+
+Measured = Mapping[str, float] | pd.Series | str | Path
+"""Labels by name of candidate, or the CSV file that holds them."""
+FEWEST = 3
+"""Fewer labels than this say nothing of how far a ranking can be trusted."""
+LEARNT = "expected"
+"""The label of a column of expected labels."""
+PARTS = ("statistics", "paths", "edges", "neighbourhoods", "scores")
+"""What the process learns from beside the score."""
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """Expected labels of all candidates, given the labels of some.
+
+        y = a + b z + f(x),   f ~ GP
+
+    z is the score before any label, standardised over the candidates; b is like the slope of one
+    of the families that the shipped predictor learnt of (``slope_given``); f is an
+    ``AdditiveProcess`` of the graph and of what was scored. A candidate with a label has that
+    label, without any error.
+
+    Attributes:
+        measured: labels by name of candidate, larger is better.
+
+    Notes:
+        The model is our choice. The same with kinds of evidence as z is ``EvidenceProcess``.
+    """
+
+    measured: Mapping[str, float]
+
+    def column(self, rows: Sequence[Row], columns: Sequence[Column], combine: str) -> Column:
+        """Turn what criteria say of all rows into one column of expected labels.
+
+        Raises:
+            InputError: too few of the rows have labels, or all have the same.
+        """
+        before = combined(mean_over_seeds(np.stack([c.values for c in columns], axis=1)), combine)
+        labels = np.array([self.measured.get(row.name, np.nan) for row in rows])
+        self._check(labels)
+        graphs = np.array([row.graph is not None for row in rows])
+        asked = np.flatnonzero(np.isfinite(before) & graphs)
+        known = np.isfinite(labels[asked])
+        mean, error = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+        if known.sum() >= FEWEST:
+            samples = [plain_sample(rows[i]) for i in asked.tolist()]
+            mean[asked], error[asked] = expected(before[asked], samples, labels[asked])
+        told = np.isfinite(labels)
+        mean[told], error[told] = labels[told], 0.0
+        details = {"measured": labels}
+        for column in columns:
+            details[column.label] = column.sign * mean_over_seeds(column.values)
+            details |= column.details
+        return Column(LEARNT, mean[:, None], 1.0, error, details)
+
+    def _check(self, labels: Array) -> None:
+        known = labels[np.isfinite(labels)]
+        if len(known) < FEWEST or np.ptp(known) == 0:
+            same = " of one value" if len(known) >= FEWEST else ""
+            raise InputError(
+                f"measured: got labels of {len(known)} candidates{same}, expected at least "
+                f"{FEWEST} that differ; train some more, or rank without labels"
+            )
+
+
+def expected(before: Array, samples: Sequence[Sample], labels: Array) -> tuple[Array, Array]:
+    """Return expected labels (n,) and their standard deviations (n,); see ``Learnt``.
+
+    Args:
+        before: scores before any label (n,), larger is better.
+        samples: what is known of each candidate.
+        labels: (n,), NaN where there is none.
+    """
+    known = np.flatnonzero(np.isfinite(labels))
+    centre, spread = labels[known].mean(), labels[known].std()
+    if spread == 0:
+        return np.full(len(labels), centre), np.full(len(labels), np.nan)
+    deviation = before.std()
+    z = (before - before[known].mean()) / (deviation if deviation > 0 else 1.0)
+    y = (labels[known] - centre) / spread
+    slope, doubt = slope_given(z[known], y)
+    process = AdditiveProcess(PARTS).fit([samples[i] for i in known.tolist()], y - slope * z[known])
+    left, error = process.predict(samples, return_std=True)
+    return centre + spread * (slope * z + left), spread * np.sqrt(error**2 + doubt * z**2)
+
+
+def slope_given(z: Array, y: Array) -> tuple[float, float]:
+    """Return the slope of labels over scores, and its variance; see ``Learnt``.
+
+        p(r | y) ~ q_r prod_i N(y_i; b_r z_i, (1 - r^2) / c_r),
+        b_r = r / sqrt(c_r),  c_r = 1 - r^2 (1 - s^2)
+
+    r are the correlations that families had and q_r their qualities, as in
+    ``FamilyPrior.slope_given``. s is the standard deviation of the scores: candidates that were
+    chosen by their scores differ less in them than all do, and in their labels, too.
+
+    Args:
+        z: scores of the labelled ones (n,), in standard deviations of all candidates.
+        y: their labels (n,), of variance 1.
+
+    Notes:
+        c_r is the correction of correlations for a restricted range (Pearson 1903).
+    """
+    prior = shipped_prior()
+    r = np.clip(prior.taught, -0.95, 0.95)
+    c = 1.0 - r**2 * (1.0 - min(float(z.std()), 1.0) ** 2)
+    slopes, rest = r / np.sqrt(c), (1.0 - r**2) / c
+    squares = ((y - slopes[:, None] * z) ** 2).sum(axis=1)
+    logs = np.log(prior.qualities) - 0.5 * (len(z) * np.log(rest) + squares / rest)
+    share = np.exp(logs - logs.max())
+    share /= share.sum()
+    mean = float(share @ slopes)
+    return mean, float(share @ (slopes - mean) ** 2)
+
+
+def plain_sample(row: Row) -> Sample:
+    """Return a row as a process reads it: its graph, and means of scores over seeds."""
+    assert row.graph is not None
+    return Sample(
+        row.graph, scores={name: float(np.mean(found)) for name, found in row.scores.items()}
+    )
+
+
+def read_measured(measured: Measured, names: Sequence[str]) -> dict[str, float]:
+    """Return labels by name of candidate; several of one candidate become their mean.
+
+    Args:
+        measured: a mapping, or a CSV file of names in the first column and labels in the second.
+        names: of the candidates. Those of a file may be written with it, as ``models.py:net``.
+
+    Raises:
+        InputError: a label is no number, or is of none of the candidates.
+    """
+    if isinstance(measured, (str, Path)):
+        given, values = read_labels(measured)
+    else:
+        series = pd.Series(measured)
+        given, values = [*map(str, series.index)], series.tolist()
+    table = pd.DataFrame({"name": given, "label": pd.to_numeric(values, errors="coerce")})
+    table["name"] = [_called(name, names) for name in table["name"]]
+    if not np.isfinite(table["label"]).all():
+        bad = table.loc[~np.isfinite(table["label"]), "name"].iloc[0]
+        raise InputError(f"measured: the label of {bad!r} is no number; leave it out")
+    return {str(name): float(mean) for name, mean in table.groupby("name")["label"].mean().items()}
+
+
+def _called(name: str, names: Sequence[str]) -> str:
+    """Return what a candidate is called among the candidates."""
+    for spelt in (name, name.rpartition(".py:")[2]):
+        if spelt in names:
+            return spelt
+    raise InputError(
+        f"measured: {name!r} is none of the candidates; {did_you_mean(name, names)}"
+        f"they are {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}; "
+        "rank it with the others, or leave its label out"
+    )
