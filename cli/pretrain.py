@@ -111,7 +111,7 @@ def _make(
     kept = out.with_name(out.name + ".scores") if scores is None else scores
     with progress(quiet, "scoring") as report, results_only():
         made = recipes.make(out, kept, jobs, without, report)
-    families = list(made.family_prior_["families"])
+    families = list(made.reference_["families"])
     if as_json:
         print(json.dumps({"families": families}, indent=2))
         return

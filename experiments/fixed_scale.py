@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import numpy as np
 from common import RESULTS, STORES, made_by, markdown_table, parser, write_page
+from former_rule import among_candidates
 from scipy import optimize, stats
 
 from archrank.basics import SIZES
 from archrank.predictors import Family
-from archrank.predictors.features.evidence import Evidence, measurements, table_of
+from archrank.predictors.features.evidence import measurements, table_of
 from archrank.predictors.features.rank_transform import normal_scores
 from archrank.predictors.pretrained.recipe import family_of
 from archrank.predictors.pretrained.reference import Reference
@@ -89,7 +90,7 @@ def main() -> None:
                 family.name,
                 len(score),
                 *(f"{value:.3f}" for value in sizes),
-                f"{rho(Evidence.of(table).score(table), labels):.3f}",
+                f"{rho(among_candidates(table), labels):.3f}",
                 f"{rho(by_labels([read[o.name] for o in others], others, table), labels):.3f}",
                 f"{rho(score, labels):.3f} [{low:.3f}, {high:.3f}]",
             ]

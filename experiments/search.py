@@ -58,9 +58,10 @@ from search_runs import (
     problem,
     setting_problems,
 )
+from transfer_pools import Families
 
 from archrank.data import space
-from archrank.predictors.features.evidence import AUTO, Evidence, measurements, table_of
+from archrank.predictors.features.evidence import AUTO, measurements, table_of
 from archrank.proxies import get
 from archrank.ranking.aggregation import combined
 from archrank.search import Screener, Searcher, Surrogate, assist
@@ -192,11 +193,12 @@ def evidence() -> None:
         for seed in range(MANY_SEEDS)
     ]
     place, known, scores = space("nasbench201"), cells(), predictor_scores.read()
+    reference, _ = Families().without("nasbench201")
     rows = {key: measurements(known[key].graph, scores[key]) for key in scores}
     for key in LINES.missing(keys):
         drawn = place.sample(1000, key["seed"])
         table = table_of([rows[place.canonical(arch)] for arch in drawn])
-        best = drawn[int(np.argmax(Evidence.of(table).score(table)))]
+        best = drawn[int(np.argmax(reference.score(table)))]
         LINES.keep(key, truth={"evidence": nasbench201(key["dataset"]).truth[best]})
 
 

@@ -66,7 +66,6 @@ def tables() -> list[str]:
         "",
         *markdown_table(others, [_other_row(*one) for one in zero_shot.items()]),
         *_few_tables(results),
-        *_weight_table(results),
         *_expected_table(results),
     ]
 
@@ -138,23 +137,6 @@ def _few_rows(mine: list[dict], figure: str) -> list[list[str]]:
         for row, values in columns.items():
             rows.setdefault(row, []).append(interval(values) + some if values else "-")
     return [[row, *cells] for row, cells in rows.items()]
-
-
-def _weight_table(results: list[dict]) -> list[str]:
-    mine = {(r["pool"], r["predictor"]): r["rho"] for r in results if r["count"] == -1}
-    ways = list(dict.fromkeys(way for _, way in mine))
-    pools = list(dict.fromkeys(pool for pool, _ in mine))
-    means = [f"{np.mean([mine[pool, way] for pool in pools]):.3f}" for way in ways]
-    rows = [[pool, *(f"{mine[pool, way]:.3f}" for way in ways)] for pool in pools]
-    return [
-        "",
-        "## Weights of kinds of evidence",
-        "",
-        "Rho without labels on the family of the row, when weights were fitted to labels of the "
-        "families that are not related to it. *log Phi* is what is shipped.",
-        "",
-        *markdown_table(("pool", *ways), [*rows, ["mean", *means]]),
-    ]
 
 
 def _expected_table(results: list[dict]) -> list[str]:

@@ -11,9 +11,9 @@ from common import STORES, Lines
 from predictor_scores import read as read_small_scores
 
 from archrank.data import space, table
-from archrank.predictors import Family, FamilyPrior, Sample, samples
+from archrank.predictors import Family, Reference, Sample, samples
 from archrank.predictors.features.evidence import measurements, table_of
-from archrank.predictors.pretrained.recipe import family_of
+from archrank.predictors.pretrained.recipe import family_of, reference_of
 from archrank.predictors.pretrained.sources import SOURCES, source, unrelated
 
 LINES = Lines(STORES / "transfer.jsonl")
@@ -94,17 +94,17 @@ class Families:
 
     def __init__(self) -> None:
         self.read: dict[str, Family] = {}
-        self.learnt: dict[str, tuple[FamilyPrior, float]] = {}
+        self.learnt: dict[str, tuple[Reference, float]] = {}
 
     def of(self, name: str) -> Family:
         if name not in self.read:
             self.read[name] = family_of(source(name), SCORES)
         return self.read[name]
 
-    def without(self, name: str) -> tuple[FamilyPrior, float]:
+    def without(self, name: str) -> tuple[Reference, float]:
         """Learn from unrelated families, and say the seconds that it took."""
         if name not in self.learnt:
             several = [self.of(one.family) for one in unrelated(name)]
             start = time.perf_counter()
-            self.learnt[name] = FamilyPrior.of(several), time.perf_counter() - start
+            self.learnt[name] = reference_of(several), time.perf_counter() - start
         return self.learnt[name]

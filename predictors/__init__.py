@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from .ensemble.archrank import ArchRank
     from .features.columns import Features
     from .features.distances import GraphEmbedding, edit_distance, spectral_distance
-    from .features.evidence import Evidence
     from .neural import encoders, losses
     from .neural.fuzzy import FuzzyCMeans
     from .neural.gennape import GENNAPE
@@ -26,8 +25,9 @@ if TYPE_CHECKING:
     from .neural.pretraining import Pretrained, Pretraining
     from .pretrained.adapted import EvidenceProcess
     from .pretrained.distribution import Distribution, OutOfFamilyWarning
-    from .pretrained.family_prior import Family, FamilyPrior
+    from .pretrained.families import Family
     from .pretrained.graph_ensemble import GraphEnsemble
+    from .pretrained.reference import Reference
     from .pretrained.transfer import TransferRank
     from .reading import Sample, samples, with_context
     from .tabular.additive import AdditiveProcess
@@ -41,10 +41,10 @@ _HOME = {
     "Predictor": "contract",
     "check_predictor": "checks",
     "ArchRank": "ensemble.archrank",
-    "Evidence": "features.evidence",
     "Distribution": "pretrained.distribution",
-    "Family": "pretrained.family_prior",
-    "FamilyPrior": "pretrained.family_prior",
+    "EvidenceProcess": "pretrained.adapted",
+    "Family": "pretrained.families",
+    "Reference": "pretrained.reference",
     "OutOfFamilyWarning": "pretrained.distribution",
     "Features": "features.columns",
     "FuzzyCMeans": "neural.fuzzy",
@@ -66,7 +66,6 @@ _HOME = {
     "RandomForest": "tabular.baselines",
     "Ridge": "tabular.baselines",
     "XGBoost": "tabular.baselines",
-    "EvidenceProcess": "pretrained.adapted",
     "Surrogate": "tabular.surrogate",
     "TransferRank": "pretrained.transfer",
     "Vote": "tabular.untrained",
@@ -80,10 +79,9 @@ __all__ = [
     "AdditiveProcess",
     "ArchRank",
     "Distribution",
-    "Evidence",
     "EvidenceProcess",
     "Family",
-    "FamilyPrior",
+    "Reference",
     "Features",
     "FuzzyCMeans",
     "GraphEnsemble",

@@ -19,8 +19,6 @@ FACTS, _ARRAYS = "predictor.json", "arrays.safetensors"
 _ROOMS = (".", "..costs")  # whose public names may stand in a file
 _RENAMED = {
     "Familiarity": "Distribution",
-    "experience": "family_prior",
-    "experience_": "family_prior_",
     "familiarity_": "distribution_",
 }
 """Classes and attributes as files of archrank 0.1 call them, and what they are called now."""

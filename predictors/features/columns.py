@@ -17,7 +17,7 @@ from ..reading import Sample
 from . import profile, statistics
 from .cache import once_per_graph
 from .counts import edge_words, neighbourhood_words, path_words
-from .evidence import Evidence, measurements, table_of
+from .evidence import EVIDENCE
 
 _WORDS = {
     "paths": once_per_graph(path_words),
@@ -48,7 +48,7 @@ _NUMBERS: Mapping[str, NumbersOfGraph] = {
 PARTS = (*_NUMBERS, *_WORDS, "code", "scores", "evidence", "context")
 """What columns can be made of: numbers of the graph (its statistics, its profile, eigenvalues of
 its Laplacian), counts of its words (three kinds), the space's vector, proxies, what sizes and
-proxies say together (``Evidence``), and the context."""
+proxies say together (a score named ``EVIDENCE``), and the context."""
 _FARTHEST = 5.0  # standard deviations; beyond, what was not seen in training misleads
 
 
@@ -92,7 +92,7 @@ def read_columns(
         rows = [[s.scores.get(name, np.nan) for name in score_names] for s in samples]
         tables["scores"] = np.array(rows, dtype=np.float64).reshape(len(samples), -1)
     if "evidence" in parts:
-        tables["evidence"] = table_of([measurements(s.graph, s.scores) for s in samples])
+        tables["evidence"] = np.array([[s.scores.get(EVIDENCE, 0.0)] for s in samples])
     if "code" in parts:
         tables["code"] = _equally_long("code", [sample.code for sample in samples])
     if "context" in parts:
@@ -144,8 +144,6 @@ class Features(BaseEstimator):  # type: ignore[misc]
             finite[:, empty] = 0.0
             self.score_scale_ = np.nanmedian(np.abs(finite), axis=0) + 1e-12
             self.score_median_ = np.nanmedian(_symmetric_log(finite, self.score_scale_), axis=0)
-        if "evidence" in columns.tables:
-            self.evidence_ = Evidence.of(columns.tables["evidence"]).state()
         blocks = self._blocks(columns)
         values = np.concatenate([np.zeros((columns.length, 0)), *blocks], axis=1)
         self.mean_ = values.mean(axis=0)
@@ -173,9 +171,6 @@ class Features(BaseEstimator):  # type: ignore[misc]
                 missing = ~np.isfinite(scores)
                 known = np.where(missing, self.score_median_, scores)
                 made.append(np.concatenate([known, missing.astype(float)], axis=1))
-            elif part == "evidence":
-                evidence = Evidence.read(self.evidence_)
-                made.append(evidence.score(columns.tables[part])[:, None])
             else:
                 made.append(columns.tables[part])
         return made

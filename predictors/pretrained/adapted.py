@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from ...basics import Array
 from ..ensemble.archrank import ArchRank, available
-from ..features.evidence import PROXIES
+from ..features.evidence import EVIDENCE, PROXIES
 from ..reading import Sample
 from ..tabular.additive import AdditiveProcess
 from ..tabular.baselines import TabularPredictor
-from .family_prior import FamilyPrior
-from .shipped import shipped_prior
+from .families import Slopes
+from .graph_ensemble import GraphEnsemble
+from .reference import Reference
+from .zero_shot import Basis, ZeroShot
 
 PROCESS = "process on evidence"
-PARTS = ("statistics", "paths", "edges", "neighbourhoods", "code", "scores")
+PARTS = ("statistics", "paths", "edges", "neighbourhoods", "code", "scores", "context")
 """What the process learns from beside the evidence."""
 
 
@@ -26,22 +30,20 @@ class EvidenceProcess(AdditiveProcess):
 
         y = b z + f(x),   f ~ GP
 
-    z is the evidence (``Evidence``); its slope b is
-    like that of one of the families (``FamilyPrior.slope_given``), as labels tell; f is an
-    ``AdditiveProcess``. Our choice.
+    z is the evidence, a score of each sample (``EVIDENCE``); its slope b is like that of one of
+    the families, as labels tell (``Slopes``); f is an ``AdditiveProcess``. Our choice.
 
     Args:
         parts: ``"evidence"``, and parts of features for f.
-        family_prior: ``state``;
-            default what is shipped.
-        random_state, space, task, inputs, proxies: see
-            ``AdditiveProcess``.
+        slopes, weights: of families.
+        random_state, space, task, inputs, proxies: see ``AdditiveProcess``.
     """
 
     def __init__(
         self,
         parts: Sequence[str] = ("evidence", *PARTS),
-        family_prior: Mapping[str, Any] | None = None,
+        slopes: npt.ArrayLike = (0.0, 0.5, 0.9),
+        weights: npt.ArrayLike = (1.0, 1.0, 1.0),
         random_state: int = 0,
         *,
         space: Any = None,
@@ -52,25 +54,19 @@ class EvidenceProcess(AdditiveProcess):
         super().__init__(
             parts, random_state, space=space, task=task, inputs=inputs, proxies=proxies
         )
-        self.family_prior = family_prior
+        self.slopes = slopes
+        self.weights = weights
 
     def fit_matrix(self, matrix: Array, labels: Array) -> None:
-        prior = self._prior
         z = self._evidence(matrix)
-        kinds = list(getattr(self.features_, "evidence_", {"kinds": {}})["kinds"])
-        self.slope_, self.slope_variance_ = prior.slope_given(kinds, z, labels)
+        known = Slopes(np.asarray(self.slopes), np.asarray(self.weights))
+        self.slope_, self.slope_variance_ = known.given(z, labels)
         super().fit_matrix(matrix, labels - self.slope_ * z)
 
     def predict_matrix(self, matrix: Array) -> tuple[Array, Array]:
         z = self._evidence(matrix)
         mean, std = super().predict_matrix(matrix)
         return mean + self.slope_ * z, np.sqrt(std**2 + self.slope_variance_ * z**2)
-
-    @property
-    def _prior(self) -> FamilyPrior:
-        if self.family_prior is None:
-            return shipped_prior()
-        return FamilyPrior.read(self.family_prior)
 
     def _evidence(self, matrix: Array) -> Array:
         found = super()._blocks(matrix).get("evidence")
@@ -83,19 +79,25 @@ class EvidenceProcess(AdditiveProcess):
 
 
 class AdaptedRank(ArchRank):
-    """An ``ArchRank`` with two more members that know other families.
+    """An ``ArchRank`` that knows what other families say of these architectures.
 
-    They are the evidence alone, and an ``EvidenceProcess`` around it. The process has half of
-    the weight to begin with; from 12 labels on, cross-validation moves it.
+    That is one more score of each of them, which every member may learn from: the expected top-1
+    of networks of real size, else what sizes and proxies say on the scale that families fixed.
+    Two members more begin with it: a straight line, and an ``EvidenceProcess`` around one.
 
     Attributes:
-        family_prior_: what families taught
-            (``state``).
+        reference_: what families fixed (``Reference.state``).
+        expert_: of networks of real size; None if there is none.
+        basis_: what the evidence is.
     """
+
+    expert_: GraphEnsemble | None = None
+    reference_: Mapping[str, Any]
+    basis_: Basis
 
     def __init__(
         self,
-        family_prior: Mapping[str, Any] | None = None,
+        reference: Mapping[str, Any] | None = None,
         proxies: Sequence[str] | Literal["auto"] = (),
         members: Mapping[str, TabularPredictor] | None = None,
         folds: int = 5,
@@ -108,9 +110,12 @@ class AdaptedRank(ArchRank):
         super().__init__(
             proxies, members, folds, random_state, space=space, task=task, inputs=inputs
         )
-        self.family_prior = family_prior
+        self.reference = reference
 
-    family_prior_: Mapping[str, Any]
+    @property
+    def knowledge(self) -> ZeroShot:
+        """What other families say of architectures."""
+        return ZeroShot(Reference.read(self.reference_), self.expert_)
 
     @property
     def needed_proxies(self) -> tuple[str, ...]:
@@ -124,15 +129,28 @@ class AdaptedRank(ArchRank):
     def _chooses_proxies(self) -> bool:
         return False
 
+    def _fit(self, samples: list[Sample], labels: Array) -> None:
+        self.basis_ = self.knowledge.basis(samples)
+        super()._fit(self._judged(samples), labels)
+
+    def _normal(self, samples: list[Sample]) -> tuple[Array, Array]:
+        return super()._normal(self._judged(samples))
+
+    def _judged(self, samples: Sequence[Sample]) -> list[Sample]:
+        """Return the samples with what the evidence says of them as one more score."""
+        said = self.knowledge.evidence(samples, self.basis_).tolist()
+        return [
+            replace(sample, scores={**sample.scores, EVIDENCE: z})
+            for sample, z in zip(samples, said, strict=True)
+        ]
+
     def _library(self, samples: Sequence[Sample]) -> dict[str, TabularPredictor]:
         has = available(samples)
+        known = self.knowledge.slopes(self.basis_)
+        trust = (known.slopes, known.weights)
         parts = ("evidence", *(part for part in PARTS if has.get(part, True)))
         return {
-            PROCESS: EvidenceProcess(parts, self.family_prior_, self.random_state),
-            "evidence alone": EvidenceProcess(("evidence",), self.family_prior_),
+            PROCESS: EvidenceProcess(parts, *trust, self.random_state),
+            "evidence alone": EvidenceProcess(("evidence",), *trust),
             **super()._library(samples),
         }
-
-    def _start(self, names: Sequence[str]) -> dict[str, float]:
-        others = len(names) - 1
-        return {name: 0.5 if name == PROCESS else 0.5 / others for name in names}

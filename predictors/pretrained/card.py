@@ -7,9 +7,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...data import table
 from ..features.evidence import KINDS
-from .family_prior import Family
+from .families import Family
+from .reference import Reference
 from .sources import Source
 
 if TYPE_CHECKING:
@@ -39,8 +42,8 @@ def card(
         _opening(predictor),
         _families(sources, families),
         _encoder(networks, left_out),
-        _evidence(predictor.family_prior_, families),
-        _limits(predictor.family_prior_),
+        _evidence(predictor),
+        _limits(predictor.reference_),
         _making(command, folder),
     )
     return "\n".join(line for part in parts for line in (*part, "")).rstrip() + "\n"
@@ -55,7 +58,7 @@ def _opening(predictor: TransferRank) -> list[str]:
         f"the ImageNet top-1 that {expert.n_samples_} published checkpoints of timm say is to be "
         "expected under the commonest recipe (`in1k`), or under the one that is given."
     )
-    reference = predictor.reference_
+    reference = Reference.read(predictor.reference_)
     return [
         "# The pretrained predictor",
         "",
@@ -64,8 +67,8 @@ def _opening(predictor: TransferRank) -> list[str]:
         "",
         f"{real} Others it ranks by sizes of their graphs and proxies at initialisation, on a "
         "scale that labelled families fix. What it says of a network depends on no other network. "
-        f"The scale's mean correlation with labels was {reference['slope']:.2f} in families held "
-        f"out; of two networks {1 / max(reference['certainty'], 1e-3):.2f} deviations apart it "
+        f"The scale's mean correlation with labels was {reference.slope:.2f} in families held "
+        f"out; of two networks {1 / max(reference.certainty, 1e-3):.2f} deviations apart it "
         "tells the better with .84.",
     ]
 
@@ -101,31 +104,34 @@ def _encoder(networks: int, left_out: Sequence[str]) -> list[str]:
     ]
 
 
-def _evidence(prior: Mapping[str, Any], families: Sequence[Family]) -> list[str]:
+def _evidence(predictor: TransferRank) -> list[str]:
     lines = [
         "## What a few labels begin with",
         "",
-        "| kind of evidence | measurements | mean correlation with labels |",
+        "The evidence is one more thing that every member learns from, and one member begins with "
+        "a line through it. A few labels of a new family tell which of these families it is like, "
+        "in how far evidence is to be trusted; each was held out for its figure.",
+        "",
+        "| family | rank correlation of all evidence with labels | of sizes alone |",
         "|---|---|---|",
     ]
-    for (kind, names), value in zip(KINDS.items(), prior["correlations"], strict=True):
-        lines.append(f"| {kind} | {', '.join(f'`{name}`' for name in names)} | {value:.2f} |")
-    return [
-        *lines,
-        "",
-        "Kinds count the same: weights fitted to labels carry over worse. A few labels of a new "
-        "family tell which of these families it is like, in how far the evidence is to be trusted.",
-        "",
-        "| family | correlation of all evidence with its labels |",
-        "|---|---|",
-        *(
-            f"| {family.name} | {value:.2f} |"
-            for family, value in zip(families, prior["taught"], strict=True)
-        ),
-    ]
+    known = predictor.reference_
+    told = zip(known["families"], known["taught"], known["taught_by_sizes"], strict=True)
+    lines += [f"| {name} | {value:.2f} | {of_sizes:.2f} |" for name, value, of_sizes in told]
+    expert = predictor.expert_
+    if expert is not None and len(expert.slopes_):
+        low, middle, high = np.quantile(expert.slopes_, (0.1, 0.5, 0.9))
+        lines += [
+            "",
+            f"Networks of real size: within {len(expert.slopes_)} families of timm held out, the "
+            f"expected top-1 correlates {middle:.2f} with the published one ({low:.2f} to "
+            f"{high:.2f} for eight of ten).",
+        ]
+    kinds = [f"{kind} ({', '.join(f'`{n}`' for n in names)})" for kind, names in KINDS.items()]
+    return [*lines, "", f"Kinds of evidence, which count the same: {'; '.join(kinds)}."]
 
 
-def _limits(prior: Mapping[str, Any]) -> list[str]:
+def _limits(reference: Mapping[str, Any]) -> list[str]:
     return [
         "## How good it is",
         "",
@@ -137,7 +143,7 @@ def _limits(prior: Mapping[str, Any]) -> list[str]:
         "",
         "- Of networks of real size it says what published recipes come to on ImageNet; what is "
         "no word of a recipe there, and other data, move that by points.",
-        f"- Its correlation with labels was {min(prior['taught']):.2f} in the worst family.",
+        f"- Its correlation with labels was {min(reference['taught']):.2f} in the worst family.",
         "- Of small graphs unlike all that it learnt of it warns. Most families are image "
         "classifiers of convolutions; two are transformers.",
         "- Proxies were computed on one batch at initialisation, mostly of CIFAR-10 images, at "

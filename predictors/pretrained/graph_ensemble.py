@@ -109,17 +109,25 @@ class GraphEnsemble(Predictor):
         ]
         for member in self.members_:
             member.fit(samples, labels)
-        self.stretch_ = 1.0
+        self.stretch_, self.slopes_ = 1.0, np.zeros(0)
 
-    def calibrate(self, errors: npt.ArrayLike, stds: npt.ArrayLike, coverage: float = 0.9) -> Self:
+    def calibrate(
+        self,
+        errors: npt.ArrayLike,
+        stds: npt.ArrayLike,
+        coverage: float = 0.9,
+        slopes: npt.ArrayLike = (),
+    ) -> Self:
         """Stretch deviations so that intervals cover so many errors.
 
         Args:
             errors, stds: (n,), what it erred by on families held out, and the deviations that it
                 said, both in units of what it learns (of ``"percent"`` labels, the logarithm).
             coverage: of the intervals that will be asked for most.
+            slopes: (families,), correlations of what it said with labels within those families.
         """
         ratio = np.abs(np.asarray(errors)) / np.maximum(np.asarray(stds), 1e-12)
+        self.slopes_ = np.asarray(slopes, dtype=np.float64)
         self.stretch_ *= float(np.quantile(ratio, coverage) / stats.norm.ppf(0.5 + coverage / 2))
         return self
 

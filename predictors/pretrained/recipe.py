@@ -15,20 +15,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ...basics import Progress
+from ...basics import Array, Progress
 from .card import card
 from .reference import Reference
 from .sources import SOURCES, Source, relatives, source
 
 if TYPE_CHECKING:
     from ...graphs import Graph
-    from .. import Family, GraphEnsemble, TransferRank
+    from .. import Family, GraphEnsemble, Sample, TransferRank
 
 
 UNLABELLED = 100
 """Networks of every space that the encoder learns from."""
 KNOWN = 6000
 """The most graphs that others are compared with."""
+_LEAST = 8  # networks of a family that say how far the expert is to be trusted within it
 _NOT_DRAWN = ("imagenet_zoo", "graphgym")  # real networks have the expert; designs no images
 ZOO = "imagenet_zoo"
 """The family of real networks, which has no proxies: graphs alone are learnt from."""
@@ -143,8 +144,6 @@ def _names(several: Sequence[object]) -> list[str]:
 def expert_of(folder: Path, progress: Progress | None = None) -> GraphEnsemble:
     """Return what graphs and recipes say of ImageNet top-1, learnt of all checkpoints.
 
-    Its deviations are stretched by errors on families that were held out, in five folds.
-
     Args:
         folder: graphs of timm's networks, traced as far as they are not there.
         progress: called after each network.
@@ -153,9 +152,7 @@ def expert_of(folder: Path, progress: Progress | None = None) -> GraphEnsemble:
         InputError: the table of checkpoints is not at hand.
         MissingExtraError: timm cannot be imported.
     """
-    from sklearn.model_selection import GroupKFold
-
-    from .. import GraphEnsemble, Sample
+    from .. import Sample
     from .recipes import context_of
     from .zoo import checkpoints, graphs_of
 
@@ -165,13 +162,34 @@ def expert_of(folder: Path, progress: Progress | None = None) -> GraphEnsemble:
         Sample(graphs[name], context=context_of(recipe))
         for name, recipe in zip(rows["network"], rows["recipe"], strict=True)
     ]
-    labels = rows["top1"].to_numpy()
-    errors, deviations = np.zeros(len(rows)), np.zeros(len(rows))
-    for train, held in GroupKFold(5).split(labels, groups=rows["family"]):
+    return expert_on(samples, rows["top1"].to_numpy(), list(rows["family"]))
+
+
+def expert_on(samples: Sequence[Sample], labels: Array, families: Sequence[str]) -> GraphEnsemble:
+    """Return the expert of labelled networks, which knows how far it errs on other families.
+
+    Its deviations are stretched by errors on families that were held out, in five folds.
+    """
+    from sklearn.model_selection import GroupKFold
+
+    from .. import GraphEnsemble
+
+    mean, std = np.zeros(len(labels)), np.zeros(len(labels))
+    for train, held in GroupKFold(5).split(labels, groups=families):
         fold = GraphEnsemble("percent").fit([samples[i] for i in train], labels[train])
-        mean, deviations[held] = fold.expected([samples[i] for i in held])
-        errors[held] = mean + np.log(100.0 - labels[held])
-    return GraphEnsemble("percent").fit(samples, labels).calibrate(errors, deviations)
+        mean[held], std[held] = fold.expected([samples[i] for i in held])
+    whole = GraphEnsemble("percent").fit(samples, labels)
+    slopes = slopes_within(mean, labels, families)
+    return whole.calibrate(mean + np.log(100.0 - labels), std, slopes=slopes)
+
+
+def slopes_within(said: Array, labels: Array, families: Sequence[str]) -> Array:
+    """Return rank correlations of what was said with labels within families of 8 and more."""
+    from scipy.stats import spearmanr
+
+    frame = pd.DataFrame({"said": said, "label": labels, "family": [*families]})
+    groups = [group for _, group in frame.groupby("family") if len(group) >= _LEAST]
+    return np.array([spearmanr(group["said"], group["label"]).statistic for group in groups])
 
 
 def reference_of(families: Sequence[Family]) -> Reference:
@@ -203,7 +221,7 @@ def learnt(
         progress: called after each epoch of the encoder.
         expert: of real networks.
     """
-    from .. import Distribution, FamilyPrior, Pretraining, TransferRank
+    from .. import Distribution, Pretraining, TransferRank
 
     pretraining = Pretraining(
         options={"width": 64, "dropout": 0.1},
@@ -218,8 +236,7 @@ def learnt(
     encoder = pretraining.fit(graphs, checkpoint=checkpoint, progress=told)
     labelled = [sample.graph for family in families for sample in family.samples]
     known = Distribution(encoder, most=KNOWN).fit([*graphs, *labelled])
-    prior, reference = FamilyPrior.of(families), reference_of(families)
-    return TransferRank.without_labels(prior, reference, known, expert)
+    return TransferRank.without_labels(reference_of(families), known, expert)
 
 
 def make(

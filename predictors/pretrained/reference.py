@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy import optimize, stats
 from ...basics import SIZES, Array
 from ...errors import InputError
 from ..features.evidence import KINDS, MEASURED
-from .family_prior import Family
+from .families import Family, Slopes
 
 _OF_SIZES = (0.25, 0.25, 0.5)  # shares of params, FLOPs and activations in the size
 _RANGE = (-8.0, 3.0)  # of a residual, in spreads: a broken network may not count without bound
@@ -52,7 +52,10 @@ class Reference:
         spreads: (proxies,) t.
         centres: means of s, v and log Phi over families, each counted alike.
         scales: d_s, d_v, d_l, d_z.
-        slope: mean correlation of z with normal scores of labels, families held out.
+        families: names of labelled families.
+        qualities: (families,) how much each counts.
+        taught: (families,) correlation of z with ranks of labels in each while it was held out.
+        taught_by_sizes: (families,) the same of sizes alone.
         certainty: c.
     """
 
@@ -61,7 +64,10 @@ class Reference:
     spreads: Array
     centres: Array
     scales: Array
-    slope: float = 0.0
+    families: Sequence[str] = ()
+    qualities: Array = field(default_factory=lambda: np.zeros(0))
+    taught: Array = field(default_factory=lambda: np.zeros(0))
+    taught_by_sizes: Array = field(default_factory=lambda: np.zeros(0))
     certainty: float = 0.0
 
     @classmethod
@@ -97,23 +103,32 @@ class Reference:
             families: with labels, in any order.
             relatives: family -> names of those that are left out with it.
         """
-        slopes, pairs = [], []
+        told, taught, pairs = [], [], []
         for family in families:
             out = {family.name, *relatives.get(family.name, ())}
             others = [table for name, table in tables.items() if name not in out]
-            if not others:
+            tasks = [labels for labels in _tasks(family) if np.isfinite(labels).sum() > 2]
+            if not others or not tasks:
                 continue
-            score = cls.of(others).score(tables[family.name])
-            for labels in np.atleast_2d(family.labels):
-                known = np.isfinite(labels)
-                if known.sum() > 2:
-                    slopes.append(_slope(score[known], labels[known]))
-                    pairs.append(_pairs(score[known], labels[known]))
-        made = asdict(cls.of([*tables.values()]))
-        if pairs:
-            made["slope"] = float(np.clip(np.mean(slopes), 0.0, 1.0))
-            made["certainty"] = certainty_of(pairs)
-        return cls(**made)
+            scale = cls.of(others)
+            score = scale.score(tables[family.name])
+            by_size = scale.score(sizes_alone(tables[family.name]))
+            told.append(family)
+            taught.append(
+                [np.mean([_slope(z, labels) for labels in tasks]) for z in (score, by_size)]
+            )
+            pairs += [_pairs(score, labels) for labels in tasks]
+        made = cls.of([*tables.values()])
+        if not told:
+            return made
+        return replace(
+            made,
+            families=[family.name for family in told],
+            qualities=np.array([family.quality for family in told]),
+            taught=np.array(taught)[:, 0],
+            taught_by_sizes=np.array(taught)[:, 1],
+            certainty=certainty_of(pairs),
+        )
 
     @classmethod
     def read(cls, state: Mapping[str, Any]) -> Self:
@@ -130,6 +145,15 @@ class Reference:
     def state(self) -> dict[str, Any]:
         """Return arrays and numbers that say everything."""
         return asdict(self)
+
+    @property
+    def slope(self) -> float:
+        """The mean correlation of scores with labels, of families held out."""
+        return float(np.clip(np.mean(self.taught), 0.0, 1.0)) if len(self.taught) else 0.0
+
+    def slopes(self, of_sizes: bool = False) -> Slopes:
+        """Return how labels followed scores, or those of sizes alone, in families held out."""
+        return Slopes(self.taught_by_sizes if of_sizes else self.taught, self.qualities)
 
     @property
     def std(self) -> float:
@@ -195,14 +219,38 @@ def certainty_of(pairs: Sequence[tuple[Array, Array]]) -> float:
     return float(np.exp(optimize.minimize_scalar(surprise, bounds=(-4.0, 3.0)).x))
 
 
+def sizes_alone(table: Array) -> Array:
+    """Return measurements without those of proxies."""
+    alone = table.copy()
+    alone[:, len(SIZES) :] = np.nan
+    return alone
+
+
+def _tasks(family: Family) -> list[Array]:
+    """Return the labels of each task (networks,).
+
+    Raises:
+        InputError: there are not as many as networks.
+    """
+    labels = np.atleast_2d(np.asarray(family.labels, dtype=np.float64))
+    if labels.ndim != 2 or labels.shape[1] != len(family.samples):
+        raise InputError(
+            f"families: {family.name!r} has labels of shape {labels.shape} for "
+            f"{len(family.samples)} architectures, expected (tasks, architectures)"
+        )
+    return [*labels]
+
+
 def _pairs(score: Array, labels: Array) -> tuple[Array, Array]:
-    first, second = np.triu_indices(len(score), 1)
+    known = np.flatnonzero(np.isfinite(labels))
+    first, second = (known[side] for side in np.triu_indices(len(known), 1))
     return score[first] - score[second], labels[first] - labels[second]
 
 
 def _slope(score: Array, labels: Array) -> float:
-    """Return the correlation of a score with the ranks of labels."""
-    found = stats.spearmanr(score, labels).statistic
+    """Return the rank correlation of a score with labels, of networks that have one."""
+    known = np.isfinite(labels)
+    found = stats.spearmanr(score[known], labels[known]).statistic
     return float(found) if np.isfinite(found) else 0.0
 
 

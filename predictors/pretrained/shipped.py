@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from ..contract import Predictor
-from .family_prior import FamilyPrior
 
 WEIGHTS = Path(__file__).parent / "weights"
 """The folder that holds it; ``card.md`` in it says what it learnt of."""
@@ -19,8 +18,3 @@ def shipped() -> Any:
         InputError: it is not there; the installation is not whole.
     """
     return Predictor.load(WEIGHTS)
-
-
-def shipped_prior() -> FamilyPrior:
-    """Return what the shipped predictor learnt of families."""
-    return FamilyPrior.read(shipped().family_prior_)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +15,6 @@ from ...graphs import Graph
 from ..reading import Sample, listed
 from .adapted import AdaptedRank
 from .distribution import Distribution, DistributionReport
-from .family_prior import FamilyPrior
 from .graph_ensemble import GraphEnsemble
 from .reference import Reference
 from .shipped import shipped
@@ -35,8 +35,8 @@ class TransferRank(AdaptedRank):
     with what families taught: see ``AdaptedRank``.
 
     Args:
-        family_prior: what families taught (``FamilyPrior.state``); default what is
-            shipped.
+        reference: the scale that other families fixed (``Reference.state``); default what is
+            shipped, with the expert of networks of real size.
         proxies: to compute of each architecture: ``"auto"`` for all that the evidence can use
             (needs models or architectures of a space); by default it is made of sizes alone.
             Scores that samples bring are used in any case.
@@ -56,13 +56,10 @@ class TransferRank(AdaptedRank):
     """
 
     distribution_: Distribution | None = None
-    expert_: GraphEnsemble | None = None
-    reference_: Mapping[str, Any]
 
     @classmethod
     def without_labels(
         cls,
-        prior: FamilyPrior,
         reference: Reference,
         distribution: Distribution | None = None,
         expert: GraphEnsemble | None = None,
@@ -71,15 +68,13 @@ class TransferRank(AdaptedRank):
         """Return the one that ranks by what families taught alone.
 
         Args:
-            prior: what a few labels of a family begin with.
-            reference: the scale of the evidence without any.
+            reference: the scale of the evidence.
             distribution: of the graphs that it learnt of.
             expert: of networks of real size.
             arguments: of the class.
         """
         made = cls(**arguments)
         made.n_samples_, made.label_mean_, made.label_std_ = 0, 0.0, 1.0
-        made.family_prior_ = prior.state()
         made.reference_ = reference.state()
         made.distribution_ = distribution
         made.expert_ = expert
@@ -90,7 +85,7 @@ class TransferRank(AdaptedRank):
         """What predicts as long as there are no labels; None once there are some."""
         if not self.__sklearn_is_fitted__() or self.n_samples_:
             return None
-        return ZeroShot(Reference.read(self.reference_), self.expert_, self.distribution_)
+        return replace(self.knowledge, distribution=self.distribution_)
 
     @property
     def enough(self) -> Callable[[Graph], bool] | None:
@@ -99,11 +94,12 @@ class TransferRank(AdaptedRank):
         return None if zero_shot is None or zero_shot.expert is None else is_of_real_size
 
     def _fit(self, samples: list[Sample], labels: Array) -> None:
-        if self.family_prior is not None:
-            self.family_prior_, self.distribution_ = self.family_prior, None
-        elif not hasattr(self, "family_prior_"):
+        if self.reference is not None:
+            self.reference_, self.expert_, self.distribution_ = self.reference, None, None
+        elif not hasattr(self, "reference_"):
             known = shipped()
-            self.family_prior_, self.distribution_ = known.family_prior_, known.distribution_
+            self.reference_, self.expert_ = known.reference_, known.expert_
+            self.distribution_ = known.distribution_
         super()._fit(samples, labels)
 
     def predict(self, X: Any, return_std: bool = False) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +12,14 @@ import numpy.typing as npt
 from ...basics import Array
 from ...graphs import Graph
 from ...graphs.operators import CANONICAL_ID
-from ..features.evidence import measurements, table_of
+from ..features.evidence import PROXIES, measurements, table_of
 from ..reading import Sample
 from .distribution import Distribution, warn_of_outsiders
+from .families import Slopes
 from .graph_ensemble import GraphEnsemble
-from .reference import Reference
+from .reference import Reference, sizes_alone
+
+Basis = Literal["top-1", "proxies", "sizes"]
 
 REAL_SIZE = 96
 """Height and width of images from which on a network is judged by its graph alone."""
@@ -53,6 +57,29 @@ class ZeroShot:
     reference: Reference
     expert: GraphEnsemble | None = None
     distribution: Distribution | None = None
+
+    def basis(self, samples: Sequence[Sample]) -> Basis:
+        """Return what evidence there is of all of these, for a predictor that learns labels."""
+        if self.expert is not None and len(self._of_expert(samples)) == len(samples):
+            return "top-1"
+        return "proxies" if any(set(s.scores) & set(PROXIES) for s in samples) else "sizes"
+
+    def evidence(self, samples: Sequence[Sample], basis: Basis) -> Array:
+        """Return what the evidence says of each (n,), on a scale that is the same for all."""
+        if basis == "top-1":
+            assert self.expert is not None
+            expected, _ = self.expert.expected([_of_graph(sample) for sample in samples])
+            return (expected - self.expert.label_mean_) / self.expert.label_std_
+        table = table_of([measurements(s.graph, s.scores) for s in samples])
+        return self.reference.score(sizes_alone(table) if basis == "sizes" else table)
+
+    def slopes(self, basis: Basis) -> Slopes:
+        """Return how labels followed such evidence in families that were held out."""
+        if basis == "top-1":
+            assert self.expert is not None
+            slopes = np.asarray(self.expert.slopes_)
+            return Slopes(slopes, np.ones(len(slopes)))
+        return self.reference.slopes(of_sizes=basis == "sizes")
 
     def judge(self, samples: Sequence[Sample]) -> tuple[Array, Array]:
         """Return expected labels and their standard deviations, both (n,)."""

@@ -20,7 +20,6 @@ from archrank.predictors import (
     MLP,
     AdditiveProcess,
     ArchRank,
-    EvidenceProcess,
     GaussianProcess,
     GraphEnsemble,
     GraphPredictor,
@@ -77,7 +76,6 @@ QUICK: dict[str, Predictor] = {
     ),
     "archrank": ArchRank(members={"a": Ridge(), "b": RandomForest(trees=10)}),
     "transfer": TransferRank(members={"a": Ridge(), "b": RandomForest(trees=10)}),
-    "process on evidence": EvidenceProcess(("evidence", "statistics", "paths")),
 }
 
 

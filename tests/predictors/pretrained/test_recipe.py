@@ -54,7 +54,7 @@ def test_the_whole_recipe_on_two_families(tmp_path, monkeypatch) -> None:
         lambda **_: [archrank.data.space("digits").graph(a) for a in _digits(40)],
     )
     made = recipe.make(tmp_path / "weights", tmp_path / "scores", without=(recipe.ZOO,))
-    assert made.family_prior_["families"] == ["digits", "digits again"]
+    assert made.reference_["families"] == ["digits", "digits again"]
     loaded = archrank.load_predictor(tmp_path / "weights")
     graphs = [archrank.data.space("digits").graph(arch) for arch in _digits(6)]
     assert loaded.predict(graphs).tolist() == made.predict(graphs).tolist()
@@ -71,5 +71,5 @@ def test_the_card_names_the_files_that_are_shipped() -> None:
         digest = hashlib.sha256((WEIGHTS / name).read_bytes()).hexdigest()
         assert re.search(rf"`{name}`[^\n]*{digest}", card), name
     assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) < 20e6
-    families = archrank.load_predictor().family_prior_["families"]
+    families = archrank.load_predictor().reference_["families"]
     assert all(family in card for family in families)

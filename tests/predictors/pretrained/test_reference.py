@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from archrank.errors import InputError
@@ -72,6 +73,19 @@ def test_no_candidate_moves_another(order: list[int], count: int) -> None:
     reference, (table,) = Reference.of(tables()), tables(1, 12, seed=7)
     drawn = order[:count]
     assert reference.score(table[drawn]) == pytest.approx(reference.score(table)[drawn])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    arrays(
+        np.float64,
+        (5, len(MEASURED) - 3),
+        elements=st.floats(-1e6, 1e6, allow_nan=False) | st.just(np.nan),
+    )
+)
+def test_scores_are_finite_whatever_proxies_are_missing(proxies: np.ndarray) -> None:
+    table = np.concatenate([np.full((5, 3), 1e4), proxies], axis=1)
+    assert np.isfinite(Reference.of(tables()).score(table)).all()
 
 
 def test_missing_evidence_is_left_out() -> None:
