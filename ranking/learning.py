@@ -12,7 +12,8 @@ import pandas as pd
 from ..basics import Array
 from ..errors import InputError, did_you_mean
 from ..predictors.fitting import read_labels
-from ..predictors.pretrained.shipped import shipped_prior
+from ..predictors.pretrained.reference import Reference
+from ..predictors.pretrained.shipped import shipped
 from ..predictors.reading import Sample
 from ..predictors.tabular.additive import AdditiveProcess
 from ..scoring.rows import Row
@@ -36,7 +37,7 @@ class Learnt:
         y = a + b z + f(x),   f ~ GP
 
     z is the score before any label, standardised over the candidates; b is like the slope of one
-    of the families that the shipped predictor learnt of (``slope_given``); f is an
+    of the families that the shipped predictor learnt of (``Slopes``); f is an
     ``AdditiveProcess`` of the graph and of what was scored. A candidate with a label has that
     label, without any error.
 
@@ -98,39 +99,11 @@ def expected(before: Array, samples: Sequence[Sample], labels: Array) -> tuple[A
     deviation = before.std()
     z = (before - before[known].mean()) / (deviation if deviation > 0 else 1.0)
     y = (labels[known] - centre) / spread
-    slope, doubt = slope_given(z[known], y)
+    slopes = Reference.read(shipped().reference_).slopes()
+    slope, doubt = slopes.given(z[known], y)
     process = AdditiveProcess(PARTS).fit([samples[i] for i in known.tolist()], y - slope * z[known])
     left, error = process.predict(samples, return_std=True)
     return centre + spread * (slope * z + left), spread * np.sqrt(error**2 + doubt * z**2)
-
-
-def slope_given(z: Array, y: Array) -> tuple[float, float]:
-    """Return the slope of labels over scores, and its variance; see ``Learnt``.
-
-        p(r | y) ~ q_r prod_i N(y_i; b_r z_i, (1 - r^2) / c_r),
-        b_r = r / sqrt(c_r),  c_r = 1 - r^2 (1 - s^2)
-
-    r are the correlations that families had and q_r their qualities, as in
-    ``FamilyPrior.slope_given``. s is the standard deviation of the scores: candidates that were
-    chosen by their scores differ less in them than all do, and in their labels, too.
-
-    Args:
-        z: scores of the labelled ones (n,), in standard deviations of all candidates.
-        y: their labels (n,), of variance 1.
-
-    Notes:
-        c_r is the correction of correlations for a restricted range (Pearson 1903).
-    """
-    prior = shipped_prior()
-    r = np.clip(prior.taught, -0.95, 0.95)
-    c = 1.0 - r**2 * (1.0 - min(float(z.std()), 1.0) ** 2)
-    slopes, rest = r / np.sqrt(c), (1.0 - r**2) / c
-    squares = ((y - slopes[:, None] * z) ** 2).sum(axis=1)
-    logs = np.log(prior.qualities) - 0.5 * (len(z) * np.log(rest) + squares / rest)
-    share = np.exp(logs - logs.max())
-    share /= share.sum()
-    mean = float(share @ slopes)
-    return mean, float(share @ (slopes - mean) ** 2)
 
 
 def plain_sample(row: Row) -> Sample:

@@ -44,12 +44,20 @@ class Slopes:
     weights: Array
 
     def given(self, z: Array, labels: Array) -> tuple[float, float]:
-        """Return the slope b of labels (n,) over evidence z (n,), both of variance 1; its variance.
+        """Return the slope b of labels (n,) over evidence z (n,), and its variance.
 
-            p(b_f | labels) ~ w_f prod_i N(y_i; b_f z_i, 1 - b_f^2)
+            p(b_f | labels) ~ w_f prod_i N(y_i; b_f z_i, (1 - r_f^2) / c_f),
+            b_f = r_f / sqrt(c_f),  c_f = 1 - r_f^2 (1 - s^2)
 
-        over the slopes b_f that families had: a new family is taken to be like one of the others,
-        which a few labels tell apart. Source: nonparametric empirical Bayes (Robbins 1956).
+        over the correlations r_f that families had: a new family is taken to be like one of the
+        others, which a few labels tell apart. s is the standard deviation of z, at most 1:
+        networks that were labelled because of their scores differ less in them than all do, and
+        in their labels, too. Source: nonparametric empirical Bayes (Robbins 1956); c_f is the
+        correction of correlations for a restricted range (Pearson 1903).
+
+        Args:
+            z: (n,), in standard deviations of all networks that are asked for.
+            labels: (n,), of variance 1.
 
         Example:
             >>> slopes = Slopes(np.array([0.9, 0.0]), np.ones(2))
@@ -57,8 +65,10 @@ class Slopes:
             >>> [round(slopes.given(z, y)[0], 2) for y in (z, -z)]
             [0.9, 0.0]
         """
-        slopes = np.clip(self.slopes, -_STEEPEST, _STEEPEST)
-        rest = 1.0 - slopes**2
+        correlations = np.clip(self.slopes, -_STEEPEST, _STEEPEST)
+        spread = min(float(z.std()), 1.0) if len(z) else 1.0
+        within = 1.0 - correlations**2 * (1.0 - spread**2)
+        slopes, rest = correlations / np.sqrt(within), (1.0 - correlations**2) / within
         squares = ((labels - slopes[:, None] * z) ** 2).sum(axis=1)
         logs = np.log(self.weights) - 0.5 * (len(z) * np.log(rest) + squares / rest)
         share = np.exp(logs - logs.max())
