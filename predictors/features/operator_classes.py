@@ -23,7 +23,7 @@ STEPS = KINDS[:9]
 @once_per_graph
 def kinds_of(graph: Graph) -> npt.NDArray[np.int64]:
     """The position in ``KINDS`` of each node."""
-    kinds = _kind_of_operator()[graph.operator]
+    kinds = kind_of_operator()[graph.operator]
     kernel = graph.attributes[:, :3].max(axis=1)
     convolution = (kinds == KINDS.index("conv1")) & (kernel > 1)
     kinds[convolution & (kernel <= 3)] = KINDS.index("conv3")
@@ -33,7 +33,7 @@ def kinds_of(graph: Graph) -> npt.NDArray[np.int64]:
 
 
 @lru_cache(maxsize=1)
-def _kind_of_operator() -> npt.NDArray[np.int64]:
+def kind_of_operator() -> npt.NDArray[np.int64]:
     named = {
         **{f"conv{dims}d": "conv1" for dims in (1, 2, 3)},
         **{f"conv_transpose{dims}d": "conv1" for dims in (1, 2, 3)},

@@ -20,6 +20,8 @@ from .positions import laplacian_positions
 if TYPE_CHECKING:
     from ...graphs import Graph
 
+MOST_NODES = 16_384
+"""The most nodes in a batch, unless told."""
 _RELATIVE_POSITION = -2  # the column of the default features that differs between equal blocks
 
 
@@ -268,7 +270,7 @@ def batches(
     *,
     seed: int = 0,
     shuffle: bool = True,
-    max_nodes: int = 16_384,
+    max_nodes: int = MOST_NODES,
     spread: float = 0.5,
 ) -> list[list[int]]:
     """Mini-batches of graphs of similar size, as positions in ``graphs``; each in exactly one.
@@ -312,11 +314,14 @@ def batches(
         order = np.lexsort((random.random(len(nodes)), rank))
     else:
         order = np.argsort(rank, kind="stable")
-    cut = _cut(order.tolist(), nodes.tolist(), size, max_nodes)
+    cut = cut_in_order(order.tolist(), nodes.tolist(), size, max_nodes)
     return [cut[i] for i in random.permutation(len(cut))] if shuffle else cut
 
 
-def _cut(order: Iterable[int], nodes: list[int], size: int, max_nodes: int) -> list[list[int]]:
+def cut_in_order(
+    order: Iterable[int], nodes: Sequence[int], size: int, max_nodes: int = MOST_NODES
+) -> list[list[int]]:
+    """Return positions in their order, cut into batches of so many graphs and nodes at most."""
     result: list[list[int]] = []
     room = 0
     for i in order:

@@ -1,18 +1,12 @@
-"""Contrast without labels: what is alike in topology shall be near, and what graphs say."""
+"""Contrast without labels: what is alike in topology or in operators shall be near."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...basics import Array
 from ...errors import InputError
-from ...graphs import Graph
-
-STATISTICS = ("params", "flops", "activations", "depth")
-"""What is known of a graph for free."""
 
 
 def spectral_targets(spectra: Tensor, temperature: float, copies: int = 2) -> Tensor:
@@ -44,13 +38,50 @@ def spectral_targets(spectra: Tensor, temperature: float, copies: int = 2) -> Te
         [[0.0, 0.88, 0.12], [0.88, 0.0, 0.12], [0.5, 0.5, 0.0]]
     """
     positive("temperature", temperature)
-    if spectra.dim() != 2:
-        raise InputError(f"spectra: got shape {tuple(spectra.shape)}, expected (graphs, q)")
-    rows = spectra.repeat(copies, 1)
+    distance = _distances("spectra", spectra, copies)
+    return _without_diagonal(-distance / temperature).softmax(dim=1)
+
+
+def label_targets(labels: Tensor, temperature: float, copies: int = 1) -> Tensor:
+    """Return how alike graphs are by their operators, as distributions over a batch's other rows.
+
+        alpha^(i) = softmax_{l != i}(-|c_i - c_l|_2 / (temperature d_i)),  d_i = mean_l |c_i - c_l|
+
+    Args:
+        labels: c (n, k), logarithmic counts of Weisfeiler-Lehman labels, or sketches of them: the
+            distance is that of the Weisfeiler-Lehman subtree kernel on such counts.
+        temperature: relative to the mean distance d_i, so that targets are as sharp in a batch of
+            one family as in a batch of many.
+        copies: how often the batch is repeated.
+
+    Returns:
+        (copies n, copies n), rows adding up to 1, zeros on the diagonal.
+
+    Raises:
+        InputError: an argument is out of range, or there is one row only.
+
+    Source: Shervashidze et al., "Weisfeiler-Lehman graph kernels", JMLR 2011, in the place of
+    GENNAPE's spectra; the relative temperature is our choice.
+
+    Example:
+        >>> labels = torch.tensor([[0.0, 1.0], [0.0, 1.0], [0.0, 2.0]])
+        >>> label_targets(labels, 0.5).numpy().round(2).tolist()
+        [[0.0, 0.98, 0.02], [0.98, 0.0, 0.02], [0.5, 0.5, 0.0]]
+    """
+    positive("temperature", temperature)
+    distance = _distances("labels", labels, copies)
+    mean = distance.sum(dim=1, keepdim=True) / (len(distance) - 1)
+    relative = distance / mean.clamp(min=torch.finfo(mean.dtype).tiny)
+    return _without_diagonal(-relative / temperature).softmax(dim=1)
+
+
+def _distances(name: str, values: Tensor, copies: int) -> Tensor:
+    if values.dim() != 2:
+        raise InputError(f"{name}: got shape {tuple(values.shape)}, expected (graphs, columns)")
+    rows = values.repeat(copies, 1)
     if len(rows) < 2:
         raise InputError(f"copies: got {len(rows)} rows in all, expected at least 2 to compare")
-    distance = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
-    return _without_diagonal(-distance / temperature).softmax(dim=1)
+    return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def contrastive_loss(embeddings: Tensor, targets: Tensor, temperature: float) -> Tensor:
@@ -92,18 +123,6 @@ def contrastive_loss(embeddings: Tensor, targets: Tensor, temperature: float) ->
     log_share = _without_diagonal(unit @ unit.T / temperature).log_softmax(dim=1)
     off_diagonal = ~torch.eye(n, dtype=torch.bool, device=targets.device)
     return -(targets[off_diagonal] * log_share[off_diagonal]).sum() / n
-
-
-def free_statistics(graph: Graph) -> Array:
-    """Return what a graph says of itself, as ``log2(1 + v)`` of its ``STATISTICS``, (4,).
-
-    Example:
-        >>> import archrank
-        >>> graph = archrank.trace(torch.nn.Linear(8, 7, bias=False), (8,))
-        >>> free_statistics(graph).round(2).tolist()
-        [5.83, 5.83, 3.0, 1.0]
-    """
-    return np.log2(1.0 + np.array([getattr(graph, name) for name in STATISTICS], dtype=np.float64))
 
 
 def _without_diagonal(values: Tensor) -> Tensor:

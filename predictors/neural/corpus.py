@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ...basics import Progress
 from ...errors import InputError
 from ...graphs import Graph, trace
 from ...scoring.candidates import Candidate, collect
 from ..loading import is_predictor
+from .learning.run import digest
+from .learning.seeds import seed_of
 from .pretraining import Pretrained, Pretraining
+from .wirings import RandomWiring
 
 
 def graphs_to_learn_from(
@@ -21,8 +27,10 @@ def graphs_to_learn_from(
     inputs: Any = None,
     seed: int = 0,
     progress: Progress | None = None,
+    wirings: int = 0,
+    folder: str | Path | None = None,
 ) -> list[Graph]:
-    """Graphs of random networks of spaces, in equal parts, and of candidates.
+    """Graphs of random networks of spaces, in equal parts, of candidates, and wired at random.
 
     Args:
         spaces: names; one with fewer networks than its part gives all that it has.
@@ -31,6 +39,9 @@ def graphs_to_learn_from(
         inputs: shape that candidates take where they bring none.
         seed: which networks.
         progress: called after each graph with how many are made, of how many, and its name.
+        wirings: how many networks wired at random (``RandomWiring``) come with them.
+        folder: where graphs of spaces and wirings are kept, a file each; a call that was stopped
+            goes on from what is there.
 
     Raises:
         InputError: nothing to learn from, or a name of nothing.
@@ -41,26 +52,28 @@ def graphs_to_learn_from(
     """
     from ...data import space
 
-    if not spaces and not candidates:
+    if not spaces and not candidates and not wirings:
         raise InputError("spaces: got none, and no candidates either; name at least one")
     if networks < 1:
         raise InputError(f"networks: got {networks}, expected at least 1")
-    drawn = []
+    making: list[tuple[str, Callable[[], Graph]]] = []
     for at, name in enumerate(spaces):
         one = space(name)
         part = (networks + at) // len(spaces)
         part = part if one.size is None else min(part, one.size)
-        drawn += [(one, arch) for arch in one.sample(part, seed)]
+        making += [(f"{name} {arch}", partial(one.graph, arch)) for arch in one.sample(part, seed)]
+    making += [
+        (f"wiring {number}", partial(_wired, seed_of(seed, number))) for number in range(wirings)
+    ]
+    if folder is not None:
+        making = [(name, partial(_kept, Path(folder), name, make)) for name, make in making]
     found = collect(list(candidates)) if candidates else []
-    total, graphs = len(drawn) + len(found), []
-    for one, arch in drawn:
-        graphs.append(one.graph(arch))
+    making += [(one.name, partial(_graph_of, one, inputs)) for one in found]
+    graphs = []
+    for name, make in making:
+        graphs.append(make())
         if progress is not None:
-            progress(len(graphs), total, f"{one.name} {arch}")
-    for candidate in found:
-        graphs.append(_graph_of(candidate, inputs))
-        if progress is not None:
-            progress(len(graphs), total, candidate.name)
+            progress(len(graphs), len(making), name)
     return graphs
 
 
@@ -101,3 +114,18 @@ def _told(progress: Progress) -> Callable[[Any], None]:
 def _graph_of(candidate: Candidate, inputs: Any) -> Graph:
     model = candidate.build()
     return trace(model, candidate.inputs_for(model, inputs))
+
+
+def _wired(seed: int) -> Graph:
+    with torch.device("meta"):
+        network = RandomWiring(seed)
+    return trace(network, network.input_shape)
+
+
+def _kept(folder: Path, name: str, make: Callable[[], Graph]) -> Graph:
+    """The graph in a folder's file for that name, made and written if there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{digest(name)}.graph"
+    if not file.exists():
+        make().save(file)
+    return Graph.load(file)

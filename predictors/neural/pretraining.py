@@ -1,32 +1,31 @@
-"""Encoders trained without labels: what is alike in topology or in size shall be near."""
+"""Encoders trained without labels, by what graphs say of themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
-from torch.nn import functional
 
-from ...basics import Array
 from ...errors import InputError
 from ...graphs import Graph
-from ..features.cache import once_per_graph
+from ..reading import Sample
 from .batches import GraphBatch, GraphTensors
-from .contrast import STATISTICS, contrastive_loss, free_statistics, positive, spectral_targets
+from .contrast import positive
 from .encoders import encoder as encoder_by_name
 from .encoders.contract import Encoder
 from .encoders.reading import positions_of, tensor_reader
 from .learning.plan import Plan, Progress
-from .learning.run import Objective, digest
+from .learning.run import Objective as Loss
+from .learning.run import digest
 from .learning.seeds import seeded
 from .learning.training import graph_batching, train
 from .learning.weights import arrays_of
+from .objectives.choosing import Corpus, Settings, weights_of
+from .objectives.contract import Objective, Step
+from .objectives.kinds import kind_batching
 from .pretrained_encoder import Pretrained
 
 __all__ = ["Pretrained", "Pretraining"]
@@ -35,39 +34,54 @@ __all__ = ["Pretrained", "Pretraining"]
 class Pretraining(BaseEstimator):  # type: ignore[misc]
     """How an encoder is trained without labels, on any mix of graphs.
 
-        L = w_c L_contrastive + w_s L_statistics
+        L = sum_o w_o L_o
 
-    Contrastive (GENNAPE): each graph is encoded twice with dropout of its own, a perceptron
-    projects the vectors, and ``contrastive_loss`` holds them against ``spectral_targets``.
-    Statistics (FBNetV3): a linear layer predicts the standardised ``free_statistics`` from the
-    vectors, with the Huber loss. GENNAPE trains with the first alone.
+    over objectives o, each with a head of its own that is thrown away:
+
+    - ``statistics``: a linear layer predicts what graphs say of themselves (operators per stage and
+      on paths, shares of work, widths, details of design; ``predictors/features``).
+    - ``counts``: the same for counts of paths, edges and neighbourhoods, as sketches.
+    - ``sizes``: the same for parameters, FLOPs, activations and depth alone (FBNetV3).
+    - ``scores``: the same for scores of proxies that samples bring, as far as they do.
+    - ``masked``: a part of the graph is masked, and its operators and edges are counted.
+    - ``contrast``: graphs with like operators in like places (Weisfeiler-Lehman) shall be near.
+    - ``spectral``: graphs of like topology shall be near (GENNAPE). Each is encoded twice with a
+      dropout of its own.
 
     Args:
-        encoder: one of ``encoders``; GENNAPE's baseline's
-            by default.
-        options: of the encoder; by default ``{"width": 128, "dropout": 0.1}``. Without dropout
-            both copies of a graph are the same.
-        projection: size p of the projected vectors, below the encoder's width.
+        encoder: one of ``encoders``.
+        options: of the encoder; by default ``{"width": 128, "dropout": 0.1}``.
+        projection: size p of the vectors that contrast compares, below the encoder's width.
         q: eigenvalues compared; graphs with fewer nodes repeat their largest one
             (``archrank.Graph.spectrum``).
-        spectral_temperature: T of the targets; 0.05 in the sister paper.
+        spectral_temperature: T of the targets of ``spectral``; 0.05 in the sister paper.
         temperature: of the similarities.
-        contrastive, statistics: the weights w_c and w_s.
-        fold: represent repeated blocks once for the encoder; spectra are those of whole graphs.
+        contrastive, statistics: weights of ``spectral`` and ``sizes``, by the names that they have
+            in files of archrank 0.1; where one is given, ``objectives`` is not read.
+        fold: represent repeated blocks once for the encoder; all else reads whole graphs.
         epochs, batch_size, learning_rate: of the training (Adam, cosine schedule).
-        spread: how many doublings of size are mixed in a batch; the contrast is only within
-            batches, so all sizes by default.
+        spread: how many doublings of size are mixed in a batch where ``together`` is 0; contrast is
+            only within batches, so all sizes by default.
         device: to train on.
         random_state: seed of everything random.
+        objectives: weights by name, or ``"published"`` for GENNAPE's, ``{"spectral": 1.0}``, or
+            ``"best"`` for what gives the best frozen encoders.
+        label_temperature: T of the targets of ``contrast``.
+        together: how many graphs of one kind stand together in a batch; 0 to mix at random. Kinds
+            are clusters of k-means on the statistics. Columns are then scaled by how much they vary
+            among graphs of one kind.
 
     Source: GENNAPE (Mills et al., AAAI-23) and FBNetV3 (Dai et al., CVPR-21). GENNAPE states
     q = 21 and p < width; the encoder, its width, dropout, p, the temperatures and the training are
-    our choice.
+    our choice, like the other objectives.
 
     Example:
         >>> from archrank.predictors.checks import small_graphs
         >>> small = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=2)
         >>> len(small.fit(small_graphs()).history_)
+        2
+        >>> both = small.set_params(objectives={"statistics": 1.0, "masked": 0.5}, together=8)
+        >>> len(both.fit(small_graphs()).history_)
         2
     """
 
@@ -79,8 +93,8 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
         q: int = 21,
         spectral_temperature: float = 0.05,
         temperature: float = 0.1,
-        contrastive: float = 1.0,
-        statistics: float = 0.0,
+        contrastive: float | None = None,
+        statistics: float | None = None,
         fold: bool = True,
         epochs: int = 40,
         batch_size: int = 256,
@@ -88,6 +102,10 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
         spread: float = float("inf"),
         device: str = "cpu",
         random_state: int = 0,
+        *,
+        objectives: str | Mapping[str, float] = "published",
+        label_temperature: float = 0.1,
+        together: int = 0,
     ):
         self.encoder = encoder
         self.options = options
@@ -104,17 +122,21 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
         self.spread = spread
         self.device = device
         self.random_state = random_state
+        self.objectives = objectives
+        self.label_temperature = label_temperature
+        self.together = together
 
     def fit(
         self,
-        graphs: Sequence[Graph],
+        graphs: Sequence[Graph | Sample],
         checkpoint: str | Path | None = None,
         progress: Progress | None = None,
     ) -> Pretrained:
         """The encoder trained on graphs.
 
         Args:
-            graphs: at least one; equal ones count as often as they come.
+            graphs: at least one; equal ones count as often as they come. Samples bring the scores
+                that the objective ``scores`` predicts.
             checkpoint: file that says how far it is; a training that was stopped goes on from it.
             progress: called after each epoch.
 
@@ -123,7 +145,10 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
         """
         if not len(graphs):
             raise InputError("graphs: got none, expected at least one")
-        self._check()
+        for name in ("temperature", "spectral_temperature", "label_temperature"):
+            positive(name, getattr(self, name))
+        if self.together < 0:
+            raise InputError(f"together: got {self.together}, expected 0 or more graphs")
         plan = Plan(
             self.epochs,
             self.batch_size,
@@ -135,14 +160,19 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
             device=self.device,
         )
         options = {"width": 128, "dropout": 0.1} if self.options is None else dict(self.options)
+        samples = [one if isinstance(one, Sample) else Sample(one) for one in graphs]
+        corpus = Corpus(samples, bool(self.together), self.random_state)
         with seeded(self.random_state):
-            model = _Pretext(encoder_by_name(self.encoder, **options), self.projection)
+            model = self._pretext(encoder_by_name(self.encoder, **options), corpus)
         read = tensor_reader(self.fold, positions_of(model.encoder))
-        tensors = [read(graph) for graph in graphs]
+        tensors = [read(sample.graph) for sample in samples]
+        batching = graph_batching(tensors, plan)
+        if corpus.kinds is not None:
+            batching = kind_batching(tensors, corpus.kinds, self.together, plan)
         history = train(
             model,
-            self._objective(model, graphs, tensors),
-            graph_batching(tensors, plan),
+            self._loss(model, tensors),
+            batching,
             plan,
             identity=digest([one.key for one in tensors], sorted(self.get_params().items())),
             checkpoint=checkpoint,
@@ -153,70 +183,48 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
         result.history_ = [epoch.loss for epoch in history]
         return result
 
-    def _objective(
-        self, model: _Pretext, graphs: Sequence[Graph], tensors: Sequence[GraphTensors]
-    ) -> Objective:
-        spectra = None
-        if self.contrastive:
-            read = _spectrum_reader(self.q)
-            spectra = torch.from_numpy(np.stack([read(graph) for graph in graphs]))
-        facts = _standardised(np.array([free_statistics(graph) for graph in graphs]))
+    @property
+    def weights(self) -> dict[str, float]:
+        """The objectives that take part, and their weights."""
+        if self.contrastive is None and self.statistics is None:
+            return weights_of(self.objectives)
+        contrastive = 1.0 if self.contrastive is None else self.contrastive
+        return weights_of({"spectral": contrastive, "sizes": self.statistics or 0.0})
 
-        def objective(rows: list[int], epoch: int) -> Tensor:
-            batch = GraphBatch.of([tensors[i] for i in rows] * 2).to(self.device)
-            vectors: Tensor = model.encoder(batch)
-            value = vectors.new_zeros(())
-            if spectra is not None:
-                targets = spectral_targets(spectra[rows], self.spectral_temperature)
-                value = value + self.contrastive * contrastive_loss(
-                    model.projection(vectors), targets.to(vectors), self.temperature
-                )
-            if self.statistics:
-                wanted = facts[rows].repeat(2, 1).to(vectors)
-                value = value + self.statistics * functional.huber_loss(
-                    model.facts(vectors), wanted
-                )
-            return value
+    def _pretext(self, encoder: Encoder, corpus: Corpus) -> _Pretext:
+        if not 1 <= self.projection < encoder.width:
+            raise InputError(
+                f"projection: got {self.projection}, expected from 1 to below width {encoder.width}"
+            )
+        how = Settings(
+            encoder.width,
+            self.projection,
+            self.temperature,
+            self.q,
+            self.spectral_temperature,
+            self.label_temperature,
+        )
+        return _Pretext(encoder, [corpus.objective(name, how) for name in self.weights])
 
-        return objective
+    def _loss(self, model: _Pretext, tensors: Sequence[GraphTensors]) -> Loss:
+        copies = max(one.copies for one in model.chosen)
 
-    def _check(self) -> None:
-        for name in ("temperature", "spectral_temperature"):
-            positive(name, getattr(self, name))
-        for name in ("contrastive", "statistics"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(
-                    f"{name}: got {getattr(self, name)!r}, expected a weight from 0 on"
-                )
-        if not (self.contrastive or self.statistics):
-            raise InputError("contrastive: got 0 like statistics, expected one of the two above 0")
+        def loss(rows: list[int], epoch: int) -> Tensor:
+            batch = GraphBatch.of([tensors[i] for i in rows] * copies).to(self.device)
+            step = Step(model.encoder, rows, batch, model.encoder(batch), copies)
+            total = step.vectors.new_zeros(())
+            for weight, objective in zip(self.weights.values(), model.chosen, strict=True):
+                total = total + weight * objective(step)
+            return total
+
+        return loss
 
 
 class _Pretext(nn.Module):
     """An encoder and what it is trained through, which is thrown away afterwards."""
 
-    def __init__(self, encoder: Encoder, projection: int):
+    def __init__(self, encoder: Encoder, objectives: Sequence[Objective]):
         super().__init__()
-        width = encoder.width
-        if not 1 <= projection < width:
-            raise InputError(
-                f"projection: got {projection}, expected from 1 to below width {width}"
-            )
         self.encoder = encoder
-        self.projection = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, projection)
-        )
-        self.facts = nn.Linear(width, len(STATISTICS))
-
-
-@cache
-def _spectrum_reader(q: int) -> Callable[[Graph], Array]:
-    """``Graph.spectrum``, remembered as long as the graph lives."""
-    return once_per_graph(lambda graph: graph.spectrum(q))
-
-
-def _standardised(table: Array) -> Tensor:
-    """Columns of mean 0 and deviation 1; constant ones become zeros."""
-    spread = table.std(axis=0)
-    scaled = (table - table.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    return torch.from_numpy(scaled.astype(np.float32))
+        self.chosen = objectives
+        self.objectives = nn.ModuleList(objectives)

@@ -96,6 +96,35 @@ def mean_of_nodes(states: Tensor, batch: GraphBatch, chosen: Tensor | None = Non
     return sum_of_nodes(states * weight, batch) / sum_of_nodes(weight, batch)
 
 
+class Counts(nn.Module):
+    """A graph's vector from the mean of its nodes and from how often there are nodes of a kind.
+
+        h_G = W [mean_v h_v, log(1 + sum_v m_v softplus(U h_v + c))] + b
+
+    The mean forgets how many nodes there are: what is repeated twenty times looks like what is
+    there once. The second part are counts of kinds that are learnt. Source: our choice.
+
+    Args:
+        width: of the vectors.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.kinds = nn.Linear(width, width)
+        self.joined = nn.Linear(2 * width, width)
+
+    def forward(self, states: Tensor, batch: GraphBatch) -> Tensor:
+        """(graphs, width), from (nodes, width)."""
+        kinds = nn.functional.softplus(self.kinds(states)) * batch.multiplicity[:, None]
+        counts = sum_of_nodes(kinds, batch).log1p()
+        mean = mean_of_nodes(states, batch)
+        return self.joined(torch.cat([mean, counts], 1))  # type: ignore[no-any-return]
+
+
+READOUTS = ("mean", "counts")
+"""How vectors of nodes become one: their mean, or ``Counts``."""
+
+
 @torch.no_grad()
 def encode(
     model: Encoder,

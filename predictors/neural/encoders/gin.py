@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch_geometric.nn import GINConv
 
+from ....errors import checked_choice
 from ..batches import GraphBatch
-from .contract import Encoder
+from .contract import READOUTS, Counts, Encoder, mean_of_nodes
 from .direction import Directed
 
 
@@ -44,6 +45,7 @@ class GINEncoder(Encoder):
         statistics: int = 0,
         context: int = 0,
         dropout: float = 0.0,
+        readout: str = "mean",
     ) -> None:
         super().__init__(
             width=width, embedder=embedder, statistics=statistics, context=context, dropout=dropout
@@ -54,6 +56,15 @@ class GINEncoder(Encoder):
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
+        checked_choice("readout", readout, READOUTS)
+        self.readout = Counts(width) if readout == "counts" else None
+
+    def graph_states(self, batch: GraphBatch) -> Tensor:
+        """The mean of the nodes, or their counts too, (graphs, width)."""
+        states = self.node_states(batch)
+        if self.readout is None:
+            return mean_of_nodes(states, batch)
+        return self.readout(states, batch)  # type: ignore[no-any-return]
 
     def node_states(self, batch: GraphBatch) -> Tensor:
         """The vectors of the nodes after all layers, (nodes, width)."""

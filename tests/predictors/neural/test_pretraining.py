@@ -16,11 +16,8 @@ from archrank.data import space
 from archrank.errors import InputError
 from archrank.predictors import Pretrained, Pretraining
 from archrank.predictors.checks import small_graphs
-from archrank.predictors.neural.contrast import (
-    contrastive_loss,
-    free_statistics,
-    spectral_targets,
-)
+from archrank.predictors.neural.contrast import contrastive_loss, spectral_targets
+from archrank.predictors.neural.objectives.tables import free_statistics
 
 GRAPHS = small_graphs()
 SMALL = {"width": 16, "layers": 1, "dropout": 0.1}
@@ -168,7 +165,7 @@ class TestPretraining:
             design = np.column_stack([embedded @ np.linalg.svd(embedded)[2][:4].T, np.ones(16)])
             return float(np.linalg.lstsq(design, facts, rcond=None)[1][0])
 
-        trained = small(contrastive=0.0, statistics=1.0, epochs=60, learning_rate=1e-2)
+        trained = small(objectives={"sizes": 1.0}, epochs=60, learning_rate=1e-2)
         assert unexplained(trained.fit(GRAPHS)) < unexplained(small(epochs=0).fit(GRAPHS))
         assert trained.fit(GRAPHS).history_[-1] < 0.1
 
@@ -177,7 +174,7 @@ class TestPretraining:
     ) -> None:
         from archrank.predictors.neural.learning import run as running
 
-        both = small(statistics=0.5, epochs=4, batch_size=4)
+        both = small(objectives={"spectral": 1.0, "masked": 0.5}, epochs=4, batch_size=4)
         expected = both.fit(GRAPHS)
         monkeypatch.setattr(running.time, "monotonic", iter(range(0, 10**6, 60)).__next__)
         left = 7
@@ -217,8 +214,13 @@ class TestPretraining:
             ({"q": 0}, "q:"),
             ({"temperature": 0.0}, "temperature"),
             ({"spectral_temperature": -1.0}, "spectral_temperature"),
-            ({"statistics": -1.0}, "statistics"),
-            ({"contrastive": 0.0}, "contrastive"),
+            ({"objectives": {"masked": -1.0}}, "objectives"),
+            ({"objectives": {"masked": 0.0}}, "objectives"),
+            ({"objectives": {"guessing": 1.0}}, "objectives"),
+            ({"objectives": {"scores": 1.0}}, "scores"),
+            ({"objectives": "none"}, "objectives"),
+            ({"label_temperature": 0.0}, "label_temperature"),
+            ({"together": -1}, "together"),
             ({"encoder": "mamba"}, "encoder"),
         ],
     )

@@ -1,0 +1,105 @@
+"""Saying what stands where a part of a graph was masked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...features.operator_classes import KINDS, kind_of_operator
+from ..batches import GraphBatch
+from ..encoders.contract import mean_of_nodes
+from .contract import Objective, Step
+
+RADIUS = 3
+"""The most steps from the middle of a masked part to its rim."""
+
+
+class Masked(Objective):
+    """Counts the operators and the edges of a masked part, by what is around it.
+
+    Of each graph a random node and all within a random number of steps of it lose everything but
+    their place. From the mean of their vectors a linear layer predicts log(1 + c), where c counts
+    kinds of operators in the part, and pairs of kinds that an edge joins there. A node that stands
+    for several counts as several.
+
+    Args:
+        width: of the vectors.
+
+    Source: our choice; attributes masked as in Hu et al., "Strategies for pre-training graph
+    neural networks", ICLR-20.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(width, len(KINDS) * (1 + len(KINDS)))
+
+    def forward(self, step: Step) -> Tensor:
+        """Return the error of the counts of a step's masked parts."""
+        batch = step.batch
+        part = masked_parts(batch)
+        states = step.encoder.node_states(masked(batch, part))
+        said = self.head(mean_of_nodes(states, batch, part > 0))
+        return functional.huber_loss(said, counts_of(batch, part).log1p())
+
+
+def masked_parts(batch: GraphBatch) -> Tensor:
+    """Return which nodes are masked, float32 (nodes,): in each graph all around a random one."""
+    device = batch.graph.device
+    sizes = torch.bincount(batch.graph, minlength=batch.count)
+    starts = sizes.cumsum(0) - sizes
+    middle = starts + (torch.rand(batch.count, device=device) * sizes).long()
+    radius = torch.randint(RADIUS + 1, (batch.count,), device=device)[batch.graph]
+    part = torch.zeros(len(batch), device=device)
+    part[middle] = 1.0
+    source, target = batch.edges
+    for away in range(1, RADIUS + 1):
+        reached = part.clone()
+        reached.index_add_(0, target, part[source]).index_add_(0, source, part[target])
+        part = torch.where((reached > 0) & (radius >= away), 1.0, part)
+    return part
+
+
+def masked(batch: GraphBatch, part: Tensor) -> GraphBatch:
+    """Return the batch with nothing known of a part's nodes but place and multiplicity."""
+    kept = 1 - part
+    whole = kept.long()
+    return replace(
+        batch,
+        operator=batch.operator * whole,
+        gennape_operator=batch.gennape_operator * whole,
+        x=batch.x * kept[:, None],
+        resolution=batch.resolution * kept[:, None],
+        kernel=batch.kernel * whole[:, None],
+        bias=batch.bias * whole,
+        weighted=batch.weighted & (whole > 0),
+    )
+
+
+def counts_of(batch: GraphBatch, part: Tensor) -> Tensor:
+    """Return how often each kind, and each pair of kinds, is in a part, (graphs, k + k^2)."""
+    kinds = kinds_in(batch)
+    k = len(KINDS)
+    times = part * batch.multiplicity
+    operators = torch.zeros(batch.count, k, device=times.device)
+    operators.index_put_((batch.graph, kinds), times, accumulate=True)
+    source, target = batch.edges
+    pairs = torch.zeros(batch.count, k * k, device=times.device)
+    touched = torch.maximum(part[source], part[target]) * batch.multiplicity[target]
+    pairs.index_put_(
+        (batch.graph[target], kinds[source] * k + kinds[target]), touched, accumulate=True
+    )
+    return torch.cat([operators, pairs], 1)
+
+
+def kinds_in(batch: GraphBatch) -> Tensor:
+    """Return the position in ``KINDS`` of each node, int64 (nodes,); see ``kinds_of``."""
+    kinds = torch.from_numpy(kind_of_operator()).to(batch.operator.device)[batch.operator]
+    kernel = batch.kernel.amax(dim=1)
+    convolution = kinds == KINDS.index("conv1")
+    kinds = torch.where(convolution & (kernel > 1), KINDS.index("conv3"), kinds)
+    kinds = torch.where(convolution & (kernel > 3), KINDS.index("conv5"), kinds)
+    deep = (kinds == KINDS.index("depthwise3")) & (kernel > 3)
+    return torch.where(deep, KINDS.index("depthwise5"), kinds)

@@ -1,0 +1,119 @@
+"""What graphs say of themselves for free, as tables of columns that encoders learn to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+
+import numpy as np
+
+from ....basics import Array
+from ....graphs import Graph
+from ...features import profile, statistics
+from ...features.cache import once_per_graph
+from ...features.counts import edge_words, neighbourhood_words, path_words
+from ...reading import Sample
+
+SIZES = ("params", "flops", "activations", "depth")
+"""What FBNetV3 calls free: what is known of a graph before anything else."""
+SKETCH = 128
+"""Columns that stand for all words of one kind."""
+
+
+def free_statistics(graph: Graph) -> Array:
+    """Return what a graph says of its size, as ``log2(1 + v)`` of its ``SIZES``, (4,).
+
+    Example:
+        >>> import archrank, torch
+        >>> graph = archrank.trace(torch.nn.Linear(8, 7, bias=False), (8,))
+        >>> free_statistics(graph).round(2).tolist()
+        [5.83, 5.83, 3.0, 1.0]
+    """
+    return np.log2(1.0 + np.array([getattr(graph, name) for name in SIZES], dtype=np.float64))
+
+
+def sketch(counts: Mapping[str, float]) -> Array:
+    """Return counts of words, of an open vocabulary, as a vector (``SKETCH``,).
+
+        s = sum_w log(1 + c_w) r_w,  r_w in {-1, 1}^k / sqrt(k)
+
+    Each word's signs are random but its own, so that dot products of sketches are those of the
+    logarithmic counts themselves, up to an error that falls with sqrt(k).
+
+    Source: Achlioptas, "Database-friendly random projections", JCSS 2003; signs from a hash of
+    the word are our choice.
+
+    Example:
+        >>> one, other = sketch({"conv3 conv3": 4.0}), sketch({"pool": 4.0})
+        >>> bool(abs(one @ other) < one @ one)
+        True
+    """
+    total = np.zeros(SKETCH)
+    for word, count in counts.items():
+        total += np.log1p(count) * _signs(word)
+    return total
+
+
+@lru_cache(maxsize=100_000)
+def _signs(word: str) -> Array:
+    digest = blake2b(word.encode(), digest_size=SKETCH // 8).digest()
+    bits = np.unpackbits(np.frombuffer(digest, dtype=np.uint8))
+    made: Array = (2.0 * bits - 1.0) / np.sqrt(SKETCH)
+    return made
+
+
+def described(graph: Graph) -> Array:
+    """Return ``statistics`` and ``profile`` of a graph, side by side."""
+    return np.concatenate([statistics.statistics(graph), profile.profile(graph)])
+
+
+def counted(graph: Graph) -> Array:
+    """Return sketches of a graph's paths, edges and neighbourhoods, (3 SKETCH,)."""
+    return np.concatenate(
+        [sketch(words(graph)) for words in (path_words, edge_words)] + [labelled(graph)]
+    )
+
+
+@once_per_graph
+def labelled(graph: Graph) -> Array:
+    """Return the sketch of a graph's Weisfeiler-Lehman labels, (SKETCH,)."""
+    return sketch(neighbourhood_words(graph))
+
+
+_OF_GRAPH: Mapping[str, Callable[[Graph], Array]] = {
+    "sizes": once_per_graph(free_statistics),
+    "statistics": once_per_graph(described),
+    "counts": once_per_graph(counted),
+}
+TABLES = (*_OF_GRAPH, "scores")
+"""Names of tables: sizes, statistics and counts of graphs, and scores of proxies."""
+
+
+def table_of(name: str, samples: Sequence[Sample]) -> Array:
+    """Return one of ``TABLES`` (samples, columns), standardised; NaN where a score is missing.
+
+    Columns have mean 0 and deviation 1 where they are known; constant ones become zeros. Scores of
+    proxies, which span orders of magnitude, become asinh(v / median|v|) before.
+    """
+    if name == "scores":
+        return standardised(_scores(samples))
+    return standardised(np.array([_OF_GRAPH[name](sample.graph) for sample in samples]))
+
+
+def _scores(samples: Sequence[Sample]) -> Array:
+    names = sorted({name for sample in samples for name in sample.scores})
+    rows = [[sample.scores.get(name, np.nan) for name in names] for sample in samples]
+    values = np.array(rows, dtype=np.float64).reshape(len(samples), -1)
+    values[~np.isfinite(values)] = np.nan
+    known = values[:, ~np.isnan(values).all(axis=0)]
+    sizes = np.nanmedian(np.abs(known), axis=0)
+    made: Array = np.arcsinh(known / np.where(sizes > 0, sizes, 1.0))
+    return made
+
+
+def standardised(table: Array) -> Array:
+    """Return columns of mean 0 and deviation 1 over what is known; constant ones are zeros."""
+    spread = np.nanstd(table, axis=0)
+    made: Array = (table - np.nanmean(table, axis=0)) / np.where(spread > 1e-9, spread, np.inf)
+    return made
