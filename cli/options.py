@@ -55,7 +55,7 @@ Batch = Annotated[int, typer.Option("--batch", min=1, help="How many samples a b
 Jobs = Annotated[int, typer.Option(min=1, help="How many processes share the work.")]
 Combine = Literal["mean_rank", "log_rank", "vote"]
 EngineName = Literal["local", "ray"]
-Level = Literal["auto", "graphs", "full"]
+Level = Literal["auto", "graphs", "quick", "full"]
 Engine = Annotated[
     EngineName,
     typer.Option(help="Who does the work: this machine, or every core of a Ray cluster."),

@@ -60,10 +60,17 @@ def rank(
     level: Annotated[
         Level,
         typer.Option(
-            help="What a predictor may ask for: graphs alone, so that nothing is run, or all. By "
-            "default the size of each network says."
+            help="What a predictor may ask for: graphs alone, so that nothing is run, one "
+            "forward pass (quick), or all. By default the size of each network says."
         ),
     ] = "auto",
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds that it may take by estimate: all that the predictor can use, else "
+            "proxies of one forward pass, else graphs alone."
+        ),
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(help="How they will be trained, as timm tags checkpoints: a1_in1k."),
@@ -159,6 +166,7 @@ def rank(
                 by=by,
                 loss=loss,
                 level=level,
+                budget=budget,
                 recipe=recipe,
                 measured=labels,
                 combine=combine,

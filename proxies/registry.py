@@ -19,6 +19,9 @@ from typing import Any, get_args, get_type_hints
 from ..errors import InputError, did_you_mean
 from .recording.signals import SIGNALS
 
+ONE_FORWARD = "1 forward"
+"""The least that a proxy can cost which runs a network."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -98,6 +101,17 @@ class Proxy:
             (1.0, -1.0)
         """
         return 1.0 if self.higher_is_better else -1.0
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether it takes one forward pass and no other.
+
+        Example:
+            >>> from archrank import proxies
+            >>> proxies.get("naswot").is_quick, proxies.get("snip").is_quick
+            (True, False)
+        """
+        return self.cost == ONE_FORWARD
 
     @property
     def signals(self) -> dict[str, str]:

@@ -24,7 +24,7 @@ from .aggregation import POPULATION, Population, mean_over_seeds
 
 AUTO = "auto"
 """The name of the predictor that comes with archrank."""
-Level = Literal["auto", "graphs", "full"]
+Level = Literal["auto", "graphs", "quick", "full"]
 LEVELS = get_args(Level)
 
 
@@ -256,6 +256,8 @@ def wanted_of(
             )
         sizes = tuple(name for name in proxies if name in SIZES)
         return (None, sizes) if sizes else (_always, ())
+    if level == "quick":
+        proxies = tuple(n for n in proxies if n in others or n in SIZES or get(n).is_quick)
     if level == "full" or needs or len(predictors) != 1:
         return None, proxies
     return predictors[0].enough, proxies

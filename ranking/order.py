@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..basics import Callback, Progress
+from ..basics import SIZES, Callback, Progress
 from ..costs.limits import Scales, checked_cost, checked_limits, latency_origin, on_device
 from ..errors import InputError, checked_choice
 from ..formats import duration
@@ -26,7 +26,7 @@ from ..scoring.rows import Plan, score_candidates
 from ..scoring.sources import DataSource, named_loss
 from ..scoring.work import checked_count
 from .aggregation import COMBINATIONS, Combination
-from .criteria import Level, criteria, wanted_of
+from .criteria import ByPredictor, Criterion, Level, criteria, wanted_of
 from .learning import Learnt, Measured, read_measured
 from .table import Ranking, tabulate, within_limits
 
@@ -46,6 +46,7 @@ def rank(
     device: str = "auto",
     batch_size: int = 64,
     level: Level = "auto",
+    budget: float | None = None,
     recipe: str | None = None,
     measured: Measured | None = None,
     limits: Mapping[str, float] | None = None,
@@ -86,10 +87,13 @@ def rank(
         device: ``"auto"`` (CUDA if there is one, else CPU), or a device's name.
         jobs: processes. Candidates must then be importable by name (no lambdas).
         level: what predictors may ask of candidates: ``"graphs"`` (their graphs alone: nothing is
-            run, and models of timm and torchvision get no weights), ``"full"`` (all proxies that
-            they can use), or ``"auto"``: graphs alone of those networks of which the predictor
-            says that proxies change nothing (for the pretrained one, those of images of 96
-            pixels and more), all proxies of others. It depends on each candidate alone.
+            run, and models of timm and torchvision get no weights), ``"quick"`` (proxies of one
+            forward pass), ``"full"`` (all proxies that they can use), or ``"auto"``: graphs alone
+            of those networks of which the predictor says that proxies change nothing (for the
+            pretrained one, those of images of 96 pixels and more), all proxies of others. It
+            depends on each candidate alone.
+        budget: seconds that it may take by estimate: of the levels ``"auto"``, ``"quick"`` and
+            ``"graphs"``, the first that fits is taken; graphs alone if none does.
         recipe: how they will be trained, as timm tags checkpoints (``"a1_in1k"``,
             ``"in21k_ft_in1k"``): the accuracy of networks of real size is expected under it;
             default the commonest.
@@ -169,7 +173,9 @@ def rank(
         store,
         enough=enough,
     )
-    if _LOGGER.isEnabledFor(logging.INFO):
+    if budget is not None:
+        plan = affordable(found, plan, wanted, budget, level)
+    elif _LOGGER.isEnabledFor(logging.INFO):
         _announce(found, plan)
     with shown(progress) as report:
         rows, excluded = within_limits(score_candidates(found, plan, report, callback))
@@ -192,6 +198,44 @@ def _announce(candidates: Sequence[Candidate], plan: Plan) -> None:
             "scoring %d candidates by %d proxies on %s: about %s",
             *(count, proxies, plan.device, duration(seconds)),
         )
+
+
+def affordable(
+    candidates: Sequence[Candidate],
+    plan: Plan,
+    wanted: Sequence[Criterion],
+    budget: float,
+    level: Level = "auto",
+) -> Plan:
+    """Return the plan of the first level that a budget of seconds is enough for, by estimate.
+
+    Raises:
+        InputError: it is no time, a level is given, too, or what is ranked by leaves no choice.
+    """
+    if not budget > 0:
+        raise InputError(f"budget: got {budget!r}, expected seconds above 0")
+    if level != "auto":
+        raise InputError(
+            f"budget: it chooses the level, and level={level!r} is given; leave one out"
+        )
+    fixed = {n for one in wanted if not isinstance(one, ByPredictor) for n in one.proxies}
+    if fixed - set(SIZES) or not any(isinstance(one, ByPredictor) for one in wanted):
+        raise InputError(
+            "budget: by names proxies, and none of them can be left out; rank by 'auto' or another "
+            "predictor, or leave budget out"
+        )
+    choices: tuple[Level, ...] = ("auto", "quick", "graphs")
+    for choice in choices:
+        enough, proxies = wanted_of(wanted, choice)
+        made = replace(plan, proxies=proxies, enough=enough)
+        seconds = seconds_needed(candidates, made, worth=0.0)
+        if seconds <= budget:
+            break
+    _LOGGER.info(
+        "ranking %d candidates at level %r: about %s, budget %s",
+        *(len(candidates), choice, duration(seconds), duration(budget)),
+    )
+    return made
 
 
 def _is_names(value: Any) -> bool:

@@ -21,6 +21,7 @@ import archrank
 from archrank.errors import InputError
 from archrank.predictors import Ridge, Sample
 from archrank.predictors.features.evidence import KINDS, MEASURED, PROXIES
+from archrank.ranking import order
 from archrank.ranking.aggregation import combined
 
 SHAPE = (3, 8, 8)
@@ -102,8 +103,48 @@ def test_the_level_graphs_runs_nothing() -> None:
     assert table["name"].tolist() == ["b", "a"]
     with pytest.raises(InputError, match="level: got 'graphs', but naswot run the networks"):
         archrank.rank([nets.narrow], by="auto,naswot", level="graphs", **OPTIONS)
-    with pytest.raises(InputError, match="level: got 'quick'"):
-        archrank.rank([nets.narrow], level="quick", **OPTIONS)
+    with pytest.raises(InputError, match="level: got 'fast'"):
+        archrank.rank([nets.narrow], level="fast", **OPTIONS)
+
+
+def test_the_level_quick_takes_one_forward_pass() -> None:
+    table = archrank.rank({"a": nets.narrow, "b": nets.wide}, level="quick", **OPTIONS).table
+    assert np.isfinite(table["near"]).all()
+    assert "zico" not in table or table["zico"].isna().all()
+    asked = archrank.rank([nets.narrow], by="auto,snip", level="quick", **OPTIONS).table
+    assert np.isfinite(asked[["snip", "near"]].to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("costs", "level"), [((1.0,), "auto"), ((9.0, 2.0), "quick"), ((9.0, 9.0, 9.0), "graphs")]
+)
+def test_a_budget_takes_the_first_level_that_fits(monkeypatch, costs, level) -> None:
+    estimates = iter(costs)
+    monkeypatch.setattr(order, "seconds_needed", lambda *_, **__: next(estimates))
+    few = {"a": nets.narrow, "b": nets.wide}
+    table = archrank.rank(few, budget=5.0, **OPTIONS).table
+    expected = archrank.rank(few, level=level, **OPTIONS).table
+    assert table["score"].tolist() == expected["score"].tolist()
+
+
+def test_a_budget_is_kept_for_real() -> None:
+    table = archrank.rank({"a": nets.narrow, "b": nets.wide}, budget=1e-6, **OPTIONS).table
+    assert "near" not in table or table["near"].isna().all()
+    table = archrank.rank({"a": nets.narrow, "b": nets.wide}, budget=3600, **OPTIONS).table
+    assert np.isfinite(table["zico"]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budget": 0}, "budget: got 0, expected seconds"),
+        ({"budget": 9, "level": "full"}, "budget: it chooses the level"),
+        ({"budget": 9, "by": "naswot"}, "budget: by names proxies"),
+    ],
+)
+def test_budgets_that_leave_no_choice_are_told(options, message) -> None:
+    with pytest.raises(InputError, match=message):
+        archrank.rank([nets.narrow], **{**OPTIONS, **options})
 
 
 def test_scores_are_those_of_score() -> None:

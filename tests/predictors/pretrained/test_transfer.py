@@ -93,11 +93,21 @@ class TestSlopes:
     def test_the_slope_is_the_posterior_mean(self) -> None:
         rng = np.random.default_rng(0)
         slopes, weights = np.array([0.9, 0.4, -0.2]), np.array([1.0, 0.5, 1.0])
-        z, y = rng.normal(size=(2, 12))
+        z, y = (rest / rest.std() for rest in rng.normal(size=(2, 12)))
         likelihood = [np.prod(stats.norm.pdf(y, b * z, np.sqrt(1 - b**2))) for b in slopes]
         mean = np.average(slopes, weights=likelihood * weights)
         variance = np.average((slopes - mean) ** 2, weights=likelihood * weights)
         assert Slopes(slopes, weights).given(z, y) == pytest.approx((mean, variance))
+
+    def test_labels_of_chosen_networks_are_not_held_against_the_scores(self) -> None:
+        """The best tenth by scores hardly follow them; a regression on all would see as much."""
+        rng = np.random.default_rng(1)
+        z = rng.normal(size=4000)
+        y = 0.8 * z + 0.6 * rng.normal(size=4000)
+        best = np.argsort(z)[-400:]
+        some, told = z[best] - z[best].mean(), (y[best] - y[best].mean()) / y[best].std()
+        slope, _ = Slopes(np.array([0.8, 0.5, 0.2]), np.ones(3)).given(some, told)
+        assert slope * y[best].std() == pytest.approx(0.8, abs=0.05)
 
     def test_a_few_labels_tell_whom_a_family_is_like(self) -> None:
         known, rng = Slopes(np.array([0.9, 0.0]), np.ones(2)), np.random.default_rng(0)
