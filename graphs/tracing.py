@@ -45,7 +45,8 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
         model: any module that runs a forward, in train or eval mode, on any device. Wrappers of
             ``torch.compile`` and ``nn.DataParallel`` are looked through.
         inputs: a shape without batch dimension such as ``(3, 32, 32)``; a tensor with one, of
-            which the first sample is traced; or the tuple (positional) or dict (keywords) of
+            which the first sample is traced (first or, where the model takes sequences first,
+            second); or the tuple (positional) or dict (keywords) of
             tensors that ``forward`` takes, which is traced whole: its figures are those of the
             whole input.
 
@@ -68,7 +69,8 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
             )
     forward = _Forward(model, *_arguments(model, inputs))
     try:
-        return _settled(forward)
+        graph = _settled(forward)
+        return _of_second_dimension(forward, inputs, graph) or graph
     except UnsupportedModelError as error:
         hint = hint_about(inputs) or _hint_about_forward(model, inputs)
         if any(t.is_meta for t in (*model.parameters(), *model.buffers())):
@@ -88,6 +90,37 @@ def unwrap(model: nn.Module) -> nn.Module:
             model = model._orig_mod  # type: ignore[assignment]
         else:
             return model
+
+
+def _of_second_dimension(forward: _Forward, inputs: Inputs, graph: Graph) -> Graph | None:
+    """Return the graph of one sample where samples are the input's second dimension, else None.
+
+    Sequences come first in what torch's recurrent layers and transformers take unless they are told
+    otherwise. The outputs of such a model are as many for one row of the input as for two.
+    """
+    if not (is_shape(inputs) or isinstance(inputs, Tensor)):
+        return None
+    (row,) = forward.args
+    if row.dim() < 2 or row.layout is not torch.strided:
+        return None
+    samples = row.shape[1]
+    plain = not any(getattr(m, "batch_first", True) is False for m in forward.model.modules())
+    if _output_rows(graph) != samples or (samples == 1 and plain):
+        return None
+    with suppress(UnsupportedModelError):
+        rows = _settled(replace(forward, args=(torch.cat([row, row]),)))
+        if _output_rows(rows) != samples:
+            return None
+        sequence = row.transpose(0, 1) if is_shape(inputs) else inputs[:, :1]
+        one = _settled(replace(forward, args=(sequence,)))
+        return one if _output_rows(one) == 1 else None
+    return None
+
+
+def _output_rows(graph: Graph) -> int | None:
+    """Return the first dimension of the first output that has one."""
+    shapes = (node.out_shape for node in graph.nodes if node.operator == "output")
+    return next((shape[0] for shape in shapes if shape), None)
 
 
 @dataclass(frozen=True)

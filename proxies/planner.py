@@ -17,7 +17,7 @@ from ..graphs import Graph, trace
 from ..graphs.tracing import checked_module, unwrap
 from .given_data import drawn, first_input
 from .recording.attempts import Recorded, attempt
-from .recording.batches import Batch, device_of, make_batches
+from .recording.batches import Batch, device_of, make_batches, samples_first
 from .recording.meter import Meter
 from .recording.model_runner import Loss, ModelRunner, pass_dtype
 from .recording.passes import PASSES, Pass
@@ -100,6 +100,7 @@ def score(
             given = make_batches(model, inputs, targets, seed, batch_size, dtype, count)
         if graph is None:
             graph = trace(model, first_input(model, inputs))
+        given = samples_first(given, graph, inputs)
         return _scored(ModelRunner(model, graph, given, loss, seed, pass_dtype(model)), wanted)
 
 

@@ -41,6 +41,7 @@ _DECILES = torch.arange(1, 10, dtype=torch.float64) / 10
 
 @register(
     "vkdnw",
+    version=2,
     summary="Depth, and how evenly the Fisher information spreads over directions.",
     formula="L + H(q / sum q), q the deciles of the eigenvalues of mean_n g_n g_n^T, one weight of "
     "each of the L layers",
@@ -60,6 +61,7 @@ def vkdnw(gradient_entries: Tensor) -> Measure:
 
 @register(
     "vkdnw_entropy",
+    version=2,
     summary="How evenly the Fisher information spreads over directions.",
     formula="H(q / sum q), q the deciles of the eigenvalues of mean_n g_n g_n^T",
     reference="Tybl and Neumann, VKDNW, CVPR 2025; the empirical Fisher our choice",

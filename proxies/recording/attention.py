@@ -32,7 +32,7 @@ def record_attention(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
         if not attention_maps(runner.graph):
             raise NotApplicable("the model has no attention")
         batch = runner.first
-        recorder = AttentionRecorder(runner.layouts().counted(len(batch)))
+        recorder = AttentionRecorder(runner.layouts().counted(batch.samples))
         with (
             runner.substituted(gradients=backward) as leaves,
             # Fused attention hides its maps; a backward in another thread hides from the recorder.

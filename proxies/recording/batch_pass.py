@@ -79,11 +79,11 @@ def _forward(
     """Run the forward; return the output and the recorder of the layers' outputs."""
 
     def counted() -> CountedLayouts:
-        return layouts.counted(len(batch))
+        return layouts.counted(batch.samples)
 
     makers: dict[str, Callable[[], Any]] = {
-        "layer_features": lambda: FeatureReader(leaves, layouts, len(batch), moments),
-        "first_features": lambda: FeatureReader(leaves, layouts, len(batch), first_standardised),
+        "layer_features": lambda: FeatureReader(leaves, layouts, batch.samples, moments),
+        "first_features": lambda: FeatureReader(leaves, layouts, batch.samples, first_standardised),
         "code_kernel": lambda: CodeKernel(counted()),
         "activation_patterns": lambda: PatternCount(counted()),
     }
@@ -136,6 +136,11 @@ def _differentiable(tensor: Tensor) -> Tensor:
 
 
 def _jacobian(runner: ModelRunner, output: Any, batch: Batch, keep: bool) -> Tensor:
+    if batch.samples != len(batch):
+        raise NotApplicable(
+            f"needs one row of the input for each of the {batch.samples} outputs, and there are "
+            f"{len(batch)}"
+        )
     sources = [t for t in batch.tensors if t.requires_grad]
     if not sources:
         raise NotApplicable("needs a floating-point input to differentiate to; this one is integer")

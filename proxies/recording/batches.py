@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError, NotApplicable
+from ...graphs import Graph
 from ...graphs.tracing import is_shape, tensors_in
 from ..given_data import drawn, parted
 from .samples.structures import mapped
@@ -25,6 +26,9 @@ class Batch:
         together: whether no sample can be run alone, as with the nodes of a graph.
         shared: whether matrices (N, N) beside the samples belong to all, as a mask of as many
             tokens does.
+        second: whether forward takes samples in the second dimension, behind a sequence; here
+            they are the first all the same.
+        outputs: how many samples there are where those are other than rows: whole graphs, bags.
     """
 
     args: tuple[Any, ...]
@@ -32,6 +36,18 @@ class Batch:
     targets: Any = None
     together: bool = False
     shared: bool = False
+    second: bool = False
+    outputs: int | None = None
+
+    @property
+    def taken(self) -> tuple[Any, ...]:
+        """The positional arguments as forward takes them."""
+        return mapped(self.args, _exchanged) if self.second else self.args
+
+    @property
+    def samples(self) -> int:
+        """How many samples the outputs are of."""
+        return len(self) if self.outputs is None else self.outputs
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -106,6 +122,36 @@ class Batch:
         parts = (self.args, self.kwargs, self.targets)
         args, kwargs, targets = (rows_of(part, start, stop, size, kept) for part in parts)
         return replace(self, args=args, kwargs=kwargs, targets=targets)
+
+
+def _exchanged(tensor: Tensor) -> Tensor:
+    return tensor.transpose(0, 1)
+
+
+def samples_first(batches: list[Batch], graph: Graph, inputs: Any) -> list[Batch]:
+    """Return the batches of a model with samples first, wherever its graph shows that they lie.
+
+    Args:
+        batches: of one tensor each, or others, which come back as they are.
+        graph: of one sample.
+        inputs: as ``make_batches`` got them; what was made of a shape has samples first.
+    """
+    shapes = [node.out_shape for node in graph.nodes if node.operator == "input"]
+    made = is_shape(inputs)
+
+    def second(batch: Batch) -> bool:
+        if len(batch.args) != 1 or len(batch.tensors) != 1 or len(shapes) != 1:
+            return False
+        (tensor,), shape = batch.tensors, shapes[0]
+        rows = tensor.shape[1 if made else 0] if tensor.dim() > 1 else 1
+        return tensor.dim() == len(shape) and rows > 1 and shape[:2] == (rows, 1)
+
+    return [
+        replace(b, args=b.args if made else mapped(b.args, _exchanged), second=True)
+        if second(b)
+        else b
+        for b in batches
+    ]
 
 
 def rows_of(value: Any, start: int, stop: int, size: int, kept: Sequence[Tensor] = ()) -> Any:

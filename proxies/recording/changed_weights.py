@@ -53,7 +53,7 @@ def record_perturbation(runner: ModelRunner, wanted: frozenset[str]) -> Recorded
         with runner.substituted(gradients=False, change=gaussian):
             one, other = (recorded_features(runner, data) for data in (sample, shifted))
             # by sample, wherever its part of the features lies
-            distance = (one.features() - other.features()).abs().sum() / len(batch)
+            distance = (one.features() - other.features()).abs().sum() / batch.samples
         recorded["perturbation"] = Perturbation(float(distance), one.variances)
     return recorded
 

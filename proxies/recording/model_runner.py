@@ -109,7 +109,7 @@ class ModelRunner:
             if known[self.mode] and len(batch.tensors) > 1:
                 known[self.mode] = self._runs_alone(batch)
             if not known[self.mode]:
-                self._mark(together=True)
+                self._mark(together=True, outputs=self._outputs())
         return known[self.mode]
 
     def _runs_alone(self, batch: Batch) -> bool:
@@ -127,8 +127,14 @@ class ModelRunner:
                     break
         return runs
 
-    def _mark(self, together: bool = False, shared: bool = False) -> None:
-        self.batches[:] = [replace(b, together=together, shared=shared) for b in self.batches]
+    def _outputs(self) -> int | None:
+        """Return the rows of the main output, which was traced of the whole input."""
+        shapes = [node.out_shape for node in self.graph.nodes if node.operator == "output"]
+        main = max(zip(self._output_depths(), shapes, strict=True), default=(0, ()))[1]
+        return main[0] if main else None
+
+    def _mark(self, **facts: Any) -> None:
+        self.batches[:] = [replace(b, **facts) for b in self.batches]
 
     @property
     def first(self) -> Batch:
@@ -259,6 +265,10 @@ class ModelRunner:
                 self._replaced = Replaced(*self._constants(), leaves, folded.values)
             yield leaves
 
+    def replaced(self) -> list[Tensor]:
+        """Return what layers apply, inside ``substituted``, in place of what they compute."""
+        return [] if self._replaced is None else self._replaced.applied_leaves
+
     def hush(self) -> bool:
         """Find the modules that are random in training; from now on they run in evaluation.
 
@@ -297,7 +307,7 @@ class ModelRunner:
             batch = batch.in_precision(changed)
         try:
             with failed_forward(self.model), self._replaced or nullcontext():
-                return self.model(*batch.args, **batch.kwargs)
+                return self.model(*batch.taken, **batch.kwargs)
         except ScoreError as error:
             if changed is None or error.status != "error":
                 raise
@@ -319,8 +329,8 @@ class ModelRunner:
         """Return the tensor of the output that the classifier's loss is about.
 
         A mapping's (or object's) ``logits`` or ``out`` if it has one; else the output with the
-        longest path behind it in the graph: of (features, logits) or (logits, auxiliary logits)
-        that is the logits.
+        longest path behind it in the graph, numbers aside: of (features, logits) or (logits,
+        auxiliary logits) that is the logits.
         """
         if isinstance(output, Tensor):
             return output
@@ -333,8 +343,10 @@ class ModelRunner:
             raise ScoreError(f"the model returns {type(output).__name__} without any float tensor")
         depths = self._output_depths()
         if len(depths) != len(tensors):
-            return tensors[0]
-        return tensors[depths.index(max(depths))]
+            depths = [0] * len(tensors)
+        # A number beside others, such as an auxiliary loss, belongs to no class.
+        sized = [i for i, tensor in enumerate(tensors) if tensor.dim() > 0]
+        return tensors[max(sized or range(len(tensors)), key=lambda i: depths[i])]
 
     def _output_depths(self) -> list[int]:
         longest = [0] * len(self.graph)
@@ -369,7 +381,7 @@ class ModelRunner:
         if self.loss is None:
             logits = self.main_output(output)
             return F.cross_entropy(logits, self.class_targets(logits, batch), reduction="sum")
-        size = len(batch)
+        size = batch.samples
         total = torch.zeros(())
         for i in range(size):
             row, target = rows_of((output, batch.targets), i, i + 1, size)

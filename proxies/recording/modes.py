@@ -35,6 +35,16 @@ def _undropped(
     return args, {name: 0.0 if name == "dropout_p" else v for name, v in kwargs.items()}
 
 
+def _undropped_input(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """Return the input of dropout, as a tensor of its own where dropout would make one.
+
+    An operator in place may follow, and must not write to what a backward needs.
+    """
+    input: Tensor = args[0] if args else kwargs["input"]
+    itself = func is torch.dropout_ or kwargs.get("inplace") or kwargs.get("training") is False
+    return input if itself or input.grad_fn is None else input.clone()
+
+
 class WithoutDropout(TorchFunctionMode):
     """A mode that runs dropout as the identity: a score is no coin toss."""
 
@@ -43,7 +53,9 @@ class WithoutDropout(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func in DROPOUTS:
-            return args[0] if args else kwargs["input"]
+            result = _undropped_input(func, args, kwargs)
+            self.copied(args[0] if args else kwargs["input"], result)
+            return result
         if func in _REQUIRE and args[0].requires_grad and args[1]:
             return None  # a forward that prepares its input: it is differentiable already
         if func in _DROPOUT_POSITION:
@@ -54,13 +66,16 @@ class WithoutDropout(TorchFunctionMode):
         """Run any other function; subclasses catch some here."""
         return func(*args, **kwargs)
 
+    def copied(self, source: Tensor, result: Tensor) -> None:
+        """See what dropout returns in the place of its input."""
+
 
 class WithoutNorm(WithoutDropout):
     """Batch norm as the identity, which keeps a network of positive weights positive."""
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func is F.batch_norm or func is torch.batch_norm:
-            return args[0] if args else kwargs["input"]
+            return (args[0] if args else kwargs["input"]).clone()  # see _undropped_input
         return func(*args, **kwargs)
 
 

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ...errors import NotApplicable
 from ..spectra import gram
 from .modes import WithoutDropout
+from .samples.channels import Channels
 from .samples.layout import ROWS, Layout
 from .samples.survey import CountedLayouts, Layouts, is_rectifier, is_softmax, operator_of
 from .signals import ActivationPatterns, LayerFeatures, Saliency
@@ -243,8 +244,7 @@ class FeatureReader(WithoutDropout):
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        if func in (F.linear, F.layer_norm) and result.dim() > 3:
-            self._rectifiers.channels_last = result.detach()
+        self._rectifiers.channels.see(func, result)
         layout = self._layouts.next("product", result) if func in PRODUCTS else None
         if layout is not None:
             name = self._names.get(id(weight_of(args, kwargs)))
@@ -270,23 +270,17 @@ class _RectifiedFeatures(RectifierRecorder):
     """The rectifiers' part of the features.
 
     Attributes:
-        channels_last: the last image that a linear layer or layer norm made, (N, H, W, C).
+        channels: where the layers before a rectifier have their channels.
     """
 
     def __init__(self, layouts: CountedLayouts, found: Callable[[None, Tensor], None]):
         super().__init__(layouts)
         self._found = found
         self._last = False
-        self.channels_last: Tensor | None = None
+        self.channels = Channels()
 
     def before(self, source: Tensor, layout: Layout) -> None:
-        # Tokens (N, T, C) hold channels last, images (N, C, ...) second but where made otherwise.
-        image = self.channels_last
-        self._last = (
-            source.dim() <= 3
-            or layout.dim == 1
-            or (image is not None and image.data_ptr() == source.data_ptr())
-        )
+        self._last = layout.dim == 1 or self.channels.last(source)
 
     def after(self, result: Tensor, layout: Layout) -> None:
         last = result if self._last else _channels_last(result)
@@ -342,6 +336,7 @@ class FeatureRecorder(TorchDispatchMode):
         self.pooled: Tensor | None = None
         self.projected: Tensor | None = None
         self.variances: list[float] = []
+        self._signals: set[tuple[int, ...]] = set()  # shapes (N, C, L) of what convolutions make
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -350,7 +345,9 @@ class FeatureRecorder(TorchDispatchMode):
         operator = operator_of(func)
         if operator in ("mean", "avg_pool") and isinstance(result, Tensor):
             source = args[0]
-            if source.dim() >= 4 and result.numel() * 4 <= source.numel():
+            if (
+                source.dim() >= 4 or tuple(source.shape) in self._signals
+            ) and result.numel() * 4 <= source.numel():
                 reduced = result.numel() == source.shape[0] * source.shape[1]
                 if reduced or result.numel() == source.shape[0] * source.shape[-1]:
                     self.pooled = source
@@ -358,6 +355,8 @@ class FeatureRecorder(TorchDispatchMode):
             self.projected = next(t for t in args[-2:] if isinstance(t, Tensor))
         elif operator == "batch_norm" and isinstance(result, tuple):
             self._variance(func, args, result)
+        elif func.overloadpacket.__name__ == "convolution" and result.dim() == 3:
+            self._signals.add(tuple(result.shape))
         return result
 
     def _variance(self, func: Any, args: tuple[Any, ...], result: tuple[Tensor, ...]) -> None:

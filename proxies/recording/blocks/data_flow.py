@@ -15,12 +15,12 @@ from ....graphs.tracing import tensors_in
 from ..batches import Batch
 from ..model_runner import ModelRunner
 from ..modes import WithoutDropout
+from ..samples.channels import LAST, SECOND
 from ..weights.effective import PRODUCTS
 
 _NORMS = frozenset(
     {F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, torch.batch_norm, F.rms_norm}
 )
-_CHANNELS_LAST = frozenset({F.linear, F.layer_norm, F.rms_norm})
 _KEEPS = frozenset({"activation", "merge"})  # the order of dimensions
 _ACTIVATIONS = frozenset(
     "relu relu6 leaky_relu prelu elu selu celu gelu silu mish hardswish hardtanh sigmoid tanh "
@@ -38,7 +38,7 @@ class Call:
         path: of the module that made it.
         sources: the calls whose results it reads, -1 for the inputs.
         shape: of its result; empty if that is not of real numbers.
-        channels_last: whether it is an image (N, H, W, C), as linear layers read it.
+        channels_last: whether its channels are last, as linear layers read it.
         last_read: the last call that reads its result.
     """
 
@@ -92,6 +92,11 @@ class DependentCalls(WithoutDropout):
             self._keep.append(tensor)
         self._count += 1
         return result
+
+    def copied(self, source: Tensor, result: Tensor) -> None:
+        if id(source) in self._maker:
+            self._maker[id(result)] = self._maker[id(source)]
+            self._keep.append(result)
 
     def ran(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return the result of a function."""
@@ -153,7 +158,7 @@ class FlowRecorder(DependentCalls):
         shape = tuple(made[0].shape) if made[0].is_floating_point() else ()
         read = [self.flow.calls[source] for source in sources if source >= 0]
         alike = [call for call in read if call.shape == shape] if role in _KEEPS else []
-        last = func in _CHANNELS_LAST or any(call.channels_last for call in alike)
+        last = _channels_last(func, shape, alike)
         if self._results is not None:
             self._results.append(made[0].detach().clone())
         self.flow.calls.append(Call(role, self._path.current, sources, shape, last))
@@ -164,6 +169,15 @@ class FlowRecorder(DependentCalls):
         made = [self._maker[id(t)] for t in tensors_in(output) if id(t) in self._maker]
         if len(made) == 1 and made[0] >= first:
             self.flow.modules.append((path, first, made[0]))
+
+
+def _channels_last(func: Any, shape: tuple[int, ...], alike: list[Call]) -> bool:
+    """Return whether the channels of a result are last, as those of ``alike`` before it."""
+    if len(shape) == 2:
+        return True
+    if func in SECOND or func in LAST:
+        return func in LAST
+    return any(call.channels_last for call in alike) if alike else len(shape) == 3
 
 
 def _role(func: Any, weighted: bool, sources: int) -> str:
@@ -183,7 +197,7 @@ def recorded_flow(runner: ModelRunner, batch: Batch, results: list[Tensor] | Non
     If a list of ``results`` is given, the calls' results go there.
     """
     path = ModulePath(runner.model)
-    weights = [p for p in runner.model.parameters() if p.dim() > 1]
+    weights = [p for p in (*runner.model.parameters(), *runner.replaced()) if p.dim() > 1]
     recorder = FlowRecorder(batch.held, weights, path, results)
     started: list[int] = []
 

@@ -130,7 +130,7 @@ class Place:
     Attributes:
         layout: of the samples; rows where it is unclear.
         samples: in the batch.
-        channels_last: of images.
+        channels_last: or second.
     """
 
     layout: Layout
@@ -143,13 +143,13 @@ class Place:
 
     def parts(self, feature: Tensor) -> Tensor:
         """Return the feature samples first, what was folded into the batch behind the channels."""
-        if self._folds_images and feature.dim() > 3:
+        if self._folds_images and feature.dim() > 2:
             return self.layout.parts(feature.movedim(1, -1), self.samples).movedim(-1, 1)
         return self.layout.parts(feature, self.samples)
 
     def whole(self, parts: Tensor, shape: torch.Size) -> Tensor:
         """Return what ``parts`` made of a feature of this shape as it was."""
-        if self._folds_images and len(shape) > 3:
+        if self._folds_images and len(shape) > 2:
             last = torch.Size((shape[0], *shape[2:], shape[1]))
             return self.layout.whole(parts.movedim(1, -1), last).movedim(-1, 1)
         return self.layout.whole(parts, shape)
@@ -193,8 +193,10 @@ def _features(runner: ModelRunner, batch: Batch, ends: list[int]) -> list[Tensor
 
 
 def _second(feature: Tensor, place: Place) -> Tensor:
-    """Return images with channels second, and tokens as they are."""
-    return feature.movedim(-1, 1) if place.channels_last and feature.dim() > 3 else feature
+    """Return images, and signals as images of one row, with channels second; tokens as they are."""
+    if feature.dim() == 3:
+        return feature if place.channels_last else feature.unsqueeze(2)
+    return feature.movedim(-1, 1) if place.channels_last else feature
 
 
 def _entropy(feature: Tensor) -> float:

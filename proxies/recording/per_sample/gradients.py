@@ -62,7 +62,7 @@ def per_sample_signals(runner: ModelRunner, wanted: frozenset[str]) -> dict[str,
     if "tangent_kernel" in wanted:
         objective = lambda output, _: runner.main_output(output).sum()  # noqa: E731
         batch = batch.rows(0, _CHUNK) if runner.separable else batch
-    size = len(batch)
+    size = batch.samples
     with runner.substituted() as leaves:
         elements = size * sum(leaf.numel() for leaf in leaves.values())
         if wanted & _KERNELS and size > _CHUNK:
@@ -219,7 +219,7 @@ def _by_output(
     """Fill the sinks with gradients of each row's loss through the one network of all."""
     with WithoutDropout():
         output = runner.run_soundly(batch)
-    size = len(batch)
+    size = batch.samples
     if runner.loss is None and batch.targets is None and objective == runner.sum_of_losses:
         targets = runner.class_targets(runner.main_output(output), batch)
         batch = replace(batch, targets=targets)

@@ -8,7 +8,7 @@ twin, whose parameters are the weights themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from ....graphs import Graph
 from ....graphs.functions import DROPOUTS
 from ....graphs.operators import UNKNOWN, WEIGHTED
+from .products import linear_form
 
 APPLYING = frozenset(
     (
@@ -39,7 +40,17 @@ APPLYING = frozenset(
 PRODUCTS = APPLYING - {F.bilinear}
 """Functions that apply a weight to one input."""
 
-_POSITION = {F.bilinear: 2}
+_RECURRENT = frozenset((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu))
+_CELLS = (torch.lstm_cell, torch.gru_cell, torch.rnn_tanh_cell, torch.rnn_relu_cell)
+_POSITIONS: dict[Any, tuple[int, ...]] = {
+    **dict.fromkeys(PRODUCTS, (1,)),
+    F.bilinear: (2,),
+    F.multi_head_attention_forward: (5, 11),
+    **dict.fromkeys(_CELLS, (2, 3)),
+}
+_KEYWORDS = frozenset(
+    "weight in_proj_weight out_proj_weight q_proj_weight k_proj_weight v_proj_weight".split()
+)
 _PLAIN = frozenset(
     (
         *(nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.RNN, nn.LSTM, nn.GRU),
@@ -96,6 +107,16 @@ class EffectiveWeights:
     sources: frozenset[str] = frozenset()
 
 
+def _tensors(arguments: tuple[Any, Any]) -> Iterator[Tensor]:
+    args, kwargs = arguments
+    waiting = [*args, *kwargs.values()] if kwargs else [*args]
+    for item in waiting:
+        if isinstance(item, Tensor):
+            yield item
+        elif isinstance(item, (list, tuple)):
+            waiting.extend(item)
+
+
 class Provenance(TorchFunctionMode):
     """A mode that knows what is computed from parameters and constants alone.
 
@@ -115,26 +136,24 @@ class Provenance(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in APPLYING:
-            position = _POSITION.get(func, 1)
-            weight = args[position] if len(args) > position else kwargs["weight"]
-            names = self._names.get(id(weight), ())
-            if names and id(weight) not in self._own:
-                weight = self.derived(names, weight)
-                if len(args) > position:
-                    args = (*args[:position], weight, *args[position + 1 :])
-                else:
-                    kwargs = {**kwargs, "weight": weight}
-            elif names:
-                self.direct(names[0])
-            return func(*args, **kwargs)
+        if func in _POSITIONS or func in _RECURRENT:
+            return self._apply(func, args, kwargs)
         sources = self._sources(args, kwargs)
         if sources is None:
+            product = self._as_linear(func, args, kwargs)
+            if product is not None:
+                return product()
+            for name in self._names_of((args, kwargs)):
+                self.direct(name)
             if args and getattr(func, "__name__", "").endswith("_"):  # written to in place
                 self._names.pop(id(args[0]), None)
             return func(*args, **kwargs)
         if func in DROPOUTS:
             return args[0] if args else kwargs["input"]
+        return self._made(sources, func, *args, **kwargs)
+
+    def _made(self, sources: tuple[str, ...], func: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the result of a function of nothing but the parameters ``sources``."""
         # The norms and rectifiers that make a weight are none of the network's.
         with torch._C.DisableTorchFunction(), _disable_current_modes():
             result = func(*args, **kwargs)
@@ -144,26 +163,62 @@ class Provenance(TorchFunctionMode):
                 self._keep.append(made)
         return result
 
+    def _apply(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a function that applies weights, with what stands for each of them."""
+        positions = _POSITIONS.get(func)
+        if positions is None:  # the last list holds a recurrent layer's weights
+            positions = (max(i for i, a in enumerate(args) if isinstance(a, (list, tuple))),)
+        args = tuple(self._applied(a) if i in positions else a for i, a in enumerate(args))
+        kwargs = {n: self._applied(v) if n in _KEYWORDS else v for n, v in kwargs.items()}
+        return func(*args, **kwargs)
+
+    def _applied(self, weight: Any) -> Any:
+        """Return what is applied in place of a weight, or of each in a list."""
+        if isinstance(weight, (list, tuple)):
+            return [self._applied(one) for one in weight]
+        names = self._names.get(id(weight), ())
+        if not names or weight.dim() < 2:
+            return weight
+        if id(weight) not in self._own:
+            return self.derived(names, weight)
+        self.direct(names[0])
+        return weight
+
+    def _as_linear(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Callable[[], Tensor] | None:
+        """Return a product with a matrix made of parameters as a linear layer; None of others."""
+        form = None if kwargs else linear_form(func, args, self._is_weight)
+        if form is None:
+            return None
+        names = self._names[id(form.matrix)]
+        weight = self._made(names, form.weight)
+        return lambda: form.run(self._applied(weight))
+
+    def _is_weight(self, value: Any) -> bool:
+        return isinstance(value, Tensor) and bool(self._names.get(id(value))) and value.dim() == 2
+
     def _sources(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...] | None:
         """Return the parameters behind all tensors among the arguments; None of any other."""
         found: dict[str, None] = {}
-        waiting = [*args, *kwargs.values()] if kwargs else [*args]
-        for item in waiting:
-            if isinstance(item, Tensor):
-                names = self._names.get(id(item))
-                if names is None:
-                    return None
-                found.update(dict.fromkeys(names))
-            elif isinstance(item, (list, tuple)):
-                waiting.extend(item)
+        for tensor in _tensors((args, kwargs)):
+            names = self._names.get(id(tensor))
+            if names is None:
+                return None
+            found.update(dict.fromkeys(names))
         return tuple(found)
+
+    def _names_of(self, arguments: Any) -> Iterator[str]:
+        """Yield the parameters behind some of the tensors among the arguments."""
+        for tensor in _tensors(arguments):
+            yield from self._names.get(id(tensor), ())
 
     def derived(self, names: tuple[str, ...], weight: Tensor) -> Tensor:
         """Return what a layer applies in place of a weight made of the parameters ``names``."""
         return weight
 
     def direct(self, name: str) -> None:
-        """See that a layer applies a parameter itself."""
+        """See that a parameter itself is applied, or is used in another way."""
 
 
 class EffectiveWeightFinder(Provenance):
@@ -208,6 +263,11 @@ class Replaced(Provenance):
         super().__init__(parameters, constants)
         self._parameters = parameters
         self._leaves = {name: leaves[name] for name in values}
+
+    @property
+    def applied_leaves(self) -> list[Tensor]:
+        """What layers apply in place of what they compute."""
+        return [*self._leaves.values()]
 
     def derived(self, names: tuple[str, ...], weight: Tensor) -> Tensor:
         main = representative(names, weight, self._parameters)

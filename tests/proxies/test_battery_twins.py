@@ -1,0 +1,247 @@
+"""A function written in another way has the scores of its plain twin, for every proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from test_battery_layouts import Model, N, compared
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+import archrank
+
+OF_THE_GRAPH = {
+    *("params", "flops", "activations", "az_complexity", "swap_regular"),
+    *("nasgraph", "nasgraph_density"),
+}
+
+BLOCKS = {"az_expressivity", "az_progressivity", "az_trainability"}
+
+Way = Callable[[Model, Tensor], Any]
+Layers = Callable[[], dict[str, nn.Module]]
+
+
+def pair(one: tuple[Way, Layers], other: tuple[Way, Layers]) -> tuple[Model, Model]:
+    """Both networks with the same numbers, drawn by a seed."""
+    models = [Model(way, **layers()).double() for way, layers in (one, other)]
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for mine, its in zip(*(model.parameters() for model in models), strict=True):
+            mine.copy_(0.4 * torch.randn(mine.shape, generator=generator, dtype=mine.dtype))
+            its.copy_(mine.reshape(its.shape))
+    return models[0], models[1]
+
+
+def batches(*shape: int) -> list[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    given = [torch.randn(N, *shape, generator=generator, dtype=torch.float64) for _ in range(2)]
+    return [(x, torch.arange(N) % 4) for x in given]
+
+
+# --- products with a matrix, written in all ways --------------------------------------------------
+
+
+class Matrix(nn.Module):
+    """A matrix that the network multiplies by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(8, 8))
+
+
+PRODUCTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "matmul": lambda x, w: x @ w.T,
+    "mm of tokens": lambda x, w: torch.mm(x.flatten(0, 1), w.T).view(x.shape),
+    "addmm": lambda x, w: torch.addmm(w.new_zeros(8), x.flatten(0, 1), w.T).view(x.shape),
+    "einsum": lambda x, w: torch.einsum("nti, oi -> nto", x, w),
+    "einsum, channels second": lambda x, w: torch.einsum("oi,nit->not", w, x.mT).mT,
+    "einsum of any shape": lambda x, w: torch.einsum("...i,oi->...o", x, w),
+}
+
+
+@pytest.mark.parametrize("kind", PRODUCTS)
+def test_products_with_a_matrix_are_linear_layers(kind: str) -> None:
+    def layers() -> dict[str, nn.Module]:
+        return {"embed": nn.Linear(3, 8), "mid": Matrix(), "head": nn.Linear(8, 4)}
+
+    def way(product: Callable[[Tensor, Tensor], Tensor]) -> Way:
+        return lambda m, x: m.head(F.relu(product(F.relu(m.embed(x)), m.mid.weight)).mean(1))
+
+    model, twin = pair((way(PRODUCTS[kind]), layers), (way(F.linear), layers))
+    data = batches(5, 3)
+    assert torch.allclose(model(data[0][0]), twin(data[0][0]))
+    # Where channels are moved, a block ends before they are.
+    moved = BLOCKS if "second" in kind else set()
+    compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH | moved)
+
+
+def test_a_matrix_with_its_outputs_last_scores_as_its_transpose() -> None:
+    def layers() -> dict[str, nn.Module]:
+        return {"embed": nn.Linear(3, 8), "mid": Matrix(), "head": nn.Linear(8, 4)}
+
+    def plain() -> dict[str, nn.Module]:
+        return {"embed": nn.Linear(3, 8), "mid": nn.Linear(8, 8, False), "head": nn.Linear(8, 4)}
+
+    model, twin = pair(
+        (lambda m, x: m.head(F.relu(F.relu(m.embed(x)) @ m.mid.weight).mean(1)), layers),
+        (lambda m, x: m.head(F.relu(m.mid(F.relu(m.embed(x)))).mean(1)), plain),
+    )
+    with torch.no_grad():
+        twin.mid.weight.copy_(model.mid.weight.T.clone())
+    data = batches(5, 3)
+    compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH)
+
+
+def test_a_tied_embedding_keeps_both_its_uses() -> None:
+    class Tied(nn.Module):
+        def __init__(self, by_hand: bool):
+            super().__init__()
+            torch.manual_seed(0)
+            self.table, self.mid = nn.Embedding(9, 8), nn.Linear(8, 8)
+            self.by_hand = by_hand
+
+        def forward(self, x: Tensor) -> Tensor:
+            h, table = F.relu(self.mid(self.table(x))).mean(1), self.table.weight
+            return h @ table.T if self.by_hand else F.linear(h, table)
+
+    generator = torch.Generator().manual_seed(0)
+    data = [(torch.randint(9, (N, 5), generator=generator), torch.arange(N)) for _ in range(2)]
+    names = ["snip", "grad_norm", "gradsign", "zico", "plain", "synflow", "l2_norm"]
+    scores, expected = (
+        archrank.score(Tied(by_hand).double(), data, proxies=names) for by_hand in (True, False)
+    )
+    compared(scores, expected, set())
+
+
+# --- weights that recurrent layers and attention compute ------------------------------------------
+
+
+def normed(kind: str, by_norm: bool) -> nn.Module:
+    torch.manual_seed(0)
+    if kind == "lstm":
+        layers = {"embed": nn.Linear(3, 8), "body": nn.LSTM(8, 8, batch_first=True)}
+        model = Model(lambda m, x: m.head(m.body(m.embed(x))[0][:, -1]), **layers)
+        names = ["weight_ih_l0", "weight_hh_l0"]
+    elif kind == "cell":
+        layers = {"embed": nn.Linear(3, 8), "body": nn.GRUCell(8, 8)}
+        model = Model(lambda m, x: m.head(m.body(m.embed(x[:, 0]), m.embed(x[:, 1]))), **layers)
+        names = ["weight_ih", "weight_hh"]
+    else:
+        layers = {"embed": nn.Linear(3, 8), "body": nn.MultiheadAttention(8, 2, batch_first=True)}
+        model = Model(lambda m, x: m.head(m.body(*[m.embed(x)] * 3)[0].mean(1)), **layers)
+        names = ["in_proj_weight"]
+    model.head = nn.Linear(8, 4)
+    if by_norm:
+        for name in names:
+            parametrizations.weight_norm(model.body, name)
+    return model.double()
+
+
+@pytest.mark.parametrize("kind", ["lstm", "cell", "attention"])
+def test_normed_weights_of_several_in_one_function(kind: str) -> None:
+    data = batches(5, 3)
+    scores, expected = (archrank.score(normed(kind, by_norm), data) for by_norm in (True, False))
+    # of attention the parameters stand in another order, by which some draw or weigh
+    by_order = {name for name in expected if name.startswith(("parzc", "vkdnw", "zen", "az_"))}
+    compared(scores, expected, OF_THE_GRAPH | (by_order if kind == "attention" else set()))
+
+
+# --- signals of one dimension ---------------------------------------------------------------------
+
+
+def test_convolutions_over_signals_are_those_over_images_of_one_row() -> None:
+    def layers(flat: bool) -> Layers:
+        conv, norm = (nn.Conv1d, nn.BatchNorm1d) if flat else (nn.Conv2d, nn.BatchNorm2d)
+        size: Any = 3 if flat else (1, 3)
+        return lambda: {
+            "one": conv(3, 6, size),
+            "norm": norm(6),
+            "two": conv(6, 6, size),
+            "head": nn.Linear(6, 4),
+        }
+
+    def signals(m: Model, x: Tensor) -> Tensor:
+        x = F.relu(m.norm(m.one(x)))
+        return m.head(F.relu(m.two(x)).mean(2))
+
+    def images(m: Model, x: Tensor) -> Tensor:
+        x = F.relu(m.norm(m.one(x[:, :, None])))
+        return m.head(F.relu(m.two(x)).mean((2, 3)))
+
+    model, twin = pair((signals, layers(True)), (images, layers(False)))
+    data = batches(3, 12)
+    compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH)
+
+
+# --- operators in place ---------------------------------------------------------------------------
+
+IN_PLACE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "relu": (torch.relu_, torch.relu),
+    "tanh": (torch.tanh_, torch.tanh),
+    "sigmoid": (torch.sigmoid_, torch.sigmoid),
+    "elu": (lambda x: F.elu(x, inplace=True), F.elu),
+    "silu": (lambda x: F.silu(x, inplace=True), F.silu),
+    "mean": (lambda x: x.add_(x.mean(1, keepdim=True)), lambda x: x + x.mean(1, keepdim=True)),
+    "mask": (lambda x: x.mul_(x > -1), lambda x: x * (x > -1)),
+}
+
+
+@pytest.mark.parametrize("kind", IN_PLACE)
+def test_in_place_after_layers_norms_and_dropout(kind: str) -> None:
+    def layers(rate: float) -> Layers:
+        return lambda: {
+            "one": nn.Conv2d(3, 6, 3),
+            "norm": nn.BatchNorm2d(6),
+            "two": nn.Conv2d(6, 6, 3),
+            "drop": nn.Dropout(rate),
+            "head": nn.Linear(6, 4),
+        }
+
+    def way(act: Callable[[Tensor], Tensor]) -> Way:
+        def run(m: Model, x: Tensor) -> Tensor:
+            x = act(m.drop(act(m.norm(act(m.one(x))))))
+            return m.head(act(m.drop(act(m.two(x)).mean((2, 3)))))
+
+        return run
+
+    model, twin = pair((way(IN_PLACE[kind][0]), layers(0.5)), (way(IN_PLACE[kind][1]), layers(0)))
+    data = batches(3, 8, 8)
+    compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH)
+
+
+# --- sequences first ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [5, N], ids=["fewer steps", "as many steps as samples"])
+@pytest.mark.parametrize("kind", ["recurrent", "transformer"])
+def test_inputs_with_sequences_first(kind: str, steps: int) -> None:
+    def layers(first: bool) -> Layers:
+        def make() -> dict[str, nn.Module]:
+            body = nn.TransformerEncoderLayer(8, 2, 16, dropout=0, batch_first=first)
+            if kind == "recurrent":
+                body = nn.GRU(8, 8, batch_first=first)
+            parts = {"embed": nn.Linear(3, 8), "body": body, "out": nn.Linear(8, 8)}
+            return {**parts, "head": nn.Linear(8, 4)}
+
+        return make
+
+    def way(dim: int) -> Way:
+        def run(m: Model, x: Tensor) -> Tensor:
+            x = m.body(m.embed(x))
+            return m.head(F.relu(m.out(x if kind == "transformer" else x[0])).mean(dim))
+
+        return run
+
+    model, twin = pair((way(0), layers(False)), (way(1), layers(True)))
+    data = batches(steps, 3)
+    given = [(x.transpose(0, 1), targets) for x, targets in data]
+    for scores, expected in (
+        (archrank.score(model, given), archrank.score(twin, data)),
+        (archrank.score(model, (steps, 3)), archrank.score(twin, (steps, 3))),
+    ):
+        compared(scores, expected, OF_THE_GRAPH | {"meco_opt"})
+    assert archrank.trace(model, given[0][0]).flops == archrank.trace(twin, data[0][0]).flops
