@@ -16,6 +16,7 @@ from ...graphs import Graph
 from ..reading import Sample
 from . import profile, statistics
 from .cache import once_per_graph
+from .cells import cell_words, reduction_words
 from .counts import edge_words, neighbourhood_words, path_words
 from .evidence import EVIDENCE
 
@@ -23,6 +24,8 @@ _WORDS = {
     "paths": once_per_graph(path_words),
     "edges": once_per_graph(edge_words),
     "neighbourhoods": once_per_graph(neighbourhood_words),
+    "cells": once_per_graph(cell_words),
+    "reductions": once_per_graph(reduction_words),
 }
 
 
@@ -47,7 +50,7 @@ _NUMBERS: Mapping[str, NumbersOfGraph] = {
 """Kinds of features made of numbers of a graph: a new one is a line here."""
 PARTS = (*_NUMBERS, *_WORDS, "code", "scores", "evidence", "context")
 """What columns can be made of: numbers of the graph (its statistics, its profile, eigenvalues of
-its Laplacian), counts of its words (three kinds), the space's vector, proxies, what sizes and
+its Laplacian), counts of its words (five kinds), the space's vector, proxies, what sizes and
 proxies say together (a score named ``EVIDENCE``), and the context."""
 _FARTHEST = 5.0  # standard deviations; beyond, what was not seen in training misleads
 

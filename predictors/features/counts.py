@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...graphs import Graph
-from ...graphs.arrays import ATTRIBUTES
-from .blocks import END, KEPT, Block, IntArray, alive, blocks
-from .operator_classes import KINDS, STEPS, kinds_of
+from .blocks import END, KEPT, Block, alive, blocks
+from .operator_classes import KINDS, STEPS, kinds_of, marked_kinds
 
 LONGEST = 4
 """Words hold at most this many steps, the latest."""
@@ -171,7 +170,7 @@ def edge_words(graph: Graph) -> dict[str, float]:
     """
     nodes, edges = alive(graph)
     kinds = kinds_of(graph)[nodes]
-    named = _marked(graph, nodes, kinds)
+    named = marked_kinds(graph)[nodes].tolist()
     operands: list[list[int]] = [[] for _ in named]
     for source, target in edges.tolist():
         operands[target].append(source)
@@ -188,18 +187,6 @@ def edge_words(graph: Graph) -> dict[str, float]:
 
 
 _PASSED_OVER = {KINDS.index("norm"), KINDS.index("activation")}
-
-
-def _marked(graph: Graph, nodes: IntArray, kinds: IntArray) -> list[str]:
-    """The kinds of nodes with marks of strides and dilations."""
-    marks = np.zeros(len(nodes), dtype=np.int64)
-    for bit, name in ((1, "stride"), (2, "dilation")):
-        columns = [ATTRIBUTES.index(f"{name}{axis}") for axis in range(3)]
-        marks |= bit * (graph.attributes[nodes][:, columns] > 1).any(axis=1)
-    return [KINDS[kind] + _MARKS[mark] for kind, mark in zip(kinds, marks, strict=True)]
-
-
-_MARKS = ("", "/", "~", "/~")
 
 
 def neighbourhood_words(graph: Graph, rounds: int = 3) -> dict[str, float]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...graphs import Graph
+from ...graphs.arrays import ATTRIBUTES
 from ...graphs.operators import CANONICAL, NORMS, RECTIFIERS
 from .cache import once_per_graph
 
@@ -30,6 +31,21 @@ def kinds_of(graph: Graph) -> npt.NDArray[np.int64]:
     kinds[convolution & (kernel > 3)] = KINDS.index("conv5")
     kinds[(kinds == KINDS.index("depthwise3")) & (kernel > 3)] = KINDS.index("depthwise5")
     return kinds
+
+
+@once_per_graph
+def marked_kinds(graph: Graph) -> npt.NDArray[np.str_]:
+    """The kind of each node, with ``/`` if it strides and ``~`` if it is dilated."""
+    marks = np.zeros(len(graph), dtype=np.int64)
+    for bit, name in ((1, "stride"), (2, "dilation")):
+        columns = [ATTRIBUTES.index(f"{name}{axis}") for axis in range(3)]
+        marks |= bit * (graph.attributes[:, columns] > 1).any(axis=1)
+    named = np.array([[kind + mark for mark in _MARKS] for kind in KINDS])
+    found: npt.NDArray[np.str_] = named[kinds_of(graph), marks]
+    return found
+
+
+_MARKS = ("", "/", "~", "/~")
 
 
 @lru_cache(maxsize=1)

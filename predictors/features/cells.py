@@ -1,0 +1,218 @@
+"""What the cells of a network are: their operators by where they stand on the ways through.
+
+``counts`` looks for sequences anywhere, and finds no blocks in networks whose cells read two
+earlier ones. Here a graph falls into cells even then. Cells that reduce the resolution and cells
+that keep it are told apart, as are what reads the cell before and what reads an earlier one. All of
+it is our choice.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from ...basics import Array
+from ...graphs import Graph
+from ...graphs.features import resolution
+from .blocks import KEPT, IntArray, alive, blocks
+from .cache import once_per_graph
+from .operator_classes import STEPS, marked_kinds
+
+_FARTHEST = 2  # the latest entry of a cell is told apart from earlier ones
+_END = "end"
+_WIRING = "wiring"
+
+
+class Cell(NamedTuple):
+    """The nodes between the ends of cells, hashable; equal cells have equal words.
+
+    Attributes:
+        kinds: of its nodes in order, with marks of strides and dilations; the last is its end.
+        operands: of each node: positions in the cell, or -1 for the latest node outside that the
+            cell reads, -2 for earlier ones.
+        reduces: whether its end is smaller than the latest node outside.
+    """
+
+    kinds: tuple[str, ...]
+    operands: tuple[tuple[int, ...], ...]
+    reduces: bool
+
+
+class _Arc(NamedTuple):
+    """What lies between two junctions: the steps between, from where (entries < 0) and to where."""
+
+    word: str
+    source: int
+    target: int
+
+
+def cell_words(graph: Graph) -> dict[str, float]:
+    """What random walks through cells that keep the resolution meet, and where.
+
+    A cell ends where every path passes and several meet, and at concatenations of sums. Arcs are
+    the steps between two nodes where paths meet or part; 1x1 convolutions that read another cell
+    before all else fit widths and belong to none. Walks go from a cell's end back to what it reads
+    and take any operand alike. Of each arc the words hold its expected ``visits``, and the shares
+    of walks whose ``last`` arc it is, and whose ``first`` (by entry, 1 the latest); of the walks
+    their mean ``length`` and the ``depth`` of the longest. Cells add up.
+
+    Example:
+        >>> from archrank.data import space
+        >>> cell = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|skip_connect~2|"
+        >>> words = cell_words(space("nasbench201").graph(cell))
+        >>> words["visits conv3 conv1"], words["last skip"]
+        (7.5, 7.5)
+    """
+    return _added(cell for cell in cells(graph) if not cell.reduces)
+
+
+def reduction_words(graph: Graph) -> dict[str, float]:
+    """The same of cells that reduce the resolution: few of many, they count for themselves."""
+    return _added(cell for cell in cells(graph) if cell.reduces)
+
+
+def _added(some: Iterable[Cell]) -> dict[str, float]:
+    found: defaultdict[str, float] = defaultdict(float)
+    for cell in some:
+        for word, count in words_of(cell).items():
+            found[word] += count
+    return dict(found)
+
+
+@once_per_graph
+def cells(graph: Graph) -> list[Cell]:
+    """The cells that have more than one path, in order."""
+    nodes, edges = alive(graph)
+    n = len(nodes)
+    if not n:
+        return []
+    kinds = marked_kinds(graph)[nodes].tolist()
+    made = resolution(graph)[nodes]
+    extent = np.maximum(made[:, 1], made[:, 3])
+    operands: list[list[int]] = [[] for _ in range(n)]
+    consumers: list[list[int]] = [[] for _ in range(n)]
+    for source, target in edges.tolist():
+        operands[target].append(source)
+        consumers[source].append(target)
+    ends = _ends(graph, kinds, operands)
+    first_end = np.full(n, n)
+    for node in reversed(range(n)):
+        after = first_end[consumers[node]].min(initial=n)
+        first_end[node] = node if node in ends else after
+    found = []
+    for end in sorted(ends):
+        members = np.flatnonzero(first_end == end)
+        if any(len(operands[node]) > 1 for node in members):
+            found.append(_cell(members, kinds, operands, extent))
+    return found
+
+
+def _ends(graph: Graph, kinds: list[str], operands: list[list[int]]) -> set[int]:
+    """Nodes where cells end: ends of blocks, and concatenations of sums."""
+    sizes = [len(block.kinds) for block in blocks(graph)]
+    ends = set((np.cumsum(sizes) - 1).tolist())
+    ends.discard(len(kinds))  # behind all outputs
+    for node, kind in enumerate(kinds):
+        if kind == "concat" and any(kinds[source] == "add" for source in operands[node]):
+            ends.add(node)
+    return ends
+
+
+def _cell(members: IntArray, kinds: list[str], operands: list[list[int]], extent: Array) -> Cell:
+    inside = members.tolist()
+    place = {node: i for i, node in enumerate(inside)}
+    outside = sorted({s for node in inside for s in operands[node]} - set(place), reverse=True)
+    for rank, source in enumerate(outside):
+        place[source] = -1 - min(rank, _FARTHEST - 1)
+    return Cell(
+        tuple(kinds[node] for node in inside),
+        tuple(tuple(place[source] for source in operands[node]) for node in inside),
+        bool(outside) and bool(extent[inside[-1]] < extent[outside[0]]),
+    )
+
+
+class _Way(NamedTuple):
+    """How a node is reached: steps since the last junction or entry, which it is, and whether a
+    convolution that fits widths lies between."""
+
+    steps: tuple[str, ...]
+    origin: int
+    fitted: bool = False
+
+
+def _arcs(cell: Cell) -> list[_Arc]:
+    """The arcs of a cell, by target."""
+    readers = np.zeros(len(cell.kinds) + _FARTHEST, dtype=int)
+    for sources in cell.operands:
+        np.add.at(readers, list(sources), 1)  # entries count from the back
+    arcs = []
+    ways: list[_Way] = []
+    last = len(cell.kinds) - 1
+    for node, (kind, sources) in enumerate(zip(cell.kinds, cell.operands, strict=True)):
+        before = [ways[s] if s >= 0 else _Way((), s) for s in sources] or [_Way((), -1)]
+        way = before[0]
+        halves = kind == "concat" and not way.steps and len(set(before)) == 1
+        if len(sources) > 1 and not halves:
+            arcs += [_Arc(_named(cell, one, kind), one.origin, node) for one in before]
+            way = _Way((), node)
+        if _is_step(kind):
+            alone = way.origin < 0 and readers[way.origin] == 1
+            if kind.startswith("conv1") and alone and not way.steps and not way.fitted:
+                way = way._replace(fitted=True)
+            else:
+                way = way._replace(steps=(*way.steps, kind))
+        if len(sources) < 2 and (node == last or (way.steps and readers[node] > 1)):
+            arcs.append(_Arc(" ".join(way.steps) or _WIRING, way.origin, node))
+            way = _Way((), node)
+        ways.append(way)
+    return arcs
+
+
+def _named(cell: Cell, way: _Way, kind: str) -> str:
+    """The word of an arc; without steps it is a skip between sums, and else mere wiring."""
+    if way.steps:
+        return " ".join(way.steps)
+    from_concat = way.origin >= 0 and cell.kinds[way.origin] == "concat"
+    return _WIRING if kind == "concat" or from_concat else "skip"
+
+
+def _is_step(kind: str) -> bool:
+    return kind.rstrip("/~") in STEPS
+
+
+@lru_cache(maxsize=KEPT)
+def words_of(cell: Cell) -> dict[str, float]:
+    """The words of one cell."""
+    arcs = _arcs(cell)
+    depth = dict.fromkeys(range(-_FARTHEST, len(cell.kinds)), 0)
+    for arc in arcs:
+        depth[arc.target] = max(depth[arc.target], depth[arc.source] + (arc.word != _WIRING))
+    return {"depth": float(max(depth.values())), **_walks(cell, arcs)}
+
+
+def _walks(cell: Cell, arcs: list[_Arc]) -> dict[str, float]:
+    """What random walks from the end back to the entries meet."""
+    words: defaultdict[str, float] = defaultdict(float)
+    number = np.bincount([arc.target for arc in arcs], minlength=len(cell.kinds)).tolist()
+    # The arc passed before, towards the end -> the share of walks that come by it.
+    coming: defaultdict[int, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+    coming[len(cell.kinds) - 1][_END] = 1.0
+    for arc in reversed(arcs):
+        shares = {word: share / number[arc.target] for word, share in coming[arc.target].items()}
+        total = sum(shares.values())
+        if arc.word == _WIRING:
+            for word, share in shares.items():
+                coming[arc.source][word] += share
+            continue
+        words[f"visits {arc.word}"] += total
+        words[f"last {arc.word}"] += shares.get(_END, 0.0)
+        words["length"] += total
+        coming[arc.source][arc.word] += total
+    for entry in range(-_FARTHEST, 0):
+        for word, share in coming[entry].items():
+            words[f"first {word} of {-entry}"] += share
+    return words
