@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...basics import Array
 from ...errors import InputError
+from ..features.rank_transform import normal_scores
 from ..reading import Sample
 from .batches import GraphTensors
 from .encoders import encoder as encoder_by_name
@@ -27,16 +28,26 @@ from .learning.scales import (
 from .learning.seeds import seeded
 from .learning.training import train_on_labels
 from .learning.weights import arrays_of, load_arrays
+from .losses import loss as loss_by_name
+from .losses import orders
 from .network_predictor import NetworkPredictor
 from .pretrained_encoder import Pretrained, read_pretrained
 from .regressor import Regressor
+
+_ORDERING: Mapping[str, Any] = {
+    "batching": "similar",
+    "spread": float("inf"),
+    "selection": "kendall",
+}
+"""Fields of ``Plan`` for losses that compare the graphs of a batch, so that all sizes meet."""
 
 
 class GraphPredictor(NetworkPredictor):
     """A graph encoder trained on labels; several of them if asked, whose spread is the deviation.
 
-    Labels are standardised; losses that only order leave the scale of predictions open, so these
-    are standardised on the training set (mean squared error and Huber leave it as it is). Per-node
+    Losses that only order learn the normal scores of labels, in batches that mix sizes; they leave
+    the scale of predictions open, so these are standardised on the training set. Mean squared error
+    and Huber learn standardised labels, whose scale predictions keep. Per-node
     statistics that samples bring become ``asinh(v / s)``, s the median size of its nonzero values,
     and are then standardised; a context is standardised. Both scales come from the training set
     (all our choice).
@@ -48,10 +59,13 @@ class GraphPredictor(NetworkPredictor):
         loss: one of ``LOSSES``, or a module (which no file
         holds). epochs, batch_size, learning_rate: of the training.
         training: other fields of ``Plan``, by name; by
-            default AdamW with weight decay 0.01, a cosine schedule, and gradients clipped at 5.
+            default AdamW with weight decay 0.01, a cosine schedule, gradients clipped at 5, and
+            batches of all sizes where the loss compares graphs (``{"spread": 0.5}`` for others).
         members: how many are trained, from seeds of their own; with one there is no deviation.
         fold: represent repeated blocks once (``archrank.predictors.features.repeats``).
         standardise: train on standardised labels, not on those given.
+        normal_scores: with losses that only order, learn the normal scores of labels, whatever
+            ``standardise`` says.
         pretrained: a ``Pretrained``, or the path of one as a string: its encoder, options and
             folding are taken, and training starts from its weights.
         device: to compute on.
@@ -95,6 +109,7 @@ class GraphPredictor(NetworkPredictor):
         *,
         fold: bool = True,
         standardise: bool = True,
+        normal_scores: bool = True,
         pretrained: str | Path | Pretrained | None = None,
         device: str = "cpu",
         random_state: int = 0,
@@ -114,6 +129,7 @@ class GraphPredictor(NetworkPredictor):
         self.members = members
         self.fold = fold
         self.standardise = standardise
+        self.normal_scores = normal_scores
         self.pretrained = pretrained
         self.device = device
         self.random_state = random_state
@@ -127,7 +143,7 @@ class GraphPredictor(NetworkPredictor):
         X: Any,
         y: Any,
         epochs: int = 100,
-        batch_size: int = 1,
+        batch_size: int | None = None,
         learning_rate: float | None = None,
     ) -> Self:
         """Go on training all weights on a few labels of other architectures.
@@ -137,7 +153,8 @@ class GraphPredictor(NetworkPredictor):
 
         Args:
             X, y: as ``fit``.
-            epochs, batch_size: of this training.
+            epochs: of this training.
+            batch_size: None for 1, or that of ``fit`` where the loss compares graphs.
             learning_rate: None for that of ``fit``.
 
         Raises:
@@ -146,7 +163,8 @@ class GraphPredictor(NetworkPredictor):
         """
         samples, given = self._read_to_adapt(X, y)
         labels = (given - self.label_mean_) / self.label_std_
-        changes: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "validation": 0.0}
+        size = batch_size or (self.batch_size if self._orders else 1)
+        changes: dict[str, Any] = {"epochs": epochs, "batch_size": size, "validation": 0.0}
         if learning_rate is not None:
             changes["learning_rate"] = learning_rate
         self._train(self._models(), samples, labels, **changes)
@@ -183,7 +201,7 @@ class GraphPredictor(NetworkPredictor):
         models = self._models()
         graphs, context = self._tensors(samples, models[0]), self._context(samples)
         values = np.array([model.predict(graphs, context) for model in models])
-        if not self.standardise:
+        if not (self.standardise or self._orders):
             values = (values - self.label_mean_) / self.label_std_
         values = (values - self.output_scale_[:, :1]) / self.output_scale_[:, 1:]
         return values.mean(axis=0), values.std(axis=0) if len(values) > 1 else None
@@ -193,8 +211,7 @@ class GraphPredictor(NetworkPredictor):
     ) -> None:
         """Train models, and keep of them what predictions and files need."""
         graphs, context = self._tensors(samples, models[0]), self._context(samples)
-        wanted = labels if self.standardise else labels * self.label_std_ + self.label_mean_
-        targets = torch.from_numpy(wanted.astype(np.float32))
+        targets = torch.from_numpy(self._targets(labels).astype(np.float32))
         self.history_ = []
         for member, model in enumerate(models):
             history = train_on_labels(
@@ -211,14 +228,25 @@ class GraphPredictor(NetworkPredictor):
         self.weights_ = [arrays_of(model) for model in models]
         self._built = models
         self.output_scale_ = np.tile([0.0, 1.0], (len(models), 1))
-        if self.loss not in ("mse", "huber"):
+        if self._orders:
             self.output_scale_ = np.array(
                 [mean_and_std(m.predict(graphs, context)) for m in models]
             )
 
+    def _targets(self, labels: Array) -> Array:
+        """Return what is learnt of standardised labels (n,)."""
+        if self._orders and self.normal_scores:
+            return normal_scores(labels)
+        return labels if self.standardise else labels * self.label_std_ + self.label_mean_
+
+    @property
+    def _orders(self) -> bool:
+        return orders(loss_by_name(self.loss))
+
     def _plan(self, seed: int, **changes: Any) -> Plan:
         fields: dict[str, Any] = {
             **self._TRAINING,
+            **(_ORDERING if self._orders else {}),
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
@@ -324,6 +352,7 @@ class KGNN(GraphPredictor):
         *,
         fold: bool = False,
         standardise: bool = False,
+        normal_scores: bool = True,
         pretrained: str | Path | Pretrained | None = None,
         device: str = "cpu",
         random_state: int = 0,
@@ -344,6 +373,7 @@ class KGNN(GraphPredictor):
             members,
             fold=fold,
             standardise=standardise,
+            normal_scores=normal_scores,
             pretrained=pretrained,
             device=device,
             random_state=random_state,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -51,9 +53,15 @@ class NetworkPredictor(Predictor):
         Raises:
             InputError: see ``Predictor.fit``, and the class.
         """
+        with self._watched(checkpoint, progress):
+            return super().fit(X, y)
+
+    @contextmanager
+    def _watched(self, checkpoint: str | Path | None, progress: Progress | None) -> Iterator[None]:
+        """Let trainings within write and tell how far they are."""
         self._watch = Watch(None if checkpoint is None else Path(checkpoint), progress)
         try:
-            return super().fit(X, y)
+            yield
         finally:
             del self._watch
 

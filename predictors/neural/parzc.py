@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from ...basics import Array
 from ...errors import InputError
+from ...graphs import Graph
 from ...graphs.features import owned_parameters
 from ...graphs.operators import CANONICAL_ID
 from ..contract import Predictor
+from ..features.rank_transform import normal_scores
 from ..reading import Sample
 from .batches import GraphBatch, GraphTensors
 from .encoders import encoder as encoder_by_name
@@ -24,12 +26,14 @@ from .learning.seeds import seeded
 from .learning.training import even_batching, train
 from .learning.weights import State, arrays_of, load_arrays
 from .losses import loss as loss_by_name
+from .losses import tell_epoch
 from .mixer import MABN, monte_carlo
 
 SCALINGS = ("minmax", "log")
 POSITIONS = ("order", "module")
 _LAYERS = ("conv1d", "conv2d", "conv3d", "depthwise_conv", "linear")
-_MEANS = ("snip", "synflow", "fisher", "plain", "grasp")  # of which a layer's value is a mean
+_MEANS = ("snip", "synflow", "plain", "grasp")  # of which a layer's value is a mean of parameters
+_CHANNEL_MEANS = ("fisher",)
 _JOINT_WIDTH = 64  # what the mixer hands to the encoder: our choice
 
 
@@ -42,9 +46,10 @@ def layers_of(sample: Sample) -> npt.NDArray[np.intp]:
 def layer_statistics(sample: Sample, name: str, scaling: str = "minmax") -> Array:
     """One proxy's statistic of each layer (layers,), scaled within the network; 0 where missing.
 
-    ``snip``, ``synflow``, ``fisher``, ``plain`` and ``grasp`` are means over a layer's parameters,
-    others the layer's value. ``"minmax"``: (v - min) / (max - min), which keeps the order along the
-    depth and gives up all scale; ``"log"``: sign(v) log(1 + |v|), which keeps it.
+    ``snip``, ``synflow``, ``plain`` and ``grasp`` are means over a layer's parameters, ``fisher``
+    is one over its output channels, others the layer's value. ``"minmax"``: (v - min) / (max -
+    min), which keeps the order along the depth and gives up all scale; ``"log"``: sign(v) log(1 +
+    |v|), which keeps it.
 
     Source: ParZC (AAAI 2025) and its released code; ``"log"`` is our choice.
     """
@@ -52,6 +57,8 @@ def layer_statistics(sample: Sample, name: str, scaling: str = "minmax") -> Arra
     values = np.asarray(sample.node_scores[name], dtype=np.float64)[layers]
     if name in _MEANS:
         values = values / np.maximum(owned_parameters(sample.graph)[layers], 1)
+    elif name in _CHANNEL_MEANS:
+        values = values / _output_channels(sample.graph, layers)
     finite = np.isfinite(values)
     values = np.where(finite, values, 0.0)
     if scaling == "log":
@@ -62,6 +69,16 @@ def layer_statistics(sample: Sample, name: str, scaling: str = "minmax") -> Arra
     low, high = values[finite].min(), values[finite].max()
     scaled: Array = np.where(finite, (values - low) / max(high - low, 1e-300), 0.0)
     return scaled
+
+
+def _output_channels(graph: Graph, layers: npt.NDArray[np.intp]) -> Array:
+    """How many channels each layer gives (layers,)."""
+    linear = CANONICAL_ID["linear"]
+    channels = [
+        graph.nodes[node].out_shape[-1 if graph.operator[node] == linear else 1]
+        for node in layers.tolist()
+    ]
+    return np.array(channels, dtype=np.float64)
 
 
 class _Network(nn.Module):
@@ -114,9 +131,11 @@ class ParZC(Predictor):
         scaling: of statistics, one of ``"minmax"`` (released) and ``"log"``.
         positions: ``"order"`` puts layers in order of execution and zeros behind the last
             (released: the same place is another layer in networks of other depth), ``"module"``
-            gives each module path its own place.
-        loss: one of ``LOSSES``.
-        loss_options: of it; default the released slope and form.
+            gives each module path its own place. By order, the statistics of a network that is
+            deeper than all that were learnt of are read at evenly spaced depths (our choice).
+        loss: one of ``LOSSES``, or a module (which no file holds).
+        loss_options: of it; of DiffKendall the released slope and form by default.
+        normal_scores: learn the normal scores of labels in place of standardised ones (released).
         epochs, batch_size, learning_rate, weight_decay: of Adam with a cosine schedule; defaults
             are ParZC's on NAS-Bench-201.
         divergence: weight of the divergence of Bayesian weights from their prior; released 0.
@@ -150,7 +169,7 @@ class ParZC(Predictor):
         mixer: Mapping[str, Any] | None = None,
         scaling: str = "minmax",
         positions: str = "order",
-        loss: str = "diff_kendall",
+        loss: str | nn.Module = "diff_kendall",
         loss_options: Mapping[str, Any] | None = None,
         epochs: int = 200,
         batch_size: int = 10,
@@ -160,6 +179,7 @@ class ParZC(Predictor):
         draws: int = 20,
         random_state: int = 0,
         *,
+        normal_scores: bool = False,
         proxies: Sequence[str] = ("grad_norm", "snip", "synflow"),
         space: Any = None,
         task: str | None = None,
@@ -178,6 +198,7 @@ class ParZC(Predictor):
         self.divergence = divergence
         self.draws = draws
         self.random_state = random_state
+        self.normal_scores = normal_scores
         self.proxies = proxies
         self.space = space
         self.task = task
@@ -197,7 +218,8 @@ class ParZC(Predictor):
         self.mean_ = np.zeros(table.shape[1]) if scaled else table.mean(axis=0)
         self.std_ = np.ones(table.shape[1]) if scaled else table.std(axis=0) + 1e-6
         model = self._model()
-        self._train(model, samples, torch.from_numpy(labels.astype(np.float32)))
+        wanted = normal_scores(labels) if self.normal_scores else labels
+        self._train(model, samples, torch.from_numpy(wanted.astype(np.float32)))
         self.weights_: State = arrays_of(model)
         self._built = model
 
@@ -215,6 +237,7 @@ class ParZC(Predictor):
         )
 
         def objective(rows: Sequence[int], epoch: int) -> Tensor:
+            tell_epoch(criterion, epoch)
             scores = model(statistics[list(rows)], [graphs[i] for i in rows] if graphs else [])
             value: Tensor = criterion(scores, labels[list(rows)])
             if self.divergence:
@@ -267,10 +290,13 @@ class ParZC(Predictor):
             paths = _paths(sample) if self.positions == "module" else None
             for column, name in enumerate(self.proxies):
                 values = layer_statistics(sample, name, self.scaling)
-                for i, value in enumerate(values.tolist()):
-                    place = self.places_.get(str(i) if paths is None else paths[i])
-                    if place is not None:
-                        table[row, column, place] = value
+                if paths is None:
+                    values = _at_most(values, table.shape[2])
+                    table[row, column, : len(values)] = values
+                    continue
+                for path, value in zip(paths, values.tolist(), strict=True):
+                    if path in self.places_:
+                        table[row, column, self.places_[path]] = value
         return table.reshape(len(samples), -1)
 
     def _inputs(self, samples: Sequence[Sample]) -> Tensor:
@@ -293,6 +319,14 @@ class ParZC(Predictor):
             load_arrays(model, self.weights_)
             self._built = model
         return self._built
+
+
+def _at_most(values: Array, places: int) -> Array:
+    """Values (n,) as they are, or read at so many evenly spaced depths if they are more."""
+    if len(values) <= places:
+        return values
+    depths = np.linspace(0, len(values) - 1, places)
+    return np.interp(depths, np.arange(len(values)), values)
 
 
 def _paths(sample: Sample) -> list[str]:

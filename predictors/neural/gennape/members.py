@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from ..learning.plan import Plan, Progress
 from ..learning.run import digest
 from ..learning.seeds import seeded
 from ..learning.training import even_batching, train
+from ..losses import PairwiseLogistic, tell_epoch
 from ..pretrained_encoder import Pretrained
 from .heads import FuzzyHeads, FuzzyPairHeads
 
@@ -52,6 +54,39 @@ class Inputs:
     graphs: list[GraphTensors]
     vectors: Tensor
     memberships: Tensor
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What heads learn of some graphs.
+
+    Attributes:
+        targets: (n,), what heads that score graphs learn.
+        order: (n,), what heads that compare pairs learn; larger is better.
+        families: (n,), whole numbers; graphs of different ones are never compared.
+        loss: of heads that score graphs, a module of (predictions, targets).
+        pair_loss: of heads that compare pairs; ``PairwiseLogistic`` sees the log odds of every
+            pair, others each graph's mean log odds against its batch.
+    """
+
+    targets: Tensor
+    order: Tensor
+    families: Tensor
+    loss: nn.Module
+    pair_loss: nn.Module
+
+    def loss_of(
+        self, heads: FuzzyHeads | FuzzyPairHeads, vectors: Tensor, memberships: Tensor, rows: Tensor
+    ) -> Tensor:
+        """Return the loss of heads on the graphs at some rows, given what they read of these."""
+        if isinstance(heads, FuzzyHeads):
+            wanted = self.targets[rows].to(vectors.device)
+            return cast(Tensor, self.loss(heads(vectors, memberships), wanted))
+        wanted = self.order[rows].to(vectors.device)
+        odds = heads(vectors, memberships, vectors, memberships)
+        if isinstance(self.pair_loss, PairwiseLogistic):
+            return _classified(odds, wanted)
+        return cast(Tensor, self.pair_loss(odds.mean(dim=1), wanted))
 
 
 @dataclass(frozen=True)
@@ -117,31 +152,39 @@ class Member(nn.Module):
     def learn(
         self,
         inputs: Inputs,
-        targets: Tensor,
-        order: Tensor,
+        lesson: Lesson,
         plan: Plan,
         checkpoint: Path | None,
         progress: Progress | None,
     ) -> None:
-        """Train on targets (n,), or on their order (n,) where pairs are compared."""
+        """Train on what a lesson says of the inputs."""
         memberships = self._memberships(inputs)
-        wanted = (order if is_pairwise(self.name) else targets).to(plan.device)
+        loss = lesson.pair_loss if is_pairwise(self.name) else lesson.loss
 
         def objective(rows: list[int], epoch: int) -> Tensor:
+            tell_epoch(loss, epoch)
             vectors = inputs.vectors[rows]
             if self.encoder is not None:
                 batch = GraphBatch.of([inputs.graphs[i] for i in rows]).to(plan.device)
                 vectors = self.embedding.scaled(self.encoder(batch))
-            return _loss(self.heads, vectors, memberships[rows], wanted[rows])
+            return lesson.loss_of(self.heads, vectors, memberships[rows], torch.tensor(rows))
 
+        keys = [one.key for one in inputs.graphs]
+        facts = (
+            keys,
+            lesson.targets,
+            lesson.order,
+            lesson.families,
+            repr(loss),
+            inputs.vectors,
+            inputs.memberships,
+        )
         train(
             self,
             objective,
-            even_batching(len(targets), plan),
+            even_batching(len(lesson.targets), plan, lesson.families.tolist()),
             plan,
-            identity=digest(
-                [one.key for one in inputs.graphs], targets, inputs.vectors, inputs.memberships
-            ),
+            identity=digest(*facts),
             checkpoint=checkpoint,
             progress=progress,
         )
@@ -152,8 +195,8 @@ class Member(nn.Module):
         return [part[rows].cpu().numpy() for part in both]
 
     @torch.no_grad()
-    def labels(self, inputs: Inputs) -> Array:
-        """Return labels (n,), transformed, as a regression predicts them."""
+    def scores(self, inputs: Inputs) -> Array:
+        """Return scores (n,) of graphs, as a loss left them: transformed labels, or any scale."""
         values: Tensor = self.heads(self._vectors(inputs), self._memberships(inputs))
         return values.double().cpu().numpy()
 
@@ -190,12 +233,8 @@ def is_pairwise(name: str) -> bool:
     return name.endswith("pairwise")
 
 
-def _loss(
-    heads: FuzzyHeads | FuzzyPairHeads, vectors: Tensor, memberships: Tensor, wanted: Tensor
-) -> Tensor:
-    if isinstance(heads, FuzzyHeads):
-        return functional.mse_loss(heads(vectors, memberships), wanted)
-    odds = heads(vectors, memberships, vectors, memberships)
+def _classified(odds: Tensor, wanted: Tensor) -> Tensor:
+    """Cross-entropy of the guess which of two is better, over log odds (n, n) of all pairs."""
     better = (wanted[:, None] - wanted[None]).sign()
     # Ties say nothing; of a batch of ties the loss is zero, with a gradient.
     return (functional.softplus(-odds) * (better > 0)).sum() / (better > 0).sum().clip(1)

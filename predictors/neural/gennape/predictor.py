@@ -7,25 +7,34 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from sklearn.base import clone
+from torch import nn
 
 from ....basics import Array
 from ....errors import InputError
 from ....graphs import Graph
 from ....metrics import kendall
+from ...contract import checked_labels
+from ...features.rank_transform import normal_scores
 from ...reading import Sample
 from ..fuzzy import FuzzyCMeans
 from ..graph_predictor import KGNN, GraphPredictor
-from ..learning.plan import Plan
+from ..learning.plan import Plan, Progress
 from ..learning.scales import divisor
 from ..learning.weights import State, arrays_of, load_arrays
+from ..losses import loss as loss_by_name
+from ..losses import orders
 from ..network_predictor import NetworkPredictor
 from ..pretrained_encoder import Pretrained, read_pretrained
 from ..pretraining import Pretraining
 from .combining import COMBINATIONS, comparable
 from .labels import TRANSFORMS, LabelTransform
-from .members import HEADS, MEMBERS, Embedding, Inputs, Member, is_pairwise
+from .members import HEADS, MEMBERS, Embedding, Inputs, Lesson, Member, is_pairwise
+
+Rows = npt.NDArray[np.int64]
+"""Whole numbers, one a graph."""
 
 
 class GENNAPE(NetworkPredictor):
@@ -34,7 +43,8 @@ class GENNAPE(NetworkPredictor):
     Embeddings h come from an encoder pretrained by contrast (``Pretraining``), memberships U
     from fuzzy C-means on the h of the training set. Members, each under its name:
 
-    - ``"fuzzy"``: ``FuzzyHeads`` on h, U, fitted to labels under ``LabelTransform``;
+    - ``"fuzzy"``: ``FuzzyHeads`` on h, U, trained to rank, or with ``loss="mse"`` fitted to labels
+      under ``LabelTransform`` as in the paper;
     - ``"single"``: the same with one head for all;
     - ``"fuzzy pairwise"``, ``"single pairwise"``: ``FuzzyPairHeads`` fitted to which of two
       is better; the score is the mean probability to win against reference graphs;
@@ -45,12 +55,16 @@ class GENNAPE(NetworkPredictor):
     their weighted deviation is its standard deviation. Weights are equal; after ``adapt`` they
     are the softmax of each member's Kendall tau on the labels adapted to.
 
+    ``fit`` learns one family, as in the paper; ``fit_families`` several, whose labels have units of
+    their own. Both then rank families that they never saw, and ``adapt`` to a few labels of one.
+
     Ablations are one argument each: ``members``, ``clusters=1``, ``transform=None``,
-    ``contrastive=False``.
+    ``contrastive=False``, ``loss="mse"``.
 
     Args:
         members: names from ``MEMBERS``, at least one.
-        transform: ``"flops"`` or None, of the labels of regressions.
+        transform: ``"flops"`` or None, of the labels that ``"mse"`` and ``"huber"`` see; losses
+            that only order learn the normal scores of labels as they are.
         clusters, m: C and the fuzzifier of ``FuzzyCMeans``; no more clusters than different
             embeddings are made.
         contrastive: whether the encoder is pretrained; if not, the same encoder starts at random
@@ -62,6 +76,9 @@ class GENNAPE(NetworkPredictor):
         kgnn: the member's settings; None for those released.
         hidden: width of the heads' hidden layers.
         epochs, batch_size, learning_rate: of the heads' training.
+        loss: of the heads that score graphs, one of ``LOSSES``, or a module (which no file holds).
+        pair_loss: of the heads that compare pairs: ``"pairwise_logistic"`` classifies each pair;
+            others see each graph's mean log odds against its batch.
         references: how many reference graphs.
         combination: of members: ``"standardised"``, or ``"ranked"``: the share of the training set
             that is predicted to be worse, which ties all that is beyond it.
@@ -88,10 +105,11 @@ class GENNAPE(NetworkPredictor):
         as a logarithm. The softmax has a temperature of 1, and tau is that after fine-tuning. The
         reference graphs are drawn from what was trained on last. Heads have one hidden layer; they
         read h less its mean, divided by one deviation for all columns. Memberships stay those of
-        the encoder as pretrained, even where it is fine-tuned. Pairwise members compare all pairs
-        of a batch by logistic loss; regressions use the squared error. C, m and the whole training
-        (Adam with a cosine schedule) are ours too. The paper drops training networks below 80%
-        accuracy; here that is left to who gives the labels.
+        the encoder as pretrained, even where it is fine-tuned. DiffKendall in place of the paper's
+        squared error, C, m and the whole training (Adam with a cosine schedule) are ours too.
+        Of several families batches hold one each, and members are standardised by their deviation
+        within families, so that FLOPs weigh as much as the others there, too. The paper drops
+        training networks below 80% accuracy; here that is left to who gives the labels.
 
     Example:
         >>> from archrank.predictors.checks import small_graphs
@@ -120,6 +138,8 @@ class GENNAPE(NetworkPredictor):
         learning_rate: float = 1e-3,
         references: int = 64,
         combination: str = "standardised",
+        loss: str | nn.Module = "diff_kendall",
+        pair_loss: str | nn.Module = "pairwise_logistic",
         *,
         device: str = "cpu",
         random_state: int = 0,
@@ -143,6 +163,8 @@ class GENNAPE(NetworkPredictor):
         self.learning_rate = learning_rate
         self.references = references
         self.combination = combination
+        self.loss = loss
+        self.pair_loss = pair_loss
         self.device = device
         self.random_state = random_state
         self.space = space
@@ -151,6 +173,9 @@ class GENNAPE(NetworkPredictor):
         self.proxies = proxies
 
     weights_: dict[str, float]
+    # What files that were written before there was a choice leave out.
+    loss_: str | nn.Module = "mse"
+    families_: list[str] | None = None
 
     # --- learning -----------------------------------------------------------------------------
 
@@ -173,24 +198,70 @@ class GENNAPE(NetworkPredictor):
         samples, labels = self._read_to_adapt(X, y)
         if not np.ptp(labels):
             raise InputError(f"y: got {len(labels)} equal labels, expected some that differ")
-        models = self._models()
-        self._train(models, samples, labels, epochs, learning_rate or self.learning_rate)
+        learnt = labels if self.families_ is None else normal_scores(labels)
+        models, family = self._models(), np.zeros(len(labels), dtype=np.int64)
+        self._train(models, samples, learnt, family, epochs, learning_rate or self.learning_rate)
         if "kgnn" in self.members:
-            self.kgnn_.adapt(samples, labels, epochs)
+            self.kgnn_.adapt(samples, learnt, epochs)
         self.label_mean_, self.label_std_ = float(labels.mean()), float(labels.std())
         outputs = self._outputs(samples)
         taus = np.nan_to_num([kendall(outputs[name], labels) for name in self.weights_])
         shares = np.exp(taus) / np.exp(taus).sum()
         self.weights_ = dict(zip(self.weights_, shares.tolist(), strict=True))
-        self._set_scales(outputs)
+        self._set_scales(outputs, family)
+        return self
+
+    def fit_families(
+        self,
+        families: Mapping[str, tuple[Any, Any]],
+        checkpoint: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Learn from several families; predictions are in deviations of a family's labels.
+
+        Labels become normal scores within their family. No loss compares families.
+
+        Args:
+            families: name -> architectures and labels, as ``fit`` takes; larger is better.
+            checkpoint, progress: as in ``fit``.
+
+        Raises:
+            InputError: as ``fit``; no family; or ``transform="flops"`` with a loss that measures
+                how far off predictions are: scores of several families have no unit to divide.
+        """
+        if not families:
+            raise InputError("families: got none, expected at least one")
+        samples: list[Sample] = []
+        parts: list[Array] = []
+        for name, (given, labels) in families.items():
+            read = self._read(given)
+            known = checked_labels(labels, len(read))
+            if not np.ptp(known):
+                raise InputError(f"families: all labels of {name!r} are equal, leave it out")
+            samples += read
+            parts.append(normal_scores(known))
+        if self.transform == "flops" and not orders(loss_by_name(self.loss)):
+            raise InputError("transform: got 'flops' for several families, expected None")
+        sizes = [len(part) for part in parts]
+        self.n_samples_, self.label_mean_, self.label_std_ = sum(sizes), 0.0, 1.0
+        member = np.repeat(np.arange(len(sizes)), sizes)
+        with self._watched(checkpoint, progress):
+            self._learn(samples, np.concatenate(parts), member)
+        self.families_ = list(families)
         return self
 
     def _fit(self, samples: list[Sample], labels: Array) -> None:
-        self._check()
         raw = labels * self.label_std_ + self.label_mean_
+        self._learn(samples, raw, np.zeros(len(samples), dtype=np.int64))
+        self.families_ = None
+
+    def _learn(self, samples: list[Sample], labels: Array, families: Rows) -> None:
+        """Learn labels (n,) of samples of families (n,)."""
+        self._check()
         graphs = [sample.graph for sample in samples]
         self.weights_ = dict.fromkeys(self.members, 1.0 / len(self.members))
-        transform = LabelTransform.of(raw, _flops(graphs), self.transform == "flops")
+        self.loss_ = self.loss
+        transform = LabelTransform.of(labels, _flops(graphs), self.transform == "flops")
         self.target_mean_, self.target_std_ = transform.mean, transform.std
         self.member_weights_: dict[str, State] = {}
         self.encoder_: Pretrained | None = None
@@ -198,12 +269,12 @@ class GENNAPE(NetworkPredictor):
         if any(name in HEADS for name in self.members):
             self._fit_embedding(graphs)
             models = self._new_members([name for name in self.members if name in HEADS])
-        self._train(models, samples, raw, self.epochs, self.learning_rate)
+        self._train(models, samples, labels, families, self.epochs, self.learning_rate)
         if "kgnn" in self.members:
             own = KGNN(random_state=self.random_state, device=self.device)
             self.kgnn_: GraphPredictor = own if self.kgnn is None else clone(self.kgnn)
-            self.kgnn_.fit(samples, raw, self._watch.file("kgnn"), self._watch.progress)
-        self._set_scales(self._outputs(samples))
+            self.kgnn_.fit(samples, labels, self._watch.file("kgnn"), self._watch.progress)
+        self._set_scales(self._outputs(samples), families)
 
     def _fit_embedding(self, graphs: list[Graph]) -> None:
         self.encoder_ = self._pretrained(graphs)
@@ -246,14 +317,14 @@ class GENNAPE(NetworkPredictor):
         models: dict[str, Member],
         samples: list[Sample],
         labels: Array,
+        families: Rows,
         epochs: int,
         learning_rate: float,
     ) -> None:
         """Train members on labels as given; keep what predictions and files need of them."""
         graphs = [sample.graph for sample in samples]
         inputs = self._inputs(graphs)
-        targets = torch.from_numpy(self._transform().forward(labels, _flops(graphs))).float()
-        order = torch.from_numpy(np.unique(labels, return_inverse=True)[1])
+        lesson = self._lesson(labels, _flops(graphs), families)
         for name, model in models.items():
             plan = Plan(
                 epochs,
@@ -265,7 +336,7 @@ class GENNAPE(NetworkPredictor):
                 device=self.device,
             )
             file = self._watch.file(f"{name}.safetensors")
-            model.learn(inputs, targets, order, plan, file, self._watch.progress)
+            model.learn(inputs, lesson, plan, file, self._watch.progress)
         self.member_weights_ = {name: arrays_of(model) for name, model in models.items()}
         self._built = models
         drawn = np.random.default_rng(self.random_state).permutation(len(samples))
@@ -275,6 +346,28 @@ class GENNAPE(NetworkPredictor):
             for name, model in models.items()
             if is_pairwise(name)
         }
+
+    def _lesson(self, labels: Array, flops: Array, families: Rows) -> Lesson:
+        """Say what heads learn of labels (n,) of graphs of families (n,)."""
+        if self._regresses:
+            targets = self._transform().forward(labels, flops)
+        else:
+            targets = np.empty(len(labels))
+            for family in np.unique(families):
+                rows = families == family
+                targets[rows] = normal_scores(labels[rows])
+        return Lesson(
+            torch.from_numpy(targets).float(),
+            torch.from_numpy(np.unique(labels, return_inverse=True)[1]),
+            torch.from_numpy(families),
+            loss_by_name(self.loss_),
+            loss_by_name(self.pair_loss),
+        )
+
+    @property
+    def _regresses(self) -> bool:
+        """Whether heads that score graphs give transformed labels, and not any scale."""
+        return not orders(loss_by_name(self.loss_))
 
     # --- predicting ---------------------------------------------------------------------------
 
@@ -303,7 +396,9 @@ class GENNAPE(NetworkPredictor):
             elif is_pairwise(name):
                 outputs[name] = models[name].wins(inputs, self.references_[name])
             else:
-                outputs[name] = self._transform().inverse(models[name].labels(inputs), flops)
+                scores = models[name].scores(inputs)
+                regressed = self._regresses
+                outputs[name] = self._transform().inverse(scores, flops) if regressed else scores
         return outputs
 
     def _inputs(self, graphs: list[Graph]) -> Inputs:
@@ -323,10 +418,11 @@ class GENNAPE(NetworkPredictor):
             self._built = models
         return self._built
 
-    def _set_scales(self, outputs: Mapping[str, Array]) -> None:
-        """Let members and their mean be measured against these outputs."""
-        self.ordered_ = {name: np.sort(values) for name, values in outputs.items()}
-        scores = [w * self._comparable(name, outputs[name]) for name, w in self.weights_.items()]
+    def _set_scales(self, outputs: Mapping[str, Array], families: Rows) -> None:
+        """Let members and their mean be measured against these outputs, within families (n,)."""
+        within = {name: _centred(values, families) for name, values in outputs.items()}
+        self.ordered_ = {name: np.sort(values) for name, values in within.items()}
+        scores = [w * self._comparable(name, within[name]) for name, w in self.weights_.items()]
         mean = np.sum(scores, axis=0)
         self.score_mean_ = float(mean.mean())
         spread = float(mean.std())
@@ -357,3 +453,12 @@ class GENNAPE(NetworkPredictor):
 
 def _flops(graphs: Sequence[Graph]) -> Array:
     return np.array([graph.flops for graph in graphs], dtype=np.float64)
+
+
+def _centred(values: Array, families: Rows) -> Array:
+    """Values (n,) without what sets families (n,) apart: the mean of each is that of all."""
+    centred = values.copy()
+    for family in np.unique(families):
+        rows = families == family
+        centred[rows] += values.mean() - values[rows].mean()
+    return centred

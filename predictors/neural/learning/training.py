@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..batches import GraphBatch, GraphTensors, batches
-from ..losses import Scheduled
 from ..losses import loss as loss_by_name
+from ..losses import tell_epoch
 from .plan import SELECTIONS, Epoch, Plan, Progress
 from .run import Objective, Run, digest
 from .seeds import generator_of, own_random_state, seed_of
@@ -146,12 +146,10 @@ class _Lesson:
         self.module, self.loss, self.plan = module, loss, plan
         self.graphs, self.labels, self.context = graphs, labels, context
         self.learnt, self.held = _split(len(graphs), plan)
-        self.scheduled = [part for part in loss.modules() if isinstance(part, Scheduled)]
 
     def objective(self, rows: list[int], epoch: int) -> Tensor:
         """Return the loss of some of the graphs to learn from."""
-        for part in self.scheduled:
-            part.epoch = epoch
+        tell_epoch(self.loss, epoch)
         chosen = [self.learnt[i] for i in rows]
         predicted = self.module(self._batch(chosen))
         value: Tensor = self.loss(predicted, self.labels[chosen].to(self.plan.device))
@@ -194,16 +192,32 @@ def graph_batching(graphs: Sequence[GraphTensors], plan: Plan) -> Batching:
     return lambda epoch: [cut[i] for i in generator_of(plan.seed, epoch).permutation(len(cut))]
 
 
-def even_batching(count: int, plan: Plan) -> Batching:
+def even_batching(count: int, plan: Plan, groups: Sequence[int] | None = None) -> Batching:
     """Return batches of items that have no size, shuffled anew every epoch.
+
+    Args:
+        count: of items.
+        plan: how.
+        groups: of each item; those of different ones are never in one batch.
 
     Example:
         >>> [len(batch) for batch in even_batching(5, Plan(batch_size=2))(0)]
         [2, 2, 1]
+        >>> sorted(map(sorted, even_batching(3, Plan(), groups=[0, 1, 0])(0)))
+        [[0, 2], [1]]
     """
-    return lambda epoch: _chunks(
-        generator_of(plan.seed, epoch).permutation(count).tolist(), plan.batch_size
-    )
+    member = np.zeros(count, dtype=np.int64) if groups is None else np.asarray(groups)
+
+    def cut(epoch: int) -> list[list[int]]:
+        random = generator_of(plan.seed, epoch)
+        order = random.permutation(count)
+        alike = [order[member[order] == group].tolist() for group in np.unique(member)]
+        found = [part for group in alike for part in _chunks(group, plan.batch_size)]
+        if len(alike) > 1:
+            found = [found[i] for i in random.permutation(len(found))]
+        return found
+
+    return cut
 
 
 def _split(count: int, plan: Plan) -> tuple[list[int], list[int]]:

@@ -16,12 +16,13 @@ grows with the items and not with the pairs. They can be differentiated once.
 
 from __future__ import annotations
 
-from .combined import Mixed, Scheduled
+from .combined import Mixed, Scheduled, tell_epoch
 from .kendall import DENOMINATORS, FORMS, diff_kendall, smoothed_kendall
 from .listwise import list_mle
 from .modules import (
     LOSSES,
     MSE,
+    SERVED,
     DiffKendall,
     Huber,
     ListMLE,
@@ -30,6 +31,7 @@ from .modules import (
     PairwiseLogistic,
     WeightedRanking,
     loss,
+    orders,
 )
 from .pairwise import pairwise_hinge, pairwise_logistic, weighted_ranking
 from .pointwise import huber, mse
@@ -46,6 +48,7 @@ __all__ = [
     "Mixed",
     "PairwiseHinge",
     "PairwiseLogistic",
+    "SERVED",
     "Scheduled",
     "WeightedRanking",
     "diff_kendall",
@@ -53,8 +56,10 @@ __all__ = [
     "list_mle",
     "loss",
     "mse",
+    "orders",
     "pairwise_hinge",
     "pairwise_logistic",
     "smoothed_kendall",
+    "tell_epoch",
     "weighted_ranking",
 ]

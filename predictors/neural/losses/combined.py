@@ -50,8 +50,7 @@ class Mixed(nn.Module):
 class Scheduled(nn.Module):
     """One loss after the other: each for its epochs, the last one for all that follow.
 
-    The training loop sets ``epoch``, counted from 0. Inside another loss it is found by
-    ``modules()``.
+    Trainings set ``epoch``, counted from 0, by ``tell_epoch``, inside other losses too.
 
     Args:
         parts: (loss or its name, epochs), at least one.
@@ -63,10 +62,10 @@ class Scheduled(nn.Module):
         InputError: no parts, an unknown name, or epochs that are no whole number of at least 1.
 
     Example:
-        >>> first_fit_then_rank = Scheduled([("mse", 10), ("diff_kendall", 20)])
+        >>> first_fit_then_rank = Scheduled([("mse", 10), ("list_mle", 20)])
         >>> first_fit_then_rank.epoch = 10
         >>> first_fit_then_rank.at(first_fit_then_rank.epoch)
-        DiffKendall()
+        ListMLE()
     """
 
     def __init__(self, parts: Sequence[tuple[str | nn.Module, int]]):
@@ -96,6 +95,20 @@ class Scheduled(nn.Module):
 
     def extra_repr(self) -> str:
         return f"epochs={self.epochs}"
+
+
+def tell_epoch(given: nn.Module, epoch: int) -> None:
+    """Tell a loss and all that it is made of which epoch it is, counted from 0.
+
+    Example:
+        >>> both = Mixed([(Scheduled([("mse", 1), ("list_mle", 1)]), 1.0)])
+        >>> tell_epoch(both, 1)
+        >>> both.losses[0].at(both.losses[0].epoch)
+        ListMLE()
+    """
+    for part in given.modules():
+        if isinstance(part, Scheduled):
+            part.epoch = epoch
 
 
 def _some(name: str, parts: Sequence[object]) -> None:

@@ -14,7 +14,12 @@ the whole training set; ``standardise`` does it with those of the call. Predicti
 bounded: the value also rises by inflating them, and gradients vanish once pairs saturate. What is
 wrong by then stays wrong for long, under ``original`` above all.
 
+``relative`` lets the data say what a large difference is: dx, and dy where it is smoothed, are
+divided by the medians of their absolute values, so that s alone says how steep a middling pair is,
+whatever the unit of targets and however far predictions have grown.
+
 Notes:
+    ``relative`` is our choice; the median of predictions is held constant in the gradient.
     The form ``hard`` is our choice. ``pairs`` is the default denominator since it does not jump
     where two predictions happen to meet; a training set's ties only scale it. Under ``untied``,
     equal predictions, of a head initialised to zero say, leave their factor out, so that there is
@@ -33,7 +38,7 @@ import torch
 from torch import Tensor
 
 from .checks import checked, one_of, positive
-from .pairs import over_pairs, pairs_among, places_of, untied
+from .pairs import median_gap, over_pairs, pairs_among, places_of, untied
 
 FORMS: Mapping[str, float] = {"original": 1.0, "product": 0.5, "hard": 1.0}
 """Form of ``smoothed_kendall`` -> its default slope."""
@@ -50,6 +55,7 @@ def smoothed_kendall(
     slope: float | None = None,
     denominator: str = "pairs",
     standardise: bool = False,
+    relative: bool = False,
     chunk: int | None = None,
 ) -> Tensor:
     """Return Kendall's tau with smooth signs of differences, in [-1, 1]; larger is better.
@@ -63,6 +69,7 @@ def smoothed_kendall(
             ``"untied"``, the geometric mean of the pairs untied in predictions and of those
             untied in targets: tends to tau-b (scipy's, and ``archrank.metrics.kendall``).
         standardise: z-score the targets of this call (population deviation).
+        relative: divide differences by the medians of their absolute values in this call.
         chunk: rows of the table of pairs held at once; None chooses. It changes but rounding.
 
     Returns:
@@ -86,24 +93,30 @@ def smoothed_kendall(
     marks = (places_of(targets) if form == "hard" else targets).to(_floating(targets, predictions))
     if standardise and form != "hard":
         marks = _standardised(marks)
+    of_predictions = half
+    if relative:
+        of_predictions = half / median_gap(predictions.detach())
+        marks = marks if form == "hard" else marks / median_gap(marks)
     marks = marks.to(predictions.dtype)
 
     def term(gap: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        return _worth(form, half, gap, marks[rows, None] - marks)
+        return _worth(form, of_predictions, half, gap, marks[rows, None] - marks)
 
     every = denominator == "pairs"
     divisor = pairs_among(len(targets)) if every else _untied_both(predictions, targets)
     return over_pairs(predictions, term, divisor, chunk)
 
 
-def _worth(form: str, half: float, gap: Tensor, contrast: Tensor) -> tuple[Tensor, Tensor]:
+def _worth(
+    form: str, half: float, half_of_targets: float, gap: Tensor, contrast: Tensor
+) -> tuple[Tensor, Tensor]:
     """What pairs with such differences are worth, and the derivative in that of predictions."""
     amplitude: Tensor | float
     steepness: Tensor | float
     if form == "original":
         amplitude, steepness = 1.0, half * contrast
     elif form == "product":
-        amplitude, steepness = torch.tanh(half * contrast), half
+        amplitude, steepness = torch.tanh(half_of_targets * contrast), half
     else:
         amplitude, steepness = contrast.sign(), half
     sign = torch.tanh(steepness * gap)
@@ -118,6 +131,7 @@ def diff_kendall(
     slope: float | None = None,
     denominator: str = "pairs",
     standardise: bool = False,
+    relative: bool = False,
     chunk: int | None = None,
 ) -> Tensor:
     """Return minus ``smoothed_kendall``, in [-1, 1]: the loss; arguments as there.
@@ -134,6 +148,7 @@ def diff_kendall(
         slope=slope,
         denominator=denominator,
         standardise=standardise,
+        relative=relative,
         chunk=chunk,
     )
 

@@ -32,6 +32,8 @@ class Loss(nn.Module):
     """
 
     function: ClassVar[Callable[..., Tensor]]
+    pointwise: ClassVar[bool] = False
+    """Whether it measures how far off predictions are, and not only their order."""
 
     def __init__(self, **options: Any):
         super().__init__()
@@ -53,7 +55,8 @@ class Loss(nn.Module):
 
 
 class DiffKendall(Loss):
-    """``diff_kendall`` as a module; options: form, slope, denominator, standardise, chunk."""
+    """``diff_kendall`` as a module; options: form, slope, denominator, standardise, relative,
+    chunk."""
 
     function = staticmethod(diff_kendall)
 
@@ -85,12 +88,14 @@ class ListMLE(Loss):
 class MSE(Loss):
     """``mse`` as a module."""
 
+    pointwise = True
     function = staticmethod(mse)
 
 
 class Huber(Loss):
     """``huber`` as a module; options: delta."""
 
+    pointwise = True
     function = staticmethod(huber)
 
 
@@ -106,12 +111,31 @@ LOSSES: Mapping[str, type[Loss]] = {
 """Name -> loss."""
 
 
+SERVED: Mapping[str, Mapping[str, Any]] = {
+    "diff_kendall": {"form": "original", "slope": 4.0, "relative": True}
+}
+"""Name -> options that ``loss`` takes where none are given, chosen by ``experiments/losses.py``."""
+
+
+def orders(given: nn.Module) -> bool:
+    """Say whether a loss only orders, so that it leaves the scale of predictions open.
+
+    A loss made of several orders if all its parts do; other modules are taken to.
+
+    Example:
+        >>> orders(DiffKendall()), orders(MSE())
+        (True, False)
+    """
+    return not any(isinstance(part, Loss) and part.pointwise for part in given.modules())
+
+
 def loss(name_or_module: str | nn.Module, **options: Any) -> nn.Module:
     """Return a loss by its name, or the module itself.
 
     Args:
         name_or_module: one of ``LOSSES``, or any module of (predictions, targets).
-        options: of the named loss.
+        options: of the named loss; without any those of ``SERVED``, where the classes have the
+            published ones.
 
     Raises:
         InputError: no such name, no such option, or options beside a module.
@@ -128,4 +152,4 @@ def loss(name_or_module: str | nn.Module, **options: Any) -> nn.Module:
             )
         return name_or_module
     one_of("loss", name_or_module, LOSSES)
-    return LOSSES[name_or_module](**options)
+    return LOSSES[name_or_module](**(options or SERVED.get(name_or_module, {})))

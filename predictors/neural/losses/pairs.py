@@ -14,6 +14,8 @@ from .checks import zero
 
 PAIRS_AT_ONCE = 2**16  # a few such tensors fit a core's cache; larger ones are slower
 
+_GAPS_OF = 512  # items whose pairs are enough for a median
+
 PairTerm = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
 """What a pair (i, j) is worth, and its derivative in prediction_i - prediction_j.
 
@@ -72,3 +74,23 @@ def untied(values: Tensor) -> int:
     """Return how many unordered pairs differ."""
     counts = values.unique(return_counts=True)[1]
     return (len(values) ** 2 - int(counts.square().sum())) // 2
+
+
+def median_gap(values: Tensor) -> float:
+    """Return the median absolute difference of the pairs that differ; 1 if none does.
+
+    Of more than 512 values, as many evenly spaced ones of their order stand for all.
+
+    Example:
+        >>> median_gap(torch.tensor([0.0, 1.0, 3.0]))
+        2.0
+    """
+    if len(values) > _GAPS_OF:
+        places = torch.linspace(0, len(values) - 1, _GAPS_OF, device=values.device).round().long()
+        values = values.sort().values[places]
+    gaps = torch.nn.functional.pdist(values[:, None].double(), p=1)
+    gaps = gaps[gaps > 0]
+    if not len(gaps):
+        return 1.0
+    # Bounded below, so that what is divided by it stays finite in single precision.
+    return max(float(gaps.median()), 1e-12 * float(gaps.max()), 1e-20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from archrank.metrics import kendall
 from archrank.predictors import GENNAPE, KGNN, Pretraining, check_predictor
 from archrank.predictors.checks import small_graphs
 from archrank.predictors.neural.gennape import MEMBERS, FuzzyHeads, FuzzyPairHeads, LabelTransform
+from archrank.predictors.neural.gennape.members import Lesson
+from archrank.predictors.neural.losses import Scheduled
 
 GRAPHS = small_graphs()
 LABELS = np.array([float(np.log(graph.params)) for graph in GRAPHS])
@@ -52,7 +55,7 @@ class TestLabelTransform:
 
     def test_its_scale_is_that_of_the_training_set(self) -> None:
         source = LabelTransform.of(self.RAW, self.FLOPS)
-        fitted = quick(members=("single",), epochs=0).fit(GRAPHS, LABELS)
+        fitted = quick(members=("single",), loss="mse", epochs=0).fit(GRAPHS, LABELS)
         before = fitted.target_mean_, fitted.target_std_
         fitted.adapt(GRAPHS[:4], LABELS[:4] + 50.0, epochs=0)
         assert (fitted.target_mean_, fitted.target_std_) == before
@@ -102,7 +105,7 @@ class TestHeads:
 class TestMembers:
     @pytest.mark.parametrize("name", MEMBERS)
     def test_each_alone(self, name: str) -> None:
-        epochs = 200 if "pairwise" in name else 300
+        epochs = 200 if "pairwise" in name else 600
         fitted = quick(members=(name,), pretrained=PRETRAINED, epochs=epochs).fit(GRAPHS, LABELS)
         predicted = fitted.predict(GRAPHS)
         assert abs(predicted.mean() - LABELS.mean()) < 0.2
@@ -112,6 +115,21 @@ class TestMembers:
             assert fitted.score(GRAPHS, LABELS) > 0.75
         with pytest.raises(InputError, match="deviations"):
             fitted.predict(GRAPHS, return_std=True)
+
+    @pytest.mark.parametrize("loss", ["mse", "huber", "pairwise_logistic", "list_mle"])
+    def test_heads_learn_by_any_loss(self, loss: str) -> None:
+        quickly = {"pretrained": PRETRAINED, "transform": None, "epochs": 300}
+        fitted = quick(members=("single",), loss=loss, **quickly).fit(GRAPHS, LABELS)
+        assert fitted.score(GRAPHS, LABELS) > 0.75
+
+    def test_pairs_learn_by_any_loss(self) -> None:
+        taught = quick(members=("fuzzy pairwise",), pair_loss="list_mle", epochs=200)
+        assert taught.fit(GRAPHS, LABELS).score(GRAPHS, LABELS) > 0.75
+
+    def test_a_schedule_is_told_the_epoch(self) -> None:
+        schedule = Scheduled([("mse", 2), ("pairwise_logistic", 2)])
+        quick(members=("single",), loss=schedule, epochs=4).fit(GRAPHS, LABELS)
+        assert schedule.epoch == 3
 
     def test_the_prediction_is_their_mean(self) -> None:
         names = ("single", "fuzzy pairwise", "flops")
@@ -132,7 +150,8 @@ class TestMembers:
         assert shapes[0] == shapes[1]
 
     def test_without_transform_flops_are_not_in_the_prediction(self) -> None:
-        fitted = quick(members=("single",), transform=None, epochs=0).fit(GRAPHS, LABELS)
+        fitted = quick(members=("single",), transform=None, loss="mse", epochs=0)
+        fitted.fit(GRAPHS, LABELS)
         own = fitted._outputs(fitted._read(GRAPHS))["single"]
         inputs = fitted._inputs(GRAPHS)
         with torch.no_grad():
@@ -169,6 +188,73 @@ class TestMembers:
 )
 def test_the_contract_holds_in_other_forms(options: dict[str, object]) -> None:
     check_predictor(quick(pretrained=PRETRAINED, epochs=1, hidden=4, **options))
+
+
+class TestFamilies:
+    SHIFTED = LABELS[:8] * 1000.0 - 7.0
+
+    def fitted(self, **options: object) -> GENNAPE:
+        families = {"a": (GRAPHS[:8], self.SHIFTED), "b": (GRAPHS[8:], LABELS[8:])}
+        return quick(members=("single", "flops"), **options).fit_families(families)
+
+    def test_units_of_labels_do_not_matter(self) -> None:
+        families = {"a": (GRAPHS[:8], LABELS[:8]), "b": (GRAPHS[8:], LABELS[8:])}
+        other = quick(members=("single", "flops")).fit_families(families)
+        assert np.array_equal(self.fitted().predict(GRAPHS), other.predict(GRAPHS))
+
+    def test_members_are_measured_within_families(self) -> None:
+        fitted = self.fitted()
+        flops = np.log10(1.0 + np.array([graph.flops for graph in GRAPHS], dtype=float))
+        within = np.sqrt((flops[:8].var() + flops[8:].var()) / 2)
+        assert fitted.ordered_["flops"].std() == pytest.approx(within)
+        assert fitted.weights_ == {"single": 0.5, "flops": 0.5}
+
+    def test_no_batch_holds_two_families(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[set[bool]] = []
+        scored = Lesson.loss_of
+
+        def watched(self: Lesson, *given: object) -> torch.Tensor:
+            seen.append({bool(row < 8) for row in given[3]})
+            return scored(self, *given)
+
+        monkeypatch.setattr(Lesson, "loss_of", watched)
+        self.fitted(epochs=2)
+        assert {len(one) for one in seen} == {1}
+        assert len(seen) == 4
+
+    def test_adapting_and_files(self, tmp_path: Path) -> None:
+        fitted = self.fitted().adapt(GRAPHS[:6], 80.0 + LABELS[:6], epochs=5)
+        assert fitted.predict(GRAPHS[:6]).mean() == pytest.approx(80.0 + LABELS[:6].mean())
+        fitted.save(tmp_path / "model")
+        loaded = GENNAPE.load(tmp_path / "model")
+        assert loaded.families_ == ["a", "b"]
+        assert np.array_equal(loaded.predict(GRAPHS), fitted.predict(GRAPHS))
+
+    @pytest.mark.parametrize(
+        ("families", "options", "said"),
+        [
+            ({}, {}, "families: got none"),
+            ({"a": (GRAPHS[:3], [1.0, 1.0, 1.0])}, {}, "'a' are equal"),
+            ({"a": (GRAPHS[:2], [1.0, 2.0])}, {"loss": "mse"}, "transform"),
+        ],
+    )
+    def test_what_does_not_fit_is_told(
+        self, families: dict[str, object], options: dict[str, object], said: str
+    ) -> None:
+        with pytest.raises(InputError, match=said):
+            quick(**options).fit_families(families)
+
+
+def test_files_from_before_there_was_a_loss_still_predict(tmp_path: Path) -> None:
+    fitted = quick(members=("single",), loss="mse").fit(GRAPHS, LABELS)
+    fitted.save(tmp_path / "model")
+    facts = json.loads((tmp_path / "model" / "predictor.json").read_text())
+    for name in ("loss", "pair_loss"):
+        del facts["predictor"]["arguments"][name]
+    for name in ("loss_", "families_"):
+        del facts["predictor"]["fitted"][name]
+    (tmp_path / "model" / "predictor.json").write_text(json.dumps(facts))
+    assert np.array_equal(GENNAPE.load(tmp_path / "model").predict(GRAPHS), fitted.predict(GRAPHS))
 
 
 class TestAdapting:

@@ -46,6 +46,23 @@ def test_it_learns_size_on_the_scale_of_labels(loss: str) -> None:
     assert 0.5 < predicted.std() / LABELS.std() < 1.5
 
 
+def test_ranking_losses_see_the_order_of_labels_alone() -> None:
+    fitted = [small(loss="diff_kendall").fit(GRAPHS, y) for y in (LABELS, np.exp(3 * LABELS))]
+    one, other = (f.predict(GRAPHS) for f in fitted)
+    assert np.allclose((one - one.mean()) / one.std(), (other - other.mean()) / other.std())
+    seen = small(loss="diff_kendall", normal_scores=False).fit(GRAPHS, np.exp(3 * LABELS))
+    assert not np.allclose(seen.weights_[0]["head.0.bias"], fitted[0].weights_[0]["head.0.bias"])
+
+
+@pytest.mark.parametrize("kind", [GraphPredictor, KGNN])
+def test_ranking_losses_mix_sizes(kind: type[GraphPredictor]) -> None:
+    plan = kind(loss="list_mle")._plan(0)
+    assert (plan.batching, plan.selection, plan.spread) == ("similar", "kendall", np.inf)
+    asked = kind(loss="list_mle", training={"spread": 0.5})._plan(0)
+    assert asked.spread == 0.5
+    assert kind(loss="mse")._plan(0).spread == 0.5
+
+
 def test_members_spread() -> None:
     fitted = small(members=3).fit(GRAPHS, LABELS)
     mean, std = fitted.predict(GRAPHS, return_std=True)
@@ -107,6 +124,12 @@ class TestAdapting:
         assert np.corrcoef(after[:6], mirrored[:6])[0, 1] > 0.8
         assert not np.allclose(before, after)
         assert fitted.label_mean_ == LABELS.mean()
+
+    def test_a_ranking_loss_sees_more_than_one_label_at_a_time(self) -> None:
+        fitted = small(epochs=5, loss="pairwise_logistic").fit(GRAPHS, LABELS)
+        mirrored = 2 * LABELS.mean() - LABELS
+        fitted.adapt(GRAPHS[:6], mirrored[:6], epochs=200, learning_rate=1e-2)
+        assert fitted.score(GRAPHS[:6], mirrored[:6]) > 0.5
 
     def test_it_needs_weights(self) -> None:
         with pytest.raises(InputError, match="fit it first"):

@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy import stats
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -33,6 +34,7 @@ from archrank.predictors.neural.losses import (
     list_mle,
     loss,
     mse,
+    orders,
     pairs,
     pairwise_hinge,
     pairwise_logistic,
@@ -474,6 +476,49 @@ def test_scheduled_changes_with_the_epoch() -> None:
     for epoch, function in enumerate(expected):
         scheduled.epoch = epoch
         assert scheduled(x, y) == function(x, y)
+
+
+@given(
+    x=arrays(np.float64, st.integers(2, 9), elements=st.integers(-50, 50)),
+    scale=st.sampled_from([1e-6, 0.5, 1e5]),
+    form=st.sampled_from(list(FORMS)),
+)
+def test_relative_slopes_see_no_unit(x: np.ndarray, scale: float, form: str) -> None:
+    predictions = torch.tensor(x)
+    targets = torch.arange(float(len(x))).flip(0).square()
+    value = smoothed_kendall(predictions, targets, form=form, relative=True)
+    scaled = smoothed_kendall(scale * predictions, targets / scale, form=form, relative=True)
+    assert torch.allclose(value, scaled, atol=1e-6)
+
+
+def test_a_middling_pair_is_as_steep_as_the_slope_says() -> None:
+    x = torch.tensor([0.0, 1.0, 4.0, 9.0])
+    gaps = sorted(abs(a - b) for i, a in enumerate(x.tolist()) for b in x.tolist()[:i])
+    assert pairs.median_gap(x) == gaps[2]
+    value = smoothed_kendall(x, x, form="hard", slope=3.0, relative=True).item()
+    assert value == pytest.approx(np.mean(np.tanh(1.5 * np.array(gaps) / gaps[2])))
+    many = torch.randn(3000, generator=torch.Generator().manual_seed(0))
+    assert pairs.median_gap(many) == pytest.approx(0.6745 * 2**0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("targets", [[1.0, 1.0, 2.0], [0.0, 1e-30, 1.0], [0.0, 1e-30, 2e-30]])
+@pytest.mark.parametrize("predictions", [[0.0, 0.0, 0.0], [0.0, 1e-35, 1.0], [1e-35, 2e-35, 0.0]])
+@pytest.mark.parametrize("form", list(FORMS))
+def test_relative_slopes_stay_finite(
+    form: str, predictions: list[float], targets: list[float]
+) -> None:
+    x = torch.tensor(predictions, requires_grad=True)
+    value = smoothed_kendall(x, torch.tensor(targets), form=form, relative=True)
+    value.backward()
+    assert value.isfinite()
+    assert x.grad.isfinite().all()
+
+
+def test_what_only_orders_is_said() -> None:
+    assert orders(loss("list_mle"))
+    assert not orders(loss("huber"))
+    assert not orders(Mixed([("mse", 1.0), ("list_mle", 1.0)]))
+    assert orders(nn.L1Loss())  # unknown: its scale is not taken for that of labels
 
 
 def test_losses_can_be_copied_and_shown() -> None:

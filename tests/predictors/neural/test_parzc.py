@@ -14,6 +14,7 @@ from archrank.data import space
 from archrank.errors import InputError
 from archrank.predictors import ParZC, Sample, samples
 from archrank.predictors.checks import small_graphs
+from archrank.predictors.neural.losses import Scheduled
 from archrank.predictors.neural.parzc import layer_statistics, layers_of
 
 MIXER = {"length": 16, "segment": 8, "width": 8, "depth": 1}
@@ -40,6 +41,36 @@ def test_statistics_of_a_layer_are_means_over_its_parameters() -> None:
     norms = scores.nodes("grad_norm")[layers_of(sample)]
     assert np.allclose(layer_statistics(sample, "grad_norm", "log"), np.log1p(norms))
     assert sorted(layer_statistics(sample, "snip")) == [0.0, 1.0]
+
+
+def test_fisher_is_a_mean_over_channels() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5))
+    scores = score(net, (3, 8, 8), proxies="fisher", batch_size=4)
+    sample = Sample(trace(net, (3, 8, 8)), node_scores={"fisher": scores.nodes("fisher")})
+    means = scores.nodes("fisher")[layers_of(sample)] / [4, 5]
+    assert np.allclose(layer_statistics(sample, "fisher", "log"), np.log1p(means))
+
+
+def test_deeper_networks_than_learnt_of_are_seen_to_their_end() -> None:
+    read = given()
+    depths = np.array([len(layers_of(sample)) for sample in read])
+    shallow = [sample for sample, depth in zip(read, depths, strict=True) if depth == depths.min()]
+    deep = read[int(depths.argmax())]
+    options = {"mixer": MIXER, "proxies": ("flops",), "epochs": 1, "scaling": "log"}
+    fitted = ParZC(**options).fit(shallow, range(len(shallow)))
+    assert depths.max() > len(fitted.places_)
+    row = fitted._table([deep])[0]
+    values = layer_statistics(deep, "flops", "log")
+    assert row[0] == values[0]
+    if len(fitted.places_) > 1:
+        assert row[-1] == values[-1]
+
+
+def test_a_schedule_of_losses_is_told_the_epoch() -> None:
+    schedule = Scheduled([("mse", 1), ("list_mle", 1)])
+    ParZC(mixer=MIXER, proxies=("flops",), epochs=2, loss=schedule).fit(given(), range(16))
+    assert schedule.epoch == 1
 
 
 def test_missing_values_are_zero() -> None:
