@@ -29,8 +29,9 @@ def graph(
         from collections import Counter
 
         from ..graphs import Graph, trace
+        from ..scoring.programs import SUFFIXES
 
-        if Path(model).is_file() and not model.endswith((".py", ".pt2")):
+        if Path(model).is_file() and not model.endswith((".py", *SUFFIXES)):
             name, traced = Path(model).name, Graph.load(model)
         else:
             with results_only():

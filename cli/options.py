@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 SPEC_HELP = (
     "A file of yours (models.py, or models.py:name for one of its networks), a model of timm or "
     "torchvision ('timm:resnet18', 'timm:mobilenetv3*', 'timm:resnet18[num_classes=10]'), a file "
-    "of torch.export.save (net.pt2), or an architecture of a search space (hiaml:z-z-a22-l20)."
+    "of torch.export.save (net.pt2) or of ONNX (net.onnx), or an architecture of a search space "
+    "(hiaml:z-z-a22-l20)."
 )
 Specs = Annotated[list[str], typer.Argument(help=SPEC_HELP)]
 Model = Annotated[str, typer.Argument(help=SPEC_HELP)]

@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 
 from ..errors import ArchrankWarning, InputError, did_you_mean
 from .candidate import Builder, Candidate, FromSpace, Given, in_space
-from .programs import SUFFIX, from_program, given_program
+from .programs import SUFFIXES, from_program, given_program
 from .python_files import Choice, FromFile, choose, load_file, takes_nothing, version_of
 from .zoos import ZOOS, from_zoo, names_in
 
@@ -121,7 +121,7 @@ def by_name(spec: str) -> list[Candidate]:
     path, _, attribute = spec.rpartition(":") if ".py:" in spec else (spec, "", "")
     if path.endswith(".py"):
         return _from_file(Path(path), attribute)
-    if path.endswith(SUFFIX):
+    if path.endswith(SUFFIXES):
         return [from_program(Path(path))]
     found = _from_space(prefix, pattern) if colon else None
     if found is None:

@@ -1,4 +1,4 @@
-"""Networks as torch.export wrote them: files of an ``ExportedProgram``, and programs in memory."""
+"""Networks of files: of torch.export and of ONNX, and exported programs in memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from ..errors import InputError
+from ..graphs.exchange.network import load_onnx
 from .candidate import Builder, Candidate, Given
 
-SUFFIX = ".pt2"
+PROGRAM, ONNX = ".pt2", ".onnx"
+SUFFIXES = (PROGRAM, ONNX)
+"""How names of files end that hold a network."""
 
 
 @dataclass(frozen=True)
 class FromProgram(Builder):
-    """Loads the network of a file of ``torch.export.save``, with the weights that it holds."""
+    """Loads the network of a file, with the weights that it holds."""
 
     path: str
 
@@ -30,15 +33,22 @@ class FromProgram(Builder):
         return "program", f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
 
     def __call__(self) -> nn.Module:
-        return load_program(Path(self.path)).module()
+        path = Path(self.path)
+        return load_onnx(path)[0] if path.suffix == ONNX else load_program(path).module()
 
 
 def from_program(path: Path) -> Candidate:
     """Return the network of a file, which says its input by that of its export.
 
     Raises:
-        InputError: there is no such file, or it holds no program.
+        InputError: there is no such file, or it holds no network.
+        MissingExtraError: onnx, which is needed to read it, is not installed.
+        UnsupportedModelError: it holds an operator that is not known.
     """
+    if path.suffix == ONNX:
+        _, inputs = load_onnx(path)
+        build = FromProgram(str(path.resolve()))
+        return Candidate(path.stem, build, rebuilds=False, inputs=inputs)
     inputs = example_of(load_program(path))
     return Candidate(path.stem, FromProgram(str(path.resolve())), rebuilds=False, inputs=inputs)
 

@@ -1,0 +1,192 @@
+"""Choose a network for images of one's own: limits, graphs, the images, and what was trained.
+
+``python examples/choosing.py --out choosing`` stands in for somebody with a folder of images: it
+writes 200 of scikit-learn's digits as one, and ranks ``examples/candidates.py`` for it step by
+step. Then it trains every candidate, which nobody would do, to show what each step gained over
+luck. It takes a few minutes of one core; what is trained is kept, so that a run that is stopped
+goes on. Needs the extra [data].
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import warnings
+from collections.abc import Iterable, Sequence
+from math import comb
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from torch.nn import functional as F
+
+import archrank
+from archrank.graphs.randomness import seeded
+from archrank.metrics import kendall
+from archrank.predictors import OutOfFamilyWarning
+from archrank.scoring.candidates import collect
+
+CANDIDATES = Path(__file__).with_name("candidates.py")
+TRAINING_MEMORY = 100.0  # MB of a training step of a batch: what stands in for one's 8 GB
+BATCH = 20
+EPOCHS = 15
+TRAINED = 200  # images
+TESTED = 800  # others
+TOP = 5
+
+
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """Return scikit-learn's digits in 32 x 32 pixels (n, 32, 32) under noise, and their classes."""
+    digits = load_digits()
+    large = np.kron(digits.images / 16, np.ones((4, 4)))
+    noisy = large + 0.3 * np.random.default_rng(0).standard_normal(large.shape)
+    return (255 * noisy.clip(0, 1)).astype(np.uint8), digits.target
+
+
+def write_folder(folder: Path) -> None:
+    """Write the images that are trained on as people have theirs: one folder for each class."""
+    images, classes = pictures()
+    for number, (image, label) in enumerate(zip(images[:TRAINED], classes, strict=False)):
+        home = folder / f"digit {label}"
+        home.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(home / f"{number}.png")
+
+
+def train(network: torch.nn.Module) -> float:
+    """Train a network from scratch; its accuracy on the images not seen, in %."""
+    images, classes = pictures()
+    scaled = torch.tensor(images / 255, dtype=torch.float32)[:, None].expand(-1, 3, -1, -1)
+    x, y = (scaled - 0.4) / 0.35, torch.tensor(classes)
+    optimiser = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
+    steps = EPOCHS * (TRAINED // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, steps)
+    order = torch.Generator().manual_seed(0)
+    network.train()
+    for _ in range(EPOCHS):
+        for some in torch.randperm(TRAINED, generator=order).split(BATCH):
+            optimiser.zero_grad()
+            F.cross_entropy(network(x[some]), y[some]).backward()
+            optimiser.step()
+            schedule.step()
+    network.eval()
+    with torch.no_grad():
+        tested = slice(TRAINED, TRAINED + TESTED)
+        guess = torch.cat([network(part).argmax(1) for part in x[tested].split(100)])
+    return 100 * float((guess == y[tested]).double().mean())
+
+
+def trained(names: Iterable[str], path: Path) -> pd.Series[float]:
+    """Train candidates, those apart that the file holds already; accuracy by name."""
+    if not path.exists():
+        path.write_text("name,accuracy\n")
+    known = pd.read_csv(path, index_col="name")["accuracy"].to_dict()
+    for candidate in collect(str(CANDIDATES)):
+        if candidate.name in set(names) - set(known):
+            with seeded(0):
+                known[candidate.name] = train(candidate.build())
+            with path.open("a") as file:
+                file.write(f"{candidate.name},{known[candidate.name]:.2f}\n")
+            print(f"trained {candidate.name}: {known[candidate.name]:.1f} %", flush=True)
+    return pd.Series(known)[list(names)]
+
+
+def luck(accuracy: Sequence[float], count: int) -> float:
+    """Return the expected best of so many drawn at random, without replacement."""
+    ordered = sorted(accuracy)
+    ways = [comb(place, count - 1) for place in range(len(ordered))]
+    return float(np.dot(ways, ordered)) / comb(len(ordered), count)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("choosing"))
+    parser.add_argument("--report", type=Path, help="write the figures as Markdown, too")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", OutOfFamilyWarning)
+    folder, results = arguments.out / "images", arguments.out / "results.csv"
+    write_folder(folder)
+
+    print(f"== 1. within {TRAINING_MEMORY:.0f} MB of training memory, by their graphs alone")
+    limits = {"train_memory": TRAINING_MEMORY}
+    given = {"limits": limits, "batch_size": BATCH, "progress": False}
+    graphs = archrank.rank(str(CANDIDATES), level="graphs", **given)
+    print(graphs, "\n")
+    print("== 2. by proxies on the images")
+    images = archrank.rank(str(CANDIDATES), str(folder), **given)
+    first = images.shortlist(TOP)
+    print(first.to_string(index=False), "\n")
+    print(f"== 3. these {TOP} are trained, and learnt from")
+    trained(first["name"], results)
+    learnt = archrank.rank(str(CANDIDATES), str(folder), measured=results, **given)
+    print(learnt, "\n")
+    then = learnt.shortlist(TOP)
+    print("== 4. all others are trained, which nobody would do, to judge the steps")
+    everyone = [candidate.name for candidate in collect(str(CANDIDATES))]
+    figures = judged(graphs, images, first, then, trained(everyone, results))
+    print(figures.to_string(index=False))
+    if arguments.report is not None:
+        report(figures, arguments.report)
+
+
+def judged(
+    graphs: archrank.Ranking,
+    images: archrank.Ranking,
+    first: pd.DataFrame,
+    then: pd.DataFrame,
+    accuracy: pd.Series[float],
+) -> pd.DataFrame:
+    """Return what each step reaches: the best and the mean of those that it would train."""
+    within = accuracy[images.table["name"]]
+    rows = []
+
+    def add(step: str, names: Sequence[str], kendalls: float = np.nan) -> None:
+        rows.append((step, len(names), accuracy[names].max(), accuracy[names].mean(), kendalls))
+
+    for step, of in (("any, at random", accuracy), ("within the limit, at random", within)):
+        rows.append((step, TOP, luck([*of], TOP), of.mean(), np.nan))
+    for step, ranking in (("by graphs", graphs), ("by graphs and the images", images)):
+        table = ranking.table
+        tau = kendall(table["score"].to_numpy(float), accuracy[table["name"]].to_numpy())
+        add(step, [*ranking.shortlist(TOP)["name"]], tau)
+    both = [*first["name"], *then["name"]]
+    rows.append(
+        (
+            "ten within the limit, at random",
+            2 * TOP,
+            luck([*within], 2 * TOP),
+            within.mean(),
+            np.nan,
+        )
+    )
+    add("the first ten by graphs and the images", [*images.shortlist(2 * TOP)["name"]])
+    add("five, then five by what these taught", both)
+    rows.append(("all within the limit", len(within), within.max(), within.mean(), np.nan))
+    columns = ["trained", "networks", "best (%)", "mean (%)", "tau"]
+    return pd.DataFrame(rows, columns=columns).round({"best (%)": 1, "mean (%)": 1, "tau": 2})
+
+
+def report(figures: pd.DataFrame, path: Path) -> None:
+    """The figures as Markdown, with how they were made."""
+    lines = [
+        "| " + " | ".join("" if value != value else str(value) for value in row) + " |"
+        for row in figures.to_numpy().tolist()
+    ]
+    header = "| " + " | ".join(figures.columns) + " |\n| --- | ---: | ---: | ---: | ---: |"
+    path.write_text(
+        "# Choosing for one's own images, judged\n\nCommand: `python examples/choosing.py "
+        f"--report {path.as_posix()}`. Candidates: `examples/candidates.py`, each trained once "
+        f"({EPOCHS} epochs of {TRAINED} noisy digits, tested on {TESTED}). Date: "
+        f"{datetime.date.today().isoformat()}. torch {torch.__version__}. One data set, one "
+        'training each: an example, no proof. "At random" is the expected best of networks '
+        "drawn without replacement. tau is with the accuracy of those within the limit.\n\n"
+        f"{header}\n" + "\n".join(lines) + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Networks of other formats: ONNX files as modules of torch."""
