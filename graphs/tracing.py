@@ -182,6 +182,11 @@ def _record(forward: _Forward, path: ModulePath, quiet: set[nn.Module], watching
             where = f"module {path.current!r}" if path.current else "the model's own forward"
             if isinstance(error, NeedsValues):
                 cause = "needs values that depend on the input, and the model has shapes only"
+            elif "HigherOrderOperator" in str(error):
+                cause = (
+                    "an operator that takes functions, as flex_attention does, cannot be recorded: "
+                    "put an ordinary one in its place, as scaled_dot_product_attention"
+                )
             else:
                 cause = f"{type(error).__name__}: {error}"
             raise UnsupportedModelError(

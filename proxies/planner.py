@@ -16,7 +16,8 @@ from ..errors import InputError, ScoreError
 from ..graphs import Graph, trace
 from ..graphs.tracing import checked_module, unwrap
 from .given_data import drawn, first_input
-from .recording.attempts import Recorded, attempt
+from .recording.attempts import BackwardError, Recorded, attempt
+from .recording.backward_site import failing_backward
 from .recording.batches import Batch, device_of, make_batches, samples_first
 from .recording.meter import Meter
 from .recording.model_runner import Loss, ModelRunner, pass_dtype
@@ -198,6 +199,12 @@ def _record(
     recorded = one.record(runner, asked)
     if runner.drew and runner.hush():
         recorded = one.record(runner, asked)
+    failed = {name: e for name, e in recorded.items() if isinstance(e, BackwardError)}
+    if failed:
+        found: Recorded = {}
+        with attempt(found, "error"):  # it may fail before, and has its reason then
+            found["path"] = failing_backward(runner)
+        recorded.update({name: e.located(found.get("path")) for name, e in failed.items()})
     return recorded
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,11 +32,39 @@ def attempt(recorded: Recorded, *names: str) -> Iterator[None]:
         if is_want_of_memory(error):
             recorded.update(dict.fromkeys(names, _out_of_memory(error)))
             return
-        reason = (
-            f"after the forward, in a backward or in what is made of it: {describe(error)}. Check "
-            "that a backward of the loss runs on this model"
+        recorded.update(dict.fromkeys(names, _after_the_forward(error)))
+
+
+class BackwardError(ScoreError):
+    """What was raised after a forward: in a backward, or in what is made of it."""
+
+    def __init__(self, cause: str):
+        super().__init__(
+            f"after the forward, in a backward or in what is made of it: {cause}. Check that a "
+            "backward of the loss runs on this model",
+            "error",
         )
-        recorded.update(dict.fromkeys(names, ScoreError(reason, "error")))
+        self._cause = cause
+
+    def located(self, path: str | None) -> ScoreError:
+        """Return the error that says in which module the backward fails, itself if in none."""
+        if path is None:
+            return self
+        where = f"module {path!r}" if path else "the model's own forward"
+        return ScoreError(
+            f"the backward failed in {where} ({self._cause}). Check that a backward of the loss "
+            "runs on this model",
+            "error",
+        )
+
+
+def _after_the_forward(error: Exception) -> ScoreError:
+    lacking = re.search(r"derivative for (\S+) is not implemented", str(error))
+    if lacking is None:
+        return BackwardError(describe(error))
+    return ScoreError(
+        f"torch cannot differentiate {lacking.group(1)}, which the network's backward needs here"
+    )
 
 
 def _out_of_memory(error: BaseException) -> ScoreError:

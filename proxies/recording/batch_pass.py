@@ -15,7 +15,7 @@ from .attempts import Recorded, attempt
 from .batches import Batch, as_real
 from .differentiation import Gradients, gradients, pulled_back
 from .model_runner import ModelRunner
-from .modes import WithoutDropout
+from .modes import TwiceDifferentiable, WithoutDropout
 from .recorders import (
     CodeKernel,
     FeatureReader,
@@ -48,8 +48,9 @@ def record_batch(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
         differentiable = bool(of_loss) or "input_jacobian" in wanted
         leaves = stack.enter_context(runner.substituted(gradients=differentiable))
         if "hessian_gradients" in wanted:
-            # Fused attention has no second derivative.
+            # Neither fused attention nor the hard sigmoid has a second derivative.
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            stack.enter_context(TwiceDifferentiable())
         if "input_jacobian" in wanted:
             batch = batch.map(_differentiable)
         output, outputs = _forward(runner, batch, leaves, layouts, wanted, recorded)

@@ -70,6 +70,18 @@ class WithoutDropout(TorchFunctionMode):
         """See what dropout returns in the place of its input."""
 
 
+class TwiceDifferentiable(TorchFunctionMode):
+    """A mode that writes the hard sigmoid by functions that torch can differentiate twice."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is not F.hardsigmoid:
+            return func(*args, **(kwargs or {}))
+        made = F.relu6(args[0] + 3) / 6
+        return args[0].copy_(made) if (kwargs or {}).get("inplace") else made
+
+
 class WithoutNorm(WithoutDropout):
     """Batch norm as the identity, which keeps a network of positive weights positive."""
 

@@ -195,3 +195,81 @@ def test_an_input_of_no_dimension_belongs_to_all_samples() -> None:
         assert scores[name].status == expected[name].status, (name, scores[name].reason)
         if expected[name].value is not None:
             assert scores[name].value == pytest.approx(expected[name].value, rel=1e-5), name
+
+
+class Bags(nn.Module):
+    """Classifies bags of tokens, given as rows or, one after the other, by where they begin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.bag, self.mid = nn.EmbeddingBag(11, 8), nn.Linear(8, 8)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, tokens: Tensor, starts: Tensor | None = None) -> Tensor:
+        return self.head(F.relu(self.mid(self.bag(tokens, starts))))
+
+
+def test_bags_are_samples_however_they_are_given() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = [torch.randint(11, (6, 5), generator=generator) for _ in range(2)]
+    labels = torch.arange(6) % 4
+    starts = torch.arange(0, 30, 5)
+    expected = archrank.score(Bags(), [(x, labels) for x in rows])
+    scores = archrank.score(Bags(), [((x.flatten(), starts), labels) for x in rows])
+    # of samples that go together the flow is that of all of them
+    flow = {n for n in expected if "synflow" in n or n.startswith("parzc") or n == "dss"}
+    for name in set(expected) - OF_THE_GRAPH - flow:
+        assert scores[name].status == expected[name].status, (name, scores[name].reason)
+        if expected[name].value is not None:
+            assert scores[name].value == pytest.approx(expected[name].value, rel=1e-3), name
+
+
+def test_whole_graphs_are_samples() -> None:
+    class Graphs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.second, self.head = nn.Linear(5, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+
+        def forward(self, x: Tensor, edges: Tensor, graph: Tensor) -> Tensor:
+            x = torch.relu(self.first(x))
+            x = self.second(torch.zeros_like(x).index_add(0, edges[1], x[edges[0]]))
+            pooled = x.new_zeros(int(graph.max()) + 1, 8).index_add(0, graph, torch.relu(x))
+            return self.head(pooled)
+
+    x, forms = nodes_and_edges(2 * NODES)
+    graph, labels = torch.tensor([0, 0, 1, 1, 1, 2, 2, 2]), torch.arange(3)
+    model = Graphs()
+    scores = archrank.score(model, (x, forms["indices"], graph), labels)
+    assert {r.status for n, r in scores.items() if n not in ("zico", "l_swag")} <= {
+        "ok",
+        "not applicable",
+    }
+    weights = [model.first.weight, model.second.weight, model.head.weight]
+    total = [torch.zeros_like(w) for w in weights]
+    for i in range(3):
+        loss = F.cross_entropy(model(x, forms["indices"], graph)[i : i + 1], labels[i : i + 1])
+        for t, g in zip(total, torch.autograd.grad(loss, weights), strict=True):
+            t += g.sign()
+    want = sum(float(t.abs().sum()) for t in total)
+    assert scores["gradsign"].value == pytest.approx(want, abs=2)
+    assert "3 outputs" in scores["jacob_cov"].reason
+
+
+def test_a_number_beside_the_logits_is_not_taken_for_them() -> None:
+    class Both(nn.Module):
+        def __init__(self, both: bool):
+            super().__init__()
+            torch.manual_seed(0)
+            self.body, self.both = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4)), both
+
+        def forward(self, x: Tensor):
+            logits = self.body(x)
+            return [logits, logits.logsumexp(1).mean()] if self.both else logits
+
+    scores, expected = (archrank.score(Both(both), (6,), batch_size=8) for both in (True, False))
+    for name in set(expected) - OF_THE_GRAPH:
+        assert scores[name].status == expected[name].status, (name, scores[name].reason)
+        if expected[name].value is not None:
+            assert scores[name].value == pytest.approx(expected[name].value, rel=1e-4), name

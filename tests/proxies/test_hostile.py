@@ -217,10 +217,31 @@ def test_non_differentiable_output() -> None:
     assert scores["naswot"].value is not None
 
 
+def test_a_hard_sigmoid_has_a_second_derivative() -> None:
+    class ByHand(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu6(x + 3) / 6
+
+    in_place = nn.Sequential(nn.Conv2d(6, 6, 1), nn.Hardsigmoid(inplace=True))
+    assert run(net(in_place), proxies="grasp")["grasp"].status == "ok"
+    kinds = (nn.Hardsigmoid(), ByHand())
+    scores = [run(net(kind), proxies="grasp,snip") for kind in kinds]
+    for name in ("grasp", "snip"):
+        values = [found[name].value for found in scores]
+        assert values == pytest.approx([values[-1]] * 2, rel=1e-5)
+
+
 def test_no_second_derivative() -> None:
-    scores = run(net(nn.Hardsigmoid()))
-    assert failed(scores) == NEVER | {"grasp"}
-    assert "hardsigmoid" in scores["grasp"].reason
+    class Distances(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            flat = x.flatten(2)
+            return torch.cdist(flat, flat + 1, p=3.0)[..., None]
+
+    scores = run(net(Distances()))
+    assert failed(scores) >= {"grasp"}
+    assert scores["grasp"].status == "unsupported"
+    assert "torch cannot differentiate" in scores["grasp"].reason
+    assert "cdist" in scores["grasp"].reason
 
 
 def test_attention_has_a_second_derivative() -> None:

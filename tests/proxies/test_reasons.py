@@ -81,3 +81,65 @@ def test_gradsign_in_evaluation_where_training_is_undefined() -> None:
             total += gradient.sign()
     want = sum(float(total.abs().sum()) for total in sums)
     assert value["gradsign_sum@gradsign"].value == pytest.approx(want, abs=2)
+
+
+class NoWayBack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        raise RuntimeError("no way back")
+
+
+class OneWay(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return NoWayBack.apply(x)
+
+
+class Overwrites(nn.Module):
+    """Writes to what the backward needs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        grown = torch.exp(x)
+        doubled = grown * 2
+        return doubled + grown.add_(1)
+
+
+@pytest.mark.parametrize(("kind", "said"), [(OneWay, "no way back"), (Overwrites, "inplace")])
+def test_a_failing_backward_names_its_module(kind: type[nn.Module], said: str) -> None:
+    inner = nn.Sequential(nn.Linear(4, 4), kind(), nn.ReLU())
+    scores = archrank.score(nn.Sequential(nn.Linear(4, 4), inner, nn.Linear(4, 3)), (4,))
+    for name in ("snip", "gradsign", "synflow", "grasp", "zico", "croze", "jacob_cov"):
+        assert scores[name].status == "error"
+        assert "the backward failed in module '1.1' (RuntimeError" in scores[name].reason
+        assert said in scores[name].reason
+        assert "Check that a backward" in scores[name].reason
+    assert scores["near"].value is not None
+
+
+class Flexible(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        from torch.nn.attention.flex_attention import flex_attention
+
+        heads = x.unflatten(-1, (1, 16)).transpose(1, 2)
+        return flex_attention(heads, heads, heads).transpose(1, 2).flatten(2)
+
+
+def test_an_operator_that_takes_functions_names_its_module() -> None:
+    model = nn.Sequential(nn.Linear(3, 16), nn.Sequential(Flexible()), nn.Flatten())
+    with pytest.raises(
+        UnsupportedModelError, match=r"module '1\.0'.*flex_attention.*put an ordinary"
+    ):
+        archrank.score(model, (5, 3))
+
+
+def test_a_missing_compiled_operator_names_its_module() -> None:
+    class Deformable(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.ops.somewhere.deform_conv2d(x)
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), Deformable())
+    with pytest.raises(UnsupportedModelError, match=r"module '1'.*deform_conv2d"):
+        archrank.score(model, (3, 8, 8))

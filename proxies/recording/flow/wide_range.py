@@ -52,6 +52,8 @@ class WideRange(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         facts, kwargs = facts_of(func), kwargs or {}
+        if facts.base == "_to_copy" and args[0].dtype == torch.float64:
+            kwargs = {**kwargs, "dtype": _no_less(kwargs.get("dtype"))}
         target = written_by(facts, args, kwargs)
         whole = isinstance(target, Tensor) and not target.is_floating_point()
         if facts.is_view or whole or "empty" in facts.base:
@@ -192,6 +194,11 @@ class _Call:
 
         kwargs = {name: mapped(value, change) for name, value in self._kwargs.items()}
         return self._func(*mapped(self._args, change), **kwargs)
+
+
+def _no_less(dtype: torch.dtype | None) -> torch.dtype | None:
+    """Return double precision in the place of less, as networks ask for in some of their parts."""
+    return torch.float64 if dtype is not None and dtype.is_floating_point else dtype
 
 
 def _floats(values: Iterable[Any]) -> list[Tensor]:

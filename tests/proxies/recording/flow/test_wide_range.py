@@ -143,3 +143,27 @@ def test_flow_of_deep_networks(depth: int, scale: float) -> None:
     else:
         assert scores["synflow"].status == "not applicable"
         assert "10^" in scores["synflow"].reason
+
+
+def test_a_part_in_single_precision_is_in_double() -> None:
+    """Linear attention that asks for single precision, deep down a network that overflows it."""
+
+    class Attention(nn.Module):
+        def __init__(self, casts: bool):
+            super().__init__()
+            torch.manual_seed(0)
+            self.body = nn.Sequential(*(nn.Linear(16, 16) for _ in range(3)))
+            self.head, self.casts = nn.Linear(16, 4), casts
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.body(x) * 1e200
+            q = torch.relu(x.float() if self.casts else x)
+            kept = q.mT @ q
+            return self.head((q @ kept / (q @ kept).sum(-1, keepdim=True)).to(x.dtype).mean(1))
+
+    names = ["synflow", "synflow_log", "logsynflow"]
+    scores, expected = (
+        archrank.score(Attention(casts), (5, 16), proxies=names) for casts in (True, False)
+    )
+    for name in names:
+        assert scores[name].value == pytest.approx(expected[name].value, rel=1e-6), name
