@@ -1,107 +1,324 @@
-"""Minutes and memory of contrastive pretraining: the part ``pretraining`` of the ablations."""
+"""What pretraining is worth: frozen encoders, pretrained and untrained, under the same small head.
+
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/ablation_pretraining.py WORK``.
+It may be killed at any moment and goes on where it was: graphs and checkpoints lie in the folder
+WORK, finished figures are lines of ``experiments/results/stores/ablation_pretraining.jsonl``.
+``--tables`` writes ``experiments/results/ablation_pretraining.md`` from them and learns nothing.
+``--chosen-on`` judges the families that objectives were chosen on instead of those reported.
+
+Protocol: one corpus without labels (``SPACES`` and networks wired at random); no network of the
+families judged, nor of those that objectives were chosen on, nor of timm, is in it. The
+head is ridge regression on standardised vectors, its penalty chosen by leave-one-out error, of
+labels as normal scores; the same for all rows, fixed beforehand. Labels are drawn by each seed; the
+test is fixed, or all others. Of the zoo, each model's best checkpoint of ImageNet-1k alone counts,
+and a random quarter of the models, whole families, is tested on.
+"""
 
 from __future__ import annotations
 
-import resource
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import STORES, Lines, markdown_table
+from common import RESULTS, STORES, Lines, interval, made_by, markdown_table, parser, write_page
+from scipy.stats import norm, rankdata
+from sklearn.linear_model import RidgeCV
 
-from archrank.data import space
-from archrank.predictors import Pretraining
-from archrank.predictors.neural.learning.plan import Epoch
+from archrank.graphs import Graph
+from archrank.metrics import kendall
+from archrank.predictors import Pretrained, Pretraining
+from archrank.predictors.features.columns import Features, read_columns
+from archrank.predictors.neural.corpus import graphs_to_learn_from
+from archrank.predictors.pretrained.zoo import best_plain, checkpoints, graphs_of
+from archrank.predictors.reading import Sample
+from predictors import Problem, pool_of
 
-LINES = Lines(STORES / "ablations.jsonl")
-MIX = (
-    *("nasbench201", "nasbench101", "nasbench301", "nasbench_macro", "transnas101_micro"),
-    *("hiaml", "inception", "two_path"),
+LINES = Lines(STORES / "ablation_pretraining.jsonl")
+PAGE = RESULTS / "ablation_pretraining.md"
+COUNTS = (40, 80, 200, 600)
+SEEDS = 5
+ALPHAS = tuple(np.logspace(0, 5, 11))
+TESTED, LABELLED = 1000, 1200
+_SIZES = {"tested": TESTED, "labelled": LABELLED}
+
+JUDGED = {
+    "nasbench201": Problem(
+        *("nasbench201", "nasbench201", "cifar10-valid", "cifar10", COUNTS, {}), **_SIZES
+    ),
+    "nasbench_macro": Problem(
+        *("nasbench_macro", "nas_bench_macro", "cifar10", "cifar10", COUNTS, {}), **_SIZES
+    ),
+    "nasbench101_10k": Problem(
+        *("nasbench101", "nasbench101_10k", "cifar10", "cifar10", COUNTS, {}), **_SIZES
+    ),
+    "zoo": None,
+}
+CHOSEN_ON = {
+    "transnas101_micro": Problem(
+        *("transnas101_micro", "transnas101_micro", "class_scene", "class_scene", COUNTS, {}),
+        **_SIZES,
+    ),
+    "digits": Problem("digits", "digits", "digits", "digits", COUNTS, {}, tested=300),
+    "flexibert": Problem("flexibert", "flexibert", "glue", "glue", (40, 80, 200), {}),
+}
+SPACES = (
+    *("hiaml", "inception", "two_path", "nasbench301", "enas", "transnas101_macro"),
+    *("mnasnet", "fbnet", "proxylessnas", "ofa_resnet", "pit", "gpt", "nasbench_graph"),
+    *("autoformer_tiny", "autoformer_small", "autoformer_base", "graphgym"),
 )
+"""Of the corpus: all but those judged, relatives of theirs, and DARTS-like ones, whose large
+graphs take long."""
+EACH, WIRINGS, EPOCHS = 60, 300, 30
 
 
-def pretrain(networks: int, epochs: int, width: int, threads: int, work: Path) -> None:
-    """Pretrain, and write minutes and peak memory once it is over.
+# --- what is learnt of ----------------------------------------------------------------------------
 
-    Each epoch's seconds are noted beside the checkpoint. An interruption costs what is done again;
-    the line counts it once: the median epoch times the epochs, the graphs, and what the first
-    epoch of a run takes longer, which is the making of tensors and spectra.
-    """
-    facts = {"part": "pretraining", "networks": networks, "epochs": epochs, "width": width}
-    if LINES.read(**facts):
-        return
-    torch.set_num_threads(threads)
-    folder = work / f"pretraining-{networks}-{epochs}-{width}"
-    folder.mkdir(parents=True, exist_ok=True)
-    notes = Lines(folder / "epochs.jsonl")
-    start = time.perf_counter()
-    graphs = [
-        space(name).graph(arch)
-        for name in MIX
-        for arch in space(name).sample(networks // len(MIX), seed=0)
-    ]
-    reading = time.perf_counter() - start
-    print(f"{len(graphs)} graphs in {reading:.0f} s", flush=True)
-    latest = time.perf_counter()
-    first = True
 
-    def note(epoch: Epoch) -> None:
-        nonlocal latest, first
-        now = time.perf_counter()
-        said = {"epoch": epoch.epoch, "loss": epoch.loss, "s": now - latest, "first": first}
-        notes.append(said | {"reading s": reading, "peak MB": peak_memory()})
-        print(said, flush=True)
-        latest, first = now, False
+@dataclass(frozen=True)
+class Pool:
+    """Graphs and labels of a family, and which of them are tested on."""
 
-    how = Pretraining(options={"width": width, "dropout": 0.1}, epochs=epochs)
-    how.fit(graphs, folder / "checkpoint.safetensors", note).save(folder / "encoder")
-    noted = notes.read()
-    usual = float(np.median([n["s"] for n in noted if not n["first"]] or [n["s"] for n in noted]))
-    preparing = max([n["s"] - usual for n in noted if n["first"]])
-    LINES.append(
-        {
-            **facts,
-            "threads": threads,
-            "graphs s": noted[-1]["reading s"],
-            "preparing s": preparing,
-            "epoch s": usual,
-            "minutes": (noted[-1]["reading s"] + preparing + epochs * usual) / 60,
-            "peak MB": max(n["peak MB"] for n in noted),
-            "loss": [noted[0]["loss"], noted[-1]["loss"]],
-        },
+    graphs: Sequence[Graph]
+    labels: np.ndarray
+    truth: np.ndarray
+    fixed_test: np.ndarray | None = None
+    families: np.ndarray | None = None
+
+    def split(self, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw positions of labelled and of tested networks; fewer labels are part of more."""
+        rng = np.random.default_rng(seed)
+        every = np.arange(len(self.graphs))
+        if self.families is not None:
+            tested = np.zeros(len(every), dtype=bool)
+            for family in rng.permutation(np.unique(self.families)):
+                if tested.sum() < len(every) / 4:
+                    tested |= self.families == family
+            tested = every[tested]
+        elif self.fixed_test is not None:
+            tested = self.fixed_test
+        else:
+            tested = rng.permutation(every)[: max(len(every) // 3, len(every) - LABELLED)]
+        return rng.permutation(np.setdiff1d(every, tested))[:count], tested
+
+
+@cache
+def pool(name: str, work: Path) -> Pool:
+    """Read a family."""
+    problem = {**JUDGED, **CHOSEN_ON}[name]
+    if problem is None:
+        rows = best_plain(checkpoints())
+        graphs = graphs_of(list(rows["network"]), work / "zoo")
+        labels = rows["top1"].to_numpy(float)
+        ordered = [graphs[network] for network in rows["network"]]
+        return Pool(ordered, labels, labels, families=rows["family"].to_numpy())
+    found = pool_of(problem)
+    graphs = [sample.graph for sample in found.plain]
+    return Pool(graphs, found.labels, found.truth, found.fixed_test)
+
+
+@cache
+def corpus(work: Path) -> list[Graph]:
+    """Make or read the graphs that encoders are pretrained on."""
+    return graphs_to_learn_from(
+        SPACES, EACH * len(SPACES), seed=1, wirings=WIRINGS, folder=work / "corpus"
     )
 
 
-def peak_memory() -> float:
-    """Read the peak memory of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+# --- encoders -------------------------------------------------------------------------------------
+
+WIDTH = 64
+LAYERS = 3
+SHAPE = {"width": WIDTH, "layers": LAYERS, "readout": "counts"}
+SMALL = {"projection": WIDTH // 2, "batch_size": 64, "learning_rate": 3e-3, "together": 16}
 
 
-def table_of_pretraining() -> list[str]:
-    """Tabulate one row per run."""
-    rows = [
-        [
-            f"{r['networks']:,}",
-            *(r[what] for what in ("width", "epochs", "threads")),
-            *(f"{r[what]:.0f} s" for what in ("graphs s", "preparing s")),
-            f"{r['epoch s']:.1f} s",
-            f"{r['minutes']:.1f} min",
-            f"{r['peak MB'] / 1e3:.2f} GB",
-            f"{r['loss'][0]:.3f} to {r['loss'][1]:.3f}",
-        ]
-        for r in LINES.read(part="pretraining")
+@dataclass(frozen=True)
+class Way:
+    """How an encoder comes about, one for each seed of ``seeds``."""
+
+    options: Mapping[str, object]
+    objectives: Mapping[str, float]
+    seeds: int = 1
+    together: int = SMALL["together"]
+
+    def encoder(self, work: Path, name: str, seed: int) -> Pretrained:
+        """Train the encoder, or read it; one without objectives is as it was drawn."""
+        folder = work / "encoders" / f"{name}-{seed}"
+        if not folder.exists():
+            how = Pretraining(
+                "gin",
+                self.options,
+                **{**SMALL, "together": self.together},
+                objectives=self.objectives or "published",
+                epochs=EPOCHS if self.objectives else 0,
+                random_state=seed,
+            )
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            checkpoint = work / f"{name}-{seed}.checkpoint"
+            start = time.process_time()
+            graphs = corpus(work)
+            made = how.fit(graphs if self.objectives else graphs[:1], checkpoint, _told(name))
+            made.save(folder)
+            LINES.keep(
+                {"encoder": name, "seed": seed},
+                minutes=(time.process_time() - start) / 60,
+                graphs=len(graphs),
+            )
+        return Pretrained.load(folder)
+
+
+def _told(name: str) -> Callable[[object], None]:
+    return lambda epoch: print(name, epoch.epoch, f"{epoch.loss:.4g}", flush=True)
+
+
+WAYS = {
+    "untrained": Way(SHAPE, {}, seeds=3),
+    "untrained, mean of nodes": Way({"width": WIDTH, "layers": LAYERS}, {}, seeds=3),
+    "statistics": Way(SHAPE, {"statistics": 1.0}),
+    "counts": Way(SHAPE, {"counts": 1.0}),
+    "masked": Way(SHAPE, {"masked": 1.0}),
+    "contrast": Way(SHAPE, {"contrast": 1.0}),
+    "spectral (GENNAPE)": Way({**SHAPE, "dropout": 0.1}, {"spectral": 1.0}, together=0),
+    "statistics + counts": Way(SHAPE, {"statistics": 1.0, "counts": 1.0}),
+    "statistics + masked": Way(SHAPE, {"statistics": 1.0, "masked": 1.0}),
+    "statistics + contrast": Way(SHAPE, {"statistics": 1.0, "contrast": 0.1}),
+    "statistics, whole corpus": Way(SHAPE, {"statistics": 1.0}, together=0),
+}
+CONTROL = "untrained"
+
+
+# --- judging --------------------------------------------------------------------------------------
+
+
+def head(known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Predict labels, as normal scores, by ridge regression on standardised columns."""
+    mean, spread = known.mean(axis=0), known.std(axis=0)
+    kept = spread > 1e-9
+    scaled = [np.clip((v - mean)[:, kept] / spread[kept], -5, 5) for v in (known, asked)]
+    scores = norm.ppf((rankdata(labels) - 0.5) / len(labels))
+    return RidgeCV(ALPHAS).fit(scaled[0], scores).predict(scaled[1])
+
+
+def taus(vectors: np.ndarray, of: Pool, counts: Sequence[int]) -> dict[str, list[float]]:
+    """Compute tau at each number of labels, seed by seed."""
+    made = {}
+    for count in counts:
+        made[str(count)] = []
+        for seed in range(SEEDS):
+            labelled, tested = of.split(count, seed)
+            said = head(vectors[labelled], of.labels[labelled], vectors[tested])
+            made[str(count)].append(kendall(said, of.truth[tested]))
+    return made
+
+
+PLAIN = "ridge on statistics"
+
+
+def plain_columns(of: Pool) -> np.ndarray:
+    """Read the statistics and profile of graphs: the control without any encoder."""
+    columns = read_columns([Sample(graph) for graph in of.graphs], ("statistics", "profile"))
+    return Features(("statistics", "profile")).fit(columns).transform(columns)
+
+
+def run(work: Path, families: Mapping[str, Problem | None], names: Sequence[str]) -> None:
+    """Judge what is missing."""
+    todo = [
+        {"way": name, "seed": seed, "family": family}
+        for name in names
+        for seed in range(1 if name == PLAIN else WAYS[name].seeds)
+        for family in families
     ]
-    if not rows:
-        return []
-    headings = (
-        *("networks", "width", "epochs", "threads", "graphs", "tensors and spectra", "an epoch"),
-        *("in all", "peak memory", "loss, first to last epoch"),
-    )
-    return [
-        *("", "## Contrastive pretraining", ""),
-        f"Equal parts of {', '.join(MIX)}; a k-GNN on folded graphs, batches of 256 graphs of "
-        "all sizes.",
+    for one in LINES.missing(todo):
+        of = pool(one["family"], work)
+        if one["way"] == PLAIN:
+            vectors = plain_columns(of)
+        else:
+            way = WAYS[one["way"]]
+            vectors = way.encoder(work, one["way"], one["seed"]).embed(of.graphs)
+        LINES.keep(one, taus=taus(vectors, of, COUNTS))
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+def by_seed(way: str, family: str, count: int) -> np.ndarray:
+    """Read taus seed by seed of the labels, each the mean over encoders; none if not judged."""
+    lines = LINES.read(way=way, family=family)
+    return np.mean([line["taus"][str(count)] for line in lines], axis=0) if lines else np.array([])
+
+
+def table_of(family: str) -> list[str]:
+    """Tabulate one family: tau of each way, and how far it is above the untrained encoder."""
+    rows = []
+    for way in (PLAIN, *WAYS):
+        cells = []
+        for count in COUNTS:
+            found, control = by_seed(way, family, count), by_seed(CONTROL, family, count)
+            if not len(found) or not len(control):
+                cells.append("-")
+            elif way == CONTROL:
+                cells.append(interval(found))
+            else:
+                cells.append(f"{interval(found)} ({signed(found - control)})")
+        if set(cells) != {"-"}:
+            rows.append([way, *cells])
+    return markdown_table(["frozen encoder", *(f"{count} labels" for count in COUNTS)], rows)
+
+
+def signed(values: np.ndarray) -> str:
+    """Write a difference with its sign, and the interval of its mean."""
+    written = interval(values)
+    return written if written.startswith("-") else f"+{written}"
+
+
+def tables() -> list[str]:
+    """Write the page from the lines."""
+    made = LINES.read()
+    minutes = {(m["encoder"], m["seed"]): m for m in made if "minutes" in m}
+    trained = {name: m for (name, _), m in minutes.items() if WAYS[name].objectives}
+    lines = [
+        "# What pretraining is worth",
         "",
-        *markdown_table(headings, rows),
+        f"{made_by('ablation_pretraining.py WORK', '--tables')} Kendall's tau-b of a ridge "
+        "regression on the vectors of a frozen encoder (a GIN of width "
+        f"{WIDTH}, {LAYERS} layers), mean over {SEEDS} seeds of the labels and 95 % interval of "
+        "the mean; in brackets how far it is above the untrained encoder of the same shape (mean "
+        f"of {WAYS[CONTROL].seeds} random ones), with the interval of the difference by seed.",
+        "",
+        f"Pretrained for {EPOCHS} epochs on up to {EACH} networks each of {', '.join(SPACES)}, and "
+        f"{WIRINGS} wired at random. No network of the families judged is among them, nor of those "
+        "that objectives were chosen on, nor of timm.",
     ]
+    for title, families in (("Reported", JUDGED), ("Chosen on", CHOSEN_ON)):
+        for family in families:
+            if by_seed(CONTROL, family, COUNTS[0]).size:
+                lines += ["", f"## {title}: {family}", "", *table_of(family)]
+    lines += ["", "## Cost", "", "Minutes of one core, the making of the corpus included:", ""]
+    lines += markdown_table(
+        ["objectives", "graphs", "minutes"],
+        [[name, m["graphs"], f"{m['minutes']:.1f}"] for name, m in trained.items()],
+    )
+    return lines
+
+
+def main() -> None:
+    """Judge what is missing, or write the page."""
+    options = parser(__doc__, tables=True)
+    options.add_argument("work", type=Path, nargs="?", help="folder of graphs and encoders")
+    options.add_argument("--chosen-on", action="store_true", help="judge those families")
+    options.add_argument("--ways", nargs="+", choices=(PLAIN, *WAYS), default=(PLAIN, *WAYS))
+    arguments = options.parse_args()
+    torch.set_num_threads(1)
+    if not arguments.tables:
+        if arguments.work is None:
+            options.error("WORK is missing")
+        run(arguments.work, CHOSEN_ON if arguments.chosen_on else JUDGED, arguments.ways)
+    write_page(PAGE, tables())
+
+
+if __name__ == "__main__":
+    main()

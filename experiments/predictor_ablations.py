@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ablation_pretraining import LINES, pretrain, table_of_pretraining
+from ablation_minutes import LINES, pretrain, table_of_pretraining
 from ablation_scores import IMAGES, NODE_PROXIES, score_cells, with_node_scores
 from common import RESULTS, interval, made_by, markdown_table, parser, write_page
 

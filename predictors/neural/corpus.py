@@ -15,7 +15,6 @@ from ...graphs import Graph, trace
 from ...scoring.candidates import Candidate, collect
 from ..loading import is_predictor
 from .learning.run import digest
-from .learning.seeds import seed_of
 from .pretraining import Pretrained, Pretraining
 from .wirings import RandomWiring
 
@@ -39,7 +38,8 @@ def graphs_to_learn_from(
         inputs: shape that candidates take where they bring none.
         seed: which networks.
         progress: called after each graph with how many are made, of how many, and its name.
-        wirings: how many networks wired at random (``RandomWiring``) come with them.
+        wirings: how many networks wired at random (``RandomWiring``) come with them, always the
+            same ones.
         folder: where graphs of spaces and wirings are kept, a file each; a call that was stopped
             goes on from what is there.
 
@@ -62,9 +62,7 @@ def graphs_to_learn_from(
         part = (networks + at) // len(spaces)
         part = part if one.size is None else min(part, one.size)
         making += [(f"{name} {arch}", partial(one.graph, arch)) for arch in one.sample(part, seed)]
-    making += [
-        (f"wiring {number}", partial(_wired, seed_of(seed, number))) for number in range(wirings)
-    ]
+    making += [(f"wiring {number}", partial(_wired, number)) for number in range(wirings)]
     if folder is not None:
         making = [(name, partial(_kept, Path(folder), name, make)) for name, make in making]
     found = collect(list(candidates)) if candidates else []

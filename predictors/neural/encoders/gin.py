@@ -12,7 +12,7 @@ from .direction import Directed
 
 
 class GINEncoder(Encoder):
-    """GIN layers with residuals, the mean of the nodes.
+    """GIN layers with residuals, then the mean of the nodes.
 
         h_v <- h_v + MLP((1 + eps) g_v + sum_{u -> v} g_u),  g = LayerNorm(h)
 
@@ -27,6 +27,8 @@ class GINEncoder(Encoder):
         direction: ``"both"``, messages along and against the edges with weights of their own, for
             what an operator is worth depends on its consumers too (our choice), or ``"forward"``.
         statistics, context, dropout: see ``Encoder``.
+        readout: ``"mean"`` of the nodes, or ``"counts"``, their mean and how often there are nodes
+            of learnt kinds, so that depth shows (``Counts``).
 
     Source: Xu et al., "How powerful are graph neural networks?", ICLR-19, eq. 4.1.
 

@@ -17,18 +17,19 @@ _FINEST = 0.05  # what is finer than that, relative to the whole corpus, is not 
 class Regression(Objective):
     """Predicts the columns of a table from the vectors, by a linear layer.
 
-        L = mean_c Huber((t_c - w_c h - b_c) / s_c)
+        L = mean_c Huber((d t_c - w_c d h) / s_c),  d v_i = v_i - mean_{j of i's kind} v_j
 
-    ``s_c`` is how much column c varies among graphs alike, not in the whole corpus: what tells
-    spaces apart is learnt at once, and what tells networks of one space apart would hardly count.
-    Missing values do not count.
+    Only how graphs of one kind in a batch differ is predicted, on the scale s_c on which they do:
+    what tells spaces apart is learnt at once, and what tells networks of one space apart would
+    hardly count beside it. Where the corpus is one kind, that is the regression of columns as they
+    are. Missing values do not count.
 
     Args:
         table: (graphs, columns), standardised; NaN where missing.
         kinds: int (graphs,), which graphs are alike; None to take the whole corpus for one kind.
         width: of the vectors.
 
-    Source: FBNetV3 (Dai et al., CVPR-21) predicts sizes; the scale is our choice.
+    Source: FBNetV3 (Dai et al., CVPR-21) predicts sizes; differences within kinds are our choice.
     """
 
     def __init__(self, table: Array, kinds: npt.NDArray[np.int64] | None, width: int) -> None:
@@ -36,15 +37,36 @@ class Regression(Objective):
         self.known = torch.from_numpy(np.isfinite(table))
         self.table = torch.from_numpy(np.nan_to_num(table).astype(np.float32))
         self.scale = torch.from_numpy(spread_within(table, kinds).astype(np.float32))
+        self.kinds = None if kinds is None else torch.from_numpy(kinds)
         self.head = nn.Linear(width, table.shape[1])
 
     def forward(self, step: Step) -> Tensor:
         """Return the mean over what is known of a step's graphs."""
-        wanted = self.table[step.rows].repeat(step.copies, 1).to(step.vectors)
-        known = self.known[step.rows].repeat(step.copies, 1).to(wanted.device)
-        error = (wanted - self.head(step.vectors)) / self.scale.to(wanted)
+        device = step.vectors.device
+        wanted = self.table[step.rows].repeat(step.copies, 1).to(device)
+        known = self.known[step.rows].repeat(step.copies, 1).to(device)
+        error = (wanted - self.head(step.vectors)) / self.scale.to(device)
+        if self.kinds is not None:
+            kinds = self.kinds[step.rows].repeat(step.copies).to(device)
+            error = centred(error, known, kinds)
         loss = functional.huber_loss(error, torch.zeros_like(error), reduction="none")
         return (loss * known).sum() / known.sum().clamp(min=1)
+
+
+def centred(values: Tensor, known: Tensor, kinds: Tensor) -> Tensor:
+    """Return values (rows, columns) less the mean of what is known of their kind.
+
+    Example:
+        >>> values = torch.tensor([[1.0], [3.0], [9.0]])
+        >>> centred(values, torch.ones(3, 1), torch.tensor([0, 0, 7])).flatten().tolist()
+        [-1.0, 1.0, 0.0]
+    """
+    group = kinds.unique(return_inverse=True)[1]
+    empty = values.new_zeros(int(group.max()) + 1, values.shape[1])
+    weight = known.to(values.dtype)
+    total = empty.index_add(0, group, values * weight)
+    mean = total / empty.index_add(0, group, weight).clamp(min=1)
+    return values - mean[group]
 
 
 def spread_within(table: Array, kinds: npt.NDArray[np.int64] | None) -> Array:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import archrank
 from archrank.data import space
+from archrank.errors import InputError
 from archrank.predictors.neural.batches import GraphBatch, GraphTensors
 from archrank.predictors.neural.encoders.embedding import GennapeEmbedder
 from archrank.predictors.neural.encoders.flow import FlowEncoder, GatedAttention, GraphFlow
@@ -182,3 +183,28 @@ def test_both_directions_tell_operand_from_consumer(batch: GraphBatch) -> None:
     model = GINEncoder(width=8, layers=2).eval()
     turned = replace(batch, edges=batch.edges.flip(0))
     assert not torch.allclose(model(batch), model(turned))
+
+
+def test_counts_see_how_often_a_block_repeats() -> None:
+    """The readout by counts against a loop over nodes, and folded against whole."""
+    block = [nn.Linear(8, 8), nn.ReLU()]
+    graphs = [archrank.trace(nn.Sequential(*block * times), (8,)) for times in (4, 8)]
+    torch.manual_seed(0)
+    model = GINEncoder(width=6, layers=1, readout="counts").eval()
+    readout = model.readout
+    for graph in graphs:
+        batch = GraphBatch.of([GraphTensors.of(graph, fold=True)])
+        assert batch.multiplicity.max() > 1
+        states = model.node_states(batch)
+        counts, total = torch.zeros(6), torch.zeros(6)
+        for state, times in zip(states, batch.multiplicity.tolist(), strict=True):
+            counts += times * nn.functional.softplus(readout.kinds(state))
+            total += times * state
+        mean = total / batch.multiplicity.sum()
+        expected = readout.joined(torch.cat([mean, (1 + counts).log()]))
+        torch.testing.assert_close(model(batch)[0], expected)
+
+
+def test_an_unknown_readout_is_told() -> None:
+    with pytest.raises(InputError, match="readout"):
+        GINEncoder(width=6, readout="most")
