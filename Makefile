@@ -20,6 +20,8 @@ demo: .venv/demo.stamp
 	$(BIN)/python examples/embedded_benchmark.py --networks 100 --out demo
 	@echo "== ranking 40 well-known networks by their graphs alone"
 	$(BIN)/python examples/real_networks.py --out demo
+	@echo "== accuracy and speed together, on two devices that are not at hand"
+	$(BIN)/python examples/fast_networks.py --out demo
 
 test: .venv/test.stamp
 	@echo "== running all tests, the slow ones included, on $(JOBS) cores"

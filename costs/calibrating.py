@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from ..basics import Array
 from ..errors import InputError
@@ -37,8 +38,32 @@ CALIBRATION = tuple(
 of operator classes in multiply-adds and bytes, and by size. No measured time chose them."""
 _TENSOR_CORES = 20.0  # TFLOP/s: more has nothing but tensor cores
 _UNKNOWN = 0.4  # standard deviation of the logarithm before anything is measured
-_BELIEFS = (-1.0, -1.0, -2.0)
-"""Of sources, operator classes and size: how much each counts before anything is measured."""
+_BELIEFS = (-1.0, -1.0, -2.0, -1.0)
+"""Of sources, operator classes, size and parts: how much each counts before measurements."""
+_FULLER = (1.0, 16.0)
+"""Batches that are borrowed, in batches asked for: a slow device is as full with few samples as
+known ones with many."""
+_JUDGED = 3  # measurements from which how far it is off without one is told
+
+
+class _Columns(NamedTuple):
+    """What a regression reads of networks.
+
+    Attributes:
+        mean: (n,) of what the settings take, in logarithms.
+        groups: by sources, operator classes, size and parts, each (n, columns).
+    """
+
+    mean: Array
+    groups: list[Array]
+
+    def of(self, some: npt.NDArray[np.bool_]) -> _Columns:
+        """Those of some of the networks."""
+        return _Columns(self.mean[some], [group[some] for group in self.groups])
+
+    def centred(self, centre: Sequence[Array]) -> list[Array]:
+        """The groups less their centres."""
+        return [group - middle for group, middle in zip(self.groups, centre, strict=False)]
 
 
 class DeviceSpeed(Predictor):
@@ -47,13 +72,18 @@ class DeviceSpeed(Predictor):
         log t = mean over settings k of log t_k + b + x w + noise
 
     t_k is what the pretrained predictor says of each setting that it knows. x says how each t_k
-    differs from their mean, which share of the time goes into each class of operators, and how
-    large the network is; w and b are learnt as ``grouped`` says, so that few
-    measurements move only b. Source: as ``CostPredictor``; columns our choice.
+    differs from their mean, which shares of the time go into each class of operators and into work,
+    bytes and starts, and how large the network is; w and b are learnt as ``grouped`` says, so that
+    few measurements move only b. There are several such regressions: t_k of this batch or, as of a
+    slower device, of one 16 times as large; and, with a datasheet, work and bytes of t_k scaled by
+    the ratio of the two devices' figures, or not. What they say is averaged in proportion to the
+    probability of the measurements under each. Intervals are widened by how far it is off on each
+    measured network without it.
 
-    With a datasheet, the work and the bytes of t_k are scaled by the ratio of the two devices'
-    figures, and only settings of the same kind (tensor cores, or none) count: what is known with no
-    measurement.
+    With a datasheet alone, only settings of the same kind (tensor cores, or none) are borrowed
+    from.
+
+    Source: as ``CostPredictor``; columns, batches and intervals are our choice.
 
     A sample's context is its batch size; without one, ``at`` says it.
 
@@ -63,6 +93,11 @@ class DeviceSpeed(Predictor):
         settings: the positions in ``SETTINGS`` that are borrowed from; default all of inference
             that ``base`` has seen.
         space, task, inputs, proxies: see ``Predictor``.
+
+    Attributes:
+        sources_: positions of the settings that it borrows from.
+        ways_: the regressions, each with its share in what is said.
+        stretch_: by how much deviations are widened.
 
     Example:
         >>> from archrank.predictors.checks import small_graphs
@@ -130,7 +165,7 @@ class DeviceSpeed(Predictor):
         return made
 
     def speed(self, X: Any, level: float = 0.9) -> Speed:
-        """As ``speed``; errors of logarithms are taken as normal.
+        """As ``SpeedPredictor.speed``; errors of logarithms are taken as those of Student's t.
 
         Raises:
             InputError: ``level`` is not between 0 and 1, or as ``predict``.
@@ -139,7 +174,7 @@ class DeviceSpeed(Predictor):
             raise InputError(f"level: got {level!r}, expected a number between 0 and 1")
         samples = self._read(X)
         logs, std, parts = self._logs(samples)
-        reach = float(stats.norm.ppf((1 + level) / 2)) * std
+        reach = self._errors().ppf((1 + level) / 2) * std
         return Speed(
             np.exp(logs - reach),
             np.exp(logs),
@@ -151,8 +186,13 @@ class DeviceSpeed(Predictor):
     def chance_within(self, X: Any, milliseconds: float) -> Array:
         """Chances (n,) that the networks take at most so long."""
         logs, std, _ = self._logs(self._read(X))
-        chances: Array = stats.norm.cdf((np.log(milliseconds) - logs) / std)
+        chances: Array = self._errors().cdf((np.log(milliseconds) - logs) / std)
         return chances
+
+    def _errors(self) -> Any:
+        """The distribution of errors in their deviations; those are learnt of measurements, too."""
+        few = self.n_samples_ - 2  # b and the deviation are learnt
+        return stats.t(max(few, 1)) if self.n_samples_ else stats.norm()
 
     @classmethod
     def of_datasheet(
@@ -174,34 +214,37 @@ class DeviceSpeed(Predictor):
         made = cls(base, (teraflops, gigabytes), **options)
         made.n_samples_, made.label_mean_, made.label_std_, made.batch_size_ = 0, 0.0, 1.0, 1
         made.batches_ = [1.0, 1.0]
-        made._borrow()
-        widths = (len(made.sources_), len(CLASSES), 1)
-        made.centre_ = [np.zeros(width) for width in widths]
-        columns = sum(widths)
-        none, empty = np.zeros(columns), np.zeros((0, columns))
-        spread = _UNKNOWN**2
-        made.model_ = asdict(Regression(none, 0.0, none, empty, np.zeros(0), spread, 1.0, 0.0))
+        made._borrow(alike=True)
+        widths = (len(made.sources_), len(CLASSES), 1, 3)
+        none, empty = np.zeros(sum(widths)), np.zeros((0, sum(widths)))
+        model = Regression(none, 0.0, none, empty, np.zeros(0), _UNKNOWN**2, 1.0, 0.0)
+        centre = [np.zeros(width) for width in widths]
+        made.ways_ = [{**_way(1.0, True), "centre": centre, "model": asdict(model)}]
+        made.stretch_ = 1.0
         return made
 
-    def _borrow(self) -> None:
-        """Take the pretrained predictor, and the settings to borrow from."""
+    def _borrow(self, alike: bool = False) -> None:
+        """Take the pretrained predictor, and the settings to borrow from: of the device's kind."""
         found = load_predictor("speed") if self.base is None else self.base
         assert isinstance(found, SpeedPredictor)
         self.base_ = found
         places = self.settings or [k for k in found.seen_ if not SETTINGS[k].training]
-        if self.datasheet is not None:
+        if alike and self.datasheet is not None:
             cores = self.datasheet[0] > _TENSOR_CORES
-            alike = [k for k in places if (SETTINGS[k].teraflops > _TENSOR_CORES) == cores]
-            places = alike or places
+            same = [k for k in places if (SETTINGS[k].teraflops > _TENSOR_CORES) == cores]
+            places = same or places
         self.sources_ = list(places)
 
     def _fit(self, samples: list[Sample], labels: Array) -> None:
-        times = labels * self.label_std_ + self.label_mean_
+        logs = np.log(labels * self.label_std_ + self.label_mean_)
         self._borrow()
-        mean, groups, _ = self._columns(samples)
-        self.centre_ = [group.mean(axis=0) for group in groups]
-        centred = [group - middle for group, middle in zip(groups, self.centre_, strict=True)]
-        self.model_ = asdict(regression(centred, np.log(times) - mean, _BELIEFS))
+        scaled = (False,) if self.datasheet is None else (False, True)
+        ways = [_way(times, one) for one in scaled for times in _FULLER]
+        columns = [self._columns(samples, way) for way in ways]
+        self.ways_ = _learnt(ways, columns, logs)
+        self.stretch_ = 1.0
+        if len(logs) >= _JUDGED:
+            self.stretch_ = max(1.0, float(np.sqrt(np.mean(_off(ways, columns, logs) ** 2))))
 
     def _predict(self, samples: list[Sample]) -> tuple[Array, Array]:
         logs, std, _ = self._logs(samples)
@@ -210,29 +253,33 @@ class DeviceSpeed(Predictor):
 
     def _logs(self, samples: Sequence[Sample]) -> tuple[Array, Array, Array]:
         """Logarithms of milliseconds, their standard deviations, and shares of the parts."""
-        mean, groups, parts = self._columns(samples)
-        centred = [group - middle for group, middle in zip(groups, self.centre_, strict=True)]
-        off, std = Regression(**self.model_).predict(np.concatenate(centred, axis=1))
-        return mean + off, std, parts
+        ways, stretch = getattr(self, "ways_", None), getattr(self, "stretch_", 1.0)
+        if ways is None:  # saved when there was one
+            way = _way(1.0, self.datasheet is not None)
+            ways = [{**way, "centre": self.centre_, "model": self.model_}]
+        columns = [self._columns(samples, way) for way in ways]
+        mean, std = _said(ways, columns)
+        shares = [way["share"] for way in ways]
+        parts = np.average([one.groups[-1] for one in columns], axis=0, weights=shares)
+        return mean, std * stretch, parts
 
-    def _columns(self, samples: Sequence[Sample]) -> tuple[Array, list[Array], Array]:
-        """The mean of what the settings take, the groups of columns, and shares of the parts."""
+    def _columns(self, samples: Sequence[Sample], way: dict[str, Any]) -> _Columns:
+        """What a regression reads."""
         logs, shares, parts = [], [], []
         for place in self.sources_:
-            there = [self._there(sample, place) for sample in samples]
+            there = [self._there(sample, place, way["times"]) for sample in samples]
             log, share, part = self.base_.shares(there)
-            logs.append(log + self._scaled(part, place))
+            logs.append(log + (self._scaled(part, place) if way["scaled"] else 0.0))
             shares.append(share)
             parts.append(part)
         mean = np.mean(logs, axis=0)
         differences = (np.array(logs) - mean).T / np.sqrt(len(logs))
         size = (mean / np.log(100.0))[:, None]
-        return mean, [differences, np.mean(shares, axis=0), size], np.mean(parts, axis=0)
+        return _Columns(mean, [differences, np.mean(shares, axis=0), size, np.mean(parts, axis=0)])
 
-    def _scaled(self, parts: Array, place: int) -> Array | float:
+    def _scaled(self, parts: Array, place: int) -> Array:
         """By how much the datasheet changes the logarithms of a setting's times."""
-        if self.datasheet is None:
-            return 0.0
+        assert self.datasheet is not None
         known = SETTINGS[place]
         work, moved = known.teraflops / self.datasheet[0], known.gigabytes / self.datasheet[1]
         scaled: Array = np.log(parts @ np.array([work, moved, 1.0]))
@@ -258,13 +305,59 @@ class DeviceSpeed(Predictor):
         """What it learnt of, in words."""
         return f"a device of which {self.n_samples_} networks were measured"
 
-    def _there(self, sample: Sample, place: int) -> Sample:
+    def _there(self, sample: Sample, place: int, times: float) -> Sample:
         if len(sample.context) > 1:
             raise InputError(f"context: got {sample.context}, expected a batch size alone")
         batch = sample.context[0] if sample.context else float(self.batch_size_)
         if not batch >= 1 or not 0 <= place < len(SETTINGS):
             raise InputError(f"context: got a batch size of {batch}, expected at least 1")
-        return Sample(sample.graph, context=(float(place), batch))
+        return Sample(sample.graph, context=(float(place), times * batch))
+
+
+def _way(times: float, scaled: bool) -> dict[str, Any]:
+    """A regression on so many batches, scaled by the datasheet or not."""
+    return {"times": times, "scaled": scaled, "share": 1.0}
+
+
+def _learnt(
+    ways: Sequence[dict[str, Any]], columns: Sequence[_Columns], logs: Array
+) -> list[dict[str, Any]]:
+    """The regressions, and which share each has in what is said."""
+    models, centres = [], []
+    for one in columns:
+        centres.append([group.mean(axis=0) for group in one.groups])
+        models.append(regression(one.centred(centres[-1]), logs - one.mean, _BELIEFS))
+    shares = special.softmax([model.evidence for model in models])
+    return [
+        {**way, "share": float(share), "centre": centre, "model": asdict(model)}
+        for way, share, centre, model in zip(ways, shares, centres, models, strict=True)
+    ]
+
+
+def _said(ways: Sequence[dict[str, Any]], columns: Sequence[_Columns]) -> tuple[Array, Array]:
+    """Logarithms of milliseconds (n,), the mean of all ways, and their standard deviations."""
+    means, variances = [], []
+    for way, one in zip(ways, columns, strict=True):
+        table = np.concatenate(one.centred(way["centre"]), axis=1)
+        off, std = Regression(**way["model"]).predict(table)
+        means.append(one.mean + off)
+        variances.append(std**2)
+    shares = np.array([way["share"] for way in ways])
+    mean = shares @ np.array(means)
+    return mean, np.sqrt(shares @ (np.array(variances) + (np.array(means) - mean) ** 2))
+
+
+def _off(
+    ways: Sequence[dict[str, Any]], columns: Sequence[_Columns], logs: Array
+) -> npt.NDArray[np.float64]:
+    """Error of each measurement in deviations, learnt of the others."""
+    off = np.zeros(len(logs))
+    for out in range(len(logs)):
+        kept = np.arange(len(logs)) != out
+        learnt = _learnt(ways, [one.of(kept) for one in columns], logs[kept])
+        mean, std = _said(learnt, [one.of(~kept) for one in columns])
+        off[out] = (logs[out] - mean[0]) / std[0]
+    return off
 
 
 def calibrated(

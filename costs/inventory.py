@@ -2,7 +2,7 @@
 
 Unlike the statistics that predict accuracy, these count every operator, whether or not a signal
 passes it: most devices compute it. What is computed in vain is counted apart, since a compiler may
-leave it out.
+leave it out: what no output reads, zeros and sums with them, and what was computed already.
 """
 
 from __future__ import annotations
@@ -20,11 +20,18 @@ from ..graphs import Graph
 from ..graphs.arrays import ATTRIBUTES
 from ..graphs.features import output_elements, owned_parameters
 from ..graphs.operators import CANONICAL_ID
-from ..predictors.features.blocks import alive
 from ..predictors.features.cache import once_per_graph
 from ..predictors.features.operator_classes import KINDS, kinds_of
 
 _KERNEL, _STRIDE, _GROUPS = (ATTRIBUTES.index(name) for name in ("kernel0", "stride0", "groups"))
+
+_REPEATABLE = frozenset(
+    (
+        *("relu", "relu6", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh"),
+        *("max_pool", "avg_pool", "global_avg_pool"),
+    )
+)
+"""What computes the same of the same operand."""
 
 
 class Inventory(NamedTuple):
@@ -34,7 +41,7 @@ class Inventory(NamedTuple):
         sizes: log(1 + x) of FLOPs, parameters, output elements, operators, depth and activations.
         kinds: operators, FLOPs and output elements of each of
             ``KINDS``.
-        vain: the same of operators whose result reaches no output; log(1 + x) of FLOPs, parameters,
+        vain: the same of operators that ``needed`` leaves out; log(1 + x) of FLOPs, parameters,
             output elements and operators of the others.
         operators: how often each operator of exactly this size occurs, by its name.
     """
@@ -58,16 +65,14 @@ def inventory(graph: Graph) -> Inventory:
         1.0 relu 8x30x30 to 8x30x30
     """
     here = ~np.isin(graph.operator, [CANONICAL_ID["input"], CANONICAL_ID["output"]])
-    needed = np.zeros(len(graph), dtype=np.bool_)
-    needed[alive(graph).nodes] = True
+    kept = here & needed(graph)
     elements = output_elements(graph)
     columns = np.stack([np.ones(len(graph)), graph.node_flops, elements], axis=1)
     kinds = kinds_of(graph)
     totals, vain = np.zeros((len(KINDS), 3)), np.zeros((len(KINDS), 3))
     np.add.at(totals, kinds[here], columns[here])
-    np.add.at(vain, kinds[here & ~needed], columns[here & ~needed])
+    np.add.at(vain, kinds[here & ~kept], columns[here & ~kept])
     whole = [graph.flops, graph.params, elements[here].sum(), here.sum()]
-    kept = here & needed
     rest = [*columns[kept][:, 1:].sum(axis=0), owned_parameters(graph)[kept].sum(), kept.sum()]
     return Inventory(
         np.log1p(np.array([*whole, graph.depth, graph.activations], dtype=np.float64)),
@@ -75,6 +80,43 @@ def inventory(graph: Graph) -> Inventory:
         np.concatenate([vain.T.ravel(), np.log1p(rest)]),
         operators(graph),
     )
+
+
+def needed(graph: Graph) -> npt.NDArray[np.bool_]:
+    """Which nodes a compiler must run, in turn: those that an output reads, but for zeros, sums of
+    which all but one operand are zeros, and activations and pools that another node computes, too.
+
+    What reads zeros is run all the same: it is seldom known what it makes of them.
+
+    Example:
+        >>> from archrank.data import space
+        >>> cell = "|none~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|none~1|none~2|"
+        >>> graph = space("nasbench201").graph(cell)
+        >>> runs = needed(graph)
+        >>> sorted({name for name, run in zip(graph.operators, runs) if not run})
+        ['add', 'batch_norm', 'conv2d', 'relu', 'zero']
+    """
+    sources: list[list[int]] = [[] for _ in range(len(graph))]
+    for source, target in graph.edges.tolist():
+        sources[target].append(source)
+    names = graph.operators
+    first: dict[tuple[object, ...], int] = {}
+    same = list(range(len(graph)))  # the first node that has the result of each
+    zero = np.array([name == "zero" for name in names])
+    for node, name in enumerate(names):
+        read = sources[node] = [same[source] for source in sources[node]]
+        if name in _REPEATABLE:
+            same[node] = first.setdefault((name, graph.attributes[node].tobytes(), *read), node)
+        elif name == "add" and zero[read].any():
+            others = [source for source in read if not zero[source]]
+            zero[node] = not others
+            same[node] = others[0] if len(others) == 1 else node
+    reached = np.array([name == "output" for name in names])
+    for node in range(len(graph) - 1, -1, -1):
+        if reached[node] and not zero[node]:
+            reached[sources[node]] = True
+    runs: npt.NDArray[np.bool_] = reached & ~zero
+    return runs
 
 
 def operators(graph: Graph) -> dict[str, float]:

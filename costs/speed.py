@@ -302,14 +302,16 @@ class SpeedPredictor(Predictor):
         logs, parts = self._logs(samples)
         models = [_model(state) for state in self.states_]
         shares = np.zeros((len(samples), len(CLASSES)))
-        for at, sample in enumerate(samples):
-            given = self._rows([sample])
+        for start in range(0, len(samples), _AT_ONCE):
+            given = self._rows(samples[start : start + _AT_ONCE])
+            into = (given.owner * len(CLASSES) + given.classes).numpy()
             for model in models:
                 with torch.no_grad():
                     each = (model.parts(given).sum(dim=1) * given.times).double().numpy()
-                into = np.bincount(given.classes.numpy(), each, len(CLASSES))
-                shares[at] += into / into.sum() / len(models)
-        return logs, shares, parts
+                made = np.bincount(into, each, given.networks * len(CLASSES))
+                made = made.reshape(given.networks, -1)
+                shares[start : start + _AT_ONCE] += made / made.sum(axis=1, keepdims=True)
+        return logs, shares / len(models), parts
 
     def _rows(self, samples: Sequence[Sample]) -> Rows:
         settings, batches = zip(*map(self._at, samples), strict=True)

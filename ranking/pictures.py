@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..basics import Array
 from ..errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOUR, _FAINT = "#2a6f97", "#9db4c0"
-_PLACES = [(6, -9), (6, 5)] + [(6, step) for down in range(20, 200, 11) for step in (-down, down)]
+_PLACES = [(6, -9), (6, 5), (-6, 5), (-6, -9)]
+_PLACES += [(side, step) for far in range(17, 200, 11) for step in (-far, far) for side in (6, -6)]
 """Where a name may stand, in points from its own: beside it, then further down and up."""
+_BESIDE = 9  # points up or down; names further off have a line to their point
+_LEADER = {"arrowstyle": "-", "color": _FAINT, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
 _COST_LABELS = {
     "params": "parameters",
     "flops": "FLOPs (multiply-adds of one sample)",
@@ -80,6 +84,8 @@ def draw_front(
     _draw_intervals(axes, front, cost)
     if len(costs) and (costs > 0).all():
         axes.set_xscale("log")
+        for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            axis(_plainly)
     axes.margins(0.12)
     axes.set_xlabel(_COST_LABELS[cost])
     axes.set_ylabel(f"score: {title}")
@@ -88,46 +94,77 @@ def draw_front(
     _clean(axes)
     axes.grid(alpha=0.3)
     figure.draw_without_rendering()  # names are placed where points then lie
-    _name(axes, front["name"], steps, front["score"])
+    name_points(axes, front["name"], steps, front["score"])
     return figure
 
 
 def _draw_intervals(axes: Axes, front: pd.DataFrame, cost: str) -> None:
-    """Errors of scores, and the 90 % intervals of latencies that were predicted."""
-    low, high = f"{cost.removesuffix('_ms')}_low_ms", f"{cost.removesuffix('_ms')}_high_ms"
-    at = front[cost].astype(float).to_numpy()
-    reach = None
-    if low in front and high in front:
-        reach = np.nan_to_num(np.abs(front[[low, high]].to_numpy(dtype=float).T - at))
-    error = front["std_error"].to_numpy(dtype=float) if "std_error" in front else np.zeros(len(at))
+    """Errors of scores, and the 90 % intervals of what was predicted: scores and latencies."""
+    name = cost.removesuffix("_ms")
+    across = _reach(front, cost, f"{name}_low_ms", f"{name}_high_ms")
+    up = _reach(front, "score", "score_low", "score_high")
+    if up is None and "std_error" in front:
+        up = np.nan_to_num(front["std_error"].to_numpy(dtype=float))
     axes.errorbar(
-        at,
+        front[cost].astype(float),
         front["score"],
-        yerr=np.nan_to_num(error) if np.nan_to_num(error).any() else None,
-        xerr=reach,
+        yerr=up if up is not None and up.any() else None,
+        xerr=across,
         fmt="none",
         ecolor=_FAINT,
-        elinewidth=2,
+        elinewidth=1.2,
     )
 
 
-def _name(axes: Axes, names: Iterable[str], xs: Iterable[float], ys: Iterable[float]) -> None:
-    """Write names beside points, each at the first place where it covers none before it."""
-    boxes: list[Any] = []
+def _plainly(value: float, _: float) -> str:
+    """Numbers of a logarithmic axis: those that begin with 1, 2 or 5."""
+    shown = f"{value:g}"
+    return shown if shown.strip("0.")[:1] in ("1", "2", "5") else ""
+
+
+def _reach(front: pd.DataFrame, of: str, low: str, high: str) -> Array | None:
+    """How far the ends of intervals are from values (2, n), if there are any."""
+    if low not in front or high not in front:
+        return None
+    ends, at = front[[low, high]].to_numpy(dtype=float).T, front[of].to_numpy(dtype=float)
+    reach: Array = np.nan_to_num(np.abs(ends - at))
+    return reach
+
+
+def name_points(
+    axes: Axes, names: Iterable[str], xs: Iterable[float], ys: Iterable[float], **how: Any
+) -> None:
+    """Write names beside points, each at the first place in the axes where it covers nothing."""
+    from matplotlib import patheffects
+    from matplotlib.collections import PathCollection
+    from matplotlib.transforms import Bbox
+
+    boxes: list[Any] = [t.get_window_extent().padded(1) for t in axes.texts if t.get_text()]
+    for dots in axes.findobj(PathCollection):
+        where = axes.transData.transform(np.asarray(dots.get_offsets(), dtype=float))
+        boxes += [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in where.tolist()]
+    page = axes.bbox
+    clear = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+    style: dict[str, Any] = {"fontsize": 8, "zorder": 4, "path_effects": clear} | how
     for name, x, y in zip(names, xs, ys, strict=True):
         text = axes.annotate(
             name if len(name) < 40 else f"{name[:37]}...",
             (x, y),
             xytext=_PLACES[0],
             textcoords="offset points",
-            fontsize=8,
+            **style,
         )
+        text.set_in_layout(False)  # else axes would shrink after names are placed
         for place in _PLACES:
             text.set_position(place)
+            text.set_horizontalalignment("left" if place[0] > 0 else "right")
             box = text.get_window_extent().padded(1)
-            if not any(box.overlaps(other) for other in boxes):
+            within = page.x0 < box.x0 and box.x1 < page.x1 and box.y1 < page.y1
+            if within and not any(box.overlaps(other) for other in boxes):
                 break
         boxes.append(box)
+        if abs(place[1]) > _BESIDE:
+            axes.annotate("", (x, y), place, textcoords="offset points", arrowprops=_LEADER)
 
 
 def _draw_order(axes: Axes, table: pd.DataFrame) -> None:

@@ -13,6 +13,7 @@ import archrank
 from archrank.costs import DeviceSpeed, SpeedPredictor
 from archrank.costs.calibrating import CALIBRATION, calibrated, speed_on
 from archrank.costs.devices import SETTINGS
+from archrank.costs.grouped import regression
 from archrank.errors import InputError
 from archrank.graphs import Graph
 from archrank.predictors import Sample
@@ -70,6 +71,59 @@ def test_one_measurement_moves_all_alike(known: SpeedPredictor, graphs: list[Gra
     )
     learnt = DeviceSpeed().fit(given(graphs[:2]), mean[:2] * [3.0, 3.0001])
     np.testing.assert_allclose(learnt.predict(given(graphs)), 3 * mean, rtol=0.02)
+
+
+def test_a_device_without_relatives_is_as_full_with_few_as_others_with_many(
+    known: SpeedPredictor, graphs: list[Graph]
+) -> None:
+    """One that takes for a sample what a known one takes for sixteen, ten times over."""
+    place = [one.name for one in SETTINGS].index("rtx4090")
+    times = known.on("rtx4090", 16).predict(graphs) * 10
+    alone = [Sample(graph, context=(1.0,)) for graph in graphs]
+    learnt = DeviceSpeed(known, settings=[place]).fit(alone[::3], times[::3])
+    assert learnt.ways_[1]["share"] > 0.99
+    np.testing.assert_allclose(learnt.predict(alone), times, rtol=0.02)
+
+
+def test_ways_are_averaged_by_how_likely_they_make_the_measurements(
+    known: SpeedPredictor, graphs: list[Graph]
+) -> None:
+    times = known.on("rtx4090", BATCH).predict(graphs) ** 0.9
+    learnt = DeviceSpeed(known, (100.0, 900.0)).fit(given(graphs[::2]), times[::2])
+    evidences, said = [], []
+    for scaled in (False, True):
+        for fuller in (1.0, 16.0):
+            columns = learnt._columns(given(graphs), {"times": fuller, "scaled": scaled})
+            centred = [group - group[::2].mean(axis=0) for group in columns.groups]
+            found = regression(
+                [group[::2] for group in centred],
+                np.log(times[::2]) - columns.mean[::2],
+                (-1.0, -1.0, -2.0, -1.0),
+            )
+            evidences.append(found.evidence)
+            said.append(columns.mean + found.mean(np.concatenate(centred, axis=1)))
+    shares = np.exp(np.array(evidences) - max(evidences))
+    wanted = np.exp(shares / shares.sum() @ np.array(said))
+    np.testing.assert_allclose(learnt.predict(given(graphs)), wanted, rtol=1e-6)
+
+
+def test_intervals_are_as_wide_as_errors_without_each_measurement(
+    known: SpeedPredictor, graphs: list[Graph]
+) -> None:
+    noise = np.exp(0.3 * np.random.default_rng(0).standard_normal(len(graphs)))
+    times = known.on("rtx4090", BATCH).predict(graphs) * noise
+    measured = given(graphs[:6])
+    learnt = DeviceSpeed(known).fit(measured, times[:6])
+    off = []
+    for out in range(6):
+        kept = [i for i in range(6) if i != out]
+        other = DeviceSpeed(known).fit([measured[i] for i in kept], times[kept])
+        mean, std, _ = other._logs([measured[out]])
+        off.append((np.log(times[out]) - mean[0]) / std[0] * other.stretch_)
+    assert learnt.stretch_ == pytest.approx(max(1.0, np.sqrt(np.mean(np.square(off)))), rel=1e-6)
+    said = learnt.at(BATCH).speed(graphs, 0.9)
+    held = (said.low < times) & (times < said.high)
+    assert held[6:].mean() > 0.7
 
 
 def test_a_datasheet_scales_work_and_bytes(known: SpeedPredictor, graphs: list[Graph]) -> None:

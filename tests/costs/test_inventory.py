@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import archrank
-from archrank.costs.inventory import counted, inventory
+from archrank.costs.inventory import counted, inventory, needed
 from archrank.data import space
 from archrank.predictors.features.operator_classes import KINDS, kinds_of
 
@@ -48,6 +48,51 @@ def test_what_no_output_needs_is_counted_apart() -> None:
     assert (
         inventory(cells.graph(vain)).kinds[conv3] == 15 + inventory(cells.graph(used)).kinds[conv3]
     )
+
+
+def by_hand(arch: str) -> tuple[int, int, int]:
+    """Convolutions, sums and pools of a cell that an output reads, edge by edge."""
+    ends = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]
+    names = [edge.split("~")[0] for edge in arch.replace("+", "").split("|") if edge]
+    live = {end: name for end, name in zip(ends, names, strict=True) if name != "none"}
+    same = {node: node for node in range(4)}  # a node of one skip is the node that it reads
+    for node in (1, 2, 3):
+        into = [end for end in live if end[1] == node]
+        if len(into) == 1 and live[into[0]] == "skip_connect":
+            same[node] = same[into[0][0]]
+    empty = {n for n in (1, 2, 3) if not any(end[1] == n for end in live)}
+    while True:  # a skip of zeros is zeros
+        live = {e: o for e, o in live.items() if e[0] not in empty or o != "skip_connect"}
+        now = {n for n in (1, 2, 3) if not any(end[1] == n for end in live)}
+        if now == empty:
+            break
+        empty = now
+    read, before = {3}, set()
+    while read != before:
+        before, read = read, read | {a for a, b in live if b in read}
+    used = {end: name for end, name in live.items() if end[1] in read}
+    convs = {end for end, name in used.items() if name.startswith("nor_conv")}
+    pools = {same[a] for (a, _), name in used.items() if name.startswith("avg_pool")}
+    sums = sum(max(sum(end[1] == node for end in used) - 1, 0) for node in (1, 2, 3))
+    return len(convs), sums, len(pools)
+
+
+@pytest.mark.parametrize("arch", space("nasbench201").sample(40, seed=3))
+def test_what_runs_is_what_an_edge_by_edge_count_says(arch: str) -> None:
+    graph = space("nasbench201").graph(arch)
+    runs = needed(graph)
+    found = Counter(name for name, run in zip(graph.operators, runs.tolist(), strict=True) if run)
+    frame = space("nasbench201").graph("|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|")
+    around = Counter(
+        name for name, run in zip(frame.operators, needed(frame).tolist(), strict=True) if run
+    )
+    extra = found - around
+    convs, sums, pools = by_hand(arch)
+    if convs + pools + sums == 0:
+        return  # the frame itself, or zeros
+    assert extra["conv2d"] == 15 * convs
+    assert extra["avg_pool"] == 15 * pools
+    assert extra["add"] == 15 * sums
 
 
 def test_operators_of_one_size_have_one_name() -> None:

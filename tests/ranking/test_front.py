@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,3 +65,44 @@ def test_shapes() -> None:
     assert pareto_front(np.zeros((0, 2))).shape == (0,)
     with pytest.raises(InputError, match=r"values: got shape \(3,\)"):
         pareto_front([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_names_of_a_picture_cover_neither_one_another_nor_a_point(seed: int) -> None:
+    pytest.importorskip("matplotlib")
+    from archrank.ranking.pictures import draw_front, figure_class
+
+    draw = np.random.default_rng(seed)
+    values = draw.uniform(0.2, 2.0, 40)
+    table = pd.DataFrame(
+        {
+            "name": [f"a_network_{i}" for i in range(40)],
+            "score": 10 * np.sqrt(values) + draw.normal(0, 0.3, 40),
+            "latency_ms": values,
+        }
+    )
+    aims = table[["score", "latency_ms"]].to_numpy() * [-1, 1]
+    front = table[pareto_front(aims)].sort_values("latency_ms")
+    figure = draw_front(table, front, "latency_ms", "", figure_class())
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    names = [text for text in axes.texts if text.get_text()]  # others are lines to points
+    boxes = [text.get_window_extent() for text in names]
+    assert [text.get_text() for text in names] == front["name"].tolist()
+    points = axes.transData.transform(table[["latency_ms", "score"]].to_numpy())
+    for at, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:at])
+        assert not any(box.contains(x, y) for x, y in points)
+
+
+def test_a_front_shows_the_intervals_of_scores_and_latencies() -> None:
+    pytest.importorskip("matplotlib")
+    from archrank.ranking.pictures import draw_front, figure_class
+
+    ends = {"latency_low_ms": [0.5], "latency_high_ms": [4.0]}
+    ends |= {"score_low": [6.0], "score_high": [9.0]}
+    front = pd.DataFrame({"name": ["net"], "score": [7.0], "latency_ms": [1.0], **ends})
+    figure = draw_front(front, front, "latency_ms", "", figure_class())
+    (bars,) = figure.axes[0].containers
+    drawn = [lines.get_segments()[0].tolist() for lines in bars[2]]
+    assert drawn == [[[0.5, 7.0], [4.0, 7.0]], [[1.0, 6.0], [1.0, 9.0]]]
