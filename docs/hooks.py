@@ -10,6 +10,9 @@ import ast
 import logging
 import posixpath
 import re
+import sys
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -93,20 +96,39 @@ def on_startup(command: str, dirty: bool) -> None:
 
 
 def on_config(config: Any) -> None:
-    """List the pages of results, which are many, in the navigation."""
+    """List the pages of results, which are many, and of the gallery in the navigation."""
     pages = [
         page for page in GUESTS.values() if page.startswith("results/") and page.endswith("md")
     ]
     for part in config.nav:
         if isinstance(part, dict) and "Results" in part:
             part["Results"] = ["reading_results.md", *pages]
+        if isinstance(part, dict) and "Gallery" in part:
+            part["Gallery"] = [f"gallery/{path.stem}.md" for path in _gallery().SCRIPTS]
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the guests."""
+    """Add the guests, and the gallery, whose scripts are run."""
     for source, target in GUESTS.items():
         files.append(File.generated(config, target, abs_src_path=str(ROOT / source)))
+    for script in _gallery().SCRIPTS:
+        page = _gallery().run(script)
+        files.append(File.generated(config, f"gallery/{page.name}.md", content=page.text))
+        for name, picture in page.pictures.items():
+            files.append(File.generated(config, f"gallery/{name}", content=picture))
     return files
+
+
+@cache
+def _gallery() -> Any:
+    """Return the module beside this one; a hook's folder is on no path."""
+    spec = spec_from_file_location("gallery", ROOT / "docs" / "gallery.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
 
 
 def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> str:

@@ -1,0 +1,58 @@
+# %% [markdown]
+# # Rank my models
+#
+# Six networks of one's own, ordered before any of them is trained.
+
+# %%
+import torch
+from torch import nn
+
+import archrank
+
+
+def network(width: int, depth: int, norm: bool) -> nn.Module:
+    layers: list[nn.Module] = []
+    channels = 3
+    for step in range(depth):
+        stride = 2 if step % 2 else 1
+        layers += [nn.Conv2d(channels, width, 3, stride, padding=1), nn.ReLU()]
+        if norm:
+            layers.insert(-1, nn.BatchNorm2d(width))
+        channels = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+
+
+candidates = {
+    f"{width} wide, {depth} deep{', norm' if norm else ''}": network(width, depth, norm)
+    for width, depth, norm in [
+        *((8, 3, False), (8, 3, True), (16, 3, True), (32, 2, True)),
+        *((8, 6, True), (16, 6, False)),
+    ]
+}
+
+# %% [markdown]
+# Data of one's own serve best: a batch of images and their classes. Here it is random.
+
+# %%
+torch.manual_seed(0)
+images, classes = torch.randn(32, 3, 16, 16), torch.randint(10, (32,))
+ranking = archrank.rank(candidates, images, classes)
+ranking
+
+# %% [markdown]
+# `~` marks networks that cannot be told from the one above. Whom to train first, and why:
+
+# %%
+ranking.shortlist(3)
+
+# %% [markdown]
+# A size alone is a strong rival. Look at both orders.
+
+# %%
+ranking.plot()
+
+# %% [markdown]
+# What was measured of each, by kind of evidence:
+
+# %%
+ranking.details.round(2).T.head(12)

@@ -1,0 +1,42 @@
+# %% [markdown]
+# # Which device?
+#
+# Latency on devices that are not at hand, and memory, from graphs alone. Nothing is run.
+
+# %%
+import archrank
+from archrank.costs import estimate
+
+names = ("resnet18", "resnet50", "mobilenet_v3_large", "efficientnet_b0", "vit_b_16", "swin_t")
+there = estimate(
+    [f"torchvision:{name}" for name in names],
+    on=("rtx4090", "rtx3090", "i9-10940x-compiled"),
+)
+there[["name", "device", "batch_size", "ms", "low_ms", "high_ms"]].round(1)
+
+# %% [markdown]
+# Side by side, in milliseconds a step:
+
+# %%
+there.pivot_table(index="name", columns="device", values="ms").round(1).sort_values("rtx4090")
+
+# %% [markdown]
+# What a step of training needs of memory:
+
+# %%
+there[there["device"] == "rtx4090"].set_index("name")[["memory_mb", "train_memory_mb"]].round(0)
+
+# %% [markdown]
+# Which of them run a batch of 64 within 40 ms on an RTX 4090 with a chance of 90 %, the most
+# accurate first:
+
+# %%
+ranking = archrank.rank(
+    [f"torchvision:{name}" for name in names],
+    level="graphs",
+    speed="rtx4090@64",
+    limits={"latency": 40},
+    confidence=0.9,
+    progress=False,
+)
+ranking
