@@ -19,7 +19,8 @@ def network(width: int, depth: int, norm: bool) -> nn.Module:
         if norm:
             layers.insert(-1, nn.BatchNorm2d(width))
         channels = width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+    return nn.Sequential(*layers, *head)
 
 
 candidates = {
@@ -31,12 +32,13 @@ candidates = {
 }
 
 # %% [markdown]
-# Data of one's own serve best: a batch of images and their classes. Here it is random.
+# Data of one's own serve best: two batches of images and their classes, or a `DataLoader`. Here
+# they are random.
 
 # %%
 torch.manual_seed(0)
-images, classes = torch.randn(32, 3, 16, 16), torch.randint(10, (32,))
-ranking = archrank.rank(candidates, images, classes)
+batches = [(torch.randn(32, 3, 16, 16), torch.randint(10, (32,))) for _ in range(2)]
+ranking = archrank.rank(candidates, batches)
 ranking
 
 # %% [markdown]

@@ -7,7 +7,7 @@
 import archrank
 from archrank.costs import estimate
 
-names = ("resnet18", "resnet50", "mobilenet_v3_large", "efficientnet_b0", "vit_b_16", "swin_t")
+names = "resnet18 resnet50 mobilenet_v3_large efficientnet_b0 vit_b_16 swin_t".split()
 there = estimate(
     [f"torchvision:{name}" for name in names],
     on=("rtx4090", "rtx3090", "i9-10940x-compiled"),
@@ -18,13 +18,15 @@ there[["name", "device", "batch_size", "ms", "low_ms", "high_ms"]].round(1)
 # Side by side, in milliseconds a step:
 
 # %%
-there.pivot_table(index="name", columns="device", values="ms").round(1).sort_values("rtx4090")
+times = there.pivot_table(index="name", columns="device", values="ms")
+times.round(1).sort_values("rtx4090")
 
 # %% [markdown]
 # What a step of training needs of memory:
 
 # %%
-there[there["device"] == "rtx4090"].set_index("name")[["memory_mb", "train_memory_mb"]].round(0)
+on_one = there[there["device"] == "rtx4090"].set_index("name")
+on_one[["memory_mb", "train_memory_mb"]].round(0)
 
 # %% [markdown]
 # Which of them run a batch of 64 within 40 ms on an RTX 4090 with a chance of 90 %, the most
