@@ -262,7 +262,7 @@ class ModelRunner:
             self._running = None if dtype == self.dtype else dtype
             if folded.values:
                 stack.callback(setattr, self, "_replaced", self._replaced)
-                self._replaced = Replaced(*self._constants(), leaves, folded.values)
+                self._replaced = Replaced(*self._constants(), leaves, folded)
             yield leaves
 
     def replaced(self) -> list[Tensor]:

@@ -245,3 +245,71 @@ def test_inputs_with_sequences_first(kind: str, steps: int) -> None:
     ):
         compared(scores, expected, OF_THE_GRAPH | {"meco_opt"})
     assert archrank.trace(model, given[0][0]).flops == archrank.trace(twin, data[0][0]).flops
+
+
+# --- low-rank adapters beside layers --------------------------------------------------------------
+
+
+class LowRank(nn.Module):
+    """A frozen layer and two that are added to it, of few units between them."""
+
+    def __init__(self, inputs: int, outputs: int, count: int = 1):
+        super().__init__()
+        self.base = nn.Linear(inputs, outputs).requires_grad_(False)
+        self.down = nn.ModuleList(nn.Linear(inputs, 2, bias=False) for _ in range(count))
+        self.up = nn.ModuleList(nn.Linear(2, outputs, bias=False) for _ in range(count))
+        self.drop = nn.Dropout(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result = self.base(x)
+        for down, up in zip(self.down, self.up, strict=True):
+            result = result + up(down(self.drop(x))) * 0.5
+        return result
+
+    def folded(self) -> nn.Linear:
+        layer = nn.Linear(*reversed(self.base.weight.shape)).to(self.base.weight)
+        weight = self.base.weight.detach().clone()
+        for down, up in zip(self.down, self.up, strict=True):
+            weight += 0.5 * up.weight.detach() @ down.weight.detach()
+        layer.load_state_dict({"weight": weight, "bias": self.base.bias})
+        return layer
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_adapters_beside_a_layer_are_merged_into_it(count: int) -> None:
+    torch.manual_seed(0)
+
+    def attend(m: Model, x: Tensor) -> Tensor:
+        x = m.embed(x)
+        made = m.out(F.scaled_dot_product_attention(m.query(x), m.key(x), m.value(x)))
+        return m.head(F.gelu(made).mean(1))
+
+    adapted = {name: LowRank(8, 8, count) for name in ("query", "value", "out")}
+    plain = {"embed": nn.Linear(3, 8), "key": nn.Linear(8, 8), "head": nn.Linear(8, 4)}
+    model = Model(attend, **plain, **adapted).double()
+    twin = Model(attend, **plain, **{n: layer.folded() for n, layer in adapted.items()}).double()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    data = batches(5, 3)
+    assert torch.allclose(model.eval()(data[0][0]), twin.eval()(data[0][0]))
+    scores, expected = archrank.score(model, data), archrank.score(twin, data)
+    # The layer lies one module deeper, by which blocks are told apart.
+    compared(scores, expected, OF_THE_GRAPH | BLOCKS)
+    assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
+
+
+def test_a_narrow_branch_that_others_read_is_no_adapter() -> None:
+    torch.manual_seed(0)
+
+    def way(m: Model, x: Tensor) -> Tensor:
+        narrow = m.down(x)
+        return m.head(F.relu(m.wide(x) + m.up(narrow)) + narrow.sum(-1, keepdim=True))
+
+    layers = {
+        "wide": nn.Linear(6, 8),
+        "down": nn.Linear(6, 2, bias=False),
+        "up": nn.Linear(2, 8, bias=False),
+        "head": nn.Linear(8, 4),
+    }
+    model = Model(way, **layers)
+    norm = archrank.score(model, (6,), proxies="l2_norm")["l2_norm"].value
+    assert norm == pytest.approx(sum(float(layer.weight.norm()) for layer in layers.values()))

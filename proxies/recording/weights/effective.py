@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from ....graphs import Graph
 from ....graphs.functions import DROPOUTS
 from ....graphs.operators import UNKNOWN, WEIGHTED
+from .adapters import Adapters, is_sum, may_be_adapted
 from .products import linear_form
 
 APPLYING = frozenset(
@@ -91,7 +92,7 @@ def applied_directly(model: nn.Module, graph: Graph) -> bool:
             return False
         if not any(parameter is parameters.get(name) for parameter in layer.parameters()):
             return False
-    return True
+    return not may_be_adapted(graph)
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,12 @@ class EffectiveWeights:
     Attributes:
         values: the name of the parameter that stands for a weight -> the weight.
         sources: names of all parameters of which they are made.
+        adapters: names of those among them that are beside a layer.
     """
 
     values: dict[str, Tensor] = field(default_factory=dict)
     sources: frozenset[str] = frozenset()
+    adapters: frozenset[str] = frozenset()
 
 
 def _tensors(arguments: tuple[Any, Any]) -> Iterator[Tensor]:
@@ -230,6 +233,19 @@ class EffectiveWeightFinder(Provenance):
         self._values: dict[str, Tensor] = {}
         self._sources_of: dict[str, tuple[str, ...]] = {}
         self._ambiguous: set[str] = set()
+        self._adapters = Adapters()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = super().__torch_function__(func, types, args, kwargs)
+        if func is F.linear and not kwargs and id(args[1]) in self._own:
+            (name,) = self._names[id(args[1])]
+            bias = args[2] if len(args) > 2 else None
+            self._adapters.applied(args[0], args[1], bias, name, result)
+        else:
+            self._adapters.called(func, args, result)
+        return result
 
     def derived(self, names: tuple[str, ...], weight: Tensor) -> Tensor:
         main = representative(names, weight, self._parameters)
@@ -246,8 +262,11 @@ class EffectiveWeightFinder(Provenance):
     def result(self) -> EffectiveWeights:
         """Return the weights of which each has one value and no other use as a weight."""
         values = {n: v for n, v in self._values.items() if n not in self._ambiguous}
-        sources = frozenset(source for name in values for source in self._sources_of[name])
-        return EffectiveWeights(values, sources)
+        sources = {source for name in values for source in self._sources_of[name]}
+        adapted = self._adapters.result()
+        values.update((name, layer.weight) for name, layer in adapted.items())
+        parts = frozenset(part for layer in adapted.values() for part in layer.parts)
+        return EffectiveWeights(values, frozenset((*sources, *adapted, *parts)), parts)
 
 
 class Replaced(Provenance):
@@ -258,11 +277,42 @@ class Replaced(Provenance):
         parameters: dict[str, Tensor],
         constants: Iterable[Tensor],
         leaves: dict[str, Tensor],
-        values: dict[str, Tensor],
+        weights: EffectiveWeights,
     ):
         super().__init__(parameters, constants)
         self._parameters = parameters
-        self._leaves = {name: leaves[name] for name in values}
+        self._leaves = {name: leaves[name] for name in weights.values}
+        self._adapters = weights.adapters
+        self._merged: set[int] = set()  # what adapters give, which is in a layer's weight already
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if not self._adapters or not self._is_merged(args):
+            return super().__torch_function__(func, types, args, kwargs)
+        rest = [a for a in args if isinstance(a, Tensor) and id(a) not in self._merged]
+        if is_sum(func) and len(rest) == 1:
+            return rest[0]
+        with torch._C.DisableTorchFunction(), _disable_current_modes(), torch.no_grad():
+            result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor):
+            self._merged.add(id(result))
+            self._keep.append(result)
+        return result
+
+    def _is_merged(self, args: tuple[Any, ...]) -> bool:
+        """Return whether a function is an adapter's, or reads what one gave."""
+        return any(
+            id(a) in self._merged
+            or (id(a) in self._own and self._names[id(a)][0] in self._adapters)
+            for a in args
+            if isinstance(a, Tensor)
+        )
+
+    def _applied(self, weight: Any) -> Any:
+        if isinstance(weight, Tensor) and id(weight) in self._own:
+            return self._leaves.get(self._names[id(weight)][0], weight)
+        return super()._applied(weight)
 
     @property
     def applied_leaves(self) -> list[Tensor]:
