@@ -94,8 +94,8 @@ def page(found: dict[tuple[str, int], list[float]]) -> list[str]:
         *markdown_table(("predictor", *(f"{c} labels" for c in COUNTS)), rows),
         "",
         "Looked at while designing, with other seeds (100 to 102) on the first three folds: that "
-        "the expert's word is one more column for all members, and that members weigh the same to "
-        "begin with.",
+        "the expert's word is one more column for all members, and how much the process around "
+        "it weighs to begin with.",
     ]
 
 

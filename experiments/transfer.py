@@ -133,7 +133,7 @@ def main() -> None:
     options = parser(__doc__, tables=True)
     options.add_argument("pools", nargs="*", metavar="POOL", help=", ".join(POOLS))
     options.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0")
-    options.add_argument("--counts", nargs="+", type=int, default=COUNTS, help="of labels")
+    options.add_argument("--counts", nargs="*", type=int, default=COUNTS, help="of labels")
     arguments = options.parse_args()
     if arguments.tables:
         write_page(PAGE, tables())

@@ -14,7 +14,7 @@ from archrank.data import space, table
 from archrank.predictors import Family, Reference, Sample, samples
 from archrank.predictors.features.evidence import measurements, table_of
 from archrank.predictors.pretrained.recipe import family_of, reference_of
-from archrank.predictors.pretrained.sources import SOURCES, source, unrelated
+from archrank.predictors.pretrained.sources import SOURCES, Source, source, unrelated
 
 LINES = Lines(STORES / "transfer.jsonl")
 SCORES = STORES / "pretraining"
@@ -28,25 +28,44 @@ class Pool:
     """Architectures of a family that are ranked.
 
     Attributes:
-        family: whose experience is left out.
+        family: which is left out, with its relatives; None where no family is like it.
         samples, tasks, labels: labels (tasks, samples), larger is better.
         whole: the measurements and labels that zero-shot is judged on, if not these.
     """
 
-    family: str
+    family: str | None
     samples: list[Sample]
     tasks: tuple[str, ...]
     labels: np.ndarray
     whole: tuple[np.ndarray, np.ndarray] | None = None
 
 
+JUDGED = {
+    "nasbench101_10k": (
+        "nasbench101",
+        Source("nasbench101_10k", "nasbench101", "nasbench101_10k", ("cifar10",), 100),
+    ),
+    "graphgym, cora": (
+        None,
+        Source("graphgym_cora", "graphgym", "graphgym", ("cora",), data="random"),
+    ),
+    "graphgym, enzymes": (
+        None,
+        Source("graphgym_enzymes", "graphgym", "graphgym", ("enzymes",), data="random"),
+    ),
+}
+"""Pools that nothing was learnt or chosen by: whose family is left out, and the networks."""
 EVERY_DARTS = "nasbench301, all 725"
 EXTRA = ("nasbench201, every cell", "nasbench201, without none", EVERY_DARTS)
-POOLS = (*(one.family for one in SOURCES), *EXTRA)
+POOLS = (*(one.family for one in SOURCES), *JUDGED, *EXTRA)
 
 
 def pool_of(name: str) -> Pool:
     """Read a pool."""
+    if name in JUDGED:
+        left_out, one = JUDGED[name]
+        family = family_of(one, SCORES)
+        return Pool(left_out, list(family.samples), one.tasks, family.labels)
     if name not in EXTRA:
         one = source(name)
         family = family_of(one, SCORES)
@@ -94,17 +113,17 @@ class Families:
 
     def __init__(self) -> None:
         self.read: dict[str, Family] = {}
-        self.learnt: dict[str, tuple[Reference, float]] = {}
+        self.learnt: dict[str | None, tuple[Reference, float]] = {}
 
     def of(self, name: str) -> Family:
         if name not in self.read:
             self.read[name] = family_of(source(name), SCORES)
         return self.read[name]
 
-    def without(self, name: str) -> tuple[Reference, float]:
-        """Learn from unrelated families, and say the seconds that it took."""
+    def without(self, name: str | None) -> tuple[Reference, float]:
+        """Learn from unrelated families (None: from all), and say the seconds that it took."""
         if name not in self.learnt:
-            several = [self.of(one.family) for one in unrelated(name)]
+            several = [self.of(o.family) for o in (unrelated(name) if name else SOURCES)]
             start = time.perf_counter()
             self.learnt[name] = reference_of(several), time.perf_counter() - start
         return self.learnt[name]

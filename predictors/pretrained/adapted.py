@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ...basics import Array
 from ..ensemble.archrank import ArchRank, available
 from ..features.evidence import EVIDENCE, PROXIES
+from ..features.rank_transform import normal_scores
 from ..reading import Sample
 from ..tabular.additive import AdditiveProcess
 from ..tabular.baselines import TabularPredictor
@@ -83,12 +84,14 @@ class AdaptedRank(ArchRank):
 
     That is one more score of each of them, which every member may learn from: the expected top-1
     of networks of real size, else what sizes and proxies say on the scale that families fixed.
-    Two members more begin with it: a straight line, and an ``EvidenceProcess`` around one.
+    Two members more begin with it: a straight line, and an ``EvidenceProcess`` around one, which
+    has b^4 / 2 of the weight to begin with, b the slope that labels find, or as much as others.
 
     Attributes:
         reference_: what families fixed (``Reference.state``).
         expert_: of networks of real size; None if there is none.
         basis_: what the evidence is.
+        slope_: of labels over the evidence.
     """
 
     expert_: GraphEnsemble | None = None
@@ -131,7 +134,16 @@ class AdaptedRank(ArchRank):
 
     def _fit(self, samples: list[Sample], labels: Array) -> None:
         self.basis_ = self.knowledge.basis(samples)
-        super()._fit(self._judged(samples), labels)
+        judged = self._judged(samples)
+        z = np.array([sample.scores[EVIDENCE] for sample in judged])
+        z = (z - z.mean()) / (z.std() or 1.0)
+        self.slope_, _ = self.knowledge.slopes(self.basis_).given(z, normal_scores(labels))
+        super()._fit(judged, labels)
+
+    def _start(self, names: Sequence[str]) -> dict[str, float]:
+        own = max(max(self.slope_, 0.0) ** 4 / 2, 1.0 / len(names))
+        others = (1.0 - own) / max(len(names) - 1, 1)
+        return {name: own if name == PROCESS else others for name in names}
 
     def _normal(self, samples: list[Sample]) -> tuple[Array, Array]:
         return super()._normal(self._judged(samples))
