@@ -39,7 +39,7 @@ WHOLE = ("resnet50", CELLS)  # on which all proxies are measured, in several rou
 ROUNDS = 2
 SOME = ("near", "meco", "az_trainability", "epsinas", "gradsign")
 """Proxies that cost more than passes alone, measured on every network."""
-TOGETHER = ("evidence", "all")
+TOGETHER = ("quick", "evidence", "all")
 TARGETS = {"evidence": 12, "all": 25, "grasp": 8, "epsinas": 8, "croze": 8}
 TARGET = 6  # of any other
 
@@ -94,6 +94,8 @@ def proxies_of(name: str, what: str) -> list[str]:
     """Return the proxies that a stretch of work stands for."""
     if what == "all":
         return applicable(name)
+    if what == "quick":
+        return [proxy for proxy in EVIDENCE if archrank.proxies.get(proxy).is_quick]
     return list(EVIDENCE) if what == "evidence" else [what]
 
 
@@ -155,7 +157,8 @@ def tables() -> list[str]:
         "## Over the size of the network",
         "",
         "One call for each cell, on the networks of the second table the median of more. The "
-        f"evidence are the {len(EVIDENCE)} proxies of the default ranking; all are those that have "
+        f"evidence are the {len(EVIDENCE)} proxies of the default ranking, quick those of one "
+        "forward pass among them; all are those that have "
         f"a value of the network ({' or '.join(map(str, sorted(everything)))}).",
         "",
         *markdown_table(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ...basics import Array, Progress
+from ...basics import SIZES, Array, Progress
 from .card import card
 from .reference import Reference
 from .sources import SOURCES, Source, relatives, source
@@ -194,13 +194,13 @@ def slopes_within(said: Array, labels: Array, families: Sequence[str]) -> Array:
 
 def reference_of(families: Sequence[Family]) -> Reference:
     """Return the fixed scale of evidence, of the families that have any measured."""
-    from ..features.evidence import MEASURED, measurements, table_of
+    from ..features.evidence import measurements, table_of
 
     tables = {
         family.name: table_of([measurements(s.graph, s.scores) for s in family.samples])
         for family in families
     }
-    scored = {n: t for n, t in tables.items() if np.isfinite(t[:, len(MEASURED) - 1]).any()}
+    scored = {n: t for n, t in tables.items() if np.isfinite(t[:, len(SIZES) :]).any()}
     kept = [family for family in families if family.name in scored]
     return Reference.learnt(scored, kept, relatives())
 

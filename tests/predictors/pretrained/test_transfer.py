@@ -254,8 +254,8 @@ class TestShipped:
         assert std == pytest.approx([RECORDED_STD] * 5, abs=1e-4)
 
 
-RECORDED_MEAN = [-0.292955, -0.381666, -1.430493, -1.111449, -0.646916]
-RECORDED_STD = 1.68793
+RECORDED_MEAN = [-0.197425, -0.298282, -1.410383, -1.086073, -0.581698]
+RECORDED_STD = 1.732729
 
 
 class TestDistribution:
