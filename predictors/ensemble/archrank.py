@@ -23,11 +23,12 @@ from ..features.evidence import AUTO
 from ..features.rank_transform import ALL, Quantiles
 from ..reading import Sample, listed
 from ..tabular.additive import AdditiveProcess
-from ..tabular.baselines import GaussianProcess, Ridge, TabularPredictor, XGBoost
+from ..tabular.baselines import GaussianProcess, RandomForest, Ridge, TabularPredictor, XGBoost
 from ..tabular.untrained import Vote
 from .calibration import Calibration, checked_coverage
 
 _FEW = 12  # fewer labels say nothing of members' worth: all weigh the same
+_LEAST_WEIGHT = 0.01  # members with less are left out: each costs time to predict
 _WORTHWHILE = 0.01  # of tau: what proxies must gain to be computed of everything predicted
 _MOST = {GaussianProcess: 1000, AdditiveProcess: 5000}
 """The most labels that members of a kind are fitted to: time grows with their cube."""
@@ -42,13 +43,15 @@ def members() -> dict[str, TabularPredictor]:
     return {
         "vote of sizes": Vote(("statistics",)),
         "ridge on scores": Ridge(("scores",)),
-        "process on graphs": GaussianProcess(("statistics", "paths"), "matern"),
+        "ridge on cells": Ridge(("statistics", "cells")),
         "process on codes": GaussianProcess(("code",), "matern"),
         "sum of processes on graphs": AdditiveProcess((*graph, "neighbourhoods", "context")),
+        "sum of processes on cells": AdditiveProcess((*graph, "cells", "reductions", "context")),
         "sum of processes on everything": AdditiveProcess((*everything, "neighbourhoods")),
         "boosting on graphs": XGBoost((*graph, "context")),
         "boosting on codes": XGBoost(("code", "context")),
         "boosting on everything": XGBoost(everything),
+        "forest on cells": RandomForest((*graph, "cells", "context"), extra=True),
     }
 
 
@@ -58,14 +61,19 @@ class ArchRank(Predictor):
     Labels become normal scores of their ranks, so that a few failed networks do not rule the fit;
     of their ranks within each context (dataset, recipe, device) where every one has 12 labels.
     Every member predicts each fifth of the labels from the other four fifths (equal graphs stay
-    together); members are then added one at a time, again and again, always the one that most
-    raises Kendall's tau of the mean, and a member's weight is how often it was added. With fewer
-    than 12 labels all members weigh the same. Predictions go back to the scale of labels through
-    the monotone map of their quantiles. Standard deviations join those of members and their
+    together); with Kendall's tau_m of these predictions, its weight is
+
+        w_m ~ exp(tau_m / s),   s^2 = 2 (2n + 5) / (9n (n - 1)),
+
+    s the deviation of the tau of n labels in random order (Kendall 1938): few labels hardly tell
+    members apart, so that many count; thousands choose the best. With fewer than 12 labels all
+    members weigh the same. Predictions go back to the scale of labels through the monotone map of
+    their quantiles. Standard deviations join those of members and their
     disagreement, scaled to the errors of cross-validation
     (``Calibration``), which also gives
-    ``interval`` and ``better``. Source: Caruana et al., "Ensemble
-    selection from libraries of models", ICML 2004; the members and the rest are our choice.
+    ``interval`` and ``better``. The members, their weights and the rest are our choice; weights,
+    cells and forests were chosen on problems that `experiments/results/predictors.md` does not
+    report.
 
     Networks that equal labelled ones (in the same context) are known: a prediction p becomes
 
@@ -187,7 +195,7 @@ class ArchRank(Predictor):
     def _weighed(self, held_out: Mapping[str, Array], targets: Array) -> dict[str, float]:
         """Weights of members by what they predicted of labels not seen."""
         start = self._start(list(held_out))
-        return _selected(held_out, targets, start) if len(targets) >= _FEW else start
+        return _trusted(held_out, targets, start) if len(targets) >= _FEW else start
 
     def _start(self, names: Sequence[str]) -> dict[str, float]:
         """Weights of members before labels have judged them."""
@@ -415,17 +423,14 @@ def _folds(samples: Sequence[Sample], count: int, seed: int) -> npt.NDArray[np.i
     return fold
 
 
-def _selected(
-    held_out: Mapping[str, Array], labels: Array, start: Mapping[str, float], rounds: int = 40
+def _trusted(
+    held_out: Mapping[str, Array], labels: Array, start: Mapping[str, float]
 ) -> dict[str, float]:
-    """Weights of members by greedy addition with replacement, a fifth of them as given first."""
-    names = list(held_out)
-    values = np.array([held_out[name] for name in names])
-    counts = rounds / 4 * np.array([start[name] for name in names])
-    total = counts @ values
-    for _ in range(rounds):
-        taus = [kendall(total + added, labels) for added in values]
-        best = int(np.argmax(taus))
-        counts[best] += 1
-        total = total + values[best]
-    return {name: float(c / counts.sum()) for name, c in zip(names, counts, strict=True) if c}
+    """Weights of members by the tau of what they predicted; next to none become none."""
+    n = len(labels)
+    deviation = np.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1)))
+    taus = np.array([kendall(values, labels) for values in held_out.values()])
+    weights = np.array([start[name] for name in held_out]) * np.exp((taus - taus.max()) / deviation)
+    weights[weights < _LEAST_WEIGHT * weights.sum()] = 0.0
+    total = float(weights.sum())
+    return {name: float(w) / total for name, w in zip(held_out, weights, strict=True) if w}

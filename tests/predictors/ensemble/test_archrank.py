@@ -112,3 +112,35 @@ def test_each_context_has_its_own_scale() -> None:
         assert ((low[rows] <= predicted[rows]) & (predicted[rows] <= high[rows])).all()
     elsewhere = fitted.predict(with_context(cells[:2], np.full((2, 1), 7.0)))
     assert np.isfinite(elsewhere).all()  # a context without labels
+
+
+class TestWeights:
+    def test_they_rise_with_tau_by_how_much_chance_moves_it(self) -> None:
+        cells = space("nasbench201").sample(40, seed=0)
+        given = samples(cells, space="nasbench201")
+        labels = np.log([sample.graph.params for sample in given])
+        noise = np.random.default_rng(1).normal(size=40)
+        two = {"sizes": Ridge(("statistics",)), "paths": Ridge(("paths",))}
+        fitted = ArchRank(members=two).fit(given, labels + noise)
+        rng = np.random.default_rng(0)
+        chance = [kendall(rng.permutation(40), np.arange(40)) for _ in range(4000)]
+        taus = fitted.report_["tau"]
+        gap = (taus["sizes"] - taus["paths"]) / np.std(chance)
+        ratio = np.log(fitted.weights_["sizes"] / fitted.weights_["paths"])
+        assert ratio == pytest.approx(gap, rel=0.05)
+        assert sum(fitted.weights_.values()) == pytest.approx(1)
+
+    def test_many_labels_leave_out_what_does_not_predict(self) -> None:
+        cells = space("nasbench201").sample(300, seed=0)
+        given = samples(cells, space="nasbench201")
+        labels = np.log([sample.graph.params for sample in given])
+        rng = np.random.default_rng(0)
+        given = [replace(sample, scores={"noise": float(rng.normal())}) for sample in given]
+        fitted = ArchRank(members=MEMBERS).fit(given, labels)
+        assert set(fitted.weights_) == {"sizes"}
+
+    def test_fewer_than_twelve_labels_weigh_all_the_same(self) -> None:
+        graphs = samples(small_graphs()[:8])
+        given = [replace(sample, scores={"size": float(len(sample.graph))}) for sample in graphs]
+        fitted = ArchRank(members=MEMBERS).fit(given, np.arange(8.0))
+        assert fitted.weights_ == {"sizes": 0.5, "scores": 0.5}
