@@ -21,9 +21,7 @@ def pretrain(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(
-            help="Make a pretrained predictor by this recipe; default is the one that is shipped."
-        ),
+        typer.Option(help="Make a pretrained predictor that is shipped: default, or gennape."),
     ] = None,
     without: Annotated[
         str, typer.Option(help="Families that the recipe leaves out, with their relatives.")
@@ -103,15 +101,19 @@ def _make(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    if recipe != "default":
-        raise InputError(f"--recipe: got {recipe!r}, expected 'default'")
+    if recipe not in ("default", "gennape"):
+        raise InputError(f"--recipe: got {recipe!r}, expected 'default' or 'gennape'")
+    from ..predictors.pretrained import gennape_recipe
     from ..predictors.pretrained import recipe as recipes
 
     make_room("--out", out)
     kept = out.with_name(out.name + ".scores") if scores is None else scores
     with progress(quiet, "scoring") as report, results_only():
-        made = recipes.make(out, kept, jobs, without, report)
-    families = list(made.reference_["families"])
+        if recipe == "gennape":
+            families = list(gennape_recipe.make(out, without, report).families_ or ())
+        else:
+            made = recipes.make(out, kept, jobs, without, report)
+            families = list(made.reference_["families"])
     if as_json:
         print(json.dumps({"families": families}, indent=2))
         return

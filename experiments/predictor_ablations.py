@@ -10,7 +10,10 @@ from the lines and fits nothing. Parts:
   ``--share 0 2`` and ``--share 1 2`` do half of them each.
 - ``parzc``: ParZC without a graph encoder, on these.
 - ``gennape``: GENNAPE's ablation within one space.
-- ``losses``: one small graph predictor under each loss.
+- ``losses``: one small graph predictor under each loss, on standardised labels and batches of like
+  sizes; ``losses served``: as ``GraphPredictor`` serves them.
+- ``heads``: GENNAPE's members one by one, under several losses, on the encoder that is shipped and
+  on an untrained one.
 - ``encoders``: one graph predictor with each encoder.
 - ``pretraining``: minutes and memory of contrastive pretraining on networks of many spaces;
   ``--networks`` and ``--epochs`` make it shorter.
@@ -32,6 +35,7 @@ from ablation_minutes import LINES, pretrain, table_of_pretraining
 from ablation_scores import IMAGES, NODE_PROXIES, score_cells, with_node_scores
 from common import RESULTS, interval, made_by, markdown_table, parser, write_page
 
+from archrank import load_predictor, trace
 from archrank.graphs import Graph
 from archrank.predictors import (
     GENNAPE,
@@ -91,6 +95,7 @@ class Part:
         return replace(pool, labels=pool.labels / self.unit, truth=pool.truth / self.unit)
 
 
+POINTWISE = ("mse", "huber")  # which learn what they did before
 PRETRAINING = {
     "options": {"width": 64, "dropout": 0.1},
     "projection": 32,
@@ -99,13 +104,35 @@ PRETRAINING = {
 }
 
 
-def _gennape(member: str, transform: str | None) -> Callable[[int], Predictor]:
-    return lambda seed: GENNAPE((member,), transform, random_state=seed)
+def _gennape(
+    member: str,
+    transform: str | None,
+    loss: str = "mse",
+    untrained: bool = False,
+    shipped: bool = True,
+) -> Callable[[int], Predictor]:
+    """Make GENNAPE with one member; of the encoder that is shipped, or one given later."""
+
+    def made(seed: int) -> Predictor:
+        encoder = shipped_encoder(untrained, seed) if shipped else None
+        return GENNAPE((member,), transform, loss=loss, pretrained=encoder, random_state=seed)
+
+    return made
 
 
-def _of_loss(loss: str | torch.nn.Module) -> Callable[[int], Predictor]:
+def _of_loss(loss: str | torch.nn.Module, served: bool = True) -> Callable[[int], Predictor]:
+    how = {} if served else {"normal_scores": False, "training": {"spread": 0.5}}
     small = {"width": 32, "layers": 3}
-    return lambda seed: GraphPredictor("gin", small, loss=loss, random_state=seed)
+    return lambda seed: GraphPredictor("gin", small, loss=loss, random_state=seed, **how)
+
+
+def shipped_encoder(untrained: bool, seed: int) -> Pretrained:
+    """Return the encoder of the GENNAPE that is shipped, or the same with random weights."""
+    known = load_predictor("gennape").encoder_
+    if not untrained:
+        return known
+    weights = Pretraining(known.encoder, known.options, 1, epochs=0, random_state=seed)
+    return weights.fit([trace(torch.nn.ReLU(), (3, 8, 8))])
 
 
 def _of_encoder(name: str) -> Callable[[int], Predictor]:
@@ -153,10 +180,10 @@ PARTS = {
         {
             "k-GNN": lambda seed: KGNN(random_state=seed),
             "k-GNN, learning rate 0.001": lambda seed: KGNN(learning_rate=1e-3, random_state=seed),
-            "CL": _gennape("single", None),
-            "CL+FCM": _gennape("fuzzy", None),
-            "CL+T": _gennape("single", "flops"),
-            "CL+FCM+T": _gennape("fuzzy", "flops"),
+            "CL": _gennape("single", None, shipped=False),
+            "CL+FCM": _gennape("fuzzy", None, shipped=False),
+            "CL+T": _gennape("single", "flops", shipped=False),
+            "CL+FCM+T": _gennape("fuzzy", "flops", shipped=False),
         },
         ("tau", "tau apart", "rho", "mae", "ndcg", "fit s"),
         labelled=1800,
@@ -164,19 +191,58 @@ PARTS = {
         unit=100.0,  # the k-GNN's released training takes accuracies in [0, 1]
     ),
     "losses": Part(
-        "Losses",
+        "Losses, on standardised labels and batches of like sizes",
         "A GIN of width 32 and three layers on folded graphs, 100 epochs in batches of 32; all "
         "else is the default of `GraphPredictor`.",
         ("nasbench201", "nasbench_macro"),
         (78, 469),
         {
             **{
+                f"diff_kendall, {form}": _of_loss(DiffKendall(form=form), served=False)
+                for form in ("original", "product", "hard")
+            },
+            **{name: _of_loss(name, served=False) for name in LOSSES if name != "diff_kendall"},
+        },
+        ("tau", "ndcg", "precision"),
+    ),
+    "losses served": Part(
+        "Losses, on normal scores and batches of all sizes",
+        "The same as `GraphPredictor` serves them by default, which was chosen on other spaces "
+        "(`losses.md`): losses that only order learn the normal scores of labels. *diff_kendall* "
+        "has the slope chosen there, the others of it the published ones.",
+        ("nasbench_macro", "nasbench201"),
+        (78,),
+        {
+            "diff_kendall": _of_loss("diff_kendall"),
+            **{
                 f"diff_kendall, {form}": _of_loss(DiffKendall(form=form))
                 for form in ("original", "product", "hard")
             },
-            **{name: _of_loss(name) for name in LOSSES if name != "diff_kendall"},
+            **{name: _of_loss(name) for name in LOSSES if name not in ("diff_kendall", *POINTWISE)},
         },
-        ("tau", "ndcg", "precision"),
+        ("tau", "tau apart", "ndcg", "precision"),
+    ),
+    "heads": Part(
+        "GENNAPE's members, and what its encoder is worth",
+        "Each member alone, on 78 labels. The encoder is the one that is shipped, which saw no "
+        "network of these spaces; *untrained*: the same with random weights, of each seed's own. "
+        "FCM: heads weighed by fuzzy clusters, else one head; T: labels divided by log10(FLOPs).",
+        ("nasbench_macro", "nasbench201"),
+        (78,),
+        {
+            "CL, MSE": _gennape("single", None),
+            "CL+T, MSE": _gennape("single", "flops"),
+            "CL+FCM+T, MSE": _gennape("fuzzy", "flops"),
+            "CL, DiffKendall": _gennape("single", None, "diff_kendall"),
+            "CL+FCM, DiffKendall": _gennape("fuzzy", None, "diff_kendall"),
+            "CL, pairwise logistic": _gennape("single", None, "pairwise_logistic"),
+            "CL+Pairwise": _gennape("single pairwise", None),
+            "CL+FCM+Pairwise": _gennape("fuzzy pairwise", None),
+            "untrained, DiffKendall": _gennape("single", None, "diff_kendall", True),
+            "untrained+FCM, DiffKendall": _gennape("fuzzy", None, "diff_kendall", True),
+            "FLOPs": _gennape("flops", None),
+        },
+        ("tau", "tau apart", "rho"),
     ),
     "encoders": Part(
         "Encoders",
@@ -209,7 +275,7 @@ def fit(
     """Fit one variant to ``count`` labels and judge it."""
     labelled, tested = pool.split(count, seed)
     predictor = part.variants[what](seed)
-    if isinstance(predictor, GENNAPE):
+    if encoder is not None:
         predictor.set_params(pretrained=encoder)
     start = time.perf_counter()
     predictor.fit([pool.plain[i] for i in labelled], pool.labels[labelled])

@@ -10,6 +10,9 @@ from ..contract import Predictor
 WEIGHTS = Path(__file__).parent / "weights"
 """The folder that holds it; ``card.md`` in it says what it learnt of."""
 
+GENNAPE_WEIGHTS = WEIGHTS.with_name("gennape_weights")
+"""The folder of the ``GENNAPE`` that comes beside it."""
+
 
 def shipped() -> Any:
     """Return the shipped predictor, a ``TransferRank``.

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ....basics import Array
@@ -374,6 +375,15 @@ class GENNAPE(NetworkPredictor):
     @property
     def gives_std(self) -> bool:
         return len(getattr(self, "weights_", ())) > 1
+
+    def explain(self, X: Any) -> dict[str, Array]:
+        """Return what each member says (n,), on its own scale: larger is better.
+
+        Raises:
+            NotFittedError: it was not fitted.
+        """
+        check_is_fitted(self)
+        return self._outputs(self._read(X)) if self.label_std_ else {}
 
     def _predict(self, samples: list[Sample]) -> tuple[Array, Array | None]:
         outputs = self._outputs(samples)

@@ -112,7 +112,7 @@ LOSSES: Mapping[str, type[Loss]] = {
 
 
 SERVED: Mapping[str, Mapping[str, Any]] = {
-    "diff_kendall": {"form": "original", "slope": 4.0, "relative": True}
+    "diff_kendall": {"form": "product", "slope": 8.0, "relative": True}
 }
 """Name -> options that ``loss`` takes where none are given, chosen by ``experiments/losses.py``."""
 

@@ -136,6 +136,9 @@ class TestMembers:
         fitted = quick(members=names).fit(GRAPHS, LABELS)
         alone = [quick(members=(name,)).fit(GRAPHS, LABELS).predict(GRAPHS) for name in names]
         standardised = np.array([(p - p.mean()) / p.std() for p in alone])
+        said = fitted.explain(GRAPHS)
+        assert list(said) == list(names)
+        assert np.array_equal(said["flops"], np.log10([1.0 + graph.flops for graph in GRAPHS]))
         mean, std = fitted.predict(GRAPHS, return_std=True)
         assert fitted.weights_ == dict.fromkeys(names, 1 / 3)
         assert np.corrcoef(mean, standardised.mean(axis=0))[0, 1] > 1 - 1e-6
