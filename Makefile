@@ -34,8 +34,8 @@ quick: .venv/test.stamp
 test-lowest:
 	@echo "== testing with the lowest versions that pyproject.toml allows, in $(LOWEST)"
 	$(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/python .ci/lowest.py data optuna plots pymoo > $(LOWEST)/lowest.txt
-	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/lowest.txt -e '.[data,optuna,plots,pymoo]' pytest hypothesis
+	$(LOWEST)/bin/python .ci/lowest.py data onnx optuna plots pymoo > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/lowest.txt -e '.[data,onnx,optuna,plots,pymoo]' pytest hypothesis
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -m "not slow" $(LOWEST_TESTS)
 
 lint: .venv/test.stamp

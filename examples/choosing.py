@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from math import comb
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -123,13 +124,13 @@ def main() -> None:
     first = images.shortlist(TOP)
     print(first.to_string(index=False), "\n")
     print(f"== 3. these {TOP} are trained, and learnt from")
-    trained(first["name"], results)
-    learnt = archrank.rank(str(CANDIDATES), str(folder), measured=results, **given)
+    known = trained(first["name"], results)
+    learnt = archrank.rank(str(CANDIDATES), str(folder), measured=known, **given)
     print(learnt, "\n")
-    then = learnt.shortlist(TOP)
+    print(learnt.shortlist(TOP).to_string(index=False), "\n")
     print("== 4. all others are trained, which nobody would do, to judge the steps")
     everyone = [candidate.name for candidate in collect(str(CANDIDATES))]
-    figures = judged(graphs, images, first, then, trained(everyone, results))
+    figures = judged(graphs, images, learnt, trained(everyone, results))
     print(figures.to_string(index=False))
     if arguments.report is not None:
         report(figures, arguments.report)
@@ -138,55 +139,55 @@ def main() -> None:
 def judged(
     graphs: archrank.Ranking,
     images: archrank.Ranking,
-    first: pd.DataFrame,
-    then: pd.DataFrame,
+    learnt: archrank.Ranking,
     accuracy: pd.Series[float],
 ) -> pd.DataFrame:
-    """Return what each step reaches: the best and the mean of those that it would train."""
+    """Return what each step reaches: the best and the mean of those that it would train.
+
+    tau is with the accuracy of all within the limit or, of the second five, of those that were not
+    trained yet.
+    """
     within = accuracy[images.table["name"]]
-    rows = []
+    first, then = (list(one.shortlist(TOP)["name"]) for one in (images, learnt))
+    left = within.index.difference(first)
 
-    def add(step: str, names: Sequence[str], kendalls: float = np.nan) -> None:
-        rows.append((step, len(names), accuracy[names].max(), accuracy[names].mean(), kendalls))
+    def row(
+        step: str, names: list[str], ranking: archrank.Ranking, of: pd.Index[str]
+    ) -> tuple[Any, ...]:
+        scores = ranking.table.set_index("name")["score"][of]
+        tau = kendall(scores.to_numpy(float), accuracy[of].to_numpy())
+        return step, len(names), accuracy[names].max(), accuracy[names].mean(), tau
 
-    for step, of in (("any, at random", accuracy), ("within the limit, at random", within)):
-        rows.append((step, TOP, luck([*of], TOP), of.mean(), np.nan))
-    for step, ranking in (("by graphs", graphs), ("by graphs and the images", images)):
-        table = ranking.table
-        tau = kendall(table["score"].to_numpy(float), accuracy[table["name"]].to_numpy())
-        add(step, [*ranking.shortlist(TOP)["name"]], tau)
-    both = [*first["name"], *then["name"]]
-    rows.append(
-        (
-            "ten within the limit, at random",
-            2 * TOP,
-            luck([*within], 2 * TOP),
-            within.mean(),
-            np.nan,
-        )
-    )
-    add("the first ten by graphs and the images", [*images.shortlist(2 * TOP)["name"]])
-    add("five, then five by what these taught", both)
-    rows.append(("all within the limit", len(within), within.max(), within.mean(), np.nan))
+    def chance(step: str, of: pd.Series[float], count: int) -> tuple[Any, ...]:
+        return step, count, luck([*of], count), of.mean(), 0.0
+
+    ten = list(images.shortlist(2 * TOP)["name"])
+    rows = [
+        chance("any, at random", accuracy, TOP),
+        chance("within the limit, at random", within, TOP),
+        row("by graphs", list(graphs.shortlist(TOP)["name"]), graphs, within.index),
+        row("by graphs and the images", first, images, within.index),
+        chance("within the limit, at random", within, 2 * TOP),
+        row("by graphs and the images", ten, images, left),
+        row("five of these, then five by what they taught", [*first, *then], learnt, left),
+        chance("all within the limit", within, len(within)),
+    ]
     columns = ["trained", "networks", "best (%)", "mean (%)", "tau"]
     return pd.DataFrame(rows, columns=columns).round({"best (%)": 1, "mean (%)": 1, "tau": 2})
 
 
 def report(figures: pd.DataFrame, path: Path) -> None:
-    """The figures as Markdown, with how they were made."""
-    lines = [
-        "| " + " | ".join("" if value != value else str(value) for value in row) + " |"
-        for row in figures.to_numpy().tolist()
-    ]
+    """Write the figures as Markdown, with how they were made."""
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in figures.to_numpy().tolist()]
     header = "| " + " | ".join(figures.columns) + " |\n| --- | ---: | ---: | ---: | ---: |"
     path.write_text(
         "# Choosing for one's own images, judged\n\nCommand: `python examples/choosing.py "
         f"--report {path.as_posix()}`. Candidates: `examples/small_networks.py`, each trained once "
         f"({EPOCHS} epochs of {TRAINED} noisy digits, tested on {TESTED}). Date: "
         f"{datetime.date.today().isoformat()}. torch {torch.__version__}. One data set, one "
-        'training each: an example, no proof. "At random" is the expected best of networks '
-        "drawn without replacement. tau is with the accuracy of those within the limit.\n\n"
-        f"{header}\n" + "\n".join(lines) + "\n"
+        'training each: an example, no proof. "At random" is the expected best of networks drawn '
+        "without replacement. tau is with the accuracy of those within the limit; where ten are "
+        f"trained, of those not among the first five.\n\n{header}\n" + "\n".join(lines) + "\n"
     )
 
 

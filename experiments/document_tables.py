@@ -312,6 +312,12 @@ def experiment_table() -> str:
     return table(["script", "what it finds out"], rows)
 
 
+def choosing_table() -> str:
+    """What each step of choosing gained, of ``results/choosing.md``."""
+    lines = (RESULTS / "choosing.md").read_text().splitlines()
+    return "\n".join(line for line in lines if line.startswith("|"))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "proxies": proxy_table,
     "taus": tau_table,
@@ -326,6 +332,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "real-line": real_line,
     "options": option_tables,
     "experiments": experiment_table,
+    "choosing": choosing_table,
 }
 """Mark -> what is written between ``<!-- mark:start -->`` and ``<!-- mark:end -->``."""
 
