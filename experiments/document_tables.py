@@ -57,6 +57,22 @@ def proxy_table() -> str:
     return table(header, rows, right=1 if measured else 0)
 
 
+def real_labels_line() -> str:
+    """What a few labels of real networks are worth beside what the predictor knows."""
+    page = (RESULTS / "imagenet_zoo_labels.md").read_text().splitlines()
+    header, *rows = [cells(line) for line in _rows_below(page, page[0])]
+    taus = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    shown = "; ".join(
+        f"with {count}, {taus['adapted'][count]} (by labels alone {taus['labels alone'][count]})"
+        for count in ("10 labels", "20 labels", "50 labels")
+    )
+    return (
+        f"Real networks of families that it never saw: Kendall's tau {shown}; without any, "
+        f"{taus['no labels']['10 labels']}. [All figures]"
+        "(../experiments/results/imagenet_zoo_labels.md)."
+    )
+
+
 def cost_table() -> str:
     """What whole sets cost beside the baselines, and how it was measured."""
     names = {f"`{p.name}`" for p in archrank.proxies.list()}
@@ -329,6 +345,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "demo-line": demo_line,
     "families": family_table,
     "levels": level_table,
+    "real-labels": real_labels_line,
     "real-line": real_line,
     "options": option_tables,
     "experiments": experiment_table,
