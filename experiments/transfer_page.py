@@ -42,7 +42,7 @@ def tables() -> list[str]:
         "as the recipe says. In brackets 95 % bootstrap intervals over architectures; after ± 95 % "
         "intervals of the mean over seeds. Spearman's rho unless said. Of *every cell* and "
         "*without none* near, meco_opt, swap and synflow are known (8 images): four kinds of "
-        "evidence. Of *all 725* none is, and sizes are judged; the published naswot and synflow are "
+        "evidence. Of *all 725* none is, and sizes are judged; published naswot and synflow are "
         "there to learn from. Predictors with "
         f"labels are tested on {CELLS:,} random cells of the first two.",
         "",
@@ -61,7 +61,8 @@ def tables() -> list[str]:
         "96 pixels and more (TransNAS-Bench-101, Accel-NASBench, OFA), the fixed scale of others. "
         "*fixed scale* is what the scale says of all, *sizes alone* what it says without proxies, "
         "*former rule* the default before 0.2, for which every candidate moved the others; *mean "
-        "rank*: of the six proxies that were the default before that, as far as they were scored. *best proxy* is the best of the twelve on the very "
+        "rank*: of the six proxies that were the default before that, as far as they were scored. "
+        "*best proxy* is the best of the twelve on the very "
         "labels, which nobody knows beforehand. Tasks of a table are averaged.",
         "",
         *markdown_table(headings, [_zero_row(*one) for one in zero_shot.items()]),
