@@ -2,9 +2,10 @@
 
 Run from the repository: ``python experiments/memory.py``. It runs a forward, and a step of training
 (forward, backward; the optimiser's states are added as their sizes), of 40 networks of timm with
-random weights, and counts the storages that operators make and let go of. It goes on where it was:
-finished networks are lines of ``experiments/results/stores/memory.jsonl``; at the end it writes
-``experiments/results/memory.md``. Nothing was fitted to these networks.
+random weights, in single precision and in bfloat16, and counts the storages that operators make
+and let go of. It goes on where it was: finished networks are lines of
+``experiments/results/stores/memory.jsonl``; at the end it writes ``experiments/results/memory.md``.
+Nothing was fitted to these networks.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import weakref
 
 import numpy as np
-import timm
 import torch
 from common import RESULTS, STORES, Lines, made_by, markdown_table, measure_and_write
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -20,9 +20,11 @@ from torch.utils._pytree import tree_leaves
 
 import archrank
 from archrank.costs.memory import inference_memory, training_memory
+from archrank.scoring.zoos import import_zoo
 
 PAGE, LINES = RESULTS / "memory.md", Lines(STORES / "memory.jsonl")
 BATCH = 2
+PRECISIONS = {"fp32": "fp32", "half": "bfloat16"}
 NAMES = """
 resnet18 resnet50 mobilenetv3_large_100 efficientnet_b0 convnext_atto vit_tiny_patch16_224
 swin_tiny_patch4_window7_224 densenet121 regnety_004 mixer_s32_224 repvgg_a0 ghostnet_100
@@ -78,17 +80,18 @@ def really(model: torch.nn.Module, images: torch.Tensor, training: bool) -> int:
     return living.peak + sum(p.nbytes for p in model.parameters())
 
 
-def compared(name: str) -> dict:
+def compared(name: str, precision: str) -> dict:
     """Predicted and real bytes of one network."""
     torch.manual_seed(0)
-    model = timm.create_model(name).eval()
+    model = import_zoo("timm").create_model(name).eval()
     shape = tuple(model.pretrained_cfg["input_size"])
     graph = archrank.trace(model, shape)
     images = torch.randn(BATCH, *shape)
-    step = training_memory(graph, BATCH)
+    if precision == "half":
+        model, images = model.bfloat16(), images.bfloat16()
+    step = training_memory(graph, BATCH, precision)
     return {
-        "name": name,
-        "inference": inference_memory(graph, BATCH).peak,
+        "inference": inference_memory(graph, BATCH, precision).peak,
         "inference_really": really(model, images, training=False),
         "training": step.peak,
         "training_really": really(model, images, training=True) + step.states,
@@ -97,39 +100,45 @@ def compared(name: str) -> dict:
 
 def run() -> None:
     """Measure all networks that are not in the file yet."""
-    for one in LINES.missing([{"name": name} for name in NAMES]):
-        LINES.append(compared(one["name"]))
+    keys = [{"name": name, "precision": one} for one in PRECISIONS for name in NAMES]
+    for key in LINES.missing(keys):
+        LINES.keep(key, **compared(**key))
 
 
 def tables() -> list[str]:
     """Write the page from the lines."""
-    done = {line["name"]: line for line in LINES.read()}
-    found = [done[name] for name in NAMES if name in done]
-    summary = []
-    for what in ("inference", "training"):
-        ratio = np.array([line[what] / line[f"{what}_really"] for line in found])
-        off, worst = np.abs(ratio - 1), int(np.abs(np.log(ratio)).argmax())
-        shares = [f"{100 * (off <= most).mean():.0f} %" for most in (0.05, 0.1)]
-        told = f"`{found[worst]['name']}`, {ratio[worst]:.2f} times the real"
-        summary.append([what, *shares, told])
-    networks = []
-    for line in found:
-        cells = [line["name"]]
+    done = {(line["precision"], line["name"]): line for line in LINES.read()}
+    summary, networks = [], {name: [name] for name in NAMES}
+    for precision, title in PRECISIONS.items():
         for what in ("inference", "training"):
-            really = line[f"{what}_really"]
-            cells += [f"{really / 1e6:.1f}", f"{line[what] / really:.3f}"]
-        networks.append(cells)
-    headings = ("network", "inference, MB", "predicted", "training, MB", "predicted")
+            found = {n: done[precision, n] for n in NAMES if (precision, n) in done}
+            ratio = np.array([line[what] / line[f"{what}_really"] for line in found.values()])
+            off, worst = np.abs(ratio - 1), int(np.abs(np.log(ratio)).argmax())
+            shares = [f"{100 * (off <= most).mean():.0f} %" for most in (0.05, 0.1)]
+            told = f"`{[*found][worst]}`, {ratio[worst]:.2f} times the real"
+            summary.append([f"{what}, {title}", str(len(found)), *shares, told])
+            for name in NAMES:
+                cells = ["-", "-"]
+                if name in found:
+                    real = found[name][f"{what}_really"]
+                    cells = [f"{real / 1e6:.1f}", f"{found[name][what] / real:.3f}"]
+                networks[name] += cells
+    headings = ["network"]
+    for title in PRECISIONS.values():
+        for what in ("inference", "training"):
+            headings += [f"{what}, {title}, MB", "predicted"]
     return [
         "# Memory from the graph alone",
         "",
         f"{made_by('memory.py')} "
-        f"{len(found)} networks, batch {BATCH}, single precision, AdamW; real: storages "
-        "that torch had alive on the CPU.",
+        f"{len(NAMES)} networks, batch {BATCH}, AdamW; real: storages that torch had alive on the "
+        "CPU. In bfloat16 weights, activations, gradients and states are of 2 bytes.",
         "",
-        *markdown_table(("what", "within 5 %", "within 10 %", "worst"), summary, numbers=True),
+        *markdown_table(
+            ("what", "networks", "within 5 %", "within 10 %", "worst"), summary, numbers=True
+        ),
         "",
-        *markdown_table(headings, networks, numbers=True),
+        *markdown_table(headings, networks.values(), numbers=True),
     ]
 
 

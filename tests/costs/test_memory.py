@@ -54,7 +54,7 @@ def weights(model: nn.Module) -> int:
     return sum(p.nbytes for p in model.parameters())
 
 
-def really(model: nn.Module, inputs: Tensor, training: bool) -> int:
+def really(model: nn.Module, inputs: Tensor, training: bool, amp: bool = False) -> int:
     """Weights and the most that a forward, or a forward and a backward, has alive."""
     gc.collect()
     model.train(training)
@@ -62,11 +62,14 @@ def really(model: nn.Module, inputs: Tensor, training: bool) -> int:
     with Living() as living:
         living.known |= there
         living.hold(inputs)
+        with torch.autocast("cpu", torch.bfloat16, enabled=amp):
+            with torch.set_grad_enabled(training):
+                made = model(inputs)
+            if training:
+                made = made.float().sum() if amp else made.sum()
         if training:
-            model(inputs).sum().backward()
-        else:
-            with torch.no_grad():
-                model(inputs)
+            made.backward()
+        del made
     return living.peak + weights(model)
 
 
@@ -147,10 +150,76 @@ def test_transformers(depth: int, training: bool) -> None:
     assert found == pytest.approx(really(model, torch.zeros(8, 50, 16), training), rel=0.1)
 
 
-def said(graph: Graph, batch: int, training: bool) -> int:
+def said(graph: Graph, batch: int, training: bool, precision: str = "fp32") -> int:
     if training:
-        return training_memory(graph, batch, optimiser="sgd").peak
-    return inference_memory(graph, batch).peak
+        return training_memory(graph, batch, precision, "sgd").peak
+    return inference_memory(graph, batch, precision).peak
+
+
+def convolutions(in_place: bool) -> nn.Sequential:
+    blocks = [Residual(16, in_place, True) for _ in range(3)]
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.MaxPool2d(2), *blocks)
+    return model.append(nn.AdaptiveAvgPool2d(1)).append(nn.Flatten()).append(nn.Linear(16, 10))
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_convolutions_in_bfloat16(in_place: bool, training: bool) -> None:
+    model = convolutions(in_place)
+    found = said(archrank.trace(model, (3, 16, 16)), 4, training, "half")
+    images = torch.zeros(4, 3, 16, 16, dtype=torch.bfloat16)
+    assert found == pytest.approx(really(model.bfloat16(), images, training), rel=0.1)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_transformers_in_bfloat16(training: bool) -> None:
+    model = nn.Sequential(*[Encoder(16) for _ in range(3)])
+    found = said(archrank.trace(model, (50, 16)), 8, training, "half")
+    images = torch.zeros(8, 50, 16, dtype=torch.bfloat16)
+    assert found == pytest.approx(really(model.bfloat16(), images, training), rel=0.1)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("kind", ["convolutions", "transformer"])
+def test_autocast_keeps_products_in_two_bytes(
+    kind: str, training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a CPU autocast has softmax and norms in 2 bytes, too; on a GPU, which is meant, in 4.
+    monkeypatch.setattr("archrank.costs.lifetimes._FLOAT", frozenset())
+    if kind == "convolutions":
+        model, images = convolutions(False), torch.zeros(4, 3, 16, 16)
+    else:
+        model, images = nn.Sequential(*[Encoder(16) for _ in range(3)]), torch.zeros(8, 50, 16)
+    found = said(archrank.trace(model, tuple(images.shape[1:])), len(images), training, "amp")
+    assert found == pytest.approx(really(model, images, training, amp=True), rel=0.15)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("name", "optimiser"),
+    [
+        ("sgd", lambda p: torch.optim.SGD(p, 0.1)),
+        ("momentum", lambda p: torch.optim.SGD(p, 0.1, momentum=0.9)),
+        ("rmsprop", torch.optim.RMSprop),
+        ("adam", torch.optim.Adam),
+        ("adamw", torch.optim.AdamW),
+    ],
+)
+def test_states_are_those_that_torch_keeps(name: str, optimiser: Any, dtype: torch.dtype) -> None:
+    model = nn.Sequential(nn.Linear(20, 30), nn.BatchNorm1d(30), nn.Linear(30, 4))
+    graph = archrank.trace(model, (20,))
+    model.to(dtype)
+    stepped = optimiser(model.parameters())
+    model(torch.zeros(3, 20, dtype=dtype)).sum().backward()
+    stepped.step()
+    kept = sum(
+        value.nbytes
+        for state in stepped.state.values()
+        for key, value in state.items()
+        if isinstance(value, Tensor) and key != "step"
+    )
+    precision = "fp32" if dtype == torch.float32 else "half"
+    assert training_memory(graph, 3, precision, name).states == kept
 
 
 def chain(depth: int) -> Graph:
