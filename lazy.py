@@ -41,5 +41,5 @@ def lazy_names(
 
 
 def _own(package: str) -> Iterable[str]:
-    """The names that a package lists in ``__all__`` itself."""
+    """Return the names that a package lists in ``__all__`` itself."""
     return getattr(sys.modules[package], "__all__", ())

@@ -46,7 +46,7 @@ def spearman(scores: npt.ArrayLike, truth: npt.ArrayLike) -> float:
 
 
 def residual_rank(scores: npt.ArrayLike, control: npt.ArrayLike) -> Array:
-    """What of the scores' ranks their control does not explain.
+    """Return what of the scores' ranks their control does not explain.
 
     ``rank(scores) - (a + b rank(control))`` with least-squares a, b: correlating it with the
     residual of the truth gives the partial Spearman correlation.
@@ -167,7 +167,7 @@ def precision_at(scores: npt.ArrayLike, truth: npt.ArrayLike, share: float = 0.0
 
 
 def regret(scores: npt.ArrayLike, truth: npt.ArrayLike, k: int = 10) -> float:
-    """What is lost by training only the k best-scored: best of all minus best of those.
+    """Return what is lost by training only the k best-scored: best of all minus best of those.
 
     In units of the truth; 0 if the best one is among them. A tie across the border counts as its
     expectation over all ways to break it.
@@ -291,7 +291,7 @@ def _places(scores: Array) -> tuple[Places, Places]:
 
 
 def _chance(scores: Array, count: int) -> Array:
-    """The chance of each to be among the ``count`` best, ties broken at random."""
+    """Return the chance of each to be among the ``count`` best, ties broken at random."""
     start, end = _places(scores)
     chance: Array = np.clip((count - start) / (end - start), 0.0, 1.0)
     return chance

@@ -27,7 +27,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def errors(quiet: bool = False) -> Iterator[None]:
-    """What archrank raises on purpose ends a command: exit code 2 on wrong usage, else 1.
+    """End a command by what archrank raises on purpose: exit code 2 on wrong usage, else 1.
 
     Its warnings are lines on stderr, left out where it is to be quiet.
     """
@@ -58,7 +58,7 @@ class _Teller(logging.Handler):
 
 
 def _teller(usual: Callable[..., None]) -> Callable[..., None]:
-    """Shows warnings of this package as plain lines, others as before."""
+    """Show warnings of this package as plain lines, others as before."""
 
     def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
         if category.__module__.partition(".")[0] == "archrank":
@@ -71,7 +71,7 @@ def _teller(usual: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def results_only() -> Iterator[None]:
-    """What the user's models print goes to stderr, from worker processes too."""
+    """Send what the user's models print to stderr, from worker processes too."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
@@ -98,7 +98,7 @@ def kept_in(store: Path | None) -> Iterator[None]:
 
 @contextmanager
 def progress(quiet: bool = False, what: str = "scoring") -> Iterator[Progress | None]:
-    """A bar on a terminal, plain lines otherwise, both on stderr; nothing where it is quiet."""
+    """Show a bar on a terminal, plain lines otherwise, on stderr; nothing where it is quiet."""
     if quiet:
         yield None
     elif not sys.stderr.isatty():
@@ -109,7 +109,7 @@ def progress(quiet: bool = False, what: str = "scoring") -> Iterator[Progress | 
 
 
 def shape_of(text: str | None) -> tuple[int, ...] | None:
-    """What ``--input`` says, as 3,224,224 or 3x224x224; None if it was not given."""
+    """Return what ``--input`` says, as 3,224,224 or 3x224x224; None if it was not given."""
     if text is None:
         return None
     try:
@@ -124,7 +124,7 @@ def shape_of(text: str | None) -> tuple[int, ...] | None:
 
 
 def amounts(**texts: str | None) -> dict[str, float]:
-    """What ``--max-NAME`` options say, as 5M, 300k or 1e6; those not given are left out."""
+    """Return what ``--max-NAME`` options say, as 5M, 300k or 1e6; those not given are left out."""
     found = {}
     for name, text in texts.items():
         if text is None:
@@ -143,7 +143,7 @@ def amounts(**texts: str | None) -> dict[str, float]:
 
 
 def megabytes(**texts: str | None) -> dict[str, float]:
-    """What ``--max-NAME`` options say of memory, as 24GB, 500MB or, in MB, 500."""
+    """Return what ``--max-NAME`` options say of memory, as 24GB, 500MB or, in MB, 500."""
     found: dict[str, float] = {}
     for name, text in texts.items():
         if text is not None:

@@ -62,7 +62,7 @@ class _Columns(NamedTuple):
         return _Columns(self.mean[some], [group[some] for group in self.groups])
 
     def centred(self, centre: Sequence[Array]) -> list[Array]:
-        """The groups less their centres."""
+        """Return the groups less their centres."""
         return [group - middle for group, middle in zip(self.groups, centre, strict=False)]
 
 
@@ -148,7 +148,7 @@ class DeviceSpeed(Predictor):
         return super().fit(samples, checked_costs(y))
 
     def at(self, batch_size: int) -> DeviceSpeed:
-        """The same predictor, of one batch size, for samples without a context.
+        """Return the same predictor, of one batch size, for samples without a context.
 
         Raises:
             InputError: no whole number of at least 1.
@@ -190,7 +190,7 @@ class DeviceSpeed(Predictor):
         return chances
 
     def _errors(self) -> Any:
-        """The distribution of errors in their deviations; those are learnt of measurements, too."""
+        """Return the distribution of errors in their deviations, which are learnt, too."""
         few = self.n_samples_ - 2  # b and the deviation are learnt
         return stats.t(max(few, 1)) if self.n_samples_ else stats.norm()
 
@@ -198,7 +198,7 @@ class DeviceSpeed(Predictor):
     def of_datasheet(
         cls, teraflops: float, gigabytes: float, base: SpeedPredictor | None = None, **options: Any
     ) -> DeviceSpeed:
-        """A device of which nothing was measured.
+        """Return a device of which nothing was measured.
 
         Args:
             teraflops, gigabytes: in a second, as ``Setting`` has them.
@@ -264,7 +264,7 @@ class DeviceSpeed(Predictor):
         return mean, std * stretch, parts
 
     def _columns(self, samples: Sequence[Sample], way: dict[str, Any]) -> _Columns:
-        """What a regression reads."""
+        """Return what a regression reads."""
         logs, shares, parts = [], [], []
         for place in self.sources_:
             there = [self._there(sample, place, way["times"]) for sample in samples]
@@ -315,14 +315,14 @@ class DeviceSpeed(Predictor):
 
 
 def _way(times: float, scaled: bool) -> dict[str, Any]:
-    """A regression on so many batches, scaled by the datasheet or not."""
+    """Return a regression on so many batches, scaled by the datasheet or not."""
     return {"times": times, "scaled": scaled, "share": 1.0}
 
 
 def _learnt(
     ways: Sequence[dict[str, Any]], columns: Sequence[_Columns], logs: Array
 ) -> list[dict[str, Any]]:
-    """The regressions, and which share each has in what is said."""
+    """Return the regressions, and which share each has in what is said."""
     models, centres = [], []
     for one in columns:
         centres.append([group.mean(axis=0) for group in one.groups])
@@ -396,7 +396,7 @@ def calibrated(
 
 
 def speed_on(device: str, batch_size: int = 1, **how: Any) -> SpeedPredictor | DeviceSpeed:
-    """What predicts a device: a known one by name, or the folder of a saved ``DeviceSpeed``.
+    """Return what predicts a device: a known one by name, or the folder of a saved ``DeviceSpeed``.
 
     Raises:
         InputError: it is neither.

@@ -125,7 +125,7 @@ def setting(
     layout: str | None = None,
     precision: str | None = None,
 ) -> Setting:
-    """The setting of a device that is as asked for; of several the first of ``SETTINGS``.
+    """Return the setting of a device that is as asked for; of several the first of ``SETTINGS``.
 
     Args:
         device: a device, or the name of a setting.

@@ -126,7 +126,7 @@ def operators(graph: Graph) -> dict[str, float]:
 
 
 def operator_names(graph: Graph) -> list[str]:
-    """What each node is, with its size; empty for inputs and outputs."""
+    """Return what each node is, with its size; empty for inputs and outputs."""
     rows = zip(
         graph.operators,
         graph.attributes.tolist(),
@@ -143,7 +143,7 @@ def operator_names(graph: Graph) -> list[str]:
 
 
 def counted(rows: Iterable[Mapping[str, float]], names: Iterable[str]) -> Array:
-    """Counts as a table (rows, names); what has no name here is left out.
+    """Return counts as a table (rows, names); what has no name here is left out.
 
     Example:
         >>> counted([{"relu": 2.0, "add": 1.0}, {}], ["add", "mul"]).tolist()

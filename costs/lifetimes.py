@@ -153,7 +153,7 @@ class Saved:
 
 
 def training_peak(lives: Lifetimes, start: int = 0, stop: int | None = None) -> int:
-    """The most bytes of tensors and gradients in a forward and a backward of some of the nodes."""
+    """Return the most bytes of tensors and gradients in both passes of some of the nodes."""
     stop = len(lives.names) if stop is None else stop
     saved = Saved(lives)
     held = _forward(lives, saved, start, stop)
@@ -170,7 +170,7 @@ def training_peak(lives: Lifetimes, start: int = 0, stop: int | None = None) -> 
 
 
 def cuts(lives: Lifetimes) -> list[int]:
-    """The nodes whose output is all that later ones read of the nodes up to them."""
+    """Return the nodes whose output is all that later ones read of the nodes up to them."""
     reach = np.arange(len(lives.names))
     for i, read in enumerate(lives.reads):
         for maker in read:
@@ -209,7 +209,7 @@ class _Backward:
         self.weights = owned_parameters(lives.graph) * each
 
     def through(self, node: int) -> None:
-        """The gradients of a node's operands and weights, then what is no longer needed goes."""
+        """Make the gradients of a node's operands and weights; drop what is not needed."""
         lives, name = self.lives, self.lives.names[node]
         if name == "output":
             for maker in lives.reads[node]:
@@ -227,18 +227,18 @@ class _Backward:
         self._drop(own)
 
     def receive(self, node: int) -> None:
-        """A gradient of a node's output comes from outside."""
+        """Take a gradient of a node's output from outside."""
         self._add(node, self._new(node))
 
     def _new(self, node: int) -> int:
-        """A buffer of a node's output."""
+        """Return a buffer of a node's output."""
         buffer = len(self.sizes)
         self.sizes[buffer] = int(self.lives.elements[node] * self.lives.width[node])
         self.alive += self.sizes[buffer]
         return buffer
 
     def _add(self, node: int, buffer: int) -> None:
-        """A gradient comes to a node's output; one that is there already is summed with it."""
+        """Add a gradient to a node's output; one that is there already is summed with it."""
         there = self.gradient.get(node)
         if there is None:
             self.gradient[node] = buffer

@@ -159,7 +159,7 @@ class Scales:
 
 @lru_cache(maxsize=8)
 def on_device(device: str) -> SpeedPredictor | DeviceSpeed:
-    """What predicts speed on a device, as ``"rtx4090"`` or, of a batch, ``"rtx4090@64"``.
+    """Return what predicts speed on a device, as ``"rtx4090"`` or, of a batch, ``"rtx4090@64"``.
 
     Raises:
         InputError: no such device is known, or the batch is no whole number.
@@ -181,7 +181,7 @@ def _loaded(folder: str) -> Predictor:
 
 
 def checked_limits(limits: Mapping[str, float] | None) -> dict[str, float]:
-    """The limits, or an InputError that says what is wrong with them."""
+    """Return the limits, or an InputError that says what is wrong with them."""
     found: dict[str, float] = {}
     for cost, limit in (limits or {}).items():
         checked_cost(cost, "limits")
@@ -192,14 +192,14 @@ def checked_limits(limits: Mapping[str, float] | None) -> dict[str, float]:
 
 
 def checked_cost(cost: str, argument: str) -> str:
-    """The cost, or an InputError if there is none of that name."""
+    """Return the cost, or an InputError if there is none of that name."""
     if cost not in COSTS:
         raise InputError(f"{argument}: got {cost!r}, expected one of {', '.join(COSTS)}")
     return cost
 
 
 def size(graph: Graph, cost: str, batch_size: int = 1) -> float:
-    """What a graph says of a cost other than latency; training is of so many samples at once."""
+    """Return what a graph says of a cost but latency; training is of so many samples."""
     if cost == "train_memory":
         return training_memory(graph, batch_size).peak / 1e6
     if cost == "memory":
@@ -226,7 +226,7 @@ def violations(
 
 
 def nobody_left(excluded: list[Excluded], candidates: int) -> InputError:
-    """The error when no candidate is within all limits: it names the one that is nearest."""
+    """Return the error of no candidate within all limits: it names the one that is nearest."""
     by_name: dict[str, list[Excluded]] = {}
     for one in excluded:
         by_name.setdefault(one.name, []).append(one)
@@ -250,7 +250,7 @@ def measured_latency(model: nn.Module, inputs: Any, device: str) -> float:
 
 
 def predicted_latency(predictor: Predictor, given: Any) -> float:
-    """What a predictor says of one architecture or graph."""
+    """Return what a predictor says of one architecture or graph."""
     value = float(np.asarray(predictor.predict([given]))[0])
     if not math.isfinite(value):
         raise InputError(f"latency: the predictor says {value}, expected a number")

@@ -123,7 +123,7 @@ def loads(graph: Graph) -> Loads:
 
 
 def _classes(graph: Graph) -> IntArray:
-    """The position in ``CLASSES`` of each node."""
+    """Return the position in ``CLASSES`` of each node."""
     classes = _class_of_operator()[graph.operator]
     kernel = graph.attributes[:, :3].max(axis=1)
     stride = graph.attributes[:, ATTRIBUTES.index("stride0")]

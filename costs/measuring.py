@@ -201,7 +201,7 @@ def operator_costs(
 
 
 def read_measurements(path: str | Path) -> pd.DataFrame:
-    """The rows of a file of ``measure``, of each measurement the last.
+    """Return the rows of a file of ``measure``, of each measurement the last.
 
     Raises:
         InputError: it cannot be read, or is no such file.
@@ -213,7 +213,7 @@ def read_measurements(path: str | Path) -> pd.DataFrame:
 
 
 def machine(device: str = "cpu") -> str:
-    """The processor or the accelerator, by its own name."""
+    """Return the processor or the accelerator, by its own name."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
@@ -342,7 +342,7 @@ def _batch(model: nn.Module, inputs: Any, size: int, seed: int) -> Batch:
 
 
 def _taken_by(model: nn.Module, batch: Batch, paths: set[str]) -> dict[str, Batch]:
-    """What modules are called with in one forward; only those that are called once."""
+    """Return what modules are called with in one forward; only those that are called once."""
     calls: dict[str, list[Batch]] = {path: [] for path in paths}
 
     def keep(path: str) -> Callable[..., None]:
@@ -362,7 +362,7 @@ def _taken_by(model: nn.Module, batch: Batch, paths: set[str]) -> dict[str, Batc
 
 
 def _resized(batch: Batch, size: int) -> Batch:
-    """The same samples, repeated or cut to ``size``."""
+    """Return the same samples, repeated or cut to ``size``."""
     length = len(batch)
     rows = torch.arange(size) % length
 
@@ -404,7 +404,7 @@ def _checked_sizes(batch_sizes: Sequence[int]) -> list[int]:
 
 
 def _described(inputs: Any) -> str:
-    """An input as text: its shape, without batch dimension, or the shapes of tensors."""
+    """Return an input as text: its shape, without batch dimension, or the shapes of tensors."""
     if inputs is None:
         return ""
     if is_shape(inputs):
@@ -430,7 +430,7 @@ def _setting(row: Measurement) -> tuple[str, ...]:
 
 
 def _rows_of(path: Path, failed_too: bool = False) -> list[Measurement]:
-    """What a file holds; lines that were cut off are none."""
+    """Return what a file holds; lines that were cut off are none."""
     if not path.exists() or not path.stat().st_size:
         return []
     try:

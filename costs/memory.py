@@ -122,7 +122,7 @@ def largest_batch(
     optimiser: str = "adamw",
     checkpoints: bool = False,
 ) -> int:
-    """The largest batch size that needs at most ``limit`` bytes; 0 if one sample is too much.
+    """Return the largest batch size of at most ``limit`` bytes; 0 if one sample is too much.
 
     Args:
         graph, training, precision, optimiser, checkpoints: as ``training_memory`` takes;
@@ -153,7 +153,7 @@ def largest_batch(
 
 
 def _checkpointed(lives: Lifetimes, each: int) -> int:
-    """The most bytes of a step that keeps what parts hand on and computes each part again."""
+    """Return the most bytes of a step that keeps what parts hand on, and repeats the parts."""
     found = cuts(lives)
     parts = max(round(math.sqrt(len(found))), 1)
     made = np.cumsum(lives.bytes)

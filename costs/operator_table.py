@@ -66,7 +66,7 @@ class OperatorTable(Predictor):
 
     @classmethod
     def of(cls, entries: Mapping[str, float], fixed: float = 0.0, **options: Any) -> OperatorTable:
-        """A table of entries that are known; ``options`` are of the constructor.
+        """Return a table of entries that are known; ``options`` are of the constructor.
 
         Raises:
             InputError: an entry is no finite number of at least 0, or none is larger.

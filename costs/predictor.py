@@ -102,7 +102,7 @@ class CostPredictor(Predictor):
         return super().fit(samples, checked_costs(y))
 
     def adapt(self, X: Any, y: Any) -> CostPredictor:
-        """A predictor of a new device, from few measurements on it and all that this one knows.
+        """Return a predictor of a new device, from few measurements and what this one knows.
 
         Args:
             X, y: architectures and costs on the new device; contexts play no part.
@@ -125,7 +125,7 @@ class CostPredictor(Predictor):
         return made.fit([replace(sample, context=()) for sample in self._read(X)], y)
 
     def on(self, *context: float) -> CostPredictor:
-        """The predictor of one device alone, for samples without a context.
+        """Return the predictor of one device alone, for samples without a context.
 
         Raises:
             InputError: no such device.
@@ -176,7 +176,7 @@ class CostPredictor(Predictor):
         rows: npt.NDArray[np.intp],
         alone: dict[str, Any],
     ) -> dict[str, Any]:
-        """A device learnt with what other devices are predicted to take."""
+        """Return a device learnt with what other devices are predicted to take."""
         if not sources:
             return alone
         taken = [self.sources_[j] for j in sources]
@@ -214,7 +214,7 @@ class CostPredictor(Predictor):
 
 
 def checked_costs(y: Any) -> Any:
-    """The costs as they came, or an InputError if one is not larger than 0."""
+    """Return the costs as they came, or an InputError if one is not larger than 0."""
     try:
         costs = np.asarray(y, dtype=np.float64)
     except (TypeError, ValueError):
@@ -270,7 +270,7 @@ def _fitted_columns(samples: Sequence[Sample], levels: Sequence[str]) -> dict[st
 
 
 def _columns(how: dict[str, Any], samples: Sequence[Sample]) -> list[Array]:
-    """The columns (n, p_g) of each level, of about unit length per row; none at first."""
+    """Return the columns (n, p_g) of each level, of about unit length per row; none at first."""
     inventories = [inventory(sample.graph) for sample in samples]
     made = [np.zeros((len(samples), 0))]  # for samples that do not differ in anything
     for level, scales, features in zip(how["levels"], how["scales"], how["features"], strict=True):
@@ -299,7 +299,7 @@ def _learnt(
     rows: npt.NDArray[np.intp],
     extra: dict[bool, Array] | None = None,
 ) -> dict[str, Any]:
-    """A regression of costs, or of their logarithms, whichever makes them likelier.
+    """Return a regression of costs, or of their logarithms, whichever makes them likelier.
 
     ``extra`` is one more group for costs and for their logarithms.
     """
@@ -333,7 +333,7 @@ def _mean_costs(model: dict[str, Any], groups: Sequence[Array]) -> Array:
 
 
 def _in_units(model: dict[str, Any], mean: Array) -> Array:
-    """What was predicted of costs or logarithms as costs."""
+    """Return what was predicted of costs or logarithms as costs."""
     unit, lowest = float(model["unit"]), float(model["lowest"])
     if model["log"]:
         costs: Array = np.exp(np.maximum(mean + unit, lowest))
@@ -351,7 +351,7 @@ def _regression(model: dict[str, Any]) -> Regression:
 
 
 def _as_source(model: dict[str, Any], groups: Sequence[Array]) -> dict[str, Any]:
-    """A device alone, with mean and deviation of what it is predicted to take, as a cost and as a
+    """Return a device alone, with mean and deviation of what it is predicted to take: cost and
     logarithm."""
     costs = _mean_costs(model, groups)
     scales = [[float(v.mean()), max(float(v.std()), 1e-12)] for v in (costs, np.log(costs))]
@@ -359,7 +359,7 @@ def _as_source(model: dict[str, Any], groups: Sequence[Array]) -> dict[str, Any]
 
 
 def _taken(sources: Sequence[dict[str, Any]], groups: Sequence[Array], log: bool) -> Array:
-    """What networks are predicted to take on devices (n, devices), standardised."""
+    """Return what networks are predicted to take on devices (n, devices), standardised."""
     made = []
     for source in sources:
         costs = _mean_costs(source, groups)

@@ -56,7 +56,7 @@ class Rows(NamedTuple):
     networks: int
 
     def of(self, networks: Sequence[int]) -> Rows:
-        """The rows of some of the networks, in this order."""
+        """Return the rows of some of the networks, in this order."""
         ends = torch.searchsorted(self.owner, torch.arange(self.networks + 1))
         some = torch.as_tensor(networks)
         counts = ends[some + 1] - ends[some]

@@ -131,7 +131,7 @@ class SpeedPredictor(Predictor):
             del self._groups
 
     def on(self, device: str, batch_size: int = 1, **how: Any) -> SpeedPredictor:
-        """The same predictor, of one device and batch size, for samples without a context.
+        """Return the same predictor, of one device and batch size, for samples without a context.
 
         Args:
             device, how: as ``setting`` takes.
@@ -249,7 +249,7 @@ class SpeedPredictor(Predictor):
         return off, part
 
     def _learnt(self, samples: Sequence[Sample], times: Array) -> list[dict[str, Array]]:
-        """The weights of each member."""
+        """Return the weights of each member."""
         given = self._rows(samples)
         models = [
             fitted(
@@ -318,7 +318,7 @@ class SpeedPredictor(Predictor):
         return rows([loads(sample.graph) for sample in samples], settings, batches)
 
     def _at(self, sample: Sample) -> tuple[int, float]:
-        """Setting and batch size of a sample."""
+        """Return setting and batch size of a sample."""
         place, batch = sample.context or self.at_
         if not 0 <= place < len(SETTINGS) or not batch >= 1:
             raise InputError(

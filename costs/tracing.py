@@ -12,7 +12,7 @@ from ..scoring.candidates import Candidate, FromSpace
 
 
 def graph_of(candidate: Candidate, inputs: Any) -> Graph:
-    """The graph of a candidate; no weights are made where its builder can do without.
+    """Return the graph of a candidate; no weights are made where its builder can do without.
 
     Raises:
         InputError: nobody says its input.

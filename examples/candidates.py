@@ -113,7 +113,7 @@ class _TokenHead(nn.Module):
 
 
 def vgg() -> nn.Module:
-    """A plain stack of 3x3 convolutions (Simonyan and Zisserman, 2015), with batch norm."""
+    """Build a plain stack of 3x3 convolutions (Simonyan and Zisserman, 2015), with batch norm."""
     layers: list[nn.Module] = []
     source = 3
     for width in (24, 48, 96):
@@ -169,12 +169,12 @@ def _preactivation_resnet(widths: tuple[int, ...], blocks: int) -> nn.Module:
 
 
 def preactivation_resnet() -> nn.Module:
-    """A deep and thin pre-activation ResNet (He et al., 2016b)."""
+    """Build a deep and thin pre-activation ResNet (He et al., 2016b)."""
     return _preactivation_resnet((8, 16, 32), blocks=6)
 
 
 def wide_resnet() -> nn.Module:
-    """A shallow and wide pre-activation ResNet (Zagoruyko and Komodakis, 2016)."""
+    """Build a shallow and wide pre-activation ResNet (Zagoruyko and Komodakis, 2016)."""
     return _preactivation_resnet((24, 48, 96), blocks=1)
 
 
@@ -263,7 +263,7 @@ def _resnext_block(source: int, target: int, stride: int) -> nn.Module:
 
 
 def se_resnext() -> nn.Module:
-    """Grouped bottlenecks (Xie et al., 2017) with squeeze-and-excitation."""
+    """Build grouped bottlenecks (Xie et al., 2017) with squeeze-and-excitation."""
     layers: list[nn.Module] = [_conv_relu(3, 32)]
     source = 32
     for width, stride in ((64, 2), (64, 1), (128, 2), (128, 1), (256, 2)):
@@ -369,7 +369,7 @@ class _Positions(nn.Module):
 
 
 def vit() -> nn.Module:
-    """A small vision transformer (Dosovitskiy et al., 2021) on 4x4 patches."""
+    """Build a small vision transformer (Dosovitskiy et al., 2021) on 4x4 patches."""
     blocks = (_transformer_block(96, heads=4) for _ in range(5))
     return nn.Sequential(_Patches(96, 4), _Positions(64, 96), *blocks, _TokenHead(96))
 
@@ -436,7 +436,7 @@ class _Cell(nn.Module):
 
 
 def nas_bench_201() -> nn.Module:
-    """The skeleton and one cell of NAS-Bench-201 (Dong and Yang, 2020), two cells per stage."""
+    """Build the skeleton of NAS-Bench-201 (Dong and Yang, 2020), two cells per stage."""
     operators = ("conv3", "skip", "conv3", "skip", "conv1", "pool")
     layers: list[nn.Module] = [_conv_norm(3, 16)]
     for width in (16, 32, 64):
@@ -467,5 +467,5 @@ class _RowReader(nn.Module):
 
 
 def row_lstm() -> nn.Module:
-    """A two-layer LSTM (Hochreiter and Schmidhuber, 1997) over the rows of the image."""
+    """Build a two-layer LSTM (Hochreiter and Schmidhuber, 1997) over the rows of the image."""
     return _RowReader(128)

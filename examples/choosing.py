@@ -104,7 +104,7 @@ def luck(accuracy: Sequence[float], count: int) -> float:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("choosing"))
     parser.add_argument("--report", type=Path, help="write the figures as Markdown, too")

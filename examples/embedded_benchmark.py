@@ -48,13 +48,13 @@ def agreement(scores: pd.DataFrame, accuracy: pd.Series[float], seed: int) -> pd
 
 
 def show_progress(done: int, total: int, name: str) -> None:
-    """A line that counts."""
+    """Print a line that counts."""
     if done == total or done % 10 == 0:
         print(f"scored {done} of {total}", flush=True)
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def report(figures: pd.DataFrame, arguments: argparse.Namespace, ceiling: float | None) -> None:
-    """The figures as Markdown, with how they were made."""
+    """Return the figures as Markdown, with how they were made."""
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in figures.to_numpy().tolist()]
     header = "| " + " | ".join(figures.columns) + " |\n| --- | ---: | ---: | ---: | ---: |"
     command = f"python examples/embedded_benchmark.py --networks {arguments.networks}"

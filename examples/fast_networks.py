@@ -71,7 +71,7 @@ def draw(table: pd.DataFrame, device: str, path: Path) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo"))
     out = parser.parse_args().out

@@ -37,7 +37,7 @@ FIGURES = ["rho", "near", "held"]
 
 
 def without(device: str, table: pd.DataFrame, samples: list[Sample], work: Path) -> SpeedPredictor:
-    """The pretrained predictor of all rows but a device's."""
+    """Return the pretrained predictor of all rows but a device's."""
     path = work / f"without_{device}"
     if not path.exists():
         kept = np.flatnonzero([not name.startswith(device) for name in table.device])

@@ -23,12 +23,12 @@ _BLOCK = re.compile(r"(<!-- ([\w-]+):start -->).*?(<!-- \2:end -->)", re.DOTALL)
 
 
 def cells(line: str) -> list[str]:
-    """The cells of one row of a Markdown table."""
+    """Return the cells of one row of a Markdown table."""
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
 def table(header: list[str], rows: list[list[str]], right: int = 0) -> str:
-    """A Markdown table; the last ``right`` columns are aligned right."""
+    """Return a Markdown table; the last ``right`` columns are aligned right."""
     left = len(header) - right
     rule = ["---"] * left + ["---:"] * right
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in (header, rule, *rows)]
@@ -58,7 +58,7 @@ def proxy_table() -> str:
 
 
 def real_labels_line() -> str:
-    """What a few labels of real networks are worth beside what the predictor knows."""
+    """Return what a few labels of real networks are worth beside what the predictor knows."""
     page = (RESULTS / "imagenet_zoo_labels.md").read_text().splitlines()
     header, *rows = [cells(line) for line in _rows_below(page, page[0])]
     taus = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
@@ -74,7 +74,7 @@ def real_labels_line() -> str:
 
 
 def cost_table() -> str:
-    """What whole sets cost beside the baselines, and how it was measured."""
+    """Return what whole sets cost beside the baselines, and how it was measured."""
     names = {f"`{p.name}`" for p in archrank.proxies.list()}
     rows = [row for row in costs() if row[0] not in names]
     if not rows:
@@ -86,7 +86,7 @@ def cost_table() -> str:
 
 
 def demo_table() -> str:
-    """What ``make demo`` found, as ``results/embedded.md`` holds it."""
+    """Return what ``make demo`` found, as ``results/embedded.md`` holds it."""
     path = RESULTS / "embedded.md"
     if not path.is_file():
         return "Not measured yet: `python examples/embedded_benchmark.py --report`."
@@ -94,7 +94,7 @@ def demo_table() -> str:
 
 
 def demo_line() -> str:
-    """The demo's picture in figures: tau of the default, of sizes and of the best proxy."""
+    """Return the demo's picture in figures: tau of the default, of sizes and of the best proxy."""
     rows = [cells(line) for line in demo_table().splitlines() if line.startswith("|")][2:]
     taus = {row[0]: row[1] for row in rows}
     best = next(row[0] for row in rows if row[0] not in ("archrank (auto)", *SIZES))
@@ -186,7 +186,7 @@ def transfer_table() -> str:
 
 
 def level_table() -> str:
-    """What each level of a ranking is worth, and what it costs."""
+    """Return what each level of a ranking is worth, and what it costs."""
     fixed = (RESULTS / "fixed_scale.md").read_text().splitlines()
     names, *rows = [cells(line) for line in _rows_below(fixed, fixed[0])]
     (mean,) = (row for row in rows if row[0] == "mean")
@@ -211,7 +211,7 @@ def level_table() -> str:
 
 
 def family_table() -> str:
-    """The same in short."""
+    """Return the same in short."""
     header = ["family", "params", "FLOPs", "activations", "archrank, no labels", "50 labels"]
     chosen = [[row[i] for i in (0, 2, 3, 4, 5, 6)] for row in _families()]
     return table(header, chosen, right=5)
@@ -256,7 +256,7 @@ def real_line() -> str:
 
 
 def _rows_below(lines: list[str], title: str) -> list[str]:
-    """The rows of the first table below a title, its header first, without the rule."""
+    """Return the rows of the first table below a title, its header first, without the rule."""
     after = lines[lines.index(title) :]
     start = next(i for i, line in enumerate(after) if line.startswith("|"))
     rows = []
@@ -268,7 +268,7 @@ def _rows_below(lines: list[str], title: str) -> list[str]:
 
 
 def option_tables() -> str:
-    """What every command of the shell takes, as its help says."""
+    """Return what every command of the shell takes, as its help says."""
     import typer
 
     from archrank.cli.app import app
@@ -301,7 +301,7 @@ def _written(parameter: Any) -> str:
 
 
 def _meaning(parameter: Any) -> str:
-    """A help text, with nothing in it that Markdown takes for emphasis, and the choices."""
+    """Return a help text, with nothing in it that Markdown takes for emphasis, and the choices."""
     text = re.sub(r"([*_])", r"\\\1", parameter.help or "")
     kind = parameter.type_descriptor.annotation
     choices = get_args(kind) if get_origin(kind) is Literal else ()
@@ -329,7 +329,7 @@ def experiment_table() -> str:
 
 
 def choosing_table() -> str:
-    """What each step of choosing gained, of ``results/choosing.md``."""
+    """Return what each step of choosing gained, of ``results/choosing.md``."""
     lines = (RESULTS / "choosing.md").read_text().splitlines()
     return "\n".join(line for line in lines if line.startswith("|"))
 

@@ -97,7 +97,7 @@ def predicted(
 
 
 def chances(found: pd.DataFrame, limit: float) -> np.ndarray:
-    """The chance of each network to take at most so many milliseconds."""
+    """Return the chance of each network to take at most so many milliseconds."""
     logs = np.log(limit / found.said)
     return np.array([np.interp(x, e, LEVELS) for x, e in zip(logs, found.errors, strict=True)])
 
@@ -131,7 +131,7 @@ def draw(device: str, found: pd.DataFrame, path: Path) -> None:
 
 
 def choices(found: pd.DataFrame) -> list[tuple]:
-    """What is chosen under limits, and what the best would have been."""
+    """Return what is chosen under limits, and what the best would have been."""
     made = []
     for limit in np.quantile(found.ms, [0.25, 0.5, 0.75]):
         best = found[found.ms <= limit].measured.max()
@@ -145,7 +145,7 @@ def choices(found: pd.DataFrame) -> list[tuple]:
 
 
 def listed(found: pd.DataFrame, limit: float) -> list[tuple]:
-    """A row for each network, by expected top-1."""
+    """Return a row for each network, by expected top-1."""
     measured, likely = fronts(found)
     sure = chances(found, limit)
     marks = [
@@ -190,7 +190,7 @@ def met(off: np.ndarray, table: pd.DataFrame, folds: np.ndarray) -> list[list[st
 
 
 def lines_of(device: str, found: pd.DataFrame) -> list[str]:
-    """The part of the page about one device."""
+    """Return the part of the page about one device."""
     known = found[found.model.isin(FORTY)].reset_index(drop=True)
     picture = RESULTS / f"fronts_{device.partition('-')[0]}.svg"
     draw(device, known, picture)

@@ -53,7 +53,7 @@ class Living(TorchDispatchMode):
             weakref.finalize(storage, self.free, key, size)
 
     def free(self, key: int, size: int) -> None:
-        """A storage is gone."""
+        """Note that a storage is gone."""
         self.known.discard(key)
         self.alive -= size
 

@@ -189,7 +189,7 @@ def tables() -> list[str]:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     measure_and_write(__doc__, RESULTS / "proxy_costs.md", measure, tables)
 
 

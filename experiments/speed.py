@@ -38,7 +38,7 @@ LEVELS = (0.5, 0.9)
 
 
 def measured() -> pd.DataFrame:
-    """The table of measured speeds."""
+    """Return the table of measured speeds."""
     return pd.read_parquet(Path(os.environ["ARCHRANK_DATA"]) / "imagenet_zoo" / "speed.parquet")
 
 
@@ -103,7 +103,7 @@ def baseline(table: pd.DataFrame, samples: list[Sample], folds: np.ndarray) -> n
 
 
 def folds_of(table: pd.DataFrame) -> np.ndarray:
-    """The fold of each row, as the predictor leaves them out."""
+    """Return the fold of each row, as the predictor leaves them out."""
     folds = np.zeros(len(table), dtype=int)
     for fold, (_, out) in enumerate(GroupKFold(FOLDS).split(folds, groups=table.family)):
         folds[out] = fold
@@ -145,7 +145,7 @@ def other_sizes(table: pd.DataFrame, samples: list[Sample]) -> tuple[np.ndarray,
 
 
 def page(table: pd.DataFrame, samples: list[Sample], off: np.ndarray) -> list[str]:
-    """The page's lines."""
+    """Return the page's lines."""
     folds = folds_of(table)
     plain = np.log(table.step_time.to_numpy()) - baseline(table, samples, folds)
     lines = [

@@ -56,7 +56,7 @@ def facts_of(func: Any) -> Facts:
 
 
 def written_by(facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The argument that a call writes to, if it writes to one."""
+    """Return the argument that a call writes to, if it writes to one."""
     if facts.written is None:
         return None
     return args[facts.written] if facts.written < len(args) else kwargs.get("out")
@@ -72,19 +72,19 @@ def nested_tensors(values: Iterable[Any]) -> Iterator[Tensor]:
 
 
 def operands_of(args: tuple[Any, ...], count: int) -> list[Tensor]:
-    """The first ``count`` tensors among the arguments."""
+    """Return the first ``count`` tensors among the arguments."""
     return [t for t in args if isinstance(t, Tensor)][:count]
 
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """The same nested lists and tuples with each leaf changed."""
+    """Return the same nested lists and tuples with each leaf changed."""
     if isinstance(value, (list, tuple)):
         return type(value)([mapped(v, change) for v in value])
     return change(value)
 
 
 def shape_only(value: Any) -> Any:
-    """A tensor (or a nest of them) on the meta device; anything else as it is."""
+    """Return a tensor (or a nest of them) on the meta device; anything else as it is."""
     if isinstance(value, Tensor) and not value.is_meta:
         return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
     if isinstance(value, (list, tuple)):
@@ -93,7 +93,7 @@ def shape_only(value: Any) -> Any:
 
 
 def storage_of(tensor: Tensor) -> int:
-    """What identifies a tensor's memory: views of one tensor agree."""
+    """Return what identifies a tensor's memory: views of one tensor agree."""
     try:
         return int(tensor.untyped_storage()._cdata)
     except (NotImplementedError, RuntimeError):  # sparse tensors have none: the object stands
@@ -134,7 +134,7 @@ def columns(
     heads: int = 0,
     bias: int = 0,
 ) -> tuple[int, ...]:
-    """A row of ``ATTRIBUTES``; what is not given is 0."""
+    """Return a row of ``ATTRIBUTES``; what is not given is 0."""
 
     def three(values: Sequence[int]) -> tuple[int, ...]:
         return (*(int(v) for v in values[:3]), 0, 0, 0)[:3]
@@ -156,7 +156,7 @@ def attributes_of(
     args: tuple[Any, ...],
     operands: list[tuple[Tensor, int, tuple[int, ...]]],
 ) -> tuple[int, ...]:
-    """The row of attributes that the arguments of a call say."""
+    """Return the row of attributes that the arguments of a call say."""
     if "conv" in operator and len(args) >= 9:
         dims = args[1].dim() - 2
         return columns(
@@ -192,7 +192,7 @@ def _per_axis(value: Any, dims: int) -> tuple[int, ...]:
 
 
 def convolution_class(args: tuple[Any, ...]) -> str:
-    """The canonical operator of ``aten.convolution``'s arguments."""
+    """Return the canonical operator of ``aten.convolution``'s arguments."""
     source, weight, transposed, groups = args[0], args[1], args[6], args[8]
     dims = weight.dim() - 2
     if transposed:
@@ -240,7 +240,7 @@ def product_flops(
 
 
 def constants_of(operator: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """The numbers among the arguments, which tell ``0.1 * x`` from ``x``."""
+    """Return the numbers among the arguments, which tell ``0.1 * x`` from ``x``."""
     if operator in NORMS:
         # Training flag and momentum do not change the architecture.
         return str([a for a in args if isinstance(a, float)][-1:])

@@ -47,7 +47,7 @@ class Piece(nn.Module):
 
 
 def assemble(build: Callable[[], nn.Module], inputs: Shape | Sequence[Shape]) -> Graph:
-    """The graph of the network that ``build`` makes, equal to the traced one but much sooner.
+    """Return the graph of the network that ``build`` makes, as traced but much sooner.
 
     Outside its pieces the network's forward may use ``+``, ``*`` and torch functions that take
     tensors and return one; their values are not available, only shapes.
@@ -102,7 +102,7 @@ class Fragment:
 
     @classmethod
     def of(cls, graph: Graph, inputs: tuple[Shape, ...]) -> Fragment:
-        """What is left of a traced graph without its input and output nodes."""
+        """Return what is left of a traced graph without its input and output nodes."""
         first, last = len(inputs), len(graph) - 1
         outputs = np.flatnonzero(graph.operator == CANONICAL_ID["output"])
         if outputs.tolist() != [last] or (graph.operator[:first] != CANONICAL_ID["input"]).any():
@@ -202,7 +202,7 @@ def _integers(shape: Shape) -> np.ndarray:
 
 
 def _compact(codes: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The same codes over a table of only the names in use, in the order of first use."""
+    """Return the same codes over a table of only the names in use, in the order of first use."""
     used = {code: i for i, code in enumerate(dict.fromkeys(codes.tolist()))}
     renumbered = np.array([used[code] for code in codes.tolist()], np.int64)
     return renumbered, tuple(names[code] for code in used)
@@ -237,7 +237,7 @@ class _Placeholder(nn.Module):
         return assembler.append(_fragment(self.key, shapes), values, self)
 
     def make(self, assembling: bool) -> nn.Module:
-        """The piece itself, its own pieces placeholders if ``assembling``."""
+        """Return the piece itself, its own pieces placeholders if ``assembling``."""
         kind, args, kwargs = self.key
         token = _ASSEMBLING.set(assembling)
         try:
@@ -391,13 +391,13 @@ class _Table:
         self._first: list[int] = []  # of each part in _translated
 
     def extend(self, names: Sequence[str]) -> None:
-        """The names of the next part."""
+        """Take the names of the next part."""
         self._first.append(len(self._translated))
         table = self.names
         self._translated += [table.setdefault(name, len(table)) for name in names]
 
     def codes(self, codes: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
-        """The codes of all parts, of so many nodes each, renumbered."""
+        """Return the codes of all parts, of so many nodes each, renumbered."""
         first = np.repeat(np.array(self._first, np.int64), lengths)
         renumbered: np.ndarray = np.array(self._translated, np.int64)[codes + first]
         return renumbered
@@ -434,7 +434,7 @@ def _parameters(
 
 
 def _fragment(key: Any, shapes: tuple[Shape, ...]) -> Fragment:
-    """The fragment of a piece, from memory if it was made before."""
+    """Return the fragment of a piece, from memory if it was made before."""
     found = _FRAGMENTS.get((key, shapes))
     if found is None:
         shapes = tuple(map(tuple, shapes))

@@ -41,7 +41,7 @@ def resolution(graph: Arrays) -> np.ndarray:
 
 
 def _by_rank(flat: IntArray, offsets: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
-    """The nodes whose shapes have equally many dimensions, and these shapes as one array."""
+    """Return the nodes whose shapes have equally many dimensions, and these shapes as one array."""
     ranks = np.diff(offsets)
     for rank in np.unique(ranks).tolist():
         at = np.flatnonzero(ranks == rank)
@@ -49,7 +49,7 @@ def _by_rank(flat: IntArray, offsets: IntArray) -> Iterator[tuple[IntArray, IntA
 
 
 def output_elements(graph: Arrays) -> IntArray:
-    """Number of output elements of each node (n,)."""
+    """Return the number of output elements of each node (n,)."""
     elements = np.ones(len(graph), dtype=np.int64)
     for at, shapes in _by_rank(graph.out_shapes, graph.out_offsets):
         elements[at] = shapes.prod(axis=1)
@@ -57,7 +57,7 @@ def output_elements(graph: Arrays) -> IntArray:
 
 
 def owned_parameters(graph: Arrays) -> IntArray:
-    """Number of parameters of each node (n,); shared ones belong to the first that uses them."""
+    """Return the parameters of each node (n,); shared ones are of the first that uses them."""
     owned = np.zeros(len(graph), dtype=np.int64)
     used, first = np.unique(graph.uses, return_index=True)
     node = np.searchsorted(graph.uses_offsets, first, side="right") - 1
@@ -66,7 +66,7 @@ def owned_parameters(graph: Arrays) -> IntArray:
 
 
 def to_pyg(graph: Arrays, features: str = "default") -> Data:
-    """The graph as a torch-geometric ``Data`` with the node features of ``features``.
+    """Return the graph as a torch-geometric ``Data`` with the node features of ``features``.
 
     ``"gennape"``: ``x`` (n, 6) the resolution divided by (256, 256, 256, 256, 512, 512),
     ``operator`` (n,) ids of GENNAPE's vocabulary, ``kernel`` (n, 2) kernel sizes clipped to 7,

@@ -274,7 +274,7 @@ def _cell(operator: str) -> Callable[..., Any]:
 def _compute(
     recorder: Recorder, run: Callable[[], Tensor], like: Tensor, shape: Sequence[int]
 ) -> Tensor:
-    """The function's result: for real if values are followed, else its shape alone."""
+    """Run the function: for real if values are followed, else for its shape alone."""
     recorder.paused = True
     try:
         if recorder.values:

@@ -139,18 +139,18 @@ class Graph(Arrays):
     # --- other forms --------------------------------------------------------------------------
 
     def spectrum(self, q: int = 21) -> npt.NDArray[np.float64]:
-        """The ``q`` smallest eigenvalues of the undirected graph's normalised Laplacian.
+        """Return the ``q`` smallest eigenvalues of the undirected graph's normalised Laplacian.
 
         See ``archrank.graphs.spectra.laplacian_spectrum``.
         """
         return laplacian_spectrum(self, q)
 
     def to_pyg(self, features: str = "default") -> Data:
-        """A torch-geometric ``Data``; see ``archrank.graphs.features.to_pyg``."""
+        """Return a torch-geometric ``Data``; see ``archrank.graphs.features.to_pyg``."""
         return to_pyg(self, features)
 
     def to_networkx(self) -> networkx.MultiDiGraph:
-        """A ``networkx.MultiDiGraph`` with each node's facts as node attributes.
+        """Return a ``networkx.MultiDiGraph`` with each node's facts as node attributes.
 
         Edges carry ``operand``, the position among the target's operands. The object is the
         caller's own: changing it does not change this graph.
@@ -168,7 +168,7 @@ class Graph(Arrays):
         return graph
 
     def draw(self, path: str | Path | None = None, **options: Any) -> str:
-        """A picture, repeated stages folded; see ``archrank.graphs.drawing.draw``."""
+        """Return a picture, repeated stages folded; see ``archrank.graphs.drawing.draw``."""
         from .drawing import draw
 
         return draw(self, path, **options)

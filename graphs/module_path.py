@@ -40,7 +40,7 @@ class ModulePath:
         return self._stack[-1][1]
 
     def name_of(self, module: nn.Module) -> str:
-        """The path of a module; one made during the forward is named by its type."""
+        """Return the path of a module; one made during the forward is named by its type."""
         name = self._names.get(id(module))
         return f"{self.current}.<{type(module).__name__}>".lstrip(".") if name is None else name
 

@@ -209,7 +209,7 @@ class Vocabulary:
         return len(self.classes)
 
     def encode(self, operator: str) -> int:
-        """The class id of a canonical operator, 0 if it is out of vocabulary."""
+        """Return the class id of a canonical operator, 0 if it is out of vocabulary."""
         target = self.mapping.get(operator)
         return 0 if target is None else self.classes.index(target)
 
@@ -227,7 +227,7 @@ _BY_ATEN = {aten: name for name, names in _ATEN_NAMES.items() for aten in names.
 
 
 def vocabulary(name: str = "default") -> Vocabulary:
-    """The vocabulary called ``name``: ``"default"`` or ``"gennape"``.
+    """Return the vocabulary called ``name``: ``"default"`` or ``"gennape"``.
 
     Raises:
         InputError: no vocabulary has that name.
@@ -242,7 +242,7 @@ def vocabulary(name: str = "default") -> Vocabulary:
 
 
 def canonical(aten_name: str) -> str:
-    """The canonical operator of an ATen name such as ``aten.relu_``; ``"unknown"`` if none.
+    """Return the canonical operator of an ATen name such as ``aten.relu_``; ``"unknown"`` if none.
 
     Example:
         >>> canonical("aten.relu_"), canonical("aten._softmax"), canonical("mylib.magic")

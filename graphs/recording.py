@@ -362,11 +362,11 @@ class Recorder(TorchDispatchMode):
             self._weigh(weight, node)
 
     def add_input(self, tensor: Tensor) -> None:
-        """A source node for one input tensor."""
+        """Add a source node for one input tensor."""
         self.add("input", "input", (), (), tuple(tensor.shape), [tensor])
 
     def add_output(self, tensor: Tensor) -> None:
-        """A sink node for one output tensor; constants have none."""
+        """Add a sink node for one output tensor; constants have none."""
         maker = self._maker.get(storage_of(tensor))
         if maker is not None:
             shape = tuple(tensor.shape)
@@ -454,7 +454,7 @@ class Recorder(TorchDispatchMode):
         self._edges = [(place[m], place[n]) for m, n in self._edges if m in place and n in place]
 
     def graph(self) -> Graph:
-        """What was recorded, as arrays."""
+        """Return what was recorded, as arrays."""
         self._fold_weights()
         in_shapes, in_offsets = _ragged(self._in_shapes)
         out_shapes, out_offsets = _ragged(self._out_shapes)

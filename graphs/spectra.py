@@ -12,7 +12,7 @@ _DENSE_UP_TO = 1500
 
 
 def laplacian_spectrum(graph: Arrays, q: int = 21) -> npt.NDArray[np.float64]:
-    """The ``q`` smallest eigenvalues of ``I - D^-1/2 A D^-1/2`` of the undirected simple graph.
+    """Return the ``q`` smallest eigenvalues of ``I - D^-1/2 A D^-1/2``, undirected and simple.
 
     Args:
         graph: any graph; directions and repeated edges are dropped.

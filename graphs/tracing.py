@@ -82,7 +82,7 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The module inside wrappers that only change how it runs."""
+    """Return the module inside wrappers that only change how it runs."""
     while True:
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
@@ -267,12 +267,12 @@ def _arguments(model: nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], dict[
 
 
 def float_type(model: nn.Module) -> torch.dtype:
-    """The floating type that the model's weights have; float32 if it has none."""
+    """Return the floating type that the model's weights have; float32 if it has none."""
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
 
 def _placed(value: Any, device: torch.device) -> Any:
-    """The same arguments with every tensor on ``device``."""
+    """Return the same arguments with every tensor on ``device``."""
     if isinstance(value, Tensor):
         if value.device == device:
             return value

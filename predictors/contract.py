@@ -178,7 +178,7 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _in_parts(
         self, X: Any, predict: Callable[[list[Sample]], tuple[Array, Array | None]]
     ) -> tuple[Array, Array | None]:
-        """What a method says of architectures' samples (n,), few graphs in memory at a time.
+        """Return what a method says of architectures' samples (n,), few graphs in memory at a time.
 
         Zeros where labels were constant: then nothing was learnt.
         """

@@ -109,7 +109,7 @@ def read_labels(path: str | Path, column: str | None = None) -> tuple[list[str],
 
 
 def read_names(path: str | Path) -> list[str]:
-    """The names in a file: one per line, or the first column of a ``.csv``.
+    """Return the names in a file: one per line, or the first column of a ``.csv``.
 
     Raises:
         InputError: it cannot be read.
@@ -132,7 +132,7 @@ def readable(
     kept: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Any]:
-    """What a predictor can read: architectures of its space, else samples of candidates."""
+    """Return what a predictor can read: architectures of its space, else samples of candidates."""
     if predictor.space is None:
         return [sample_of(predictor, candidate) for candidate in collect(list(names))]
     archs = [str(name) for name in names]

@@ -11,7 +11,7 @@ _SPEED = Path(__file__).parents[1] / "costs" / "weights"
 
 
 def load_predictor(path: str | Path | None = None) -> Predictor:
-    """The predictor that ``save`` wrote to a folder.
+    """Return the predictor that ``save`` wrote to a folder.
 
     Args:
         path: the folder; by default the pretrained predictor that comes with archrank, a

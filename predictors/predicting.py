@@ -75,7 +75,7 @@ class _Share:
 def _predicted_in_processes(
     predictor: Predictor, archs: Sequence[str], jobs: int, progress: Progress | None
 ) -> tuple[Array, Array]:
-    """The same as ``predicted``; equal architectures go to the same process."""
+    """Return the same as ``predicted``; equal architectures go to the same process."""
     mean, std = np.zeros(len(archs)), np.zeros(len(archs))
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"

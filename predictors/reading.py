@@ -60,7 +60,7 @@ class Reader:
     exact: bool = False
 
     def read(self, given: Any, known: Mapping[str, Sample] = NOTHING) -> list[Sample]:
-        """Samples of anything that ``samples`` takes.
+        """Return samples of anything that ``samples`` takes.
 
         ``known`` are samples of canonical architectures that were read before.
         """
@@ -113,7 +113,7 @@ class Reader:
         return replace(known[key], arch=arch, code=space.encode(arch))
 
     def space_of(self, arch: str) -> Space:
-        """The space that architecture strings are of.
+        """Return the space that architecture strings are of.
 
         Raises:
             InputError: none is given.
@@ -148,7 +148,7 @@ class Reader:
 
 
 def listed(given: Any) -> list[Any]:
-    """The architectures as a list.
+    """Return the architectures as a list.
 
     Raises:
         InputError: it is one architecture, or nothing of the kind.
@@ -171,7 +171,7 @@ def samples(
     seed: int = 0,
     batch_size: int = 64,
 ) -> list[Sample]:
-    """What predictors read, made of whatever is at hand, so that it is made once.
+    """Return what predictors read, made of whatever is at hand, so that it is made once.
 
     Predictors do this themselves; call it to fit several of them without tracing and scoring
     again, or to add scores and context (``dataclasses.replace``).
@@ -197,7 +197,7 @@ def samples(
 
 
 def with_context(given: Sequence[Sample], context: npt.ArrayLike) -> list[Sample]:
-    """The same samples with rows of numbers (samples, columns) as their context.
+    """Return the same samples with rows of numbers (samples, columns) as their context.
 
     Raises:
         InputError: not one row of finite numbers for each sample.

@@ -115,7 +115,7 @@ def _encode(
 
 
 def _named(value: Any) -> Any:
-    """A search space as its name."""
+    """Return a search space as its name."""
     from ..data.spaces.contract import Space
 
     return value.name if isinstance(value, Space) else value
@@ -154,7 +154,7 @@ def _is_ours(value: Any, base: type[Any]) -> bool:
 
 
 def _class(name: str, expected: type[Any]) -> type[Any]:
-    """A public estimator, or the one that the caller asked for; a file imports nothing else."""
+    """Return a public estimator, or the one asked for; a file imports nothing else."""
     if name == expected.__qualname__:
         return expected
     for room in _ROOMS:

@@ -36,7 +36,7 @@ def pareto_front(values: npt.ArrayLike, larger_is_better: bool = False) -> npt.N
 
 
 def _least(costs: Array) -> npt.NDArray[np.bool_]:
-    """The same of rows without missing values, smaller is better.
+    """Return the same of rows without missing values, smaller is better.
 
     In order of the first column and then the others, nothing later beats anything earlier, so each
     row is compared with the front before it only.

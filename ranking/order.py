@@ -254,7 +254,7 @@ def _check_inputs(candidates: Sequence[Candidate], inputs: Any) -> None:
 
 
 def _elsewhere(scales: Scales, speed: str, confidence: float) -> Scales:
-    """The same, with latency of a device that is not at hand."""
+    """Return the same, with latency of a device that is not at hand."""
     if scales.latency is not None:
         raise InputError("latency, speed: got both, expected a predictor or a device")
     if not 0 < confidence < 1:

@@ -131,7 +131,7 @@ class Ranking:
         return shortlist_of(self.table, self.by, count)
 
     def to_json(self, front: str | None = None, top: int | None = None) -> str:
-        """The table and the failures as JSON; missing numbers are null.
+        """Return the table and the failures as JSON; missing numbers are null.
 
         Args:
             front: a cost, for the names on ``front`` too.
@@ -156,7 +156,7 @@ class Ranking:
         )
 
     def front(self, cost: str = "flops") -> pd.DataFrame:
-        """The candidates that none beats in score at no more cost, cheapest first.
+        """Return the candidates that none beats in score at no more cost, cheapest first.
 
         Args:
             cost: a column of sizes, or one of ``COSTS`` that was asked for.

@@ -109,7 +109,7 @@ def _unique(found: list[Candidate]) -> list[Candidate]:
 
 
 def by_name(spec: str) -> list[Candidate]:
-    """The candidates that a name stands for; see ``collect``.
+    """Return the candidates that a name stands for; see ``collect``.
 
     Raises:
         InputError: there is no such file, model or pattern.
@@ -207,7 +207,7 @@ def _has_lister(module: ModuleType) -> bool:
 
 @lru_cache
 def _listed(module: ModuleType) -> dict[str, Candidate]:
-    """What a file lists itself, by name."""
+    """Return what a file lists itself, by name."""
     value = vars(module).get(LISTED)
     return {c.name: c for c in collect(getattr(module, LISTS)() if value is None else value)}
 

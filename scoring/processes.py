@@ -92,7 +92,7 @@ class _Worker(Generic[W, R]):
             self.pipe.send(self._work)
 
     def result(self) -> tuple[W, R] | None:
-        """The piece of work and its result, or None if that is still to come.
+        """Return the piece of work and its result, or None if that is still to come.
 
         Raises:
             ArchrankError: what ends the run, not this piece of work alone.
@@ -109,7 +109,7 @@ class _Worker(Generic[W, R]):
         return self._work, result
 
     def _replace(self) -> tuple[W, R] | None:
-        """A new process after one that died, at the same work or, if that kills it, at none."""
+        """Start a process after one that died, at the same work or, if that kills it, at none."""
         self.end()
         if not self._greeted:
             raise InputError(
@@ -131,7 +131,7 @@ class _Worker(Generic[W, R]):
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Processes started here ignore Ctrl-C from birth: the driver ends them."""
+    """Let processes started here ignore Ctrl-C from birth: the driver ends them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -143,7 +143,7 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
-    """What a worker process does: greet, then work at what comes, until the driver is gone."""
+    """Greet, then work at what comes, until the driver is gone: a worker process does no more."""
     threading.Thread(target=_die_with_the_driver, daemon=True).start()
     with suppress(EOFError):
         pipe.send(None)

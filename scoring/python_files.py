@@ -241,7 +241,7 @@ def _missing(value: Callable[..., Any]) -> str | None:
 
 
 def load_file(path: Path) -> ModuleType:
-    """A Python file as a module of its own name; loaded again only after it has changed.
+    """Return a Python file as a module of its own name; loaded again only after it has changed.
 
     It is imported under seed 0, whatever the seed of the run: a network that exists is one network.
 

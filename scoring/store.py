@@ -225,7 +225,7 @@ class Store:
         )
 
     def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """What a query finds."""
+        """Return what a query finds."""
         try:
             return self._connection.execute(query, values).fetchall()
         except sqlite3.DatabaseError as error:
@@ -234,7 +234,7 @@ class Store:
     # --- runs -----------------------------------------------------------------------------------
 
     def begin(self, settings: Mapping[str, Any], space: str, architectures: Sequence[str]) -> int:
-        """The run of these settings, made with its sample if it is new.
+        """Return the run of these settings, made with its sample if it is new.
 
         Raises:
             InputError: a run of the same settings has another sample.
@@ -259,12 +259,12 @@ class Store:
         return run
 
     def runs(self) -> dict[int, dict[str, Any]]:
-        """Number -> settings of every run, oldest first."""
+        """Return number -> settings of every run, oldest first."""
         found = self._rows("SELECT id, settings FROM runs ORDER BY id")
         return {run: json.loads(settings) for run, settings in found}
 
     def sample(self, run: int) -> list[str]:
-        """The architectures of a run, in order."""
+        """Return the architectures of a run, in order."""
         found = self._rows(
             "SELECT arch FROM samples JOIN architectures ON id = architecture WHERE run = ? "
             "ORDER BY position",
@@ -308,7 +308,7 @@ class Store:
     def finished(
         self, condition: Mapping[str, Any], space: str, arch: str, seed: int
     ) -> set[tuple[str, int]]:
-        """The (proxy, version) that one architecture has scores of, or reasons why not."""
+        """Return the (proxy, version) that one architecture has scores of, or reasons why not."""
         found = self._rows(
             "SELECT name, version FROM scores JOIN proxies ON proxies.id = proxy "
             "WHERE condition = (SELECT id FROM conditions WHERE settings = ?) AND architecture = "
@@ -407,7 +407,7 @@ class Store:
         return frame.astype({"value": float, "seconds": float, "peak_memory": float})
 
     def failures(self, run: int, condition: Mapping[str, Any]) -> list[Failure]:
-        """The proxies of a run that have no value somewhere, by name."""
+        """Return the proxies of a run that have no value somewhere, by name."""
         found: dict[tuple[str, int], Failure] = {}
         for name, version, reason, count in self._rows(
             f"SELECT proxies.name, version, reason, COUNT(*) {_OF_A_RUN} AND status != 'ok' "
@@ -423,7 +423,7 @@ class Store:
         return self._named("architectures", ("space", "arch"), (space, arch))
 
     def _named(self, table: str, columns: tuple[str, ...], values: tuple[Any, ...]) -> int:
-        """The number of a row, made if it is not there."""
+        """Return the number of a row, made if it is not there."""
         where = " AND ".join(f"{column} = ?" for column in columns)
         found = self._connection.execute(f"SELECT id FROM {table} WHERE {where}", values).fetchone()
         if found is not None:

@@ -100,7 +100,7 @@ def settings_for(
     data: str = "random",
     resolution: int | None = None,
 ) -> Settings:
-    """Checked settings; the table is the space's own unless several could be meant.
+    """Return checked settings; the table is the space's own unless several could be meant.
 
     Raises:
         InputError: no such space, table or task, or the table has too few labels.
@@ -138,7 +138,7 @@ def settings_for(
 
 
 def sample_of(settings: Settings) -> list[str]:
-    """The architectures: random without repetition among those with a label, in drawn order.
+    """Return the architectures: random without repetition among those with a label, in drawn order.
 
     Raises:
         InputError: the table has fewer.

@@ -97,7 +97,7 @@ class Scored:
     seconds: float = 0.0
 
     def of_every_proxy(self, work: Work) -> list[tuple[int, list[Result]]]:
-        """The results, a failure of the whole network being that of every proxy asked for."""
+        """Return the results; a failure of the whole network is that of every proxy."""
         if self.failure is None:
             return [(seed, list(results)) for seed, results in self.results]
         status, reason = self.failure

@@ -23,7 +23,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture
 def parity_folder() -> Path:
-    """Reference values of proxies; not on a user's machine."""
+    """Return reference values of proxies; not on a user's machine."""
     folder = SHARED / "parity"
     if not (folder / "parity.json").exists():
         pytest.skip("the reference values (../shared/parity) are not on this machine")
@@ -32,5 +32,5 @@ def parity_folder() -> Path:
 
 @pytest.fixture(autouse=True)
 def same_threads() -> None:
-    """Tests that change the number of threads must not slow down the others."""
+    """Put back the number of threads, so that tests that change it do not slow down the others."""
     torch.set_num_threads(min(2, torch.get_num_threads()))

@@ -34,13 +34,13 @@ SLOW = {"docs/ray_tune.md"}
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """The code of a language on a page, block by block."""
+    """Return the code of a language on a page, block by block."""
     text = PAGES[page].read_text()
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def commands(page: str) -> list[list[str]]:
-    """The words of every call of archrank on a page, without the first."""
+    """Return the words of every call of archrank on a page, without the first."""
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("archrank ")]
 
@@ -105,7 +105,7 @@ def test_code_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def imported(code: str) -> set[str]:
-    """The packages that code imports."""
+    """Return the packages that code imports."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):

@@ -132,7 +132,7 @@ few = st.lists(st.integers(0, 3), min_size=2, max_size=5)
 
 
 def over_all_tie_breaks(scores, figure) -> float:
-    """The mean of ``figure(order)`` over all orders, best first, that the scores allow."""
+    """Return the mean of ``figure(order)`` over all orders, best first, that the scores allow."""
     orders = [
         order
         for order in itertools.permutations(range(len(scores)))

@@ -21,7 +21,7 @@ EXAMPLE = Path(archrank.__file__).parent / "examples" / "plugin"
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """A folder that holds the example as pip would install it."""
+    """Make a folder that holds the example as pip would install it."""
     if not EXAMPLE.is_dir():
         pytest.skip("the examples are not beside the package")
     (tmp_path / "archrank_example").symlink_to(EXAMPLE / "archrank_example")

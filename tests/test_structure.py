@@ -45,7 +45,7 @@ MODULES = modules()
 
 
 def imports(name: str, only_on_import: bool = False) -> Iterator[str]:
-    """The modules of the package that a module imports, wherever it does."""
+    """Return the modules of the package that a module imports, wherever it does."""
     file = MODULES[name]
     package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
     tree = ast.parse(file.read_text())

@@ -95,7 +95,7 @@ class _Folding:
         return self._keyed(span)
 
     def _keyed(self, span: _Span) -> _Span:
-        """Number what the span holds, so that equal spans have equal numbers."""
+        """Return numbers of what the span holds, equal for equal spans."""
         exact, alike = [], []
         for i in range(span.lo, span.hi):
             node = self.nodes[i]

@@ -63,7 +63,7 @@ def transposed(of: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = 
 
 
 def linear(of: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A MatMul of a learned matrix with the Add of a learned vector behind it: a linear layer."""
+    """Return a linear layer: a MatMul of a learned matrix, the Add of a learned vector."""
     return F.linear(x, weight.T, bias)
 
 

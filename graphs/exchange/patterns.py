@@ -116,7 +116,7 @@ Found = Iterator[tuple[Sequence[Step], Step]]
 
 
 def _linear(network: Network) -> Found:
-    """A product with a learned matrix, and the sum with a learned vector, if one follows."""
+    """Return a product with a learned matrix, and the sum with a learned vector, if one follows."""
     for product in network.steps:
         if product.operator != "MatMul" or len(network.learned.get(product.inputs[1], ())) != 2:
             continue

@@ -37,7 +37,7 @@ _BELIEF = 4  # how many repeated labels that is worth
 
 
 def members() -> dict[str, TabularPredictor]:
-    """What ``ArchRank`` is made of by default, by name."""
+    """Return what ``ArchRank`` is made of by default, by name."""
     graph = ("statistics", "paths", "edges")
     everything = (*graph, "code", "scores", "context")
     return {
@@ -169,7 +169,7 @@ class ArchRank(Predictor):
         }
 
     def _validated(self, samples: list[Sample], targets: Array) -> _Validated:
-        """What every member predicts of folds that it was not fitted to, and their weights."""
+        """Return what members predict of folds that they were not fitted to, and their weights."""
         library = self._library(samples)
         columns = read_columns(samples, _parts(library.values()))
         fold = _folds(samples, self.folds, self.random_state)
@@ -202,7 +202,7 @@ class ArchRank(Predictor):
         return dict.fromkeys(names, 1.0 / len(names))
 
     def _remember(self, samples: Sequence[Sample], left: Array, held_out: Array) -> None:
-        """What predictions leave of the labels of each network, and how unlike equal ones' are."""
+        """Keep what predictions leave of each network's labels, and how unlike equal ones' are."""
         groups: dict[str, list[int]] = {}
         for i, sample in enumerate(samples):
             groups.setdefault(_key(sample), []).append(i)
@@ -214,7 +214,7 @@ class ArchRank(Predictor):
         self.label_noise_ = (squares + believed) / (len(samples) - len(groups) + _BELIEF)
 
     def interval(self, X: Any, coverage: float = 0.9) -> tuple[Array, Array]:
-        """The least and the largest label (n,), (n,) that are likely, of each architecture.
+        """Return the least and the largest label (n,), (n,) that are likely, of each architecture.
 
         As wide as errors of cross-validation tell: of labels not seen, about the share ``coverage``
         lies within. It holds for architectures drawn as the labelled ones were, not for those that
@@ -232,7 +232,7 @@ class ArchRank(Predictor):
         return low, high
 
     def better(self, X: Any, others: Any) -> Array:
-        """The chance (n,) that each architecture is better than the other at its place.
+        """Return the chance (n,) that each architecture is better than the other at its place.
 
         Between contexts it compares the places that both have in their own.
 
@@ -253,7 +253,7 @@ class ArchRank(Predictor):
         return mean, std
 
     def _given(self, groups: Sequence[str], scores: Array) -> Array:
-        """Normal scores on the scale of the labels that were given."""
+        """Return normal scores on the scale of the labels that were given."""
         if not self._knows_errors:
             return np.full(len(scores), self.label_mean_)
         return self._quantiles.labels(groups, scores) * self.label_std_ + self.label_mean_
@@ -290,7 +290,7 @@ class ArchRank(Predictor):
         return mean, np.sqrt(variance)
 
     def _mean(self, columns: Columns) -> tuple[Array, Array]:
-        """The members' mean and its variance, as normal scores."""
+        """Return the members' mean and its variance, as normal scores."""
         predicted = [_predicted(member, columns) for member in self.members_.values()]
         return _joined(
             np.array([mean for mean, _ in predicted]),
@@ -314,7 +314,7 @@ class ArchRank(Predictor):
         return mean, variance
 
     def _library(self, samples: Sequence[Sample]) -> dict[str, TabularPredictor]:
-        """The members that these samples can be given to, without parts that they lack."""
+        """Return the members that these samples can be given to, without parts that they lack."""
         has = available(samples)
         found: dict[str, TabularPredictor] = {}
         for name, member in (members() if self.members is None else self.members).items():
@@ -410,12 +410,12 @@ def _score_names(several: Any) -> list[str] | None:
 
 
 def _groups(items: Sequence[Any]) -> list[str]:
-    """The context of each sample as one word; other architectures have none."""
+    """Return the context of each sample as one word; other architectures have none."""
     return [repr(item.context) if isinstance(item, Sample) else ALL for item in items]
 
 
 def _folds(samples: Sequence[Sample], count: int, seed: int) -> npt.NDArray[np.intp]:
-    """The fold of each sample; equal networks are in one fold."""
+    """Return the fold of each sample; equal networks are in one fold."""
     numbers: dict[int, int] = {}  # in order of appearance, not of addresses
     group = np.array([numbers.setdefault(id(sample.graph), len(numbers)) for sample in samples])
     order = np.random.default_rng(seed).permutation(len(numbers))

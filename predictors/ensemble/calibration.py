@@ -69,7 +69,7 @@ class Calibration:
         return _quantile(self.ratios, checked_coverage(coverage))
 
     def better(self, mean: Array, std: Array, others: Array, others_std: Array) -> Array:
-        """The chance (n,) that each is better than the other at its place, from predicted
+        """Return the chance (n,) that each is better than the other at its place, from predicted
         deviations."""
         spread = np.maximum(self.scale * np.hypot(std, others_std), 1e-300)
         chance: Array = stats.norm.cdf(self.telling * (mean - others) / spread)
@@ -77,7 +77,7 @@ class Calibration:
 
 
 def checked_coverage(coverage: float) -> float:
-    """The coverage, or an InputError that says what is wrong with it."""
+    """Return the coverage, or an InputError that says what is wrong with it."""
     if not 0.0 < coverage < 1.0:
         raise InputError(f"coverage: got {coverage!r}, expected a share between 0 and 1")
     return coverage
@@ -89,7 +89,7 @@ def _quantile(ascending: Array, share: float) -> float:
 
 
 def _telling(mean: Array, std: Array, labels: Array) -> float:
-    """The factor on differences under which held-out pairs' order is most likely."""
+    """Return the factor on differences under which held-out pairs' order is most likely."""
     first, second = np.triu_indices(len(labels), 1)
     apart = labels[first] != labels[second]
     first, second = first[apart], second[apart]

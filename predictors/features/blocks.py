@@ -42,7 +42,7 @@ class Alive(NamedTuple):
 
 @once_per_graph
 def alive(graph: Graph) -> Alive:
-    """The alive nodes and what flows between them."""
+    """Return the alive nodes and what flows between them."""
     inputs, outputs = (graph.operator == CANONICAL_ID[name] for name in ("input", "output"))
     here = graph.operator != CANONICAL_ID["zero"]
     edges = graph.edges.astype(np.int64)
@@ -73,7 +73,7 @@ class Block(NamedTuple):
     edges: bytes
 
     def nodes(self) -> Iterator[tuple[int, list[int]]]:
-        """The kind of each node and its operands."""
+        """Return the kind of each node and its operands."""
         operands: list[list[int]] = [[] for _ in self.kinds]
         for source, target in np.frombuffer(self.edges, np.int64).reshape(-1, 2).tolist():
             operands[target].append(source)
@@ -82,7 +82,7 @@ class Block(NamedTuple):
 
 @once_per_graph
 def blocks(graph: Graph) -> list[Block]:
-    """The blocks of the alive part, in order; none if no input reaches an output."""
+    """Return the blocks of the alive part, in order; none if no input reaches an output."""
     nodes, edges = alive(graph)
     n = len(nodes)
     if not n:

@@ -13,7 +13,7 @@ Made = TypeVar("Made")
 
 
 def once_per_graph(function: Callable[[Graph], Made]) -> Callable[[Graph], Made]:
-    """The same function, computed once for each graph object: graphs never change.
+    """Return the same function, computed once for each graph object: graphs never change.
 
     Keyed by identity, since the structural hash of a graph costs more than most of what is kept.
     Results are shared: do not write to them.

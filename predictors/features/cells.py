@@ -51,7 +51,7 @@ class _Arc(NamedTuple):
 
 
 def cell_words(graph: Graph) -> dict[str, float]:
-    """What random walks through cells that keep the resolution meet, and where.
+    """Return what random walks through cells that keep the resolution meet, and where.
 
     A cell ends where every path passes and several meet, and at concatenations of sums. Arcs are
     the steps between two nodes where paths meet or part; 1x1 convolutions that read another cell
@@ -71,7 +71,7 @@ def cell_words(graph: Graph) -> dict[str, float]:
 
 
 def reduction_words(graph: Graph) -> dict[str, float]:
-    """The same of cells that reduce the resolution: few of many, they count for themselves."""
+    """Return the same of cells that reduce the resolution, which are few of many."""
     return _added(cell for cell in cells(graph) if cell.reduces)
 
 
@@ -85,7 +85,7 @@ def _added(some: Iterable[Cell]) -> dict[str, float]:
 
 @once_per_graph
 def cells(graph: Graph) -> list[Cell]:
-    """The cells that have more than one path, in order."""
+    """Return the cells that have more than one path, in order."""
     nodes, edges = alive(graph)
     n = len(nodes)
     if not n:
@@ -145,7 +145,7 @@ class _Way(NamedTuple):
 
 
 def _arcs(cell: Cell) -> list[_Arc]:
-    """The arcs of a cell, by target."""
+    """Return the arcs of a cell, by target."""
     readers = np.zeros(len(cell.kinds) + _FARTHEST, dtype=int)
     for sources in cell.operands:
         np.add.at(readers, list(sources), 1)  # entries count from the back
@@ -173,7 +173,7 @@ def _arcs(cell: Cell) -> list[_Arc]:
 
 
 def _named(cell: Cell, way: _Way, kind: str) -> str:
-    """The word of an arc; without steps it is a skip between sums, and else mere wiring."""
+    """Return the word of an arc; without steps it is a skip between sums, and else mere wiring."""
     if way.steps:
         return " ".join(way.steps)
     from_concat = way.origin >= 0 and cell.kinds[way.origin] == "concat"
@@ -186,7 +186,7 @@ def _is_step(kind: str) -> bool:
 
 @lru_cache(maxsize=KEPT)
 def words_of(cell: Cell) -> dict[str, float]:
-    """The words of one cell."""
+    """Return the words of one cell."""
     arcs = _arcs(cell)
     depth = dict.fromkeys(range(-_FARTHEST, len(cell.kinds)), 0)
     for arc in arcs:
@@ -195,7 +195,7 @@ def words_of(cell: Cell) -> dict[str, float]:
 
 
 def _walks(cell: Cell, arcs: list[_Arc]) -> dict[str, float]:
-    """What random walks from the end back to the entries meet."""
+    """Return what random walks from the end back to the entries meet."""
     words: defaultdict[str, float] = defaultdict(float)
     number = np.bincount([arc.target for arc in arcs], minlength=len(cell.kinds)).tolist()
     # The arc passed before, towards the end -> the share of walks that come by it.

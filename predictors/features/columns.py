@@ -65,7 +65,7 @@ class Columns:
     score_names: tuple[str, ...]
 
     def take(self, rows: npt.NDArray[np.intp]) -> Columns:
-        """The same of some samples only."""
+        """Return the same of some samples only."""
         return Columns(
             len(rows),
             {part: table[rows] for part, table in self.tables.items()},
@@ -157,14 +157,14 @@ class Features(BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, columns: Columns) -> Array:
-        """The matrix (samples, columns)."""
+        """Return the matrix (samples, columns)."""
         values = np.concatenate([np.zeros((columns.length, 0)), *self._blocks(columns)], axis=1)
         values = (values - self.mean_)[:, self.kept_] / self.std_[self.kept_]
         # Rows first in memory, as files hold them: what is loaded then adds up in the same order.
         return np.ascontiguousarray(np.clip(values, -_FARTHEST, _FARTHEST))
 
     def _blocks(self, columns: Columns) -> list[Array]:
-        """The columns of each part, before they are scaled."""
+        """Return the columns of each part, before they are scaled."""
         made = []
         for part in self.parts:
             if part in _WORDS:

@@ -59,13 +59,13 @@ def path_words(graph: Graph) -> dict[str, float]:
 
 
 def _of_blocks(graph: Graph) -> Words:
-    """The words of all blocks that have more than one path."""
+    """Return the words of all blocks that have more than one path."""
     return _merged([_words(block) for block in blocks(graph)])
 
 
 @lru_cache(maxsize=KEPT)
 def _words(block: Block) -> Words:
-    """The words of a block's paths; none if they do not meet at its end, or it ends the graph."""
+    """Return the words of a block's paths; none if they do not meet, or it ends the graph."""
     ending: list[Words] = []  # the words from the beginning of the block to each node
     operands: list[int] = []
     for kind, operands in block.nodes():
@@ -190,7 +190,7 @@ _PASSED_OVER = {KINDS.index("norm"), KINDS.index("activation")}
 
 
 def neighbourhood_words(graph: Graph, rounds: int = 3) -> dict[str, float]:
-    """Counts of Weisfeiler-Lehman labels of alive nodes, of every round.
+    """Return counts of Weisfeiler-Lehman labels of alive nodes, of every round.
 
     Round 0 is a node's kind; each round adds the labels of operands and of consumers, in any
     order. Labels are 64-bit sums, so two neighbourhoods share one by accident alone. Dot products

@@ -57,7 +57,7 @@ class EditDistance(NamedTuple):
 
 
 def edit_distance(first: Graph, second: Graph, timeout: float = 10.0) -> EditDistance:
-    """The least cost of turning one graph into the other, or bounds of it when time runs out.
+    """Return the least cost of turning one graph into the other, or bounds if time runs out.
 
     A node or an edge that comes or goes costs 1, as does a node that changes its operator. One that
     keeps it costs half the Jaccard distance of its other facts (attributes that are not 0 and
@@ -116,7 +116,7 @@ def _outline(graph: Graph) -> _Outline:
 
 
 def _substitutions(one: _Outline, other: _Outline) -> Array:
-    """What it costs to turn each node of one graph into each of the other (n, m)."""
+    """Return what it costs to turn each node of one graph into each of the other (n, m)."""
     first, second = one.facts[:, None, 1:], other.facts[None, :, 1:]
     shared = ((first == second) & (first != 0)).sum(axis=2)
     either = (first != 0).sum(axis=2) + (second != 0).sum(axis=2) - shared
@@ -138,7 +138,7 @@ def _bounds(one: _Outline, other: _Outline) -> EditDistance:
 
 
 def _cost(one: _Outline, other: _Outline, nodes: Array, pairs: tuple[IntArray, IntArray]) -> float:
-    """What edits cost that keep these pairs of nodes and leave the others out."""
+    """Return what edits cost that keep these pairs of nodes and leave the others out."""
     n, m = nodes.shape
     place = np.full(n, m)  # m: nowhere
     place[pairs[0]] = pairs[1]
@@ -172,7 +172,7 @@ def _in_order(nodes: Array, left_out: float) -> tuple[IntArray, IntArray]:
 
 
 def _searched(one: _Outline, other: _Outline, bounds: EditDistance, timeout: float) -> EditDistance:
-    """The distance where the search ends in time, else the bounds with the best edits found."""
+    """Return the distance if the search ends in time, else the bounds of the best edits."""
     import networkx
 
     nodes = _substitutions(one, other)
@@ -290,7 +290,7 @@ class GraphEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.array([placed[key] for key in keys]).reshape(len(keys), self.axes_.shape[1])
 
     def _form(self, graph: Graph) -> tuple[npt.NDArray[Any], ...]:
-        """What distances are computed from: a spectrum, or facts and edges."""
+        """Return what distances are computed from: a spectrum, or facts and edges."""
         return (graph.spectrum(_Q),) if self.distance == "spectral" else _outline(graph)
 
     def _distances(

@@ -36,7 +36,7 @@ EVIDENCE = "evidence"
 
 
 def measurements(graph: Graph, scores: Mapping[str, float]) -> list[float]:
-    """The row of a table: sizes of the graph, and values of proxies as far as they are known.
+    """Return the row of a table: sizes of the graph, and the values of proxies that are known.
 
     Proxies that fall with accuracy change their sign.
 

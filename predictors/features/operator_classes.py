@@ -23,7 +23,7 @@ STEPS = KINDS[:9]
 
 @once_per_graph
 def kinds_of(graph: Graph) -> npt.NDArray[np.int64]:
-    """The position in ``KINDS`` of each node."""
+    """Return the position in ``KINDS`` of each node."""
     kinds = kind_of_operator()[graph.operator]
     kernel = graph.attributes[:, :3].max(axis=1)
     convolution = (kinds == KINDS.index("conv1")) & (kernel > 1)
@@ -35,7 +35,7 @@ def kinds_of(graph: Graph) -> npt.NDArray[np.int64]:
 
 @once_per_graph
 def marked_kinds(graph: Graph) -> npt.NDArray[np.str_]:
-    """The kind of each node, with ``/`` if it strides and ``~`` if it is dilated."""
+    """Return the kind of each node, with ``/`` if it strides and ``~`` if it is dilated."""
     marks = np.zeros(len(graph), dtype=np.int64)
     for bit, name in ((1, "stride"), (2, "dilation")):
         columns = [ATTRIBUTES.index(f"{name}{axis}") for axis in range(3)]

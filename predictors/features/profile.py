@@ -226,5 +226,5 @@ def _mean(values: npt.NDArray[Any], weights: npt.NDArray[Any]) -> float:
 
 @lru_cache(maxsize=1)
 def _class_of_operator() -> npt.NDArray[np.int64]:
-    """The position in ``CLASSES`` of each canonical operator, before kernels are looked at."""
+    """Return the position in ``CLASSES`` of each canonical operator, whatever its kernel."""
     return np.array([CLASSES.index(_OF_CLASS.get(name, "other")) for name in CANONICAL])

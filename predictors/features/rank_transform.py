@@ -51,7 +51,7 @@ class Quantiles:
         return scores
 
     def labels(self, groups: Sequence[str], scores: Array) -> Array:
-        """The labels at normal scores: the quantile function, drawn on in a straight line."""
+        """Return the labels at normal scores: the quantile function, drawn on straight."""
         labels = np.zeros(len(scores))
         for rows, order in self._rows(groups):
             known = normal_scores(order)
@@ -62,13 +62,13 @@ class Quantiles:
         return labels
 
     def _rows(self, groups: Sequence[str]) -> list[tuple[npt.NDArray[np.intp], Array]]:
-        """The positions of each group, and its order."""
+        """Return the positions of each group, and its order."""
         member = np.array([group if group in self.orders else ALL for group in groups], dtype=str)
         return [(np.flatnonzero(member == name), order) for name, order in self.orders.items()]
 
 
 def normal_scores(labels: Array) -> Array:
-    """Normal quantiles of mid-ranks, (rank - 1/2) / n; equal labels, equal scores."""
+    """Return normal quantiles of mid-ranks, (rank - 1/2) / n; equal labels, equal scores."""
     ranks = (stats.rankdata(labels) - 0.5) / len(labels)
     scores: Array = stats.norm.ppf(ranks)
     return scores

@@ -57,7 +57,7 @@ def representatives(labels: Sequence[int], edges: IntArray) -> IntArray:
 
 
 def bottlenecks(nodes: int, edges: IntArray) -> IntArray:
-    """The nodes that no edge jumps over, ascending; the last node is always one.
+    """Return the nodes that no edge jumps over, ascending; the last node is always one.
 
     Example:
         >>> bottlenecks(5, np.array([[0, 1], [0, 2], [1, 3], [2, 3], [3, 4]])).tolist()

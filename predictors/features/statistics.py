@@ -28,7 +28,7 @@ _SIZES = ("params", "flops", "activations", "nodes", "alive", "depth")
 
 @lru_cache(maxsize=1)
 def names() -> tuple[str, ...]:
-    """What each column of ``statistics`` is, in order."""
+    """Return what each column of ``statistics`` is, in order."""
     columns = [f"log2 {name}" for name in _SIZES]
     columns += [f"stage {stage} {kind}" for stage in range(STAGES) for kind in KINDS]
     columns += [f"stage {stage} log2 channels" for stage in range(STAGES)]

@@ -85,7 +85,7 @@ class GraphTensors(NodeTensors):
         statistics: npt.ArrayLike | None = None,
         positions: int = 0,
     ) -> GraphTensors:
-        """The tensors of ``graph``.
+        """Return the tensors of ``graph``.
 
         With ``fold``, runs of equal blocks are one block each (see
         ``archrank.predictors.features.repeats``): a node that stands for several has their
@@ -183,7 +183,7 @@ def _sums(values: npt.NDArray[np.generic], group: npt.NDArray[np.int64]) -> npt.
 def _group_means(
     values: npt.NDArray[np.float32], group: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float32]:
-    """The mean of each group's finite values; 0 where there is none."""
+    """Return the mean of each group's finite values; 0 where there is none."""
     known = np.isfinite(values)
     means = _sums(np.where(known, values, 0), group) / _sums(known, group).clip(1)
     return np.asarray(means, dtype=np.float32)
@@ -217,7 +217,7 @@ class GraphBatch(NodeTensors):
 
     @classmethod
     def of(cls, graphs: Sequence[GraphTensors], context: Tensor | None = None) -> GraphBatch:
-        """The batch of ``graphs``.
+        """Return the batch of ``graphs``.
 
         Args:
             graphs: at least one, all with equally many statistics and positions.
@@ -258,7 +258,7 @@ class GraphBatch(NodeTensors):
         )
 
     def to(self, device: torch.device | str) -> GraphBatch:
-        """The same batch on ``device``."""
+        """Return the same batch on ``device``."""
         every = {field.name: getattr(self, field.name) for field in fields(self)}
         moved = {name: t.to(device) for name, t in every.items() if isinstance(t, Tensor)}
         return GraphBatch(**{**every, **moved})
@@ -341,7 +341,7 @@ class Keyed(Protocol):
 
 
 def unique(graphs: Sequence[Keyed | Graph]) -> tuple[list[int], Tensor]:
-    """The first of each kind among equal graphs, and which of them each graph equals.
+    """Return the first of each kind among equal graphs, and which of them each graph equals.
 
     ``encoded(firsts)[inverse]`` is what encoding all would give, for less where some are equal.
 

@@ -121,7 +121,7 @@ def _wired(seed: int) -> Graph:
 
 
 def _kept(folder: Path, name: str, make: Callable[[], Graph]) -> Graph:
-    """The graph in a folder's file for that name, made and written if there is none."""
+    """Return the graph in a folder's file for that name, made and written if there is none."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{digest(name)}.graph"
     if not file.exists():

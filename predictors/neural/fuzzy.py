@@ -100,7 +100,7 @@ class FuzzyCMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
         self.random_state = random_state
 
     def fit(self, X: npt.ArrayLike, y: object = None) -> FuzzyCMeans:
-        """Finds centroids of points (points, features); y is ignored."""
+        """Find centroids of points (points, features); y is ignored."""
         self._check_parameters()
         points: Array = validate_data(self, X, dtype=np.float64)
         if len(points) < self.n_clusters:
@@ -131,7 +131,7 @@ class FuzzyCMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
         return np.exp(_log_memberships(self._squared_distances(X), self.m))
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.intp]:
-        """The cluster of largest membership, (points,), of points (points, features)."""
+        """Return the cluster of largest membership, (points,), of points (points, features)."""
         labels: npt.NDArray[np.intp] = self.transform(X).argmax(1)
         return labels
 

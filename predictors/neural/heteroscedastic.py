@@ -144,7 +144,7 @@ class HeteroscedasticNetwork(Predictor):
         self.features_ = Features(tuple(self.parts)).fit(columns)
 
     def encode(self, samples: Sequence[Sample]) -> Array:
-        """The matrix (n, columns)."""
+        """Return the matrix (n, columns)."""
         columns = read_columns(samples, tuple(self.parts), self.features_.score_names_)
         matrix = self.features_.transform(columns)
         if self.embedding_ is None:

@@ -76,7 +76,7 @@ class BayesianLinear(nn.Module):
         return functional.softplus(self.rho)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Outputs (..., out_features) of inputs (..., in_features)."""
+        """Return outputs (..., out_features) of inputs (..., in_features)."""
         weight: Tensor = self.mu
         if self.training or self.evaluation == "sample":
             weight = weight + self.deviation * torch.randn_like(self.mu)
@@ -152,7 +152,7 @@ class MixerBlock(nn.Module):
         self.second = _perceptron(width, ratios[1], dropout)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Outputs (..., segments, width) of inputs of the same shape."""
+        """Return outputs (..., segments, width) of inputs of the same shape."""
         normed = self.first_norm(inputs)
         mixed = self.first(normed.mT).mT if self.across else self.first(normed)
         first: Tensor = inputs + mixed
@@ -208,7 +208,7 @@ class StandAloneHead(nn.Module):
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Outputs (..., outputs) of inputs (..., width)."""
+        """Return outputs (..., outputs) of inputs (..., width)."""
         found: Tensor = self.layers(inputs)
         return found
 
@@ -308,7 +308,7 @@ class MABN(nn.Module):
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Outputs (..., outputs) of statistics (..., inputs)."""
+        """Return outputs (..., outputs) of statistics (..., inputs)."""
         if not inputs.dim() or inputs.shape[-1] != self.inputs:
             raise InputError(
                 f"inputs: got shape {tuple(inputs.shape)}, expected (..., {self.inputs})"

@@ -38,7 +38,7 @@ _JOINT_WIDTH = 64  # what the mixer hands to the encoder: our choice
 
 
 def layers_of(sample: Sample) -> npt.NDArray[np.intp]:
-    """The nodes that ParZC reads: convolutions and linear layers, in execution order."""
+    """Return the nodes that ParZC reads: convolutions and linear layers, in execution order."""
     wanted = [CANONICAL_ID[name] for name in _LAYERS]
     return np.flatnonzero(np.isin(sample.graph.operator, wanted))
 
@@ -264,7 +264,7 @@ class ParZC(Predictor):
     # --- what the network reads ---------------------------------------------------------------
 
     def _places(self, samples: Sequence[Sample]) -> dict[str, int]:
-        """The place of each layer in a proxy's vector: by module path, or by order."""
+        """Return the place of each layer in a proxy's vector: by module path, or by order."""
         self._check(samples)
         if self.positions == "module":
             paths = [path for sample in samples for path in _paths(sample)]
@@ -330,7 +330,7 @@ def _at_most(values: Array, places: int) -> Array:
 
 
 def _paths(sample: Sample) -> list[str]:
-    """The module path of each layer, with its number where a module has several."""
+    """Return the module path of each layer, with its number where a module has several."""
     graph = sample.graph
     seen: dict[str, int] = {}
     paths = []

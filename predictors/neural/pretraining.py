@@ -132,7 +132,7 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
         checkpoint: str | Path | None = None,
         progress: Progress | None = None,
     ) -> Pretrained:
-        """The encoder trained on graphs.
+        """Return the encoder trained on graphs.
 
         Args:
             graphs: at least one; equal ones count as often as they come. Samples bring the scores

@@ -154,7 +154,7 @@ _UNKNOWN = 0.05
 
 
 def _operators(graph: Graph) -> list[str]:
-    """The name of each node's operator: what torch calls it where the vocabulary has none."""
+    """Return the name of each node's operator, torch's where the vocabulary has none."""
     return [
         name if known else graph.aten_names[own]
         for name, known, own in zip(

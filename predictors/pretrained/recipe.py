@@ -36,7 +36,7 @@ ZOO = "imagenet_zoo"
 
 
 def family_of(one: Source, scores: Path, jobs: int = 1, progress: Progress | None = None) -> Family:
-    """The labelled architectures of a source, scored as far as they are not yet.
+    """Return the labelled architectures of a source, scored as far as they are not yet.
 
     Args:
         one: the source; its table must be at hand (``archrank data fetch``).
@@ -68,7 +68,7 @@ def family_of(one: Source, scores: Path, jobs: int = 1, progress: Progress | Non
 def _scored(
     one: Source, scores: Path, jobs: int, progress: Progress | None
 ) -> tuple[list[str], dict[str, dict[str, float]]]:
-    """The sample of a source, and its scores; a store that has them all is only read."""
+    """Return the sample of a source, and its scores; a store that has them all is only read."""
     from ...scoring.store import Store
     from ...scoring.table_runs import run, settings_for
     from ..features.evidence import PROXIES
@@ -109,7 +109,7 @@ def _scored(
 
 
 def _built_for(one: Source) -> str | None:
-    """The space's task that networks are built for; None where it knows of none."""
+    """Return the space's task that networks are built for; None where it knows of none."""
     from ...data import space
 
     task = one.tasks[0].partition("@")[0]

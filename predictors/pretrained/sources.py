@@ -94,7 +94,7 @@ SOURCES = (
 
 
 def source(family: str) -> Source:
-    """The source of a family.
+    """Return the source of a family.
 
     Raises:
         InputError: there is none of that name.
@@ -111,7 +111,7 @@ def source(family: str) -> Source:
 
 
 def unrelated(family: str) -> tuple[Source, ...]:
-    """The sources that may be learnt from before an honest test on a family.
+    """Return the sources that may be learnt from before an honest test on a family.
 
     Example:
         >>> kept = {one.family for one in unrelated("nats_sss")}

@@ -55,7 +55,7 @@ def write(
     backwards: bool = False,
     stored: dict | None = None,
 ) -> Path:
-    """A store as a run of the benchmark would leave it; seconds and memory are fixed."""
+    """Write a store as a run of the benchmark would leave it; seconds and memory are fixed."""
     chosen = chosen or settings()
     sample = sample_of(chosen)
     work = [(at, seed) for at in range(len(sample)) for seed in range(seeds)]

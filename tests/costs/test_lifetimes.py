@@ -14,7 +14,7 @@ from archrank.graphs import Graph
 
 
 def counted(graph: Graph) -> tuple[int, int]:
-    """The most elements alive, step by step: each output from its making to its last reader; and
+    """Return the most elements alive, step by step: outputs from their making to the last reader;
     so much at least and, if callers hold everything that a module is given, at most."""
     readers: dict[int, list[int]] = {}
     for source, target in graph.edges.tolist():

@@ -15,7 +15,7 @@ from archrank.costs.loads import CLASSES, loads
 
 
 def named(model: nn.Module, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Counts and shapes of each class, of a model that has one operator of a class."""
+    """Return counts and shapes of each class, of a model that has one operator of a class."""
     found = loads(archrank.trace(model, shape))
     return {
         CLASSES[kind]: np.concatenate([found.counts[i], found.shapes[i], found.times[i : i + 1]])

@@ -23,7 +23,7 @@ READ = samples(ARCHS, space="fbnet")
 
 
 def costs_on(device: int, read: list[Sample]) -> np.ndarray:
-    """A device as its own prices per operator, FLOP and element of each kind, a little noise."""
+    """Return a device as prices per operator, FLOP and element of each kind, with noise."""
     rng = np.random.default_rng(device)
     kinds = np.array([inventory(sample.graph).kinds for sample in read])
     prices = rng.lognormal(0, 0.7, kinds.shape[1]) / np.maximum(kinds.mean(axis=0), 1)

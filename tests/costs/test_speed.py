@@ -37,7 +37,7 @@ def speed() -> SpeedPredictor:
 
 
 def shaken(seed: int = 0) -> Roofline:
-    """A model whose weights are all of a size that matters."""
+    """Return a model whose weights are all of a size that matters."""
     torch.manual_seed(seed)
     model = Roofline(2)
     for weights in model.parameters():

@@ -19,7 +19,7 @@ SHARED = _shared()
 
 @pytest.fixture
 def shared_data() -> Path:
-    """The folder of published figures; not on every machine."""
+    """Return the folder of published figures; not on every machine."""
     if SHARED is None:
         pytest.skip("no published figures: set ARCHRANK_DATA to a folder that holds them")
     return SHARED
@@ -27,6 +27,6 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def published(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same folder, in use."""
+    """Return the same folder, in use."""
     monkeypatch.setenv("ARCHRANK_DATA", str(shared_data))
     return shared_data

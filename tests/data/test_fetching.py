@@ -141,7 +141,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 @pytest.fixture
 def small(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """The set `hat_latency`, published as two small files."""
+    """Return the set `hat_latency`, published as two small files."""
     public = tuple(
         Source("hat_latency", name, "some/one", "c0ffee", name, _hash(body), len(body))
         for name, body in FILES.items()

@@ -29,7 +29,7 @@ PAGES = {  # of stored lines; those that read tables of figures are not among th
 
 
 def script(name: str, monkeypatch: pytest.MonkeyPatch, *words: object) -> ModuleType:
-    """The module of a script, with its command line."""
+    """Return the module of a script, with its command line."""
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, words)])
     try:
         return importlib.import_module(name)

@@ -52,7 +52,7 @@ class Dag(nn.Module):
 
 @st.composite
 def plans(draw) -> tuple[list[tuple[str, tuple[int, ...]]], list[int]]:
-    """A plan and another valid order of running it."""
+    """Return a plan and another valid order of running it."""
     size = draw(st.integers(2, 9))
     kinds = ("conv", "point", "relu", "tanh", "add", "cat")
     plan = []
@@ -326,7 +326,7 @@ class Bomb:
 
 
 def _with(graph: Graph, path, **changes) -> None:
-    """A saved graph with some of its arrays replaced."""
+    """Return a saved graph with some of its arrays replaced."""
     graph.save(path)
     with np.load(path) as file:
         data = dict(file)

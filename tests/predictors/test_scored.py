@@ -84,7 +84,7 @@ def _scores_in(path: Path) -> int:
 
 
 def scores_if_any(path: Path) -> int:
-    """The same of a store that may not have its tables yet."""
+    """Return the same of a store that may not have its tables yet."""
     with suppress(sqlite3.OperationalError):
         return _scores_in(path)
     return 0

@@ -87,7 +87,7 @@ def windows_folded(m: Model, x: Tensor) -> Tensor:
 
 
 def windows_outside(m: Model, x: Tensor) -> Tensor:
-    """The same windows, those of one place together, (windows samples, 2, C)."""
+    """Return the same windows, those of one place together, (windows samples, 2, C)."""
     n, tokens, _ = x.shape
     x = m.embed(x).view(n, tokens // 2, 2, -1).transpose(0, 1).reshape(n * tokens // 2, 2, -1)
     x = attend(m, x).view(tokens // 2, n, 2, -1).transpose(0, 1)

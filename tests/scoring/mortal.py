@@ -20,7 +20,7 @@ class Mortal(str):
 
     @classmethod
     def of(cls, work: Work, folder: Path, deaths: int) -> Work:
-        """The same work, deadly; every death leaves a file in ``folder``."""
+        """Return the same work, deadly; every death leaves a file in ``folder``."""
         folder.mkdir()
         candidate = work.candidate
         arch = cls(candidate.build.arch)

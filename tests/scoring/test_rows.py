@@ -54,7 +54,7 @@ def test_a_store_gives_what_it_was_given(tmp_path: Path) -> None:
 
 
 def sum_of_seconds(path: Path, row: Row) -> float:
-    """What the store says that scoring took: nothing was scored again."""
+    """Return what the store says that scoring took: nothing was scored again."""
     with Store(path, writable=False) as store:
         place = (GivenData(batch=4).condition(row.candidate), *row.candidate.identity)
         return sum(score.seconds for score in store.of(*place, 0))

@@ -41,7 +41,7 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
 
 @pytest.fixture(scope="module")
 def whole(forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """The scores of a run that nothing interrupted."""
+    """Return the scores of a run that nothing interrupted."""
     path = tmp_path_factory.mktemp("whole") / "run.sqlite"
     code, done = forge.run(*RUN, "--store", path)
     assert code == 0, done.stderr
@@ -63,7 +63,7 @@ def scores(path: Path) -> pd.DataFrame:
 
 
 def same(first: pd.DataFrame, second: pd.DataFrame) -> None:
-    """The same rows in the same order; how long they took may differ."""
+    """Return the same rows in the same order; how long they took may differ."""
     costs = ["seconds", "peak_memory"]
     pd.testing.assert_frame_equal(first.drop(columns=costs), second.drop(columns=costs))
 
@@ -135,7 +135,7 @@ class TestKilled:
 
 
 def scores_if_any(path: Path) -> pd.DataFrame:
-    """The scores of a store that may have been killed before its run began."""
+    """Return the scores of a store that may have been killed before its run began."""
     with Store(path) as store:
         return scores(path) if store.runs() else pd.DataFrame()
 
@@ -187,7 +187,7 @@ class TestOneFile:
 
 
 def rows_of(work: Work, scored: Scored) -> list[Result]:
-    """What every proxy says under the only seed."""
+    """Return what every proxy says under the only seed."""
     ((_, rows),) = scored.of_every_proxy(work)
     return rows
 

@@ -22,7 +22,7 @@ _HOME = {
 
 
 def encoders() -> list[str]:
-    """The names of all encoders.
+    """Return the names of all encoders.
 
     Example:
         >>> encoders()
@@ -32,7 +32,7 @@ def encoders() -> list[str]:
 
 
 def encoder(name: str, **options: Any) -> Encoder:
-    """A new encoder; its weights come from torch's random state, which the caller seeds.
+    """Return a new encoder; its weights come from torch's random state, which the caller seeds.
 
     Args:
         name: one of ``encoders``.

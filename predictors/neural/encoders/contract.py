@@ -51,17 +51,17 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def node_states(self, batch: GraphBatch) -> Tensor:
-        """The vectors of the nodes after all layers, (nodes, width)."""
+        """Return the vectors of the nodes after all layers, (nodes, width)."""
 
     def graph_states(self, batch: GraphBatch) -> Tensor:
-        """The vectors of the graphs before the context joins, (graphs, width).
+        """Return the vectors of the graphs before the context joins, (graphs, width).
 
         By default the mean over the nodes.
         """
         return mean_of_nodes(self.node_states(batch), batch)
 
     def forward(self, batch: GraphBatch) -> Tensor:
-        """The vectors of the graphs, (graphs, width).
+        """Return the vectors of the graphs, (graphs, width).
 
         Raises:
             InputError: the batch lacks the statistics, positions or context that this encoder
@@ -77,12 +77,12 @@ class Encoder(nn.Module, ABC):
 
 
 def sum_of_nodes(states: Tensor, batch: GraphBatch) -> Tensor:
-    """The sum of each graph's rows of ``states``, (graphs, width)."""
+    """Return the sum of each graph's rows of ``states``, (graphs, width)."""
     return states.new_zeros(batch.count, states.shape[1]).index_add(0, batch.graph, states)
 
 
 def mean_of_nodes(states: Tensor, batch: GraphBatch, chosen: Tensor | None = None) -> Tensor:
-    """The mean of each graph's nodes, each counted as often as its multiplicity says.
+    """Return the mean of each graph's nodes, each counted as often as its multiplicity says.
 
         h_G = sum_v m_v h_v / sum_v m_v
 
@@ -134,7 +134,7 @@ def encode(
     size: int = 64,
     max_nodes: int = 16_384,
 ) -> Tensor:
-    """The vectors of ``graphs`` in their order, without gradients, in evaluation mode.
+    """Return the vectors of ``graphs`` in their order, without gradients, in evaluation mode.
 
     Graphs of one key are encoded once, those of similar size together.
 

@@ -24,12 +24,12 @@ def checked(direction: str) -> str:
 
 
 def reverse(edges: Tensor) -> Tensor:
-    """The edges from consumer to operand."""
+    """Return the edges from consumer to operand."""
     return edges.flip(0)
 
 
 def undirected(edges: Tensor) -> Tensor:
-    """The edges in both directions, (2, 2m)."""
+    """Return the edges in both directions, (2, 2m)."""
     return torch.cat([edges, reverse(edges)], 1)
 
 

@@ -109,7 +109,7 @@ class NodeEmbedder(nn.Module):
 
 
 def node_embedder(name: str, width: int, statistics: int = 0) -> NodeEmbedder:
-    """The embedder called ``name``: ``"default"`` or ``"gennape"``.
+    """Return the embedder called ``name``: ``"default"`` or ``"gennape"``.
 
     Raises:
         InputError: ``name`` is neither.

@@ -138,19 +138,19 @@ class FlowEncoder(Encoder):
         self.ends = nn.Linear(4 * width, width)
 
     def flows(self, batch: GraphBatch) -> tuple[Tensor, Tensor]:
-        """The nodes' states after the flow along the edges and after that against them."""
+        """Return the nodes' states after the flow along the edges and after that against them."""
         states, operators = self.embed(batch), self.operator(batch.operator)
         along: Tensor = self.along(states, operators, batch.edges)
         against: Tensor = self.against(states, operators, reverse(batch.edges))
         return along, against
 
     def node_states(self, batch: GraphBatch) -> Tensor:
-        """The mean of the two flows, (nodes, width)."""
+        """Return the mean of the two flows, (nodes, width)."""
         along, against = self.flows(batch)
         return (along + against) / 2
 
     def graph_states(self, batch: GraphBatch) -> Tensor:
-        """A linear layer on the flows' ends and means, (graphs, width)."""
+        """Apply a linear layer to the flows' ends and means, (graphs, width)."""
         along, against = self.flows(batch)
         source, target = batch.edges
         parts = [

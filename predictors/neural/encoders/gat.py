@@ -86,6 +86,6 @@ class GATEncoder(Encoder):
         self.norm = nn.LayerNorm(width)
 
     def node_states(self, batch: GraphBatch) -> Tensor:
-        """The vectors of the nodes after all layers, (nodes, width)."""
+        """Return the vectors of the nodes after all layers, (nodes, width)."""
         states = self.layers(self.embed(batch), batch.edges)
         return self.norm(states)  # type: ignore[no-any-return]

@@ -62,14 +62,14 @@ class GINEncoder(Encoder):
         self.readout = Counts(width) if readout == "counts" else None
 
     def graph_states(self, batch: GraphBatch) -> Tensor:
-        """The mean of the nodes, or their counts too, (graphs, width)."""
+        """Return the mean of the nodes, or their counts too, (graphs, width)."""
         states = self.node_states(batch)
         if self.readout is None:
             return mean_of_nodes(states, batch)
         return self.readout(states, batch)  # type: ignore[no-any-return]
 
     def node_states(self, batch: GraphBatch) -> Tensor:
-        """The vectors of the nodes after all layers, (nodes, width)."""
+        """Return the vectors of the nodes after all layers, (nodes, width)."""
         states = self.embed(batch)
         for norm, layer in zip(self.norms, self.layers, strict=True):
             states = states + self.dropout(layer(norm(states), batch.edges))

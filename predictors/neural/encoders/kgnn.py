@@ -61,7 +61,7 @@ class KGNNEncoder(Encoder):
         )
 
     def node_states(self, batch: GraphBatch) -> Tensor:
-        """The vectors of the nodes after all layers, (nodes, width)."""
+        """Return the vectors of the nodes after all layers, (nodes, width)."""
         edges = undirected(batch.edges) if self.direction == "both" else batch.edges
         states = self.embed(batch)
         for layer in self.layers:
@@ -69,6 +69,6 @@ class KGNNEncoder(Encoder):
         return states  # type: ignore[no-any-return]
 
     def graph_states(self, batch: GraphBatch) -> Tensor:
-        """The post-projection of the mean, (graphs, width)."""
+        """Return the post-projection of the mean, (graphs, width)."""
         mean = mean_of_nodes(self.node_states(batch), batch)
         return self.projection(mean)  # type: ignore[no-any-return]

@@ -169,7 +169,7 @@ class TransformerEncoder(Encoder):
         self.norm = nn.LayerNorm(width)
 
     def node_states(self, batch: GraphBatch) -> Tensor:
-        """The vectors of the nodes after all layers, (nodes, width)."""
+        """Return the vectors of the nodes after all layers, (nodes, width)."""
         states = self._tokens(batch)
         itself = torch.arange(len(batch), device=states.device).expand(2, -1)
         edges = torch.cat([undirected(batch.edges), itself], 1)

@@ -394,7 +394,7 @@ class GENNAPE(NetworkPredictor):
         return (mean - self.score_mean_) / self.score_std_, std if len(weights) > 1 else None
 
     def _outputs(self, samples: list[Sample]) -> dict[str, Array]:
-        """What each member says, on its own scale."""
+        """Return what each member says, on its own scale."""
         graphs = [sample.graph for sample in samples]
         flops, inputs, models = _flops(graphs), self._inputs(graphs), self._models()
         outputs: dict[str, Array] = {}

@@ -110,7 +110,7 @@ def smoothed_kendall(
 def _worth(
     form: str, half: float, half_of_targets: float, gap: Tensor, contrast: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What pairs with such differences are worth, and the derivative in that of predictions."""
+    """Return what pairs of such differences are worth, and the derivative in predictions'."""
     amplitude: Tensor | float
     steepness: Tensor | float
     if form == "original":
@@ -168,5 +168,5 @@ def _untied_both(predictions: Tensor, targets: Tensor) -> float:
 
 
 def _floating(values: Tensor, predictions: Tensor) -> torch.dtype:
-    """A type in which targets can be averaged: their own, but at least the predictions'."""
+    """Return a type in which targets can be averaged: their own, but at least the predictions'."""
     return torch.promote_types(values.dtype, predictions.dtype)

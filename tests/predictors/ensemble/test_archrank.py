@@ -18,7 +18,7 @@ MEMBERS = {"sizes": Ridge(("statistics",)), "scores": Ridge(("scores",))}
 
 
 def scored(values: np.ndarray) -> list[Sample]:
-    """Samples of one graph each, whose auto scores are all the same value."""
+    """Return samples of one graph each, whose auto scores are all the same value."""
     given = samples(small_graphs()[:8] * (len(values) // 8))
     return [
         replace(sample, scores=dict.fromkeys(AUTO, float(value)))

@@ -31,14 +31,14 @@ GRAPHS = small_graphs()
 
 
 def outline(seed: int, nodes: int) -> _Outline:
-    """A random directed acyclic graph of few operators and facts."""
+    """Return a random directed acyclic graph of few operators and facts."""
     rng = np.random.default_rng(seed)
     pairs = [pair for pair in itertools.combinations(range(nodes), 2) if rng.random() < 0.5]
     return _Outline(rng.integers(0, 3, (nodes, 3)), np.array(pairs, np.int64).reshape(-1, 2))
 
 
 def by_brute_force(one: _Outline, other: _Outline) -> float:
-    """The least cost over all ways to pair some nodes, each cost counted from its definition."""
+    """Return the least cost over all ways to pair nodes, each counted from its definition."""
     nodes = _substitutions(one, other)
     n, m = nodes.shape
     edges, others = ({tuple(edge) for edge in o.edges.tolist()} for o in (one, other))

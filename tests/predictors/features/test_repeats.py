@@ -25,7 +25,7 @@ def chain(n: int) -> np.ndarray:
 
 
 def sets(tensors: GraphTensors) -> list[tuple[float, ...]]:
-    """The nodes as a sorted list, without their relative position."""
+    """Return the nodes as a sorted list, without their relative position."""
     rows = torch.cat(
         [tensors.operator[:, None], tensors.multiplicity[:, None], tensors.x[:, :-2]], 1
     )

@@ -26,7 +26,7 @@ def tables(count: int = 4, networks: int = 30, seed: int = 0) -> list[np.ndarray
 
 
 def by_hand(families: list[np.ndarray], table: np.ndarray) -> np.ndarray:
-    """The formula of the docstring, written down without any shared code."""
+    """Return the formula of the docstring, written down without any shared code."""
     logs = [np.log1p(t) for t in families]
     x = np.log1p(table)
     d = np.median([t[:, :3].std(axis=0) for t in logs], axis=0)

@@ -26,7 +26,7 @@ def test_keeps_the_contract():
 
 
 def fitted_to(rows: np.ndarray, labels: np.ndarray) -> Surrogate:
-    """A surrogate of codes, fitted to labels as they are."""
+    """Return a surrogate of codes, fitted to labels as they are."""
     made = Surrogate(("code",))
     made.features_ = Features(("code",)).fit(columns_of(rows))
     made.fit_matrix(made.features_.transform(columns_of(rows)), labels)

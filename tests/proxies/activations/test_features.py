@@ -12,7 +12,7 @@ import archrank
 
 
 def features(net: nn.Module, images: Tensor) -> list[tuple[nn.Module, np.ndarray]]:
-    """Outputs of layers and rectifiers, channels last."""
+    """Return outputs of layers and rectifiers, channels last."""
     found = []
     for layer in net:
         if isinstance(layer, (nn.Conv2d, nn.ReLU, nn.Linear)):

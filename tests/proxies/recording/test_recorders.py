@@ -34,7 +34,7 @@ def counted(*sources: Tensor) -> ActivationPatterns:
 
 
 def distinct(*sources: Tensor) -> int:
-    """The same by sets of tuples."""
+    """Return the same by sets of tuples."""
     return len({tuple(unit) for s in sources for unit in (s.flatten(1) > 0).T.tolist()})
 
 

@@ -19,7 +19,7 @@ MICRO, MACRO = TransNASMicro(), TransNASMacro()
 
 
 def weighted_edges(digits: tuple[int, ...], strided: bool) -> tuple[list[int], list[int]]:
-    """The edges on a way from input to output, and those of them that have weights."""
+    """Return the edges on a way from input to output, and those of them that have weights."""
     filled, used = {0}, {3}
     for (source, target), digit in zip(EDGES, digits, strict=True):
         if digit and source in filled:
@@ -36,7 +36,7 @@ def weighted_edges(digits: tuple[int, ...], strided: bool) -> tuple[list[int], l
 
 
 def outputs(digits: tuple[int, ...], strided: bool, weights: np.ndarray) -> tuple[Any, ...]:
-    """What a cell of numbers gives for every way to hand the weights to its edges."""
+    """Return what a cell of numbers gives for every way to hand the weights to its edges."""
     live, weighted = weighted_edges(digits, strided)
     orders = np.array(list(permutations(range(len(weighted)))), int)
     orders = orders.reshape(factorial(len(weighted)), len(weighted))

@@ -15,7 +15,7 @@ PLAIN = "-".join(["2*conv3x3"] * 4)
 
 
 def one(paths: str) -> str:
-    """The plain network with other paths in its last stage."""
+    """Return the plain network with other paths in its last stage."""
     return PLAIN[: PLAIN.rindex("*") + 1] + paths
 
 

@@ -29,7 +29,7 @@ def tensors(name: str, arch: int = 0, **options: object) -> GraphTensors:
 
 
 def one_node(operator: int = 3) -> GraphTensors:
-    """A graph of one node without edges."""
+    """Return a graph of one node without edges."""
     first = tensors("hiaml")
     rows = {
         name: getattr(first, name)[:1]
@@ -43,7 +43,7 @@ def one_node(operator: int = 3) -> GraphTensors:
 
 
 def relabelled(graph: GraphTensors, seed: int) -> GraphTensors:
-    """The same graph with its nodes and edges in another order."""
+    """Return the same graph with its nodes and edges in another order."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(graph), generator=generator)
     place = order.argsort()

@@ -50,7 +50,7 @@ def _in_part(product: Tensor, x: Tensor) -> Tensor:
 
 
 def values(function: Callable, x: Tensor, w: Tensor, exponent: int, wide: bool) -> list[Tensor]:
-    """Function and its gradients of x * 4^exponent, on numbers near 1 if ``wide``."""
+    """Return function and its gradients of x * 4^exponent, on numbers near 1 if ``wide``."""
     x, w = x.clone(), w.clone().requires_grad_()
     mode = WideRange()
 

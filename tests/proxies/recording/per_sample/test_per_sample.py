@@ -112,7 +112,7 @@ def sequence_first(m: Calls, x: Tensor) -> Tensor:
 
 
 def tokens_in_the_batch(m: Calls, x: Tensor) -> Tensor:
-    """A linear layer of two dimensions and batch norm over all tokens of all samples."""
+    """Return a linear layer of two dimensions and batch norm over all tokens of all samples."""
     tokens = m.norm(m.embed(x.flatten(2).transpose(1, 2).reshape(-1, 3)))
     return m.head(torch.relu(tokens).view(len(x), -1, 6).mean(1))
 
@@ -132,7 +132,7 @@ def late_copy(m: Calls, x: Tensor) -> Tensor:
 
 
 def experts(m: Calls, x: Tensor) -> Tensor:
-    """A mixture of experts, each of which gets the tokens that are routed to it."""
+    """Return a mixture of experts, each of which gets the tokens that are routed to it."""
     n, tokens = len(x), m.embed(x.flatten(2).transpose(1, 2)).flatten(0, 1)
     choice = m.router(tokens).argmax(-1)
     made = torch.zeros_like(tokens)
@@ -143,7 +143,7 @@ def experts(m: Calls, x: Tensor) -> Tensor:
 
 
 def sorted_samples(m: Calls, x: Tensor) -> Tensor:
-    """Samples in the order of their means, as recurrent networks sort them by length."""
+    """Return samples in the order of their means, as recurrent networks sort them by length."""
     order = x.mean((1, 2, 3)).argsort()
     x = torch.relu(m.conv(x[order])).mean((2, 3))
     return m.head(torch.relu(m.mid(x[order.argsort()])))
@@ -156,7 +156,7 @@ def causal(m: Calls, x: Tensor) -> Tensor:
 
 
 def coordinates(m: Calls, x: Tensor) -> Tensor:
-    """A bias computed from constants, which no sample has a part in."""
+    """Return a bias computed from constants, which no sample has a part in."""
     bias = m.bias(torch.arange(8.0, dtype=x.dtype)[:, None])
     return m.head(torch.relu(m.conv(x).mean((2, 3)) + bias.mean(0)))
 
