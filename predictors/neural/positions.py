@@ -11,7 +11,7 @@ _DENSE_UP_TO = 1500
 def laplacian_positions(
     nodes: int, edges: npt.NDArray[np.int64], k: int
 ) -> npt.NDArray[np.float32]:
-    """Return eigenvectors of the ``k`` smallest eigenvalues of ``I - D^-1/2 A D^-1/2``, the first left out.
+    """Return eigenvectors of the ``k`` smallest eigenvalues of ``I - D^-1/2 A D^-1/2`` but one.
 
     The graph is taken as undirected and simple. The first eigenvector only says the degrees. Each
     column is scaled to norm ``sqrt(nodes)``, so that entries are of size 1 in graphs of any size;
