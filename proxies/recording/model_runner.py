@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -309,7 +310,7 @@ class ModelRunner:
             with failed_forward(self.model), self._replaced or nullcontext():
                 return self.model(*batch.taken, **batch.kwargs)
         except ScoreError as error:
-            if changed is None or error.status != "error":
+            if changed is None or error.status != "error" or not _is_of_precision(error):
                 raise
             raise ScoreError(f"it is computed in {changed}, for which {error}") from error
 
@@ -437,6 +438,11 @@ def _stand_ins(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tenso
         return copy.to(dtype) if copy.dtype == own else copy
 
     return copied
+
+
+def _is_of_precision(error: ScoreError) -> bool:
+    """Return whether a forward failed for the type of its numbers, by the words of its error."""
+    return re.search("dtype|[Dd]ouble|[Ff]loat", str(error.__cause__)) is not None
 
 
 def _scalar(loss: Any) -> Tensor:
