@@ -123,7 +123,7 @@ def parted(
         inner = item[0]
         if not isinstance(inner, Mapping):
             return tuple(inner), targets
-        if set(inner) <= set(_names(model) or ()):
+        if _takes_names(model, inner):
             return dict(inner), targets
     alone = len(item) == 1 and isinstance(item[0], Tensor)  # else it would pass for names
     return (item[0] if alone else item), targets
@@ -161,6 +161,16 @@ def _names(model: nn.Module) -> frozenset[str] | None:
         return None
     any_name = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     return None if any_name else frozenset(parameters)
+
+
+def _takes_names(model: nn.Module, entries: Mapping[str, Any]) -> bool:
+    """Return whether a dictionary's entries are forward's keywords, at least one of them named."""
+    try:
+        named = set(inspect.signature(model.forward).parameters)
+    except (TypeError, ValueError):
+        return False
+    accepted = _names(model)
+    return bool(named & set(entries)) and (accepted is None or set(entries) <= accepted)
 
 
 def _as_targets(targets: Any) -> Any:

@@ -442,7 +442,7 @@ def _stand_ins(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tenso
 
 def _is_of_precision(error: ScoreError) -> bool:
     """Return whether a forward failed for the type of its numbers, by the words of its error."""
-    return re.search("dtype|[Dd]ouble|[Ff]loat", str(error.__cause__)) is not None
+    return re.search("dtype|precision|[Dd]ouble|[Ff]loat", str(error.__cause__)) is not None
 
 
 def _scalar(loss: Any) -> Tensor:

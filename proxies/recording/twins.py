@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...errors import NotApplicable
 from .attempts import Recorded, attempt
-from .batches import Batch
+from .batches import Batch, as_real
 from .differentiation import Gradients, check_differentiable, gradients
 from .model_runner import ModelRunner
 from .modes import WithoutDropout
@@ -36,7 +36,7 @@ class FirstOutputs(WithoutDropout):
         if func in PRODUCTS:
             name = self._names.pop(id(weight_of(args, kwargs)), None)
             if name is not None:
-                self._take(name, result.detach())
+                self._take(name, as_real(result.detach()))
         return result
 
 

@@ -71,3 +71,49 @@ def test_every_form_of_input_has_the_same_scores(form: str) -> None:
         assert (got[name].value, got[name].status) == (want[name].value, want[name].status), name
     products = archrank.trace(Halved(), X).product_flops
     assert got.graph.product_flops == products * (1 if form == "array" else len(X))
+
+
+class Keywords(nn.Module):
+    """Takes names of its own and any others, as models of transformers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.mid, self.head = nn.Embedding(9, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None, **others: object) -> Tensor:
+        x = torch.relu(self.mid(self.embed(tokens)))
+        return self.head((x if mask is None else x * mask[..., None]).mean(1))
+
+
+def test_batches_of_a_dictionary_and_targets() -> None:
+    generator = torch.Generator().manual_seed(0)
+    tokens = [torch.randint(9, (6, 5), generator=generator) for _ in range(2)]
+    labels, mask = torch.arange(6) % 4, torch.ones(6, 5)
+    model = Keywords()
+    named = [({"tokens": t, "mask": mask}, labels) for t in tokens]
+    whole = [{"tokens": t, "mask": mask, "labels": labels} for t in tokens]
+    expected = archrank.score(model, [((t, mask), labels) for t in tokens], proxies="snip,zico")
+    found = archrank.score(model, named, proxies="snip,zico")
+    for name, result in expected.items():
+        assert found[name].value == result.value, found[name].reason
+    assert archrank.score(model, named[:1], proxies="snip")["snip"].value is not None
+    assert archrank.score(Keywords(), whole, proxies="snip")["snip"].value is not None
+
+
+def test_every_proxy_of_complex_weights_has_a_value() -> None:
+    class Spectral(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.embed, self.head = nn.Linear(3, 8), nn.Linear(8, 4)
+            self.mix = nn.Linear(8, 8, dtype=torch.complex64)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = torch.relu(self.embed(x))
+            dtype = torch.complex64 if x.dtype == torch.float32 else torch.complex128
+            return self.head(torch.relu(self.mix(x.to(dtype)).real).mean(1))
+
+    scores = archrank.score(Spectral(), (5, 3), batch_size=6)
+    assert {r.status for r in scores.values()} <= {"ok", "not applicable"}
+    assert scores["croze"].value is not None
