@@ -28,7 +28,7 @@ _OPS_301 = (
     "dil_conv_3x3",
     "dil_conv_5x5",
 )
-_LINKS = (
+GRAPH_LINKS = (
     (0, 0, 0, 0),
     (0, 0, 0, 1),
     (0, 0, 1, 1),
@@ -39,7 +39,8 @@ _LINKS = (
     (0, 1, 2, 2),
     (0, 1, 2, 3),
 )
-_OPS_GRAPH = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
+"""Where each node of NAS-Bench-Graph takes its input: 0 is the network's, k is node k (from 1)."""
+GRAPH_OPERATORS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
 
 
 def numbers(text: str) -> Any:
@@ -280,8 +281,8 @@ def nasbench_graph(code: int) -> str:
         '0,1,2,3:gcn,gcn,gcn,gcn'
     """
     links, *operations = (int(digit) for digit in f"{code:05d}")
-    names = ",".join(_OPS_GRAPH[op] for op in operations)
-    return f"{','.join(map(str, _LINKS[links]))}:{names}"
+    names = ",".join(GRAPH_OPERATORS[op] for op in operations)
+    return f"{','.join(map(str, GRAPH_LINKS[links]))}:{names}"
 
 
 def graphgym(before: int, passing: int, behind: int, stage: str, aggregation: str) -> str:

@@ -69,15 +69,10 @@ def _operator(name: str, c_in: int, c_out: int) -> nn.Module:
     return ReLUConvBN(c_in, c_out, 1 if name == "nor_conv_1x1" else 3)
 
 
-class Cell(Piece):
-    """Four nodes, each the sum of an operator on every earlier one."""
+class DenseCell(Piece):
+    """Four nodes, each the sum of an operator (``edges``) on every earlier one."""
 
-    def __init__(self, operators: tuple[str, ...], c_in: int, c_out: int):
-        super().__init__()
-        self.edges = nn.ModuleList(
-            _operator(name, c_in if source == 0 else c_out, c_out)
-            for name, (source, _) in zip(operators, EDGES, strict=True)
-        )
+    edges: nn.ModuleList
 
     def forward(self, x: Tensor) -> Tensor:
         nodes = [x]
@@ -92,6 +87,17 @@ class Cell(Piece):
                 total = total + term
             nodes.append(total)
         return nodes[3]
+
+
+class Cell(DenseCell):
+    """The cell of NAS-Bench-201."""
+
+    def __init__(self, operators: tuple[str, ...], c_in: int, c_out: int):
+        super().__init__()
+        self.edges = nn.ModuleList(
+            _operator(name, c_in if source == 0 else c_out, c_out)
+            for name, (source, _) in zip(operators, EDGES, strict=True)
+        )
 
 
 class Reduction(Piece):

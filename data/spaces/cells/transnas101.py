@@ -20,7 +20,7 @@ from ...image_batches import images
 from ..blocks import ConvUnit, FactorizedReduce, PooledLinear
 from ..contract import Choice, ChoiceSpace, Signature, Space, Values, product_size
 from ..reading import Reader
-from .nasbench201 import EDGES, ReLUConvBN
+from .nasbench201 import EDGES, DenseCell, ReLUConvBN
 
 BASE = 64
 MICRO_MODULES = (4, 1, 4, 1, 4)
@@ -70,7 +70,7 @@ def _operator(digit: int, c_in: int, c_out: int, stride: int) -> nn.Module:
     return ReLUConvBN(c_in, c_out, 1 if digit == 2 else 3, stride)
 
 
-class Cell(Piece):
+class Cell(DenseCell):
     """Four nodes; edges from the first carry the stride and the change of channels."""
 
     def __init__(self, digits: tuple[int, ...], c_in: int, c_out: int, stride: int):
@@ -81,20 +81,6 @@ class Cell(Piece):
             else _operator(digit, c_out, c_out, 1)
             for digit, (source, _) in zip(digits, EDGES, strict=True)
         )
-
-    def forward(self, x: Tensor) -> Tensor:
-        nodes = [x]
-        for target in (1, 2, 3):
-            terms = [
-                edge(nodes[source])
-                for edge, (source, end) in zip(self.edges, EDGES, strict=True)
-                if end == target
-            ]
-            total = terms[0]
-            for term in terms[1:]:
-                total = total + term
-            nodes.append(total)
-        return nodes[3]
 
 
 class Basic(Piece):

@@ -12,23 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from ....graphs import Graph, trace
+from ...tables.keys import GRAPH_LINKS as LINKS
+from ...tables.keys import GRAPH_OPERATORS as OPERATORS
 from ..contract import Choice, ChoiceSpace, Signature, Values, product_size, random_only
 from ..reading import Reader
 from .made_up import NODES, made_up_graph
-
-OPERATORS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
-LINKS = (
-    (0, 0, 0, 0),
-    (0, 0, 0, 1),
-    (0, 0, 1, 1),
-    (0, 0, 1, 2),
-    (0, 0, 1, 3),
-    (0, 1, 1, 1),
-    (0, 1, 1, 2),
-    (0, 1, 2, 2),
-    (0, 1, 2, 3),
-)
-"""Where each node takes its input: 0 is the network's, k is node k (from 1). In table order."""
 
 
 @dataclass(frozen=True)
