@@ -27,15 +27,17 @@ from .tracing import graph_of
 CALIBRATION = tuple(
     f"timm:{name}"
     for name in (
-        *("nf_seresnet26", "coat_lite_small", "rexnetr_200", "legacy_seresnet50", "regnety_032"),
-        *("resnet34", "hardcorenas_b", "twins_pcpvt_small", "poolformer_s24", "haloregnetz_b"),
-        *("efficientnet_b1", "efficientnetv2_rw_t", "deit_tiny_patch16_224"),
-        *("mobilenetv3_small_100", "regnetx_032", "semnasnet_140", "ecaresnet101d_pruned"),
-        *("regnetz_b16_evos", "resnet26d", "mixnet_xxl"),
+        *("efficientformer_l3", "deit3_small_patch16_224", "resnet50t", "mobilenetv3_large_150d"),
+        *("regnety_032", "swin_s3_tiny_224", "coatnet_0_224", "maxvit_rmlp_nano_rw_256"),
+        *("resnet18d", "regnetz_d8", "tf_efficientnet_b4", "spnasnet_100", "focalnet_tiny_lrf"),
+        *("efficientnetv2_rw_s", "efficientnet_b1_pruned", "ecaresnet50d"),
+        *("vit_relpos_small_patch16_224", "deit_small_distilled_patch16_224", "mambaout_tiny"),
+        "mobilevitv2_150",
     )
 )
-"""Networks to measure first: each next one brings all of timm nearest to one of them, by the shares
-of operator classes in multiply-adds and bytes, and by size. No measured time chose them."""
+"""Networks to measure first: each next one, of at most 5 billion multiply-adds, brings all of timm
+nearest to one of them, by the shares of operator classes in multiply-adds and bytes, and by size.
+No measured time chose them (``experiments/calibration.py --choose``)."""
 _TENSOR_CORES = 20.0  # TFLOP/s: more has nothing but tensor cores
 _UNKNOWN = 0.4  # standard deviation of the logarithm before anything is measured
 _BELIEFS = (-1.0, -1.0, -2.0, -1.0)

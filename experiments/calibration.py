@@ -6,8 +6,8 @@ pretrained predictor to the rows of the others (kept in CACHE), and learns each 
 device from the first networks of ``CALIBRATION``, or from as many random ones. It writes
 ``experiments/results/calibration.md``. That parts of the time are a group of columns, that batches
 of 16 times as many samples are borrowed, and how intervals are widened were settled on these
-figures, over all devices; that attention of other than four dimensions runs unfused was, on the
-same table.
+figures, over all devices; so was by which distance networks are chosen; that attention of other
+than four dimensions runs unfused was, on the same table. ``--choose`` prints ``CALIBRATION``.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from common import RESULTS, made_by, markdown_table, write_page
+from scipy.spatial.distance import cdist
 from speed import rows
 
 from archrank.costs import DeviceSpeed, SpeedPredictor
 from archrank.costs.calibrating import CALIBRATION
 from archrank.costs.devices import SETTINGS
+from archrank.costs.loads import CLASSES, loads
 from archrank.data import space
 from archrank.metrics import spearman
 from archrank.predictors import Sample
@@ -150,12 +152,38 @@ def phones() -> list[tuple]:
     return lines
 
 
+def representatives(table: pd.DataFrame, samples: list[Sample], most: float = 5.0) -> list[str]:
+    """Networks of at most so many billion multiply-adds, each bringing all nearest to one of them.
+
+    Distance: of square roots of the classes' shares in multiply-adds and bytes, and of both totals.
+    """
+    first = table.reset_index().sort_values("img_size", kind="stable").groupby("model").first()
+    rows_ = []
+    for at in first["index"]:
+        found = loads(samples[at].graph)
+        sums = (found.counts[:, 0] * found.times, found.counts[:, 1:].sum(axis=1) * found.times)
+        by_class = [np.bincount(found.classes, each, len(CLASSES)) for each in sums]
+        shares = [np.sqrt(each / each.sum()) for each in by_class]
+        rows_.append(np.concatenate([*shares, np.log([e.sum() for e in by_class]) / 6.0]))
+    away = cdist(rows_, rows_)
+    small, nearest, picked = (first.gmacs <= most).to_numpy(), np.full(len(away), away.max()), []
+    for _ in range(max(COUNTS)):
+        gain = np.maximum(nearest[:, None] - away, 0.0).sum(axis=0)
+        picked.append(int(np.where(small, gain, -1.0).argmax()))
+        nearest = np.minimum(nearest, away[:, picked[-1]])
+    return [str(first.index[at]) for at in picked]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--choose", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     table, samples = rows(options.work)
+    if options.choose:
+        print(*representatives(table, samples))
+        return
     kept = []
     for device in ("rtx3090", "rtx4090", "i9-10940x"):
         base = without(device, table, samples, options.work)
