@@ -40,16 +40,22 @@ def pretrain(
     input_: Input = None,
     encoder: Annotated[
         str, typer.Option(help="Which encoder to train: kgnn, gin, gat, flow or transformer.")
-    ] = "kgnn",
-    width: Annotated[int, typer.Option(min=2, help="How long the encoder's vectors are.")] = 128,
-    epochs: Annotated[int, typer.Option(min=1, help="How often to see every network.")] = 40,
+    ] = "gin",
+    width: Annotated[int, typer.Option(min=2, help="How long the encoder's vectors are.")] = 64,
+    epochs: Annotated[int, typer.Option(min=1, help="How often to see every network.")] = 30,
     batch: Annotated[
         int, typer.Option(min=2, help="How many networks a step of training sees.")
-    ] = 256,
-    statistics: Annotated[
-        float,
-        typer.Option(min=0, help="Weight of predicting size and depth, where contrast has 1."),
-    ] = 0.0,
+    ] = 64,
+    objectives: Annotated[
+        str,
+        typer.Option(
+            help="What to learn, best or published (GENNAPE's), or names with weights: "
+            "statistics=1,counts=0.3. Others are masked, contrast, spectral and sizes."
+        ),
+    ] = "best",
+    wirings: Annotated[
+        int, typer.Option(min=0, help="How many networks wired at random to learn from, too.")
+    ] = 0,
     device: Device = "cpu",
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -65,12 +71,14 @@ def pretrain(
             return
         from ..predictors import Pretraining
         from ..predictors.neural import corpus
+        from ..predictors.neural.pretraining import usual_options
 
-        pretraining = Pretraining(
-            encoder,
-            {"width": width, "dropout": 0.1},
+        form = Pretraining.published if objectives == "published" else Pretraining
+        pretraining = form(
+            encoder=encoder,
+            options=usual_options(encoder, width),
             projection=max(1, width // 2),
-            statistics=statistics,
+            objectives=_weights(objectives),
             epochs=epochs,
             batch_size=batch,
             device=device,
@@ -80,7 +88,7 @@ def pretrain(
         names = _listed(spaces)
         with progress(quiet, "graphs") as report, results_only():
             graphs = corpus.graphs_to_learn_from(
-                names, networks, tuple(candidates or ()), shape_of(input_), seed, report
+                names, networks, tuple(candidates or ()), shape_of(input_), seed, report, wirings
             )
         with progress(quiet, "epochs") as report, results_only():
             trained = corpus.pretrain(pretraining, graphs, out, report)
@@ -119,6 +127,20 @@ def _make(
         return
     say(f"written: {out}")
     print(f"learnt of {len(families)} families: {', '.join(families)}")
+
+
+def _weights(given: str) -> str | dict[str, float]:
+    """Objectives by name, or with weights where there are some."""
+    if "=" not in given:
+        return given
+    parts = [part.partition("=") for part in _listed(given)]
+    try:
+        return {name.strip(): float(weight) for name, _, weight in parts}
+    except ValueError:
+        raise InputError(
+            f"--objectives: got {given!r}, expected names with weights such as "
+            "statistics=1,counts=0.3"
+        ) from None
 
 
 def _listed(names: str) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def pretrain(networks: int, epochs: int, width: int, threads: int, work: Path) -
         print(said, flush=True)
         latest, first = now, False
 
-    how = Pretraining(options={"width": width, "dropout": 0.1}, epochs=epochs)
+    how = Pretraining.published(options={"width": width, "dropout": 0.1}, epochs=epochs)
     how.fit(graphs, folder / "checkpoint.safetensors", note).save(folder / "encoder")
     noted = notes.read()
     usual = float(np.median([n["s"] for n in noted if not n["first"]] or [n["s"] for n in noted]))

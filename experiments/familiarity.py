@@ -42,10 +42,10 @@ def judge(group: str, learnt: dict[str, list[Graph]], fresh: dict[str, list[Grap
     """Learn without a group, and count what it takes for out of distribution."""
     start = time.perf_counter()
     known = [graph for name in NAMES if name not in GROUPS[group] for graph in learnt[name]]
-    pretraining = Pretraining(
+    pretraining = Pretraining.published(
         options={"width": 64, "dropout": 0.1},
         projection=32,
-        statistics=1.0,
+        objectives={"spectral": 1.0, "sizes": 1.0},
         epochs=EPOCHS,
         batch_size=128,
     )

@@ -295,7 +295,7 @@ def pretrained(name: str, graphs: Sequence[Graph], seed: int, work: Path) -> Pre
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         start = time.perf_counter()
-        made = Pretraining(**PRETRAINING, random_state=seed).fit(graphs)
+        made = Pretraining.published(**PRETRAINING, random_state=seed).fit(graphs)
         made.save(folder)
         facts = {"part": "gennape", "space": name, "count": len(graphs), "seed": seed}
         LINES.append(facts | {"what": "pretraining", "fit s": time.perf_counter() - start})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
@@ -50,7 +50,8 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
 
     Args:
         encoder: one of ``encoders``.
-        options: of the encoder; by default ``{"width": 128, "dropout": 0.1}``.
+        options: of the encoder; by default those of ``usual_options``: for ``"gin"`` width 64,
+            three layers and the readout ``"counts"``, for others width 128 and dropout 0.1.
         projection: size p of the vectors that contrast compares, below the encoder's width.
         q: eigenvalues compared; graphs with fewer nodes repeat their largest one
             (``archrank.Graph.spectrum``).
@@ -64,8 +65,9 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
             only within batches, so all sizes by default.
         device: to train on.
         random_state: seed of everything random.
-        objectives: weights by name, or ``"published"`` for GENNAPE's, ``{"spectral": 1.0}``, or
-            ``"best"`` for what gives the best frozen encoders.
+        objectives: weights by name, or ``"best"`` for what gives the best frozen encoders, or
+            ``"published"`` for GENNAPE's, ``{"spectral": 1.0}``, whose whole form ``published()``
+            returns.
         label_temperature: T of the targets of ``contrast``.
         together: how many graphs of one kind stand together in a batch; 0 to mix at random. Kinds
             are clusters of k-means on the statistics. Columns are then scaled by how much they vary
@@ -87,25 +89,25 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        encoder: str = "kgnn",
+        encoder: str = "gin",
         options: Mapping[str, Any] | None = None,
-        projection: int = 64,
+        projection: int = 32,
         q: int = 21,
         spectral_temperature: float = 0.05,
         temperature: float = 0.1,
         contrastive: float | None = None,
         statistics: float | None = None,
         fold: bool = True,
-        epochs: int = 40,
-        batch_size: int = 256,
-        learning_rate: float = 1e-3,
+        epochs: int = 30,
+        batch_size: int = 64,
+        learning_rate: float = 3e-3,
         spread: float = float("inf"),
         device: str = "cpu",
         random_state: int = 0,
         *,
-        objectives: str | Mapping[str, float] = "published",
+        objectives: str | Mapping[str, float] = "best",
         label_temperature: float = 0.1,
-        together: int = 0,
+        together: int = 16,
     ):
         self.encoder = encoder
         self.options = options
@@ -159,7 +161,7 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
             seed=self.random_state,
             device=self.device,
         )
-        options = {"width": 128, "dropout": 0.1} if self.options is None else dict(self.options)
+        options = usual_options(self.encoder) if self.options is None else dict(self.options)
         samples = [one if isinstance(one, Sample) else Sample(one) for one in graphs]
         corpus = Corpus(samples, bool(self.together), self.random_state)
         with seeded(self.random_state):
@@ -182,6 +184,28 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
         result.weights_ = arrays_of(model.encoder)
         result.history_ = [epoch.loss for epoch in history]
         return result
+
+    @classmethod
+    def published(cls, **arguments: Any) -> Self:
+        """Return GENNAPE's form: a k-GNN under contrast by spectra, in large mixed batches.
+
+        Args:
+            arguments: those that differ.
+
+        Example:
+            >>> Pretraining.published(epochs=10).weights
+            {'spectral': 1.0}
+        """
+        form: dict[str, Any] = {
+            "encoder": "kgnn",
+            "projection": 64,
+            "epochs": 40,
+            "objectives": "published",
+            "together": 0,
+            "batch_size": 256,
+            "learning_rate": 1e-3,
+        }
+        return cls(**{**form, **arguments})
 
     @property
     def weights(self) -> dict[str, float]:
@@ -218,6 +242,18 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
             return total
 
         return loss
+
+
+def usual_options(encoder: str, width: int | None = None) -> dict[str, Any]:
+    """Return the options that ``Pretraining`` gives an encoder where it is told none.
+
+    Example:
+        >>> usual_options("kgnn")
+        {'width': 128, 'dropout': 0.1}
+    """
+    if encoder == "gin":
+        return {"width": width or 64, "layers": 3, "readout": "counts"}
+    return {"width": width or 128, "dropout": 0.1}
 
 
 class _Pretext(nn.Module):

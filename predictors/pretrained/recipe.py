@@ -223,10 +223,10 @@ def learnt(
     """
     from .. import Distribution, Pretraining, TransferRank
 
-    pretraining = Pretraining(
+    pretraining = Pretraining.published(
         options={"width": 64, "dropout": 0.1},
         projection=32,
-        statistics=1.0,
+        objectives={"spectral": 1.0, "sizes": 1.0},
         epochs=10,
         batch_size=128,
     )
