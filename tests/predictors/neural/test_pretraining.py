@@ -211,7 +211,7 @@ class TestPretraining:
         ("wrong", "said"),
         [
             ({"projection": 16}, "projection"),
-            ({"q": 0}, "q:"),
+            ({"q": 0, "objectives": "published"}, "q:"),
             ({"temperature": 0.0}, "temperature"),
             ({"spectral_temperature": -1.0}, "spectral_temperature"),
             ({"objectives": {"masked": -1.0}}, "objectives"),
