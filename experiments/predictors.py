@@ -78,7 +78,7 @@ class Problem:
 
     @property
     def name(self) -> str:
-        return self.title or f"{self.space}, {self.truth}"
+        return f"{self.space}, {self.truth}"
 
 
 FEW_AND_MANY = (50, 100, 500)
@@ -125,7 +125,10 @@ PROBLEMS = {
         *("nasbench101", "nasbench101", "cifar10", "cifar10", (72,)), {72: 0.74}
     ),
     "nasbench101_10k": Problem(
-        *("nasbench101", "nasbench101_10k", "cifar10", "cifar10", (50, 100)), {}, tested=1000
+        *("nasbench101", "nasbench101_10k", "cifar10", "cifar10", (50, 100)),
+        {},
+        tested=1000,
+        title="nasbench101_10k, cifar10",
     ),
     "nasbench_macro": Problem(
         *("nasbench_macro", "nas_bench_macro", "cifar10", "cifar10", FEW_AND_MANY), {}
@@ -353,7 +356,7 @@ def tables() -> list[str]:
     for key, problem in PROBLEMS.items():
         found = [r for r in results if r["problem"] == key]
         if found:
-            lines += ["", f"## {problem.name}", "", *remarks(problem)]
+            lines += ["", f"## {problem.title or problem.name}", "", *remarks(problem)]
             lines += problem_table(problem, found)
     return lines
 
