@@ -17,6 +17,7 @@ from ..graphs import Graph
 from ..metrics import kendall
 from . import saving
 from .reading import Reader, Sample, listed
+from .showing import as_html, state_of
 
 AT_ONCE = 1024
 """How many networks' graphs are in memory together while predicting."""
@@ -151,6 +152,18 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "n_samples_")
+
+    # --- what it looks like -------------------------------------------------------------------
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        called: str = super().__repr__(N_CHAR_MAX)
+        return f"{called}: {state_of(self)}" if self.__sklearn_is_fitted__() else called
+
+    def _repr_html_(self) -> str:
+        return as_html(self, super().__repr__())
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
 
     # --- files --------------------------------------------------------------------------------
 

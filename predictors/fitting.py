@@ -10,9 +10,13 @@ from typing import Any, Literal
 from ..basics import Progress
 from ..errors import InputError
 from ..scoring.candidates import Candidate, FromSpace, collect
+from ..scoring.programs import SUFFIXES
+from ..scoring.zoos import ZOOS
 from .contract import Predictor
 from .reading import Sample
 from .scored import read_scored
+
+_PREFIXES = tuple(f"{zoo}:" for zoo in ZOOS)
 
 
 def fit(
@@ -132,13 +136,35 @@ def readable(
     kept: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Any]:
-    """Return what a predictor can read: architectures of its space, else samples of candidates."""
-    if predictor.space is None:
-        return [sample_of(predictor, candidate) for candidate in collect(list(names))]
+    """Return what a predictor can read: architectures of its space, or samples of candidates."""
+    found = candidates_of(predictor, names)
+    if found is not None:
+        read = []
+        for done, candidate in enumerate(found, 1):
+            read.append(sample_of(predictor, candidate))
+            if progress is not None:
+                progress(done, len(found), candidate.name)
+        return read
     archs = [str(name) for name in names]
     if not predictor.needed_proxies:
         return archs
     return read_scored(predictor.reader, archs, jobs, kept, progress)
+
+
+def candidates_of(predictor: Predictor, names: Sequence[str]) -> list[Candidate] | None:
+    """Return the candidates that names stand for; None if all are architectures of its space."""
+    if predictor.space is None:
+        return collect(list(names))
+    others = {name for name in names if _is_candidate(name)}
+    if not others:
+        return None
+    home = predictor.space if isinstance(predictor.space, str) else predictor.space.name
+    return collect([name if name in others else f"{home}:{name}" for name in names])
+
+
+def _is_candidate(name: str) -> bool:
+    """Whether a name is of a file or a zoo, as no architecture of a space is."""
+    return name.endswith((".py", *SUFFIXES)) or ".py:" in name or name.startswith(_PREFIXES)
 
 
 def sample_of(predictor: Predictor, candidate: Candidate) -> str | Sample:

@@ -15,10 +15,9 @@ import pandas as pd
 
 from ..basics import Array, Progress
 from ..errors import ArchrankError
-from ..scoring.candidates import collect
 from ..scoring.processes import in_processes
 from .contract import Predictor
-from .fitting import readable
+from .fitting import candidates_of, readable
 from .loading import load_predictor
 
 _SHARE = 1024  # architectures that a process predicts together
@@ -41,7 +40,8 @@ def predict(
     """
     import pandas as pd
 
-    given = names if predictor.space is not None else [c.name for c in collect(list(names))]
+    found = candidates_of(predictor, names)
+    given = names if found is None else [candidate.name for candidate in found]
     read = readable(predictor, names, jobs, progress=progress)
     strings = isinstance(predictor.space, str) and all(isinstance(item, str) for item in read)
     if jobs > 1 and strings and len(read) >= _WORTH_PROCESSES:

@@ -109,10 +109,11 @@ def read_columns(
 def _equally_long(part: str, rows: Sequence[npt.ArrayLike | None]) -> Array:
     lengths = {-1 if row is None else len(np.asarray(row)) for row in rows}
     if -1 in lengths or len(lengths) > 1:
+        found = "none" if lengths == {-1} else f"lengths {sorted(lengths)} (-1: none)"
         raise InputError(
-            f"X: samples have a {part} of lengths {sorted(lengths)} (-1: none), expected one "
-            "length; pass architectures of one space, or leave this part out (archrank fit "
-            "--portable learns of graphs alone)"
+            f"X: this predictor learnt of each sample's {part}, of one length; got {found}. Pass "
+            "architectures of the space that it was fitted to, or fit it again to graphs alone "
+            "(archrank fit --portable)"
         )
     return np.array([np.asarray(row) for row in rows], dtype=np.float64)
 

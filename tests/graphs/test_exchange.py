@@ -227,6 +227,9 @@ OPERATORS: list[tuple[str, dict[str, Any], list[np.ndarray]]] = [
 def test_operators_against_the_evaluator_of_onnx(
     name: str, attributes: dict[str, Any], inputs: list[np.ndarray], tmp_path: Path
 ) -> None:
+    old = tuple(map(int, onnx.__version__.split(".")[:2])) < (1, 19)
+    if old and (name == "Resize" or "auto_pad" in attributes):
+        pytest.skip("the evaluator of this version of onnx differs from later ones")
     reference = pytest.importorskip("onnx.reference")
     path = _file(tmp_path, name, attributes, inputs, 18)
     expected = reference.ReferenceEvaluator(str(path)).run(None, {"x0": inputs[0]})[0]
