@@ -161,15 +161,21 @@ _WHY = [
 ]
 
 
-def page(found: list[dict[str, Any]]) -> list[str]:
-    """Return the results as a page."""
+def page(found: list[dict[str, Any]], planned: int) -> list[str]:
+    """Return the results as a page.
+
+    Args:
+        found: lines of models.
+        planned: how many there are in all, of which the smaller ones come first.
+    """
     rows = [row for row in found if "results" in row]
     statuses = Counter(status for row in rows for _, status, _ in row["results"].values())
     loops = [(row["batched"], row["looped"]) for row in rows if row["looped"] is not None]
     same = sum(_agrees(one, other) for one, other in loops)
     facts = {
         "implementations (modules of timm)": len({row["module"] for row in found}),
-        "models": len(rows),
+        "models scored, the smallest first": f"{len(rows)} of {planned}",
+        "parameters, at most": f"{max(row['params'] for row in rows) / 1e6:.1f} million",
         "proxies": max(len(row["results"]) for row in rows),
         **{f"results that are {status!r}": count for status, count in statuses.most_common()},
         "GradSign within 0.1 % of its loop over samples": f"{same} of {len(loops)}",
@@ -209,15 +215,18 @@ def main() -> None:
     """Parse the arguments, score, write."""
     options = parser(__doc__)
     options.add_argument("--log", type=Path, required=True, help="results, one JSON line each")
-    options.add_argument("--largest", type=float, default=100e6, help="parameters, of a model")
+    options.add_argument("--largest", type=float, default=40e6, help="parameters, of a model")
+    options.add_argument("--tables", action="store_true", help="write the page, score nothing")
     options.add_argument("--out", type=Path, help="where to write the page")
     arguments = options.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     log = Lines(arguments.log)
-    run(log, arguments.largest)
+    if not arguments.tables:
+        run(log, arguments.largest)
     if arguments.out is not None:
-        write_page(arguments.out, page([row for row in log.read() if "name" in row]))
+        found = [row for row in log.read() if "name" in row]
+        write_page(arguments.out, page(found, len(planned(log))))
 
 
 if __name__ == "__main__":

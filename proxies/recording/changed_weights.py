@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...errors import NotApplicable
 from .attempts import Recorded, attempt
 from .batches import Batch
 from .model_runner import ModelRunner
@@ -107,6 +108,9 @@ def record_constant_outputs(runner: ModelRunner, wanted: frozenset[str]) -> Reco
 
             changed = runner.substituted(gradients=False, dtype=torch.float64, change=filled)
             with changed as weights, ConstantWeights(weights.values()):
-                outputs.append(runner.main_output(runner.run(batch)).flatten(1))
+                output = runner.main_output(runner.run(batch))
+                if output.dim() == 0:
+                    raise NotApplicable("the output is one number for all samples together")
+                outputs.append(output.reshape(len(output), -1))
         recorded["constant_outputs"] = tuple(outputs)
     return recorded

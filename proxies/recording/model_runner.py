@@ -334,6 +334,8 @@ class ModelRunner:
         auxiliary logits) that is the logits.
         """
         if isinstance(output, Tensor):
+            if not (output.is_floating_point() or output.is_complex()):
+                raise NotApplicable(f"the output is of whole numbers ({output.dtype})")
             return output
         for key in ("logits", "out"):
             found = output.get(key) if isinstance(output, Mapping) else getattr(output, key, None)

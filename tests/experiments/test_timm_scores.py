@@ -50,15 +50,17 @@ def test_the_sample_is_of_many_kinds() -> None:
 
 def test_the_page_says_what_is_neither() -> None:
     results = {"snip": [1.0, "ok", None], "near": [None, "error", "it broke"]}
-    row = {"module": "vit", "name": "tiny", "results": results, "seconds": 2.0}
+    row = {"module": "vit", "name": "tiny", "results": results, "seconds": 2.0, "params": 5e6}
     rows = [
         {**row, "batched": 8.0, "looped": 8.0},
         {**row, "name": "small", "batched": 9.0, "looped": 8.0},
         {"module": "vit", "name": "huge", "failed": "632 million parameters are too many here"},
     ]
-    text = "\n".join(script().page(rows))
+    text = "\n".join(script().page(rows, 9))
     assert "| results that are 'ok' | 2 |" in text
     assert "| tiny | error: it broke | 1 |" in text
-    assert "1 of 2" in text
+    assert "2 of 9" in text
+    assert "| 5.0 million |" in text
+    assert "| 1 of 2 |" in text
     assert "small: 9, by the loop 8" in text
     assert "huge: 632 million" in text

@@ -143,3 +143,25 @@ def test_a_missing_compiled_operator_names_its_module() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), Deformable())
     with pytest.raises(UnsupportedModelError, match=r"module '1'.*deform_conv2d"):
         archrank.score(model, (3, 8, 8))
+
+
+@pytest.mark.parametrize("kind", ["a number", "one of each sample", "classes"])
+def test_outputs_that_are_no_logits(kind: str) -> None:
+    class Reads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.body(x)
+            if kind == "classes":
+                return y.argmax(1)
+            return y.sum() if kind == "a number" else y[:, 0]
+
+    scores = archrank.score(Reads(), (4,), batch_size=6)
+    for name, result in scores.items():
+        assert result.status in ("ok", "not applicable", "unsupported"), (name, result.reason)
+    said = "whole numbers" if kind == "classes" else "pass loss="
+    for name in ("snip", "gradsign", "vkdnw"):
+        assert said in scores[name].reason
+    assert (scores["epsinas"].value is not None) == (kind == "one of each sample")

@@ -205,7 +205,9 @@ def _with_targets(runner: ModelRunner, batch: Batch, objective: Objective) -> Ba
     with torch.no_grad(), SingleSample():
         logits = runner.main_output(runner.run_soundly(batch.rows(0, 1)))
     size = len(batch)
-    drawn = runner.class_targets(logits.expand(min(size, _CHUNK), -1), batch)
+    if logits.dim() == 2:
+        logits = logits.expand(min(size, _CHUNK), -1)
+    drawn = runner.class_targets(logits, batch)
     return replace(batch, targets=drawn.repeat(-(-size // _CHUNK))[:size])
 
 
