@@ -98,9 +98,11 @@ class Comparison:
 
     @property
     def outcome(self) -> str:
-        """``equal``, ``no value`` in either, ``by intent``, ``not compared`` or ``DIFFERS``."""
+        """``equal``, ``no value``, ``only ours``, ``by intent``, ``not compared``, ``DIFFERS``."""
         if self.network == "*":
             return "not compared"
+        if self.ours is not None and "is not implemented" in self.why:
+            return "only ours"  # torch has no second derivative of what the network calls
         if self.difference > self.tolerance:
             return "by intent" if (self.proxy, self.network) in INTENDED else "DIFFERS"
         return "no value" if self.theirs is None else "equal"
@@ -316,7 +318,8 @@ def page(found: list[Comparison], seconds: float) -> list[str]:
         f"{made_by('parity.py', also=f'1 thread, {software}')} {seconds:.0f} seconds.",
         "",
         f"Of {len(found):,} published values {outcomes['equal']:,} are reproduced, "
-        f"{outcomes['no value']} cannot be computed by either, {outcomes['by intent']} differ "
+        f"{outcomes['no value']} cannot be computed by either and {outcomes['only ours']} by "
+        f"theirs, {outcomes['by intent']} differ "
         f"by intent, {outcomes['DIFFERS']} differ otherwise and {outcomes['not compared']} are "
         "not compared.",
         "",
