@@ -104,7 +104,9 @@ def learnt(
 
     # Folded, and trained to rank like the other members: in minutes what takes hours as released.
     kgnn = KGNN(loss="diff_kendall", epochs=5, learning_rate=1e-3, fold=True, random_state=seed)
-    made = GENNAPE(transform=None, pretrained=encoder, kgnn=kgnn, random_state=seed)
+    made = GENNAPE(
+        transform=None, sizes=True, pretrained=encoder, kgnn=kgnn, epochs=10, random_state=seed
+    )
     return made.fit_families(families, checkpoint, _told(progress, "members"))
 
 
@@ -144,7 +146,7 @@ def _card(made: GENNAPE, left_out: Collection[str]) -> list[str]:
         f"- **Labels**: {made.n_samples_:,} networks of {', '.join(made.families_ or ())}; up to "
         f"{MOST} of each, as normal scores within their family, the mean over its tasks.",
         f"- **Encoder**: a k-GNN, trained without labels on {EACH} random networks of each of "
-        f"{', '.join(UNLABELLED)}.",
+        f"{', '.join(UNLABELLED)}. Heads read sizes beside its vectors.",
         f"- **Members**: {', '.join(made.members)}; equal weights without labels.",
         "- **Predictions**: in deviations of a family's labels. They rank networks of one kind, "
         "and say nothing of how kinds compare, nor of accuracy.",

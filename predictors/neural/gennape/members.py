@@ -38,6 +38,8 @@ HEADS: Mapping[str, type[FuzzyHeads] | type[FuzzyPairHeads]] = {
 }
 """Members that read embeddings -> their heads."""
 
+SIZES = ("params", "flops", "activations", "depth")
+
 _PAIRS_AT_ONCE = 256  # graphs held against all references at a time
 
 
@@ -96,8 +98,10 @@ class Embedding:
     Attributes:
         encoder: as it was pretrained.
         fuzzy: the clusters of its vectors.
-        mean, std: of its vectors on the training set; one deviation for all columns, since
-            another family may vary where this one hardly does.
+        mean, std: of its vectors on the training set; of one family one deviation for all columns,
+            since another may vary where this one hardly does; of several, each column's own within
+            families.
+        sizes: whether heads read the logarithms of ``SIZES`` behind the vectors, too.
         tuned: whether members train encoders of their own.
         device: to compute on.
     """
@@ -105,25 +109,28 @@ class Embedding:
     encoder: Pretrained
     fuzzy: FuzzyCMeans
     mean: Array
-    std: float
+    std: float | Array
+    sizes: bool
     tuned: bool
     device: str
 
     def read(self, graphs: Sequence[Graph]) -> Inputs:
         """Return what heads read of graphs."""
         embedded = self.encoder.embed(graphs, self.device)
-        vectors = torch.from_numpy(embedded).float().to(self.device)
+        vectors = torch.from_numpy(with_sizes(embedded, graphs) if self.sizes else embedded)
         memberships = torch.from_numpy(self.fuzzy.transform(embedded)).float().to(self.device)
         tensors: list[GraphTensors] = []
         if self.tuned:
             read = tensor_reader(self.encoder.fold, positions_of(self.encoder.build()))
             tensors = [read(graph) for graph in graphs]
-        return Inputs(tensors, self.scaled(vectors), memberships)
+        return Inputs(tensors, self.scaled(vectors.float().to(self.device)), memberships)
 
     def scaled(self, vectors: Tensor) -> Tensor:
-        """Return vectors (n, width) of an encoder, standardised."""
-        centred: Tensor = vectors - torch.tensor(self.mean).to(vectors)
-        return centred / self.std
+        """Return vectors (n, width) of an encoder, and sizes behind them if any, standardised."""
+        width = vectors.shape[1]
+        centred: Tensor = vectors - torch.tensor(self.mean[:width]).to(vectors)
+        std = np.broadcast_to(self.std, self.mean.shape)[:width].copy()
+        return centred / torch.from_numpy(std).to(vectors)
 
     def member(self, name: str, hidden: int, seed: int) -> Member:
         """Return a new member; its weights come from the seed and its place among members."""
@@ -166,7 +173,7 @@ class Member(nn.Module):
             vectors = inputs.vectors[rows]
             if self.encoder is not None:
                 batch = GraphBatch.of([inputs.graphs[i] for i in rows]).to(plan.device)
-                vectors = self.embedding.scaled(self.encoder(batch))
+                vectors = self._joined(self.encoder(batch), vectors)
             return lesson.loss_of(self.heads, vectors, memberships[rows], torch.tensor(rows))
 
         keys = [one.key for one in inputs.graphs]
@@ -216,11 +223,22 @@ class Member(nn.Module):
         """Standardised vectors by its own encoder, if it has one."""
         if self.encoder is None:
             return inputs.vectors
-        return self.embedding.scaled(encode(self.encoder, inputs.graphs))
+        return self._joined(encode(self.encoder, inputs.graphs), inputs.vectors)
+
+    def _joined(self, encoded: Tensor, vectors: Tensor) -> Tensor:
+        """Its own encoder's vectors, standardised, and the sizes that stand behind those given."""
+        own = self.embedding.scaled(encoded)
+        return torch.cat([own, vectors[:, own.shape[1] :]], dim=1)
 
     def _memberships(self, inputs: Inputs) -> Tensor:
         own = inputs.memberships
         return own if is_fuzzy(self.name) else torch.ones_like(own[:, :1])
+
+
+def with_sizes(embedded: Array, graphs: Sequence[Graph]) -> Array:
+    """Return vectors (n, width) with log2(1 + v) of ``SIZES`` behind them, (n, width + 4)."""
+    sizes = np.array([[getattr(graph, name) for name in SIZES] for graph in graphs], dtype=float)
+    return np.concatenate([embedded, np.log2(1.0 + sizes.reshape(len(graphs), -1))], axis=1)
 
 
 def is_fuzzy(name: str) -> bool:

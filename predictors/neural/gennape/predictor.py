@@ -32,7 +32,7 @@ from ..pretrained_encoder import Pretrained, read_pretrained
 from ..pretraining import Pretraining
 from .combining import COMBINATIONS, comparable
 from .labels import TRANSFORMS, LabelTransform
-from .members import HEADS, MEMBERS, Embedding, Inputs, Lesson, Member, is_pairwise
+from .members import HEADS, MEMBERS, Embedding, Inputs, Lesson, Member, is_pairwise, with_sizes
 
 Rows = npt.NDArray[np.int64]
 """Whole numbers, one a graph."""
@@ -80,6 +80,8 @@ class GENNAPE(NetworkPredictor):
         loss: of the heads that score graphs, one of ``LOSSES``, or a module (which no file holds).
         pair_loss: of the heads that compare pairs: ``"pairwise_logistic"`` classifies each pair;
             others see each graph's mean log odds against its batch.
+        sizes: let heads read parameters, FLOPs, activations and depth beside h (our choice): what
+            families have in common above all.
         references: how many reference graphs.
         combination: of members: ``"standardised"``, or ``"ranked"``: the share of the training set
             that is predicted to be worse, which ties all that is beyond it.
@@ -141,6 +143,7 @@ class GENNAPE(NetworkPredictor):
         combination: str = "standardised",
         loss: str | nn.Module = "diff_kendall",
         pair_loss: str | nn.Module = "pairwise_logistic",
+        sizes: bool = False,
         *,
         device: str = "cpu",
         random_state: int = 0,
@@ -166,6 +169,7 @@ class GENNAPE(NetworkPredictor):
         self.combination = combination
         self.loss = loss
         self.pair_loss = pair_loss
+        self.sizes = sizes
         self.device = device
         self.random_state = random_state
         self.space = space
@@ -268,7 +272,7 @@ class GENNAPE(NetworkPredictor):
         self.encoder_: Pretrained | None = None
         models: dict[str, Member] = {}
         if any(name in HEADS for name in self.members):
-            self._fit_embedding(graphs)
+            self._fit_embedding(graphs, families)
             models = self._new_members([name for name in self.members if name in HEADS])
         self._train(models, samples, labels, families, self.epochs, self.learning_rate)
         if "kgnn" in self.members:
@@ -277,11 +281,16 @@ class GENNAPE(NetworkPredictor):
             self.kgnn_.fit(samples, labels, self._watch.file("kgnn"), self._watch.progress)
         self._set_scales(self._outputs(samples), families)
 
-    def _fit_embedding(self, graphs: list[Graph]) -> None:
+    def _fit_embedding(self, graphs: list[Graph], families: Rows) -> None:
         self.encoder_ = self._pretrained(graphs)
         embedded = self.encoder_.embed(graphs, self.device)
-        self.embedding_mean_ = embedded.mean(axis=0)
-        self.embedding_std_ = divisor((embedded - self.embedding_mean_).ravel())
+        read = with_sizes(embedded, graphs) if self.sizes else embedded
+        self.embedding_mean_ = read.mean(axis=0)
+        if self.sizes or families.any():
+            within = [divisor(_centred(column, families)) for column in read.T]
+            self.embedding_std_: float | Array = np.array(within)
+        else:
+            self.embedding_std_ = divisor((read - self.embedding_mean_).ravel())
         clusters = min(self.clusters, len(np.unique(embedded, axis=0)))
         self.fuzzy_ = FuzzyCMeans(clusters, m=self.m, random_state=self.random_state)
         self.fuzzy_.fit(embedded)
@@ -303,6 +312,7 @@ class GENNAPE(NetworkPredictor):
             self.fuzzy_,
             self.embedding_mean_,
             self.embedding_std_,
+            self.sizes,
             self.finetune_encoder or not self.contrastive,
             self.device,
         )

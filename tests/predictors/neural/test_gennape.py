@@ -187,6 +187,7 @@ class TestMembers:
         {"combination": "ranked", "members": ("single", "single pairwise", "flops")},
         {"finetune_encoder": True, "members": ("fuzzy", "fuzzy pairwise")},
         {"members": ("flops",)},
+        {"sizes": True, "finetune_encoder": True, "members": ("fuzzy", "single pairwise")},
     ],
 )
 def test_the_contract_holds_in_other_forms(options: dict[str, object]) -> None:
@@ -211,6 +212,14 @@ class TestFamilies:
         within = np.sqrt((flops[:8].var() + flops[8:].var()) / 2)
         assert fitted.ordered_["flops"].std() == pytest.approx(within)
         assert fitted.weights_ == {"single": 0.5, "flops": 0.5}
+
+    def test_heads_read_sizes_as_they_vary_within_families(self) -> None:
+        fitted = self.fitted(sizes=True, pretrained=PRETRAINED, epochs=0)
+        read = fitted._inputs(GRAPHS).vectors.numpy()
+        assert read.shape == (16, 16 + 4)
+        params = np.log2(1.0 + np.array([graph.params for graph in GRAPHS], dtype=float))
+        within = np.sqrt((params[:8].var() + params[8:].var()) / 2)
+        assert np.allclose(read[:, 16], (params - params.mean()) / within, atol=1e-4)
 
     def test_no_batch_holds_two_families(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: list[set[bool]] = []
