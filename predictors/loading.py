@@ -16,7 +16,8 @@ def load_predictor(path: str | Path | None = None) -> Predictor:
     Args:
         path: the folder; by default the pretrained predictor that comes with archrank, a
             ``TransferRank``, which needs no labels. ``"speed"``: the pretrained
-            ``SpeedPredictor`` of devices that are not at hand.
+            ``SpeedPredictor`` of devices that are not at hand. ``"gennape"``: the pretrained
+            ``GENNAPE``, which needs no labels either, and adapts to a few (``adapt``).
 
     Raises:
         InputError: the folder holds none, or a damaged one.
@@ -33,9 +34,10 @@ def load_predictor(path: str | Path | None = None) -> Predictor:
         >>> bool(order[15] > order[0])  # the largest, the smallest
         True
     """
-    from .pretrained.shipped import WEIGHTS
+    from .pretrained.shipped import GENNAPE_WEIGHTS, WEIGHTS
 
-    return Predictor.load(WEIGHTS if path is None else _SPEED if path == "speed" else path)
+    named: dict[str | Path, Path] = {"speed": _SPEED, "gennape": GENNAPE_WEIGHTS}
+    return Predictor.load(WEIGHTS if path is None else named.get(path, path))
 
 
 def is_predictor(name: str) -> bool:
