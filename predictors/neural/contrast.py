@@ -64,7 +64,7 @@ def label_targets(labels: Tensor, temperature: float, copies: int = 1) -> Tensor
     GENNAPE's spectra; the relative temperature is our choice.
 
     Example:
-        >>> labels = torch.tensor([[0.0, 1.0], [0.0, 1.0], [0.0, 2.0]])
+        >>> labels = torch.tensor([[0.0, 1.0], [0.0, 1.0], [0.0, 2.0]]).double()
         >>> label_targets(labels, 0.5).numpy().round(2).tolist()
         [[0.0, 0.98, 0.02], [0.98, 0.0, 0.02], [0.5, 0.5, 0.0]]
     """
