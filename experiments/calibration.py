@@ -23,6 +23,7 @@ from common import RESULTS, made_by, markdown_table, write_page
 from scipy.spatial.distance import cdist
 from speed import rows
 
+from archrank import load_predictor
 from archrank.costs import DeviceSpeed, SpeedPredictor
 from archrank.costs.calibrating import CALIBRATION
 from archrank.costs.devices import SETTINGS
@@ -48,6 +49,21 @@ def without(device: str, table: pd.DataFrame, samples: list[Sample], work: Path)
         del known.left_out_, known.parts_
         known.save(path)
     return SpeedPredictor.load(path)
+
+
+def remember(base: SpeedPredictor) -> None:
+    """Let it look at each network, setting and batch once."""
+    known: dict[tuple, tuple[np.ndarray, ...]] = {}
+    look = base.shares
+
+    def shares(asked: list[Sample]) -> tuple[np.ndarray, ...]:
+        keys = [(id(sample.graph), sample.context) for sample in asked]
+        new = {key: s for key, s in zip(keys, asked, strict=True) if key not in known}
+        if new:
+            known.update(zip(new, zip(*look([*new.values()]), strict=True), strict=True))
+        return tuple(map(np.array, zip(*(known[key] for key in keys), strict=True)))
+
+    base.shares = shares
 
 
 def figures(said: np.ndarray, times: np.ndarray, batches: np.ndarray) -> tuple[float, float]:
@@ -134,6 +150,8 @@ def phones() -> list[tuple]:
     some = times.sample(TESTED + max(COUNTS), random_state=0)
     samples = [Sample(home.graph(named[i])) for i in some["index"]]
     ones = np.ones(TESTED)
+    base = load_predictor("speed")
+    remember(base)
     lines = []
     for count in COUNTS:
         cells = []
@@ -143,7 +161,7 @@ def phones() -> list[tuple]:
             for seed in range(SEEDS):
                 order = np.random.default_rng(seed).permutation(len(samples))
                 picks, tested = order[:count], order[count : count + TESTED]
-                fitted = DeviceSpeed().fit([samples[i] for i in picks], taken[picks])
+                fitted = DeviceSpeed(base).fit([samples[i] for i in picks], taken[picks])
                 said = fitted.predict([samples[i] for i in tested])
                 found.append(figures(said, taken[tested], ones))
             rho, near = np.mean(found, axis=0)
@@ -187,6 +205,7 @@ def main() -> None:
     kept = []
     for device in ("rtx3090", "rtx4090", "i9-10940x"):
         base = without(device, table, samples, options.work)
+        remember(base)
         for place, one in enumerate(SETTINGS):
             if one.device == device:
                 kept += [(one.name, *row) for row in judged(place, table, samples, base)]
