@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import numpy as np
+from transfer_pools import EXTRA
+
 import archrank
 from archrank.basics import SIZES
 
@@ -178,9 +181,9 @@ def transfer_table() -> str:
     header = ["family left out", "n", "`params`", "`flops`", "`activations`", "no labels"]
     how = (
         "Spearman's rho on families that it did not learn from (nor from their relatives), means "
-        "of tasks and seeds. Other rules, numbers of labels and pools, intervals, dates and the "
-        "machine are in [fixed_scale.md](../experiments/results/fixed_scale.md) (no labels) and "
-        "[transfer.md](../experiments/results/transfer.md) (some)."
+        "of tasks and seeds, as `rank` orders them by default. Other rules, numbers of labels and "
+        "pools, intervals, dates and the machine are in "
+        "[transfer.md](../experiments/results/transfer.md)."
     )
     return f"{how}\n\n" + table([*header, "50 labels", "50, from scratch"], _families(), right=7)
 
@@ -218,25 +221,27 @@ def family_table() -> str:
 
 
 def _families() -> list[list[str]]:
-    """Rows (family, n, params, FLOPs, activations, no labels, 50 labels, 50 from scratch).
+    """Return rows (family, n, params, FLOPs, activations, no labels, 50 labels, 50 from scratch).
 
-    Without labels as ``results/fixed_scale.md`` has them, with 50 as ``results/transfer.md`` does.
+    As ``results/transfer.md`` has them; the mean is over families.
     """
-    fixed = (RESULTS / "fixed_scale.md").read_text().splitlines()
-    names, *rows = [cells(line) for line in _rows_below(fixed, fixed[0])]
-    shown = [names.index(one) for one in ("networks", *SIZES, "fixed scale")]
-    some = (RESULTS / "transfer.md").read_text().splitlines()
-    few = [cells(line) for line in _rows_below(some, "## With a few labels: rho")]
+    page = (RESULTS / "transfer.md").read_text().splitlines()
+    header, *rows = [cells(line) for line in _rows_below(page, "## Without labels")]
+    shown = [header.index(n) for n in ("n", "params", "FLOPs", "activations", "TransferRank")]
+    few = [cells(line) for line in _rows_below(page, "## With a few labels: rho")]
     at = few[0].index("50 labels")
     learnt = {(row[0], row[1]): row[at].split(" ")[0] for row in few[1:]}
-    return [
+    families = [
         [
             row[0],
             *(row[i].split(" ")[0] for i in shown),
             *(learnt.get((row[0], name), "") for name in ("TransferRank", "ArchRank from scratch")),
         ]
         for row in rows
+        if row[0] not in EXTRA
     ]
+    means = [f"{np.mean([float(row[i]) for row in families]):.3f}" for i in range(2, 6)]
+    return [*families, ["mean", "", *means, "", ""]]
 
 
 def real_line() -> str:
