@@ -18,7 +18,7 @@ from archrank.predictors.pretrained.sources import SOURCES, Source, source, unre
 
 LINES = Lines(STORES / "transfer.jsonl")
 SCORES = STORES / "pretraining"
-COUNTS = (10, 20, 50, 100)
+COUNTS = (10, 20, 50)
 SEEDS = 5
 CELLS = 2000  # of NAS-Bench-201 that predictors are tested on
 
