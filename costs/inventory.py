@@ -21,7 +21,7 @@ from ..graphs.arrays import ATTRIBUTES
 from ..graphs.features import output_elements, owned_parameters
 from ..graphs.operators import CANONICAL_ID
 from ..predictors.features.cache import once_per_graph
-from ..predictors.features.operator_classes import KINDS, kinds_of
+from ..predictors.features.operator_classes import CLASSES, classes_of
 
 _KERNEL, _STRIDE, _GROUPS = (ATTRIBUTES.index(name) for name in ("kernel0", "stride0", "groups"))
 
@@ -40,15 +40,15 @@ class Inventory(NamedTuple):
     Attributes:
         sizes: log(1 + x) of FLOPs, parameters, output elements, operators, depth and activations.
         kinds: operators, FLOPs and output elements of each of
-            ``KINDS``.
-        vain: the same of operators that ``needed`` leaves out; log(1 + x) of FLOPs, parameters,
+            ``CLASSES``.
+        unused: the same of operators that ``needed`` leaves out; log(1 + x) of FLOPs, parameters,
             output elements and operators of the others.
         operators: how often each operator of exactly this size occurs, by its name.
     """
 
     sizes: Array
     kinds: Array
-    vain: Array
+    unused: Array
     operators: dict[str, float]
 
 
@@ -68,16 +68,16 @@ def inventory(graph: Graph) -> Inventory:
     kept = here & needed(graph)
     elements = output_elements(graph)
     columns = np.stack([np.ones(len(graph)), graph.node_flops, elements], axis=1)
-    kinds = kinds_of(graph)
-    totals, vain = np.zeros((len(KINDS), 3)), np.zeros((len(KINDS), 3))
+    kinds = classes_of(graph)
+    totals, unused = np.zeros((len(CLASSES), 3)), np.zeros((len(CLASSES), 3))
     np.add.at(totals, kinds[here], columns[here])
-    np.add.at(vain, kinds[here & ~kept], columns[here & ~kept])
+    np.add.at(unused, kinds[here & ~kept], columns[here & ~kept])
     whole = [graph.flops, graph.params, elements[here].sum(), here.sum()]
     rest = [*columns[kept][:, 1:].sum(axis=0), owned_parameters(graph)[kept].sum(), kept.sum()]
     return Inventory(
         np.log1p(np.array([*whole, graph.depth, graph.activations], dtype=np.float64)),
         totals.T.ravel(),
-        np.concatenate([vain.T.ravel(), np.log1p(rest)]),
+        np.concatenate([unused.T.ravel(), np.log1p(rest)]),
         operators(graph),
     )
 

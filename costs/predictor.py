@@ -21,9 +21,9 @@ from ..predictors.reading import Reader, Sample
 from .grouped import Regression, regression
 from .inventory import Inventory, counted, inventory
 
-LEVELS = ("sizes", "kinds", "vain", "operators", "code", "scores")
+LEVELS = ("sizes", "kinds", "unused", "operators", "code", "scores")
 """What costs are additive in, from coarse to fine; see ``CostPredictor``."""
-_OF_GRAPHS = ("sizes", "kinds", "vain")
+_OF_GRAPHS = ("sizes", "kinds", "unused")
 _BELIEFS = {"operators": -1.0, "code": -2.0, "scores": -2.0}
 _ENOUGH = 300  # measurements of a device: others hardly add to them
 _LOWEST = 0.05  # of the smallest cost measured: no sum is predicted to be below
@@ -34,7 +34,7 @@ class CostPredictor(Predictor):
 
     A cost, or its logarithm (whichever makes the measurements likelier), is linear in groups of
     columns of a graph: ``"sizes"`` of the whole, ``"kinds"`` (operators, FLOPs and output elements
-    of each kind), ``"vain"`` (the same of what no output needs, which compilers may leave out),
+    of each kind), ``"unused"`` (the same of what no output needs, which compilers may leave out),
     ``"operators"`` of exactly one size, and the space's ``"code"`` and proxies' ``"scores"`` where
     samples have them. Each group counts as far as the measurements say
     (``grouped``).

@@ -20,7 +20,7 @@ from ..contract import Predictor
 from ..features.cache import once_per_graph
 from ..features.columns import Columns, Features, read_columns
 from ..features.evidence import AUTO
-from ..features.rank_transform import ALL, Quantiles
+from ..features.rank_transform import ALL, RankTransform
 from ..reading import Sample, listed
 from ..tabular.additive import AdditiveProcess
 from ..tabular.baselines import GaussianProcess, RandomForest, Ridge, TabularPredictor, XGBoost
@@ -148,8 +148,8 @@ class ArchRank(Predictor):
 
     def _fit(self, samples: list[Sample], labels: Array) -> None:
         groups = _groups(samples)
-        self.orders_ = Quantiles.of(groups, labels, _FEW).orders
-        targets = self._quantiles.scores(groups, labels)
+        self.orders_ = RankTransform.of(groups, labels, _FEW).orders
+        targets = self._ranks.scores(groups, labels)
         chosen = self._validated(samples, targets)
         if self._chooses_proxies:
             without = self._validated([_without(AUTO, sample) for sample in samples], targets)
@@ -256,11 +256,11 @@ class ArchRank(Predictor):
         """Return normal scores on the scale of the labels that were given."""
         if not self._knows_errors:
             return np.full(len(scores), self.label_mean_)
-        return self._quantiles.labels(groups, scores) * self.label_std_ + self.label_mean_
+        return self._ranks.labels(groups, scores) * self.label_std_ + self.label_mean_
 
     @property
-    def _quantiles(self) -> Quantiles:
-        return Quantiles(self.orders_)
+    def _ranks(self) -> RankTransform:
+        return RankTransform(self.orders_)
 
     @property
     def _knows_errors(self) -> bool:
@@ -275,7 +275,7 @@ class ArchRank(Predictor):
         mean, std = self._normal(samples)
         std, groups = self._calibration.scale * std, _groups(samples)
         low, middle, high = (
-            self._quantiles.labels(groups, mean + side * std) for side in (-1.0, 0.0, 1.0)
+            self._ranks.labels(groups, mean + side * std) for side in (-1.0, 0.0, 1.0)
         )
         return middle, (high - low) / 2
 

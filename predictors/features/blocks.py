@@ -17,14 +17,14 @@ import numpy.typing as npt
 from ...graphs import Graph
 from ...graphs.operators import CANONICAL_ID
 from .cache import once_per_graph
-from .operator_classes import KINDS, kinds_of
+from .operator_classes import CLASSES, classes_of
 from .repeats import bottlenecks
 
 IntArray = npt.NDArray[np.int64]
 
 KEPT = 20_000
 """Of how many blocks results are kept."""
-END = len(KINDS)
+END = len(CLASSES)
 """The kind of the node behind all outputs."""
 
 
@@ -63,7 +63,7 @@ class Block(NamedTuple):
     """Consecutive alive nodes, hashable; equal blocks have equal paths.
 
     Attributes:
-        kinds: of its nodes, positions in ``KINDS``; ``END`` stands for what is behind all
+        kinds: of its nodes, positions in ``CLASSES``; ``END`` stands for what is behind all
             outputs.
         edges: int64 (m, 2) of (source, target) as bytes, by target; the source -1 is the last
             node of the block before.
@@ -95,7 +95,7 @@ def blocks(graph: Graph) -> list[Block]:
     parts = (consumers[passed] > 1) | (operands[passed] > 1) | (passed == n)
     # Paths from a later input do not pass what comes before it.
     ends = passed[parts & (passed >= np.flatnonzero(operator == CANONICAL_ID["input"])[-1])]
-    kinds = np.append(kinds_of(graph)[nodes], END).astype(np.uint8).tobytes()
+    kinds = np.append(classes_of(graph)[nodes], END).astype(np.uint8).tobytes()
     cuts = np.searchsorted(edges[:, 1], ends + 1).tolist()
     made = []
     start = first = 0

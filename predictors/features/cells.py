@@ -20,7 +20,7 @@ from ...graphs import Graph
 from ...graphs.features import resolution
 from .blocks import KEPT, IntArray, alive, blocks
 from .cache import once_per_graph
-from .operator_classes import STEPS, marked_kinds
+from .operator_classes import STEPS, marked_classes
 
 _FARTHEST = 2  # the latest entry of a cell is told apart from earlier ones
 _END = "end"
@@ -50,7 +50,7 @@ class _Arc(NamedTuple):
     target: int
 
 
-def cell_words(graph: Graph) -> dict[str, float]:
+def cell_counts(graph: Graph) -> dict[str, float]:
     """Return what random walks through cells that keep the resolution meet, and where.
 
     A cell ends where every path passes and several meet, and at concatenations of sums. Arcs are
@@ -63,14 +63,14 @@ def cell_words(graph: Graph) -> dict[str, float]:
     Example:
         >>> from archrank.data import space
         >>> cell = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|skip_connect~2|"
-        >>> words = cell_words(space("nasbench201").graph(cell))
+        >>> words = cell_counts(space("nasbench201").graph(cell))
         >>> words["visits conv3 conv1"], words["last skip"]
         (7.5, 7.5)
     """
     return _added(cell for cell in cells(graph) if not cell.reduces)
 
 
-def reduction_words(graph: Graph) -> dict[str, float]:
+def reduction_counts(graph: Graph) -> dict[str, float]:
     """Return the same of cells that reduce the resolution, which are few of many."""
     return _added(cell for cell in cells(graph) if cell.reduces)
 
@@ -90,7 +90,7 @@ def cells(graph: Graph) -> list[Cell]:
     n = len(nodes)
     if not n:
         return []
-    kinds = marked_kinds(graph)[nodes].tolist()
+    kinds = marked_classes(graph)[nodes].tolist()
     made = resolution(graph)[nodes]
     extent = np.maximum(made[:, 1], made[:, 3])
     operands: list[list[int]] = [[] for _ in range(n)]

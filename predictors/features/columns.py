@@ -16,16 +16,16 @@ from ...graphs import Graph
 from ..reading import Sample
 from . import profile, statistics
 from .cache import once_per_graph
-from .cells import cell_words, reduction_words
-from .counts import edge_words, neighbourhood_words, path_words
+from .cells import cell_counts, reduction_counts
+from .counts import edge_counts, neighbourhood_counts, path_counts
 from .evidence import EVIDENCE
 
-_WORDS = {
-    "paths": once_per_graph(path_words),
-    "edges": once_per_graph(edge_words),
-    "neighbourhoods": once_per_graph(neighbourhood_words),
-    "cells": once_per_graph(cell_words),
-    "reductions": once_per_graph(reduction_words),
+_COUNTED = {
+    "paths": once_per_graph(path_counts),
+    "edges": once_per_graph(edge_counts),
+    "neighbourhoods": once_per_graph(neighbourhood_counts),
+    "cells": once_per_graph(cell_counts),
+    "reductions": once_per_graph(reduction_counts),
 }
 
 
@@ -48,9 +48,9 @@ _NUMBERS: Mapping[str, NumbersOfGraph] = {
     "spectrum": NumbersOfGraph(once_per_graph(lambda graph: graph.spectrum())),
 }
 """Kinds of features made of numbers of a graph: a new one is a line here."""
-PARTS = (*_NUMBERS, *_WORDS, "code", "scores", "evidence", "context")
+PARTS = (*_NUMBERS, *_COUNTED, "code", "scores", "evidence", "context")
 """What columns can be made of: numbers of the graph (its statistics, its profile, eigenvalues of
-its Laplacian), counts of its words (five kinds), the space's vector, proxies, what sizes and
+its Laplacian), five kinds of counts, the space's vector, proxies, what sizes and
 proxies say together (a score named ``EVIDENCE``), and the context."""
 _FARTHEST = 5.0  # standard deviations; beyond, what was not seen in training misleads
 
@@ -61,7 +61,7 @@ class Columns:
 
     length: int
     tables: dict[str, Array]  # part -> (samples, columns)
-    words: dict[str, list[dict[str, float]]]  # part -> counts of each sample
+    counts: dict[str, list[dict[str, float]]]  # part -> counts of each sample
     score_names: tuple[str, ...]
 
     def take(self, rows: npt.NDArray[np.intp]) -> Columns:
@@ -69,7 +69,7 @@ class Columns:
         return Columns(
             len(rows),
             {part: table[rows] for part, table in self.tables.items()},
-            {part: [counts[i] for i in rows.tolist()] for part, counts in self.words.items()},
+            {part: [counts[i] for i in rows.tolist()] for part, counts in self.counts.items()},
             self.score_names,
         )
 
@@ -100,10 +100,12 @@ def read_columns(
         tables["code"] = _equally_long("code", [sample.code for sample in samples])
     if "context" in parts:
         tables["context"] = _equally_long("context", [sample.context for sample in samples])
-    words = {
-        part: [_WORDS[part](sample.graph) for sample in samples] for part in parts if part in _WORDS
+    counts = {
+        part: [_COUNTED[part](sample.graph) for sample in samples]
+        for part in parts
+        if part in _COUNTED
     }
-    return Columns(len(samples), tables, words, tuple(score_names))
+    return Columns(len(samples), tables, counts, tuple(score_names))
 
 
 def _equally_long(part: str, rows: Sequence[npt.ArrayLike | None]) -> Array:
@@ -138,7 +140,7 @@ class Features(BaseEstimator):  # type: ignore[misc]
         """Choose and scale columns by those of training samples."""
         self.vocabulary_ = {
             part: sorted({word for counts in rows for word in counts})
-            for part, rows in columns.words.items()
+            for part, rows in columns.counts.items()
         }
         self.score_names_ = list(columns.score_names)
         if "scores" in columns.tables:
@@ -168,8 +170,8 @@ class Features(BaseEstimator):  # type: ignore[misc]
         """Return the columns of each part, before they are scaled."""
         made = []
         for part in self.parts:
-            if part in _WORDS:
-                made.append(_counts(columns.words[part], self.vocabulary_[part]))
+            if part in _COUNTED:
+                made.append(_counts(columns.counts[part], self.vocabulary_[part]))
             elif part == "scores":
                 scores = _symmetric_log(columns.tables[part], self.score_scale_)
                 missing = ~np.isfinite(scores)
@@ -182,7 +184,7 @@ class Features(BaseEstimator):  # type: ignore[misc]
     def _all_names(self, columns: Columns) -> list[str]:
         names: list[str] = []
         for part in self.parts:
-            if part in _WORDS:
+            if part in _COUNTED:
                 names += self.vocabulary_[part]
             elif part in _NUMBERS and (own := _NUMBERS[part].names) is not None:
                 names += own()

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ...graphs import Graph
 from .blocks import END, KEPT, Block, alive, blocks
-from .operator_classes import KINDS, STEPS, kinds_of, marked_kinds
+from .operator_classes import CLASSES, STEPS, classes_of, marked_classes
 
 LONGEST = 4
 """Words hold at most this many steps, the latest."""
@@ -28,7 +28,7 @@ Word = tuple[int, ...]
 Words = dict[Word, float]
 
 
-def path_words(graph: Graph) -> dict[str, float]:
+def path_counts(graph: Graph) -> dict[str, float]:
     """How often each sequence of steps occurs: along the paths of blocks, and anywhere.
 
     A block lies between two nodes that every path passes (the sums that end cells and residual
@@ -41,7 +41,7 @@ def path_words(graph: Graph) -> dict[str, float]:
     Example:
         >>> from archrank.data import space
         >>> cell = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|skip_connect~2|"
-        >>> words = path_words(space("nasbench201").graph(cell))
+        >>> words = path_counts(space("nasbench201").graph(cell))
         >>> words["path conv3 conv1"], words["length 0"]
         (15.0, 15.0)
     """
@@ -152,7 +152,7 @@ def _with_step(words: Words, kind: int, longest: int) -> Words:
     return extended
 
 
-def edge_words(graph: Graph) -> dict[str, float]:
+def edge_counts(graph: Graph) -> dict[str, float]:
     """How often each operator occurs, and how often each feeds which: strides and dilations count.
 
     Norms and activations of one operand are passed over, so that ``edge add add`` is a skip from
@@ -164,13 +164,13 @@ def edge_words(graph: Graph) -> dict[str, float]:
         >>> import torch, archrank
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2), torch.nn.ReLU(),
         ...                           torch.nn.Conv2d(4, 4, 3, dilation=2))
-        >>> words = edge_words(archrank.trace(net, (3, 16, 16)))
+        >>> words = edge_counts(archrank.trace(net, (3, 16, 16)))
         >>> words["operator conv3~"], words["edge conv3/ conv3~"]
         (1.0, 1.0)
     """
     nodes, edges = alive(graph)
-    kinds = kinds_of(graph)[nodes]
-    named = marked_kinds(graph)[nodes].tolist()
+    kinds = classes_of(graph)[nodes]
+    named = marked_classes(graph)[nodes].tolist()
     operands: list[list[int]] = [[] for _ in named]
     for source, target in edges.tolist():
         operands[target].append(source)
@@ -186,10 +186,10 @@ def edge_words(graph: Graph) -> dict[str, float]:
     return dict(counts)
 
 
-_PASSED_OVER = {KINDS.index("norm"), KINDS.index("activation")}
+_PASSED_OVER = {CLASSES.index("norm"), CLASSES.index("activation")}
 
 
-def neighbourhood_words(graph: Graph, rounds: int = 3) -> dict[str, float]:
+def neighbourhood_counts(graph: Graph, rounds: int = 3) -> dict[str, float]:
     """Return counts of Weisfeiler-Lehman labels of alive nodes, of every round.
 
     Round 0 is a node's kind; each round adds the labels of operands and of consumers, in any
@@ -202,16 +202,16 @@ def neighbourhood_words(graph: Graph, rounds: int = 3) -> dict[str, float]:
     Example:
         >>> import torch, archrank
         >>> net = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU(), torch.nn.Linear(4, 4))
-        >>> neighbourhood_words(archrank.trace(net, (4,)), rounds=0)
+        >>> neighbourhood_counts(archrank.trace(net, (4,)), rounds=0)
         {'activation': 1.0, 'linear': 2.0, 'other': 2.0}
     """
     nodes, edges = alive(graph)
     source, target = edges.T
-    kinds, numbers = np.unique(kinds_of(graph)[nodes], return_counts=True)
+    kinds, numbers = np.unique(classes_of(graph)[nodes], return_counts=True)
     counts = {
-        KINDS[kind]: float(n) for kind, n in zip(kinds.tolist(), numbers.tolist(), strict=True)
+        CLASSES[kind]: float(n) for kind, n in zip(kinds.tolist(), numbers.tolist(), strict=True)
     }
-    labels = _scattered(kinds_of(graph)[nodes].astype(np.uint64))
+    labels = _scattered(classes_of(graph)[nodes].astype(np.uint64))
     for _ in range(rounds):
         before, after = np.zeros_like(labels), np.zeros_like(labels)
         np.add.at(before, target, _scattered(labels[source]))

@@ -12,36 +12,36 @@ from ...graphs.arrays import ATTRIBUTES
 from ...graphs.operators import CANONICAL, NORMS, RECTIFIERS
 from .cache import once_per_graph
 
-KINDS = (
+CLASSES = (
     *("conv1", "conv3", "conv5", "depthwise3", "depthwise5", "linear", "product"),
     *("max_pool", "avg_pool", "norm", "activation", "add", "mul", "concat", "other"),
 )
 """Classes of operators that statistics tell apart; 5 stands for 5 and more."""
-STEPS = KINDS[:9]
+STEPS = CLASSES[:9]
 """The kinds that walks are words of."""
 
 
 @once_per_graph
-def kinds_of(graph: Graph) -> npt.NDArray[np.int64]:
-    """Return the position in ``KINDS`` of each node."""
-    kinds = kind_of_operator()[graph.operator]
+def classes_of(graph: Graph) -> npt.NDArray[np.int64]:
+    """Return the position in ``CLASSES`` of each node."""
+    kinds = class_of_operator()[graph.operator]
     kernel = graph.attributes[:, :3].max(axis=1)
-    convolution = (kinds == KINDS.index("conv1")) & (kernel > 1)
-    kinds[convolution & (kernel <= 3)] = KINDS.index("conv3")
-    kinds[convolution & (kernel > 3)] = KINDS.index("conv5")
-    kinds[(kinds == KINDS.index("depthwise3")) & (kernel > 3)] = KINDS.index("depthwise5")
+    convolution = (kinds == CLASSES.index("conv1")) & (kernel > 1)
+    kinds[convolution & (kernel <= 3)] = CLASSES.index("conv3")
+    kinds[convolution & (kernel > 3)] = CLASSES.index("conv5")
+    kinds[(kinds == CLASSES.index("depthwise3")) & (kernel > 3)] = CLASSES.index("depthwise5")
     return kinds
 
 
 @once_per_graph
-def marked_kinds(graph: Graph) -> npt.NDArray[np.str_]:
+def marked_classes(graph: Graph) -> npt.NDArray[np.str_]:
     """Return the kind of each node, with ``/`` if it strides and ``~`` if it is dilated."""
     marks = np.zeros(len(graph), dtype=np.int64)
     for bit, name in ((1, "stride"), (2, "dilation")):
         columns = [ATTRIBUTES.index(f"{name}{axis}") for axis in range(3)]
         marks |= bit * (graph.attributes[:, columns] > 1).any(axis=1)
-    named = np.array([[kind + mark for mark in _MARKS] for kind in KINDS])
-    found: npt.NDArray[np.str_] = named[kinds_of(graph), marks]
+    named = np.array([[kind + mark for mark in _MARKS] for kind in CLASSES])
+    found: npt.NDArray[np.str_] = named[classes_of(graph), marks]
     return found
 
 
@@ -49,7 +49,7 @@ _MARKS = ("", "/", "~", "/~")
 
 
 @lru_cache(maxsize=1)
-def kind_of_operator() -> npt.NDArray[np.int64]:
+def class_of_operator() -> npt.NDArray[np.int64]:
     named = {
         **{f"conv{dims}d": "conv1" for dims in (1, 2, 3)},
         **{f"conv_transpose{dims}d": "conv1" for dims in (1, 2, 3)},
@@ -65,4 +65,4 @@ def kind_of_operator() -> npt.NDArray[np.int64]:
         "mul": "mul",
         "concat": "concat",
     }
-    return np.array([KINDS.index(named.get(name, "other")) for name in CANONICAL])
+    return np.array([CLASSES.index(named.get(name, "other")) for name in CANONICAL])

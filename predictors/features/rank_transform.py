@@ -17,15 +17,16 @@ ALL = ""
 
 
 @dataclass(frozen=True)
-class Quantiles:
+class RankTransform:
     """The labels of each group that has enough, ascending; of all together for the others.
 
     Attributes:
         orders: group -> its labels, ascending; ``ALL`` is always one.
 
     Example:
-        >>> found = Quantiles.of(["a", "b", "a", "b"], np.array([1.0, 70.0, 2.0, 90.0]), fewest=2)
-        >>> found.scores(["a", "b", "a", "b"], np.array([1.0, 70.0, 2.0, 90.0])).round(2).tolist()
+        >>> labels = np.array([1.0, 70.0, 2.0, 90.0])
+        >>> found = RankTransform.of(["a", "b", "a", "b"], labels, fewest=2)
+        >>> found.scores(["a", "b", "a", "b"], labels).round(2).tolist()
         [-0.67, -0.67, 0.67, 0.67]
         >>> found.labels(["b", "a"], np.array([0.6744897501960817, 0.0])).tolist()
         [90.0, 1.5]
@@ -44,7 +45,7 @@ class Quantiles:
         return cls(orders)
 
     def scores(self, groups: Sequence[str], labels: Array) -> Array:
-        """Quantiles of the normal distribution at the labels' ranks; equal labels, equal scores."""
+        """Return normal scores of the labels; equal labels have equal ones."""
         scores = np.zeros(len(labels))
         for rows, order in self._rows(groups):
             scores[rows] = np.interp(labels[rows], *_distinct(order))

@@ -20,7 +20,7 @@ from ...graphs import Graph
 from ...graphs.features import resolution
 from ...graphs.operators import CANONICAL_ID
 from .blocks import KEPT, Block, alive, blocks
-from .operator_classes import KINDS, STEPS, kinds_of
+from .operator_classes import CLASSES, STEPS, classes_of
 
 STAGES = 5
 _SIZES = ("params", "flops", "activations", "nodes", "alive", "depth")
@@ -30,9 +30,9 @@ _SIZES = ("params", "flops", "activations", "nodes", "alive", "depth")
 def names() -> tuple[str, ...]:
     """Return what each column of ``statistics`` is, in order."""
     columns = [f"log2 {name}" for name in _SIZES]
-    columns += [f"stage {stage} {kind}" for stage in range(STAGES) for kind in KINDS]
+    columns += [f"stage {stage} {kind}" for stage in range(STAGES) for kind in CLASSES]
     columns += [f"stage {stage} log2 channels" for stage in range(STAGES)]
-    columns += [f"{how} {kind} on a path" for how in ("most", "fewest", "mean") for kind in KINDS]
+    columns += [f"{how} {kind} on a path" for how in ("most", "fewest", "mean") for kind in CLASSES]
     columns += [f"walks {first} to {second}" for first in STEPS for second in STEPS]
     return (*columns, "log2 paths")
 
@@ -47,7 +47,7 @@ def statistics(graph: Graph) -> Array:
         >>> float(values[names().index("most conv3 on a path")])
         1.0
     """
-    kinds = kinds_of(graph)
+    kinds = classes_of(graph)
     nodes = alive(graph).nodes
     sizes = [graph.params, graph.flops, graph.activations, len(graph), len(nodes), graph.depth]
     return np.concatenate(
@@ -66,9 +66,9 @@ def _stages(graph: Graph, kinds: npt.NDArray[np.int64], nodes: npt.NDArray[np.in
     largest = extent[graph.operator == CANONICAL_ID["input"]].max(initial=1.0)
     halvings = np.log2(np.maximum(largest / np.maximum(extent, 1.0), 1.0))
     stage = np.minimum(np.round(halvings), STAGES - 1).astype(np.int64)
-    counts = np.zeros((STAGES, len(KINDS)))
+    counts = np.zeros((STAGES, len(CLASSES)))
     np.add.at(counts, (stage[nodes], kinds[nodes]), 1.0)
-    weighted = nodes[kinds[nodes] <= KINDS.index("product")]
+    weighted = nodes[kinds[nodes] <= CLASSES.index("product")]
     total = np.bincount(stage[weighted], np.log2(1.0 + made[weighted, 5]), STAGES)
     number = np.bincount(stage[weighted], minlength=STAGES)
     return np.concatenate([counts.ravel(), total / np.maximum(number, 1)])
@@ -76,7 +76,7 @@ def _stages(graph: Graph, kinds: npt.NDArray[np.int64], nodes: npt.NDArray[np.in
 
 def _paths(graph: Graph) -> Array:
     """Most, fewest and mean operators of each kind on paths; which follows which; log2 paths."""
-    counts = np.zeros((3, len(KINDS)))
+    counts = np.zeros((3, len(CLASSES)))
     last, follows = np.zeros(len(STEPS)), np.zeros((len(STEPS), len(STEPS)))
     paths = 0.0
     for block in blocks(graph):
@@ -111,7 +111,7 @@ class _Through(NamedTuple):
 def _through(block: Block) -> _Through:
     steps = len(STEPS)
     entry = _Through(
-        *(np.zeros((3, len(KINDS))), np.zeros(steps), np.zeros(steps), 1.0),
+        *(np.zeros((3, len(CLASSES))), np.zeros(steps), np.zeros(steps), 1.0),
         *(np.zeros((steps, steps)), 0.0),
     )
     walks: list[_Through] = []
@@ -129,7 +129,7 @@ def _through(block: Block) -> _Through:
             )
             without = sum(walk.without for walk in met) / len(met)
             log_paths = float(np.logaddexp2.reduce([walk.log_paths for walk in met]))
-        if operands and kind < len(KINDS):  # inputs are no operators
+        if operands and kind < len(CLASSES):  # inputs are no operators
             counts = counts.copy()
             counts[:, kind] += 1.0
         if kind < steps:

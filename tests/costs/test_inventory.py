@@ -13,9 +13,9 @@ from torch import nn
 import archrank
 from archrank.costs.inventory import counted, inventory, needed
 from archrank.data import space
-from archrank.predictors.features.operator_classes import KINDS, kinds_of
+from archrank.predictors.features.operator_classes import CLASSES, classes_of
 
-KINDS_NUMBER = len(KINDS)
+KINDS_NUMBER = len(CLASSES)
 
 
 @pytest.mark.parametrize("name", ["nasbench201", "fbnet", "gpt", "hiaml"])
@@ -25,7 +25,7 @@ def test_totals_are_those_of_the_nodes(name: str) -> None:
         found = inventory(graph)
         counts = found.kinds.reshape(3, KINDS_NUMBER)
         expected = np.zeros((3, KINDS_NUMBER))
-        for node, kind in zip(graph.nodes, kinds_of(graph).tolist(), strict=True):
+        for node, kind in zip(graph.nodes, classes_of(graph).tolist(), strict=True):
             if node.operator not in ("input", "output"):
                 expected[:, kind] += [1, node.flops, math.prod(node.out_shape)]
         np.testing.assert_array_equal(counts, expected)
@@ -38,12 +38,12 @@ def test_what_no_output_needs_is_counted_apart() -> None:
     cells = space("nasbench201")
     used = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|nor_conv_1x1~1|none~2|"
     vain = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|none~0|nor_conv_1x1~1|none~2|"
-    conv3 = KINDS.index("conv3")
-    assert inventory(cells.graph(used)).vain[conv3] == 0
-    assert inventory(cells.graph(vain)).vain[conv3] == 15  # one in each cell
+    conv3 = CLASSES.index("conv3")
+    assert inventory(cells.graph(used)).unused[conv3] == 0
+    assert inventory(cells.graph(vain)).unused[conv3] == 15  # one in each cell
     # What is needed is the same of both; in the second more is computed.
     np.testing.assert_array_equal(
-        inventory(cells.graph(used)).vain[-4:], inventory(cells.graph(vain)).vain[-4:]
+        inventory(cells.graph(used)).unused[-4:], inventory(cells.graph(vain)).unused[-4:]
     )
     assert (
         inventory(cells.graph(vain)).kinds[conv3] == 15 + inventory(cells.graph(used)).kinds[conv3]
@@ -122,4 +122,4 @@ def test_a_network_of_nothing() -> None:
     found = inventory(archrank.trace(nn.Identity(), (3, 4, 4)))
     assert found.operators == {}
     assert not found.kinds.any()
-    assert torch.isfinite(torch.as_tensor(found.vain)).all()
+    assert torch.isfinite(torch.as_tensor(found.unused)).all()

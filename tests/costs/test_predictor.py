@@ -15,7 +15,7 @@ from archrank.data import space
 from archrank.errors import InputError
 from archrank.metrics import spearman
 from archrank.predictors import Predictor, Ridge, Sample, check_predictor, samples, with_context
-from archrank.predictors.features.operator_classes import KINDS
+from archrank.predictors.features.operator_classes import CLASSES
 
 FBNET = space("fbnet")
 ARCHS = FBNET.sample(360, seed=0)
@@ -106,7 +106,7 @@ def test_architectures_stand_for_what_they_compute() -> None:
     low, high = predictor.predict([used, vain])
     assert high > 1.5 * low
     read = predictor._read([vain])[0]
-    assert inventory(read.graph).vain[KINDS.index("conv3")] == 15
+    assert inventory(read.graph).unused[CLASSES.index("conv3")] == 15
     (other,) = samples([vain], space="nasbench201")  # as other predictors read it
     assert other.graph == cells.graph(cells.canonical(vain)) != read.graph
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...features.operator_classes import KINDS, kind_of_operator
+from ...features.operator_classes import CLASSES, class_of_operator
 from ..batches import GraphBatch
 from ..encoders.contract import mean_of_nodes
 from .contract import Objective, Step
@@ -34,7 +34,7 @@ class Masked(Objective):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.head = nn.Linear(width, len(KINDS) * (1 + len(KINDS)))
+        self.head = nn.Linear(width, len(CLASSES) * (1 + len(CLASSES)))
 
     def forward(self, step: Step) -> Tensor:
         """Return the error of the counts of a step's masked parts."""
@@ -81,7 +81,7 @@ def masked(batch: GraphBatch, part: Tensor) -> GraphBatch:
 def counts_of(batch: GraphBatch, part: Tensor) -> Tensor:
     """Return how often each kind, and each pair of kinds, is in a part, (graphs, k + k^2)."""
     kinds = kinds_in(batch)
-    k = len(KINDS)
+    k = len(CLASSES)
     times = part * batch.multiplicity
     operators = torch.zeros(batch.count, k, device=times.device)
     operators.index_put_((batch.graph, kinds), times, accumulate=True)
@@ -95,11 +95,11 @@ def counts_of(batch: GraphBatch, part: Tensor) -> Tensor:
 
 
 def kinds_in(batch: GraphBatch) -> Tensor:
-    """Return the position in ``KINDS`` of each node, int64 (nodes,); see ``kinds_of``."""
-    kinds = torch.from_numpy(kind_of_operator()).to(batch.operator.device)[batch.operator]
+    """Return the position in ``CLASSES`` of each node, int64 (nodes,); see ``classes_of``."""
+    kinds = torch.from_numpy(class_of_operator()).to(batch.operator.device)[batch.operator]
     kernel = batch.kernel.amax(dim=1)
-    convolution = kinds == KINDS.index("conv1")
-    kinds = torch.where(convolution & (kernel > 1), KINDS.index("conv3"), kinds)
-    kinds = torch.where(convolution & (kernel > 3), KINDS.index("conv5"), kinds)
-    deep = (kinds == KINDS.index("depthwise3")) & (kernel > 3)
-    return torch.where(deep, KINDS.index("depthwise5"), kinds)
+    convolution = kinds == CLASSES.index("conv1")
+    kinds = torch.where(convolution & (kernel > 1), CLASSES.index("conv3"), kinds)
+    kinds = torch.where(convolution & (kernel > 3), CLASSES.index("conv5"), kinds)
+    deep = (kinds == CLASSES.index("depthwise3")) & (kernel > 3)
+    return torch.where(deep, CLASSES.index("depthwise5"), kinds)

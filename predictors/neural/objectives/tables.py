@@ -12,7 +12,7 @@ from ....basics import Array
 from ....graphs import Graph
 from ...features import profile, statistics
 from ...features.cache import once_per_graph
-from ...features.counts import edge_words, neighbourhood_words, path_words
+from ...features.counts import edge_counts, neighbourhood_counts, path_counts
 from ...reading import Sample
 
 SIZES = ("params", "flops", "activations", "depth")
@@ -71,14 +71,14 @@ def described(graph: Graph) -> Array:
 def counted(graph: Graph) -> Array:
     """Return sketches of a graph's paths, edges and neighbourhoods, (3 SKETCH,)."""
     return np.concatenate(
-        [sketch(words(graph)) for words in (path_words, edge_words)] + [labelled(graph)]
+        [sketch(words(graph)) for words in (path_counts, edge_counts)] + [labelled(graph)]
     )
 
 
 @once_per_graph
 def labelled(graph: Graph) -> Array:
     """Return the sketch of a graph's Weisfeiler-Lehman labels, (SKETCH,)."""
-    return sketch(neighbourhood_words(graph))
+    return sketch(neighbourhood_counts(graph))
 
 
 _OF_GRAPH: Mapping[str, Callable[[Graph], Array]] = {

@@ -12,7 +12,7 @@ from torch import nn
 
 from archrank import trace
 from archrank.data import space
-from archrank.predictors.features.cells import cell_words, cells, reduction_words, words_of
+from archrank.predictors.features.cells import cell_counts, cells, reduction_counts, words_of
 
 SEPARABLE = "depthwise{0} conv1 depthwise{0} conv1"
 ARCS = {
@@ -75,8 +75,8 @@ def test_a_graph_adds_its_cells_up() -> None:
     totals: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     for cell in cells(graph):
         totals[cell.reduces].update(words_of(cell))
-    assert cell_words(graph) == pytest.approx(totals[0])
-    assert reduction_words(graph) == pytest.approx(totals[1])
+    assert cell_counts(graph) == pytest.approx(totals[0])
+    assert reduction_counts(graph) == pytest.approx(totals[1])
 
 
 @settings(max_examples=25, deadline=None)
@@ -106,7 +106,7 @@ class Forked(nn.Module):
 
 
 def test_counted_by_hand() -> None:
-    words = cell_words(trace(Forked(), (4, 8, 8)))
+    words = cell_counts(trace(Forked(), (4, 8, 8)))
     assert words == pytest.approx(
         {
             "depth": 1,
@@ -120,4 +120,4 @@ def test_counted_by_hand() -> None:
 def test_a_chain_has_no_cells() -> None:
     graph = trace(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)), (3, 8, 8))
     assert cells(graph) == []
-    assert cell_words(graph) == {}
+    assert cell_counts(graph) == {}

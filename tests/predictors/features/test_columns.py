@@ -17,7 +17,7 @@ from archrank.predictors.checks import small_graphs
 from archrank.predictors.features.blocks import alive, blocks
 from archrank.predictors.features.cache import once_per_graph
 from archrank.predictors.features.columns import PARTS, Features, read_columns
-from archrank.predictors.features.counts import edge_words, neighbourhood_words, path_words
+from archrank.predictors.features.counts import edge_counts, neighbourhood_counts, path_counts
 from archrank.predictors.features.statistics import names, statistics
 
 CELLS = space("nasbench201")
@@ -65,7 +65,7 @@ class TestStatistics:
         assert not len(alive(nothing).nodes)
         assert blocks(nothing) == []
         assert np.isfinite(statistics(nothing)).all()
-        assert path_words(nothing) == {}
+        assert path_counts(nothing) == {}
 
     def test_names_fit(self) -> None:
         assert len(names()) == len(set(names())) == len(statistics(small_graphs()[0]))
@@ -81,7 +81,7 @@ class TestStatistics:
             assert np.array_equal(
                 statistics(CELLS.graph(canonical)), statistics(CELLS.graph(again))
             )
-            assert path_words(CELLS.graph(canonical)) == path_words(CELLS.graph(again))
+            assert path_counts(CELLS.graph(canonical)) == path_counts(CELLS.graph(again))
 
 
 def assert_paths_by_enumeration(graph) -> None:
@@ -110,7 +110,7 @@ class TestWords:
     def test_the_four_paths_of_a_cell(self) -> None:
         first, second = "|nor_conv_3x3~0|", "|nor_conv_1x1~0|avg_pool_3x3~1|"
         third = "|skip_connect~0|none~1|nor_conv_3x3~2|"
-        words = path_words(CELLS.graph("+".join((first, second, third))))
+        words = path_counts(CELLS.graph("+".join((first, second, third))))
         assert words["path conv3 avg_pool conv3"] == 15
         assert words["path conv1 conv3"] == 15
         assert words["length 0"] == 15  # the skip of each cell
@@ -118,21 +118,21 @@ class TestWords:
 
     def test_skips_between_sums_are_edges(self) -> None:
         graph = trace(TwoPaths(), (3, 16, 16))
-        words = edge_words(graph)
+        words = edge_counts(graph)
         assert words["operator conv3"] == words["operator conv3/"] == 1
         assert words["edge conv3 conv3/"] == 1  # past the activation between them
         assert words["edge conv1/ add"] == words["edge conv3/ add"] == 1
         assert sum(n for word, n in words.items() if word.startswith("edge")) == 8
         skipped = CELLS.graph("|skip_connect~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|")
         convolved = CELLS.graph("|nor_conv_3x3~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|")
-        assert edge_words(convolved)["operator conv3"] == (
-            edge_words(skipped)["operator conv3"] + 15
+        assert edge_counts(convolved)["operator conv3"] == (
+            edge_counts(skipped)["operator conv3"] + 15
         )
 
     def test_neighbourhoods_tell_directions_apart(self) -> None:
         first = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.ReLU())
         second = nn.Sequential(nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 4))
-        a, b = (neighbourhood_words(trace(net, (4,))) for net in (first, second))
+        a, b = (neighbourhood_counts(trace(net, (4,))) for net in (first, second))
         assert a != b
         assert sum(a.values()) == sum(b.values())
 
@@ -149,7 +149,7 @@ class TestWords:
                 return states[-1]
 
         graph = trace(Grid(), (4,))
-        assert 0 < len(path_words(graph)) < 2000
+        assert 0 < len(path_counts(graph)) < 2000
         assert value(graph, "log2 paths") == pytest.approx(59)
 
 

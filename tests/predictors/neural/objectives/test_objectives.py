@@ -18,8 +18,8 @@ from archrank.data import space
 from archrank.errors import InputError
 from archrank.predictors import Pretraining
 from archrank.predictors.checks import small_graphs
-from archrank.predictors.features.counts import neighbourhood_words
-from archrank.predictors.features.operator_classes import KINDS, kinds_of
+from archrank.predictors.features.counts import neighbourhood_counts
+from archrank.predictors.features.operator_classes import CLASSES, classes_of
 from archrank.predictors.neural.batches import GraphBatch, GraphTensors
 from archrank.predictors.neural.contrast import label_targets
 from archrank.predictors.neural.corpus import graphs_to_learn_from
@@ -71,7 +71,7 @@ class TestTables:
         assert np.allclose(sketch(counts), alone)
 
     def test_products_of_sketches_are_those_of_counts(self) -> None:
-        words = [neighbourhood_words(graph) for graph in GRAPHS]
+        words = [neighbourhood_counts(graph) for graph in GRAPHS]
         every = sorted({word for one in words for word in one})
         counts = np.log1p([[one.get(word, 0.0) for word in every] for one in words])
         sketches = np.stack([sketch(one) for one in words])
@@ -151,13 +151,13 @@ class TestMasking:
 
     def test_kinds_are_those_of_the_features(self) -> None:
         plain = GraphBatch.of([GraphTensors.of(graph) for graph in GRAPHS])
-        expected = np.concatenate([kinds_of(graph) for graph in GRAPHS])
+        expected = np.concatenate([classes_of(graph) for graph in GRAPHS])
         assert kinds_in(plain).tolist() == expected.tolist()
 
     def test_counts_against_a_loop(self) -> None:
         torch.manual_seed(5)
         part = masked_parts(BATCH)
-        kinds, k = kinds_in(BATCH).tolist(), len(KINDS)
+        kinds, k = kinds_in(BATCH).tolist(), len(CLASSES)
         expected = np.zeros((BATCH.count, k + k * k))
         for node, graph in enumerate(BATCH.graph.tolist()):
             expected[graph, kinds[node]] += float(part[node] * BATCH.multiplicity[node])
