@@ -155,5 +155,9 @@ def tables() -> Sequence[str]:
     return [*lines, *markdown_table(("setting", "mean", *TASKS), shown)]
 
 
-if __name__ == "__main__":
+def main() -> None:
     measure_and_write(__doc__, PAGE, measure, tables, SEEDS)
+
+
+if __name__ == "__main__":
+    main()

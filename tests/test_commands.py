@@ -28,6 +28,14 @@ def narrow() -> nn.Module:
 def net() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3),
                          nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+
+def wide() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 24, 3), nn.ReLU(), nn.Conv2d(24, 24, 3), nn.ReLU(),
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(24, 10))
+
+def flat() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 6, 3, stride=2), nn.ReLU(), nn.Conv2d(6, 6, 3), nn.ReLU(),
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 10))
 """
 DATA = """
 import torch
@@ -56,6 +64,16 @@ _EXAMPLES = [shlex.split(example)[1:] for example in EXAMPLES.values()]
 _TOGETHER = [page for page in PAGES if commands(page)]
 
 
+def _write_images(folder: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    for label in range(10):
+        (folder / f"class {label}").mkdir(parents=True)
+        for number in range(8):
+            pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            image.fromarray(pixels).save(folder / f"class {label}" / f"{number}.png")
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -65,6 +83,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cells = space("nasbench201")
     names = cells.sample(24, seed=0)
     lines = [f'"{name}",{np.log(cells.graph(name).params)}' for name in names]
+    _write_images(Path("my_images"))
+    Path("results.csv").write_text("name,accuracy\nnarrow,0.71\nnet,0.78\nwide,0.8\n")
     Path("labels.csv").write_text("\n".join(["architecture,accuracy", *lines]))
     Path("candidates.txt").write_text("\n".join(cells.sample(5, seed=1)))
     Path("archs.txt").write_text("\n".join(space("fbnet").sample(14, seed=0)))

@@ -17,7 +17,7 @@ import pytest
 import archrank
 
 ROOT = Path(archrank.__file__).resolve().parent
-EXTRAS = ("data", "optuna", "plots", "pymoo", "ray", "zoo")
+EXTRAS = ("data", "onnx", "optuna", "plots", "pymoo", "ray", "zoo")
 
 
 def python(code: str) -> str:

@@ -61,7 +61,7 @@ class Slopes:
 
         Example:
             >>> slopes = Slopes(np.array([0.9, 0.0]), np.ones(2))
-            >>> z = np.linspace(-1.5, 1.5, 20)
+            >>> z = np.linspace(-1.7, 1.7, 20)
             >>> [round(slopes.given(z, y)[0], 2) for y in (z, -z)]
             [0.9, 0.0]
         """

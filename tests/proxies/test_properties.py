@@ -83,6 +83,7 @@ def test_order_of_samples_does_not_matter(sizes, norm, order) -> None:
 
 
 @given(widths, st.booleans())
+@example([6, 5, 2], False)  # constant gradients to the input: jacob_cov has a reason
 @settings(max_examples=5, deadline=None)
 def test_names_of_modules_do_not_matter(sizes, norm) -> None:
     net = build(sizes, norm)
@@ -90,8 +91,10 @@ def test_names_of_modules_do_not_matter(sizes, norm) -> None:
     renamed.forward = renamed["some"].forward
     first, second = (archrank.score(n, batches()) for n in (net, renamed))
     assert first.graph.hash == second.graph.hash
-    for name, value in values(first).items():
-        assert second[name].value == pytest.approx(value, rel=1e-9), name
+    for name, result in first.items():
+        assert second[name].reason == result.reason, name
+        if result.value is not None:
+            assert second[name].value == pytest.approx(result.value, rel=1e-9), name
 
 
 @given(widths, st.booleans())

@@ -46,7 +46,7 @@ CASES: dict[str, nn.Module] = {
     **{f"diff_kendall[{form}]": DiffKendall(form=form) for form in FORMS},
     "diff_kendall[untied]": DiffKendall(denominator="untied", standardise=True),
     **{name: kind() for name, kind in LOSSES.items() if name != "diff_kendall"},
-    "mixed": Mixed([("pairwise_logistic", 1.0), ("diff_kendall", 0.5)]),
+    "mixed": Mixed([("pairwise_logistic", 1.0), (DiffKendall(), 0.5)]),
     "scheduled": Scheduled([("list_mle", 1), ("mse", 1)]),
 }
 REGRESSION = ("mse", "huber")

@@ -316,15 +316,19 @@ def test_single_values_under_batch_norm_are_refused() -> None:
         sign_sums(replace(runner("plain"), model=net.double()))
 
 
-def test_an_input_of_sequences_first_is_refused() -> None:
+def test_an_input_of_sequences_first_is_read_by_its_samples() -> None:
     class Sequence(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self, steps: int) -> None:
             super().__init__()
+            torch.manual_seed(0)
             self.embed, self.head = nn.Linear(3, 6), nn.Linear(6, 5)
+            self.steps = steps
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.head(torch.relu(self.embed(x)).mean(0))
+            return self.head(torch.relu(self.embed(x)).mean(self.steps))
 
-    result = archrank.score(Sequence(), torch.randn(4, 9, 3), proxies="gradsign")["gradsign"]
-    assert result.status == "unsupported"
-    assert "Let the model take samples first" in result.reason
+    x, y = torch.randn(9, 4, 3).double(), torch.arange(9) % 5
+    twin = archrank.score(Sequence(1).double(), x, y, proxies="gradsign")["gradsign"]
+    first = Sequence(0).double()
+    result = archrank.score(first, x.transpose(0, 1), y, proxies="gradsign")["gradsign"]
+    assert (result.status, result.value) == ("ok", pytest.approx(twin.value))
