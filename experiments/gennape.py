@@ -150,7 +150,7 @@ def tables() -> list[str]:
         + "; ".join(", ".join(families) for families in FOLDS.values())
         + f". The encoder is one for all, trained on {', '.join(UNLABELLED)}. A seed draws the "
         "heads' weights and the labelled networks; up to 100 networks of a family are ranked. "
-        "*untrained encoder*: the same on an encoder of random weights. Losses, what heads read "
+        "*untrained encoder*, where measured: the same on random weights. Losses, what heads read "
         "and their training were chosen on tasks of "
         f"{', '.join(CHOSEN_ON)} and on jigsaw of TransNAS-Bench-101 micro (`losses.md`), marked "
         "*. That heads read sizes beside the encoder's vectors came of a first run, in which heads "
