@@ -169,12 +169,13 @@ class ByPredictor:
         return mean, std
 
     def _is_broken(self, row: Row) -> bool:
-        """Whether most of what it reads of a network is no number: its size would flatter it.
+        """Whether most of what was tried for it is no number: a network's size would flatter it.
 
         What cannot be computed of it for another reason is left out of the judgement.
         """
-        failed = {name for name, status, _ in row.failures if status == "non-finite"}
-        broken = 2 * len(failed & {*self.proxies}) > len(self.proxies)
+        found = {name: status for name, status, _ in row.failures if name in self.proxies}
+        tried = {*found, *row.scores} & {*self.proxies} - {*SIZES}
+        broken = 2 * [*found.values()].count("non-finite") > len(tried)
         if broken:
             row.fail(self.label, "non-finite", "hardly a proxy that it reads is a number")
         return broken

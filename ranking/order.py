@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,7 @@ def affordable(
     Raises:
         InputError: it is no time, a level is given, too, or what is ranked by leaves no choice.
     """
-    if not budget > 0:
+    if not isinstance(budget, Real) or not budget > 0:
         raise InputError(f"budget: got {budget!r}, expected seconds above 0")
     if level != "auto":
         raise InputError(

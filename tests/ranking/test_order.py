@@ -107,6 +107,18 @@ def test_the_level_graphs_runs_nothing() -> None:
         archrank.rank([nets.narrow], level="fast", **OPTIONS)
 
 
+@pytest.mark.parametrize("level", ["quick", "full"])
+def test_a_network_of_no_numbers_has_no_rank_at_any_level(level) -> None:
+    def broken() -> nn.Module:
+        net = nets.wide()
+        for weight in net.parameters():
+            nn.init.constant_(weight, float("nan"))
+        return net
+
+    table = archrank.rank({"a": nets.narrow, "nan": broken}, level=level, **OPTIONS).table
+    assert table.set_index("name")["rank"].isna().to_dict() == {"a": False, "nan": True}
+
+
 def test_the_level_quick_takes_one_forward_pass() -> None:
     table = archrank.rank({"a": nets.narrow, "b": nets.wide}, level="quick", **OPTIONS).table
     assert np.isfinite(table["near"]).all()
@@ -138,6 +150,8 @@ def test_a_budget_is_kept_for_real() -> None:
     ("options", "message"),
     [
         ({"budget": 0}, "budget: got 0, expected seconds"),
+        ({"budget": "x"}, "budget: got 'x', expected seconds"),
+        ({"budget": float("nan")}, "budget: got nan, expected seconds"),
         ({"budget": 9, "level": "full"}, "budget: it chooses the level"),
         ({"budget": 9, "by": "naswot"}, "budget: by names proxies"),
     ],
