@@ -29,6 +29,20 @@ def kendall(scores: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     return float(stats.kendalltau(*_pair(scores, truth)).statistic)
 
 
+def kendall_deviation(n: int) -> float:
+    """Return the standard deviation of tau between two orders of n that are unrelated.
+
+        s^2 = 2 (2n + 5) / (9n (n - 1))
+
+    Source: Kendall, "A new measure of rank correlation", Biometrika 1938.
+
+    Example:
+        >>> round(kendall_deviation(50), 3)
+        0.097
+    """
+    return float(np.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1))))
+
+
 def spearman(scores: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     """Spearman's rho of two sequences, ties averaged; NaN if either is constant.
 

@@ -6,15 +6,16 @@ Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/gennape.py --
 outside the repository. ``--tables`` writes ``experiments/results/gennape.md`` from the lines and
 fits nothing.
 
-Protocol: one encoder is trained on networks of spaces that no labelled family is of. Families are
-left out in five groups, relatives together, and GENNAPE learns the labelled families of the others
-(``archrank.predictors.pretrained.gennape_recipe``), with three seeds. It ranks
-up to 100 networks of a family left out without labels, or those that are left when k random ones
-are given. Labels are means of normal scores over a table's tasks.
+Protocol: encoders (``ablation_members.ENCODERS``) are trained on networks of spaces that no
+labelled family is of. Families are left out in five groups, relatives together, and GENNAPE learns
+the labelled families of the others (``archrank.predictors.pretrained.gennape_recipe``), with three
+seeds. It ranks up to 100 networks of a family left out without labels, or those that are left when
+k random ones are given. Labels are means of normal scores over a table's tasks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -22,17 +23,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ablation_members import ENCODERS, UNTRAINED, encoder
 from common import RESULTS, STORES, Lines, interval, made_by, markdown_table, parser, write_page
 
 from archrank.metrics import kendall, spearman
-from archrank.predictors import GENNAPE, Pretrained
-from archrank.predictors.pretrained.gennape_recipe import (
-    UNLABELLED,
-    Labelled,
-    encoder_of,
-    labelled,
-    learnt,
-)
+from archrank.predictors import GENNAPE
+from archrank.predictors.neural.gennape.combining import comparable
+from archrank.predictors.pretrained.gennape_recipe import UNLABELLED, Labelled, labelled, learnt
 from archrank.predictors.pretrained.sources import SOURCES, source
 
 LINES = Lines(STORES / "gennape.jsonl")
@@ -49,8 +46,11 @@ CHOSEN_ON = FOLDS["ImageNet and digits"]
 SEEDS = 3
 COUNTS = (20, 50)
 FIRST = (50, 20)  # in which order they are done
+FOLDS_HELD_OUT = 2
+AS_PUBLISHED = "weighed as published"
 MOST_LABELLED = 0.6  # of a family: the rest is the test
 SIZES = ("params", "flops")
+SHIPPED, CONTROL, EARLIER = "GIN, statistics", "GIN, untrained", "k-GNN, contrast and sizes"
 
 
 @dataclass(frozen=True)
@@ -60,28 +60,14 @@ class Maker:
     fold: str
     work: Path
 
-    @property
-    def folder(self) -> Path:
-        """Where it keeps its files."""
-        return self.work / self.fold.replace(" ", "_")
-
-    def encoder(self, trained: bool) -> Pretrained:
-        """Return the encoder, which saw no network of any labelled family."""
-        folder = self.work / ("encoder" if trained else "untrained")
-        if not folder.exists():
-            file = self.work / "encoder.safetensors" if trained else None
-            encoder_of(file, **({} if trained else {"epochs": 0})).save(folder)
-        return Pretrained.load(folder)
-
-    def predictor(self, seed: int, trained: bool = True) -> GENNAPE:
-        """Return the predictor that learnt of the families outside the fold."""
-        name = f"{'trained' if trained else 'untrained'}-{seed}"
-        folder = self.folder / name
+    def predictor(self, name: str, seed: int) -> GENNAPE:
+        """Return the predictor on an encoder that learnt of the families outside the fold."""
+        folder = self.work / self.fold.replace(" ", "_") / f"{name}-{seed}"
         if not folder.exists():
             others = [one for one in SOURCES if one.family not in FOLDS[self.fold]]
             families = {one.family: _labelled(one.family) for one in others}
-            checkpoint = self.folder / f"{name}-checkpoint"
-            learnt(families, self.encoder(trained), seed, checkpoint).save(folder)
+            of = encoder(name, self.work, seed if name in UNTRAINED else 0)
+            learnt(families, of, seed, folder.with_name(f"{folder.name}-checkpoint")).save(folder)
         return GENNAPE.load(folder)
 
 
@@ -91,44 +77,64 @@ def _labelled(family: str) -> Labelled:
     return labelled(source(family))
 
 
-def zero_shot(maker: Maker, seed: int, trained: bool) -> None:
-    """Judge the prediction without labels; of the trained encoder its members and sizes, too."""
-    what = "GENNAPE" if trained else "untrained encoder"
-    for family in _missing(maker.fold, seed, 0, what):
+def zero_shot(maker: Maker, name: str, seed: int) -> None:
+    """Judge the prediction without labels, each member, and the mean without it; sizes, too."""
+    for family in _missing(maker.fold, name, seed, 0):
         read, labels = _labelled(family)
-        made = maker.predictor(seed, trained)
-        outputs = {what: made.predict(read)}
-        if trained:
-            outputs |= made.explain(read)
-            sizes = {size: [getattr(one.graph, size) for one in read] for size in SIZES}
-            outputs |= {size: np.array(values, float) for size, values in sizes.items()}
+        made = maker.predictor(name, seed)
+        said = made.explain(read)
+        outputs = {**said, "GENNAPE": made.predict(read)}
+        for left_out in said:
+            outputs[f"without {left_out}"] = _mean(
+                made, said, {one: float(one != left_out) for one in said}
+            )
+        for size in SIZES:
+            outputs[size] = np.array([getattr(one.graph, size) for one in read], float)
         for predictor, order in outputs.items():
-            key = {"family": family, "seed": seed, "count": 0, "predictor": predictor}
-            LINES.keep(key, **_figures(order, labels))
+            LINES.keep(_key(family, name, seed, 0, predictor), **_figures(order, labels))
 
 
-def adapted(maker: Maker, seed: int, count: int) -> None:
-    """Judge what the predictor makes of a few labels."""
-    for family in _missing(maker.fold, seed, count, "GENNAPE"):
+def adapted(maker: Maker, name: str, seed: int, count: int) -> None:
+    """Judge what the predictor makes of a few labels, its members weighed in both ways."""
+    for family in _missing(maker.fold, name, seed, count):
         read, labels = _labelled(family)
         if count > MOST_LABELLED * len(labels):
             continue
         order = np.random.default_rng(seed).permutation(len(labels))
         given, tested = np.sort(order[:count]), np.sort(order[count:])
-        made = maker.predictor(seed)
-        made.adapt([read[i] for i in given], labels[given])
-        rest = [read[i] for i in tested]
-        outputs = {"GENNAPE": made.predict(rest)} | made.explain(rest)
+        known, rest = ([read[i] for i in rows] for rows in (given, tested))
+        made = maker.predictor(name, seed)
+        made.adapt(known, labels[given], folds=FOLDS_HELD_OUT)
+        said = made.explain(rest)
+        learnt_taus = {
+            one: np.nan_to_num(kendall(values, labels[given]))
+            for one, values in made.explain(known).items()
+        }
+        weights = {one: float(np.exp(tau)) for one, tau in learnt_taus.items()}
+        outputs = {**said, AS_PUBLISHED: _mean(made, said, weights), "GENNAPE": made.predict(rest)}
         for predictor, scores in outputs.items():
-            key = {"family": family, "seed": seed, "count": count, "predictor": predictor}
+            key = _key(family, name, seed, count, predictor)
             weight = made.weights_.get(predictor)
             LINES.keep(key, **_figures(scores, labels[tested]), weight=weight)
 
 
-def _missing(fold: str, seed: int, count: int, predictor: str) -> list[str]:
-    """Choose the families of a fold that no line holds."""
-    done = {r["family"] for r in LINES.read(seed=seed, count=count, predictor=predictor)}
-    return [family for family in FOLDS[fold] if family not in done]
+def _mean(
+    made: GENNAPE, said: Mapping[str, np.ndarray], weights: Mapping[str, float]
+) -> np.ndarray:
+    """Return the mean of members with other weights than the predictor's own."""
+    scores = [comparable(said[one], made.ordered_[one], made.combination) for one in weights]
+    return np.average(scores, axis=0, weights=list(weights.values()))
+
+
+def _key(family: str, name: str, seed: int, count: int, predictor: str) -> dict[str, object]:
+    facts = {"family": family, "seed": seed, "count": count, "predictor": predictor}
+    return {**facts, "encoder": name}
+
+
+def _missing(fold: str, name: str, seed: int, count: int) -> list[str]:
+    """Choose the families of a fold that no line holds; the predictor's own comes last."""
+    done = LINES.read(encoder=name, seed=seed, count=count, predictor="GENNAPE")
+    return [one for one in FOLDS[fold] if one not in {line["family"] for line in done}]
 
 
 def _figures(order: np.ndarray, truth: np.ndarray) -> dict[str, float]:
@@ -138,9 +144,15 @@ def _figures(order: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 # --- the page -------------------------------------------------------------------------------------
 
 
+def results() -> list[dict]:
+    """Read the lines, the last of each key: what was interrupted is done again."""
+    parts = ("family", "seed", "count", "predictor", "encoder")
+    return list({tuple(line[part] for part in parts): line for line in LINES.read()}.values())
+
+
 def tables() -> list[str]:
     """Write the page from the lines."""
-    results = LINES.read()
+    found = results()
     lines = [
         "# GENNAPE on families that it never saw",
         "",
@@ -148,70 +160,144 @@ def tables() -> list[str]:
         "said) and 95 % interval of the mean. What is learnt for a family comes from families of "
         "other groups alone: "
         + "; ".join(", ".join(families) for families in FOLDS.values())
-        + f". The encoder is one for all, trained on {', '.join(UNLABELLED)}. A seed draws the "
-        "heads' weights and the labelled networks; up to 100 networks of a family are ranked. "
-        "*untrained encoder*, where measured: the same on random weights. Losses, what heads read "
-        "and their training were chosen on tasks of "
+        + f". Encoders are trained on {', '.join(UNLABELLED)} (`ablation_members.py`); the one "
+        f"shipped is *{SHIPPED}*. A seed draws the heads' weights and the labelled networks; up to "
+        "100 networks of a family are ranked, so that there is no column of 100 labels. Adapted, "
+        "members weigh softmax(tau / s), tau on two folds held out, s what chance moves it by; "
+        f"*{AS_PUBLISHED}*: softmax(tau) of labels learnt, as in the paper. Losses, what heads "
+        "read, their training, the encoder and the weights were chosen on tasks of "
         f"{', '.join(CHOSEN_ON)} and on jigsaw of TransNAS-Bench-101 micro (`losses.md`), marked "
         "*. That heads read sizes beside the encoder's vectors came of a first run, in which heads "
         "on vectors alone ordered most families that they had not seen worse than chance "
         "(Once-for-all -0.22, NAS-Bench-301 -0.19, NAS-Bench-201 0.26).",
     ]
     for figure, title in (("tau", "Kendall's tau"), ("rho", "Spearman's rho")):
-        lines += ["", f"## {title}", "", *_table(results, figure)]
-    lines += ["", "## Members and encoder, without labels: tau", "", *_members(results, 0)]
-    lines += ["", "## Members, adapted to 50 labels: tau", "", *_members(results, 50)]
+        lines += ["", f"## {title}", "", *_table(found, figure)]
+    lines += ["", "## Encoders: tau, mean over families that all have", "", *_encoders(found)]
+    lines += ["", "## Members, without labels: tau", "", *_members(found, 0)]
+    lines += ["", "## Without a member, without labels: tau", "", *_left_out(found)]
+    for count in sorted(COUNTS):
+        if any(line["count"] == count for line in _of(found, encoder=SHIPPED)):
+            title = f"## Members, adapted to {count} labels: tau"
+            lines += ["", title, "", *_members(found, count)]
     return lines
+
+
+def _of(found: list[dict], **key: object) -> list[dict]:
+    return [line for line in found if key.items() <= line.items()]
 
 
 def _mark(family: str) -> str:
     return family + ("*" if family in (*CHOSEN_ON, "transnas101_micro") else "")
 
 
-def _cell(results: list[dict], figure: str, family: str, count: int, predictor: str) -> str:
-    key = {"family": family, "count": count, "predictor": predictor}
-    values = [r[figure] for r in results if key.items() <= r.items()]
+def _cell(found: list[dict], figure: str, **key: object) -> str:
+    values = [line[figure] for line in _of(found, **key)]
     if not values:
         return "-"
-    same = predictor in SIZES
+    same = key.get("predictor") in SIZES
     some = "" if len(values) == SEEDS or same else f" ({len(values)})"
     return (f"{values[0]:.3f}" if same else interval(values)) + some
 
 
-def _table(results: list[dict], figure: str) -> list[str]:
+def _table(found: list[dict], figure: str) -> list[str]:
+    columns = {
+        **{size: {"predictor": size, "count": 0} for size in SIZES},
+        "no labels": {"count": 0},
+        "no labels, untrained encoder": {"count": 0, "encoder": CONTROL},
+        **{f"{count} labels": {"count": count} for count in COUNTS},
+        f"{COUNTS[-1]} labels, {AS_PUBLISHED}": {"count": COUNTS[-1], "predictor": AS_PUBLISHED},
+    }
+    usual = {"predictor": "GENNAPE", "encoder": SHIPPED}
     rows = [
         [
             _mark(family),
-            *(_cell(results, figure, family, 0, size) for size in SIZES),
-            *(_cell(results, figure, family, count, "GENNAPE") for count in (0, *COUNTS)),
+            *(_cell(found, figure, family=family, **{**usual, **key}) for key in columns.values()),
         ]
-        for families in FOLDS.values()
-        for family in families
-        if any(r["family"] == family for r in results)
+        for family in _families(found)
     ]
-    counts = [f"{count} labels" for count in COUNTS]
-    return markdown_table(("family", "params", "FLOPs", "no labels", *counts), rows)
+    return markdown_table(("family", *columns), rows)
 
 
-def _members(results: list[dict], count: int) -> list[str]:
-    of_count = [r for r in results if r["count"] == count]
-    known = dict.fromkeys(r["predictor"] for r in of_count if r["predictor"] not in SIZES)
+def _families(found: list[dict], **key: object) -> list[str]:
+    known = {line["family"] for line in _of(found, **{"encoder": SHIPPED, **key})}
+    return [one for families in FOLDS.values() for one in families if one in known]
+
+
+def _encoders(found: list[dict]) -> list[str]:
+    """Tabulate the mean tau of encoders over the families that all have; in brackets how many."""
+    rows = []
+    for name in ENCODERS:
+        cells = []
+        for count in (0, *COUNTS):
+            mine = _of(found, count=count, encoder=name, predictor="GENNAPE")
+            taus = [line["tau"] for line in mine if line["family"] in _common(found, count)]
+            cells.append(f"{np.mean(taus):.3f} ({len(_common(found, count))})" if taus else "-")
+        if set(cells) != {"-"}:
+            rows.append([name, *cells])
+    return markdown_table(("encoder", "no labels", *(f"{count} labels" for count in COUNTS)), rows)
+
+
+def _common(found: list[dict], count: int) -> list[str]:
+    """Choose the families that all encoders judged at so many labels have, with all seeds."""
+    judged = list(_of(found, count=count, predictor="GENNAPE"))
+    names = {line["encoder"] for line in judged}
+    return [
+        family
+        for family in _families(found, count=count)
+        if all(len(_of(judged, family=family, encoder=name)) == SEEDS for name in names)
+    ]
+
+
+def _members(found: list[dict], count: int) -> list[str]:
+    mine = _of(found, count=count, encoder=SHIPPED)
+    others = (*SIZES, AS_PUBLISHED)
+    known = dict.fromkeys(
+        line["predictor"]
+        for line in mine
+        if line["predictor"] not in others and not line["predictor"].startswith("without ")
+    )
+    names = sorted(known, key=lambda name: name != "GENNAPE")
     rows = [
-        [_mark(family), *(_cell(of_count, "tau", family, count, name) for name in known)]
-        for families in FOLDS.values()
-        for family in families
-        if any(r["family"] == family for r in of_count)
+        [_mark(family), *(_cell(mine, "tau", family=family, predictor=name) for name in names)]
+        for family in _families(mine)
     ]
-    means = []
-    for name in known:
-        mine = [r["tau"] for r in of_count if r["predictor"] == name]
-        means.append(f"{np.mean(mine):.3f}" if mine else "-")
-    weights = []
-    for name in known:
-        found = [r["weight"] for r in of_count if r["predictor"] == name and r.get("weight")]
-        weights.append(f"{np.mean(found):.2f}" if found else "-")
-    last = [["*mean weight*", *weights]] if count else []
-    return markdown_table(("family", *known), [*rows, ["*mean*", *means], *last])
+    taus = [[line["tau"] for line in _of(mine, predictor=name)] for name in names]
+    rows.append(["*mean*", *(f"{np.mean(of):.3f}" if of else "-" for of in taus)])
+    if count:
+        found_weights = [
+            [line["weight"] for line in _of(mine, predictor=name) if line.get("weight")]
+            for name in names
+        ]
+        rows.append(["*mean weight*", *(f"{np.mean(w):.2f}" if w else "-" for w in found_weights)])
+    return markdown_table(("family", *names), rows)
+
+
+def _left_out(found: list[dict]) -> list[str]:
+    """Tabulate what the mean of six loses without a member, over families."""
+    mine = _of(found, count=0, encoder=SHIPPED)
+    rows = []
+    for name in dict.fromkeys(line["predictor"] for line in mine):
+        if name.startswith("without "):
+            lost = losses_without(mine, name)
+            better = sum(value > 0 for value in lost)
+            rows.append([name, interval(lost), f"{better} of {len(lost)}"])
+    return markdown_table(
+        ("", "tau of all six less tau without it, over families", "families better with it"), rows
+    )
+
+
+def losses_without(found: list[dict], name: str) -> list[float]:
+    """Compute tau of all members less that without one, the mean over seeds, by family."""
+    means = {
+        (line["family"], line["predictor"]): np.mean(
+            [one["tau"] for one in _of(found, family=line["family"], predictor=line["predictor"])]
+        )
+        for line in found
+        if line["predictor"] in ("GENNAPE", name)
+    }
+    families = dict.fromkeys(family for family, _ in means)
+    return [float(means[family, "GENNAPE"] - means[family, name]) for family in families]
 
 
 def main() -> None:
@@ -220,7 +306,8 @@ def main() -> None:
     options.add_argument("folds", nargs="*", metavar="FOLD", help=", ".join(FOLDS))
     options.add_argument("--work", type=Path, help="folder for encoders and predictors")
     options.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0")
-    options.add_argument("--untrained", action="store_true", help="the control alone")
+    options.add_argument("--encoders", nargs="+", choices=ENCODERS, default=(SHIPPED, CONTROL))
+    options.add_argument("--counts", nargs="+", type=int, default=(0, *FIRST), help="of labels")
     arguments = options.parse_args()
     if arguments.tables:
         write_page(PAGE, tables())
@@ -230,10 +317,11 @@ def main() -> None:
     torch.set_num_threads(1)
     makers = [Maker(fold, arguments.work) for fold in arguments.folds or FOLDS]
     seeds = range(arguments.seeds)
-    for maker, seed in product(makers, seeds):
-        zero_shot(maker, seed, not arguments.untrained)
-    for count, maker, seed in product(() if arguments.untrained else FIRST, makers, seeds):
-        adapted(maker, seed, count)
+    for count, name, maker, seed in product(arguments.counts, arguments.encoders, makers, seeds):
+        if count:
+            adapted(maker, name, seed, count)
+        else:
+            zero_shot(maker, name, seed)
 
 
 if __name__ == "__main__":

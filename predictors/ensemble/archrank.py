@@ -15,7 +15,7 @@ from sklearn.base import clone
 from ...basics import Array
 from ...errors import InputError
 from ...graphs import Graph
-from ...metrics import kendall
+from ...metrics import kendall, kendall_deviation
 from ..contract import Predictor
 from ..features.cache import once_per_graph
 from ..features.columns import Columns, Features, read_columns
@@ -427,8 +427,7 @@ def _trusted(
     held_out: Mapping[str, Array], labels: Array, start: Mapping[str, float]
 ) -> dict[str, float]:
     """Weights of members by the tau of what they predicted; next to none become none."""
-    n = len(labels)
-    deviation = np.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1)))
+    deviation = kendall_deviation(len(labels))
     taus = np.array([kendall(values, labels) for values in held_out.values()])
     weights = np.array([start[name] for name in held_out]) * np.exp((taus - taus.max()) / deviation)
     weights[weights < _LEAST_WEIGHT * weights.sum()] = 0.0

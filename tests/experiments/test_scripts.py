@@ -16,6 +16,7 @@ SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if "__main__" in path
 NO_OPTIONS = {"document_tables"}
 PARSING = ("parser(__doc__", "measure_and_write(__doc__", "ArgumentParser(")
 PAGES = {  # of stored lines; those that read tables of figures are not among them
+    "ablation_pretraining": "ablation_pretraining",
     "cost": "cost",
     "familiarity": "familiarity",
     "imagenet_models": "imagenet_models",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from ....basics import Array
 from ..learning.scales import divisor
 
+Rows = npt.NDArray[np.int64]
+"""Whole numbers, one a graph."""
 COMBINATIONS = ("standardised", "ranked")
 
 
@@ -32,3 +35,17 @@ def comparable(values: Array, known: Array, combination: str) -> Array:
     places, counts = np.unique(np.round(known / unit), return_counts=True)
     ranks = (np.cumsum(counts) - counts / 2) / len(known)
     return np.interp(values / unit, places, ranks)
+
+
+def centred(values: Array, families: Rows) -> Array:
+    """Return values (n,) without what sets families (n,) apart: the mean of each is that of all.
+
+    Example:
+        >>> centred(np.array([1.0, 3.0, 7.0, 9.0]), np.array([0, 0, 1, 1])).tolist()
+        [4.0, 6.0, 4.0, 6.0]
+    """
+    moved = values.copy()
+    for family in np.unique(families):
+        rows = families == family
+        moved[rows] += values.mean() - values[rows].mean()
+    return moved

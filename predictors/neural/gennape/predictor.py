@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
@@ -16,7 +17,7 @@ from torch import nn
 from ....basics import Array
 from ....errors import InputError
 from ....graphs import Graph
-from ....metrics import kendall
+from ....metrics import kendall, kendall_deviation
 from ...contract import checked_labels
 from ...features.rank_transform import normal_scores
 from ...reading import Sample
@@ -30,12 +31,9 @@ from ..losses import orders
 from ..network_predictor import NetworkPredictor
 from ..pretrained_encoder import Pretrained, read_pretrained
 from ..pretraining import Pretraining
-from .combining import COMBINATIONS, comparable
-from .labels import TRANSFORMS, LabelTransform
+from .combining import COMBINATIONS, Rows, centred, comparable
+from .labels import TRANSFORMS, LabelTransform, flops_of
 from .members import HEADS, MEMBERS, Embedding, Inputs, Lesson, Member, is_pairwise, with_sizes
-
-Rows = npt.NDArray[np.int64]
-"""Whole numbers, one a graph."""
 
 
 class GENNAPE(NetworkPredictor):
@@ -184,37 +182,64 @@ class GENNAPE(NetworkPredictor):
 
     # --- learning -----------------------------------------------------------------------------
 
-    def adapt(self, X: Any, y: Any, epochs: int = 100, learning_rate: float | None = None) -> Self:
+    def adapt(
+        self, X: Any, y: Any, epochs: int = 100, learning_rate: float | None = None, folds: int = 0
+    ) -> Self:
         """Fine-tune on a few labels of a target family, and weigh members by them.
 
         Heads (with ``finetune_encoder`` their encoders too) and the k-GNN go on training; the
         encoder, memberships and the label transform stay those of ``fit``. A member's weight
-        is then softmax(tau), its tau on these labels. Members and predictions take the scale of
+        is then softmax(tau), its tau on these labels, or where folds are held out
+        softmax(tau / s), s what chance moves tau by. Members and predictions take the scale of
         these labels.
 
         Args:
             X, y: as ``fit``.
             epochs: of this training; 100 in the paper, 0 only weighs.
             learning_rate: of the heads; None for that of ``fit``.
+            folds: from 2, weigh by tau on folds held out, a training each; 0 as in the paper.
 
         Raises:
-            InputError: ``fit`` was not called before, or one of the two had equal labels only.
+            InputError: ``fit`` was not called before, its or these labels are equal, or ``folds``
+                is out of range.
         """
         samples, labels = self._read_to_adapt(X, y)
+        n = len(labels)
         if not np.ptp(labels):
-            raise InputError(f"y: got {len(labels)} equal labels, expected some that differ")
+            raise InputError(f"y: got {n} equal labels, expected some that differ")
         learnt = labels if self.families_ is None else normal_scores(labels)
-        models, family = self._models(), np.zeros(len(labels), dtype=np.int64)
-        self._train(models, samples, learnt, family, epochs, learning_rate or self.learning_rate)
-        if "kgnn" in self.members:
-            self.kgnn_.adapt(samples, learnt, epochs)
+        if folds and not 2 <= folds <= n // 2:
+            raise InputError(f"folds: got {folds}, expected 0, or 2 to half of {n}")
+        rate = learning_rate or self.learning_rate
+        taus = self._held_out(samples, learnt, epochs, rate, folds) if folds else []
+        self._go_on(samples, learnt, epochs, rate)
         self.label_mean_, self.label_std_ = float(labels.mean()), float(labels.std())
         outputs = self._outputs(samples)
-        taus = np.nan_to_num([kendall(outputs[name], labels) for name in self.weights_])
-        shares = np.exp(taus) / np.exp(taus).sum()
+        taus = taus or [kendall(outputs[name], labels) for name in self.weights_]
+        shares = softmax(np.nan_to_num(taus) / (kendall_deviation(n) if folds else 1.0))
         self.weights_ = dict(zip(self.weights_, shares.tolist(), strict=True))
-        self._set_scales(outputs, family)
+        self._set_scales(outputs, np.zeros(n, dtype=np.int64))
         return self
+
+    def _go_on(self, samples: list[Sample], labels: Array, epochs: int, rate: float) -> None:
+        """Let members go on training."""
+        family = np.zeros(len(labels), dtype=np.int64)
+        self._train(self._models(), samples, labels, family, epochs, rate)
+        if "kgnn" in self.members:
+            self.kgnn_.adapt(samples, labels, epochs)
+
+    def _held_out(
+        self, samples: list[Sample], labels: Array, epochs: int, rate: float, folds: int
+    ) -> list[float]:
+        """Return each member's tau on labels (n,) held out, the mean over folds."""
+        order = np.random.default_rng(self.random_state).permutation(len(labels))
+        taus = []
+        for held in np.array_split(order, folds):
+            rest, own = np.setdiff1d(order, held), deepcopy(self)
+            own._go_on([samples[i] for i in rest], labels[rest], epochs, rate)
+            said = own._outputs([samples[i] for i in held])
+            taus.append([kendall(said[name], labels[held]) for name in self.weights_])
+        return list(np.nan_to_num(taus).mean(axis=0))
 
     def fit_families(
         self,
@@ -266,7 +291,7 @@ class GENNAPE(NetworkPredictor):
         graphs = [sample.graph for sample in samples]
         self.weights_ = dict.fromkeys(self.members, 1.0 / len(self.members))
         self.loss_ = self.loss
-        transform = LabelTransform.of(labels, _flops(graphs), self.transform == "flops")
+        transform = LabelTransform.of(labels, flops_of(graphs), self.transform == "flops")
         self.target_mean_, self.target_std_ = transform.mean, transform.std
         self.member_weights_: dict[str, State] = {}
         self.encoder_: Pretrained | None = None
@@ -287,7 +312,7 @@ class GENNAPE(NetworkPredictor):
         read = with_sizes(embedded, graphs) if self.sizes else embedded
         self.embedding_mean_ = read.mean(axis=0)
         if self.sizes or families.any():
-            within = [divisor(_centred(column, families)) for column in read.T]
+            within = [divisor(centred(column, families)) for column in read.T]
             self.embedding_std_: float | Array = np.array(within)
         else:
             self.embedding_std_ = divisor((read - self.embedding_mean_).ravel())
@@ -335,7 +360,7 @@ class GENNAPE(NetworkPredictor):
         """Train members on labels as given; keep what predictions and files need of them."""
         graphs = [sample.graph for sample in samples]
         inputs = self._inputs(graphs)
-        lesson = self._lesson(labels, _flops(graphs), families)
+        lesson = self._lesson(labels, flops_of(graphs), families)
         for name, model in models.items():
             plan = Plan(
                 epochs,
@@ -406,7 +431,7 @@ class GENNAPE(NetworkPredictor):
     def _outputs(self, samples: list[Sample]) -> dict[str, Array]:
         """Return what each member says, on its own scale."""
         graphs = [sample.graph for sample in samples]
-        flops, inputs, models = _flops(graphs), self._inputs(graphs), self._models()
+        flops, inputs, models = flops_of(graphs), self._inputs(graphs), self._models()
         outputs: dict[str, Array] = {}
         for name in self.weights_:
             if name == "flops":
@@ -440,7 +465,7 @@ class GENNAPE(NetworkPredictor):
 
     def _set_scales(self, outputs: Mapping[str, Array], families: Rows) -> None:
         """Let members and their mean be measured against these outputs, within families (n,)."""
-        within = {name: _centred(values, families) for name, values in outputs.items()}
+        within = {name: centred(values, families) for name, values in outputs.items()}
         self.ordered_ = {name: np.sort(values) for name, values in within.items()}
         scores = [w * self._comparable(name, within[name]) for name, w in self.weights_.items()]
         mean = np.sum(scores, axis=0)
@@ -469,16 +494,3 @@ class GENNAPE(NetworkPredictor):
                 raise InputError(f"{name}: got {getattr(self, name)!r}, expected at least 1")
         if self.pretrained is not None and not self.contrastive:
             raise InputError("pretrained: got an encoder with contrastive=False, expected None")
-
-
-def _flops(graphs: Sequence[Graph]) -> Array:
-    return np.array([graph.flops for graph in graphs], dtype=np.float64)
-
-
-def _centred(values: Array, families: Rows) -> Array:
-    """Values (n,) without what sets families (n,) apart: the mean of each is that of all."""
-    centred = values.copy()
-    for family in np.unique(families):
-        rows = families == family
-        centred[rows] += values.mean() - values[rows].mean()
-    return centred

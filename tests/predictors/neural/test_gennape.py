@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kendalltau
 from torch.nn import functional
 
 from archrank.errors import InputError
@@ -299,6 +300,29 @@ class TestAdapting:
         loaded = GENNAPE.load(tmp_path / "model")
         assert np.array_equal(loaded.predict(GRAPHS), fitted.predict(GRAPHS))
         assert loaded.weights_ == fitted.weights_
+
+    def test_folds_held_out_weigh_what_predicts_them(self) -> None:
+        # FLOPs order labels made of them, which heads that learn for no epoch cannot.
+        flops = [float(graph.flops) for graph in GRAPHS]
+        fitted = quick(members=("single", "flops")).fit(GRAPHS, LABELS)
+        fitted.adapt(GRAPHS, flops, epochs=0, folds=2)
+        halves = np.array_split(np.random.default_rng(0).permutation(16), 2)
+        said = {name: np.array(values) for name, values in fitted.explain(GRAPHS).items()}
+        truth = np.array(flops)
+        taus = [
+            np.mean([kendalltau(said[name][half], truth[half]).statistic for half in halves])
+            for name in fitted.weights_
+        ]
+        spread = (2 * 37 / (9 * 16 * 15)) ** 0.5
+        wanted = np.exp(np.array(taus) / spread) / np.exp(np.array(taus) / spread).sum()
+        assert list(fitted.weights_.values()) == pytest.approx(wanted)
+        assert fitted.weights_["flops"] > 0.5
+
+    @pytest.mark.parametrize("folds", [1, 9, -2])
+    def test_folds_out_of_range_are_told(self, folds: int) -> None:
+        fitted = quick(members=("flops",)).fit(GRAPHS, LABELS)
+        with pytest.raises(InputError, match=f"folds: got {folds}, expected 0, or 2 to half of 16"):
+            fitted.adapt(GRAPHS, LABELS, folds=folds)
 
     def test_what_it_needs_is_told(self) -> None:
         with pytest.raises(InputError, match="fit it first"):
