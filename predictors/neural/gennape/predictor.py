@@ -51,11 +51,11 @@ class GENNAPE(NetworkPredictor):
     - ``"flops"``: log10(1 + multiply-adds).
 
     The prediction is the weighted mean of the standardised members, on the scale of the labels;
-    their weighted deviation is its standard deviation. Weights are equal; after ``adapt`` they
-    are the softmax of each member's Kendall tau on the labels adapted to.
+    their weighted deviation is its standard deviation. Weights are equal; ``adapt`` sets them by
+    each member's Kendall tau on its labels.
 
-    ``fit`` learns one family, as in the paper; ``fit_families`` several, whose labels have units of
-    their own. Both then rank families that they never saw, and ``adapt`` to a few labels of one.
+    ``fit`` learns one family, as in the paper; ``fit_families`` several, with labels of any unit.
+    Both then rank families that they never saw, and ``adapt`` to a few labels of one.
 
     Ablations are one argument each: ``members``, ``clusters=1``, ``transform=None``,
     ``contrastive=False``, ``loss="mse"``.
@@ -190,18 +190,16 @@ class GENNAPE(NetworkPredictor):
         Heads (with ``finetune_encoder`` their encoders too) and the k-GNN go on training; the
         encoder, memberships and the label transform stay those of ``fit``. A member's weight
         is then softmax(tau), its tau on these labels, or where folds are held out
-        softmax(tau / s), s what chance moves tau by. Members and predictions take the scale of
-        these labels.
+        softmax(tau / s), s what chance moves tau by. All take the scale of these labels.
 
         Args:
             X, y: as ``fit``.
             epochs: of this training; 100 in the paper, 0 only weighs.
             learning_rate: of the heads; None for that of ``fit``.
-            folds: from 2, weigh by tau on folds held out, a training each; 0 as in the paper.
+            folds: how many, from 2, are held out to weigh by, a training each; 0 as in the paper.
 
         Raises:
-            InputError: ``fit`` was not called before, its or these labels are equal, or ``folds``
-                is out of range.
+            InputError: not fitted, labels that are equal, or ``folds`` out of range.
         """
         samples, labels = self._read_to_adapt(X, y)
         n = len(labels)
