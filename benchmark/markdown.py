@@ -7,7 +7,7 @@ from html import escape
 
 from .. import __version__
 from .results import Figure, Judged, Report
-from .words import GROUPS, columns, commands, number, sample_words, seconds
+from .wording import GROUPS, columns, commands, number, sample_words, seconds
 
 
 def to_markdown(

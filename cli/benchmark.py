@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import errors, kept_in, progress, results_only
+from .console import STORE_KEEPS, errors, kept_in, progress, results_only
 from .options import Address, AsJson, Batch, Device, Engine, Jobs, Quiet, Seeds, Task
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ def benchmark(
     network are listed, and are no failure: exit code 1 means that the store cannot be written, 2
     wrong usage.
     """
-    with errors():
+    with errors(quiet):
         from .. import benchmark as benchmarks
 
-        with kept_in(store), progress(quiet) as report, results_only():
+        with kept_in(store, STORE_KEEPS), progress(quiet) as report, results_only():
             outcome = benchmarks.run(
                 store,
                 space,

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ..basics import Progress
 
 
+STORE_KEEPS = "--store FILE keeps finished scores"
+
+
 def say(text: str) -> None:
     """Print to stderr."""
     print(text, file=sys.stderr)
@@ -84,15 +87,20 @@ def results_only() -> Iterator[None]:
 
 
 @contextmanager
-def kept_in(store: Path | None) -> Iterator[None]:
-    """Say where an interrupted command's results are, and how to go on."""
+def kept_in(place: Path | None, advice: str) -> Iterator[None]:
+    """Say where an interrupted command's results are and how to go on, or that there are none.
+
+    Args:
+        place: the file that keeps results; None if there is none.
+        advice: how results can be kept, said where nothing was.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        if store is None:
-            say("interrupted: nothing was kept; --store FILE keeps what is finished")
+        if place is None or not place.exists():
+            say(f"interrupted: nothing was kept; {advice}")
         else:
-            say(f"interrupted: what was finished is in {store}; run the same command to go on")
+            say(f"interrupted: what was finished is in {place}; run the same command to go on")
         raise
 
 

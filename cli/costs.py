@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def costs(
-    specs: Annotated[list[str] | None, typer.Argument(help=SPEC_HELP)] = None,
+    specs: Annotated[list[str] | None, typer.Argument(metavar="CANDIDATES", help=SPEC_HELP)] = None,
     on: Annotated[
         str, typer.Option(help="On which devices, with commas; --devices lists them.")
     ] = "rtx4090,rtx3090,i9-10940x",

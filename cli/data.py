@@ -23,7 +23,10 @@ data = typer.Typer(
     epilog="Example: archrank data fetch nasbench201",
 )
 
-Name = Annotated[str, typer.Argument(help="A table or a set, as archrank data list names them.")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A table or a set, as `archrank data list` names them."),
+]
 
 
 @data.command("list", epilog="Example: archrank data list --json")
@@ -83,7 +86,9 @@ def fetch(
 @data.command("import", epilog="Example: archrank data import hw_gpt_bench downloads/")
 def import_(
     name: Name,
-    path: Annotated[Path, typer.Argument(help="A file, a folder, or a zip archive of files.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A file, a folder, or a zip archive of files.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Take files that you have: public ones are verified and converted, tables checked."""
@@ -103,7 +108,8 @@ def import_(
 @data.command(epilog="Example: archrank data verify nasbench201")
 def verify(
     name: Annotated[
-        str | None, typer.Argument(help="A table or a set. By default it is all of them.")
+        str | None,
+        typer.Argument(metavar="NAME", help="A table or a set. By default it is all of them."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import errors, make_room, progress, results_only, say, shape_of
+from .console import errors, kept_in, make_room, progress, results_only, say, shape_of
 from .options import AsJson, Input, Jobs, Quiet, Seed, Task
 
 if TYPE_CHECKING:
     from ..predictors import Predictor
+
+SCORES_KEEP = "scores of --proxies are kept as soon as there are some"
 
 
 def fit(
@@ -58,7 +60,7 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Fit a predictor to labelled architectures. If it is stopped at scoring, run it again."""
-    with errors():
+    with errors(quiet):
         from ..costs.predictor import fit_costs
         from ..predictors.fitting import fit as fit_to_labels
         from ..proxies.registry import names_in
@@ -66,7 +68,7 @@ def fit(
         wanted = tuple(names_in(proxies)) if proxies else ()
         kept = out.with_name(out.name + ".scores")
         make_room("--out", out)
-        with progress(quiet) as told, results_only():
+        with kept_in(kept, SCORES_KEEP), progress(quiet) as told, results_only():
             fitted: Predictor
             if cost or like is not None:
                 shape = shape_of(input_)

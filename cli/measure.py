@@ -12,6 +12,7 @@ from ..errors import InputError
 from .console import (
     check_writable,
     errors,
+    kept_in,
     make_room,
     progress,
     results_only,
@@ -22,7 +23,9 @@ from .options import SPEC_HELP, AsJson, Device, Input, NamesFile, Quiet, Seed
 
 
 def measure(
-    models: Annotated[list[str] | None, typer.Argument(help=SPEC_HELP)] = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="CANDIDATES", help=SPEC_HELP)
+    ] = None,
     input_: Input = None,
     device: Device = "auto",
     batch_sizes: Annotated[
@@ -61,7 +64,7 @@ def measure(
 
     The exit code is 1 if one cannot be measured.
     """
-    with errors():
+    with errors(quiet):
         sizes = _numbers(batch_sizes)
         shape = shape_of(input_)
         check_writable("--out", out)
@@ -75,7 +78,11 @@ def measure(
             names = [f"{space}:{name}" for name in names]
         if calibrate is not None and not names:
             names = list(calibrating.CALIBRATION[:networks])
-        with progress(quiet, "measuring") as report, results_only():
+        with (
+            kept_in(out, "--out FILE keeps what was measured"),
+            progress(quiet, "measuring") as report,
+            results_only(),
+        ):
             table = measuring.measure(
                 names,
                 shape,
@@ -94,7 +101,7 @@ def measure(
         if as_json:
             print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
         else:
-            say(f"{table['machine'][0]}, {table['threads'][0]} threads, torch {table['torch'][0]}")
+            say(f"{table['machine'][0]}, threads: {table['threads'][0]}, torch {table['torch'][0]}")
             print(f"{'batch':>5} {'ms':>10} {'spread':>9} {'MB':>9} {'params':>12}  name")
             for row in table.itertuples(index=False):
                 figures = f"{row.latency_ms:10.3f} {row.spread_ms:9.3f} {row.memory_mb:9.1f}"

@@ -18,8 +18,8 @@ SPEC_HELP = (
     "of torch.export.save (net.pt2) or of ONNX (net.onnx), or an architecture of a search space "
     "(hiaml:z-z-a22-l20)."
 )
-Specs = Annotated[list[str], typer.Argument(help=SPEC_HELP)]
-Model = Annotated[str, typer.Argument(help=SPEC_HELP)]
+Specs = Annotated[list[str], typer.Argument(metavar="CANDIDATES", help=SPEC_HELP)]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=SPEC_HELP)]
 Input = Annotated[
     str | None,
     typer.Option(

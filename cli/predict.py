@@ -14,10 +14,15 @@ from .options import AsJson, Jobs, NamesFile, OutTable, Quiet
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="The folder that archrank fit wrote.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="The folder that archrank fit wrote.")
+    ],
     candidates: Annotated[
         list[str] | None,
-        typer.Argument(help="Architectures of the predictor's space, or models as in rank."),
+        typer.Argument(
+            metavar="CANDIDATES",
+            help="Architectures of the predictor's space, or models as in rank.",
+        ),
     ] = None,
     file: NamesFile = None,
     out: OutTable = None,
@@ -26,7 +31,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Predict labels of architectures, best first."""
-    with errors():
+    with errors(quiet):
         from ..predictors import predicting
         from ..predictors.fitting import read_names
         from ..predictors.loading import load_predictor

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .console import errors, make_room, progress, results_only, say, shape_of
+from .console import errors, kept_in, make_room, progress, results_only, say, shape_of
 from .options import AsJson, Device, Input, Jobs, Quiet, Seed
 
 
@@ -17,7 +17,9 @@ def pretrain(
     out: Annotated[Path, typer.Option(help="The folder that the encoder is written to.")],
     candidates: Annotated[
         list[str] | None,
-        typer.Argument(help="Models to learn from, beside those drawn from spaces."),
+        typer.Argument(
+            metavar="CANDIDATES", help="Models to learn from, beside those drawn from spaces."
+        ),
     ] = None,
     recipe: Annotated[
         str | None,
@@ -65,7 +67,7 @@ def pretrain(
 
     If it is stopped, run it again to go on.
     """
-    with errors():
+    with errors(quiet):
         if recipe is not None:
             _make(recipe, out, scores, _listed(without), jobs, quiet, as_json)
             return
@@ -90,7 +92,12 @@ def pretrain(
             graphs = corpus.graphs_to_learn_from(
                 names, networks, tuple(candidates or ()), shape_of(input_), seed, report, wirings
             )
-        with progress(quiet, "epochs") as report, results_only():
+        checkpoint = corpus.checkpoint_of(out)
+        with (
+            kept_in(checkpoint, "a checkpoint is written every 30 seconds"),
+            progress(quiet, "epochs") as report,
+            results_only(),
+        ):
             trained = corpus.pretrain(pretraining, graphs, out, report)
         losses = trained.history_
         if as_json:
@@ -116,7 +123,8 @@ def _make(
 
     make_room("--out", out)
     kept = out.with_name(out.name + ".scores") if scores is None else scores
-    with progress(quiet, "scoring") as report, results_only():
+    advice = "finished scores and checkpoints are kept as soon as there are some"
+    with kept_in(kept, advice), progress(quiet, "scoring") as report, results_only():
         if recipe == "gennape":
             families = list(gennape_recipe.make(out, without, report).families_ or ())
         else:

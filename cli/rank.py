@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import (
+    STORE_KEEPS,
     amounts,
     check_picture,
     check_writable,
@@ -159,7 +160,7 @@ def rank(
         from ..ranking import order
         from ..scoring.sources import DataSource
 
-        with kept_in(store), progress(quiet) as report, results_only():
+        with kept_in(store, STORE_KEEPS), progress(quiet) as report, results_only():
             result = order.rank(
                 specs,
                 shape if data is None else DataSource(data, shape),

@@ -14,7 +14,7 @@ from ..files import written_whole
 from .console import errors, say
 from .options import AsJson, Seed
 
-Store = Annotated[Path, typer.Argument(help="What archrank benchmark wrote.")]
+Store = Annotated[Path, typer.Argument(metavar="STORE", help="What archrank benchmark wrote.")]
 Out = Annotated[
     Path | None,
     typer.Option(help="Where the page goes. By default it stands beside the store, as .html."),

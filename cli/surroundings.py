@@ -17,7 +17,9 @@ COMPLETES = "_ARCHRANK_COMPLETE"
 """The variable by which a shell asks for completions."""
 
 
-def completion(shell: Annotated[Shell, typer.Argument(help="Which shell is to complete.")]) -> None:
+def completion(
+    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="Which shell is to complete.")],
+) -> None:
     """Print a script that lets a shell complete commands, options and files.
 
     Bash and zsh take it by eval, in ~/.bashrc or ~/.zshrc; fish from a file,

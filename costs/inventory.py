@@ -1,8 +1,8 @@
 """What a network is charged for: its operators by kind and by exact size, and its whole size.
 
 Unlike the statistics that predict accuracy, these count every operator, whether or not a signal
-passes it: most devices compute it. What is computed in vain is counted apart, since a compiler may
-leave it out: what no output reads, zeros and sums with them, and what was computed already.
+passes it: most devices compute it. Unused operators are counted apart, since a compiler may leave
+them out: those that no output reads, zeros and sums with them, and repeated computations.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class OperatorTable(Predictor):
 
     Args:
         space, task, inputs, proxies: see ``Predictor``. Architecture
-            strings stand for their own graphs, with what is computed in vain.
+            strings stand for their own graphs, unused operators included.
 
     Attributes:
         table_: operator -> cost, as ``operators`` names it.

@@ -53,7 +53,7 @@ class CostPredictor(Predictor):
     Args:
         levels: of ``LEVELS``; those that samples lack or that never vary are left out.
         space, task, inputs, proxies: see ``Predictor``. Architecture
-            strings stand for their own graphs, with what is computed in vain.
+            strings stand for their own graphs, unused operators included.
 
     Attributes:
         devices_: the contexts, in the order of ``sources_`` and ``models_``.

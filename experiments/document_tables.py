@@ -66,11 +66,11 @@ def real_labels_line() -> str:
     header, *rows = [cells(line) for line in _rows_below(page, page[0])]
     taus = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
     shown = "; ".join(
-        f"with {count}, {taus['adapted'][count]} (by labels alone {taus['labels alone'][count]})"
+        f"with {count}, {taus['adapted'][count]} (from these labels alone {taus['labels alone'][count]})"
         for count in ("10 labels", "20 labels", "50 labels")
     )
     return (
-        f"Real networks of families that it never saw: Kendall's tau {shown}; without any, "
+        f"Kendall's tau on real networks of families that were held out: {shown}; without labels, "
         f"{taus['no labels']['10 labels']}. [All figures]"
         "(../experiments/results/imagenet_zoo_labels.md)."
     )
@@ -104,9 +104,10 @@ def demo_line() -> str:
     (ceiling,) = re.findall(r"agree with tau ([\d.]+\d)", demo_table())
     (interval,) = (row[2] for row in rows if row[0] == "archrank (auto)")
     return (
-        f"Kendall's tau with the measured accuracy: archrank {taus['archrank (auto)']} (95 % "
-        f"interval {interval}), parameters {taus['params']}, FLOPs {taus['flops']}, the best "
-        f"single proxy (`{best}`) {taus[best]}, two trainings of the same networks {ceiling}."
+        f"Kendall's tau with the measured accuracy is {taus['archrank (auto)']} for archrank (95 % "
+        f"interval {interval}), {taus['params']} for parameters, {taus['flops']} for FLOPs and "
+        f"{taus[best]} for the best single proxy (`{best}`). Two trainings of the same networks "
+        f"agree with tau {ceiling}."
     )
 
 
@@ -178,14 +179,14 @@ def tau_table() -> str:
 
 def transfer_table() -> str:
     """Families left out, without labels and with 50."""
-    header = ["family left out", "n", "`params`", "`flops`", "`activations`", "no labels"]
+    header = ["family held out", "n", "`params`", "`flops`", "`activations`", "no labels"]
     how = (
-        "Spearman's rho on families that it did not learn from (nor from their relatives), means "
-        "of tasks and seeds, as `rank` orders them by default. Other rules, numbers of labels and "
-        "pools, intervals, dates and the machine are in "
-        "[transfer.md](../experiments/results/transfer.md)."
+        "Spearman's rho of the default ranking on families that were held out, together with their "
+        "relatives. Figures are means over tasks and seeds. "
+        "[transfer.md](../experiments/results/transfer.md) has other rules, other numbers of labels, "
+        "intervals, dates and the machine."
     )
-    return f"{how}\n\n" + table([*header, "50 labels", "50, from scratch"], _families(), right=7)
+    return f"{how}\n\n" + table([*header, "50 labels", "50 labels, from scratch"], _families(), right=7)
 
 
 def level_table() -> str:
@@ -204,10 +205,10 @@ def level_table() -> str:
         took = [passes[n][cost] if cost else "0" for n in ("NAS-Bench-201", "resnet50")]
         made.append([f'`"{level}"`', mean[names.index(column)], *took])
     how = (
-        "Spearman's rho, mean over 13 families that were left out "
-        "([fixed_scale.md](../experiments/results/fixed_scale.md)); cost in forwards and backwards "
-        "of the network ([proxy_costs.md](../experiments/results/proxy_costs.md)). Networks of "
-        "images of 96 pixels and more have the expected top-1 instead, at no cost."
+        "Spearman's rho is a mean over 13 families that were held out "
+        "([fixed_scale.md](../experiments/results/fixed_scale.md)). The cost is in units of one "
+        "forward and backward pass ([proxy_costs.md](../experiments/results/proxy_costs.md)). "
+        "Networks for images of 96 pixels or more are ranked by expected top-1 instead, at no cost."
     )
     header = ["level", "rho without labels", "cost, NAS-Bench-201", "cost, ResNet-50"]
     return f"{how}\n\n" + table(header, made, right=3)
@@ -252,11 +253,11 @@ def real_line() -> str:
     value, _, interval = taus["shipped predictor"]
     (new,) = (row[2].partition(" ")[0] for row in rows if row[0] == "shipped predictor")
     return (
-        f"Real networks are ordered by their graphs alone: Kendall's tau with the published top-1 "
-        f"of torchvision's 78 first weights is {value} {interval}, of parameters "
-        f"{taus['params'][0]}, of FLOPs {taus['flops'][0]}, of activations "
-        f"{taus['activations'][0]}; on those whose name it did not learn from, {new}. "
-        "Nothing was chosen by these weights."
+        f"Real networks are ranked from their graphs alone. On torchvision's 78 first weights, "
+        f"Kendall's tau with the published top-1 is {value} {interval}; it is {taus['params'][0]} "
+        f"for parameters, {taus['flops'][0]} for FLOPs and {taus['activations'][0]} for activations. "
+        f"On networks whose name is not in the training data, tau is {new}. No choice was made by "
+        "looking at these weights."
     )
 
 
@@ -301,7 +302,7 @@ def _commands(group: Any) -> list[tuple[str, Any]]:
 
 def _written(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        return f"`{parameter.name.upper()}`"
+        return f"`{parameter.metavar}`"
     return ", ".join(f"`{option}`" for option in parameter.opts)
 
 

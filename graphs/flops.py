@@ -23,7 +23,7 @@ _MOVES = frozenset(
 _REDUCTIONS = frozenset(
     "global_avg_pool mean sum extremum variance norm cumulative sort loss".split()
 )
-_TAPS = {"upsample_bilinear2d": 4, "upsample_bicubic2d": 16, "upsample_trilinear3d": 8}
+_SOURCES = {"upsample_bilinear2d": 4, "upsample_bicubic2d": 16, "upsample_trilinear3d": 8}
 
 
 def convolution(weight: Shape, source: Shape, result: Shape, transposed: bool) -> int:
@@ -68,7 +68,7 @@ def elementwise(
         # Adaptive pools have no kernel: every input element is read once.
         return prod(result) * prod(kernel) if prod(kernel) else prod(source)
     if operator == "interpolate":
-        return prod(result) * _TAPS.get(aten.rpartition(".")[2], 1)
+        return prod(result) * _SOURCES.get(aten.rpartition(".")[2], 1)
     if operator == "cdist":
         return prod(result) * source[-1]
     return prod(result)

@@ -178,7 +178,11 @@ def _record(forward: _Forward, path: ModulePath, quiet: set[nn.Module], watching
         try:
             outputs = model(*args, **kwargs)
         except Exception as error:
-            operator = recorder.last_call or "no operator yet"
+            reached = (
+                f"at or after operator {recorder.last_call}"
+                if recorder.last_call
+                else "before any operator"
+            )
             where = f"module {path.current!r}" if path.current else "the model's own forward"
             if isinstance(error, NeedsValues):
                 cause = "needs values that depend on the input, and the model has shapes only"
@@ -190,8 +194,8 @@ def _record(forward: _Forward, path: ModulePath, quiet: set[nn.Module], watching
             else:
                 cause = f"{type(error).__name__}: {error}"
             raise UnsupportedModelError(
-                f"cannot trace {type(model).__name__}: failed in {where} at or after operator "
-                f"{operator} ({cause}). Check that a plain forward runs on these inputs."
+                f"cannot trace {type(model).__name__}: failed in {where} {reached} "
+                f"({cause}). Check that a plain forward runs on these inputs."
             ) from error
     for tensor in tensors_in(outputs):
         recorder.add_output(tensor)

@@ -89,6 +89,8 @@ def read_labels(path: str | Path, column: str | None = None) -> tuple[list[str],
 
     try:
         table = pd.read_csv(path, dtype={0: str})
+    except FileNotFoundError:
+        raise InputError(f"labels: there is no file {str(path)!r}; check the path") from None
     except (OSError, ValueError) as error:
         raise InputError(f"labels: cannot read {str(path)!r} as a CSV table ({error})") from None
     if len(table.columns) < 2 or table.empty:

@@ -201,9 +201,11 @@ def get(name: str) -> Proxy:
     if bracket and options.endswith("]") and base in _REGISTRY:
         return _with_options(_REGISTRY[base], options[:-1])
     if name not in _REGISTRY:
-        hint = did_you_mean(name, _REGISTRY) or "known are "
         known = ", ".join(proxy.name for proxy in all_proxies("@" in name))
-        raise InputError(f"proxy: no proxy is called {name!r}; {hint}{known}")
+        hint = did_you_mean(name, _REGISTRY) or f"known are {known}; "
+        raise InputError(
+            f"proxy: no proxy is called {name!r}; {hint}`archrank proxies` describes them all"
+        )
     return _REGISTRY[name]
 
 

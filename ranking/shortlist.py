@@ -53,9 +53,9 @@ def _reasons(row: pd.Series[Any], table: pd.DataFrame, by: tuple[str, ...]) -> I
     good = [f"{kind} {evidence[kind]:+.1f}" for kind in strongest if evidence[kind] > _MUCH]
     bad = [f"{kind} {evidence[kind]:+.1f}" for kind in strongest[::-1] if evidence[kind] < -_MUCH]
     if good:
-        yield f"much {', '.join(good[:3])}"
+        yield f"high: {', '.join(good[:3])}"
     if bad:
-        yield f"little {', '.join(bad[:2])}"
+        yield f"low: {', '.join(bad[:2])}"
     if not good and not bad and "top-1" not in row:
         for name in by:
             place = int((table[name] > row[name]).sum()) + 1

@@ -20,7 +20,6 @@ _ITSELF = frozenset({("auto",), ("expected",)})
 """What is ranked by where that is the score itself."""
 MOST_COLUMNS = 9
 """Of a summary; `Ranking.details` has the others."""
-_WORTH_JOINING = 3  # candidates that fail alike, from which on they share a line
 SURE = 0.75
 """The chance of being better from which on one of two neighbours is said to be."""
 
@@ -97,10 +96,13 @@ def _failures(ranking: Ranked) -> list[str]:
         names.setdefault(f"{', '.join(of)}: {status}: {reason}", []).append(name)
     lines = []
     for said, whose in names.items():
-        several = len(whose) >= _WORTH_JOINING
-        who = [f"{whose[0]} and {len(whose) - 1} more"] if several else whose
-        lines += [f"{name}: {said}" for name in who]
+        lines.append(f"{_joined(whose)}: {said}")
     return lines
+
+
+def _joined(names: list[str]) -> str:
+    """Name one or two candidates, or the first of several and how many there are beside it."""
+    return " and ".join(names) if len(names) < 3 else f"{names[0]} and {len(names) - 1} more"
 
 
 def _left_out(ranking: Ranked) -> list[str]:

@@ -78,15 +78,19 @@ def choose(module: ModuleType) -> Choice:
     """Choose the networks to rank among the public names that a file defines."""
     names, left_out = [], {}
     source = _Source(module)
-    for name, value in vars(module).items():
-        if name.startswith("_") or name in source.imported:
-            continue
-        why = source.why_not(name, value)
+    for name in defined_names(module):
+        why = source.why_not(name, vars(module)[name])
         if why is None:
             names.append(name)
         elif why:
             left_out[name] = why
     return Choice(tuple(names), left_out)
+
+
+def defined_names(module: ModuleType) -> list[str]:
+    """Return the public names that a file defines and does not import."""
+    imported = _Source(module).imported
+    return [name for name in vars(module) if not name.startswith("_") and name not in imported]
 
 
 class _Source:

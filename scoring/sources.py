@@ -15,7 +15,7 @@ from ..errors import InputError, did_you_mean
 from ..graphs.randomness import seeded
 from ..graphs.tracing import is_shape
 from ..proxies.given_data import drawn
-from .python_files import load_file, takes_nothing, version_of
+from .python_files import defined_names, load_file, takes_nothing, version_of
 
 Shape = tuple[int, ...]
 
@@ -45,6 +45,8 @@ class DataSource:
             return drawn(_in_file(self.name, "data"), batch_size, count, seed)
         folder = Path(self.name)
         if not folder.is_dir() and self.name not in SOURCES:
+            if len(folder.parts) > 1 or self.name.endswith("/"):
+                raise InputError(f"data: there is no folder {self.name!r}; check the path")
             raise InputError(
                 f"data: got {self.name!r}, {did_you_mean(self.name, SOURCES)}expected one of "
                 f"{', '.join(SOURCES)}, a folder of images, or 'file.py:loader'"
@@ -116,11 +118,11 @@ def _in_file(place: str, argument: str) -> Any:
     """Return what a file holds under a name, or what a function or class of that name gives."""
     path, _, name = place.rpartition(":")
     module = load_file(Path(path))
-    known = [other for other in vars(module) if not other.startswith("_")]
-    if name not in known:
+    if name not in vars(module):
+        known = defined_names(module)
         raise InputError(
-            f"{argument}: {path} has no {name!r}; {did_you_mean(name, known)}it has "
-            f"{', '.join(known) or 'none'}"
+            f"{argument}: {path} has no {name!r}; {did_you_mean(name, known)}it defines "
+            f"{', '.join(known) or 'nothing'}"
         )
     found = getattr(module, name)
     if isinstance(found, nn.Module) or not callable(found) or not takes_nothing(found):

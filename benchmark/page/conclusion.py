@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ..results import Figure, Judged, Result
-from ..words import best, columns, interval_words, number
+from ..wording import best, columns, interval_words, number
 
 
 def conclusion(judged: Judged) -> str:

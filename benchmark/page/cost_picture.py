@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ..words import number
+from ..wording import number
 from .drawing import LETTER, Scale, label, line, picture, short, ticks
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 16, 12, 40  # pixels around the dots

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from ... import __version__
 from ..results import SHARE, TOP, Judged, Report, Result, RunReport
-from ..words import batch_words, commands, number, sample_words, scoring_seeds, seconds
+from ..wording import batch_words, commands, number, sample_words, scoring_seeds, seconds
 from . import pictures
 from .conclusion import conclusion
 from .cost_picture import Point, best_for_their_time, cost_against_quality

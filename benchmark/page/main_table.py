@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..results import Figure, Judged, Result
-from ..words import DASH, GROUPS, Column, best, columns, interval_words, memory, seconds
+from ..wording import DASH, GROUPS, Column, best, columns, interval_words, memory, seconds
 from . import pictures
 from .drawing import Scale
 from .tables import Cell, Group, Heading, Row, SortedTable, name_cell, number_cell, unit_cell

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ..results import Report
-from ..words import DASH, GROUPS, number
+from ..wording import DASH, GROUPS, number
 from .tables import Cell, Group, Heading, Row, SortedTable, name_cell, sortable
 
 Taus = Mapping[str, Sequence[float]]

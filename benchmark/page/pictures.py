@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from ...basics import Array
 from ..results import Figure
-from ..words import MINUS, number
+from ..wording import MINUS, number
 from .drawing import LETTER, Scale, label, line, picture, short, ticks
 
 _MOST_POINTS = 1500  # in one scatter plot: more are only ink

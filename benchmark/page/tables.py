@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ..words import number
+from ..wording import number
 
 
 @dataclass(frozen=True)

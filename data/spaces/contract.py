@@ -89,12 +89,12 @@ class Space(ABC):
             raise InputError(f"n: got {n}, but {self.name} has {self.size:,} architectures")
         rng = random.Random(seed)
         found: dict[str, str] = {}
-        vain = 0
+        repeated = 0
         while len(found) < n:
             arch = self.draw(rng)
             key = self.canonical(arch) if distinct_networks else arch
-            vain = vain + 1 if key in found else 0
-            if vain > 1000 + 100 * len(found):  # only few are left: list them instead
+            repeated = repeated + 1 if key in found else 0
+            if repeated > 1000 + 100 * len(found):  # only few are left: list them instead
                 return self._rest(n, rng, found, distinct_networks)
             found.setdefault(key, arch)
         return list(found.values())

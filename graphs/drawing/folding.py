@@ -16,8 +16,8 @@ from ...formats import count
 from ..graph import Graph
 from ..operators import NORMS, PRODUCTS
 from .items import Item, count_boxes
+from .labels import TIMES, operation, size_text, tail, where
 from .style import ACTIVATIONS, ROOM, family
-from .words import TIMES, operation, size_text, tail, where
 
 _LONGEST_PERIOD = 16
 _WORTH_FOLDING = 3

@@ -8,8 +8,8 @@ from xml.sax.saxutils import escape
 from ...formats import count
 from ..graph import Graph
 from .items import Picture, boxes
+from .labels import clip
 from .style import CHARACTER, COLOURS, FRAME, GREY, INK, LINE, MARGIN, PADDING, ROOM
-from .words import clip
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,38 +21,117 @@ from .cells import cell_counts, reduction_counts
 from .counts import edge_counts, neighbourhood_counts, path_counts
 from .evidence import EVIDENCE
 
-_COUNTED = {
-    "paths": once_per_graph(path_counts),
-    "edges": once_per_graph(edge_counts),
-    "neighbourhoods": once_per_graph(neighbourhood_counts),
-    "cells": once_per_graph(cell_counts),
-    "reductions": once_per_graph(reduction_counts),
-}
+
+class Kind(ABC):
+    """A kind of feature: how it is read from samples, and which columns it becomes."""
+
+    @abstractmethod
+    def read(self, part: str, samples: Sequence[Sample], score_names: Sequence[str]) -> Any:
+        """Return what is read of each sample, in order."""
+
+    def block(self, part: str, columns: Columns, fitted: Features) -> Array:
+        """Return the columns (samples, any number), before they are scaled."""
+        return columns.tables[part]
+
+    def names(self, part: str, columns: Columns, fitted: Features) -> list[str]:
+        """Return what each column is."""
+        return [f"{part} {i}" for i in range(columns.tables[part].shape[1])]
 
 
 @dataclass(frozen=True)
-class NumbersOfGraph:
-    """A kind of feature that is a row of numbers of the graph alone.
+class NumbersOfGraph(Kind):
+    """A row of numbers of the graph.
 
     Attributes:
-        read: the row of a graph.
-        names: what its columns are; None where they are numbered.
+        row: the numbers of a graph.
+        own_names: what they are; None where they are numbered.
     """
 
-    read: Callable[[Graph], Array]
-    names: Callable[[], Sequence[str]] | None = None
+    row: Callable[[Graph], Array]
+    own_names: Callable[[], Sequence[str]] | None = None
+
+    def read(self, part: str, samples: Sequence[Sample], score_names: Sequence[str]) -> Array:
+        return np.array([self.row(sample.graph) for sample in samples])
+
+    def names(self, part: str, columns: Columns, fitted: Features) -> list[str]:
+        if self.own_names is None:
+            return super().names(part, columns, fitted)
+        return list(self.own_names())
 
 
-_NUMBERS: Mapping[str, NumbersOfGraph] = {
+@dataclass(frozen=True)
+class CountsOfGraph(Kind):
+    """Counts of named things in the graph; only names that training has become columns.
+
+    Attributes:
+        count: the counts of a graph.
+    """
+
+    count: Callable[[Graph], dict[str, float]]
+
+    def read(
+        self, part: str, samples: Sequence[Sample], score_names: Sequence[str]
+    ) -> list[dict[str, float]]:
+        return [self.count(sample.graph) for sample in samples]
+
+    def block(self, part: str, columns: Columns, fitted: Features) -> Array:
+        return _log_counts(columns.counts[part], fitted.vocabulary_[part])
+
+    def names(self, part: str, columns: Columns, fitted: Features) -> list[str]:
+        return fitted.vocabulary_[part]
+
+
+class VectorOfSample(Kind):
+    """A vector that each sample brings, of one length for all: its code or its context."""
+
+    def read(self, part: str, samples: Sequence[Sample], score_names: Sequence[str]) -> Array:
+        return _equally_long(part, [getattr(sample, part) for sample in samples])
+
+
+class Scores(Kind):
+    """Proxy scores, and which of them are missing."""
+
+    def read(self, part: str, samples: Sequence[Sample], score_names: Sequence[str]) -> Array:
+        rows = [[s.scores.get(name, np.nan) for name in score_names] for s in samples]
+        return np.array(rows, dtype=np.float64).reshape(len(samples), -1)
+
+    def block(self, part: str, columns: Columns, fitted: Features) -> Array:
+        scores = _symmetric_log(columns.tables[part], fitted.score_scale_)
+        missing = ~np.isfinite(scores)
+        known = np.where(missing, fitted.score_median_, scores)
+        return np.concatenate([known, missing.astype(float)], axis=1)
+
+    def names(self, part: str, columns: Columns, fitted: Features) -> list[str]:
+        return fitted.score_names_ + [f"{name} missing" for name in fitted.score_names_]
+
+
+class Evidence(Kind):
+    """What sizes and proxies say together: a score named ``EVIDENCE``."""
+
+    def read(self, part: str, samples: Sequence[Sample], score_names: Sequence[str]) -> Array:
+        return np.array([[sample.scores.get(EVIDENCE, 0.0)] for sample in samples])
+
+    def names(self, part: str, columns: Columns, fitted: Features) -> list[str]:
+        return [part]
+
+
+_KINDS: Mapping[str, Kind] = {
     "statistics": NumbersOfGraph(once_per_graph(statistics.statistics), statistics.names),
     "profile": NumbersOfGraph(once_per_graph(profile.profile), profile.names),
     "spectrum": NumbersOfGraph(once_per_graph(lambda graph: graph.spectrum())),
+    "paths": CountsOfGraph(once_per_graph(path_counts)),
+    "edges": CountsOfGraph(once_per_graph(edge_counts)),
+    "neighbourhoods": CountsOfGraph(once_per_graph(neighbourhood_counts)),
+    "cells": CountsOfGraph(once_per_graph(cell_counts)),
+    "reductions": CountsOfGraph(once_per_graph(reduction_counts)),
+    "code": VectorOfSample(),
+    "scores": Scores(),
+    "evidence": Evidence(),
+    "context": VectorOfSample(),
 }
-"""Kinds of features made of numbers of a graph: a new one is a line here."""
-PARTS = (*_NUMBERS, *_COUNTED, "code", "scores", "evidence", "context")
-"""What columns can be made of: numbers of the graph (its statistics, its profile, eigenvalues of
-its Laplacian), five kinds of counts, the space's vector, proxies, what sizes and
-proxies say together (a score named ``EVIDENCE``), and the context."""
+"""Every kind of feature: a new one is a line here."""
+PARTS = tuple(_KINDS)
+"""What columns can be made of."""
 _FARTHEST = 5.0  # standard deviations; beyond, what was not seen in training misleads
 
 
@@ -87,25 +167,12 @@ def read_columns(
             raise InputError(f"parts: got {part!r}, expected some of {', '.join(PARTS)}")
     if score_names is None:
         score_names = sorted({name for sample in samples for name in sample.scores})
-    tables: dict[str, Array] = {}
-    for part, numbers in _NUMBERS.items():
-        if part in parts:
-            tables[part] = np.array([numbers.read(sample.graph) for sample in samples])
-    if "scores" in parts:
-        rows = [[s.scores.get(name, np.nan) for name in score_names] for s in samples]
-        tables["scores"] = np.array(rows, dtype=np.float64).reshape(len(samples), -1)
-    if "evidence" in parts:
-        tables["evidence"] = np.array([[s.scores.get(EVIDENCE, 0.0)] for s in samples])
-    if "code" in parts:
-        tables["code"] = _equally_long("code", [sample.code for sample in samples])
-    if "context" in parts:
-        tables["context"] = _equally_long("context", [sample.context for sample in samples])
-    counts = {
-        part: [_COUNTED[part](sample.graph) for sample in samples]
-        for part in parts
-        if part in _COUNTED
-    }
-    return Columns(len(samples), tables, counts, tuple(score_names))
+    columns = Columns(len(samples), {}, {}, tuple(score_names))
+    for part in parts:
+        kind = _KINDS[part]
+        place = columns.counts if isinstance(kind, CountsOfGraph) else columns.tables
+        place[part] = kind.read(part, samples, score_names)
+    return columns
 
 
 def _equally_long(part: str, rows: Sequence[npt.ArrayLike | None]) -> Array:
@@ -121,12 +188,15 @@ def _equally_long(part: str, rows: Sequence[npt.ArrayLike | None]) -> Array:
 
 
 class Features(BaseEstimator):  # type: ignore[misc]
-    """Standardised columns of chosen parts; keeps the words and columns that training has.
+    """Standardised columns of chosen parts; keeps the names and columns that training has.
 
     Proxy scores span orders of magnitude and signs: they become sign(x) log(1 + |x| / median|x|).
-    A missing score is the training median, with a column that says so. Word counts c become
+    A missing score is the training median, with a column that says so. Counts c become
     log(1 + c). All columns have mean 0 and variance 1 in training, constant ones are dropped, and
-    values beyond 5 deviations are cut. All of it is our choice.
+    values beyond 5 deviations are cut.
+
+    Notes:
+        All of this is our choice.
 
     Attributes:
         names_: what each column is.
@@ -168,33 +238,11 @@ class Features(BaseEstimator):  # type: ignore[misc]
 
     def _blocks(self, columns: Columns) -> list[Array]:
         """Return the columns of each part, before they are scaled."""
-        made = []
-        for part in self.parts:
-            if part in _COUNTED:
-                made.append(_counts(columns.counts[part], self.vocabulary_[part]))
-            elif part == "scores":
-                scores = _symmetric_log(columns.tables[part], self.score_scale_)
-                missing = ~np.isfinite(scores)
-                known = np.where(missing, self.score_median_, scores)
-                made.append(np.concatenate([known, missing.astype(float)], axis=1))
-            else:
-                made.append(columns.tables[part])
-        return made
+        return [_KINDS[part].block(part, columns, self) for part in self.parts]
 
     def _all_names(self, columns: Columns) -> list[str]:
-        names: list[str] = []
-        for part in self.parts:
-            if part in _COUNTED:
-                names += self.vocabulary_[part]
-            elif part in _NUMBERS and (own := _NUMBERS[part].names) is not None:
-                names += own()
-            elif part == "scores":
-                names += self.score_names_ + [f"{name} missing" for name in self.score_names_]
-            elif part == "evidence":
-                names.append(part)
-            else:
-                names += [f"{part} {i}" for i in range(columns.tables[part].shape[1])]
-        return names
+        parts = [_KINDS[part].names(part, columns, self) for part in self.parts]
+        return [name for names in parts for name in names]
 
 
 def _symmetric_log(values: Array, scale: Array) -> Array:
@@ -202,7 +250,7 @@ def _symmetric_log(values: Array, scale: Array) -> Array:
     return made
 
 
-def _counts(rows: Sequence[dict[str, float]], vocabulary: Sequence[str]) -> Array:
+def _log_counts(rows: Sequence[dict[str, float]], vocabulary: Sequence[str]) -> Array:
     place = {word: i for i, word in enumerate(vocabulary)}
     once = {id(counts): counts for counts in rows}  # equal networks share theirs
     table = np.zeros((len(once), len(vocabulary)))

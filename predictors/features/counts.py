@@ -1,8 +1,8 @@
-"""What a graph says in words, without learning: counts of sequences, edges and neighbourhoods.
+"""Counts of paths, edges and neighbourhoods in a graph.
 
-The vocabulary is open; ``Features`` keeps the words that
-it was fitted to. Steps of words are the operators that compute or pool; what lies between them
-(norms, activations, sums) is skipped, and what carries no signal does not count.
+The vocabulary is open: ``Features`` keeps the names that it was fitted to. The steps of a path are
+the operators that compute or pool. What lies between them (norms, activations, sums) is skipped,
+and operators that carry no signal are not counted.
 """
 
 from __future__ import annotations
@@ -21,52 +21,52 @@ from .blocks import END, KEPT, Block, alive, blocks
 from .operator_classes import CLASSES, STEPS, classes_of, marked_classes
 
 LONGEST = 4
-"""Words hold at most this many steps, the latest."""
-_MOST = 256  # words that one block may have: the most frequent
+"""Paths hold at most this many steps, the latest ones."""
+_MOST = 256  # paths that one block may have: the most frequent
 
-Word = tuple[int, ...]
-Words = dict[Word, float]
+Path = tuple[int, ...]
+PathCounts = dict[Path, float]
 
 
 def path_counts(graph: Graph) -> dict[str, float]:
     """How often each sequence of steps occurs: along the paths of blocks, and anywhere.
 
     A block lies between two nodes that every path passes (the sums that end cells and residual
-    blocks, and where paths part). Each of its paths is a ``path`` word, and in any order a ``bag``;
-    ``length`` counts steps and ``pair`` neighbours. Graphs whose cells read two earlier ones hardly
-    have such blocks: ``chain`` counts three steps in a row wherever they are.
+    blocks, and where paths part). Each of its paths is counted as a ``path`` and, in any order, as
+    a ``bag``; ``length`` counts steps and ``pair`` neighbours. Graphs whose cells read two earlier
+    ones hardly have such blocks: ``chain`` counts three steps in a row wherever they are.
 
     Source: our choice.
 
     Example:
         >>> from archrank.data import space
         >>> cell = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|skip_connect~2|"
-        >>> words = path_counts(space("nasbench201").graph(cell))
-        >>> words["path conv3 conv1"], words["length 0"]
+        >>> counts = path_counts(space("nasbench201").graph(cell))
+        >>> counts["path conv3 conv1"], counts["length 0"]
         (15.0, 15.0)
     """
     found: defaultdict[str, float] = defaultdict(float)
-    for word, count in _of_blocks(graph).items():
-        steps = [STEPS[kind] for kind in word]
+    for path, count in _of_blocks(graph).items():
+        steps = [STEPS[kind] for kind in path]
         found[" ".join(["path", *steps])] += count
         found[" ".join(["bag", *sorted(steps)])] += count
         found[f"length {len(steps)}"] += count
         for first, second in pairwise(steps):
             found[f"pair {first} {second}"] += count
-    for word, count in _chains(graph).items():
-        found[" ".join(["chain", *(STEPS[kind] for kind in word)])] += count
+    for path, count in _chains(graph).items():
+        found[" ".join(["chain", *(STEPS[kind] for kind in path)])] += count
     return dict(found)
 
 
-def _of_blocks(graph: Graph) -> Words:
-    """Return the words of all blocks that have more than one path."""
-    return _merged([_words(block) for block in blocks(graph)])
+def _of_blocks(graph: Graph) -> PathCounts:
+    """Count the paths of all blocks that have more than one path."""
+    return _merged([_paths(block) for block in blocks(graph)])
 
 
 @lru_cache(maxsize=KEPT)
-def _words(block: Block) -> Words:
-    """Return the words of a block's paths; none if they do not meet, or it ends the graph."""
-    ending: list[Words] = []  # the words from the beginning of the block to each node
+def _paths(block: Block) -> PathCounts:
+    """Count the paths of a block; none if they do not meet, or it ends the graph."""
+    ending: list[PathCounts] = []  # the paths from the beginning of the block to each node
     operands: list[int] = []
     for kind, operands in block.nodes():
         here = _merged([ending[i] if i >= 0 else {(): 1.0} for i in operands]) or {(): 1.0}
@@ -81,19 +81,19 @@ def _words(block: Block) -> Words:
 class _Chains(NamedTuple):
     """Chains of a block. Open ones began before it: the steps that they lack come from there."""
 
-    found: Words
-    found_open: Words
-    ending: Words
-    ending_open: Words
+    found: PathCounts
+    found_open: PathCounts
+    ending: PathCounts
+    ending_open: PathCounts
 
 
-def _chains(graph: Graph) -> Words:
+def _chains(graph: Graph) -> PathCounts:
     """Three steps in a row, and fewer at the beginning, counted once for each way to the last.
 
     Ways are shares of a walk from the last step back, so that skipping many blocks adds no more.
     """
-    found: Words = {}
-    before: Words = {(): 1.0}  # the last two steps before a block
+    found: PathCounts = {}
+    before: PathCounts = {(): 1.0}  # the last two steps before a block
     for block in blocks(graph):
         chains = _chains_of(block)
         found = _merged([found, chains.found, _continued(before, chains.found_open, 3)])
@@ -103,51 +103,51 @@ def _chains(graph: Graph) -> Words:
 
 @lru_cache(maxsize=KEPT)
 def _chains_of(block: Block) -> _Chains:
-    found: Words = {}
-    found_open: Words = {}
-    ending: list[tuple[Words, Words]] = []  # the last two steps before a node's consumers
-    entry: tuple[Words, Words] = ({}, {(): 1.0})
+    found: PathCounts = {}
+    found_open: PathCounts = {}
+    ending: list[tuple[PathCounts, PathCounts]] = []  # the last two steps before a node's consumers
+    entry: tuple[PathCounts, PathCounts] = ({}, {(): 1.0})
     for kind, operands in block.nodes():
         met = [ending[i] if i >= 0 else entry for i in operands] or [entry]
         here, here_open = (
-            _merged([words[side] for words in met], 1.0 / len(met)) for side in (0, 1)
+            _merged([counts[side] for counts in met], 1.0 / len(met)) for side in (0, 1)
         )
         if kind < len(STEPS):
             found_open = _merged([found_open, _with_step(here_open, kind, 3)])
             found = _merged([found, _with_step(here, kind, 3)])
             # What began before the block and has two steps in it lacks none any more.
             longer = _with_step(here_open, kind, 2)
-            whole: Words = {word: share for word, share in longer.items() if len(word) == 2}
+            whole: PathCounts = {path: share for path, share in longer.items() if len(path) == 2}
             here = _merged([_with_step(here, kind, 2), whole])
-            here_open = {word: share for word, share in longer.items() if len(word) < 2}
+            here_open = {path: share for path, share in longer.items() if len(path) < 2}
         ending.append((here, here_open))
     return _Chains(found, found_open, *ending[-1])
 
 
-def _continued(before: Words, chains: Words, longest: int) -> Words:
+def _continued(before: PathCounts, chains: PathCounts, longest: int) -> PathCounts:
     """Open chains with the steps before them."""
-    continued: Words = {}
+    continued: PathCounts = {}
     for first, share in before.items():
-        for word, count in chains.items():
-            longer = (*first, *word)[-longest:]
+        for path, count in chains.items():
+            longer = (*first, *path)[-longest:]
             continued[longer] = continued.get(longer, 0.0) + share * count
     return continued
 
 
-def _merged(several: Sequence[Words], share: float = 1.0) -> Words:
+def _merged(several: Sequence[PathCounts], share: float = 1.0) -> PathCounts:
     if len(several) == 1 and share == 1.0:
         return several[0]
-    total: Words = {}
-    for words in several:
-        for word, count in words.items():
-            total[word] = total.get(word, 0.0) + count * share
+    total: PathCounts = {}
+    for counts in several:
+        for path, count in counts.items():
+            total[path] = total.get(path, 0.0) + count * share
     return total
 
 
-def _with_step(words: Words, kind: int, longest: int) -> Words:
-    extended: Words = {}
-    for word, count in words.items():
-        longer = (*word, kind)[-longest:]
+def _with_step(counts: PathCounts, kind: int, longest: int) -> PathCounts:
+    extended: PathCounts = {}
+    for path, count in counts.items():
+        longer = (*path, kind)[-longest:]
         extended[longer] = extended.get(longer, 0.0) + count
     return extended
 
@@ -164,8 +164,8 @@ def edge_counts(graph: Graph) -> dict[str, float]:
         >>> import torch, archrank
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2), torch.nn.ReLU(),
         ...                           torch.nn.Conv2d(4, 4, 3, dilation=2))
-        >>> words = edge_counts(archrank.trace(net, (3, 16, 16)))
-        >>> words["operator conv3~"], words["edge conv3/ conv3~"]
+        >>> counts = edge_counts(archrank.trace(net, (3, 16, 16)))
+        >>> counts["operator conv3~"], counts["edge conv3/ conv3~"]
         (1.0, 1.0)
     """
     nodes, edges = alive(graph)

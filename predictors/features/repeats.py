@@ -16,7 +16,7 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.int64]
 
 LONGEST_PERIOD = 32
-"""The most segments that a repeated block may have; longer ones are searched for in vain."""
+"""The most segments that a repeated block may have; longer ones are not found."""
 
 _ENTRY = -1
 Key = tuple[object, ...]

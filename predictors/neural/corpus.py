@@ -96,13 +96,18 @@ def pretrain(
     path = Path(out)
     if path.exists() and not is_predictor(str(path)):
         raise InputError(f"out: {str(path)!r} is there already and holds no encoder")
-    checkpoint = path.with_name(path.name + ".checkpoint")
+    checkpoint = checkpoint_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     report = None if progress is None else _told(progress)
     pretrained = pretraining.fit(graphs, checkpoint=checkpoint, progress=report)
     pretrained.save(path)
     checkpoint.unlink(missing_ok=True)
     return pretrained
+
+
+def checkpoint_of(out: Path) -> Path:
+    """Return the file that keeps an unfinished training of what is written to a folder."""
+    return out.with_name(out.name + ".checkpoint")
 
 
 def _told(progress: Progress) -> Callable[[Any], None]:

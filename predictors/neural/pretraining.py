@@ -24,8 +24,8 @@ from .learning.seeds import seeded
 from .learning.training import graph_batching, train
 from .learning.weights import arrays_of
 from .objectives.choosing import Corpus, Settings, weights_of
+from .objectives.clusters import cluster_batching
 from .objectives.contract import Objective, Step
-from .objectives.kinds import kind_batching
 from .pretrained_encoder import Pretrained
 
 __all__ = ["Pretrained", "Pretraining"]
@@ -69,9 +69,9 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
             ``"published"`` for GENNAPE's, ``{"spectral": 1.0}``, whose whole form ``published()``
             returns.
         label_temperature: T of the targets of ``contrast``.
-        together: how many graphs of one kind stand together in a batch; 0 to mix at random. Kinds
-            are clusters of k-means on the statistics. Columns are then scaled by how much they vary
-            among graphs of one kind.
+        together: how many graphs of one cluster stand together in a batch; 0 to mix at random.
+            Clusters are of k-means on the statistics. Columns are then scaled by how much they vary
+            among graphs of one cluster.
 
     Source: GENNAPE (Mills et al., AAAI-23) and FBNetV3 (Dai et al., CVPR-21). GENNAPE states
     q = 21 and p < width; the encoder, its width, dropout, p, the temperatures and the training are
@@ -170,7 +170,7 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
         tensors = [read(sample.graph) for sample in samples]
         batching = graph_batching(tensors, plan)
         if corpus.kinds is not None:
-            batching = kind_batching(tensors, corpus.kinds, self.together, plan)
+            batching = cluster_batching(tensors, corpus.kinds, self.together, plan)
         history = train(
             model,
             self._loss(model, tensors),

@@ -21,7 +21,7 @@ from ..neural.pretraining import Pretrained
 
 
 class OutOfFamilyWarning(UserWarning):
-    """Architectures are unlike all that a predictor learnt of."""
+    """Warning that architectures are unlike everything that a predictor was trained on."""
 
 
 @dataclass(frozen=True)
@@ -164,12 +164,13 @@ def _operators(graph: Graph) -> list[str]:
 
 
 def warn_of_outsiders(in_distribution: npt.NDArray[np.bool_]) -> None:
-    """Warn if any architecture is unlike what was learnt of."""
+    """Warn if any architecture is out of distribution."""
     outside = ~in_distribution
     if outside.any():
         warnings.warn(
-            f"{int(outside.sum())} of {len(outside)} architectures are unlike all that this "
-            "predictor learnt of; trust their order less than their standard deviations say",
+            f"{int(outside.sum())} of {len(outside)} architectures are out of distribution: "
+            "unlike everything that this predictor was trained on. Trust their order less than "
+            "their standard deviations suggest",
             OutOfFamilyWarning,
             stacklevel=4,
         )

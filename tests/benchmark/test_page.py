@@ -21,7 +21,7 @@ from archrank.benchmark.page.conclusion import conclusion
 from archrank.benchmark.page.cost_picture import Point, best_for_their_time, cost_against_quality
 from archrank.benchmark.page.main_table import main_table
 from archrank.benchmark.report import to_html, write_report
-from archrank.benchmark.words import best, columns
+from archrank.benchmark.wording import best, columns
 
 
 def test_the_sentence_on_top_says_what_the_table_says(plain_report) -> None:

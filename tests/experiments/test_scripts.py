@@ -18,7 +18,7 @@ PARSING = ("parser(__doc__", "measure_and_write(__doc__", "ArgumentParser(")
 PAGES = {  # of stored lines; those that read tables of figures are not among them
     "ablation_pretraining": "ablation_pretraining",
     "cost": "cost",
-    "familiarity": "familiarity",
+    "out_of_distribution": "out_of_distribution",
     "imagenet_models": "imagenet_models",
     "memory": "memory",
     "predictor_ablations": "ablations",
@@ -112,9 +112,9 @@ def test_spaces_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_distribution_without_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = script("familiarity", monkeypatch)
+    module = script("out_of_distribution", monkeypatch)
     monkeypatch.setattr(module, "LINES", module.Lines(tmp_path / "familiarity.jsonl"))
-    monkeypatch.setattr(module, "PAGE", tmp_path / "familiarity.md")
+    monkeypatch.setattr(module, "PAGE", tmp_path / "out_of_distribution.md")
     monkeypatch.setattr(module, "NAMES", ["nasbench201", "enas", "flexibert"])
     monkeypatch.setattr(module, "GROUPS", {"language models": ("flexibert",)})
     for name, value in (("LEARNT", 9), ("FRESH", 2), ("EPOCHS", 1)):

@@ -71,7 +71,7 @@ def test_a_sound_network_scores_everywhere() -> None:
     scores = run(net())
     assert failed(scores) == NEVER
     for name in BLOCKS:
-        assert scores[name].reason == "found 1 blocks in the model's data flow, at least 2 needed"
+        assert scores[name].reason == "blocks in the model's data flow: found 1, at least 2 needed"
     for name in ATTENTION:
         assert scores[name].reason == "the model has no attention"
 

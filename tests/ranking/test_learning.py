@@ -137,6 +137,6 @@ def test_whom_to_train_first() -> None:
 
 def test_reasons_of_the_default_compare_with_the_other_candidates() -> None:
     first = archrank.rank(MODELS, (3, 8, 8), level="graphs").shortlist(1)
-    assert first["because"][0].startswith("much size +")
+    assert first["because"][0].startswith("high: size +")
     with pytest.raises(InputError, match="count"):
         archrank.rank(MODELS, (3, 8, 8), by="params").shortlist(0)

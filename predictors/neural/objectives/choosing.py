@@ -13,8 +13,8 @@ from ....errors import InputError, checked_choice
 from ....graphs import Graph
 from ...features.cache import once_per_graph
 from ...reading import Sample
+from .clusters import Clusters, clusters_of_graphs
 from .contract import Objective
-from .kinds import Kinds, kinds_of_graphs
 from .masking import Masked
 from .regression import Regression
 from .similarity import by_labels, spectral
@@ -63,11 +63,11 @@ class Corpus:
     seed: int
 
     @cached_property
-    def kinds(self) -> Kinds | None:
+    def kinds(self) -> Clusters | None:
         """Which graphs are alike."""
         if not self.apart:
             return None
-        return kinds_of_graphs(table_of("statistics", self.samples), self.seed)
+        return clusters_of_graphs(table_of("statistics", self.samples), self.seed)
 
     def objective(self, name: str, how: Settings) -> Objective:
         """Return an objective of that name for this corpus.

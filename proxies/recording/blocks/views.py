@@ -102,7 +102,9 @@ def blocks(
         flow, layouts = _flow(runner, batch)
         ends = boundaries(flow, modules)
     if len(ends) < 2:
-        raise NotApplicable(f"found {len(ends)} blocks in the model's data flow, at least 2 needed")
+        raise NotApplicable(
+            f"blocks in the model's data flow: found {len(ends)}, at least 2 needed"
+        )
     with runner.substituted(change=change):
         found = []
         before: tuple[Tensor, Place] | None = None

@@ -26,8 +26,8 @@ from archrank.predictors.neural.corpus import graphs_to_learn_from
 from archrank.predictors.neural.encoders import encoder
 from archrank.predictors.neural.learning.plan import Plan
 from archrank.predictors.neural.objectives.choosing import NAMED, OBJECTIVES, weights_of
+from archrank.predictors.neural.objectives.clusters import cluster_batching, clusters_of_graphs
 from archrank.predictors.neural.objectives.contract import Step
-from archrank.predictors.neural.objectives.kinds import kind_batching, kinds_of_graphs
 from archrank.predictors.neural.objectives.masking import (
     RADIUS,
     counts_of,
@@ -194,16 +194,16 @@ class TestKinds:
     def test_batches_hold_every_graph_once_and_few_kinds(self) -> None:
         rng = np.random.default_rng(0)
         rows = np.repeat(rng.normal(size=(4, 6)) * 30, 100, axis=0) + rng.normal(size=(400, 6))
-        kinds = kinds_of_graphs(rows, seed=0)
+        kinds = clusters_of_graphs(rows, seed=0)
         assert all(len(np.unique(kinds[i : i + 100])) <= 2 for i in range(0, 400, 100))
         graphs = [[0] * 3] * 400
         for epoch in range(2):
-            cut = kind_batching(graphs, kinds, 16, Plan(batch_size=32))(epoch)
+            cut = cluster_batching(graphs, kinds, 16, Plan(batch_size=32))(epoch)
             assert sorted(i for batch in cut for i in batch) == list(range(400))
             assert np.mean([len(np.unique(kinds[batch])) for batch in cut]) < 4
 
     def test_a_corpus_of_one_graph_is_one_kind(self) -> None:
-        assert kinds_of_graphs(np.zeros((3, 2)), seed=0).tolist() == [0, 0, 0]
+        assert clusters_of_graphs(np.zeros((3, 2)), seed=0).tolist() == [0, 0, 0]
 
 
 class TestChoosing:

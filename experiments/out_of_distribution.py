@@ -1,10 +1,11 @@
-"""Does the pretrained predictor notice networks unlike all that it learnt of?
+"""Does the pretrained predictor notice networks that are out of distribution?
 
-Run from the repository: ``python experiments/familiarity.py``; about ten minutes. For each group of
-spaces an encoder and ``archrank.predictors.Distribution`` learn of random networks of all
-other spaces. Fresh networks of those spaces should be familiar (the limit lets 1 % of known ones be
-strange), networks of the group strange. It writes ``experiments/results/familiarity.md``. Finished
-groups are lines of ``experiments/results/stores/familiarity.jsonl`` and not repeated.
+Run from the repository: ``python experiments/out_of_distribution.py``; about ten minutes. For each
+group of spaces an encoder and ``archrank.predictors.Distribution`` learn from random networks of
+all other spaces. Fresh networks of those spaces should be in distribution (the limit lets 1 % of
+known ones be outside), and networks of the group out of it. It writes
+``experiments/results/out_of_distribution.md``. Finished groups are lines of
+``experiments/results/stores/familiarity.jsonl`` and are not repeated.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from archrank.data import space, spaces
 from archrank.graphs import Graph
 from archrank.predictors import Distribution, Pretraining
 
-LINES, PAGE = Lines(STORES / "familiarity.jsonl"), RESULTS / "familiarity.md"
+LINES, PAGE = Lines(STORES / "familiarity.jsonl"), RESULTS / "out_of_distribution.md"
 GROUPS = {
     "language models": ("flexibert", "gpt", "gpt_m", "gpt_l"),
     "vision transformers": ("autoformer_tiny", "autoformer_small", "autoformer_base", "pit"),
@@ -90,15 +91,15 @@ def tables() -> list[str]:
         for r in LINES.read()
     ]
     headings = (
-        *("group left out", "strange, of the group", "strange, of other spaces"),
+        *("group left out", "outside, of the group", "outside, of other spaces"),
         *("distance, group", "distance, others", "unknown, group", "tested"),
     )
     return [
-        "# Networks unlike all that was learnt of",
+        "# Networks out of distribution",
         "",
-        f"{made_by('familiarity.py', also='one thread')} {LEARNT} networks of every space "
+        f"{made_by('out_of_distribution.py', also='one thread')} {LEARNT} networks of every space "
         f"outside the group (seed 0), {EPOCHS} epochs of "
-        f"the encoder; tested on {FRESH} others of every space (seed 1). *strange*: share that is "
+        f"the encoder; tested on {FRESH} others of every space (seed 1). *outside*: share that is "
         "warned of; *distance*: mean distance to known networks, 1 being the limit; *unknown*: "
         "mean share of nodes whose operator no known network has.",
         "",
