@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -276,7 +275,7 @@ def _criterion(name: str, context: tuple[float, ...] = ()) -> Criterion:
         return ByPopulation(POPULATION[name])
     if is_predictor(name):
         return ByPredictor(name, load_predictor(name), context)
-    if name.endswith("/") or Path(name).is_dir():
+    if "/" in name:
         raise InputError(f"by: there is no saved predictor at {name!r}; check the path")
     get(name)  # says what there is if there is no such proxy
     return ByProxy(name)
