@@ -66,7 +66,8 @@ def real_labels_line() -> str:
     header, *rows = [cells(line) for line in _rows_below(page, page[0])]
     taus = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
     shown = "; ".join(
-        f"with {count}, {taus['adapted'][count]} (from these labels alone {taus['labels alone'][count]})"
+        f"with {count}, {taus['adapted'][count]} (from these labels alone "
+        f"{taus['labels alone'][count]})"
         for count in ("10 labels", "20 labels", "50 labels")
     )
     return (
@@ -181,12 +182,14 @@ def transfer_table() -> str:
     """Families left out, without labels and with 50."""
     header = ["family held out", "n", "`params`", "`flops`", "`activations`", "no labels"]
     how = (
-        "Spearman's rho of the default ranking on families that were held out, together with their "
+        "Spearman's rho of the default ranking on families that were held out, with their "
         "relatives. Figures are means over tasks and seeds. "
-        "[transfer.md](../experiments/results/transfer.md) has other rules, other numbers of labels, "
-        "intervals, dates and the machine."
+        "[transfer.md](../experiments/results/transfer.md) has other rules, other numbers of "
+        "labels, intervals, dates and the machine."
     )
-    return f"{how}\n\n" + table([*header, "50 labels", "50 labels, from scratch"], _families(), right=7)
+    return f"{how}\n\n" + table(
+        [*header, "50 labels", "50 labels, from scratch"], _families(), right=7
+    )
 
 
 def level_table() -> str:
@@ -255,9 +258,9 @@ def real_line() -> str:
     return (
         f"Real networks are ranked from their graphs alone. On torchvision's 78 first weights, "
         f"Kendall's tau with the published top-1 is {value} {interval}; it is {taus['params'][0]} "
-        f"for parameters, {taus['flops'][0]} for FLOPs and {taus['activations'][0]} for activations. "
-        f"On networks whose name is not in the training data, tau is {new}. No choice was made by "
-        "looking at these weights."
+        f"for parameters, {taus['flops'][0]} for FLOPs and {taus['activations'][0]} for "
+        "activations. On networks whose name is not in the training data, tau is "
+        f"{new}. No choice was made by looking at these weights."
     )
 
 
