@@ -4,7 +4,8 @@
 
 GRAPHS is the folder of ``imagenet_zoo.py``. Whole families are held out in five folds, as there; of
 each fold k random networks are labelled with their top-1 and the others are the test. A seed draws
-the same networks for every predictor.
+the same networks for every predictor. It may be killed at any moment and goes on where it was;
+``--tables`` writes the page from what is done.
 """
 
 from __future__ import annotations
@@ -13,23 +14,34 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, interval, made_by, markdown_table, parser, write_page
+from common import (
+    RESULTS,
+    STORES,
+    Lines,
+    interval,
+    made_by,
+    markdown_table,
+    parser,
+    write_page,
+)
 from imagenet_zoo import FOLDS, folds
 
 from archrank.metrics import kendall
-from archrank.predictors import ArchRank, Reference, Sample, TransferRank
+from archrank.predictors import ArchRank, GraphEnsemble, Reference, Sample, TransferRank
 from archrank.predictors.pretrained.recipe import expert_on
 from archrank.predictors.pretrained.recipes import context_of
 from archrank.predictors.pretrained.shipped import shipped
 from archrank.predictors.pretrained.zoo import best_plain, checkpoints, graphs_of
 
 PAGE = RESULTS / "imagenet_zoo_labels.md"
+LINES = Lines(STORES / "imagenet_zoo_labels.jsonl")
 COUNTS, SEEDS = (5, 10, 20, 50), 5
-NAMES = ("adapted", "labels alone", "no labels", "params", "flops", "activations")
+SIZES = ("params", "flops", "activations")
+NAMES = ("adapted", "labels alone", "no labels", *SIZES)
 
 
-def judged(folder: Path) -> dict[tuple[str, int], list[float]]:
-    """Return (predictor, labels) -> tau of every fold and seed."""
+def judge(folder: Path) -> None:
+    """Do what is missing: tau of every predictor by fold, number of labels and seed."""
     rows = checkpoints()
     graphs = graphs_of(list(rows["network"]), folder)
     samples = [
@@ -39,47 +51,57 @@ def judged(folder: Path) -> dict[tuple[str, int], list[float]]:
     labels, best = rows["top1"].to_numpy(), best_plain(rows).reset_index(drop=True)
     fold_of = dict(zip(best["family"], folds(best["family"]), strict=True))
     fold = rows["family"].map(fold_of).fillna(-1).to_numpy()
-    reference = Reference.read(shipped().reference_)
-    found: dict[tuple[str, int], list[float]] = {}
     for held in range(FOLDS):
+        todo = LINES.missing(
+            [
+                {"fold": held, "count": count, "seed": seed}
+                for count in COUNTS
+                for seed in range(SEEDS)
+            ]
+        )
+        if not todo:
+            continue
         train = np.flatnonzero(fold != held)
         families = rows["family"].iloc[train].tolist()
         expert = expert_on([samples[i] for i in train], labels[train], families)
         own = best[best["family"].map(fold_of) == held]
         networks, truth = [Sample(graphs[n]) for n in own["network"]], own["top1"].to_numpy()
-        for count in COUNTS:
-            for seed in range(SEEDS):
-                order = np.random.default_rng(seed).permutation(len(truth))
-                given, tested = np.sort(order[:count]), np.sort(order[count:])
-                known, asked = ([networks[i] for i in some] for some in (given, tested))
-                predictors = {
-                    "adapted": TransferRank.without_labels(
-                        reference, expert=expert, random_state=seed
-                    ),
-                    "labels alone": ArchRank(random_state=seed),
-                }
-                said = {n: p.fit(known, truth[given]).predict(asked) for n, p in predictors.items()}
-                said["no labels"] = expert.predict(asked)
-                for size in ("params", "flops", "activations"):
-                    said[size] = np.array([float(getattr(s.graph, size)) for s in asked])
-                for name, values in said.items():
-                    found.setdefault((name, count), []).append(kendall(values, truth[tested]))
-            print(held, count, {n: round(found[n, count][-1], 3) for n in NAMES}, flush=True)
-    return found
+        for key in todo:
+            LINES.keep(
+                key, **one_draw(networks, truth, expert, int(key["count"]), int(key["seed"]))
+            )
 
 
-def page(found: dict[tuple[str, int], list[float]]) -> list[str]:
-    """Return the lines of the page."""
+def one_draw(
+    networks: list[Sample], truth: np.ndarray, expert: GraphEnsemble, count: int, seed: int
+) -> dict[str, float]:
+    """Return tau of every predictor on the networks that one draw does not label."""
+    order = np.random.default_rng(seed).permutation(len(truth))
+    given, tested = np.sort(order[:count]), np.sort(order[count:])
+    known, asked = ([networks[i] for i in some] for some in (given, tested))
+    reference = Reference.read(shipped().reference_)
+    predictors = {
+        "adapted": TransferRank.without_labels(reference, expert=expert, random_state=seed),
+        "labels alone": ArchRank(random_state=seed),
+    }
+    said = {n: p.fit(known, truth[given]).predict(asked) for n, p in predictors.items()}
+    said["no labels"] = expert.predict(asked)
+    for size in SIZES:
+        said[size] = np.array([float(getattr(s.graph, size)) for s in asked])
+    return {name: kendall(values, truth[tested]) for name, values in said.items()}
+
+
+def page() -> list[str]:
+    """Return the page, from the lines."""
+    found: dict[tuple[str, int], list[float]] = {}
+    for line in LINES.read():
+        for name in NAMES:
+            found.setdefault((name, line["count"]), []).append(line[name])
     rows = [[n, *(interval(found[n, count]) for count in COUNTS)] for n in NAMES]
-    rows.append(
-        [
-            "adapted less labels alone",
-            *(
-                interval(list(np.subtract(found["adapted", c], found["labels alone", c])))
-                for c in COUNTS
-            ),
-        ]
-    )
+    rows += [
+        [f"adapted less {n}", *(interval(_differences(found, n, c)) for c in COUNTS)]
+        for n in ("labels alone", "no labels")
+    ]
     return [
         "# Real networks with a few labels",
         "",
@@ -93,17 +115,24 @@ def page(found: dict[tuple[str, int], list[float]]) -> list[str]:
         "",
         *markdown_table(("predictor", *(f"{c} labels" for c in COUNTS)), rows),
         "",
-        "Looked at while designing, with other seeds (100 to 102) on the first three folds: that "
-        "the expert's word is one more column for all members, and how much the process around "
-        "it weighs to begin with.",
+        "Looked at while designing, with other seeds (100 to 102) of the same folds: that the "
+        "expert's word is one more column for all members, and that each of them learns around "
+        "a line of it.",
     ]
 
 
+def _differences(found: dict[tuple[str, int], list[float]], other: str, count: int) -> list[float]:
+    return np.subtract(found["adapted", count], found[other, count]).tolist()
+
+
 def main() -> None:
-    options = parser(__doc__)
+    options = parser(__doc__, tables=True)
     options.add_argument("graphs", type=Path, help="folder of graphs, one file per network")
+    arguments = options.parse_args()
     warnings.simplefilter("ignore")
-    write_page(PAGE, page(judged(options.parse_args().graphs)))
+    if not arguments.tables:
+        judge(arguments.graphs)
+    write_page(PAGE, page())
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -26,6 +27,7 @@ from ..tabular.additive import AdditiveProcess
 from ..tabular.baselines import GaussianProcess, RandomForest, Ridge, TabularPredictor, XGBoost
 from ..tabular.untrained import Vote
 from .calibration import Calibration, checked_coverage
+from .line import Line
 
 _FEW = 12  # fewer labels say nothing of members' worth: all weigh the same
 _LEAST_WEIGHT = 0.01  # members with less are left out: each costs time to predict
@@ -127,6 +129,8 @@ class ArchRank(Predictor):
         self.task = task
         self.inputs = inputs
 
+    line_: Mapping[str, float] = MappingProxyType({})  # of those saved before there was one: none
+
     @property
     def needed_proxies(self) -> tuple[str, ...]:
         if self.proxies != "auto":
@@ -158,8 +162,11 @@ class ArchRank(Predictor):
         self.weights_ = chosen.weights
         self.error_ = float(np.sqrt(np.mean((chosen.mean - targets) ** 2)))
         self.calibration_ = asdict(Calibration.of(chosen.mean, np.sqrt(chosen.variance), targets))
+        line = self._line(chosen.columns, targets)
+        left = targets - line.at(chosen.columns)[0]
+        self.line_ = asdict(line)
         self.members_ = {
-            name: _fitted(chosen.library[name], chosen.columns, targets) for name in self.weights_
+            name: _fitted(chosen.library[name], chosen.columns, left) for name in self.weights_
         }
         self._remember(samples, targets - self._mean(chosen.columns)[0], targets - chosen.mean)
         self.report_ = {
@@ -171,7 +178,7 @@ class ArchRank(Predictor):
     def _validated(self, samples: list[Sample], targets: Array) -> _Validated:
         """Return what members predict of folds that they were not fitted to, and their weights."""
         library = self._library(samples)
-        columns = read_columns(samples, _parts(library.values()))
+        columns = read_columns(samples, self._parts_read(library.values()))
         fold = _folds(samples, self.folds, self.random_state)
         held_out = {name: np.zeros(len(targets)) for name in library}
         variances = {name: np.zeros(len(targets)) for name in library}
@@ -179,10 +186,12 @@ class ArchRank(Predictor):
             train, out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
             if not len(train):
                 continue
+            known, asked = columns.take(train), columns.take(out)
+            line = self._line(known, targets[train])
+            left, (along, doubt) = targets[train] - line.at(known)[0], line.at(asked)
             for name, member in library.items():
-                fitted = _fitted(member, columns.take(train), targets[train])
-                held_out[name][out], std = _predicted(fitted, columns.take(out))
-                variances[name][out] = std**2
+                mean, std = _predicted(_fitted(member, known, left), asked)
+                held_out[name][out], variances[name][out] = along + mean, doubt + std**2
         weights = self._weighed(held_out, targets)
         mean, variance = _joined(
             np.array([held_out[name] for name in weights]),
@@ -192,14 +201,19 @@ class ArchRank(Predictor):
         tau = kendall(mean, targets)
         return _Validated(library, columns, held_out, weights, mean, variance, tau)
 
+    def _line(self, columns: Columns, targets: Array) -> Line:
+        """Return what is known before members learn: they learn what it leaves of targets."""
+        return Line()
+
+    def _parts_read(self, several: Any) -> tuple[str, ...]:
+        """Return all parts that members read, and the line."""
+        return _parts(several)
+
     def _weighed(self, held_out: Mapping[str, Array], targets: Array) -> dict[str, float]:
         """Weights of members by what they predicted of labels not seen."""
-        start = self._start(list(held_out))
-        return _trusted(held_out, targets, start) if len(targets) >= _FEW else start
-
-    def _start(self, names: Sequence[str]) -> dict[str, float]:
-        """Weights of members before labels have judged them."""
-        return dict.fromkeys(names, 1.0 / len(names))
+        if len(targets) < _FEW:
+            return dict.fromkeys(held_out, 1.0 / len(held_out))
+        return _trusted(held_out, targets)
 
     def _remember(self, samples: Sequence[Sample], left: Array, held_out: Array) -> None:
         """Keep what predictions leave of each network's labels, and how unlike equal ones' are."""
@@ -282,7 +296,7 @@ class ArchRank(Predictor):
     def _normal(self, samples: list[Sample]) -> tuple[Array, Array]:
         """Predictions as normal scores, and their deviations before they are scaled."""
         columns = read_columns(
-            samples, _parts(self.members_.values()), _score_names(self.members_.values())
+            samples, self._parts_read(self.members_.values()), _score_names(self.members_.values())
         )
         mean, variance = self._mean(columns)
         least = self._calibration.least
@@ -292,11 +306,13 @@ class ArchRank(Predictor):
     def _mean(self, columns: Columns) -> tuple[Array, Array]:
         """Return the members' mean and its variance, as normal scores."""
         predicted = [_predicted(member, columns) for member in self.members_.values()]
-        return _joined(
+        mean, variance = _joined(
             np.array([mean for mean, _ in predicted]),
             np.array([std**2 for _, std in predicted]),
             np.array([self.weights_[name] for name in self.members_]),
         )
+        along, doubt = Line(**self.line_).at(columns)
+        return along + mean, doubt + variance
 
     def _recalled(
         self, samples: Sequence[Sample], mean: Array, variance: Array
@@ -423,13 +439,11 @@ def _folds(samples: Sequence[Sample], count: int, seed: int) -> npt.NDArray[np.i
     return fold
 
 
-def _trusted(
-    held_out: Mapping[str, Array], labels: Array, start: Mapping[str, float]
-) -> dict[str, float]:
+def _trusted(held_out: Mapping[str, Array], labels: Array) -> dict[str, float]:
     """Weights of members by the tau of what they predicted; next to none become none."""
     deviation = kendall_deviation(len(labels))
     taus = np.array([kendall(values, labels) for values in held_out.values()])
-    weights = np.array([start[name] for name in held_out]) * np.exp((taus - taus.max()) / deviation)
+    weights = np.exp((taus - taus.max()) / deviation)
     weights[weights < _LEAST_WEIGHT * weights.sum()] = 0.0
     total = float(weights.sum())
     return {name: float(w) / total for name, w in zip(held_out, weights, strict=True) if w}

@@ -10,18 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ...basics import Array
-from ..ensemble.archrank import ArchRank, available
+from ..ensemble.archrank import ArchRank
+from ..ensemble.line import Line
+from ..features.columns import Columns
 from ..features.evidence import EVIDENCE, PROXIES
-from ..features.rank_transform import normal_scores
 from ..reading import Sample
 from ..tabular.additive import AdditiveProcess
 from ..tabular.baselines import TabularPredictor
+from ..tabular.untrained import Vote
 from .families import Slopes
 from .graph_ensemble import GraphEnsemble
 from .reference import Reference
 from .zero_shot import Basis, ZeroShot
 
-PROCESS = "process on evidence"
 PARTS = ("statistics", "paths", "edges", "neighbourhoods", "code", "scores", "context")
 """What the process learns from beside the evidence."""
 
@@ -80,18 +81,28 @@ class EvidenceProcess(AdditiveProcess):
 
 
 class AdaptedRank(ArchRank):
-    """An ``ArchRank`` that knows what other families say of these architectures.
+    """An ``ArchRank`` that begins with what other families say of these architectures.
 
-    That is one more score of each of them, which every member may learn from: the expected top-1
-    of networks of real size, else what sizes and proxies say on the scale that families fixed.
-    Two members more begin with it: a straight line, and an ``EvidenceProcess`` around one, which
-    has b^4 / 2 of the weight to begin with, b the slope that labels find, or as much as others.
+        y = b^2 b z + f(x)
+
+    z is the evidence: the expected top-1 of networks of real size, else what sizes and proxies say
+    on the scale that families fixed. Its slope b is like that of one of the families, as labels
+    tell (``Slopes``). The line b z counts as much as it would explain of labels, b^2: a line that
+    explains little is more harm than help. f, what is left, is what members learn, and evidence is
+    one more score for them; one member more learns nothing, so that the line may stand alone.
+
+    Source: a Gaussian process with a parametric mean, for any predictor; Rasmussen and Williams
+    2006, section 2.7.
+
+    Notes:
+        That every member learns around the line, and that b^2 of it counts, is our choice, by
+        other draws of labels than `experiments/results/transfer.md` reports.
 
     Attributes:
         reference_: what families fixed (``Reference.state``).
         expert_: of networks of real size; None if there is none.
         basis_: what the evidence is.
-        slope_: of labels over the evidence.
+        slope_: of labels over the evidence, b^3.
     """
 
     expert_: GraphEnsemble | None = None
@@ -134,16 +145,21 @@ class AdaptedRank(ArchRank):
 
     def _fit(self, samples: list[Sample], labels: Array) -> None:
         self.basis_ = self.knowledge.basis(samples)
-        judged = self._judged(samples)
-        z = np.array([sample.scores[EVIDENCE] for sample in judged])
-        z = (z - z.mean()) / (z.std() or 1.0)
-        self.slope_, _ = self.knowledge.slopes(self.basis_).given(z, normal_scores(labels))
-        super()._fit(judged, labels)
+        super()._fit(self._judged(samples), labels)
+        self.slope_ = self.line_["slope"]
 
-    def _start(self, names: Sequence[str]) -> dict[str, float]:
-        own = max(max(self.slope_, 0.0) ** 4 / 2, 1.0 / len(names))
-        others = (1.0 - own) / max(len(names) - 1, 1)
-        return {name: own if name == PROCESS else others for name in names}
+    def _line(self, columns: Columns, targets: Array) -> Line:
+        z = columns.tables["evidence"][:, 0]
+        flat = Line(0.0, 0.0, float(z.mean()), float(z.std()) or 1.0)
+        slope, variance = self.knowledge.slopes(self.basis_).given(
+            flat.standardised(columns), targets
+        )
+        chance = max(slope, 0.0) ** 2
+        doubt = chance * variance + chance * (1.0 - chance) * slope**2
+        return replace(flat, slope=chance * slope, variance=doubt)
+
+    def _parts_read(self, several: Any) -> tuple[str, ...]:
+        return ("evidence", *super()._parts_read(several))
 
     def _normal(self, samples: list[Sample]) -> tuple[Array, Array]:
         return super()._normal(self._judged(samples))
@@ -157,12 +173,4 @@ class AdaptedRank(ArchRank):
         ]
 
     def _library(self, samples: Sequence[Sample]) -> dict[str, TabularPredictor]:
-        has = available(samples)
-        known = self.knowledge.slopes(self.basis_)
-        trust = (known.slopes, known.weights)
-        parts = ("evidence", *(part for part in PARTS if has.get(part, True)))
-        return {
-            PROCESS: EvidenceProcess(parts, *trust, self.random_state),
-            "evidence alone": EvidenceProcess(("evidence",), *trust),
-            **super()._library(samples),
-        }
+        return {"evidence alone": Vote(()), **super()._library(samples)}

@@ -43,6 +43,25 @@ class Slopes:
     slopes: Array
     weights: Array
 
+    def doubted(self, others: Slopes, doubt: float) -> Slopes:
+        """Return the slopes of both, where a new family is like one of the others by a chance.
+
+        Args:
+            others: families of another kind.
+            doubt: the chance; it is 0 if there are no others.
+        """
+        if not len(others.slopes):
+            return self
+        return Slopes(
+            np.concatenate([self.slopes, others.slopes]),
+            np.concatenate(
+                [
+                    (1.0 - doubt) * self.weights / self.weights.sum(),
+                    doubt * others.weights / others.weights.sum(),
+                ]
+            ),
+        )
+
     def given(self, z: Array, labels: Array) -> tuple[float, float]:
         """Return the slope b of labels (n,) over evidence z (n,), and its variance.
 

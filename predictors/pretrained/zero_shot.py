@@ -21,6 +21,8 @@ from .reference import Reference, sizes_alone
 
 Basis = Literal["top-1", "proxies", "sizes"]
 
+_OF_ANOTHER_KIND = 0.1  # the chance that networks of real size are unlike ImageNet's; our choice
+
 REAL_SIZE = 96
 """Height and width of images from which on a network is judged by its graph alone."""
 
@@ -74,11 +76,16 @@ class ZeroShot:
         return self.reference.score(sizes_alone(table) if basis == "sizes" else table)
 
     def slopes(self, basis: Basis) -> Slopes:
-        """Return how labels followed such evidence in families that were held out."""
+        """Return how labels followed such evidence in families that were held out.
+
+        The expert's are families of ImageNet's networks, which it orders well. Networks of real
+        size may be of another kind: then its word is worth what the scale's is.
+        """
         if basis == "top-1":
             assert self.expert is not None
-            slopes = np.asarray(self.expert.slopes_)
-            return Slopes(slopes, np.ones(len(slopes)))
+            own = np.asarray(self.expert.slopes_)
+            of_others = self.reference.slopes(of_sizes=False)
+            return Slopes(own, np.ones(len(own))).doubted(of_others, _OF_ANOTHER_KIND)
         return self.reference.slopes(of_sizes=basis == "sizes")
 
     def judge(self, samples: Sequence[Sample]) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.linear_model import RidgeCV
 
 import archrank
 from archrank.errors import InputError
@@ -19,11 +20,14 @@ from archrank.predictors import (
     GraphEnsemble,
     OutOfFamilyWarning,
     Pretraining,
+    Ridge,
     Sample,
     TransferRank,
 )
 from archrank.predictors.checks import small_graphs
 from archrank.predictors.features.evidence import EVIDENCE, PROXIES, measurements, table_of
+from archrank.predictors.features.rank_transform import normal_scores
+from archrank.predictors.features.statistics import statistics
 from archrank.predictors.pretrained.adapted import EvidenceProcess
 from archrank.predictors.pretrained.families import Slopes
 from archrank.predictors.pretrained.reference import Reference
@@ -109,6 +113,12 @@ class TestSlopes:
         slope, _ = Slopes(np.array([0.8, 0.5, 0.2]), np.ones(3)).given(some, told)
         assert slope * y[best].std() == pytest.approx(0.8, abs=0.05)
 
+    def test_families_of_another_kind_count_by_the_doubt(self) -> None:
+        many, few = Slopes(np.full(9, 0.9), np.ones(9)), Slopes(np.array([0.1]), np.array([0.3]))
+        nothing = np.zeros(0)  # no labels: the mean of what families had
+        assert many.doubted(few, 0.25).given(nothing, nothing)[0] == pytest.approx(0.7)
+        assert many.doubted(Slopes(nothing, nothing), 0.25) is many
+
     def test_a_few_labels_tell_whom_a_family_is_like(self) -> None:
         known, rng = Slopes(np.array([0.9, 0.0]), np.ones(2)), np.random.default_rng(0)
         z, noise = rng.normal(size=(2, 15))
@@ -124,6 +134,33 @@ class TestEvidenceProcess:
         process = EvidenceProcess(("evidence",), (0.9, 0.1), (1.0, 1.0)).fit(samples, labels)
         assert process.score(samples, labels) > 0.99
         assert process.slope_ == pytest.approx(0.9, abs=1e-6)
+
+
+class TestAdaptedRank:
+    """Each by hand: a line of the evidence, and what members say of the rest."""
+
+    def test_a_member_learns_what_the_line_leaves(self, graphs, reference) -> None:
+        labels = np.random.default_rng(0).permutation(np.log([g.params for g in graphs[:9]]))
+        ranker = TransferRank(reference.state(), members={"ridge": Ridge(("statistics",))})
+        said, _ = ranker.fit(graphs[:9], labels)._normal([Sample(graph) for graph in graphs])
+        z = reference.score(_table(graphs))
+        z, y = (z - z[:9].mean()) / z[:9].std(), normal_scores(labels)
+        slope = reference.slopes(of_sizes=True).given(z[:9], y)[0] ** 3
+        columns = np.array([statistics(graph) for graph in graphs])
+        varied = columns[:9].std(axis=0) > 1e-9
+        columns = (columns - columns[:9].mean(axis=0))[:, varied] / columns[:9].std(axis=0)[varied]
+        columns, rest = np.clip(columns, -5.0, 5.0), y - slope * z[:9]
+        ridge = RidgeCV(Ridge().alphas).fit(columns[:9], rest).predict(columns)
+        expected = slope * z + (ridge + rest.mean()) / 2
+        assert said[9:] == pytest.approx(expected[9:])
+        assert ranker.slope_ == pytest.approx(slope)
+
+    def test_labels_that_evidence_explains_leave_its_order(self, graphs, reference) -> None:
+        ranker = TransferRank(reference.state(), members={"nothing": Ridge(())})
+        z = reference.score(_table(graphs))
+        for count in (5, 12):
+            said = ranker.fit(graphs[:count], z[:count])._normal([Sample(g) for g in graphs])[0]
+            assert kendall(said[count:], z[count:]) == pytest.approx(1.0)
 
 
 class TestTransferRank:
