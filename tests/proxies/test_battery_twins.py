@@ -56,11 +56,24 @@ class Matrix(nn.Module):
 PRODUCTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "matmul": lambda x, w: x @ w.T,
     "mm of tokens": lambda x, w: torch.mm(x.flatten(0, 1), w.T).view(x.shape),
+    "addmm, weight first": lambda x, w: (
+        torch.addmm(w.new_ones(1, len(x) * 5), w, x.flatten(0, 1).T).sub(1).T.view(x.shape)
+    ),
     "addmm": lambda x, w: torch.addmm(w.new_zeros(8), x.flatten(0, 1), w.T).view(x.shape),
     "einsum": lambda x, w: torch.einsum("nti, oi -> nto", x, w),
     "einsum, channels second": lambda x, w: torch.einsum("oi,nit->not", w, x.mT).mT,
     "einsum of any shape": lambda x, w: torch.einsum("...i,oi->...o", x, w),
+    "einsum, no arrow": lambda x, w: torch.einsum("bti,oi", x, w).transpose(1, 2),
+    "tensordot": lambda x, w: torch.tensordot(x, w, dims=([2], [1])),
+    "tensordot of two": lambda x, w: torch.tensordot(x.unflatten(2, (2, 4)), w.T.view(2, 4, 8)),
+    "inner": torch.inner,
+    "by name": lambda x, w: torch.matmul(input=x, other=w.T),
+    "weight first": lambda x, w: (w @ x.mT).mT,
+    "bmm of views": lambda x, w: torch.bmm(x, w.T.expand(len(x), -1, -1)),
+    "bmm of copies": lambda x, w: torch.bmm(x, w.T.repeat(len(x), 1, 1)),
+    "baddbmm": lambda x, w: torch.baddbmm(x.new_zeros(1), x, w.T.expand(len(x), -1, -1)),
 }
+MOVED = {"einsum, channels second", "einsum, no arrow", "weight first", "addmm, weight first"}
 
 
 @pytest.mark.parametrize("kind", PRODUCTS)
@@ -75,8 +88,33 @@ def test_products_with_a_matrix_are_linear_layers(kind: str) -> None:
     data = batches(5, 3)
     assert torch.allclose(model(data[0][0]), twin(data[0][0]))
     # Where channels are moved, a block ends before they are.
-    moved = BLOCKS if "second" in kind else set()
+    moved = BLOCKS if kind in MOVED else set()
     compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH | moved)
+
+
+def test_weights_of_many_are_not_taken_for_copies_of_one() -> None:
+    """Each head has a matrix of its own, though all are alike in the beginning."""
+
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(2, 4, 4))
+
+    def way(m: Model, x: Tensor) -> Tensor:
+        heads = m.embed(x).unflatten(2, (2, 4)).permute(2, 0, 1, 3).flatten(1, 2)
+        made = torch.bmm(heads, m.mid.weight).transpose(0, 1).flatten(1)
+        return m.head(made).view(len(x), 5, 4).mean(1)
+
+    torch.manual_seed(0)
+    model = Model(way, embed=nn.Linear(3, 8), mid=Heads(), head=nn.Linear(8, 4)).double()
+    with torch.no_grad():
+        model.mid.weight.copy_(torch.eye(4).expand(2, 4, 4))
+    (x, targets), _ = batches(5, 3)
+    found = archrank.score(model, x, targets, proxies="grad_norm,l2_norm")
+    weights = [model.embed.weight, model.mid.weight, model.head.weight]
+    gradients = torch.autograd.grad(F.cross_entropy(model(x), targets), weights)
+    assert found["grad_norm"].value == pytest.approx(sum(float(g.norm()) for g in gradients))
+    assert found["l2_norm"].value == pytest.approx(sum(float(w.norm()) for w in weights))
 
 
 def test_a_matrix_with_its_outputs_last_scores_as_its_transpose() -> None:

@@ -130,6 +130,7 @@ class Provenance(TorchFunctionMode):
 
     def __init__(self, parameters: dict[str, Tensor], constants: Iterable[Tensor] = ()):
         super().__init__()
+        self._parameters = parameters
         self._names: dict[int, tuple[str, ...]] = {id(t): () for t in constants}
         self._names.update((id(t), (name,)) for name, t in parameters.items())
         self._own = {id(t) for t in parameters.values()}
@@ -190,16 +191,22 @@ class Provenance(TorchFunctionMode):
     def _as_linear(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Callable[[], Tensor] | None:
-        """Return a product with a matrix made of parameters as a linear layer; None of others."""
-        form = None if kwargs else linear_form(func, args, self._is_weight)
+        """Return a product with a weight made of parameters as a linear layer; None of others."""
+        form = linear_form(func, args, kwargs, self._weight_in)
         if form is None:
             return None
-        names = self._names[id(form.matrix)]
-        weight = self._made(names, form.weight)
+        weight = self._made(self._names[id(form.source)], form.weight)
         return lambda: form.run(self._applied(weight))
 
-    def _is_weight(self, value: Any) -> bool:
-        return isinstance(value, Tensor) and bool(self._names.get(id(value))) and value.dim() == 2
+    def _weight_in(self, value: Any) -> Tensor | None:
+        """Return an argument that is made of parameters alone, once if it repeats itself."""
+        names = self._names.get(id(value)) if isinstance(value, Tensor) else None
+        if not names or value.dim() < 2:
+            return None
+        size = sum(self._parameters[name].numel() for name in names)
+        while value.dim() > 2 and _repeats(value, size):
+            value = self._made(names, value.__getitem__, 0)
+        return value if isinstance(value, Tensor) else None
 
     def _sources(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...] | None:
         """Return the parameters behind all tensors among the arguments; None of any other."""
@@ -229,7 +236,6 @@ class EffectiveWeightFinder(Provenance):
 
     def __init__(self, parameters: dict[str, Tensor], constants: Iterable[Tensor]):
         super().__init__(parameters, constants)
-        self._parameters = parameters
         self._values: dict[str, Tensor] = {}
         self._sources_of: dict[str, tuple[str, ...]] = {}
         self._ambiguous: set[str] = set()
@@ -280,7 +286,6 @@ class Replaced(Provenance):
         weights: EffectiveWeights,
     ):
         super().__init__(parameters, constants)
-        self._parameters = parameters
         self._leaves = {name: leaves[name] for name in weights.values}
         self._adapters = weights.adapters
         self._merged: set[int] = set()  # what adapters give, which is in a layer's weight already
@@ -322,6 +327,13 @@ class Replaced(Provenance):
     def derived(self, names: tuple[str, ...], weight: Tensor) -> Tensor:
         main = representative(names, weight, self._parameters)
         return self._leaves.get(main, weight)
+
+
+def _repeats(value: Tensor, size: int) -> bool:
+    """Return whether a tensor made of ``size`` numbers is the same in all its first dimension."""
+    if len(value) == 1 or value.stride(0) == 0:
+        return True
+    return len(value) * size == value.numel() and torch.equal(value, value[:1].expand_as(value))
 
 
 def representative(names: tuple[str, ...], weight: Tensor, parameters: dict[str, Tensor]) -> str:

@@ -1,14 +1,15 @@
-"""Products with a matrix, written as the linear layers that they are.
+"""Products with a weight, written as the linear layers that they are.
 
-``x @ W``, ``addmm`` (the layers of GPT-2) and ``einsum`` compute what a linear layer does. Written
-as one they are scored as one.
+``x @ W``, ``addmm`` (the layers of GPT-2), ``bmm``, ``tensordot``, ``inner`` and ``einsum`` compute
+what a linear layer does. Written as one they are scored as one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from string import ascii_uppercase
+from math import prod
+from string import ascii_letters
 from typing import Any
 
 import torch
@@ -17,8 +18,9 @@ from torch import Tensor
 
 _MATMUL = frozenset(
     (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__, torch.linalg.matmul)
-)
-_ADDMM = frozenset((torch.addmm, Tensor.addmm))
+) | {torch.bmm, Tensor.bmm}
+_PLUS = frozenset((torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm))
+_KEYWORDS = ("input", "other", "mat2", "dims")
 
 
 @dataclass(frozen=True)
@@ -26,69 +28,143 @@ class LinearForm:
     """A linear layer.
 
     Attributes:
-        matrix: of which the layer's weight is made.
+        source: of which the layer's weight is made.
         weight: returns the weight (outputs, inputs), which is no parameter itself.
         run: returns the result, given the weight or what stands for it.
     """
 
-    matrix: Tensor
+    source: Tensor
     weight: Callable[[], Tensor]
     run: Callable[[Tensor], Tensor]
 
 
 def linear_form(
-    func: Any, args: tuple[Any, ...], is_weight: Callable[[Any], bool]
+    func: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    weight_in: Callable[[Any], Tensor | None],
 ) -> LinearForm | None:
     """Return a product as a linear layer, None if it is none.
 
     Args:
         func: a function of torch.
-        args: its arguments.
-        is_weight: whether an argument is a matrix of weights.
+        args, kwargs: its arguments.
+        weight_in: returns an argument that is a weight, without copies of it; None of any other.
 
     Example:
         >>> x, w = torch.ones(2, 3), torch.ones(3, 5)
-        >>> form = linear_form(torch.matmul, (x, w), lambda value: value is w)
+        >>> form = linear_form(torch.matmul, (x, w), {}, lambda value: w if value is w else None)
         >>> form.run(form.weight()).equal(x @ w)
         True
-        >>> linear_form(torch.add, (x, x), lambda value: True) is None
+        >>> linear_form(torch.add, (x, x), {}, lambda value: w) is None
         True
     """
-    if func in _MATMUL and len(args) == 2 and is_weight(args[1]) and not is_weight(args[0]):
-        x, w = args
-        return LinearForm(w, lambda: w.mT, lambda weight: F.linear(x, weight))
-    if func in _ADDMM and len(args) == 3 and is_weight(args[2]) and not is_weight(args[1]):
-        bias, x, w = args
-        if bias.dim() == 1:
-            return LinearForm(w, lambda: w.mT, lambda weight: F.linear(x, weight, bias))
+    given = {name: value for name, value in kwargs.items() if value is not None}
+    if given.keys() - set(_KEYWORDS):
+        return None
+    args = (*args, *(given[name] for name in _KEYWORDS if name in given))
+    bias = args[0] if func in _PLUS else None
+    read = _read(func, args)
+    if read is None:
+        return None
+    equation, *operands = read
+    weights = [weight_in(operand) for operand in operands]
+    if (weights[0] is None) == (weights[1] is None):
+        return None
+    swapped = weights[1] is None
+    (of_x, of_w), made = equation[0][:: -1 if swapped else 1], equation[1]
+    x, w = operands[swapped], weights[not swapped]
+    assert w is not None
+    return _contraction(x, w, of_x, of_w[-w.dim() :], made, bias)
+
+
+Equation = tuple[tuple[str, str], str]
+"""The indices of two operands, a letter each, and of what is made of them."""
+
+_NONE: Equation = (("", ""), "")
+
+
+def _read(func: Any, args: tuple[Any, ...]) -> tuple[Equation, Any, Any] | None:
+    """Return a product of two tensors as an equation, and both."""
     if func is torch.einsum and isinstance(args[0], str):
         operands = args[1:] if len(args) == 3 else args[1]
-        if len(operands) == 2 and is_weight(operands[0]) != is_weight(operands[1]):
-            return _einsum(args[0], operands[0], operands[1], is_weight(operands[0]))
+        return (_einsum(args[0], *operands), *operands) if len(operands) == 2 else None
+    if func in _PLUS:
+        args = args[1:]
+    if len(args) < 2 or not (isinstance(args[0], Tensor) and isinstance(args[1], Tensor)):
+        return None
+    one, other = args[:2]
+    if func in _MATMUL or func in _PLUS:
+        return _matmul(one.dim(), other.dim()), one, other
+    if func in (torch.inner, Tensor.inner):
+        return _tensordot(one.dim(), other.dim(), ([-1], [-1])), one, other
+    if func is torch.tensordot:
+        return _tensordot(one.dim(), other.dim(), args[2] if len(args) > 2 else 2), one, other
     return None
 
 
-def _einsum(equation: str, one: Tensor, other: Tensor, first: bool) -> LinearForm | None:
-    """Return a sum over one index of an input and a matrix."""
+def _matmul(one: int, other: int) -> Equation:
+    """Return the equation of matrices in the last dimensions, those before them alike."""
+    batch = ascii_letters[: max(one, other, 2) - 2]
+    of_one = "I" if one == 1 else batch[len(batch) + 2 - one :] + "YI"
+    of_other = "I" if other == 1 else batch[len(batch) + 2 - other :] + "IZ"
+    return (of_one, of_other), batch + "Y" * (one > 1) + "Z" * (other > 1)
+
+
+def _tensordot(one: int, other: int, dims: Any) -> Equation:
+    if isinstance(dims, int):
+        dims = (range(one - dims, one), range(dims))
+    letters, of_other = ascii_letters[:one], [*ascii_letters[one : one + other]]
+    for mine, its in zip(*dims, strict=True):
+        of_other[its] = letters[mine]
+    others = "".join(of_other)
+    made = "".join(i for i in letters if i not in others)
+    return (letters, others), made + "".join(i for i in others if i not in letters)
+
+
+def _einsum(equation: str, *operands: Tensor) -> Equation:
     read, arrow, made = equation.replace(" ", "").partition("->")
-    indices, x, w = read.split(","), (other if first else one), (one if first else other)
-    if not arrow or len(indices) != 2:
+    indices = read.split(",")
+    if not arrow and "..." in read:
+        return _NONE
+    if not arrow:
+        both = "".join(indices)
+        made = "".join(sorted(i for i in set(both) if both.count(i) == 1))
+    unused = [i for i in ascii_letters if i not in read]
+    for i, (one, tensor) in enumerate(zip(indices, operands, strict=True)):
+        if "..." in one:
+            dots = "".join(unused[: tensor.dim() - len(one) + 3])
+            indices[i], made = one.replace("...", dots), made.replace("...", dots)
+    return (indices[0], indices[1]), made
+
+
+def _contraction(
+    x: Tensor, w: Tensor, of_x: str, of_w: str, made: str, bias: Tensor | None
+) -> LinearForm | None:
+    """Return a sum over indices that an input and a weight share, of which all others are new."""
+    summed = [i for i in of_w if i in of_x and i not in made]
+    new = [i for i in of_w if i not in of_x]
+    rest = [i for i in of_x if i not in summed]
+    order = [*rest, *new]
+    if not (summed and new and len(summed) + len(new) == w.dim() == len(set(of_w))):
         return None
-    of_w, of_x = indices if first else indices[::-1]
-    if "..." in of_x:
-        dots = ascii_uppercase[: x.dim() - len(of_x) + 3]
-        of_x, made = of_x.replace("...", dots), made.replace("...", dots)
-    summed, new = (set(of_w) & set(of_x), set(of_w) & set(made))
-    if len(of_w) != 2 or len(summed) != 1 or len(new) != 1 or summed == new:
+    if not (x.dim() == len(of_x) == len(set(of_x))) or sorted(made) != sorted(order):
         return None
-    (inputs,), (outputs,) = summed, new
-    order = of_x.replace(inputs, "") + outputs
-    if len(set(of_x)) != x.dim() or len(made) != len(order) or set(made) != set(order):
-        return None
+    sizes = [w.shape[of_w.index(i)] for i in new]
+    of_layer = bias is not None and order == [*made] and [*bias.shape] == sizes
+
+    def weight() -> Tensor:
+        matrix = w.permute([of_w.index(i) for i in (*new, *summed)])
+        return matrix.reshape(-1, prod(w.shape[of_w.index(i)] for i in summed))
 
     def run(weight: Tensor) -> Tensor:
-        last = of_x.index(inputs)
-        result = F.linear(x if last == x.dim() - 1 else x.movedim(last, -1), weight)
-        return result if made == order else result.permute([order.index(i) for i in made])
+        inputs = (*rest, *summed)
+        last = x if inputs == tuple(of_x) else x.permute([of_x.index(i) for i in inputs])
+        result = F.linear(last.flatten(len(rest)), weight, bias if of_layer else None)
+        if len(new) > 1:
+            result = result.unflatten(-1, sizes)
+        if order != [*made]:
+            result = result.permute([order.index(i) for i in made])
+        return result if bias is None or of_layer else result + bias
 
-    return LinearForm(w, lambda: w.view_as(w) if of_w[0] == outputs else w.mT, run)
+    return LinearForm(w, weight, run)
