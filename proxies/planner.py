@@ -101,7 +101,7 @@ def score(
             given = make_batches(model, inputs, targets, seed, batch_size, dtype, count)
         if graph is None:
             graph = trace(model, first_input(model, inputs))
-        given = samples_first(given, graph, inputs)
+        given = samples_first(given, model, graph, inputs)
         return _scored(ModelRunner(model, graph, given, loss, seed, pass_dtype(model)), wanted)
 
 

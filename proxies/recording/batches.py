@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError, NotApplicable
-from ...graphs import Graph
-from ...graphs.tracing import is_shape, tensors_in
+from ...graphs import Graph, trace
+from ...graphs.tracing import float_type, is_shape, tensors_in
 from ..given_data import drawn, parted
 from .samples.structures import mapped
 
@@ -24,10 +24,10 @@ class Batch:
         args, kwargs: of the forward.
         targets: of its loss.
         together: whether no sample can be run alone, as with the nodes of a graph.
-        shared: whether matrices (N, N) beside the samples belong to all, as a mask of as many
-            tokens does.
-        second: whether forward takes samples in the second dimension, behind a sequence; here
-            they are the first all the same.
+        whole: places among the tensors of those that belong to all samples, though they may have as
+            many rows, as a mask of as many tokens does.
+        second: places of those in which forward takes samples in the second dimension, behind a
+            sequence; here they are the first all the same.
         outputs: how many samples there are where those are other than rows: whole graphs, bags.
     """
 
@@ -35,14 +35,15 @@ class Batch:
     kwargs: dict[str, Any]
     targets: Any = None
     together: bool = False
-    shared: bool = False
-    second: bool = False
+    whole: frozenset[int] = frozenset()
+    second: frozenset[int] = frozenset()
     outputs: int | None = None
 
     @property
-    def taken(self) -> tuple[Any, ...]:
-        """The positional arguments as forward takes them."""
-        return mapped(self.args, _exchanged) if self.second else self.args
+    def taken(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The positional and keyword arguments as forward takes them."""
+        moved = self._exchanged(self.second) if self.second else self
+        return moved.args, moved.kwargs
 
     @property
     def samples(self) -> int:
@@ -60,13 +61,13 @@ class Batch:
     @property
     def held(self) -> list[Tensor]:
         """The tensors that hold samples, one in each row; masks and edges do not."""
-        size, squares = len(self), self.squares if self.together or self.shared else []
+        size, others = len(self), self.squares if self.together else self._at(self.whole)
         return [
             t
             for t in self.tensors
             if t.shape[0] == size
             and t.layout is torch.strided
-            and not any(t is square for square in squares)
+            and not any(t is other for other in others)
         ]
 
     @property
@@ -95,7 +96,23 @@ class Batch:
         def changed(tensor: Tensor) -> Tensor:
             return change(tensor) if id(tensor) in held else tensor
 
-        return replace(self, args=mapped(self.args, changed), kwargs=mapped(self.kwargs, changed))
+        return self._mapped(changed)
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        args, kwargs = mapped((self.args, self.kwargs), change)
+        return replace(self, args=args, kwargs=kwargs)
+
+    def _at(self, places: frozenset[int]) -> list[Tensor]:
+        return [tensor for i, tensor in enumerate(self.tensors) if i in places]
+
+    def _exchanged(self, places: frozenset[int]) -> Batch:
+        moving = {id(tensor) for tensor in self._at(places)}
+        return self._mapped(lambda t: t.transpose(0, 1) if id(t) in moving else t)
+
+    def arranged(self, second: frozenset[int], whole: frozenset[int] = frozenset()) -> Batch:
+        """Return the batch with samples first in the tensors at the places ``second``."""
+        moved = self._exchanged(second) if second else self
+        return replace(moved, second=second, whole=whole)
 
     def in_precision(self, dtype: torch.dtype) -> Batch:
         """Return the same batch with all its numbers in the precision of ``dtype``."""
@@ -103,7 +120,7 @@ class Batch:
         def changed(tensor: Tensor) -> Tensor:
             return in_precision(tensor, dtype)
 
-        return replace(self, args=mapped(self.args, changed), kwargs=mapped(self.kwargs, changed))
+        return self._mapped(changed)
 
     def check_floating(self) -> None:
         """Refuse inputs that cannot be moved a little.
@@ -118,40 +135,51 @@ class Batch:
 
     def rows(self, start: int, stop: int) -> Batch:
         """Return samples ``start`` to ``stop`` of inputs and targets."""
-        size, kept = len(self), self.squares if self.shared else []
-        parts = (self.args, self.kwargs, self.targets)
-        args, kwargs, targets = (rows_of(part, start, stop, size, kept) for part in parts)
+        size, kept = len(self), self._at(self.whole)
+        (args, kwargs), targets = (
+            rows_of(part, start, stop, size, kept)
+            for part in ((self.args, self.kwargs), self.targets)
+        )
         return replace(self, args=args, kwargs=kwargs, targets=targets)
 
 
-def _exchanged(tensor: Tensor) -> Tensor:
-    return tensor.transpose(0, 1)
-
-
-def samples_first(batches: list[Batch], graph: Graph, inputs: Any) -> list[Batch]:
+def samples_first(batches: list[Batch], model: nn.Module, graph: Graph, inputs: Any) -> list[Batch]:
     """Return the batches of a model with samples first, wherever its graph shows that they lie.
 
     Args:
         batches: of one tensor each, or others, which come back as they are.
+        model: whose they are.
         graph: of one sample.
         inputs: as ``make_batches`` got them; what was made of a shape has samples first.
     """
-    shapes = [node.out_shape for node in graph.nodes if node.operator == "input"]
-    made = is_shape(inputs)
+    first = frozenset({0})
+    if is_shape(inputs):
+        second = _takes_sequences_first(model, graph, inputs)
+        return [replace(batch, second=first) if second else batch for batch in batches]
+    return [batch.arranged(first) if _holds_sequences(batch, graph) else batch for batch in batches]
 
-    def second(batch: Batch) -> bool:
-        if len(batch.args) != 1 or len(batch.tensors) != 1 or len(shapes) != 1:
+
+def _input_shapes(graph: Graph) -> list[tuple[int, ...]]:
+    return [node.out_shape for node in graph.nodes if node.operator == "input"]
+
+
+def _takes_sequences_first(model: nn.Module, graph: Graph, shape: Sequence[int]) -> bool:
+    steps = shape[0]
+    if steps == 1:  # of one step and one sample the graph does not say which is which
+        if all(getattr(module, "batch_first", True) for module in model.modules()):
             return False
-        (tensor,), shape = batch.tensors, shapes[0]
-        rows = tensor.shape[1 if made else 0] if tensor.dim() > 1 else 1
-        return tensor.dim() == len(shape) and rows > 1 and shape[:2] == (rows, 1)
+        steps = 2
+        graph = trace(model, torch.zeros(steps, *shape, dtype=float_type(model)))
+    return [one[:2] for one in _input_shapes(graph)] == [(steps, 1)]
 
-    return [
-        replace(b, args=b.args if made else mapped(b.args, _exchanged), second=True)
-        if second(b)
-        else b
-        for b in batches
-    ]
+
+def _holds_sequences(batch: Batch, graph: Graph) -> bool:
+    shapes = _input_shapes(graph)
+    if len(batch.args) != 1 or len(batch.tensors) != 1 or len(shapes) != 1:
+        return False
+    (tensor,), (shape,) = batch.tensors, shapes
+    rows = tensor.shape[:2]
+    return tensor.dim() == len(shape) and shape[:2] == (rows[0], 1) and rows.numel() > 1
 
 
 def rows_of(value: Any, start: int, stop: int, size: int, kept: Sequence[Tensor] = ()) -> Any:

@@ -23,6 +23,7 @@ from .attempts import describe, failed_forward
 from .batches import Batch, as_real, in_precision, rows_of
 from .differentiation import without_checkpoints
 from .modes import WithoutDropout, WithoutNorm
+from .samples.arrangements import arrangements
 from .samples.layout import independent
 from .samples.survey import Layouts, rows_first, survey
 from .weights.effective import (
@@ -33,6 +34,7 @@ from .weights.effective import (
     applied_as,
     applied_directly,
 )
+from .weights.parameters import named_parameters, refuse_hidden_weights
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -81,7 +83,7 @@ class ModelRunner:
         effective = self.effective()
         return [
             name
-            for name, parameter in self.model.named_parameters()
+            for name, parameter in named_parameters(self.model)
             if name in effective.values
             or (name in used and name not in effective.sources and parameter.dim() > 1)
         ]
@@ -104,29 +106,37 @@ class ModelRunner:
     @property
     def separable(self) -> bool:
         """Whether a sample can be run alone; the nodes of a graph cannot, for its edges."""
-        batch, known = self.batches[0], self._separable
+        known = self._separable
         if self.mode not in known:
-            known[self.mode] = len(batch.tensors) < 2 or not batch.holds_indices
-            if known[self.mode] and len(batch.tensors) > 1:
-                known[self.mode] = self._runs_alone(batch)
+            several = len(self.batches[0].tensors) > 1
+            known[self.mode] = not several or self._runs_alone(self.batches[0])
             if not known[self.mode]:
                 self._mark(together=True, outputs=self._outputs())
         return known[self.mode]
 
     def _runs_alone(self, batch: Batch) -> bool:
-        """Return whether a sample runs alone; mark matrices that belong to all samples."""
+        """Return whether a sample runs alone; arrange the batches as samples lie in them."""
         runs = False
         with self.substituted(gradients=False, names=()), WithoutNorm():
-            for shared in (False, True) if batch.squares else (False,):
-                try:
-                    alone = self.run(replace(batch, shared=shared).rows(0, 1))
-                except Exception:  # whatever a forward may raise
+            together = self._main_or_none(batch)
+            outputs = 0 if together is None or together.dim() == 0 else len(together)
+            for one in arrangements(batch, outputs):
+                last = len(one) - 1
+                alone = self._main_or_none(one.rows(last, last + 1))
+                if alone is None:
                     continue
-                runs = True
-                if batch.squares and independent(self.run(batch), alone, len(batch), 0):
-                    self._mark(shared=shared)
-                    break
+                runs = runs or not one.second
+                if together is not None and independent(together, alone, len(one), last):
+                    second, whole = one.second, one.whole
+                    self.batches[:] = [b.arranged(second, whole) for b in self.batches]
+                    return True
         return runs
+
+    def _main_or_none(self, batch: Batch) -> Tensor | None:
+        try:
+            return self.main_output(self.run(batch)).detach()
+        except Exception:  # whatever a forward may raise
+            return None
 
     def _outputs(self) -> int | None:
         """Return the rows of the main output, which was traced of the whole input."""
@@ -179,8 +189,7 @@ class ModelRunner:
         Raises:
             ScoreError: it has none, or hides some.
         """
-        for path, module in self.model.named_modules():
-            _refuse_hidden_weights(path, module)
+        refuse_hidden_weights(self.model)
         if not self.weight_names:
             raise NotApplicable(
                 "the model has no weight of a convolution, linear or recurrent layer"
@@ -232,7 +241,7 @@ class ModelRunner:
                 leaves[name] = real = real.detach().requires_grad_(gradients)
             return applied_as(real) if tensor.is_complex() else real
 
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in named_parameters(self.model):
             if name in folded.values:
                 stand_in(name, folded.values[name])  # the leaf that layers apply
             if name in folded.sources:
@@ -308,7 +317,8 @@ class ModelRunner:
             batch = batch.in_precision(changed)
         try:
             with failed_forward(self.model), self._replaced or nullcontext():
-                return self.model(*batch.taken, **batch.kwargs)
+                args, kwargs = batch.taken
+                return self.model(*args, **kwargs)
         except ScoreError as error:
             if changed is None or error.status != "error" or not _is_of_precision(error):
                 raise
@@ -459,27 +469,10 @@ def _describe(value: Any) -> str:
     return type(value).__name__
 
 
-def _refuse_hidden_weights(path: str, module: nn.Module) -> None:
-    """Refuse a module whose weights cannot be put in place of others.
-
-    Raises:
-        ScoreError: it is compiled TorchScript, or quantised.
-    """
-    where = f"module {path!r}" if path else "the model"
-    if isinstance(module, torch.jit.ScriptModule):
-        raise ScoreError(f"{where} is TorchScript, which hides its weights; score the eager module")
-    if hasattr(module, "_packed_params") or hasattr(module, "_weight_bias"):
-        raise ScoreError(
-            f"{where} ({type(module).__name__}) is quantised: its whole-number weights have no "
-            "gradient; score the model before it is quantised"
-        )
-
-
 @contextmanager
 def _restored(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Put back all that a forward or a pass changes in the model; no fused transformer layers."""
-    for path, module in model.named_modules():
-        _refuse_hidden_weights(path, module)
+    refuse_hidden_weights(model)
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -30,9 +30,10 @@ def mapped(value: Any, change: Change) -> Any:
 
 
 def _mapped(value: Any, change: Change, made: dict[int, Any]) -> Any:
+    if id(value) in made:  # an object that holds itself, or a tensor that is there twice
+        return made[id(value)]
     if isinstance(value, Tensor):
-        return change(value)
-    if id(value) in made:  # an object that holds itself
+        made[id(value)] = change(value)
         return made[id(value)]
     if isinstance(value, nn.Module) or next(tensors_in(value), None) is None:
         return value

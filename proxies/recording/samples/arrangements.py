@@ -1,0 +1,53 @@
+"""In which ways samples may lie in the tensors of a batch of several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice, product
+
+import torch
+from torch import Tensor
+
+from ..batches import Batch
+
+_MOST = 32
+
+Place = int | None
+"""The dimension of the samples in a tensor, None in one that belongs to all samples."""
+
+
+def arrangements(batch: Batch, outputs: int) -> Iterator[Batch]:
+    """Yield a batch in each of the ways in which its samples may lie, the likeliest first.
+
+    Args:
+        batch: as it is given, whose first tensor holds samples.
+        outputs: how many samples there are if sequences come first.
+
+    Example:
+        >>> sequences, padding = torch.zeros(5, 3, 8), torch.zeros(3, 5)
+        >>> [b.second for b in arrangements(Batch((sequences, padding), {}), 3)]
+        [frozenset(), frozenset({0})]
+    """
+    if not batch.holds_indices:
+        yield from _arranged(batch, [_places(t, len(batch)) for t in batch.tensors])
+    first, *others = batch.tensors
+    if first.dim() > 1 and first.shape[1] == outputs:
+        yield from _arranged(batch, [[1], *(_places(t, outputs, second=True) for t in others)])
+
+
+def _arranged(batch: Batch, places: list[list[Place]]) -> Iterator[Batch]:
+    for chosen in islice(product(*places), _MOST):
+        second = frozenset(i for i, place in enumerate(chosen) if place == 1)
+        whole = frozenset(i for i, place in enumerate(chosen) if place is None)
+        yield batch.arranged(second, whole)
+
+
+def _places(tensor: Tensor, samples: int, second: bool = False) -> list[Place]:
+    """Return where so many samples may lie in a tensor: of matrices in rows, else where allowed."""
+    if tensor.layout is not torch.strided:
+        return [None]
+    dims = (1, 0) if second and tensor.dim() > 2 else (0, 1) if second else (0,)
+    found: list[Place] = [d for d in dims if d < tensor.dim() and tensor.shape[d] == samples]
+    if not found or tensor.shape == (samples, samples):
+        found.append(None)
+    return found

@@ -1,0 +1,56 @@
+"""The parameters of a model: in which order, and which are hidden."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ....errors import ScoreError
+
+_PARAMETRIZATIONS = "parametrizations"
+
+
+def named_parameters(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return parameters by name, those that a parametrization holds where its layer's own are.
+
+    So a layer has its place among the weights, by which some proxies draw and weigh, with and
+    without a norm of its weight.
+
+    Example:
+        >>> net = nn.Sequential(nn.Bilinear(2, 2, 2), nn.Linear(2, 2))
+        >>> _ = nn.utils.parametrizations.weight_norm(net[0])
+        >>> [name.rpartition(".")[2] for name, _ in named_parameters(net)][:3]
+        ['bias', 'original0', 'original1']
+    """
+    modules = dict(model.named_modules())
+    place = {path: i for i, path in enumerate(modules)}
+
+    def key(item: tuple[str, Tensor]) -> tuple[int, int]:
+        path, _, name = item[0].rpartition(".")
+        parts = path.split(".")
+        if _PARAMETRIZATIONS in parts:
+            at = parts.index(_PARAMETRIZATIONS)
+            path, name = ".".join(parts[:at]), parts[at + 1]
+        own = getattr(modules[path], "_flat_weights_names", ())  # of recurrent layers
+        return place[path], own.index(name) if name in own else -1
+
+    return sorted(model.named_parameters(), key=key)
+
+
+def refuse_hidden_weights(model: nn.Module) -> None:
+    """Refuse a model whose weights cannot be put in place of others.
+
+    Raises:
+        ScoreError: a module of it is compiled TorchScript, or quantised.
+    """
+    for path, module in model.named_modules():
+        where = f"module {path!r}" if path else "the model"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ScoreError(
+                f"{where} is TorchScript, which hides its weights; score the eager module"
+            )
+        if hasattr(module, "_packed_params") or hasattr(module, "_weight_bias"):
+            raise ScoreError(
+                f"{where} ({type(module).__name__}) is quantised: its whole-number weights have no "
+                "gradient; score the model before it is quantised"
+            )

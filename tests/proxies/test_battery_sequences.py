@@ -1,0 +1,102 @@
+"""Models that take sequences first score as their twins that take samples first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from test_battery_layouts import OF_THE_GRAPH, Model, N, compared
+from torch import Tensor, nn
+
+import archrank
+
+OUT = OF_THE_GRAPH | {"meco_opt"}  # which reads shapes in the graph of the whole input
+STEPS = pytest.mark.parametrize(
+    "steps", [1, 5, N], ids=["one step", "fewer steps", "as many steps as samples"]
+)
+
+
+def pair(kind: str, prepare: Callable[..., Any]) -> tuple[Model, Model]:
+    """Return the same network with sequences first and with samples first."""
+
+    def made(batch_first: bool) -> Model:
+        torch.manual_seed(0)
+        body = nn.TransformerEncoderLayer(8, 2, 16, dropout=0, batch_first=batch_first)
+        if kind == "recurrent":
+            body = nn.GRU(8, 8, batch_first=batch_first)
+
+        def run(m: Model, *args: Tensor, **kwargs: Tensor) -> Tensor:
+            inputs, options = prepare(*args, **kwargs)
+            x = m.body(m.embed(inputs), **options)
+            return m.head(F.relu(m.out(x[0] if kind == "recurrent" else x)).mean(int(batch_first)))
+
+        layers = {"embed": nn.Linear(3, 8), "body": body, "out": nn.Linear(8, 8)}
+        return Model(run, **layers, head=nn.Linear(8, 4)).double()
+
+    return made(False), made(True)
+
+
+def batches(steps: int) -> list[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    given = [torch.randn(N, steps, 3, generator=generator, dtype=torch.float64) for _ in range(2)]
+    return [(x, torch.arange(N) % 4) for x in given]
+
+
+@STEPS
+@pytest.mark.parametrize("kind", ["recurrent", "transformer"])
+def test_one_input(kind: str, steps: int) -> None:
+    model, twin = pair(kind, lambda x: (x, {}))
+    data = batches(steps)
+    given = [(x.transpose(0, 1), targets) for x, targets in data]
+    compared(archrank.score(model, given), archrank.score(twin, data), OUT)
+    compared(archrank.score(model, (steps, 3)), archrank.score(twin, (steps, 3)), OUT)
+    assert archrank.trace(model, given[0][0]).flops == archrank.trace(twin, data[0][0]).flops
+
+
+@STEPS
+@pytest.mark.parametrize("kind", ["recurrent", "transformer"])
+def test_two_inputs(kind: str, steps: int) -> None:
+    model, twin = pair(kind, lambda x, more: (x + more, {}))
+    data = batches(steps)
+    given = [((x.mT.permute(2, 0, 1), x.flip(0).transpose(0, 1)), y) for x, y in data]
+    expected = archrank.score(twin, [((x, x.flip(0)), y) for x, y in data])
+    compared(archrank.score(model, given), expected, OUT)
+
+
+@STEPS
+def test_padding_holds_samples_first_and_a_mask_none(steps: int) -> None:
+    def prepare(x: Tensor, padding: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return x, {"src_key_padding_mask": padding, "src_mask": mask}
+
+    model, twin = pair("transformer", prepare)
+    padding = torch.rand(N, steps, generator=torch.Generator().manual_seed(0)) > 0.6
+    padding[:, 0] = False
+    mask = torch.ones(steps, steps).triu(1).bool()
+    data = batches(steps)
+    given = [((x.transpose(0, 1), padding, mask), y) for x, y in data]
+    expected = archrank.score(twin, [((x, padding, mask), y) for x, y in data])
+    compared(archrank.score(model, given), expected, OUT)
+
+
+def test_lengths_of_packed_sequences() -> None:
+    class Packed(nn.Module):
+        def __init__(self, batch_first: bool):
+            super().__init__()
+            torch.manual_seed(0)
+            self.body, self.head = nn.GRU(3, 8, batch_first=batch_first), nn.Linear(8, 4)
+            self.batch_first = batch_first
+
+        def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+            pack = nn.utils.rnn.pack_padded_sequence
+            packed = pack(x, lengths.cpu(), self.batch_first, enforce_sorted=False)
+            return self.head(F.relu(self.body(packed)[1][0]))
+
+    lengths, data = torch.tensor([5, 3, 4, 5, 2, 1]), batches(5)
+    model, twin = (Packed(batch_first).double() for batch_first in (False, True))
+    scores = archrank.score(model, [((x.transpose(0, 1), lengths), y) for x, y in data])
+    expected = archrank.score(twin, [((x, lengths), y) for x, y in data])
+    assert expected["gradsign"].status == "ok"
+    compared(scores, expected, OUT)
