@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Few labels
 #
-# Twenty networks were trained. What of the other hundred?
+# Twenty networks were trained. How good are the other hundred?
 
 # %%
 import matplotlib.pyplot as plt
@@ -22,7 +22,7 @@ print(f"tau {kendall(predicted, asked):.2f} with the accuracy of 100 networks no
 print(f"{((low <= asked) & (asked <= high)).mean():.0%} of them within intervals of 90 %")
 
 # %% [markdown]
-# Beside sizes, which need no labels:
+# For comparison, the sizes, which need no labels:
 
 # %%
 graphs = [digits.graph(arch) for arch in asked.index]
@@ -36,13 +36,13 @@ axes.set(xlabel="predicted accuracy (%)", ylabel="measured accuracy (%)")
 figure
 
 # %% [markdown]
-# What it chose, by cross-validation on the labels:
+# The weights of its members, chosen by cross-validation on the labels:
 
 # %%
 predictor.report_["weights"]
 
 # %% [markdown]
-# Which of two is better, as a chance:
+# The probability that one network is better than another:
 
 # %%
 first, second = list(asked.index[:5]), list(asked.index[5:10])

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Search with Optuna
 #
-# A sampler that proposes by predictor, in a study as ever. The objective is a formula here; a
-# training of one's own takes its place.
+# This study uses a sampler that proposes architectures with a predictor. The objective is a formula
+# here; replace it by your own training.
 
 # %%
 import optuna

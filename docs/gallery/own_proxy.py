@@ -1,8 +1,9 @@
 # %% [markdown]
-# # Benchmark a proxy of mine
+# # Benchmark my proxy
 #
-# A proxy is a function from signals to a number. Registered, it is planned, scored, ranked by and
-# judged like any other. This one is the share of weights whose gradient has the sign of the weight.
+# A proxy is a function from signals to a number. Once registered, it works like any other proxy in
+# scoring, ranking and benchmarks. This one is the share of weights whose gradient has the sign of the
+# weight.
 
 # %%
 from torch import Tensor
@@ -27,8 +28,8 @@ def sign_agreement(weights: dict[str, Tensor], gradients: dict[str, Tensor]) -> 
 
 
 # %% [markdown]
-# Forty networks of the embedded benchmark, each of which was really trained three times. Every
-# score is kept in the store: stopped, the same call goes on.
+# The benchmark scores forty networks of the embedded benchmark, each of which was trained three times.
+# Every score is kept in the store, so a call that was stopped can be repeated to continue it.
 
 # %%
 proxies = ["sign_agreement", "params", "flops", "near", "synflow"]
@@ -36,12 +37,12 @@ benchmark.run("mine.sqlite", "digits", proxies=proxies, sample=40, batch_size=16
 judged = benchmark.judge("mine.sqlite", resamples=200)
 
 # %% [markdown]
-# Kendall's tau with the measured accuracy, and its 95 % interval. The proxy counts layers, so that
-# it is no better than a size; the noise ceiling is how well two trainings agree.
+# The table shows Kendall's tau with the measured accuracy and its 95 % interval. The proxy adds up over
+# layers, so it is no better than a size. The noise ceiling says how well two trainings agree.
 
 # %%
 shown = judged.table[["name", "kind", "tau", "tau_low", "tau_high"]]
 shown.sort_values("tau", ascending=False).head(12).round(3)
 
 # %% [markdown]
-# `benchmark.write_report("mine.sqlite", "mine.html")` writes all of it as a page.
+# `benchmark.write_report("mine.sqlite", "mine.html")` writes the whole report as a page.

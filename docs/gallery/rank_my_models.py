@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Rank my models
 #
-# Six networks of one's own, ordered before any of them is trained.
+# This example ranks six networks before any of them is trained.
 
 # %%
 import torch
@@ -32,8 +32,8 @@ candidates = {
 }
 
 # %% [markdown]
-# Data of one's own serve best: two batches of images and their classes, or a `DataLoader`. Here
-# they are random.
+# It is best to use your own data: two batches of images and their classes, or a `DataLoader`. Here the
+# data are random.
 
 # %%
 torch.manual_seed(0)
@@ -42,19 +42,20 @@ ranking = archrank.rank(candidates, batches)
 ranking
 
 # %% [markdown]
-# `~` marks networks that cannot be told from the one above. Whom to train first, and why:
+# `~` marks networks that cannot be told apart from the one above. Which networks to train first, and
+# why:
 
 # %%
 ranking.shortlist(3)
 
 # %% [markdown]
-# A size alone is a strong rival. Look at both orders.
+# The number of parameters alone is a strong baseline. Compare both orders.
 
 # %%
 ranking.plot()
 
 # %% [markdown]
-# What was measured of each, by kind of evidence:
+# The evidence for each network:
 
 # %%
 ranking.details.round(2).T.head(12)

@@ -1,7 +1,8 @@
 # %% [markdown]
 # # Which device?
 #
-# Latency on devices that are not at hand, and memory, from graphs alone. Nothing is run.
+# This example predicts latency on devices that you do not have, and memory, from graphs alone. No
+# network is run.
 
 # %%
 import archrank
@@ -15,21 +16,21 @@ there = estimate(
 there[["name", "device", "batch_size", "ms", "low_ms", "high_ms"]].round(1)
 
 # %% [markdown]
-# Side by side, in milliseconds a step:
+# The same side by side, in milliseconds per step:
 
 # %%
 times = there.pivot_table(index="name", columns="device", values="ms")
 times.round(1).sort_values("rtx4090")
 
 # %% [markdown]
-# What a step of training needs of memory:
+# The memory of a forward pass and of a training step:
 
 # %%
 on_one = there[there["device"] == "rtx4090"].set_index("name")
 on_one[["memory_mb", "train_memory_mb"]].round(0)
 
 # %% [markdown]
-# Which of them run a batch of 64 within 40 ms on an RTX 4090 with a chance of 90 %, the most
+# The networks that run a batch of 64 within 40 ms on an RTX 4090 with a probability of 90 %, the most
 # accurate first:
 
 # %%
