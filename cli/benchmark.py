@@ -18,30 +18,36 @@ if TYPE_CHECKING:
 
 
 def benchmark(
-    space: Annotated[str, typer.Option(help="Whose networks to score, as nasbench201 or digits.")],
+    space: Annotated[
+        str, typer.Option(help="The space whose networks are scored, as nasbench201 or digits.")
+    ],
     store: Annotated[
-        Path, typer.Option(help="The file that keeps the scores; it is made if it is not there.")
+        Path,
+        typer.Option(help="The file that keeps the scores; it is created if it does not exist."),
     ],
     task: Task = None,
     table: Annotated[
-        str | None, typer.Option(help="Whose labels. By default they are the space's own.")
+        str | None,
+        typer.Option(help="The table with the labels. By default it is that of the space."),
     ] = None,
     proxies: Annotated[
-        str, typer.Option("--proxies", "--by", help="Which proxies, with commas.")
+        str, typer.Option("--proxies", "--by", help="The proxies, separated by commas.")
     ] = "all",
     sample: Annotated[
         int | None,
-        typer.Option(min=1, help="How many architectures. By default all that have a label."),
+        typer.Option(min=1, help="The number of architectures. By default all that have a label."),
     ] = None,
-    sample_seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
+    sample_seed: Annotated[int, typer.Option(min=0, help="The seed of the sample.")] = 0,
     seeds: Seeds = 1,
     batch: Batch = 64,
     data: Annotated[
-        str, typer.Option(help="Which images: random, digits, mnist or cifar10.")
+        str, typer.Option(help="The images: random, digits, mnist or cifar10.")
     ] = "random",
     resolution: Annotated[
         int | None,
-        typer.Option(min=1, help="Height and width of the images. By default the networks' own."),
+        typer.Option(
+            min=1, help="The height and width of the images. By default the networks decide."
+        ),
     ] = None,
     jobs: Jobs = 1,
     device: Device = "cpu",
@@ -50,11 +56,11 @@ def benchmark(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score a sample of architectures whose accuracy is known. Run it again to go on.
+    """Score a sample of architectures whose accuracy is known.
 
-    Whatever ends it, what was finished is kept and not repeated. Proxies without a value for some
-    network are listed, and are no failure: exit code 1 means that the store cannot be written, 2
-    wrong usage.
+    Finished scores are always kept. If the command stops, run it again to continue. Proxies that
+    have no value for some network are listed and are not a failure. The exit code is 1 if the store
+    cannot be written, and 2 on wrong usage.
     """
     with errors(quiet):
         from .. import benchmark as benchmarks

@@ -26,45 +26,50 @@ if TYPE_CHECKING:
 def costs(
     specs: Annotated[list[str] | None, typer.Argument(metavar="CANDIDATES", help=SPEC_HELP)] = None,
     on: Annotated[
-        str, typer.Option(help="On which devices, with commas; --devices lists them.")
+        str, typer.Option(help="The devices, separated by commas; --devices lists them.")
     ] = "rtx4090,rtx3090,i9-10940x",
     input_: Input = None,
     batch: Annotated[
         str | None,
         typer.Option(
-            help="How many samples a step has; several with commas. By default 64, or the most "
-            "that was measured on the device."
+            help="The number of samples in a step, or several numbers separated by commas. By "
+            "default 64, or the largest batch that was measured on the device."
         ),
     ] = None,
     training: Annotated[
         bool | None,
-        typer.Option("--training/--inference", help="Time a step of training, or a forward."),
+        typer.Option("--training/--inference", help="Predict a training step, or a forward pass."),
     ] = None,
     compiled: Annotated[
         bool | None,
-        typer.Option("--compiled/--eager", help="Time what torch.compile made, or eager mode."),
+        typer.Option("--compiled/--eager", help="Predict for torch.compile, or for eager mode."),
     ] = None,
-    layout: Annotated[str | None, typer.Option(help="Memory format: nchw or nhwc.")] = None,
+    layout: Annotated[str | None, typer.Option(help="The memory format: nchw or nhwc.")] = None,
     precision: Annotated[
-        str | None, typer.Option(help="Precision: amp (torch's autocast) or fp32.")
+        str | None, typer.Option(help="The precision: amp (torch's autocast) or fp32.")
     ] = None,
     confidence: Annotated[
-        float, typer.Option(help="With which chance the interval holds the measured time.")
+        float, typer.Option(help="The probability that the interval contains the measured time.")
     ] = 0.9,
     memory: Annotated[
-        str | None, typer.Option(help="Say the largest batch that fits in so much, as 24GB.")
+        str | None,
+        typer.Option(help="Find the largest batch that fits into this much memory, as in 24GB."),
     ] = None,
     optimiser: Annotated[
-        str, typer.Option(help="What trains: sgd, momentum, rmsprop, adam, adamw, lamb or lion.")
+        str, typer.Option(help="The optimiser: sgd, momentum, rmsprop, adam, adamw, lamb or lion.")
     ] = "adamw",
     checkpoints: Annotated[
         bool,
         typer.Option(
-            "--checkpoints", help="Train with few activations kept and the rest computed again."
+            "--checkpoints",
+            help="Train with checkpointing: keep few activations and compute the rest again.",
         ),
     ] = False,
     devices: Annotated[
-        bool, typer.Option("--devices", help="List the devices and under what they were measured.")
+        bool,
+        typer.Option(
+            "--devices", help="List the devices and the settings under which they were measured."
+        ),
     ] = False,
     out: OutTable = None,
     quiet: Quiet = False,

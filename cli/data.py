@@ -31,7 +31,7 @@ Name = Annotated[
 
 @data.command("list", epilog="Example: archrank data list --json")
 def list_(as_json: AsJson = False) -> None:
-    """List all tables, and say which are here."""
+    """List all tables, and say which of them are installed."""
     with errors():
         from ..data.fetching import data_folder
         from ..data.tables.catalogue import TABLES, data_set, path_of, sets_of
@@ -70,7 +70,10 @@ def fetch(
     ] = 30.0,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch the public files of a table, verify them, and convert them. Run again to go on."""
+    """Download the public files of a table, verify and convert them.
+
+    If the command stops, run it again to continue.
+    """
     with errors():
         from ..data.fetching import fetch as fetch_set
         from ..data.tables import sets_of
@@ -91,7 +94,7 @@ def import_(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Take files that you have: public ones are verified and converted, tables checked."""
+    """Import files that you already have: verify and convert public files, and check tables."""
     with errors():
         from ..data.fetching import import_files
         from ..data.tables import sets_of
@@ -113,9 +116,9 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check what is in the data folder.
+    """Check the files in the data folder.
 
-    The exit code is 1 if a file is damaged, or one named missing.
+    The exit code is 1 if a file is damaged, or if a table that you named is missing.
     """
     with errors():
         from ..data.fetching import verify as verify_set

@@ -19,39 +19,48 @@ SCORES_KEEP = "scores of --proxies are kept as soon as there are some"
 
 def fit(
     labels: Annotated[
-        Path, typer.Option(help="A CSV file of architectures in the first column, and labels.")
+        Path,
+        typer.Option(
+            help="A CSV file with architectures in the first column, and labels in another."
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="The folder that the predictor is written to.")],
+    out: Annotated[Path, typer.Option(help="The folder to write the predictor to.")],
     space: Annotated[
         str | None,
-        typer.Option(help="Whose architecture strings the first column holds. By default models."),
+        typer.Option(
+            help="The space of the architecture strings in the first column. By default the "
+            "column holds models."
+        ),
     ] = None,
     task: Task = None,
     input_: Input = None,
     proxies: Annotated[
         str,
         typer.Option(
-            "--proxies", "--by", help="Learn from these, too, or from auto, where they help."
+            "--proxies", "--by", help="Also learn from these proxies, or from auto, if they help."
         ),
     ] = "",
     column: Annotated[
-        str | None, typer.Option(help="Which column holds the labels. By default the second.")
+        str | None, typer.Option(help="The column with the labels. By default it is the second.")
     ] = None,
     pretrained: Annotated[
-        Path | None, typer.Option(help="Train this encoder of archrank pretrain further.")
+        Path | None, typer.Option(help="Train this encoder further; archrank pretrain made it.")
     ] = None,
     cost: Annotated[
-        bool, typer.Option("--cost", help="Take labels as costs, of which less is better.")
+        bool, typer.Option("--cost", help="Treat the labels as costs: lower is better.")
     ] = False,
     like: Annotated[
         Path | None,
-        typer.Option(help="Learn a new device from this cost predictor of other devices."),
+        typer.Option(
+            help="Learn a new device, starting from this cost predictor of other devices."
+        ),
     ] = None,
     portable: Annotated[
         bool,
         typer.Option(
-            help="Learn of graphs alone, so that networks of anywhere can be ranked; otherwise of "
-            "the codes of --space, too, which serve its own networks better."
+            help="Learn from graphs alone, so that any network can be ranked; otherwise also "
+            "learn from the codes of --space, which is more accurate for its own "
+            "networks."
         ),
     ] = True,
     seed: Seed = 0,
@@ -59,7 +68,10 @@ def fit(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fit a predictor to labelled architectures. If it is stopped at scoring, run it again."""
+    """Fit a predictor to labelled architectures.
+
+    Finished proxy scores are kept. If the command stops, run it again to continue.
+    """
     with errors(quiet):
         from ..costs.predictor import fit_costs
         from ..predictors.fitting import fit as fit_to_labels

@@ -17,11 +17,11 @@ def graph(
     input_: Input = None,
     draw: Annotated[Path | None, typer.Option(help="Draw the graph into this file (svg).")] = None,
     save: Annotated[
-        Path | None, typer.Option(help="Write the graph into this file, which Graph.load reads.")
+        Path | None, typer.Option(help="Write the graph into this file; Graph.load reads it.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the computation graph of a model (or of a saved graph), and draw or save it."""
+    """Show the computation graph of a model or a saved graph, and draw or save it."""
     with errors():
         shape = shape_of(input_)
         check_writable("--draw", draw)

@@ -29,40 +29,45 @@ def measure(
     input_: Input = None,
     device: Device = "auto",
     batch_sizes: Annotated[
-        str, typer.Option(help="How many samples a forward has; several with commas.")
+        str,
+        typer.Option(
+            help="The number of samples in a forward pass, or several numbers separated by commas."
+        ),
     ] = "1",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="How many threads of the CPU. By default torch's own.")
+        int | None, typer.Option(min=1, help="The number of CPU threads. By default torch decides.")
     ] = None,
     seconds: Annotated[
-        float, typer.Option(help="How long to time each model at each batch size.")
+        float, typer.Option(help="How many seconds to time each model at each batch size.")
     ] = 1.0,
     file: NamesFile = None,
     space: Annotated[
-        str | None, typer.Option(help="Take all names as architectures of this space.")
+        str | None, typer.Option(help="Read all names as architectures of this space.")
     ] = None,
     seed: Seed = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="Add the rows to this CSV file; what stands there is not repeated."),
+        typer.Option(
+            help="Append the rows to this CSV file, and do not repeat measurements that it holds."
+        ),
     ] = None,
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            help="Learn the speed of this machine from what was measured and write its predictor "
-            "to this folder, for archrank costs --on and archrank rank --latency-by. Without "
-            "models it measures a small set of timm's."
+            help="Learn the speed of this machine from the measurements and write a predictor "
+            "to this folder, for archrank costs --on and archrank rank --latency-by. "
+            "Without candidates, a small set of timm models is measured."
         ),
     ] = None,
     networks: Annotated[
-        int, typer.Option(min=1, max=20, help="How many of that small set to measure.")
+        int, typer.Option(min=1, max=20, help="How many models of that small set to measure.")
     ] = 10,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure latency and memory of models on this machine.
 
-    The exit code is 1 if one cannot be measured.
+    The exit code is 1 if a model cannot be measured.
     """
     with errors(quiet):
         sizes = _numbers(batch_sizes)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 SPEC_HELP = (
-    "A file of yours (models.py, or models.py:name for one of its networks), a model of timm or "
-    "torchvision ('timm:resnet18', 'timm:mobilenetv3*', 'timm:resnet18[num_classes=10]'), a file "
-    "of torch.export.save (net.pt2) or of ONNX (net.onnx), or an architecture of a search space "
-    "(hiaml:z-z-a22-l20)."
+    "Your own file (models.py, or models.py:name for one of its networks), a "
+    "model of timm or torchvision ('timm:resnet18', 'timm:mobilenetv3*', "
+    "'timm:resnet18[num_classes=10]'), a file of torch.export.save (net.pt2) or "
+    "ONNX (net.onnx), or an architecture of a search space (hiaml:z-z-a22-l20)."
 )
 Specs = Annotated[list[str], typer.Argument(metavar="CANDIDATES", help=SPEC_HELP)]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=SPEC_HELP)]
@@ -24,56 +24,62 @@ Input = Annotated[
     str | None,
     typer.Option(
         "--input",
-        help="Shape of one sample, without batch dimension, as 3,224,224. By default each model "
-        "says its own: a file by INPUT = (3, 224, 224), a model of timm by its configuration.",
+        help="The shape of one sample without batch dimension, as in 3,224,224. By default"
+        " each model has its own: a file sets INPUT = (3, 224, 224), and a model of "
+        "timm has a configuration.",
     ),
 ]
 Data = Annotated[
     str | None,
     typer.Option(
-        help="What the networks are run on: digits, cifar10, a folder of images with one folder "
-        "per class, or file.py:loader. By default it is random.",
+        help="The data to run the networks on: digits, cifar10, a folder of images with "
+        "one subfolder per class, or file.py:loader. By default the data are random.",
     ),
 ]
 LossName = Annotated[
     str | None,
     typer.Option(
         "--loss",
-        help="The loss, as file.py:loss, which is called with output and targets. By default it "
-        "is cross-entropy.",
+        help="The loss, as file.py:loss. It is called with the output and the targets. By "
+        "default it is cross-entropy.",
     ),
 ]
 Seed = Annotated[
-    int, typer.Option(min=0, help="Seed of everything random: weights, data, resamples.")
+    int, typer.Option(min=0, help="The seed of everything random: weights, data, resamples.")
 ]
 Seeds = Annotated[
-    int, typer.Option(min=1, help="How many initialisations to score, whose scores are averaged.")
+    int, typer.Option(min=1, help="The number of initialisations; scores are averaged over them.")
 ]
 Device = Annotated[
-    str, typer.Option(help="Where to run: auto (CUDA if there is one), cpu, cuda, cuda:1.")
+    str, typer.Option(help="The device to run on: auto (CUDA if available), cpu, cuda, cuda:1.")
 ]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="How many samples a batch has.")]
-Jobs = Annotated[int, typer.Option(min=1, help="How many processes share the work.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="The number of samples in a batch.")]
+Jobs = Annotated[int, typer.Option(min=1, help="The number of processes that share the work.")]
 Combine = Literal["mean_rank", "log_rank", "vote"]
 EngineName = Literal["local", "ray"]
 Level = Literal["auto", "graphs", "quick", "full"]
 Engine = Annotated[
     EngineName,
-    typer.Option(help="Who does the work: this machine, or every core of a Ray cluster."),
+    typer.Option(help="Where to do the work: on this machine, or on every core of a Ray cluster."),
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="Address of the Ray cluster. By default one is started on this machine."),
+    typer.Option(
+        help="The address of the Ray cluster. By default a cluster is started on this machine."
+    ),
 ]
 Task = Annotated[
-    str | None, typer.Option(help="Which task of the space or table. By default it is its first.")
+    str | None, typer.Option(help="The task of the space or table. By default it is the first one.")
 ]
 OutTable = Annotated[Path | None, typer.Option("--out", help="Write the table to this CSV file.")]
 NamesFile = Annotated[
     Path | None,
-    typer.Option("--file", help="Read more names: one per line, or the first column of a .csv."),
+    typer.Option(
+        "--file",
+        help="Read more names from this file: one per line, or the first column of a .csv.",
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no notes.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress and messages.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 

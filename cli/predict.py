@@ -21,7 +21,7 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="CANDIDATES",
-            help="Architectures of the predictor's space, or models as in rank.",
+            help="Architectures of the predictor's space, or models as in archrank rank.",
         ),
     ] = None,
     file: NamesFile = None,

@@ -14,58 +14,61 @@ from .options import AsJson, Device, Input, Jobs, Quiet, Seed
 
 
 def pretrain(
-    out: Annotated[Path, typer.Option(help="The folder that the encoder is written to.")],
+    out: Annotated[Path, typer.Option(help="The folder to write the encoder to.")],
     candidates: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="CANDIDATES", help="Models to learn from, beside those drawn from spaces."
+            metavar="CANDIDATES",
+            help="Models to learn from, in addition to those drawn from spaces.",
         ),
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="Make a pretrained predictor that is shipped: default, or gennape."),
+        typer.Option(help="Make one of the shipped predictors: default or gennape."),
     ] = None,
     without: Annotated[
-        str, typer.Option(help="Families that the recipe leaves out, with their relatives.")
+        str, typer.Option(help="Families that the recipe holds out, with their relatives.")
     ] = "",
     scores: Annotated[
         Path | None,
-        typer.Option(help="The folder of the recipe's scores. By default it stands beside --out."),
+        typer.Option(
+            help="The folder with the scores of the recipe. By default it is next to --out."
+        ),
     ] = None,
     jobs: Jobs = 1,
     spaces: Annotated[
-        str, typer.Option(help="Which spaces to draw networks from, with commas.")
+        str, typer.Option(help="The spaces to draw networks from, separated by commas.")
     ] = "",
     networks: Annotated[
-        int, typer.Option(min=1, help="How many networks to draw, in equal parts of the spaces.")
+        int, typer.Option(min=1, help="The number of networks to draw, the same from each space.")
     ] = 1000,
     input_: Input = None,
     encoder: Annotated[
-        str, typer.Option(help="Which encoder to train: kgnn, gin, gat, flow or transformer.")
+        str, typer.Option(help="The encoder to train: kgnn, gin, gat, flow or transformer.")
     ] = "gin",
-    width: Annotated[int, typer.Option(min=2, help="How long the encoder's vectors are.")] = 64,
-    epochs: Annotated[int, typer.Option(min=1, help="How often to see every network.")] = 30,
+    width: Annotated[int, typer.Option(min=2, help="The length of the encoder's vectors.")] = 64,
+    epochs: Annotated[int, typer.Option(min=1, help="The number of epochs.")] = 30,
     batch: Annotated[
-        int, typer.Option(min=2, help="How many networks a step of training sees.")
+        int, typer.Option(min=2, help="The number of networks in a training step.")
     ] = 64,
     objectives: Annotated[
         str,
         typer.Option(
-            help="What to learn, best or published (GENNAPE's), or names with weights: "
+            help="The objectives: best, published (GENNAPE's), or names with weights as in "
             "statistics=1,counts=0.3. Others are masked, contrast, spectral and sizes."
         ),
     ] = "best",
     wirings: Annotated[
-        int, typer.Option(min=0, help="How many networks wired at random to learn from, too.")
+        int, typer.Option(min=0, help="The number of randomly wired networks to add.")
     ] = 0,
     device: Device = "cpu",
     seed: Seed = 0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train an encoder of graphs without labels, or make the pretrained predictor (--recipe).
+    """Train an encoder of graphs without labels, or make a shipped predictor (--recipe).
 
-    If it is stopped, run it again to go on.
+    If the command stops, run it again to continue.
     """
     with errors(quiet):
         if recipe is not None:

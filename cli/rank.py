@@ -54,99 +54,112 @@ def rank(
     by: Annotated[
         str,
         typer.Option(
-            help="What to rank by: auto (the pretrained predictor), proxies with commas (archrank "
-            "proxies lists them), the folder of a fitted predictor, or a|b for a controlled for b."
+            help="What to rank by: auto (the pretrained predictor), proxies separated by "
+            "commas (archrank proxies lists them), the folder of a fitted predictor, or "
+            "a|b for proxy a controlled for proxy b."
         ),
     ] = "auto",
     level: Annotated[
         Level,
         typer.Option(
-            help="What a predictor may ask for: graphs alone, so that nothing is run, one "
-            "forward pass (quick), or all. By default the size of each network says."
+            help="What the predictor may compute: graphs alone, so that no network is run, "
+            "proxies of one forward pass (quick), or all proxies (full). By default it "
+            "depends on the image size of each network."
         ),
     ] = "auto",
     budget: Annotated[
         float | None,
         typer.Option(
-            help="Seconds that it may take by estimate: all that the predictor can use, else "
-            "proxies of one forward pass, else graphs alone."
+            help="The time in seconds. The level is the first of auto, quick and graphs whose "
+            "estimated time fits."
         ),
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="How they will be trained, as timm tags checkpoints: a1_in1k."),
+        typer.Option(help="The training recipe, as in the tags of timm's checkpoints: a1_in1k."),
     ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="Learn from candidates that were trained: a CSV file of their names and their "
-            "accuracy."
+            help="Learn from trained candidates: a CSV file with their names and accuracies."
         ),
     ] = None,
     top: Annotated[
         int | None,
-        typer.Option(min=1, help="Name only so many to train first, each with its reasons."),
+        typer.Option(min=1, help="List only this many candidates to train first, with reasons."),
     ] = None,
-    combine: Annotated[Combine, typer.Option(help="How several scores become one.")] = "mean_rank",
+    combine: Annotated[
+        Combine, typer.Option(help="How to combine several scores into one.")
+    ] = "mean_rank",
     seeds: Seeds = 1,
     seed: Seed = 0,
     device: Device = "auto",
     jobs: Jobs = 1,
     batch: Batch = 64,
     max_params: Annotated[
-        str | None, typer.Option(help="Leave out networks of more parameters, as 5M.")
+        str | None, typer.Option(help="Leave out networks with more parameters, as in 5M.")
     ] = None,
     max_flops: Annotated[
-        str | None, typer.Option(help="Leave out networks of more multiply-adds, as 300M.")
+        str | None, typer.Option(help="Leave out networks with more multiply-adds, as in 300M.")
     ] = None,
     max_memory: Annotated[
-        str | None, typer.Option(help="Leave out networks whose forward needs more MB.")
+        str | None,
+        typer.Option(help="Leave out networks whose forward pass needs more memory, in MB."),
     ] = None,
     max_latency: Annotated[
-        str | None, typer.Option(help="Leave out networks whose forward takes more ms.")
+        str | None, typer.Option(help="Leave out networks whose forward pass takes longer, in ms.")
     ] = None,
     max_train_memory: Annotated[
         str | None,
         typer.Option(
-            help="Leave out networks whose training step of --batch samples needs more, as 24GB."
+            help="Leave out networks whose training step with --batch samples needs more "
+            "memory, as in 24GB."
         ),
     ] = None,
     device_speed: Annotated[
         str | None,
         typer.Option(
-            help="Predict latency on this device, as rtx4090, or rtx4090@64 for a batch of 64; "
-            "archrank costs --devices lists them."
+            help="Predict the latency on this device, as in rtx4090, or rtx4090@64 for a batch"
+            " of 64; archrank costs --devices lists the devices."
         ),
     ] = None,
     confidence: Annotated[
         float,
-        typer.Option(help="Leave out networks that meet --max-latency with a smaller chance."),
+        typer.Option(help="Leave out networks that meet --max-latency with a smaller probability."),
     ] = 0.5,
     latency_by: Annotated[
         Path | None,
-        typer.Option(help="Ask this saved cost predictor for the latency, instead of measuring."),
+        typer.Option(
+            help="Predict the latency with this saved cost predictor instead of measuring it."
+        ),
     ] = None,
     front: Annotated[
         str | None,
-        typer.Option(help="Name the Pareto front of score and params, flops, memory or latency."),
+        typer.Option(
+            help="List the Pareto front of the score and this cost: params, flops, memory or "
+            "latency."
+        ),
     ] = None,
     store: Annotated[
         Path | None,
-        typer.Option(help="Keep scores in this file, and go on with what it holds."),
+        typer.Option(help="Keep scores in this file, and use the scores that it already holds."),
     ] = None,
     engine: Engine = "local",
     address: Address = None,
     out: OutTable = None,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Draw the ranking (png, svg, pdf), or its front with --front."),
+        typer.Option(
+            help="Draw the ranking into this file (png, svg, pdf), or its front with --front."
+        ),
     ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Order candidates, the most promising first.
 
-    The exit code is 0 if every candidate is ranked, 1 if one could not be, 2 on wrong usage.
+    The exit code is 0 if every candidate is ranked, 1 if one could not be ranked, and 2 on wrong
+    usage.
     """
     with errors(quiet):
         shape = shape_of(input_)

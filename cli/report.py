@@ -14,10 +14,14 @@ from ..files import written_whole
 from .console import errors, say
 from .options import AsJson, Seed
 
-Store = Annotated[Path, typer.Argument(metavar="STORE", help="What archrank benchmark wrote.")]
+Store = Annotated[
+    Path, typer.Argument(metavar="STORE", help="The file that archrank benchmark wrote.")
+]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Where the page goes. By default it stands beside the store, as .html."),
+    typer.Option(
+        help="The file of the page. By default it has the name of the store, with the suffix .html."
+    ),
 ]
 
 
@@ -25,12 +29,12 @@ def report(
     store: Store,
     out: Out = None,
     markdown: Annotated[
-        Path | None, typer.Option(help="Write a Markdown table into this file, too.")
+        Path | None, typer.Option(help="Also write a Markdown table into this file.")
     ] = None,
-    run: Annotated[int | None, typer.Option(help="Judge the run of this number only.")] = None,
+    run: Annotated[int | None, typer.Option(help="Judge only the run with this number.")] = None,
     seed: Seed = 0,
     resamples: Annotated[
-        int, typer.Option(min=1, help="How many bootstrap resamples the intervals are made of.")
+        int, typer.Option(min=1, help="The number of bootstrap resamples behind the intervals.")
     ] = 1000,
     date: Annotated[str | None, typer.Option(help="Print this date on the page.")] = None,
     machine: Annotated[
@@ -38,7 +42,7 @@ def report(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge the scores of a store by measured labels, as one page that works offline."""
+    """Compare the scores of a store with measured labels, on one page that works offline."""
     with errors():
         page = store.with_suffix(".html") if out is None else out
         for option, path in (("--out", page), ("--markdown", markdown)):

@@ -21,7 +21,9 @@ def score(
     by: Annotated[
         str,
         typer.Option(
-            "--by", "--proxies", help="Which proxies, with commas; archrank proxies lists them."
+            "--by",
+            "--proxies",
+            help="The proxies, separated by commas; archrank proxies lists them.",
         ),
     ] = "all",
     seed: Seed = 0,
@@ -31,7 +33,7 @@ def score(
 ) -> None:
     """Score one model by proxies.
 
-    The exit code is 1 if one fails; that one does not apply to the model is no failure.
+    The exit code is 1 if a proxy fails. A proxy that does not apply to the model is not a failure.
     """
     with errors():
         shape = shape_of(input_)
@@ -66,7 +68,7 @@ def score(
 
 
 def proxies(as_json: AsJson = False) -> None:
-    """List all proxies, and the scores of whole populations, with their facts."""
+    """Describe all proxies and all scores of whole populations."""
     with errors():
         from dataclasses import asdict
 

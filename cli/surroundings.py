@@ -18,14 +18,15 @@ COMPLETES = "_ARCHRANK_COMPLETE"
 
 
 def completion(
-    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="Which shell is to complete.")],
+    shell: Annotated[
+        Shell, typer.Argument(metavar="SHELL", help="The shell that will complete commands.")
+    ],
 ) -> None:
-    """Print a script that lets a shell complete commands, options and files.
+    """Print a script with which a shell completes commands, options and files.
 
-    Bash and zsh take it by eval, in ~/.bashrc or ~/.zshrc; fish from a file,
+    For bash and zsh, eval it in ~/.bashrc or ~/.zshrc. For fish, write it to
     ~/.config/fish/completions/archrank.fish.
     """
-
     print(get_completion_script(prog_name="archrank", complete_var=COMPLETES, shell=shell))
 
 
