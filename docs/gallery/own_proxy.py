@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Benchmark my proxy
 #
-# A proxy is a function from signals to a number. Once registered, it works like any other proxy in
-# scoring, ranking and benchmarks. This one is the share of weights whose gradient has the sign of the
-# weight.
+# A proxy is a function from signals to a number. Once registered, it works like any other proxy
+# in scoring, ranking and benchmarks. This one is the share of weights whose gradient has the sign
+# of the weight.
 
 # %%
 from torch import Tensor
@@ -28,8 +28,9 @@ def sign_agreement(weights: dict[str, Tensor], gradients: dict[str, Tensor]) -> 
 
 
 # %% [markdown]
-# The benchmark scores forty networks of the embedded benchmark, each of which was trained three times.
-# Every score is kept in the store, so a call that was stopped can be repeated to continue it.
+# The benchmark scores forty networks of the embedded benchmark, each of which was trained three
+# times. Every score is kept in the store, so a call that was stopped can be repeated to continue
+# it.
 
 # %%
 proxies = ["sign_agreement", "params", "flops", "near", "synflow"]
@@ -37,8 +38,9 @@ benchmark.run("mine.sqlite", "digits", proxies=proxies, sample=40, batch_size=16
 judged = benchmark.judge("mine.sqlite", resamples=200)
 
 # %% [markdown]
-# The table shows Kendall's tau with the measured accuracy and its 95 % interval. The proxy adds up over
-# layers, so it is no better than a size. The noise ceiling says how well two trainings agree.
+# The table shows Kendall's tau with the measured accuracy and its 95 % interval. The proxy adds
+# up over layers, so it is no better than a size. The noise ceiling says how well two trainings
+# agree.
 
 # %%
 shown = judged.table[["name", "kind", "tau", "tau_low", "tau_high"]]

@@ -32,8 +32,8 @@ candidates = {
 }
 
 # %% [markdown]
-# It is best to use your own data: two batches of images and their classes, or a `DataLoader`. Here the
-# data are random.
+# It is best to use your own data: two batches of images and their classes, or a `DataLoader`.
+# Here the data are random.
 
 # %%
 torch.manual_seed(0)
@@ -42,8 +42,8 @@ ranking = archrank.rank(candidates, batches)
 ranking
 
 # %% [markdown]
-# `~` marks networks that cannot be told apart from the one above. Which networks to train first, and
-# why:
+# `~` marks networks that cannot be told apart from the one above. Which networks to train first,
+# and why:
 
 # %%
 ranking.shortlist(3)

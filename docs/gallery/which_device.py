@@ -30,8 +30,8 @@ on_one = there[there["device"] == "rtx4090"].set_index("name")
 on_one[["memory_mb", "train_memory_mb"]].round(0)
 
 # %% [markdown]
-# The networks that run a batch of 64 within 40 ms on an RTX 4090 with a probability of 90 %, the most
-# accurate first:
+# The networks that run a batch of 64 within 40 ms on an RTX 4090 with a probability of 90 %, the
+# most accurate first:
 
 # %%
 ranking = archrank.rank(
