@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
+import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ..basics import SIZES, Callback, Progress
 from ..costs.limits import Scales, checked_cost, checked_limits, latency_origin, on_device
-from ..errors import InputError, checked_choice
+from ..errors import ArchrankWarning, InputError, checked_choice
 from ..formats import duration
+from ..graphs import Graph
 from ..predictors.loading import is_predictor
 from ..predictors.pretrained.recipes import context_of
 from ..progress import shown
@@ -23,7 +29,7 @@ from ..scoring.candidates import Candidate, collect
 from ..scoring.data import GivenData
 from ..scoring.engine import EngineName, checked_engine
 from ..scoring.estimates import seconds_needed
-from ..scoring.rows import Plan, score_candidates
+from ..scoring.rows import Plan, Row, score_candidates
 from ..scoring.sources import DataSource, named_loss
 from ..scoring.work import checked_count
 from .aggregation import COMBINATIONS, Combination
@@ -180,12 +186,44 @@ def rank(
         _announce(found, plan)
     with shown(progress) as report:
         rows, excluded = within_limits(score_candidates(found, plan, report, callback))
+    if loss is None:
+        _warn_of_classes(rows, inputs, targets)
     columns = [criterion.column(rows, seeds) for criterion in wanted]
     if labels is not None:
         columns = [Learnt(labels).column(rows, columns, combine)]
     told = "latency" in scales.costs
     origin = latency_origin(scales.latency, scales.device, scales.speed) if told else ""
     return replace(tabulate(rows, columns, combine, scales.shown, origin), excluded=excluded)
+
+
+def _warn_of_classes(rows: Sequence[Row], inputs: Any, targets: Any) -> None:
+    """Warn of networks that have fewer outputs than the given targets have classes.
+
+    Proxies that read targets have no value for them, so the others alone make the order.
+    """
+    batches = inputs if isinstance(inputs, list) else []
+    given = [targets, *(batch[-1] for batch in batches if isinstance(batch, tuple) and batch)]
+    classes = [int(y.max()) + 1 for y in given if isinstance(y, Tensor) and _are_classes(y)]
+    count = max(classes, default=0)
+    few = [row for row in rows if row.scores and row.graph and _outputs(row.graph) < count]
+    if few:
+        names = ", ".join(row.candidate.name for row in few[:3]) + (", ..." if few[3:] else "")
+        warnings.warn(
+            f"targets: the data have {count} classes, but {len(few)} of {len(rows)} candidates "
+            f"have fewer outputs ({names}), so proxies that read targets have no value there; "
+            f"give them {count} outputs",
+            ArchrankWarning,
+            stacklevel=3,
+        )
+
+
+def _are_classes(targets: Tensor) -> bool:
+    return targets.dim() == 1 and targets.numel() > 0 and targets.dtype == torch.long
+
+
+def _outputs(graph: Graph) -> int:
+    shape = graph.nodes[-1].out_shape
+    return shape[-1] if len(shape) == 2 else sys.maxsize
 
 
 def _announce(candidates: Sequence[Candidate], plan: Plan) -> None:

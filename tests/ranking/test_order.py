@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 import weakref
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from scipy import stats
 from torch import nn
 
 import archrank
-from archrank.errors import InputError
+from archrank.errors import ArchrankWarning, InputError
 from archrank.predictors import Ridge, Sample
 from archrank.predictors.features.evidence import KINDS, MEASURED, PROXIES
 from archrank.ranking import order
@@ -449,3 +450,22 @@ class TestNeighbours:
         std = table["std_error"].to_numpy()
         step, error = -np.diff(table["score"]), np.hypot(std[1:], std[:-1])
         assert table["above"][1:].to_numpy() == pytest.approx(stats.norm.cdf(step / error))
+
+
+def test_a_network_with_fewer_outputs_than_classes_is_warned_of_once() -> None:
+    images, classes = torch.randn(12, 3, 8, 8), torch.arange(12)
+    few, enough = (
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, n), torch.nn.ReLU())
+        for n in (10, 12)
+    )
+    with pytest.warns(ArchrankWarning, match="12 classes, but 1 of 2 candidates .*few") as told:
+        archrank.rank({"few": few, "enough": enough}, images, classes, by="params,snip")
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        archrank.rank({"enough": enough}, images, classes, by="params,snip")
+        archrank.rank({"few": few}, images, classes, by="params,snip", loss=_first_output)
+
+
+def _first_output(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return outputs[:, 0].mean()
