@@ -61,7 +61,7 @@ class ScoreError(ArchrankError):
 
 
 class NotApplicable(ScoreError):
-    """A proxy is not defined for this model, whatever it is given; that is no failure."""
+    """A proxy is not defined for this model, whatever it is given; that is not a failure."""
 
     def __init__(self, reason: str):
         super().__init__(reason, "not applicable")

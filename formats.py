@@ -9,7 +9,7 @@ _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def number(value: Any, digits: int = 4) -> str:
-    """Write a number in few characters; missing ones are a dash, what is no number stays.
+    """Write a number in few characters; missing ones are a dash, what is not a number stays.
 
     Example:
         >>> [number(v) for v in (11_689_512, 12_345, 640, 0.12345678, 1.36e-16, float("nan"))]

@@ -32,7 +32,7 @@ if __name__ == "__main__":
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     setup(
-        script_name="setup.py",  # it lies in the package's folder, and is no part of it
+        script_name="setup.py",  # it lies in the package's folder, and is not part of it
         long_description=description(
             (ROOT / "README.md").read_text(), project.get("urls", {}).get("Repository")
         ),

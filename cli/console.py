@@ -178,12 +178,12 @@ def make_room(option: str, path: Path) -> None:
     from ..predictors.loading import is_predictor
 
     if path.exists() and not is_predictor(str(path)):
-        raise InputError(f"{option}: {str(path)!r} is there already and holds no predictor")
+        raise InputError(f"{option}: {str(path)!r} exists already and holds no predictor")
     try:
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"{option}: there is no place for {str(path)!r} ({error}); choose another"
+            f"{option}: {str(path)!r} cannot be created ({error}); choose another place"
         ) from error
     if not os.access(path.absolute().parent, os.W_OK):
         raise InputError(f"{option}: {str(path)!r} cannot be written; choose another place")

@@ -162,7 +162,7 @@ def on_device(device: str) -> SpeedPredictor | DeviceSpeed:
     """Return what predicts speed on a device, as ``"rtx4090"`` or, of a batch, ``"rtx4090@64"``.
 
     Raises:
-        InputError: no such device is known, or the batch is no whole number.
+        InputError: no such device is known, or the batch is not a whole number.
 
     Example:
         >>> there = on_device("rtx4090@64")

@@ -69,13 +69,13 @@ class OperatorTable(Predictor):
         """Return a table of entries that are known; ``options`` are of the constructor.
 
         Raises:
-            InputError: an entry is no finite number of at least 0, or none is larger.
+            InputError: an entry is not a finite number of at least 0, or none is larger.
         """
         costs = {str(name): float(cost) for name, cost in entries.items()}
         bad = [name for name, cost in costs.items() if not 0 <= cost < np.inf]
         if bad or not any(costs.values()):
             raise InputError(
-                f"entries: {len(bad)} of {len(costs)} are no finite numbers of at least 0"
+                f"entries: {len(bad)} of {len(costs)} are not finite numbers of at least 0"
                 f"{f', the first {bad[0]!r}' if bad else ', or all are 0'}"
             )
         made = cls(**options)

@@ -52,7 +52,7 @@ def download(source: Source, target: Path, base_url: str, timeout: float, limit:
     except ValueError as error:  # pooch's word for a wrong hash
         raise FetchError(
             f"{url}: is not the file that was published, as its SHA-256 is not {source.sha256}. "
-            f"It was thrown away. If you have the file: archrank data import {source.set} PATH"
+            f"It was deleted. If you have the file: archrank data import {source.set} PATH"
         ) from error
 
 
@@ -82,12 +82,14 @@ class _Stream:
                     )
                 if time.monotonic() - started > self.limit:
                     raise FetchError(
-                        f"{url}: did not come within {self.limit:g} seconds ({size} bytes did). "
+                        f"{url}: did not arrive within {self.limit:g} seconds ({size} bytes did). "
                         f"{_AGAIN}"
                     )
                 file.write(chunk)
         if self.bytes is not None and size < self.bytes:
-            raise FetchError(f"{url}: was cut: {size} of {self.bytes} bytes came. {_AGAIN}")
+            raise FetchError(
+                f"{url}: is incomplete: {size} of {self.bytes} bytes arrived. {_AGAIN}"
+            )
 
 
 def _what_went_wrong(error: requests.RequestException, source: Source, timeout: float) -> str:

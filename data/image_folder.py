@@ -51,7 +51,10 @@ def folder_images(
         return list(scaled.split(n))
     loose = [file for file in chosen if file.parent == folder]
     if loose:
-        raise InputError(f"data: {str(loose[0])!r} lies beside the folders of the classes")
+        raise InputError(
+            f"data: {str(loose[0])!r} is next to the folders of the classes; move it into one of "
+            "them"
+        )
     labels = torch.tensor([classes.index(file.relative_to(folder).parts[0]) for file in chosen])
     return list(zip(scaled.split(n), labels.split(n), strict=True))
 

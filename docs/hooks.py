@@ -146,6 +146,6 @@ def _on_site(link: re.Match[str], here: str) -> str:
     target = posixpath.normpath(posixpath.join(posixpath.dirname(home), link[1]))
     page = target.removeprefix("docs/") if target.startswith("docs/") else GUESTS.get(target)
     if page is None:
-        _log.warning("%s links to %s, which is no page of the site", home, target)
+        _log.warning("%s links to %s, which is not a page of the site", home, target)
         return link[0]
     return posixpath.relpath(page, posixpath.dirname(here) or ".") + (link[2] or "")

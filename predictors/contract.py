@@ -100,11 +100,11 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             NotFittedError: it was not fitted.
-            InputError: ``X`` is not as ``fit`` takes, or this predictor knows no deviations.
+            InputError: ``X`` is not as ``fit`` takes, or this predictor predicts no standard deviations.
         """
         mean, std = self._in_parts(X, self._predict)
         if return_std and (std is None or not self.gives_std):
-            raise InputError(f"return_std: {type(self).__name__} knows no deviations")
+            raise InputError(f"return_std: {type(self).__name__} predicts no standard deviations")
         scaled = mean * self.label_std_ + self.label_mean_
         return scaled if std is None or not return_std else (scaled, std * self.label_std_)
 

@@ -83,7 +83,7 @@ def read_labels(path: str | Path, column: str | None = None) -> tuple[list[str],
     """Names and labels of a CSV file; see ``fit``.
 
     Raises:
-        InputError: it cannot be read, lacks the column, or has labels that are no numbers.
+        InputError: it cannot be read, lacks the column, or has labels that are not numbers.
     """
     import pandas as pd
 

@@ -43,7 +43,7 @@ def write(predictor: BaseEstimator, path: Path, base: type[Any]) -> None:
     text = json.dumps(facts, indent=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not (path / FACTS).exists():
-        raise InputError(f"path: {str(path)!r} is there already and holds no predictor")
+        raise InputError(f"path: {str(path)!r} exists already and holds no predictor")
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         (partial / FACTS).write_text(text)

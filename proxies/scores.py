@@ -25,7 +25,7 @@ class Result:
         name, version: of the proxy.
         value: the score, None if there is none.
         status: ``"ok"``; ``"not applicable"`` if the proxy is not defined for the network, which
-            is no failure; ``"unsupported"`` if it could be had from other data or another form of
+            is not a failure; ``"unsupported"`` if it needs other data or another form of
             the model; ``"non-finite"``, ``"out of memory"`` or ``"error"``.
         reason: why there is no value; None if there is one.
         seconds: its share of the passes that it needed (a pass's time is split evenly over the

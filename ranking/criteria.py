@@ -169,7 +169,7 @@ class ByPredictor:
         return mean, std
 
     def _is_broken(self, row: Row) -> bool:
-        """Whether most of what was tried for it is no number: a network's size would flatter it.
+        """Whether most of what was tried for it is not a number: a network's size would flatter it.
 
         What cannot be computed of it for another reason is left out of the judgement.
         """

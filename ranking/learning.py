@@ -122,7 +122,7 @@ def read_measured(measured: Measured, names: Sequence[str]) -> dict[str, float]:
         names: of the candidates. Those of a file may be written with it, as ``models.py:net``.
 
     Raises:
-        InputError: a label is no number, or is of none of the candidates.
+        InputError: a label is not a number, or is of none of the candidates.
     """
     if isinstance(measured, (str, Path)):
         given, values = read_labels(measured)
@@ -133,7 +133,7 @@ def read_measured(measured: Measured, names: Sequence[str]) -> dict[str, float]:
     table["name"] = [_called(name, names) for name in table["name"]]
     if not np.isfinite(table["label"]).all():
         bad = table.loc[~np.isfinite(table["label"]), "name"].iloc[0]
-        raise InputError(f"measured: the label of {bad!r} is no number; leave it out")
+        raise InputError(f"measured: the label of {bad!r} is not a number; leave it out")
     return {str(name): float(mean) for name, mean in table.groupby("name")["label"].mean().items()}
 
 
@@ -143,7 +143,7 @@ def _called(name: str, names: Sequence[str]) -> str:
         if spelt in names:
             return spelt
     raise InputError(
-        f"measured: {name!r} is none of the candidates; {did_you_mean(name, names)}"
+        f"measured: {name!r} is not one of the candidates; {did_you_mean(name, names)}"
         f"they are {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}; "
         "rank it with the others, or leave its label out"
     )

@@ -249,7 +249,7 @@ def affordable(
     """Return the plan of the first level that a budget of seconds is enough for, by estimate.
 
     Raises:
-        InputError: it is no time, a level is given, too, or what is ranked by leaves no choice.
+        InputError: it is not a time, a level is given, too, or what is ranked by leaves no choice.
     """
     if not isinstance(budget, Real) or not budget > 0:
         raise InputError(f"budget: got {budget!r}, expected seconds above 0")
@@ -313,5 +313,5 @@ def _scales(
     wanted = tuple(dict.fromkeys((*allowed, *(checked_cost(cost, "costs") for cost in costs))))
     folder = None if latency is None else str(latency)
     if folder is not None and not is_predictor(folder):
-        raise InputError(f"latency: {folder!r} is no folder of a saved predictor")
+        raise InputError(f"latency: {folder!r} is not a folder of a saved predictor")
     return Scales(wanted, allowed, folder, device)

@@ -117,7 +117,7 @@ class Ranking:
         the mean of the candidates, or the places by what it is ranked by.
 
         Raises:
-            InputError: the count is no whole number of at least 1.
+            InputError: the count is not a whole number of at least 1.
 
         Example:
             >>> import torch

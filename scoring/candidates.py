@@ -88,7 +88,7 @@ def _expand(item: Any, index: int) -> list[Candidate]:
 def _refuse_state_dict(item: Any) -> None:
     if isinstance(item, Mapping) and item and all(isinstance(v, Tensor) for v in item.values()):
         raise InputError(
-            "candidates: got a state dict, which holds weights and no network; build the network, "
+            "candidates: got a state dict, which holds weights but no network; build the network, "
             "load them by its load_state_dict, and give the network"
         )
 
@@ -228,12 +228,12 @@ def _check_named(path: Path, module: ModuleType, attribute: str) -> None:
     value = getattr(module, attribute)
     if not isinstance(value, nn.Module) and not (callable(value) and takes_nothing(value)):
         raise InputError(
-            f"candidates: {path}:{attribute} is no module and no callable without arguments"
+            f"candidates: {path}:{attribute} is neither a module nor a callable without arguments"
         )
 
 
 def _tell(path: Path, choice: Choice) -> None:
-    """Say what of a file is no candidate.
+    """Say what of a file is not a candidate.
 
     Raises:
         InputError: nothing is one.

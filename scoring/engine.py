@@ -25,7 +25,9 @@ def checked_engine(engine: str, address: str | None, jobs: int, device: str) -> 
     if engine != "ray" and address is not None:
         raise InputError(f"address: got {address!r}, which needs engine 'ray', not {engine!r}")
     if engine == "ray" and device not in ("auto", "cpu"):
-        raise InputError(f"device: got {device!r}, but engine 'ray' takes processor cores: 'cpu'")
+        raise InputError(
+            f"device: got {device!r}, but engine 'ray' runs on processor cores; use 'cpu'"
+        )
     checked_count("jobs", jobs)
 
 

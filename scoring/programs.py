@@ -71,7 +71,7 @@ def load_program(path: Path) -> ExportedProgram:
         return torch.export.load(str(path))
     except Exception as error:  # whatever a file of something else makes torch raise
         raise InputError(
-            f"candidates: {str(path)!r} holds no program that torch.export.load reads "
+            f"candidates: {str(path)!r} holds no program that torch.export.load can read "
             f"({type(error).__name__}: {error})"
         ) from error
 

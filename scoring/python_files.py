@@ -110,7 +110,7 @@ class _Source:
                 self._functions.update(dict.fromkeys(names, node.value))
 
     def why_not(self, name: str, value: object) -> str | None:
-        """Say why a name is no network to rank; None if it is one, empty if it never looked so."""
+        """Say why a name is not a network; None if it is one, empty if it never looked like one."""
         if isinstance(value, nn.Module):
             no_weights = None if any(True for _ in value.parameters()) else "it has no weights"
             return _no_network(type(value)) or no_weights
@@ -211,7 +211,7 @@ def _hint(function: Any) -> Any:
 
 
 def _no_network(kind: type[nn.Module]) -> str | None:
-    """Say why modules of a class are no networks to rank."""
+    """Say why modules of a class are not networks to rank."""
     if any(base.__module__.partition(".")[0] == "torchmetrics" for base in kind.__mro__):
         return "a metric"
     if issubclass(kind, _Loss) or kind.__name__.endswith(("Loss", "Criterion")):

@@ -265,7 +265,7 @@ class _Scoring:
     def _tell_of_kept(self) -> None:
         self._told = True
         _LOGGER.info(
-            "going on: %s has %d of %d candidates already",
+            "continuing: %s already has %d of %d candidates",
             *(self._plan.store, self._kept, len(self.rows)),
         )
 

@@ -125,7 +125,7 @@ class Store:
         writable: False opens it for reading alone and never makes it.
 
     Raises:
-        InputError: it is no store, or cannot be opened.
+        InputError: it is not a store, or cannot be opened.
         StoreError: (from any method) it cannot be written; what was finished is kept.
 
     Example:

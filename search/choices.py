@@ -40,7 +40,7 @@ class Choices:
         found = space_named(space)
         if not isinstance(found, ChoiceSpace):
             raise InputError(
-                f"space: {found.name} is no list of choices, which this needs; RandomSearch, "
+                f"space: {found.name} is not made of choices; RandomSearch, "
                 "RegularisedEvolution, LocalSearch and Searcher take any space"
             )
         object.__setattr__(self, "space", found)

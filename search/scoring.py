@@ -92,7 +92,10 @@ def _reading_once(
 ) -> Callable[[Sequence[Any]], list[Sample]]:
     """Return a function that reads architectures with their proxies, each network once."""
     if space is None:
-        raise InputError(f"space: proxies ({', '.join(names)}) score networks; say of which space")
+        raise InputError(
+            f"space: proxies ({', '.join(names)}) need networks; pass the space of the "
+            "architectures"
+        )
     place = space_named(space)
     reader = Reader(place, task, proxies=tuple(names))
     known: dict[str, Sample] = {}
@@ -108,7 +111,7 @@ def _reading_once(
 
 
 def checked(values: Any, count: int) -> Array:
-    """Return scores as numbers (count,), NaN for what is no finite number.
+    """Return scores as numbers (count,), NaN for what is not a finite number.
 
     Raises:
         InputError: they are not as many numbers as architectures.

@@ -88,9 +88,9 @@ def test_a_space_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(space("mine"), Mine)
     ranking = archrank.rank(["mine:00000000", "mine:22222222"], by="params")
     assert ranking.best == "mine:22222222"
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         register_space(type("Other", (NASBenchMacro,), {"name": "mine"}))
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         register_space(NASBenchMacro)
     with pytest.raises(InputError, match="did you mean 'mine'"):
         space("Mine")

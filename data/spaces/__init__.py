@@ -66,7 +66,7 @@ def register_space(kind: type[Space]) -> type[Space]:
         InputError: another space has that name.
     """
     if kind.name in _HOME or _REGISTERED.get(kind.name, kind) is not kind:
-        raise InputError(f"name: a space called {kind.name!r} is there already")
+        raise InputError(f"name: a space called {kind.name!r} exists already")
     _REGISTERED[kind.name] = kind
     return kind
 

@@ -64,7 +64,7 @@ def table(name: str, folder: Path | None = None) -> Table:
     for file in (file for part in needed for file in (part.file, part.named_by) if file):
         if not path_of(file, folder).is_file():
             raise InputError(
-                f"name: the data of {name!r} are not here ({file}.parquet in {folder}). "
+                f"name: the data of {name!r} are not installed ({file}.parquet in {folder}). "
                 f"Get them with: archrank data fetch {name}. Or set ARCHRANK_DATA to the folder "
                 "that holds them"
             )

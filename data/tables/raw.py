@@ -150,7 +150,7 @@ def unzip(content: bytes, name: str) -> Iterator[tuple[str, bytes]]:
     """Give name and content of every file in a zip archive, as stored.
 
     Raises:
-        DamagedFileError: it is no zip archive or is cut, a member's path leads outside of it, or
+        DamagedFileError: it is not a zip archive or is cut, a member's path leads outside of it, or
             it unpacks to more than `LARGEST` bytes.
     """
     try:

@@ -107,7 +107,7 @@ class _Outline(NamedTuple):
 def _outline(graph: Graph) -> _Outline:
     if len(graph) > LARGEST:
         raise InputError(
-            f"graph: got one of {len(graph):,} nodes, and edit distances are of at most {LARGEST}; "
+            f"graph: got one of {len(graph):,} nodes, and edit distances are computed for at most {LARGEST}; "
             "take the distance 'spectral'"
         )
     channels = resolution(graph)[:, 5].astype(np.int64)

@@ -129,7 +129,7 @@ def _through(block: Block) -> _Through:
             )
             without = sum(walk.without for walk in met) / len(met)
             log_paths = float(np.logaddexp2.reduce([walk.log_paths for walk in met]))
-        if operands and kind < len(CLASSES):  # inputs are no operators
+        if operands and kind < len(CLASSES):  # inputs are not operators
             counts = counts.copy()
             counts[:, kind] += 1.0
         if kind < steps:

@@ -95,7 +95,7 @@ def pretrain(
     """
     path = Path(out)
     if path.exists() and not is_predictor(str(path)):
-        raise InputError(f"out: {str(path)!r} is there already and holds no encoder")
+        raise InputError(f"out: {str(path)!r} exists already and holds no encoder")
     checkpoint = checkpoint_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     report = None if progress is None else _told(progress)

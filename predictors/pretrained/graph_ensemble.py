@@ -171,7 +171,7 @@ class GraphEnsemble(Predictor):
         """Return the ends (n,) of intervals that hold the label so often.
 
         Raises:
-            InputError: ``coverage`` is no share.
+            InputError: ``coverage`` is not a share.
         """
         if not 0.0 < coverage < 1.0:
             raise InputError(f"coverage: got {coverage!r}, expected a share between 0 and 1")

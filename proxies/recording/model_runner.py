@@ -435,7 +435,7 @@ class ModelRunner:
 
 
 def _stand_ins(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """Return what copies tensors that are no parameters and no buffers, floats in that type.
+    """Return what copies tensors that are not parameters and no buffers, floats in that type.
 
     Once it has copied many elements it copies no more: the model may hold on to whole data sets.
     """

@@ -46,7 +46,7 @@ def _undropped_input(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
 
 class WithoutDropout(TorchFunctionMode):
-    """A mode that runs dropout as the identity: a score is no coin toss."""
+    """A mode that runs dropout as the identity: a score is not a coin toss."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

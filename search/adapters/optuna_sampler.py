@@ -35,7 +35,7 @@ def suggest(trial: Any, space: str | Space) -> str:
         space: a name or a space of choices.
 
     Raises:
-        InputError: the space is no list of choices.
+        InputError: the space is not a list of choices.
 
     Example:
         >>> study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

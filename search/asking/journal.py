@@ -30,8 +30,8 @@ class Journal:
         events: those that the file held.
 
     Raises:
-        InputError: another process has the file, it is no journal or of other settings, or a line
-            before the last is damaged.
+        InputError: another process uses the file, it is not a journal or has other settings, or a
+            line before the last is damaged.
         StoreError: it cannot be opened or written.
     """
 
@@ -45,8 +45,8 @@ class Journal:
         try:
             if not _locked(self._file):
                 raise InputError(
-                    f"state: {str(path)!r} is in use by another search; one process asks and "
-                    "tells, give others a file of their own"
+                    f"state: {str(path)!r} is in use by another search; give each search its "
+                    "own file"
                 )
             self.events = self._read({_MARK: FORMAT, **settings})
         except BaseException:
@@ -114,17 +114,15 @@ class Journal:
         mark = f'{{"{_MARK}"'.encode()
         first = lines[0] if lines else rest
         if not (first.startswith(mark) or (not lines and mark.startswith(first[: len(mark)]))):
-            raise InputError(
-                f"state: {str(self.path)!r} holds something else than a search; name a new file"
-            )
+            raise InputError(f"state: {str(self.path)!r} does not hold a search; name a new file")
 
     def _check_settings(self, found: Mapping[str, Any], header: Mapping[str, Any]) -> None:
         other = [key for key in {**found, **header} if found.get(key) != header.get(key)]
         if other:
             said = "; ".join(f"{k} {found.get(k)!r}, here {header.get(k)!r}" for k in other)
             raise InputError(
-                f"state: {str(self.path)!r} is of a search with other settings ({said}); pass the "
-                "same, or name a new file"
+                f"state: {str(self.path)!r} belongs to a search with other settings ({said}); "
+                "pass the same, or name a new file"
             )
 
 

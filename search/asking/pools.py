@@ -72,7 +72,7 @@ class Listing:
             raise InputError(f"strategy: got {given!r}, expected one of {', '.join(STRATEGIES)}")
         if given == "all" and self.keys is None:
             raise InputError(
-                f"strategy: 'all' is of spaces with at most {LISTED:,} architectures, and "
+                f"strategy: 'all' needs a space with at most {LISTED:,} architectures, and "
                 f"{self.space.name} is larger; pass a pool, or take 'evolution'"
             )
         if given != "all" and self._names is not None:

@@ -316,7 +316,7 @@ class Searcher:
         """Go on from the events of a search with the same settings.
 
         Raises:
-            InputError: something was asked or told here already, or one is no event.
+            InputError: something was asked or told here already, or one is not an event.
         """
         if len(self._trials):
             raise InputError(f"events: this search has {len(self._trials)} trials already")
@@ -360,7 +360,7 @@ class Searcher:
         """Fit to the results of the latest turn of the schedule, unless that was done."""
         count = self._trials.told_count
         if count < 2:
-            raise InputError("predict: nothing to learn from was told yet")
+            raise InputError("predict: no result was told yet to learn from")
         if count > self._start:
             count = self._start + (count - self._start) // self._refit_every * self._refit_every
         told = self._trials.told[:count]
@@ -397,5 +397,5 @@ def _acquisition_for(goals: Goals, given: str | None) -> str:
     """Return the acquisition that was given, or the default for the goals."""
     kind = checked_kind(given or ("ucb" if goals.several else "ei"))
     if goals.several and kind == "ei":
-        raise InputError("acquisition: 'ei' is of one objective; take 'ucb' for several")
+        raise InputError("acquisition: 'ei' works for one objective; use 'ucb' for several")
     return kind

@@ -177,7 +177,7 @@ class LocalSearch(Strategy):
         for _ in range(1000):
             if (arch := self.space.draw(self._rng)) not in self._seen:
                 return arch
-        raise InputError(f"space: all of {self.space.name} that draws find was evaluated")
+        raise InputError(f"space: all of {self.space.name} that draws can find was evaluated")
 
 
 class Reinforce(Strategy):

@@ -207,7 +207,7 @@ def test_a_spoilt_file_is_fetched_again(small: Server, tmp_path: Path) -> None:
         (cut, "cut|whole"),
         (stalled, "silent for 0.4 seconds"),
         (silent, "silent for 0.4 seconds"),
-        (dripping, "did not come within 1 seconds"),
+        (dripping, "did not arrive within 1 seconds"),
     ],
 )
 def test_failures_leave_whole_files_only(

@@ -65,6 +65,6 @@ def test_what_is_kept_already_is_said(
         archrank.rank(CELLS, **options)
         archrank.rank(CELLS, **options)
     assert caplog.messages == [
-        f"going on: {store} has 2 of 3 candidates already",
-        f"going on: {store} has 3 of 3 candidates already",
+        f"continuing: {store} already has 2 of 3 candidates",
+        f"continuing: {store} already has 3 of 3 candidates",
     ]

@@ -195,7 +195,7 @@ class FlexiBERT(ChoiceSpace):
     """Hidden size, then two or four layers: ``h128-sa:sdp:2:512x1-lt:dft:4:512x1``.
 
     A layer is its operation and parameter, heads, and feed-forward width x number stacked. Networks
-    take token ids of shape (batch, 128) and end in a classifier of two classes, which is no part
+    take token ids of shape (batch, 128) and end in a classifier of two classes, which is not part
     of the published counts.
 
     The published scores come from code in which the operation had no effect: every network was

@@ -111,7 +111,7 @@ def _trainings(space: str, raw: Raw) -> Iterator[dict[str, Any]]:
             }
         except (ValueError, KeyError, IndexError, struct.error, binascii.Error) as error:
             raise DamagedFileError(
-                f"{name}: holds a record that is no training ({type(error).__name__}: {error}); "
+                f"{name}: holds a record that is not a training ({type(error).__name__}: {error}); "
                 "get the file again"
             ) from error
 

@@ -60,7 +60,7 @@ def read(raw: Raw) -> dict[str, pd.DataFrame]:
     lost = [code for code in hashes if code not in known]
     if lost:
         raise DamagedFileError(
-            f"data-10k.json: {lost[0]!r} is the hash of no cell; get the file again"
+            f"data-10k.json: {lost[0]!r} is not the hash of a cell; get the file again"
         )
     sizes = [len(known[code][1]) for code in hashes]
     found = pd.DataFrame({"module_hash": hashes, "n_vertices": sizes})

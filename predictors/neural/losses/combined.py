@@ -59,7 +59,7 @@ class Scheduled(nn.Module):
         epoch: which epoch it is.
 
     Raises:
-        InputError: no parts, an unknown name, or epochs that are no whole number of at least 1.
+        InputError: no parts, an unknown name, or epochs that are not a whole number of at least 1.
 
     Example:
         >>> first_fit_then_rank = Scheduled([("mse", 10), ("list_mle", 20)])

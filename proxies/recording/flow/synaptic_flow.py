@@ -40,7 +40,7 @@ def _flow(runner: ModelRunner, mode: type[WithoutDropout]) -> dict[str, Synaptic
         with mode():
             output = runner.main_output(runner.run(ones)).sum()
         found = gradients(output, leaves)
-        # Weights that are no numbers give none in any range.
+        # Weights that are not numbers give none in any range.
         if all(map(is_finite, (output, *found.values()))) or not all(
             map(is_finite, leaves.values())
         ):

@@ -97,7 +97,7 @@ def applied_directly(model: nn.Module, graph: Graph) -> bool:
 
 @dataclass(frozen=True)
 class EffectiveWeights:
-    """Weights that layers apply and that are no parameters.
+    """Weights that layers apply and that are not parameters.
 
     Attributes:
         values: the name of the parameter that stands for a weight -> the weight.
@@ -232,7 +232,7 @@ class Provenance(TorchFunctionMode):
 
 
 class EffectiveWeightFinder(Provenance):
-    """A mode that notes the weights that are no parameters."""
+    """A mode that notes the weights that are not parameters."""
 
     def __init__(self, parameters: dict[str, Tensor], constants: Iterable[Tensor]):
         super().__init__(parameters, constants)

@@ -29,7 +29,7 @@ class LinearForm:
 
     Attributes:
         source: of which the layer's weight is made.
-        weight: returns the weight (outputs, inputs), which is no parameter itself.
+        weight: returns the weight (outputs, inputs), which is not a parameter itself.
         run: returns the result, given the weight or what stands for it.
     """
 

@@ -139,7 +139,7 @@ def test_choices_without_effect():
 def test_refuses_wrong_arguments():
     with pytest.raises(InputError, match="acquisition"):
         sampler(acquisition="hope")
-    with pytest.raises(InputError, match="no list of choices"):
+    with pytest.raises(InputError, match="not made of choices"):
         PredictorSampler("nasbench101")
     with pytest.raises(InputError, match="state: Optuna's study has it"):
         sampler(state="state")

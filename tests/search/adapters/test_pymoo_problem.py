@@ -117,5 +117,5 @@ def test_chooses_by_fronts_then_by_how_alone():
 def test_refuses_goals_without_a_predictor():
     with pytest.raises(InputError, match="the goals name latency"):
         PredictedProblem("nats_sss", {"total": total}, ["total", "-latency"])
-    with pytest.raises(InputError, match="no list of choices"):
+    with pytest.raises(InputError, match="not made of choices"):
         PredictedProblem("nasbench101", {"total": total}, "total")
