@@ -100,7 +100,8 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             NotFittedError: it was not fitted.
-            InputError: ``X`` is not as ``fit`` takes, or this predictor predicts no standard deviations.
+            InputError: ``X`` is not as ``fit`` takes, or this predictor predicts no standard
+                deviations.
         """
         mean, std = self._in_parts(X, self._predict)
         if return_std and (std is None or not self.gives_std):

@@ -107,8 +107,8 @@ class _Outline(NamedTuple):
 def _outline(graph: Graph) -> _Outline:
     if len(graph) > LARGEST:
         raise InputError(
-            f"graph: got one of {len(graph):,} nodes, and edit distances are computed for at most {LARGEST}; "
-            "take the distance 'spectral'"
+            f"graph: got one of {len(graph):,} nodes, and edit distances are computed for at most "
+            f"{LARGEST}; take the distance 'spectral'"
         )
     channels = resolution(graph)[:, 5].astype(np.int64)
     facts = np.column_stack([graph.operator, graph.attributes, channels]).astype(np.int64)
