@@ -180,8 +180,8 @@ def _equally_long(part: str, rows: Sequence[npt.ArrayLike | None]) -> Array:
     if -1 in lengths or len(lengths) > 1:
         found = "none" if lengths == {-1} else f"lengths {sorted(lengths)} (-1: none)"
         raise InputError(
-            f"X: this predictor learnt from each sample's {part}, all of one length; got {found}. "
-            "Pass architectures of the space that it was fitted to, or fit it again to graphs alone "
+            f"X: this predictor learnt from each sample's {part}, all of one length; got "
+            f"{found}. Pass architectures of the space that it was fitted to, or fit it again to graphs alone "
             "(archrank fit --portable)"
         )
     return np.array([np.asarray(row) for row in rows], dtype=np.float64)
