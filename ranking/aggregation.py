@@ -1,6 +1,6 @@
-"""Several values of each candidate, one score: aggregation of ranks.
+"""Aggregation of ranks: several values of each candidate become one score.
 
-Such scores belong to a population: another candidate changes everybody's.
+Such scores depend on the whole population: adding a candidate changes all of them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class Population:
     """A published score of whole populations.
 
     Attributes:
-        name: how it is asked for.
-        proxies: what it combines.
-        combine: how: one of ``COMBINATIONS``.
-        missing_last: whether a candidate without a value ranks last by it; else it is judged by
-            the values that it has.
-        summary, formula, reference: for people.
+        name: its name in ``by``.
+        proxies: the proxies that it combines.
+        combine: how it combines them, one of ``COMBINATIONS``.
+        missing_last: whether a candidate without a value ranks last; otherwise it is judged by the
+            values that it has.
+        summary, formula, reference: its description.
     """
 
     name: str

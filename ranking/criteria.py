@@ -1,4 +1,4 @@
-"""What candidates are ranked by: each criterion turns all rows into one column, at once."""
+"""What candidates are ranked by: each criterion turns all rows into one column."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ LEVELS = get_args(Level)
 
 @dataclass(frozen=True)
 class Column:
-    """What one criterion says of all rows.
+    """Values of one criterion for all rows.
 
     Attributes:
-        label: of the column.
+        label: the name of the column.
         values: (rows, seeds), larger is better, NaN where there is none.
-        sign: what ``values`` are multiplied by to be shown.
-        error: (rows,) the standard deviations of the values, where the criterion knows them.
-        details: more columns by name: what the values are made of.
+        sign: the factor by which ``values`` are shown.
+        error: (rows,) standard deviations of the values, if the criterion knows them.
+        details: more columns by name, which explain the values.
     """
 
     label: str
@@ -48,7 +48,7 @@ class Column:
 
 
 class Criterion(Protocol):
-    """Something to rank by."""
+    """A thing to rank by."""
 
     @property
     def label(self) -> str: ...
@@ -129,7 +129,7 @@ class Controlled:
 
 @dataclass(frozen=True)
 class ByPredictor:
-    """What a predictor says of graphs and of the scores that rows hold."""
+    """Predictions from the graphs and scores of rows."""
 
     label: str
     predictor: Predictor
@@ -223,7 +223,7 @@ def criteria(by: str | Iterable[str], context: tuple[float, ...] = ()) -> list[C
         context: what predictors are told beside each candidate, such as a training recipe.
 
     Raises:
-        InputError: a name is of no proxy, population score or saved predictor.
+        InputError: a name is not that of a proxy, population score or saved predictor.
     """
     names = names_in(by) if isinstance(by, str) else [*by]
     if not names or "" in names:

@@ -1,4 +1,4 @@
-"""Which candidates no other beats in everything at once."""
+"""Pareto fronts."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ..errors import InputError
 
 
 def pareto_front(values: npt.ArrayLike, larger_is_better: bool = False) -> npt.NDArray[np.bool_]:
-    """Whether each row is on the front: no other is as good in every column and better in one.
+    """Whether each row is on the Pareto front: no other is as good everywhere and better in one.
 
-    Rows that are equal are on it together; rows with a missing value are not.
+    Equal rows are on the front together. Rows with a missing value are not on it.
 
     Args:
-        values: (n, m), one column per aim.
-        larger_is_better: of all columns; negate those that differ.
+        values: (n, m), one column per objective.
+        larger_is_better: for all columns; negate columns that differ.
 
     Raises:
-        InputError: not an array of two dimensions.
+        InputError: the array does not have two dimensions.
 
     Example:
         >>> pareto_front([[1, 5], [2, 4], [2, 6], [3, 4]]).tolist()

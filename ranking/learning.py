@@ -1,4 +1,4 @@
-"""Learning from candidates that were trained: what was thought before, corrected by labels."""
+"""Learning from trained candidates: labels correct the previous ranking."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Learnt:
 
         y = a + b z + f(x),   f ~ GP
 
-    z is the score before any label, standardised over the candidates; b is like the slope of one
-    of the families that the shipped predictor learnt of (``Slopes``); f is an
-    ``AdditiveProcess`` of the graph and of what was scored. A candidate with a label has that
-    label, without any error.
+    z is the score before any label, standardised over the candidates. b has a prior from the slopes
+    of the families that the shipped predictor was trained on (``Slopes``). f is an
+    ``AdditiveProcess`` on the graph and the scores. A labelled candidate keeps its label, without
+    error.
 
     Attributes:
         measured: labels by name of candidate, larger is better.
@@ -115,14 +115,14 @@ def plain_sample(row: Row) -> Sample:
 
 
 def read_measured(measured: Measured, names: Sequence[str]) -> dict[str, float]:
-    """Return labels by name of candidate; several of one candidate become their mean.
+    """Return labels by name of candidate, averaged if a candidate has several.
 
     Args:
         measured: a mapping, or a CSV file of names in the first column and labels in the second.
-        names: of the candidates. Those of a file may be written with it, as ``models.py:net``.
+        names: of the candidates. Names in a file may include it, as in ``models.py:net``.
 
     Raises:
-        InputError: a label is not a number, or is of none of the candidates.
+        InputError: a label is not a number, or does not belong to a candidate.
     """
     if isinstance(measured, (str, Path)):
         given, values = read_labels(measured)

@@ -68,68 +68,69 @@ def rank(
     progress: Progress | bool | None = None,
     callback: Callback | None = None,
 ) -> Ranking:
-    """Order candidates by zero-cost proxies, the most promising first.
+    """Rank candidates before training, the most promising first.
 
-    Candidates are built, scored and dropped one at a time; only their graphs stay, kilobytes each.
-    Architectures of a search space are run on a batch of their space, with its loss, where neither
-    inputs nor targets nor a loss are given. Candidates of identical graphs have the scores of the
-    first of them: architectures are compared, not weights.
+    Candidates are built, scored and discarded one at a time; only their graphs stay in memory.
+    Candidates with identical graphs share the scores of the first of them: architectures are
+    compared, not weights. Architectures of a search space use a batch and the loss of their space,
+    unless inputs, targets or a loss are given.
 
     Args:
         candidates: a list or dict of modules, of callables that build them, or of names
             (``"timm:resnet18"``, ``"timm:mobilenetv3*"``, ``"torchvision:*"``, ``"models.py"``,
             ``"models.py:net"``).
-        inputs: as ``archrank.score`` takes; default each candidate's own, if it has one.
-        by: a proxy, several (or comma-separated), ``"a|b"`` for a controlled for b (the residual
-            of its ranks), a score of whole populations (``"az_nas"``, ``"te_nas"``, ``"vote"``),
-            the folder of a saved predictor, or ``"auto"``: the pretrained predictor
-            (``TransferRank``) on proxies of all kinds.
-        combine: how several become one score in [0, 1]: ``"mean_rank"`` (mean of relative ranks),
-            ``"log_rank"`` (AZ-NAS: mean of log(rank / m), best = m; not in [0, 1]) or ``"vote"``
-            (share of other candidates beaten by a majority of proxies).
-        targets, loss, batch_size: as ``archrank.score`` takes.
-        seeds: how many initialisations to average over. Given modules are scored as they are, so
-            only their random data varies.
-        seed: the first of them.
-        device: ``"auto"`` (CUDA if there is one, else CPU), or a device's name.
-        jobs: processes. Candidates must then be importable by name (no lambdas).
-        level: what predictors may ask of candidates: ``"graphs"`` (their graphs alone: nothing is
-            run, and models of timm and torchvision get no weights), ``"quick"`` (proxies of one
-            forward pass), ``"full"`` (all proxies that they can use), or ``"auto"``: graphs alone
-            of those networks of which the predictor says that proxies change nothing (for the
-            pretrained one, those of images of 96 pixels and more), all proxies of others. It
-            depends on each candidate alone.
-        budget: seconds that it may take by estimate: of the levels ``"auto"``, ``"quick"`` and
-            ``"graphs"``, the first that fits is taken; graphs alone if none does.
-        recipe: how they will be trained, as timm tags checkpoints (``"a1_in1k"``,
-            ``"in21k_ft_in1k"``): the accuracy of networks of real size is expected under it;
-            default the commonest.
-        measured: labels of candidates that were trained (larger is better) by name, or a CSV file
-            of names and labels: scores are then expected labels of all (``Learnt``), learnt from
-            these and from what is ranked by.
-        limits: what candidates may cost at most, by ``COSTS``:
-            ``params``, ``flops``, ``activations``, ``memory`` (MB), ``train_memory`` (MB, of
-            ``batch_size`` samples), ``latency`` (ms). Those beyond are not scored, and stand in
-            ``excluded`` with the reason.
-        costs: more of these to have in the table.
-        latency: folder of a saved ``CostPredictor`` that says it; by
-            default it is measured here, on ``device``.
-        speed: a device that is not at hand, as ``"rtx4090"`` or, of a batch, ``"rtx4090@64"``
-            (``SETTINGS``): latency is predicted for it, with its
-            interval, from the graph.
-        confidence: the chance with which such a latency has to be within its limit.
-        store: file that scores are kept in, so that a ranking that is stopped goes on where it
-            was, and shares scores with ``archrank.benchmark.run``. Only candidates with names
-            of their own (of a file, a zoo or a space) are kept; scores are computed by one thread.
-        engine: ``"local"``, or ``"ray"`` for a Ray cluster, whose every core takes candidates.
-        address: of the Ray cluster; default one on this machine, started and stopped.
-        progress: called with (done, total, name) after each candidate; True for a bar, False for
-            none, by default a bar in a terminal or a notebook.
-        callback: called with the ``archrank.basics.Finished`` result of each candidate as it comes.
+        inputs: the same as in ``archrank.score``; by default each candidate's own.
+        by: what to rank by: one proxy or several (also separated by commas), ``"a|b"`` for proxy a
+            controlled for proxy b (the residual of its ranks), a score of whole populations
+            (``"az_nas"``, ``"te_nas"``, ``"vote"``), the folder of a saved predictor, or ``"auto"``
+            for the pretrained predictor (``TransferRank``).
+        combine: how several criteria become one score: ``"mean_rank"`` (mean of relative ranks, in
+            [0, 1]), ``"log_rank"`` (AZ-NAS: mean of log(rank / m), where the best has rank m) or
+            ``"vote"`` (share of other candidates that a majority of criteria ranks lower).
+        targets, loss, batch_size: the same as in ``archrank.score``.
+        seeds: the number of initialisations to average over. Modules keep their weights, so for
+            them only the random data vary.
+        seed: the first seed.
+        device: ``"auto"`` (CUDA if available, else CPU), or the name of a device.
+        jobs: the number of processes. With more than one, candidates must be importable by name (no
+            lambdas).
+        level: what predictors may compute: ``"graphs"`` (graphs alone: no network is run, and
+            models of timm and torchvision get no weights), ``"quick"`` (proxies of one forward
+            pass), ``"full"`` (all proxies that they can use), or ``"auto"``: graphs alone for
+            networks whose prediction does not depend on proxies (for the pretrained predictor,
+            networks that take images of 96 pixels or more), and all proxies for the others.
+        budget: the time in seconds. The level is then the first of ``"auto"``, ``"quick"`` and
+            ``"graphs"`` whose estimated time fits; ``"graphs"`` if none does.
+        recipe: the training recipe for the expected accuracy of real networks, as in the tags of
+            timm's checkpoints (``"a1_in1k"``, ``"in21k_ft_in1k"``); by default the most common one.
+        measured: labels of trained candidates (larger is better), by name, or a CSV file of names
+            and labels. Scores are then expected labels (``Learnt``).
+        limits: the highest cost that a candidate may have, by the names in ``COSTS``: ``params``,
+            ``flops``, ``activations``, ``memory`` (MB), ``train_memory`` (MB, with ``batch_size``
+            samples), ``latency`` (ms). Candidates beyond a limit are not scored; ``excluded`` lists
+            them with the reason.
+        costs: further costs to show in the table.
+        latency: the folder of a saved ``CostPredictor`` that predicts the latency. By default the
+            latency is measured on ``device``.
+        speed: a device that you do not have, as ``"rtx4090"``, or ``"rtx4090@64"`` for a batch of
+            64 (``SETTINGS``). Its latency is predicted from the graph, with an interval.
+        confidence: the probability with which the predicted latency must be within its limit.
+        store: a file that keeps scores, so that a ranking that was stopped can continue and can
+            share scores with ``archrank.benchmark.run``. It keeps only candidates that have names
+            of their own (from a file, a zoo or a space). Scores are then computed with one thread.
+        engine: ``"local"``, or ``"ray"`` to use every core of a Ray cluster.
+        address: the address of the Ray cluster; by default a cluster is started on this machine.
+        progress: a function that is called with (done, total, name) after each candidate, True for
+            a bar, or False for none. By default there is a bar in a terminal or a notebook.
+        callback: a function that is called with the result of each candidate
+            (``archrank.basics.Finished``) as soon as it is known.
+
+    Returns:
+        The ranking. A candidate that fails is a row of ``Ranking.failures``, not an error.
 
     Raises:
-        InputError: an argument is not as above, or no candidate is within the limits (it names
-            the nearest). A candidate that fails is a row of ``Ranking.failures``, not an error.
+        InputError: an argument is wrong, or no candidate is within the limits (the message names
+            the nearest one).
 
     Example:
         >>> import torch
@@ -227,7 +228,7 @@ def _outputs(graph: Graph) -> int:
 
 
 def _announce(candidates: Sequence[Candidate], plan: Plan) -> None:
-    """Say what will be done and, where it is long, about how long it takes."""
+    """Announce long work and about how long it will take."""
     seconds = seconds_needed(candidates, plan)
     count, proxies = len(candidates), len(plan.proxies)
     if seconds and plan.enough is not None:
@@ -249,7 +250,7 @@ def affordable(
     """Return the plan of the first level that a budget of seconds is enough for, by estimate.
 
     Raises:
-        InputError: it is not a time, a level is given, too, or what is ranked by leaves no choice.
+        InputError: it is not a time, a level is given as well, or ``by`` leaves no choice.
     """
     if not isinstance(budget, Real) or not budget > 0:
         raise InputError(f"budget: got {budget!r}, expected seconds above 0")
@@ -278,7 +279,7 @@ def affordable(
 
 
 def _is_names(value: Any) -> bool:
-    """Whether it says what to rank by, which no targets do."""
+    """Whether these are names to rank by; targets never are."""
     several = isinstance(value, (list, tuple)) and len(value) > 0
     return isinstance(value, str) or (several and all(isinstance(one, str) for one in value))
 
@@ -293,7 +294,7 @@ def _check_inputs(candidates: Sequence[Candidate], inputs: Any) -> None:
 
 
 def _elsewhere(scales: Scales, speed: str, confidence: float) -> Scales:
-    """Return the same, with latency of a device that is not at hand."""
+    """Return the scales with the predicted latency of another device."""
     if scales.latency is not None:
         raise InputError("latency, speed: got both, expected a predictor or a device")
     if not 0 < confidence < 1:

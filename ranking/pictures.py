@@ -55,7 +55,7 @@ def figure_class() -> Callable[..., Figure]:
 
 
 def draw_ranking(table: pd.DataFrame, title: str, make: Callable[..., Figure]) -> Figure:
-    """Left the scores in order with their spread, right the scores against FLOPs."""
+    """Draw scores in order with their errors (left) and against FLOPs (right)."""
     scored = table[table["score"].notna()]
     height = float(np.clip(1.6 + 0.26 * len(scored), 4.0, 40.0))
     figure = make(figsize=(13, height), layout="constrained")
@@ -73,7 +73,7 @@ def draw_front(
     title: str,
     make: Callable[..., Figure],
 ) -> Figure:
-    """All candidates by score and cost; those on the front named and joined by steps."""
+    """Draw all candidates by score and cost, with the front named and joined by steps."""
     figure = make(figsize=(9, 6), layout="constrained")
     axes = figure.subplots()
     scored = table[table["score"].notna() & table[cost].notna()]

@@ -1,4 +1,4 @@
-"""Whom to train first: the best candidates that were not trained yet, each with its reasons."""
+"""Which candidates to train first, with reasons."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def best_chances(scores: Array, errors: Array) -> Array:
 
 
 def _reasons(row: pd.Series[Any], table: pd.DataFrame, by: tuple[str, ...]) -> Iterator[str]:
-    """Give what speaks for a candidate, and what against it."""
+    """Yield reasons for a candidate and against it."""
     if np.isfinite(row.get("top-1", np.nan)):
         low, high = row["top-1 low"], row["top-1 high"]
         yield f"ImageNet top-1 of {row['top-1']:.1f} % expected ({low:.1f} to {high:.1f})"

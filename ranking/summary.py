@@ -15,13 +15,13 @@ _LEFT_OUT = frozenset({"above", "seconds", "same_as", "activations", "depth"})
 
 
 _EXPECTED = frozenset({"top-1", "top-1 low", "top-1 high"})
-"""Details that say more than the score: the accuracy that is expected, in %."""
+"""Details that are shown beside the score: the expected accuracy, in %."""
 _ITSELF = frozenset({("auto",), ("expected",)})
-"""What is ranked by where that is the score itself."""
+"""Criteria that are the score itself."""
 MOST_COLUMNS = 9
 """Of a summary; `Ranking.details` has the others."""
 SURE = 0.75
-"""The chance of being better from which on one of two neighbours is said to be."""
+"""Two neighbours are told apart if one is better with at least this probability."""
 
 
 class Ranked(Protocol):
@@ -40,7 +40,7 @@ class Ranked(Protocol):
 def summarise(ranking: Ranked) -> pd.DataFrame:
     """Return the columns that fit 80 characters, as text; the whole table has the others.
 
-    A rank marked with ~ cannot be told from the one above it.
+    A rank marked with ~ cannot be told apart from the one above it.
     """
     text = ranking.table[shown_columns(ranking)].map(number)
     text["rank"] = [
@@ -68,7 +68,7 @@ def shown_columns(ranking: Ranked) -> list[str]:
 
 
 def summarise_shortlist(shortlist: pd.DataFrame) -> pd.DataFrame:
-    """Return a shortlist as text, without columns that nothing is known of."""
+    """Return a shortlist as text, without empty columns."""
     known = shortlist.dropna(axis="columns", how="all")
     if "chance" in known:
         known = known.assign(chance=known["chance"].map("{:.0%}".format))
@@ -76,7 +76,7 @@ def summarise_shortlist(shortlist: pd.DataFrame) -> pd.DataFrame:
 
 
 def notes(ranking: Ranked, marked: bool = True) -> list[str]:
-    """Return the lines below the table: what its marks mean, who failed, and who is left out."""
+    """Return the lines below the table: its marks, failures, and excluded candidates."""
     marks = _marks(ranking) if marked else []
     return [*marks, *_failures(ranking), *_left_out(ranking)]
 

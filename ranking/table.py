@@ -34,31 +34,37 @@ class Ranking:
     """An ordered table of candidates.
 
     Attributes:
-        table: DataFrame, best first: ``rank`` (ties share the smallest; NaN if nothing could be
-            scored), ``name``, ``score``, ``std_error``, one column per term of ``by`` (means
-            over seeds, and ``NAME std`` if there are several), ``params``, ``flops``,
-            ``activations``, ``depth``, ``seconds``, ``same_as`` (the candidate of the same graph
-            that was scored);
-            ``memory_mb`` and ``latency_ms`` where they were asked for; with ``by="auto"`` one
-            column per kind of evidence (normal scores among the candidates) and the proxies that
-            they are made of. The score is then the expected label in standard deviations of such
-            a population.
-            ``std_error`` is the standard deviation of the score's error: of several seeds, their
-            scores' deviation over the root of their number; of one seed and several terms, the
-            same of the relative ranks over the terms; of one predictor, what it predicts; else NaN.
-            ``above`` is the chance that the candidate above is truly better, NaN if not known:
+        table: a DataFrame, best first, with these columns:
 
-                Phi((s - s') / hypot(e, e')),
+            - ``rank``: ties share the smallest rank; NaN if nothing could be scored.
+            - ``name``, ``score``.
+            - ``std_error``: the standard deviation of the score's error. With several seeds, it is
+              the standard error over seeds; with one seed and several criteria, that of the
+              relative ranks over criteria; with one predictor, what it predicts; otherwise NaN.
+            - ``above``: the probability that the candidate above is truly better; NaN if unknown:
 
-            s scores, e their standard errors (our choice; errors taken as normal and independent).
-            Below ``SURE`` the two cannot be told apart.
-        failures: DataFrame of ``name``, ``proxy`` (``"all"`` if none could run), ``status``,
+                  Phi((s - s') / hypot(e, e'))
+
+              with scores s and standard errors e. Below ``SURE`` the two cannot be told apart.
+            - one column per criterion: means over seeds, and ``NAME std`` if there are several
+              seeds.
+            - ``params``, ``flops``, ``activations``, ``depth``.
+            - ``memory_mb`` and ``latency_ms``, if they were asked for.
+            - ``seconds``, and ``same_as``: the candidate with the same graph that was scored
+              instead.
+
+            With ``by="auto"`` the score is the expected label in standard deviations of labels. The
+            table then also has one column per kind of evidence and the proxies behind it.
+        failures: a DataFrame of ``name``, ``proxy`` (``"all"`` if none could run), ``status`` and
             ``reason``.
-        excluded: DataFrame of candidates beyond a limit: ``name``, ``cost``, ``value``, ``limit``,
-            ``reason``.
-        by, combine: what it is ranked by, and how several criteria become one score.
-        latency: where latencies come from, in words; empty if nobody asked.
-        made_of: columns of the table that say what the score is made of; a summary leaves them out.
+        excluded: a DataFrame of candidates beyond a limit: ``name``, ``cost``, ``value``, ``limit``
+            and ``reason``.
+        by, combine: the criteria, and how several of them become one score.
+        latency: where latencies come from, in words; empty if there are none.
+        made_of: columns of the table that explain the score; a summary leaves them out.
+
+    Notes:
+        ``above`` is our choice; it takes errors as normal and independent.
     """
 
     table: pd.DataFrame
@@ -74,7 +80,7 @@ class Ranking:
 
     @property
     def doubtful(self) -> npt.NDArray[np.bool_]:
-        """Whether each candidate cannot be told from the one above it."""
+        """Whether each candidate cannot be told apart from the one above it."""
         found: npt.NDArray[np.bool_] = (self.table["above"] < SURE).to_numpy()
         return found
 
@@ -83,7 +89,7 @@ class Ranking:
         """The name of the first candidate.
 
         Raises:
-            InputError: none could be ranked.
+            InputError: no candidate could be ranked.
         """
         if self.table["rank"].isna().all():
             raise InputError(
@@ -95,7 +101,7 @@ class Ranking:
 
     @property
     def details(self) -> pd.DataFrame:
-        """The columns of the table that a summary leaves out, by rank and name."""
+        """The columns that a summary leaves out, by rank and name."""
         left_out = [name for name in self.table.columns if name not in shown_columns(self)]
         return self.table[["rank", "name", *left_out]]
 
@@ -109,12 +115,13 @@ class Ranking:
             self.table.to_csv(partial, index=False)
 
     def shortlist(self, count: int = 5) -> pd.DataFrame:
-        """Return whom to train first: the best that were not measured, each of another graph.
+        """Return the candidates to train first: the best unmeasured ones, with distinct graphs.
 
-        Columns are ``name``, ``score``, ``std_error``, ``chance`` (that it is the best of all, as
-        far as standard errors are right and independent; NaN if they are not known) and
-        ``because``: the expected ImageNet top-1, evidence in standard deviations above or below
-        the mean of the candidates, or the places by what it is ranked by.
+        Columns are ``name``, ``score``, ``std_error``, ``chance`` (the probability that it is the
+        best of all, if standard errors are right and independent; NaN if they are unknown) and
+        ``because``: the expected ImageNet top-1, the evidence in standard deviations above or
+            below the mean of the
+        candidates, or the places by each criterion.
 
         Raises:
             InputError: the count is not a whole number of at least 1.
@@ -134,8 +141,8 @@ class Ranking:
         """Return the table and the failures as JSON; missing numbers are null.
 
         Args:
-            front: a cost, for the names on ``front`` too.
-            top: for a ``shortlist`` of so many, too.
+            front: a cost; the names on its ``front`` are then included.
+            top: the length of a ``shortlist`` to include.
         """
         names: dict[str, Any] = {}
         if front is not None:
@@ -156,13 +163,13 @@ class Ranking:
         )
 
     def front(self, cost: str = "flops") -> pd.DataFrame:
-        """Return the candidates that none beats in score at no more cost, cheapest first.
+        """Return the Pareto front of score and a cost, cheapest first.
 
         Args:
-            cost: a column of sizes, or one of ``COSTS`` that was asked for.
+            cost: a size, or one of ``COSTS`` that is in the table.
 
         Raises:
-            InputError: no such cost, or it was not asked for.
+            InputError: there is no such cost, or it is not in the table.
 
         Example:
             >>> import torch
@@ -178,10 +185,10 @@ class Ranking:
         return found.sort_values([column, "name"], kind="stable").reset_index(drop=True)
 
     def plot_front(self, cost: str = "flops", path: str | Path | None = None) -> Figure:
-        """Scores against a cost, with the front; needs the extra ``[plots]``.
+        """Draw scores against a cost, with the front; needs the extra ``[plots]``.
 
         Raises:
-            InputError: no such cost, or it was not asked for.
+            InputError: there is no such cost, or it is not in the table.
             MissingExtraError: matplotlib is not installed.
         """
         front, column = self.front(cost), self._column_of(cost)
@@ -199,7 +206,7 @@ class Ranking:
         return column
 
     def plot(self, path: str | Path | None = None) -> Figure:
-        """Scores in order beside scores against FLOPs; needs the extra ``[plots]``.
+        """Draw scores in order, and scores against FLOPs; needs the extra ``[plots]``.
 
         Raises:
             MissingExtraError: matplotlib is not installed.
@@ -231,11 +238,11 @@ def tabulate(
     costs: Iterable[str] = (),
     latency: str = "",
 ) -> Ranking:
-    """Order rows by what the criteria say of them.
+    """Order rows by their criteria.
 
     Args:
-        rows: of all candidates that are within the limits.
-        columns: what each criterion says of these rows.
+        rows: of all candidates within the limits.
+        columns: the values of each criterion for these rows.
         combine: how several columns become one score.
         costs: which to show, of ``COLUMNS``.
         latency: where latencies come from, in words.
@@ -275,10 +282,10 @@ def tabulate(
 
 
 def within_limits(rows: Sequence[Row]) -> tuple[list[Row], pd.DataFrame]:
-    """Return the rows within all limits, and a table of what the others are beyond.
+    """Return the rows within all limits, and a table of the others with the limits they exceed.
 
     Raises:
-        InputError: nobody is within them.
+        InputError: no row is within them.
     """
     beyond = [one for row in rows for one in row.excluded]
     if rows and all(row.excluded for row in rows):
@@ -312,7 +319,7 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _error(columns: Sequence[Column], oriented: Array, mean: Array, combine: str) -> Array:
-    """Return the standard error of each score, NaN where nothing says it."""
+    """Return the standard error of each score; NaN if it is unknown."""
     count, terms, seeds = oriented.shape
     if seeds > 1:
         each = [combined(oriented[:, :, seed], combine) for seed in range(seeds)]

@@ -181,8 +181,8 @@ def _equally_long(part: str, rows: Sequence[npt.ArrayLike | None]) -> Array:
         found = "none" if lengths == {-1} else f"lengths {sorted(lengths)} (-1: none)"
         raise InputError(
             f"X: this predictor learnt from each sample's {part}, all of one length; got "
-            f"{found}. Pass architectures of the space that it was fitted to, or fit it again to graphs alone "
-            "(archrank fit --portable)"
+            f"{found}. Pass architectures of the space that it was fitted to, or fit it again to "
+            "graphs alone (archrank fit --portable)"
         )
     return np.array([np.asarray(row) for row in rows], dtype=np.float64)
 
