@@ -8,7 +8,7 @@ from collections import OrderedDict, UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from operator import is_
-from types import CellType, FunctionType, MethodType, SimpleNamespace
+from types import CellType, CodeType, FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -50,11 +50,20 @@ def kept(*roots: Any, stand_in: Callable[[Tensor], Tensor] | None = None) -> Ite
             undo()
 
 
+def reached(kinds: tuple[type, ...], *roots: Any) -> list[Any]:
+    """Return the objects of some types that the roots reach, as ``kept`` does."""
+    search = _Search(None, kinds)
+    search.visit(roots)
+    return search.found
+
+
 class _Search:
     """Finds what can be written to, from given roots on, and remembers what it held."""
 
-    def __init__(self, stand_in: Callable[[Tensor], Tensor] | None):
+    def __init__(self, stand_in: Callable[[Tensor], Tensor] | None, kinds: tuple[type, ...] = ()):
         self._stand_in = stand_in
+        self._kinds = kinds
+        self.found: list[Any] = []
         self._seen: set[int] = set()
         self._waiting: list[Any] = []
         self._functions: list[Any] = []  # of the roots, looked into last
@@ -74,9 +83,11 @@ class _Search:
             if type(item) in _ATOMS or isinstance(item, type) or id(item) in self._seen:
                 continue
             self._seen.add(id(item))
-            if isinstance(item, Tensor):
+            if isinstance(item, self._kinds):
+                self.found.append(item)
+            elif isinstance(item, Tensor):
                 continue
-            if isinstance(item, dict):
+            elif isinstance(item, dict):
                 self._dict(item)
             elif isinstance(item, (list, deque)):
                 self._sequence(item)
@@ -166,7 +177,7 @@ class _Search:
         if _is_foreign(function):
             return
         table = function.__globals__
-        for name in function.__code__.co_names:
+        for name in _names(function.__code__):
             if name in table and not isinstance(table[name], type):
                 self.undo.append(functools.partial(_restore_global, table, name, table[name]))
                 self._waiting.append(table[name])
@@ -174,6 +185,14 @@ class _Search:
 
 def _is_foreign(value: Any) -> bool:
     return str(getattr(value, "__module__", "")).partition(".")[0] in _FOREIGN
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """Yield the names that a function's code reads, and the functions that it defines inside."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
 
 
 def _content(cell: CellType) -> Any:

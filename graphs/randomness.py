@@ -6,20 +6,21 @@ import pickle
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import nn
 
+from .keeping import reached
+
 Own = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
-"""A generator that a module holds for itself."""
+"""A generator that a model has for itself."""
 
 
 def own_generators(model: nn.Module) -> list[Own]:
-    """Return the generators that the modules of a model hold as attributes."""
-    attributes = (value for module in model.modules() for value in vars(module).values())
-    return [value for value in attributes if isinstance(value, Own)]
+    """Return the generators that a model holds, or that its functions reach by their globals."""
+    return reached(get_args(Own), model)
 
 
 def _state(generator: Own) -> Any:

@@ -311,8 +311,28 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             waiting[:0] = list(item.values())
         elif isinstance(item, (list, tuple, set, frozenset)):
             waiting[:0] = list(item)
-        elif hasattr(item, "__dict__"):
-            waiting[:0] = list(vars(item).values())
+        else:
+            waiting[:0] = list(attributes_in(item).values())
+
+
+def attributes_in(value: Any) -> dict[str, Any]:
+    """Return the attributes of an object, in slots too.
+
+    Example:
+        >>> class Output:
+        ...     __slots__ = ("logits",)
+        >>> output = Output()
+        >>> output.logits = 3
+        >>> attributes_in(output), attributes_in(3)
+        ({'logits': 3}, {})
+    """
+    found: dict[str, Any] = dict(getattr(value, "__dict__", {}))
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(value, name) and name != "__dict__":
+                found[name] = getattr(value, name)
+    return found
 
 
 # --- what users give, and what may be wrong with it -----------------------------------------------

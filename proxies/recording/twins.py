@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from ...errors import NotApplicable
 from .attempts import Recorded, attempt
@@ -35,7 +36,7 @@ class FirstOutputs(WithoutDropout):
         result = func(*args, **kwargs)
         if func in PRODUCTS:
             name = self._names.pop(id(weight_of(args, kwargs)), None)
-            if name is not None:
+            if name is not None and not is_functorch_wrapped_tensor(result):  # vmap hides samples
                 self._take(name, as_real(result.detach()))
         return result
 

@@ -92,6 +92,27 @@ def test_generators_that_the_network_holds(library: str) -> None:
         assert result.value == without[name].value, name
 
 
+GENERATOR, NUMBERS = torch.Generator().manual_seed(1), np.random.default_rng(1)
+
+
+@pytest.mark.parametrize("library", ["torch", "NumPy", "in a list"])
+def test_generators_of_the_file(library: str) -> None:
+    """Those that a function reads by its globals, or inside what it holds."""
+    held = [random.Random(1)]
+    draws: dict[str, Callable[[Patched, Tensor], Tensor]] = {
+        "torch": lambda net, h: h * (lambda: torch.rand((), generator=GENERATOR).to(h))(),
+        "NumPy": lambda net, h: h * NUMBERS.random(),
+        "in a list": lambda net, h: h * held[0].random(),
+    }
+    own = [GENERATOR, NUMBERS, *held]
+    before = random_state(own)[-len(own) :]
+    found, without = (
+        scores(lambda rate: Patched(draws[library], rate), rate, (3, 8, 8)) for rate in (0.5, 0.0)
+    )
+    assert found == without
+    assert random_state(own)[-len(own) :] == before
+
+
 def timm_vit(**rates: float) -> nn.Module:
     vit = pytest.importorskip("timm").models.vision_transformer.VisionTransformer
     return vit(img_size=8, patch_size=4, embed_dim=8, depth=3, num_heads=2, num_classes=4, **rates)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ....graphs.tracing import tensors_in
+from ....graphs.tracing import attributes_in, tensors_in
 
 Change = Callable[[Tensor], Tensor]
 
@@ -51,6 +51,6 @@ def _mapped(value: Any, change: Change, made: dict[int, Any]) -> Any:
     elif isinstance(value, (set, frozenset)):
         return type(value)(_mapped(item, change, made) for item in value)
     else:
-        for name, item in vars(value).items():
-            result.__dict__[name] = _mapped(item, change, made)
+        for name, item in attributes_in(value).items():
+            object.__setattr__(result, name, _mapped(item, change, made))  # it may be frozen
     return result

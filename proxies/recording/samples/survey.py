@@ -15,6 +15,7 @@ from typing import Any, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -120,6 +121,8 @@ class CountedLayouts:
         """
         index = self._count[kind]
         self._count[kind] += 1
+        if is_functorch_wrapped_tensor(tensor):  # vmap hides its dimension
+            return None
         if self.layouts.found is None:
             return ROWS if tensor.dim() > 1 and tensor.shape[0] == self.samples else None
         known = self.layouts.found[kind]

@@ -68,3 +68,21 @@ def test_a_precision_that_a_module_does_not_know_is_unsupported() -> None:
         assert scores[name].status == "unsupported"
         assert "module '1'" in scores[name].reason
         assert "float64" in scores[name].reason
+
+
+def test_layers_under_vmap_keep_their_gradients() -> None:
+    class Mapped(nn.Module):
+        def __init__(self, by_map: bool):
+            super().__init__()
+            torch.manual_seed(0)
+            self.one, self.two, self.head = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+            self.by_map = by_map
+
+        def forward(self, x: Tensor) -> Tensor:
+            x, layer = torch.relu(self.one(x)), lambda row: torch.relu(self.two(row))
+            return self.head(torch.vmap(layer)(x) if self.by_map else layer(x))
+
+    scores, expected = (archrank.score(Mapped(by_map), (6,), batch_size=8) for by_map in (1, 0))
+    for name in ("grad_norm", "snip", "grasp", "zico", "gradsign", "synflow", "vkdnw", "l2_norm"):
+        assert scores[name].value == pytest.approx(expected[name].value, rel=1e-4), name
+    assert {result.status for result in scores.values()} <= {"ok", "not applicable"}

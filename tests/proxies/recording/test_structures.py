@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import archrank
+from archrank.graphs.tracing import attributes_in
 from archrank.proxies.recording.samples.structures import mapped
 
 Named = collections.namedtuple("Named", "logits aux")
@@ -19,6 +20,12 @@ Named = collections.namedtuple("Named", "logits aux")
 
 @dataclasses.dataclass
 class Data:
+    logits: Tensor
+    aux: Tensor
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slots:
     logits: Tensor
     aux: Tensor
 
@@ -37,6 +44,7 @@ class Plain:
 MAKE = {
     "named": Named,
     "data": Data,
+    "slots": Slots,
     "ordered": lambda logits, aux: Ordered(logits=logits, aux=aux),
     "plain": Plain,
     "dict": lambda logits, aux: {"logits": logits, "aux": aux},
@@ -87,7 +95,7 @@ def test_what_is_mapped_is_left_alone() -> None:
         before = make(torch.ones(2), torch.zeros(2))
         after = mapped(before, lambda t: t + 1)
         assert type(after) is type(before)
-        kept = vars(before) if isinstance(before, (Data, Plain)) else before
+        kept = attributes_in(before) or before
         first = next(iter(kept.values())) if isinstance(kept, dict) else kept[0]
         assert first.tolist() == [1, 1]
     own = mapped(Plain(torch.ones(1), torch.ones(1)), lambda t: 3 * t)
