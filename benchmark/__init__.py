@@ -1,4 +1,4 @@
-"""Proxies against measured accuracy: a sample scored into a store, judged, and written down."""
+"""Compare proxies with measured accuracy: score a sample into a store, judge it, write a report."""
 
 from __future__ import annotations
 

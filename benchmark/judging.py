@@ -1,4 +1,4 @@
-"""What the scores of a store are worth: measured labels joined, every proxy judged alike.
+"""Judge the scores of a store by measured labels.
 
 Nothing here depends on when, where or in which order scores were written.
 """
@@ -41,13 +41,13 @@ def judge(
 
     Args:
         store: a file that ``run`` wrote, or an open store.
-        run: the number of one run; default all.
-        resamples: of the bootstrap; every row of a run is judged on the same ones.
+        run: the number of one run; by default all runs are judged.
+        resamples: the number of bootstrap resamples; all rows of a run use the same ones.
         seed: of resamples, random scores, folds and draws of labels.
 
     Raises:
-        InputError: no such store or run, or no run can be judged; the message says why. A run that
-            cannot be judged beside others that can is reported with its ``problem``.
+        InputError: there is no such store or run, or no run can be judged; the message says why.
+            If only some runs cannot be judged, the report says so in their ``problem``.
     """
     for name, number, least in (("resamples", resamples, 1), ("seed", seed, 0)):
         if not isinstance(number, int) or number < least:
@@ -82,14 +82,13 @@ def judge_frame(
 ) -> Judged:
     """Judge one sample by its scores and labels alone.
 
-    A proxy's score is the mean over its scoring seeds, turned so that larger is better. Its
-    figures are over the architectures on which it has a value.
+    The score of a proxy is the mean over its seeds, with the sign for which larger is better. Its
+    figures use the architectures for which it has a value.
 
     Args:
-        scores: as ``Store.scores`` gives them; the order of rows
-            is of no account.
-        truth: finite label by architecture, larger is better. Architectures without any row in
-            ``scores`` are left out.
+        scores: as ``Store.scores`` returns them, in any order.
+        truth: a finite label for each architecture, larger is better. Architectures without a row
+            in ``scores`` are left out.
         trainings: (architectures of ``truth``, training seeds) for the noise ceiling.
         resamples, seed: as of ``judge``.
 

@@ -1,4 +1,4 @@
-"""What a store's scores are worth, written down: as a page, and as Markdown."""
+"""Reports on the scores of a store, as a page and as Markdown."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def write_report(
     date: str | None = None,
     machine: str | None = None,
 ) -> Report:
-    """Judge the runs of a store and write the page; it appears whole or not at all.
+    """Judge the runs of a store and write the page. The page is written completely or not at all.
 
     Args:
-        store, run, resamples, seed: as ``judge`` takes.
-        path: of the page.
+        store, run, resamples, seed: the same as in ``judge``.
+        path: the file of the page.
         date, machine: printed on the page if given.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What judging finds: figures, rows of a table, runs, a report."""
+"""Results of judging: figures, rows of a table, runs, a report."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Figure:
 
 @dataclass(frozen=True)
 class Result:
-    """One row of the table: what one way of scoring is worth.
+    """One row of the table: the figures of one score.
 
     Attributes:
-        name, kind: of what was judged.
+        name, kind: of the score.
         figures: by name: those of ``FIGURES``,
             ``tau_failed_last`` (failures ranked last) and ``over_params`` (tau-b minus that of
             params, on the same resamples).
-        count: architectures that the figures are over.
-        failed: architectures that were tried and have no value under any seed.
-        waiting: architectures of the sample that it has not been tried on.
+        count: the number of architectures behind the figures.
+        failed: the number of architectures that have no value under any seed.
+        waiting: the number of architectures that were not scored yet.
         version: of the proxy.
-        labels: how many labels it has seen.
-        seeds: scoring seeds that its score is the mean of.
+        labels: how many labels it was trained on.
+        seeds: the number of seeds that its score is averaged over.
         seed_spread: standard deviation of tau-b over them; NaN with one.
         between_seeds: mean tau-b between two of them; NaN with one.
         seconds, memory: median per architecture (bytes); of a combination the sum and the largest
@@ -76,7 +76,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Greedy:
-    """The cross-validated choice: tau-b of the held-out folds, and who was chosen how often."""
+    """The cross-validated choice: tau-b on held-out folds, and how often each score was chosen."""
 
     held_out: Figure
     folds: tuple[float, ...]
@@ -93,8 +93,8 @@ class Judged:
         scores: by architecture and proxy, means over seeds, larger is better.
         truth: by architecture, larger is better.
         agreement: tau-b between any two proxies.
-        greedy: None where there was too little to choose from.
-        notes: what was left out, and why.
+        greedy: None if there was too little to choose from.
+        notes: what was left out, with reasons.
     """
 
     results: tuple[Result, ...]
@@ -121,12 +121,12 @@ class Judged:
 
 @dataclass(frozen=True)
 class RunReport:
-    """One run of a store, and what its scores are worth; ``problem`` says why they are not known.
+    """One run of a store with its figures; ``problem`` says why there are none.
 
     Attributes:
         number, settings: of the run in its store.
         sampled: architectures of the sample.
-        facts: of table and task, for people: title, metric, label, licence, notes, ...
+        facts: a description of the table and the task: title, metric, label, licence, notes, ...
         ceiling: tau-b between two trainings, and of one with their mean, over the whole table.
         ambiguous: whether another run of the report is of the same space and task.
     """
@@ -142,7 +142,8 @@ class RunReport:
 
     @property
     def title(self) -> str:
-        """Space, and task where that adds something; the number where another run has the same."""
+        """The space, the task if it adds information, and the number if another run has the same
+        title."""
         space, task = (str(self.settings.get(key, "?")) for key in ("space", "task"))
         title = space if task == space else f"{space} · {task}"
         return f"{title} (run {self.number})" if self.ambiguous else title
@@ -150,7 +151,7 @@ class RunReport:
 
 @dataclass(frozen=True)
 class Report:
-    """The runs of a store, judged; ``report`` writes it down."""
+    """The judged runs of a store."""
 
     runs: tuple[RunReport, ...]
     resamples: int
@@ -169,7 +170,7 @@ class Report:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all but the single scores, for JSON: missing numbers are None."""
+        """Return everything except the single scores, for JSON; missing numbers are None."""
         runs = []
         for run in self.runs:
             one: dict[str, Any] = {

@@ -137,7 +137,7 @@ def _make(
         print(json.dumps({"families": families}, indent=2))
         return
     say(f"written: {out}")
-    print(f"learnt of {len(families)} families: {', '.join(families)}")
+    print(f"learnt from {len(families)} families: {', '.join(families)}")
 
 
 def _weights(given: str) -> str | dict[str, float]:

@@ -304,7 +304,7 @@ class DeviceSpeed(Predictor):
 
     @property
     def described(self) -> str:
-        """What it learnt of, in words."""
+        """What it learnt from, in words."""
         return f"a device of which {self.n_samples_} networks were measured"
 
     def _there(self, sample: Sample, place: int, times: float) -> Sample:
@@ -352,7 +352,7 @@ def _said(ways: Sequence[dict[str, Any]], columns: Sequence[_Columns]) -> tuple[
 def _off(
     ways: Sequence[dict[str, Any]], columns: Sequence[_Columns], logs: Array
 ) -> npt.NDArray[np.float64]:
-    """Error of each measurement in deviations, learnt of the others."""
+    """Error of each measurement in deviations, learnt from the others."""
     off = np.zeros(len(logs))
     for out in range(len(logs)):
         kept = np.arange(len(logs)) != out

@@ -58,7 +58,7 @@ def estimate(
         its reason.
 
     Raises:
-        InputError: an argument is not as above.
+        InputError: an argument is invalid.
 
     Example:
         >>> from torch import nn

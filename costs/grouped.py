@@ -29,7 +29,7 @@ _KEPT = 64  # draws that weights are a mean of
 
 @dataclass(frozen=True)
 class Regression:
-    """What was learnt of columns (p,): mean b + x w, variance s^2 (v + x S x').
+    """What was learnt from columns (p,): mean b + x w, variance s^2 (v + x S x').
 
     Attributes:
         weights, intercept: w (p,) and b.

@@ -112,7 +112,7 @@ def measure(
         The rows of these candidates and this setting, with the columns of ``Measurement``.
 
     Raises:
-        InputError: an argument is not as above, or ``out`` is a file of something else.
+        InputError: an argument is invalid, or ``out`` is a file of something else.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
@@ -165,7 +165,7 @@ def operator_costs(
         batch_size: samples per forward.
 
     Raises:
-        InputError: an argument is not as above.
+        InputError: an argument is invalid.
         UnsupportedModelError: a candidate cannot be traced.
 
     Example:

@@ -59,7 +59,7 @@ def inference_memory(graph: Graph, batch_size: int = 1, precision: str = "fp32")
         precision: ``"fp32"``, ``"amp"`` (products in 2 bytes) or ``"half"``.
 
     Raises:
-        InputError: an argument is not as above.
+        InputError: an argument is invalid.
 
     Example:
         >>> import torch, archrank
@@ -96,7 +96,7 @@ def training_memory(
             are kept, and the parts computed again in the backward pass.
 
     Raises:
-        InputError: an argument is not as above.
+        InputError: an argument is invalid.
 
     Example:
         >>> import torch, archrank

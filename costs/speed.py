@@ -33,7 +33,7 @@ class Speed(NamedTuple):
         parts: (n, 3) shares that work, bytes moved and starts of operators have in it.
         beyond: whether nothing so quick or so slow was measured. The interval of what is quicker
             than all reaches up to the shortest time measured, and may still not hold: what starting
-            an operator takes is then most of it, and little was learnt of that.
+            an operator takes is then most of it, and little was learnt from that.
     """
 
     low: Array

@@ -64,7 +64,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)  # networks this small gain nothing from more
-    # It learnt of networks like these; that it takes one in fifty for strange is no news here.
+    # It learnt from networks like these; that it takes one in fifty for strange is no news here.
     warnings.simplefilter("ignore", OutOfFamilyWarning)
 
     digits, measured = space("digits"), table("digits")

@@ -2,7 +2,7 @@
 
 ``python examples/fast_networks.py --out demo`` is the last part of ``make demo``: the networks of
 ``real_networks.py`` on a graphics card and on a processor that are not at hand. Nothing is run,
-nothing fetched. Of some names the accuracy or the speed is among what the predictors learnt of;
+nothing fetched. Of some names the accuracy or the speed is among what the predictors learnt from;
 ``experiments/results/fronts.md`` compares fronts with measured ones, families left out.
 """
 

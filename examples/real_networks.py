@@ -3,7 +3,8 @@
 ``python examples/real_networks.py --out demo`` is the second part of ``make demo``. The networks
 are torchvision's, built on the meta device: no weights are made, nothing is run, nothing fetched.
 What is compared with is the ImageNet top-1 that torchvision publishes of its first weights. Eleven
-of these names are among the checkpoints that the predictor learnt of, some with these very weights.
+of these names are among the checkpoints that the predictor learnt from, some with these very
+weights.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from predictors import PROBLEMS, Pool, pool_of
 SEEDS = 3
 FEW, LEARNT, ADAPTED, TESTED = 78, 500, 50, 500
 FAMILY, RANKED = "nasbench101_10k", ("nasbench201", "nasbench_macro")
-LEAST = 80.0  # accuracy of a network to learn of, as in the paper
+LEAST = 80.0  # accuracy of a network to learn from, as in the paper
 SPACES = ("nasbench_macro", "nasbench201")
 
 # --- encoders -------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def few_labels(key: str, seed: int, encoders: Sequence[str], work: Path) -> None
 
 
 def other_family(seed: int, encoders: Sequence[str], work: Path) -> None:
-    """Judge members that learnt of another family: as they are, and adapted to a few labels."""
+    """Judge members that learnt from another family: as they are, and adapted to a few labels."""
     source = pool(FAMILY)
     good = np.flatnonzero(source.labels >= LEAST)
     rows = np.random.default_rng(seed).permutation(good)[:LEARNT]
@@ -229,7 +229,7 @@ def _keep(
 
 
 OF_OTHERS = tuple(name for name in ENCODERS if name != "k-GNN, contrast and sizes")
-"""Those that learn of another family, too: of that one `gennape.md` has more."""
+"""Those that learn from another family, too: of that one `gennape.md` has more."""
 
 
 def run(work: Path, seeds: int = SEEDS) -> None:
@@ -292,7 +292,7 @@ def member_taus(lines: Sequence[Mapping], name: str, row: str) -> list[float]:
 
 TEXT = (
     "One head or eight weighed by fuzzy clusters (FCM) on a frozen encoder, which saw no "
-    f"network of a labelled family: it learnt of {EACH} networks each of "
+    f"network of a labelled family: it learnt from {EACH} networks each of "
     f"{', '.join(UNLABELLED)}. *untrained*: random weights, of each seed's own. *contrast*: "
     "GENNAPE's objective alone, 15 epochs; *statistics*: the default of `Pretraining`. T: "
     "labels divided by log10(FLOPs); pairs: which of two is better. Heads learn by squared "
@@ -301,5 +301,5 @@ TEXT = (
     "paper: equal weights, adapted the softmax of tau; *DiffKendall*: with heads that learn "
     "by it in place of T. Rows that read no encoder are the same in all columns. Of another "
     f"family: {LEARNT} networks of {PROBLEMS[FAMILY].name} of {LEAST:.0f} % and more, the "
-    f"paper's family to learn of. Tested on {TESTED} networks at most."
+    f"paper's family to learn from. Tested on {TESTED} networks at most."
 )

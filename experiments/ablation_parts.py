@@ -127,7 +127,7 @@ PARTS = {
         "*small* by what it names. *not Bayesian*: ordinary layers. *drawn*: weights are drawn "
         "when it predicts, too, as released. *across*: mixing across segments, as in an MLP- "
         "Mixer, where the released one stays within each. *perceptron*: no segments; *no blocks*: "
-        "none between the first and the last layer. *normal scores*: what is learnt of labels. "
+        "none between the first and the last layer. *normal scores*: what is learnt from labels. "
         "*released size*: width 512, four blocks, batches of 10, a learning rate of 0.0001. "
         "*joined*: the mixer's output is the context of a graph transformer; *transformer alone*: "
         "the same without any statistics, trained alike. *... alone*: the statistics of that "

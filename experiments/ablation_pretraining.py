@@ -1,7 +1,7 @@
 """What pretraining is worth: frozen encoders, pretrained and untrained, under the same small head.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/ablation_pretraining.py WORK``.
-It may be killed at any moment and goes on where it was: graphs and checkpoints lie in the folder
+It may be killed at any moment and continues where it was: graphs and checkpoints lie in the folder
 WORK, finished figures are lines of ``experiments/results/stores/ablation_pretraining.jsonl``.
 ``--tables`` writes ``experiments/results/ablation_pretraining.md`` from them and learns nothing.
 ``--chosen-on`` judges the families that objectives were chosen on instead of those reported.
@@ -75,7 +75,7 @@ graphs take long."""
 EACH, WIRINGS, EPOCHS = 60, 300, 30
 
 
-# --- what is learnt of ----------------------------------------------------------------------------
+# --- what is learnt from --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

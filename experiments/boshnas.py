@@ -1,7 +1,7 @@
 """BOSHNAS on FlexiBERT's 500: gradient search in embeddings of graphs against simpler searches.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/boshnas.py``. It may be killed at
-any moment and goes on where it was: finished runs are lines of
+any moment and continues where it was: finished runs are lines of
 ``experiments/results/stores/boshnas.jsonl``; at the end it writes
 ``experiments/results/boshnas.md``. ``--tables`` writes the page alone.
 

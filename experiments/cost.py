@@ -2,7 +2,7 @@
 devices known from a hundred.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/cost.py``. It may be killed at
-any moment and goes on where it was: finished fits are lines of
+any moment and continues where it was: finished fits are lines of
 ``experiments/results/stores/cost.jsonl``; at the end it writes ``experiments/results/cost.md``.
 ``--tables`` writes that alone.
 

@@ -1,7 +1,7 @@
 """GENNAPE on families that it never saw: without labels, and adapted to a few.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/gennape.py --work FOLDER [FOLD
-...]``. It may be killed at any moment and goes on where it was: finished work is lines of
+...]``. It may be killed at any moment and continues where it was: finished work is lines of
 ``experiments/results/stores/gennape.jsonl``; encoders and predictors lie in the folder ``--work``,
 outside the repository. ``--tables`` writes ``experiments/results/gennape.md`` from the lines and
 fits nothing.
@@ -54,13 +54,13 @@ SHIPPED, CONTROL, EARLIER = "GIN, statistics", "GIN, untrained", "k-GNN, contras
 
 @dataclass(frozen=True)
 class Maker:
-    """Makes what was not learnt of a fold, and keeps it in a folder."""
+    """Makes what was not learnt from a fold, and keeps it in a folder."""
 
     fold: str
     work: Path
 
     def predictor(self, name: str, seed: int) -> GENNAPE:
-        """Return the predictor on an encoder that learnt of the families outside the fold."""
+        """Return the predictor on an encoder that learnt from the families outside the fold."""
         folder = self.work / self.fold.replace(" ", "_") / f"{name}-{seed}"
         if not folder.exists():
             others = [one for one in SOURCES if one.family not in FOLDS[self.fold]]

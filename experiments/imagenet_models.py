@@ -1,7 +1,7 @@
 """How long ``archrank rank`` takes for ImageNet models of timm and torchvision, by what part.
 
 Run from the repository: ``python experiments/imagenet_models.py``, on a machine that does nothing
-else. It may be killed at any moment and goes on where it was: what was measured are lines of
+else. It may be killed at any moment and continues where it was: what was measured are lines of
 ``experiments/results/stores/imagenet_models.jsonl``; at the end it writes
 ``experiments/results/imagenet_models.md``. Delete the lines to measure anew.
 

@@ -4,7 +4,7 @@
 
 GRAPHS is the folder of ``imagenet_zoo.py``. Whole families are held out in five folds, as there; of
 each fold k random networks are labelled with their top-1 and the others are the test. A seed draws
-the same networks for every predictor. It may be killed at any moment and goes on where it was;
+the same networks for every predictor. It may be killed at any moment and continues where it was;
 ``--tables`` writes the page from what is done.
 """
 
@@ -110,7 +110,7 @@ def page() -> list[str]:
         "Kendall's tau on the networks of a fold that are not labelled; mean over "
         f"{FOLDS} folds of whole families and {SEEDS} seeds, with its 95 % interval. Labels are "
         "published ImageNet top-1 of the best checkpoint trained on ImageNet-1k alone. *Adapted* "
-        "is the shipped kind of predictor, whose expert and trust were learnt of other families; "
+        "is the shipped kind of predictor, whose expert and trust were learnt from other families; "
         "*labels alone* is `ArchRank` fitted to the same labels; sizes need none.",
         "",
         *markdown_table(("predictor", *(f"{c} labels" for c in COUNTS)), rows),

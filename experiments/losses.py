@@ -1,7 +1,7 @@
-"""How losses are served best: what they learn of labels, which sizes a batch mixes, how steep.
+"""How losses are served best: what they learn from labels, which sizes a batch mixes, how steep.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/losses.py``. It may be killed at
-any moment and goes on where it was: finished fits are lines of
+any moment and continues where it was: finished fits are lines of
 ``experiments/results/stores/losses.jsonl``. ``--tables`` writes ``experiments/results/losses.md``
 from the lines and fits nothing.
 

@@ -3,7 +3,7 @@
 Run from the repository: ``python experiments/memory.py``. It runs a forward, and a step of training
 (forward, backward; the optimiser's states are added as their sizes), of 40 networks of timm with
 random weights, in single precision and in bfloat16, and counts the storages that operators make
-and let go of. It goes on where it was: finished networks are lines of
+and let go of. It continues where it was: finished networks are lines of
 ``experiments/results/stores/memory.jsonl``; at the end it writes ``experiments/results/memory.md``.
 Nothing was fitted to these networks.
 """

@@ -1,10 +1,10 @@
 """What parts of learned predictors are worth: ParZC alone, GENNAPE's parts, losses, encoders.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/predictor_ablations.py PART ...
---work FOLDER``. It may be killed at any moment and goes on where it was: finished fits are lines of
-``experiments/results/stores/ablations.jsonl``; node statistics, encoders and checkpoints lie in the
-folder ``--work``, outside the repository. ``--tables`` writes ``experiments/results/ablations.md``
-from the lines and fits nothing. Parts:
+--work FOLDER``. It may be killed at any moment and continues where it was: finished fits are lines
+of ``experiments/results/stores/ablations.jsonl``; node statistics, encoders and checkpoints lie in
+the folder ``--work``, outside the repository. ``--tables`` writes
+``experiments/results/ablations.md`` from the lines and fits nothing. Parts:
 
 - ``scores``: proxies per node of the cells that ``parzc parts`` reads, then of those that
   ``parzc`` does (``--only`` says of which alone), one file per 50 cells; ``--share 0 2`` and

@@ -1,7 +1,7 @@
 """Predictors against measured accuracy, at few and many labels, on every space with labels.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/predictors.py [SPACE ...]``.
-It may be killed at any moment and goes on where it was: finished fits are lines of
+It may be killed at any moment and continues where it was: finished fits are lines of
 ``experiments/results/stores/predictors.jsonl``. ``--tables`` writes
 ``experiments/results/predictors.md`` from them and fits nothing.
 

@@ -1,7 +1,7 @@
 """One predictor of several datasets and lengths of training, beside one for each.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/recipes.py``. It may be killed at
-any moment and goes on where it was: finished fits are lines of
+any moment and continues where it was: finished fits are lines of
 ``experiments/results/stores/recipes.jsonl``; at the end it writes
 ``experiments/results/recipes.md``. ``--tables`` writes this alone.
 

@@ -1,7 +1,7 @@
 """The runs behind ``experiments/results``: scores of a seeded sample of every measured space.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/run_benchmark.py [NAME ...]``.
-It may be killed at any moment and goes on where it was; the stores are
+It may be killed at any moment and continues where it was; the stores are
 ``experiments/results/stores/NAME.sqlite``, of which ``proxy_results.py`` makes pages. One thread
 per process, so that two processes of this script fill two cores; both may work on one store.
 

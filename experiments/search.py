@@ -1,7 +1,7 @@
 """Searches with predictors and proxies against searches without, on measured spaces.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/search.py [PART ...]``. It may be
-killed at any moment and goes on where it was: finished runs are lines of
+killed at any moment and continues where it was: finished runs are lines of
 ``experiments/results/stores/search.jsonl``. ``--tables`` writes ``experiments/results/search.md``
 from them and searches nothing. Parts, all by default:
 
@@ -184,7 +184,7 @@ def zero() -> None:
 def evidence() -> None:
     """Choose the best of 1,000 random cells by the pretrained predictor, on sizes and six proxies.
 
-    It learnt of NAS-Bench-201, too, but without labels only how far it may be trusted depends on
+    It learnt from NAS-Bench-201, too, but without labels only how far it may be trusted depends on
     that, not the order.
     """
     keys = [

@@ -1,7 +1,7 @@
 """The shipped speed predictor: how it is made, and how far it is off on families left out.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/speed.py --work CACHE``. It
-traces every measured network once (files of CACHE, about 0.3 s each; it goes on where it was),
+traces every measured network once (files of CACHE, about 0.3 s each; it continues where it was),
 fits the predictor, writes ``costs/weights/`` and ``experiments/results/speed.md``. ``--tables``
 writes the page alone.
 

@@ -2,7 +2,7 @@
 
 Each status should be "ok" or "not applicable", and GradSign in double precision what its
 definition gives, a loop over samples. Images have the least size of ``SIZES`` that the model takes.
-Results are lines of a file of JSON lines; a run that was cut goes on where it was.
+Results are lines of a file of JSON lines; a run that was cut continues where it was.
 
     python experiments/timm_scores.py --log FILE --out experiments/results/timm_scores.md
 """

@@ -89,8 +89,8 @@ def main() -> None:
             made_by("torchvision_v1.py"),
             "",
             f"{len(rows)} models, published top-1, 95 % intervals over {RESAMPLED} draws. *New*: "
-            "models whose name is not among the checkpoints that the predictor learnt of (of those "
-            "that are, some were learnt with these very weights, most with better recipes).",
+            "models whose name is not among the checkpoints that the predictor learnt from (of "
+            "those that are, some were learnt with these very weights, most with better recipes).",
             "",
             *markdown_table(headings, table),
             "",

@@ -1,12 +1,12 @@
-"""Ranking a family of architectures that nothing was learnt of: no labels, or up to a hundred.
+"""Ranking a family of architectures that nothing was learnt from: no labels, or up to a hundred.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/transfer.py [POOL ...]``. It may
-be killed at any moment and goes on where it was: finished work is lines of
+be killed at any moment and continues where it was: finished work is lines of
 ``experiments/results/stores/transfer.jsonl``; scores of proxies are in
 ``experiments/results/stores/pretraining``, made by ``archrank pretrain --recipe default``.
 ``--tables`` writes ``experiments/results/transfer.md`` from the lines.
 
-Protocol: for each family all is learnt of the families of
+Protocol: for each family all is learnt from the families of
 ``archrank.predictors.pretrained.recipe.SOURCES`` but itself and its relatives. Labels of k random
 architectures of the family are given, the others are the test; a seed draws the same ones for every
 predictor. Where a table has several tasks, seed s has task s modulo their number.

@@ -33,7 +33,7 @@ def tables() -> list[str]:
     )
     others = ("pool", "tau", "params", "FLOPs", "activations", "NDCG@10", "params", "FLOPs")
     return [
-        "# Families that nothing was learnt of",
+        "# Families that nothing was learnt from",
         "",
         f"{made_by('transfer.py', '--tables')} What is learnt for a family comes from the others "
         "of the recipe, without "

@@ -1,7 +1,7 @@
 """Whether predicted intervals and chances hold what they say.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/uncertainty.py``. It may be
-killed at any moment and goes on where it was: finished fits are lines of
+killed at any moment and continues where it was: finished fits are lines of
 ``experiments/results/stores/uncertainty.jsonl``; at the end it writes
 ``experiments/results/uncertainty.md`` and ``uncertainty.svg``. ``--tables`` writes these alone.
 

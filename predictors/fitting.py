@@ -49,7 +49,7 @@ def fit(
         jobs: processes that share the scoring of architectures of ``space``.
         kept: file that their scores are kept in meanwhile: if killed, the same call goes on.
         progress: called with (done, total, architecture) after each that is scored.
-        portable: learn of graphs alone, so that networks of anywhere can be judged; otherwise of
+        portable: learn from graphs alone, so that networks of anywhere can be judged; otherwise of
             the codes of ``space``, too, which its own networks alone have.
 
     Raises:

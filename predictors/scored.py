@@ -33,7 +33,7 @@ def read_scored(
         progress: called with (done, total, architecture) after each network.
 
     Raises:
-        InputError: an argument is not as above, or ``kept`` is not a store.
+        InputError: an argument is invalid, or ``kept`` is not a store.
         StoreError: the store cannot be written.
     """
     checked_count("jobs", jobs)

@@ -75,7 +75,7 @@ def score(
         graph: the model's graph if it was traced already.
 
     Raises:
-        InputError: an argument is not as above.
+        InputError: an argument is invalid.
         UnsupportedModelError: the model cannot be traced.
 
     Example:

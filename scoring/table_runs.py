@@ -1,4 +1,4 @@
-"""Samples of measured tables, scored into a store that keeps every score.
+"""Score samples of measured tables into a store that keeps every score.
 
 ``run`` scores the architectures of a table into a ``Store``, on
 this machine or on a Ray cluster; ``archrank.benchmark`` joins the labels and judges.
@@ -31,15 +31,15 @@ from .work import Work, checked_count
 
 @dataclass(frozen=True)
 class Settings:
-    """What is scored: a seeded sample of a table's architectures, under one condition.
+    """The settings of a run: a seeded sample of the architectures of a table, under one condition.
 
     Attributes:
-        space, table, task: whose architectures, and whose labels they will be judged by.
-        sample: how many; None for all that the task has labels of.
-        sample_seed: which.
+        space, table, task: the architectures, and the labels that they will be judged by.
+        sample: the number of architectures; None for all that have a label of the task.
+        sample_seed: the seed of the sample.
         batch: samples per batch.
-        data: of images, as ``archrank.data.images`` takes by name.
-        resolution: of images; None for the networks' own.
+        data: the source of images, a name that ``archrank.data.images`` takes.
+        resolution: the size of images; None for that of the networks.
     """
 
     space: str
@@ -53,7 +53,7 @@ class Settings:
 
     @property
     def condition(self) -> dict[str, Any]:
-        """What a score depends on besides architecture, proxy and seed."""
+        """What a score depends on in addition to architecture, proxy and seed."""
         return {
             "task": self.build_task,
             "batch": self.batch,
@@ -74,13 +74,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to.
+    """The outcome of a run.
 
     Attributes:
         run: its number in the store.
         scored: pieces of work (architectures under a seed) done now.
         total: pieces of work that the store now holds of this run.
-        failures: the asked-for proxies that have no value somewhere.
+        failures: the proxies without a value for some architecture.
     """
 
     run: int
@@ -175,25 +175,26 @@ def run(
     progress: Progress | bool | None = None,
     callback: Callback | None = None,
 ) -> Outcome:
-    """Score a sample of a table's architectures; what the store holds already is not repeated.
+    """Score a sample of the architectures of a table; scores in the store are not repeated.
 
-    May be killed at any moment: run it again with the same arguments to go on. More proxies,
-    seeds or a larger sample later add to the same store.
+    If it stops at any moment, call it again with the same arguments to continue. Later calls can
+    add proxies, seeds or a larger sample to the same store.
 
     Args:
-        store: path of the file, made if it is not there.
-        space: whose networks to score.
+        store: the path of the file, which is created if it does not exist.
+        space: the space of the networks.
         task: of the table, its first by default; networks are built for it.
-        table: whose labels decide what can be sampled; default the space's.
+        table: the table with the labels; only labelled architectures are sampled. By default the
+            table of the space.
         proxies: names, or ``"all"``.
-        sample: how many architectures; default all that have a label.
+        sample: the number of architectures; by default all that have a label.
         sample_seed: which.
-        seeds: how many initialisations and batches to score each under: seeds 0, 1, ...
+        seeds: the number of initialisations and batches for each architecture: seeds 0, 1, ...
         batch_size, data, resolution: see ``Settings``.
-        jobs: processes (``engine="local"``) that share the work, one thread each.
+        jobs: the number of processes (``engine="local"``), with one thread each.
         device: where to score, as ``"cpu"`` or ``"cuda"``.
-        engine: ``"local"``, or ``"ray"`` for a Ray cluster, whose every core takes work.
-        address: of the Ray cluster; default one on this machine, started and stopped.
+        engine: ``"local"``, or ``"ray"`` to use every core of a Ray cluster.
+        address: the address of the Ray cluster; by default a cluster is started on this machine.
         progress: called with (done, total, architecture) after each piece of work; True for a bar,
             False for none, by default a bar in a terminal or a notebook.
         callback: called with the ``Finished`` result of each architecture and seed that is scored
@@ -203,7 +204,7 @@ def run(
         What was done now, and what has no value.
 
     Raises:
-        InputError: an argument is not as above, or there are no such images here.
+        InputError: an argument is invalid, or there are no such images here.
         MissingExtraError: a package for the images, or Ray, is not installed.
         StoreError: the store cannot be written; what was finished is kept.
 

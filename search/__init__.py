@@ -1,8 +1,8 @@
-"""Searching with proxies and predictors: parts for other people's loops, and a loop of our own.
+"""Search with proxies and predictors, in your own loop or in ours.
 
-``assist`` and ``Screener`` go where a loop draws architectures; ``Searcher`` asks for
-what to measure next; adapters bring predictors into Optuna, pymoo, Ray Tune and scikit-learn. Each
-name is imported when first used.
+``assist`` and ``Screener`` improve the draws of a loop. ``Searcher`` proposes what to measure
+next. Adapters bring predictors to Optuna, pymoo, Ray Tune and scikit-learn. Each name is imported
+when it is first used.
 """
 
 from __future__ import annotations

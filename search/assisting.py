@@ -1,4 +1,4 @@
-"""Any search assisted: of several draws, the one that scores best."""
+"""Assistance for any search: of several draws, use the one with the best score."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ def assist(
     space: str | Space | None = None,
     task: str | None = None,
 ) -> Callable[P, Arch]:
-    """Return ``ask`` assisted: of ``k`` architectures that it gives, the one that scores best.
+    """Return a function that calls ``ask`` ``k`` times and returns the draw with the best score.
 
-    Wherever a search takes one architecture (a random one, a mutation, a sample of its policy), let
-    it take an assisted one: nothing else of it changes. Of equal scores the first drawn wins.
+    Use it wherever a search draws one architecture (at random, by mutation, or from a policy);
+    nothing else in the search changes. Among equal scores the first draw wins.
 
-    What fails: what ``ask`` raises goes through. A draw whose score is NaN or raises loses
-    against every one with a score. If no draw has a score, the first is returned, as without
-    assistance; if scoring raised for every single one, that error goes through.
+    Errors of ``ask`` are raised. A draw whose score is NaN or raises an error loses against every
+    draw with a score. If no draw has a score, the first is returned, as without assistance. If
+    scoring raised an error for every draw, that error is raised.
 
     Source: Zhang and Jia, GradSign, ICLR 2022, section 5 (assisted random search, regularised
     evolution, REINFORCE and BOHB).
 
     Args:
-        ask: gives one architecture; called ``k`` times with the same arguments.
+        ask: returns one architecture; it is called ``k`` times with the same arguments.
         score: a function from a list of architectures to numbers (larger is better), a fitted
             predictor, a mapping from architectures to numbers, ``"auto"``, or names of proxies.
-        k: how many to draw; 1 changes nothing.
-        space, task: for names of proxies: what the architecture strings are of.
+        k: the number of draws; 1 changes nothing.
+        space, task: the space and task of the architecture strings, if proxies are named.
 
     Raises:
-        InputError: an argument is not as above.
+        InputError: an argument is invalid.
 
     Example:
         >>> import random

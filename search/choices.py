@@ -1,4 +1,4 @@
-"""Architectures of a space as positions of the options chosen, and back."""
+"""Architectures as indices of the chosen options, and back."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Choices:
-    """Architectures of a space as positions of the options chosen, one integer for each choice.
+    """Architectures as positions of the chosen options, one integer for each choice.
 
-    A choice without effect may have any position; ``positions`` gives it 0. Every array of
+    A choice without effect may have any position; ``positions`` returns 0. Every array of
     positions within bounds is an architecture.
 
     Args:
-        space: a name or a space whose architectures are a list of choices.
+        space: a space (or its name) whose architectures are lists of choices.
 
     Raises:
         InputError: the space is of another kind.
@@ -60,7 +60,7 @@ class Choices:
         return np.maximum(self.active_positions(arch), 0)
 
     def active_positions(self, arch: str) -> IntArray:
-        """Return the same with -1 where a choice has no effect."""
+        """Return positions, with -1 where a choice has no effect."""
         pairs = zip(self.space.choices, self.space.values(arch), strict=True)
         return np.array([-1 if v is None else choice.options.index(v) for choice, v in pairs])
 
@@ -68,7 +68,7 @@ class Choices:
         """Return the architecture of positions.
 
         Raises:
-            InputError: there are not as many as choices, or one is no position of an option.
+            InputError: their number is not that of the choices, or one is out of bounds.
         """
         row = np.asarray(positions)
         if row.shape != (len(self.space.choices),):

@@ -1,4 +1,4 @@
-"""What scores architectures, whatever it is, as one function from a list to numbers."""
+"""Scores of architectures in any form, as one function from a list to numbers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Scorer = Callable[[Sequence[Any]], Array]
 
 
 def space_named(space: str | Space) -> Space:
-    """Return the space, or that of the name.
+    """Return a space, given itself or its name.
 
     Raises:
-        InputError: there is none of that name, or it is neither.
+        InputError: it is neither a space nor the name of one.
     """
     if isinstance(space, Space):
         return space
@@ -41,16 +41,15 @@ def scorer(score: Any, space: str | Space | None = None, task: str | None = None
         score: one of
 
             - a function from a list of architectures to as many numbers;
-            - something with a method ``predict`` that is one, such as a fitted predictor;
-            - a mapping from architectures to numbers; what it lacks has no score;
-            - the name of a proxy, ``"auto"`` for the pretrained predictor, which
-              ``archrank.rank`` ranks by, or a sequence of names: then ``space``. Several become
-              the mean of ranks among those that are scored together. Each network is scored once,
-              however often it comes.
-        space, task: what architecture strings are of, and what their networks are built for.
+            - an object with such a method ``predict``, such as a fitted predictor;
+            - a mapping from architectures to numbers; others have no score;
+            - the name of a proxy, ``"auto"`` for the pretrained predictor of ``archrank.rank``, or
+              a sequence of names; then pass ``space``. Several names become the mean of ranks
+              among the architectures that are scored together. Each network is scored only once.
+        space, task: the space of the architecture strings, and the task of their networks.
 
     Raises:
-        InputError: it is none of these, or names come without a space.
+        InputError: it is none of these, or names are given without a space.
     """
     if isinstance(score, str):
         return _evidence(space, task) if score == "auto" else _proxies((score,), space, task)

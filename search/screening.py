@@ -1,4 +1,4 @@
-"""A stream of candidates in, the best of them out, within a budget of seconds."""
+"""Screening of a stream of candidates within a time limit."""
 
 from __future__ import annotations
 
@@ -21,30 +21,29 @@ _SHARE = 0.05  # of the budget, that scoring some candidates together may take
 
 
 class Screener:
-    """Scores a stream and lets the best fraction through.
+    """A filter that scores a stream and passes the best fraction.
 
-    The stream is cut into windows; of each, the best ``keep`` leave, best first, before the next is
-    drawn. Nothing is drawn before it is needed, so the stream may be endless. Candidates without a
-    score (NaN, or scoring raised) never pass.
-
-    The budget counts the seconds spent on drawing and scoring, not those that the receiver spends
-    between candidates. When it is used up nothing more is drawn; the best of the window begun still
-    leave. It is looked at between batches of candidates: they start with one, and double while a
-    batch takes less than 5 % of the budget. One slow score can overrun it.
+    The stream is cut into windows. The best ``keep`` of a window pass, best first, before the next
+    window is drawn. Candidates are drawn only when needed, so the stream may be endless.
+    Candidates without a score (NaN, or an error) never pass. The budget counts the seconds spent
+    on drawing and scoring, but not the time between candidates. When it is used up, no more are
+    drawn; the best of the current window still pass. It is checked between batches, which start
+    with one candidate and double while a batch takes less than 5 % of the budget. One slow score
+    can exceed it.
 
     Args:
-        score: as ``assist`` takes.
-        keep: the share that passes, above 0 and at most 1; of each window at least one.
-        window: how many candidates are compared with each other.
+        score: the same as in ``assist``.
+        keep: the share that passes, above 0 and at most 1; at least one of each window.
+        window: the number of candidates that are compared with each other.
         seconds: the budget; None for none.
         space, task: for names of proxies.
 
     Attributes:
-        seen, passed, failed, spent: of the latest stream: candidates scored, candidates let
-            through, candidates without a score, seconds.
+        seen, passed, failed, spent: the candidates scored, passed and without a score, and the
+            seconds spent, for the latest stream.
 
     Raises:
-        InputError: an argument is not as above.
+        InputError: an argument is invalid.
 
     Example:
         >>> screener = Screener(lambda numbers: numbers, keep=0.2, window=10)
@@ -77,7 +76,7 @@ class Screener:
         self._begin()
 
     def screen(self, candidates: Iterable[Candidate]) -> Iterator[Candidate]:
-        """Give the best of each window, drawn when asked for."""
+        """Yield the best of each window, which is drawn when needed."""
         self._begin()
         scores = self._scores(iter(candidates))
         while part := list(islice(scores, self.window)):
@@ -89,7 +88,7 @@ class Screener:
                 yield one
 
     def best(self, candidates: Iterable[Candidate], n: int = 1) -> list[Candidate]:
-        """Return the ``n`` best of the whole stream, best first; the budget ends an endless one."""
+        """Return the ``n`` best of the stream, best first; an endless stream needs a budget."""
         self._begin()
         good = (
             (value, -number, one)

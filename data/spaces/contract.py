@@ -181,7 +181,7 @@ class Space(ABC):
             resolution: height and width of images; default the network's own.
 
         Raises:
-            InputError: an argument is not as above.
+            InputError: an argument is invalid.
         """
         shape = self.inputs(task, arch)
         if resolution is not None:

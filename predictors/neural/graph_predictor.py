@@ -234,7 +234,7 @@ class GraphPredictor(NetworkPredictor):
             )
 
     def _targets(self, labels: Array) -> Array:
-        """Return what is learnt of standardised labels (n,)."""
+        """Return what is learnt from standardised labels (n,)."""
         if self._orders and self.normal_scores:
             return normal_scores(labels)
         return labels if self.standardise else labels * self.label_std_ + self.label_mean_

@@ -132,7 +132,7 @@ class ParZC(Predictor):
         positions: ``"order"`` puts layers in order of execution and zeros behind the last
             (released: the same place is another layer in networks of other depth), ``"module"``
             gives each module path its own place. By order, the statistics of a network that is
-            deeper than all that were learnt of are read at evenly spaced depths (our choice).
+            deeper than all that were learnt from are read at evenly spaced depths (our choice).
         loss: one of ``LOSSES``, or a module (which no file holds).
         loss_options: of it; of DiffKendall the released slope and form by default.
         normal_scores: learn the normal scores of labels in place of standardised ones (released).

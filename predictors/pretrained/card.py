@@ -31,9 +31,9 @@ def card(
 
     Args:
         predictor: which.
-        sources, families: what it learnt of, in the same order.
-        networks: how many graphs its encoder learnt of.
-        left_out: families that it did not learn of.
+        sources, families: what it learnt from, in the same order.
+        networks: how many graphs its encoder learnt from.
+        left_out: families that it did not learn from.
         folder: that it was saved to.
     """
     command = "archrank pretrain --recipe default --out FOLDER"
@@ -75,7 +75,7 @@ def _opening(predictor: TransferRank) -> list[str]:
 
 def _families(sources: Sequence[Source], families: Sequence[Family]) -> list[str]:
     lines = [
-        "## What it learnt of",
+        "## What it learnt from",
         "",
         "Labels are normal scores of their ranks within family and task; families count by "
         "*weight* (less for surrogates, short training and shared weights). No label, and nothing "
@@ -97,7 +97,7 @@ def _families(sources: Sequence[Source], families: Sequence[Family]) -> list[str
 def _encoder(networks: int, left_out: Sequence[str]) -> list[str]:
     return [
         "Its encoder, which says whether a graph is in distribution, "
-        f"learnt of {networks:,} random networks "
+        f"learnt from {networks:,} random networks "
         + ("of the spaces of other families" if left_out else "of all spaces")
         + ", without labels."
         + (f" Left out: {', '.join(left_out)}." if left_out else "")
@@ -144,8 +144,8 @@ def _limits(reference: Mapping[str, Any]) -> list[str]:
         "- Of networks of real size it says what published recipes come to on ImageNet; what is "
         "no word of a recipe there, and other data, move that by points.",
         f"- Its correlation with labels was {min(reference['taught']):.2f} in the worst family.",
-        "- Of small graphs unlike all that it learnt of it warns. Most families are image "
-        "classifiers of convolutions; two are transformers.",
+        "- It warns of small graphs that are out of distribution. Most families are convolutional "
+        "image classifiers; two are transformers.",
         "- Proxies were computed on one batch at initialisation, mostly of CIFAR-10 images, at "
         "reduced resolution where `predictors/pretrained/sources.py` says so.",
     ]

@@ -1,4 +1,4 @@
-"""The distribution of graphs that something was learnt of, and whether others are in it."""
+"""The distribution of graphs that something was learnt from, and whether others are in it."""
 
 from __future__ import annotations
 

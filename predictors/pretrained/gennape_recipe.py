@@ -1,6 +1,6 @@
 """How the GENNAPE that is shipped is made: all labelled families, an encoder, six members.
 
-``archrank pretrain --recipe gennape --out FOLDER`` does all of it, and goes on where it was
+``archrank pretrain --recipe gennape --out FOLDER`` does all of it, and continues where it was
 stopped. It needs the tables of the families, but no proxies.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .. import GENNAPE, Pretrained
 
 MOST = 100
-"""Architectures of a family that are learnt of, so that none outweighs the others."""
+"""Architectures of a family that are learnt from, so that none outweighs the others."""
 UNLABELLED = (
     *("hiaml", "inception", "two_path", "fbnet", "proxylessnas", "ofa_resnet", "pit"),
     "autoformer_tiny",
@@ -86,7 +86,7 @@ def learnt(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> GENNAPE:
-    """Return the predictor that learnt of families on an encoder.
+    """Return the predictor that learnt from families on an encoder.
 
     Args:
         families: name -> architectures and labels.

@@ -1,6 +1,6 @@
 """How the predictor that is shipped is made: of which families, and in which steps.
 
-``archrank pretrain --recipe default --out FOLDER`` does all of it, and goes on where it was
+``archrank pretrain --recipe default --out FOLDER`` does all of it, and continues where it was
 stopped.
 """
 
@@ -142,7 +142,7 @@ def _names(several: Sequence[object]) -> list[str]:
 
 
 def expert_of(folder: Path, progress: Progress | None = None) -> GraphEnsemble:
-    """Return what graphs and recipes say of ImageNet top-1, learnt of all checkpoints.
+    """Return what graphs and recipes say of ImageNet top-1, learnt from all checkpoints.
 
     Args:
         folder: graphs of timm's networks, traced as far as they are not there.

@@ -8,7 +8,7 @@ from typing import Any
 from ..contract import Predictor
 
 WEIGHTS = Path(__file__).parent / "weights"
-"""The folder that holds it; ``card.md`` in it says what it learnt of."""
+"""The folder that holds it; ``card.md`` in it says what it learnt from."""
 
 GENNAPE_WEIGHTS = WEIGHTS.with_name("gennape_weights")
 """The folder of the ``GENNAPE`` that comes beside it."""

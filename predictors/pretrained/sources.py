@@ -1,4 +1,4 @@
-"""Where the labelled families come from that the shipped predictor learns of."""
+"""Where the labelled families come from that the shipped predictor learns from."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class TransferRank(AdaptedRank):
     their graphs say of ImageNet accuracy, others by sizes and proxies on a fixed scale
     (``ZeroShot``). Adding a candidate moves no other. Deviations are such that of pairs that it
     tells apart with 90 %, 90 % are right, as far as families that were held out say. Of small
-    networks unlike all that it learnt of, an ``OutOfFamilyWarning`` tells.
+    networks unlike all that it learnt from, an ``OutOfFamilyWarning`` tells.
 
     With labels it is an ``ArchRank`` with two more members, which begin
     with what families taught: see ``AdaptedRank``.
@@ -69,7 +69,7 @@ class TransferRank(AdaptedRank):
 
         Args:
             reference: the scale of the evidence.
-            distribution: of the graphs that it learnt of.
+            distribution: of the graphs that it learnt from.
             expert: of networks of real size.
             arguments: of the class.
         """
@@ -144,7 +144,7 @@ class TransferRank(AdaptedRank):
         raise InputError("X: without labels there is no scale for intervals of labels")
 
     def distribution_report(self, X: Any) -> DistributionReport:
-        """Say how like each architecture is to what it learnt of; see ``Distribution``.
+        """Say how like each architecture is to what it learnt from; see ``Distribution``.
 
         Raises:
             InputError: nothing was kept to compare with.

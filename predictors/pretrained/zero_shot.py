@@ -53,7 +53,7 @@ class ZeroShot:
     Attributes:
         reference: the scale of the evidence.
         expert: of networks of real size; None if there is none, then all have the evidence.
-        distribution: of the graphs that were learnt of; None if none were kept.
+        distribution: of the graphs that were learnt from; None if none were kept.
     """
 
     reference: Reference

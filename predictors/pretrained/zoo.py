@@ -49,7 +49,7 @@ def graphs_of(
 
     Args:
         networks: names in the space of timm's models.
-        folder: a file for each; the same call goes on where it was stopped.
+        folder: a file for each; the same call continues where it was stopped.
         progress: called with (done, total, name).
 
     Raises:

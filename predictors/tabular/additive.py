@@ -39,7 +39,7 @@ class AdditiveProcess(TabularPredictor):
 
     With the part ``"context"`` (dataset, recipe, device) every other part has its two kernels
     twice: shared by all samples, and again between samples of one context alone. What contexts
-    have in common is then learnt of all labels, and the rest of each context's own.
+    have in common is then learnt from all labels, and the rest of each context's own.
 
     Source: Duvenaud et al., "Additive Gaussian processes", NeurIPS 2011; Bonilla et al.,
     "Multi-task Gaussian process prediction", NIPS 2007; Rasmussen and Williams 2006.

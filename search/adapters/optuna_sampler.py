@@ -102,7 +102,7 @@ class PredictorSampler(optuna.samplers.BaseSampler):
         independent: samples other parameters; default Optuna's ``RandomSampler``.
 
     Raises:
-        InputError: an argument is not as above.
+        InputError: an argument is invalid.
         MissingExtraError: Optuna is not installed.
 
     Example:
@@ -200,7 +200,7 @@ class AssistedSampler(optuna.samplers.BaseSampler):
         task: what networks are built for, for names of proxies.
 
     Raises:
-        InputError: an argument is not as above.
+        InputError: an argument is invalid.
         MissingExtraError: Optuna is not installed.
 
     Example:

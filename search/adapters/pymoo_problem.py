@@ -37,7 +37,7 @@ class PredictedProblem(Problem):  # type: ignore[misc]
         task: what networks are built for.
 
     Raises:
-        InputError: an argument is not as above, or a goal has no predictor.
+        InputError: an argument is invalid, or a goal has no predictor.
         MissingExtraError: pymoo is not installed.
 
     Example:

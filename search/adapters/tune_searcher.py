@@ -25,8 +25,8 @@ class TuneSearcher(TuneBase):
     """A searcher for ``tune.TuneConfig(search_alg=...)``; a trial's architecture is in its config.
 
     Trials without the metric, with NaN, or that failed, count as the worst value seen. Ray saves
-    it with the experiment, and ``Tuner.restore`` goes on where it was; the file is text, no pickle.
-    Where candidates run out, Ray is told that the search is finished.
+    it with the experiment, and ``Tuner.restore`` continues where it was; the file is text, no
+    pickle. Where candidates run out, Ray is told that the search is finished.
 
     Ray takes one suggestion at a time and starts as many trials as it has room for; wrap it in
     ``ConcurrencyLimiter`` if the search should wait for results.
@@ -39,7 +39,7 @@ class TuneSearcher(TuneBase):
         key: of the architecture in the config.
 
     Raises:
-        InputError: an argument is not as above.
+        InputError: an argument is invalid.
         MissingExtraError: Ray is not installed.
 
     Example:

@@ -73,7 +73,7 @@ class Searcher:
             once it is in the state.
 
     Raises:
-        InputError: an argument is not as above, or the state is of other settings, damaged, or in
+        InputError: an argument is invalid, or the state is of other settings, damaged, or in
             use by another process.
         StoreError: the state cannot be written.
 

@@ -62,7 +62,7 @@ class GradientSearch(Strategy):
         predictor: the latest fitted one; not fitted before there is anything to learn.
 
     Raises:
-        InputError: an argument is not as above.
+        InputError: an argument is invalid.
 
     Example:
         >>> network = HeteroscedasticNetwork(None, ("code",), members=2, steps=50)

@@ -245,7 +245,7 @@ class TransNAS:
         source: str | tuple[Tensor, Tensor] = "random",
         resolution: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return images and what the task's head learns of them, random where no class says it.
+        """Return images and what the task's head learns from them, random where no class says it.
 
         With a ``resolution``, the tiles of jigsaw are as much smaller as the images of the other
         tasks are, but not below 32.

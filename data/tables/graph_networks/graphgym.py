@@ -38,7 +38,7 @@ MADE_UP = (
     *(("onehot", "clustering"), ("onehot", "pagerank"), ("pagerank", "clustering")),
     *((feature, "path") for feature in ("clustering", "const", "onehot", "pagerank")),
 )
-"""Of made-up graphs: the features of nodes, and what is to be learnt of nodes or of graphs."""
+"""Of made-up graphs: the features of nodes, and what is to be learnt from nodes or of graphs."""
 
 Where = tuple[tuple[str, str, Any], ...]
 _ROWS: dict[str, Where] = {

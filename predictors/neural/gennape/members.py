@@ -60,7 +60,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What heads learn of some graphs.
+    """What heads learn from some graphs.
 
     Attributes:
         targets: (n,), what heads that score graphs learn.

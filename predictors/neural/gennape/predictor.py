@@ -382,7 +382,7 @@ class GENNAPE(NetworkPredictor):
         }
 
     def _lesson(self, labels: Array, flops: Array, families: Rows) -> Lesson:
-        """Say what heads learn of labels (n,) of graphs of families (n,)."""
+        """Say what heads learn from labels (n,) of graphs of families (n,)."""
         if self._regresses:
             targets = self._transform().forward(labels, flops)
         else:

@@ -1,4 +1,4 @@
-"""ParZC's statistics and what it learns of them."""
+"""ParZC's statistics and what it learns from them."""
 
 from __future__ import annotations
 
