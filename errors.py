@@ -1,4 +1,4 @@
-"""Everything that archrank raises on purpose: a leaf module that every room may import."""
+"""Errors and warnings of archrank: a leaf module that every room may import."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class ArchrankError(Exception):
 
 
 class ArchrankWarning(UserWarning):
-    """What a user should know of a run that goes on."""
+    """A warning about a run that continues."""
 
 
 class InputError(ArchrankError, ValueError):
-    """An argument is not what was expected; the message says what came and what to do."""
+    """An argument is invalid; the message says what was given, what was expected and what to do."""
 
 
 class UnsupportedModelError(ArchrankError):
@@ -49,11 +49,12 @@ def _wish(package: str, extra: str) -> str:
 
 
 class StoreError(ArchrankError):
-    """A store cannot be written; what was finished before is kept in it."""
+    """A store cannot be written; it keeps everything that was finished before."""
 
 
 class ScoreError(ArchrankError):
-    """One proxy cannot be computed for this model; becomes that proxy's status and reason."""
+    """One proxy cannot be computed for this model; this becomes the status and reason of the
+    proxy."""
 
     def __init__(self, reason: str, status: str = "unsupported"):
         super().__init__(reason)
@@ -92,10 +93,10 @@ def did_you_mean(name: str, known: Iterable[str], prefix: str = "", suffix: str 
 
 
 def checked_choice(argument: str, given: str, known: Collection[str]) -> None:
-    """Refuse what is none of the known names.
+    """Refuse a name that is not known.
 
     Raises:
-        InputError: it is not; asks whether a close one was meant.
+        InputError: the name is not known; the message suggests a similar one.
     """
     if given not in known:
         hint = did_you_mean(str(given), known)

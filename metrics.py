@@ -60,7 +60,7 @@ def spearman(scores: npt.ArrayLike, truth: npt.ArrayLike) -> float:
 
 
 def residual_rank(scores: npt.ArrayLike, control: npt.ArrayLike) -> Array:
-    """Return what of the scores' ranks their control does not explain.
+    """Return the part of the ranks of the scores that the control does not explain.
 
     ``rank(scores) - (a + b rank(control))`` with least-squares a, b: correlating it with the
     residual of the truth gives the partial Spearman correlation.
@@ -81,7 +81,7 @@ def residual_rank(scores: npt.ArrayLike, control: npt.ArrayLike) -> Array:
 
 
 def partial_kendall(scores: npt.ArrayLike, truth: npt.ArrayLike, control: npt.ArrayLike) -> float:
-    """Kendall's partial tau: the agreement of scores and truth that a third column leaves.
+    """Kendall's partial tau: the agreement of scores and truth, controlled for a third column.
 
     ``(t_st - t_sc t_tc) / sqrt((1 - t_sc^2) (1 - t_tc^2))`` of the three tau-b. NaN if a column is
     constant, or if the control orders as one of the others does (nothing is left).
@@ -100,7 +100,7 @@ def partial_kendall(scores: npt.ArrayLike, truth: npt.ArrayLike, control: npt.Ar
 
 
 def partial_spearman(scores: npt.ArrayLike, truth: npt.ArrayLike, control: npt.ArrayLike) -> float:
-    """Spearman's partial rho: the correlation of what the control leaves of both ranks.
+    """Spearman's partial rho: the correlation of scores and truth, controlled for a third column.
 
     As ``partial_kendall``, of the three rho; equal to the correlation of the two
     ``residual_rank``.
@@ -157,7 +157,7 @@ def ndcg(scores: npt.ArrayLike, truth: npt.ArrayLike, k: int = 10) -> float:
 
 
 def precision_at(scores: npt.ArrayLike, truth: npt.ArrayLike, share: float = 0.05) -> float:
-    """Share of the best by score that are among as many best by truth.
+    """Return the share of the best by score that are also among the best by truth.
 
     ``|top m by score and top m by truth| / m`` with ``m = max(1, round(share n))``. Ties across
     the border count as their expectation: each of the tied is in with equal chance. A random order
@@ -181,7 +181,7 @@ def precision_at(scores: npt.ArrayLike, truth: npt.ArrayLike, share: float = 0.0
 
 
 def regret(scores: npt.ArrayLike, truth: npt.ArrayLike, k: int = 10) -> float:
-    """Return what is lost by training only the k best-scored: best of all minus best of those.
+    """Return the loss from training only the k best-scored: best of all minus best of those.
 
     In units of the truth; 0 if the best one is among them. A tie across the border counts as its
     expectation over all ways to break it.
@@ -248,7 +248,7 @@ def bootstrap(
         statistic: takes the columns, gives a number: ``kendall``, ``spearman``, ...
         columns: sequences of equal length; rows are drawn together, with replacement.
         seed: same seed, same interval.
-        resamples: how many.
+        resamples: the number of resamples.
         level: share of resamples inside the interval.
 
     Raises:

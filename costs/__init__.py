@@ -1,4 +1,4 @@
-"""What networks cost: limits, measurements on this machine, and predictions for others."""
+"""Costs of networks: limits, measurements on this machine, and predictions for other devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``trace``: one forward of any ``nn.Module`` becomes a ``Graph``."""
+"""``trace``: record one forward pass of any ``nn.Module`` as a ``Graph``."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ _CHANNELS = (1, 3, 4)
 
 @torch.inference_mode(False)
 def trace(model: nn.Module, inputs: Inputs) -> Graph:
-    """Record one forward of ``model`` as a computation graph.
+    """Record one forward pass of ``model`` as a computation graph.
 
-    The forward runs on shape-only tensors, so no weight is allocated, copied or touched, and a
-    model on ``device="meta"`` traces too. If the model branches on values that depend on its input
-    (or an operator has no shape rule), the forward runs once more for real, on the weights that
-    the model has; the graph's ``exact`` is then False. What is random in training alone is off.
-    The model comes back as it was, and so do the random states of torch, NumPy and Python.
+    The forward pass runs on tensors without values, so no weight is allocated, copied or touched,
+    and a model on ``device="meta"`` can be traced too. If the model branches on values that depend
+    on its input, or if an operator has no shape rule, the forward pass runs once more with real
+    values and weights; ``exact`` of the graph is then False. Randomness of training alone, such as
+    dropout, is off. The model and the random states of torch, NumPy and Python are unchanged
+    afterwards.
 
     Args:
         model: any module that runs a forward, in train or eval mode, on any device. Wrappers of
@@ -51,8 +52,9 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
             whole input.
 
     Raises:
-        InputError: ``model`` or ``inputs`` is not of a kind above.
-        UnsupportedModelError: the forward failed; names the operator and the module's path.
+        InputError: ``model`` or ``inputs`` is invalid.
+        UnsupportedModelError: the forward pass failed; the message names the operator and the path
+            of the module.
 
     Example:
         >>> import torch

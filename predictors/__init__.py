@@ -1,7 +1,7 @@
-"""Learned predictors: architectures and a few labels in, the others' labels out.
+"""Predictors that learn from labelled architectures and predict the labels of others.
 
-All of them are scikit-learn estimators over sequences of graphs, models, or architectures of a
-space; see ``Predictor``. Each name is imported when first used.
+All of them are scikit-learn estimators over sequences of graphs, models or architectures of a
+space; see ``Predictor``. Each name is imported when it is first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Predictors by the folder that holds them."""
+"""Loading saved and shipped predictors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def load_predictor(path: str | Path | None = None) -> Predictor:
 
     Args:
         path: the folder; by default the pretrained predictor that comes with archrank, a
-            ``TransferRank``, which needs no labels. ``"speed"``: the pretrained
-            ``SpeedPredictor`` of devices that are not at hand. ``"gennape"``: the pretrained
-            ``GENNAPE``, which needs no labels either, and adapts to a few (``adapt``).
+            ``TransferRank``, which needs no labels. ``"speed"`` is the pretrained
+            ``SpeedPredictor`` of known devices. ``"gennape"`` is the pretrained ``GENNAPE``, which
+            needs no labels either and can adapt to a few (``adapt``).
 
     Raises:
-        InputError: the folder holds none, or a damaged one.
+        InputError: the folder holds no predictor, or a damaged one.
 
     Example:
         >>> import tempfile

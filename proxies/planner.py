@@ -1,4 +1,4 @@
-"""``score``: which passes the asked-for proxies need, run them, hand out the results."""
+"""``score``: plan the passes that proxies need, run them, and collect the results."""
 
 from __future__ import annotations
 
@@ -51,28 +51,28 @@ def score(
     batches: int = 2,
     graph: Graph | None = None,
 ) -> Scores:
-    """Score a model at initialisation by zero-cost proxies, in the fewest passes they need.
+    """Score a model at initialisation with zero-cost proxies, in as few passes as possible.
 
-    The model comes back bit-identical, whatever happened: parameters, buffers, modes, hooks,
-    ``requires_grad``, ``.grad``, random state, global flags (with ``device``, also its place).
+    The model comes back bit-identical, even after errors: parameters, buffers, modes, hooks,
+    ``requires_grad``, ``.grad``, random state and global flags (with ``device``, also its device).
     Dropout is off. A proxy that cannot be computed has a status and a reason; the others still
-    get their values. A batch is never split, except where samples are independent (GradSign).
+    have values. A batch is never split, except where samples are independent (GradSign).
 
     Args:
         model: any module that runs a forward; half precision is scored in float32.
         inputs: a shape without batch dimension (then deterministic normal random batches are
             used), a tensor or array with one, the tuple or dict of tensors that ``forward`` takes,
-            a data set, a DataLoader or another iterable of batches, each inputs, ``(x, y)``,
-            ``(x1, x2, y)`` or a dict. Targets are told from inputs by what ``forward`` takes.
-        targets: of a single batch; default random classes.
-        proxies: names, one or several, or ``"all"``; default all.
-        loss: ``loss(output, targets)`` -> scalar, given the raw output; default cross-entropy on
-            the main output of shape (N, classes).
-        seed: of random data and of proxies that draw.
-        device: where to run; default where the model is.
-        batch_size: of random data, and of samples drawn from a data set.
-        batches: how many batches proxies of several batches (ZiCo) read or draw, at least 2.
-        graph: the model's graph if it was traced already.
+            a dataset, a DataLoader or another iterable of batches. A batch is inputs, ``(x, y)``,
+            ``(x1, x2, y)`` or a dict; the signature of ``forward`` says which of them are inputs.
+        targets: the targets of a single batch; by default random classes.
+        proxies: one name or several, or ``"all"``, the default.
+        loss: a function ``loss(output, targets)`` of the raw output that returns a scalar; by
+            default cross-entropy on the main output of shape (N, classes).
+        seed: the seed of random data and of random proxies.
+        device: the device to run on; by default that of the model.
+        batch_size: the number of samples in random batches and in batches drawn from a dataset.
+        batches: the number of batches for proxies that need several (ZiCo), at least 2.
+        graph: the graph of the model, if it was traced before.
 
     Raises:
         InputError: an argument is invalid.

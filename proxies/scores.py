@@ -1,4 +1,4 @@
-"""What scoring one model came to: a result for each proxy, and values per node."""
+"""The scores of one model: a result for each proxy, and values per node."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class Result:
         status: ``"ok"``; ``"not applicable"`` if the proxy is not defined for the network, which
             is not a failure; ``"unsupported"`` if it needs other data or another form of
             the model; ``"non-finite"``, ``"out of memory"`` or ``"error"``.
-        reason: why there is no value; None if there is one.
-        seconds: its share of the passes that it needed (a pass's time is split evenly over the
-            proxies that use it) and its own function's time.
-        peak_memory: bytes above the start, the largest of its passes; None where unknown.
+        reason: why there is no value; None if there is a value.
+        seconds: the time of its own function plus its share of the passes (the time of a pass is
+            divided evenly among the proxies that use it).
+        peak_memory: the largest memory of its passes in bytes, above that at the start; None if
+            unknown.
     """
 
     name: str

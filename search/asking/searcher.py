@@ -31,25 +31,24 @@ from .trials import Trial, Trials
 
 
 class Searcher:
-    """A search by ask and tell, guided by a predictor of what was not measured.
+    """A search by ask and tell, guided by a predictor.
 
-    Same settings, seed and trials: same proposals. With ``state`` every ask and tell is in a file
-    before it returns, so that a search goes on after ``kill -9`` as if nothing had happened;
-    what was asked for and not told is ``pending``. The file holds text, no pickle.
-
-    Never asked for again: what was asked for or told, and other strings of the same network.
-    A failed evaluation counts as the worst value seen, so that the search keeps away from its like.
+    With the same settings, seed and trials, its proposals are the same. With ``state``, every ask
+    and tell is saved to a file before it returns, so that a search can continue after ``kill -9``
+    as if nothing had happened; architectures without a result are ``pending``. The file holds
+    text, no pickle. A network is never proposed twice, also not as another string. A failed
+    evaluation counts as the worst value so far, so the search avoids similar networks.
 
     Args:
         space: a name or a space.
-        predictor: refitted all the time; one of ``archrank.predictors``, or anything with
-            ``fit(architectures, labels)`` and ``predict``. Default
-            ``Surrogate``. Labels reach it as normal scores of their ranks.
+        predictor: one of ``archrank.predictors``, or any object with ``fit(architectures,
+            labels)`` and ``predict``; by default ``Surrogate``. It is refitted to normal scores of
+            the ranks of labels.
         objectives: a name to maximise, with a minus before it to minimise; several for a Pareto
             front (extra ``[pymoo]``).
         constraints: such as ``"params<=1e6"``. ``params``, ``flops``, ``activations`` and what
             ``known`` gives are computed of each candidate; other names are measured with the
-            objectives, and candidates that more likely break them than not are passed over.
+            objectives, and candidates that are more likely to violate them than not are skipped.
         strategy: where candidates come from: ``"all"`` (spaces of at most 20,000 architectures and
             pools), ``"evolution"`` on the predictor (of several objectives NSGA-II), ``"local"``
             (neighbours of the best) or ``"random"``. Default ``"all"`` where it can be, else
@@ -57,13 +56,13 @@ class Searcher:
         acquisition: ``"mean"``, ``"ucb"``, ``"thompson"`` or ``"ei"``; see
             ``archrank.search.asking.acquisition``. Default ``"ei"``; ``"ucb"`` of several
             objectives.
-        seed: of everything random.
-        task: what the networks are built for.
-        start: how many results come before the first fit.
-        refit: how many new ones before the next.
+        seed: the seed of everything random.
+        task: the task of the networks.
+        start: the number of results before the first fit.
+        refit: the number of new results before the next fit.
         candidates: how many are looked at each time, where not all are. Each is built as a graph
             once; a predictor of codes alone (``Surrogate(("code",))``) needs none.
-        pool: the architectures to choose from, instead of all of the space.
+        pool: the architectures to choose from, instead of the whole space.
         known: name -> function from a list of architectures to numbers, for constraints and
             objectives that cost nothing to know.
         samples: canonical architecture -> what predictors read of it, where that was read before
@@ -147,7 +146,7 @@ class Searcher:
 
     @property
     def trials(self) -> list[Trial]:
-        """Everything asked for or told, in order."""
+        """All trials, in order."""
         return list(self._trials)
 
     @property
@@ -157,12 +156,12 @@ class Searcher:
 
     @property
     def pending(self) -> list[str]:
-        """What was asked for and not told, oldest first."""
+        """Architectures without a result, oldest first."""
         return [trial.arch for trial in self._trials.of("pending")]
 
     @property
     def refused(self) -> dict[str, str]:
-        """Architecture -> why it cannot be built; such are never asked for."""
+        """Architecture -> why it cannot be built; such architectures are never proposed."""
         return self._knowledge.refused
 
     def best(self) -> Trial:
@@ -177,7 +176,7 @@ class Searcher:
         return self.front()[0]
 
     def front(self) -> list[Trial]:
-        """Return the trials that no other beats in all objectives, of those within all constraints.
+        """Return the Pareto front of the trials that meet all constraints.
 
         Raises:
             InputError: as ``best``.
@@ -187,7 +186,7 @@ class Searcher:
     # --- telling --------------------------------------------------------------------------------
 
     def tell(self, archs: str | Sequence[str], values: Any) -> None:
-        """Take the results of architectures, asked for or not.
+        """Take the results of any architectures.
 
         Args:
             archs: one architecture or several.
@@ -215,7 +214,7 @@ class Searcher:
                 self._callback(Finished(number, trial.arch, trial.values, failures))
 
     def load(self, results: Any) -> int:
-        """Tell finished results of an earlier search, but for architectures that were told here.
+        """Tell finished results of an earlier search; known results are skipped.
 
         Args:
             results: a mapping or a pandas Series from architectures to what ``tell`` takes, a
@@ -245,15 +244,15 @@ class Searcher:
         return len(events)
 
     def run(self, objective: Callable[[str], Any], evaluations: int, batch: int = 1) -> list[Trial]:
-        """Ask, evaluate and tell until so many results are told, failed ones included.
+        """Ask, evaluate and tell until there are so many results, including failed ones.
 
-        What is pending (of a run that was killed) is evaluated first. What ``objective`` raises
-        makes that trial a failed one, and the search goes on.
+        Pending architectures (of a run that was killed) are evaluated first. If ``objective``
+        raises an error, that trial has failed, and the search continues.
 
         Args:
-            objective: an architecture to what ``tell`` takes.
-            evaluations: how many results in all, those told before included.
-            batch: how many are asked for at once.
+            objective: a function from an architecture to a value for ``tell``.
+            evaluations: the total number of results, including earlier ones.
+            batch: the number of architectures in each ask.
 
         Returns:
             All trials.
@@ -325,9 +324,9 @@ class Searcher:
     # --- asking ---------------------------------------------------------------------------------
 
     def ask(self, n: int = 1) -> list[str]:
-        """Return the ``n`` architectures to measure next: distinct networks, chosen together.
+        """Return the ``n`` distinct networks to measure next.
 
-        They are fewer where the space has no more.
+        There are fewer if the space has no more.
 
         Raises:
             InputError: everything was asked for, no candidate meets the constraints that are known
@@ -370,7 +369,7 @@ class Searcher:
     # --- the state ------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let another process have the state."""
+        """Close the state, so that another process can use it."""
         self._trials.close()
 
     def __enter__(self) -> Searcher:

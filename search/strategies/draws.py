@@ -1,4 +1,4 @@
-"""Searches that need no predictor, one architecture at a time: what predictors are to assist."""
+"""Searches without a predictor, one architecture at a time, which predictors can assist."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Strategy(ABC):
     """A search by ``ask`` and ``tell``, larger values are better.
 
     Attributes:
-        draw: gives one new architecture; what ``ask`` takes from. To assist the search, replace
-            it: ``search.draw = assist(search.draw, score, k=10)``.
+        draw: returns one new architecture; ``ask`` calls it. To assist the search, replace it:
+            ``search.draw = assist(search.draw, score, k=10)``.
     """
 
     draw: Callable[[], str]
@@ -34,12 +34,13 @@ class Strategy(ABC):
         self.draw = self._draw
 
     def ask(self) -> str:
-        """Return the architecture to evaluate next; several may be asked for before any is told."""
+        """Return the architecture to evaluate next; you can ask for several before you tell a
+        value."""
         return self.draw()
 
     @abstractmethod
     def tell(self, arch: str, value: float) -> None:
-        """Take the value of an architecture, asked for or not; NaN if its evaluation failed."""
+        """Take the value of any architecture; NaN if its evaluation failed."""
 
     @abstractmethod
     def _draw(self) -> str:
@@ -60,7 +61,7 @@ class RandomSearch(Strategy):
     """
 
     def tell(self, arch: str, value: float) -> None:
-        """Learn nothing."""
+        """Ignore the value."""
 
     def _draw(self) -> str:
         return self.space.draw(self._rng)
@@ -70,9 +71,9 @@ class RegularisedEvolution(Strategy):
     """Ageing evolution: the best of a random few is mutated, the oldest dies.
 
     The first ``population`` architectures are random. Then each is a neighbour, drawn uniformly, of
-    the best of ``tournament`` members of the population drawn without replacement. What is told
-    joins the population, whose oldest member leaves. A failed one joins too, as the worst. Several
-    may be asked for before any is told.
+    the best of ``tournament`` members of the population drawn without replacement. A new result
+    joins the population, and the oldest member leaves. A failed one joins as the worst. You can
+    ask for several before you tell a value.
 
     Source: Real et al., "Regularized evolution for image classifier architecture search", AAAI
     2019, where mutations also change nothing at times; here they always change something.
@@ -125,11 +126,13 @@ class RegularisedEvolution(Strategy):
 
 
 class LocalSearch(Strategy):
-    """The best of some random starts; then its neighbours, moving to the first that is better.
+    """Local search: it starts at the best of some random architectures and moves to the first
+    better neighbour.
 
-    Where none is better it starts anew from a random architecture. What was evaluated before is not
-    asked for again; the value of what is asked for must be told before the next is asked for. Not
-    to be assisted: it looks at every neighbour, and would lose those that are drawn and unused.
+    If no neighbour is better, it restarts from a random architecture. It never proposes an
+    architecture twice. Tell the value of an architecture before you ask for the next. Do not
+    assist this search: it visits every neighbour, and would lose those that are drawn but not
+    used.
 
     Source: White et al., "Exploring the loss landscape in neural architecture search", UAI 2021,
     in its form of first improvement.
@@ -196,8 +199,8 @@ class Reinforce(Strategy):
 
     Args:
         space: a name or a space of choices.
-        rate: of learning.
-        memory: weight of the old average when a value comes.
+        rate: the learning rate.
+        memory: the weight of the old average when a new value arrives.
         seed: same seed and values, same search.
 
     Example:
