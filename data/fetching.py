@@ -31,11 +31,11 @@ BASE_URL = "https://raw.githubusercontent.com"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What fetching or importing one set did.
+    """The outcome of fetching or importing one set.
 
-    `fetched` are public files that came now, `present` those that were there and whole,
-    `unavailable` those without a known public place, `written` the compact tables made now, and
-    `kept` those left as they were because they hold columns that the public files do not.
+    `fetched` are public files that were downloaded, `present` those that were already complete,
+    `unavailable` those without a known public address, `written` the new compact tables, and
+    `kept` those that were left unchanged because they hold columns that the public files do not.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Finding:
-    """What `verify` found of one file: its status is ok, missing or damaged."""
+    """The status of one file: ok, missing or damaged."""
 
     name: str
     file: str
@@ -67,12 +67,12 @@ def fetch(
 ) -> Outcome:
     """Fetch the public files of one set, verify each, and make its compact tables.
 
-    Files that are there and whole are not fetched again, so a fetch that was cut goes on where it
-    was. `timeout` is how many seconds a server may be silent, `limit` how many one file may take.
+    Complete files are not fetched again, so a fetch that was interrupted can continue. `timeout`
+    is how many seconds a server may be silent, and `limit` how many seconds one file may take.
 
     Raises:
-        InputError: no such set, or none of its files has a known public place.
-        FetchError: a file did not come, or is not what was published; what came before stays.
+        InputError: there is no such set, or none of its files has a known public address.
+        FetchError: a file did not arrive, or is not the published one; earlier files are kept.
         MissingExtraError: pooch is not installed.
     """
     chosen, folder = _elsewhere(name), folder or data_folder()
@@ -106,7 +106,7 @@ def fetch(
 
 
 def import_files(name: str, path: Path, folder: Path | None = None) -> Outcome:
-    """Take files of one set that you have: a file, a folder, or a zip archive of them.
+    """Import files of one set that you already have: a file, a folder, or a zip archive.
 
     Public files are recognised by name, with or without ``.gz``, and verified; compact tables
     (``.parquet``) are checked and copied.

@@ -29,23 +29,24 @@ def images(
     inputs: tuple[int, ...] | None = None,
     classes: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return ``n`` normalised images and their labels, fit for a network's input.
+    """Return ``n`` normalised images and their labels, in the shape that a network takes.
 
     Args:
         source: one of ``SOURCES``, or your own tensors (images, labels), taken as they are.
-        n: how many, without repetition.
-        seed: which of them.
+        n: the number of images, without repetition.
+        seed: the seed of the choice of images.
         inputs: the shape (channels, height, width) that the network takes; images of another size
             are resized, grey ones repeated over channels, coloured ones averaged. Their own shape
             by default.
-        classes: for ``"random"``: labels are drawn from so many classes (10 by default). For all
-            others labels beyond ``classes`` are an error.
+        classes: the number of classes. For ``"random"``, labels are drawn from it (10 by default).
+            For other sources, a label beyond it is an error.
 
     Returns:
         float32 images (n, channels, height, width) and int64 labels (n,).
 
     Raises:
-        InputError: unknown source, too few images, or the file is missing (says where it belongs).
+        InputError: the source is unknown, there are too few images, or the file is missing (the
+            message says where to put it).
 
     Example:
         >>> from archrank.data import images

@@ -1,7 +1,7 @@
-"""Which architectures are trained on and which are tested on: published protocols, by name.
+"""Training and test sets of architectures, by published protocols.
 
-A split is drawn from a list of architectures by a protocol and a seed, carries the architectures
-themselves, and can be saved beside the figures that were made with it.
+A split is drawn from a list of architectures by a protocol and a seed. It holds the architectures
+themselves and can be saved next to the figures that were made with it.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Size = int | float | Literal["rest", "all"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """How many architectures go where.
+    """A rule that says how many architectures go where.
 
     Attributes:
-        train, valid, test: a number, a fraction of all, ``"rest"`` (what the others leave) or, for
-            the test, ``"all"`` (also those that were trained on, as some released code does).
-        subset: name of a condition that architectures must meet to take part, see ``SUBSETS``.
-        duplicates: ``"apart"``: architectures that are the same network are never on two sides;
-            those of a network that is trained on are left out of the test. ``"ignore"``: drawn as
-            if all were different.
-        reference: whose protocol it is.
+        train, valid, test: a number, a fraction of all, ``"rest"`` (all that remain) or, for the
+            test, ``"all"`` (including training architectures, as some released code does).
+        subset: the name of a condition that architectures must meet, see ``SUBSETS``.
+        duplicates: with ``"apart"``, architectures that are the same network are never on two
+            sides, and duplicates of training networks are left out of the test. With ``"ignore"``,
+            all are drawn as if they were different.
+        reference: where the protocol was published.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Split:
 
     Attributes:
         train, valid, test: architecture strings in the order drawn (test: in the order given).
-        left_out: duplicates of trained-on or validation networks that the test does not hold.
+        left_out: duplicates of training or validation networks, which the test does not hold.
     """
 
     protocol: Protocol
@@ -157,13 +157,13 @@ def split(
 
     Args:
         architectures: those that have labels, in any order; repeated strings count once.
-        protocol: a name out of ``PROTOCOLS``, or your own ``Protocol``.
-        seed: same seed, same architectures: same split, whatever their order.
-        space: knows which architectures are the same network; without it only equal strings are.
-        duplicates: instead of the protocol's own rule.
+        protocol: a name in ``PROTOCOLS``, or your own ``Protocol``.
+        seed: the same seed and architectures give the same split, in any order.
+        space: says which architectures are the same network; without it, only equal strings are.
+        duplicates: replaces the rule of the protocol.
 
     Raises:
-        InputError: no such protocol, or too few architectures.
+        InputError: there is no such protocol, or there are too few architectures.
 
     Example:
         >>> from archrank.data import space, split

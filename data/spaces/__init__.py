@@ -58,9 +58,9 @@ _REGISTERED: dict[str, type[Space]] = {}
 
 
 def register_space(kind: type[Space]) -> type[Space]:
-    """Make a class of search spaces known by its name, in this process; usable as a decorator.
+    """Register a class as a search space in this process; usable as a decorator.
 
-    A package of its own names its spaces as entry points instead: see ``archrank.plugins``.
+    A package declares its spaces as entry points instead: see ``archrank.plugins``.
 
     Raises:
         InputError: another space has that name.
@@ -72,7 +72,7 @@ def register_space(kind: type[Space]) -> type[Space]:
 
 
 def spaces() -> list[str]:
-    """Return the names of all search spaces, with those that other packages add.
+    """Return the names of all search spaces, including those of other packages.
 
     Example:
         >>> from archrank.data import spaces
@@ -91,7 +91,7 @@ def space(name: str) -> Space:
     """Return the search space of that name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such space.
 
     Example:
         >>> from archrank.data import space

@@ -1,4 +1,4 @@
-"""What a search space is: architecture strings, and everything that can be made of one."""
+"""The contract of search spaces: architecture strings, and everything that can be made from one."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Values = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Signature:
-    """What networks built for a task take and give: the input's shape, the number of outputs."""
+    """The input shape and the number of outputs of networks for a task."""
 
     inputs: tuple[int, ...]
     outputs: int
 
 
 class Space(ABC):
-    """One search space: architecture strings and the networks that they stand for.
+    """A search space: architecture strings and their networks.
 
     Architectures are strings in the benchmark's own grammar wherever it has one. Every method that
     takes one raises ``InputError`` with the position of the first mistake
@@ -38,9 +38,9 @@ class Space(ABC):
 
     Attributes:
         name: as in ``archrank.data.space(name)``.
-        title, reference: for people.
-        tasks: what networks are built for, the default first, by name.
-        size: number of architecture strings; None where it is infinite or unknown.
+        title, reference: a description.
+        tasks: the tasks that networks are built for, by name; the first is the default.
+        size: the number of architecture strings; None if it is infinite or unknown.
     """
 
     name: ClassVar[str]
@@ -53,7 +53,7 @@ class Space(ABC):
 
     @abstractmethod
     def normalise(self, arch: str) -> str:
-        """Return the same architecture as this space writes it: checked, spelled one way."""
+        """Check an architecture and return its standard spelling."""
 
     @abstractmethod
     def draw(self, rng: random.Random) -> str:
@@ -68,20 +68,20 @@ class Space(ABC):
         """Return a vector of fixed length; choices that have no effect are zero."""
 
     def canonical(self, arch: str) -> str:
-        """Return one architecture for all that are the same network."""
+        """Return one architecture for all architectures that are the same network."""
         return self.normalise(arch)
 
     def sample(self, n: int, seed: int, distinct_networks: bool = False) -> list[str]:
         """Draw ``n`` random architectures without duplicates.
 
         Args:
-            n: how many; at most ``size``.
-            seed: same seed, same sample.
-            distinct_networks: of architectures that are the same network (``canonical``),
-                take the first only.
+            n: the number of architectures, at most ``size``.
+            seed: the same seed gives the same sample.
+            distinct_networks: keep only the first of architectures that are the same network
+                (``canonical``).
 
         Raises:
-            InputError: the space has fewer.
+            InputError: the space has fewer architectures.
         """
         if n < 0:
             raise InputError(f"n: got {n}, expected a number of architectures")
@@ -136,7 +136,7 @@ class Space(ABC):
         """Build the network of a checked ``arch`` for a task and its name; see ``build``."""
 
     def task(self, name: str | None = None) -> Signature:
-        """Return the facts of a task, the space's first by default."""
+        """Return a task, by default the first one of the space."""
         if name is None:
             name = next(iter(self.tasks))
         if name not in self.tasks:
@@ -153,7 +153,7 @@ class Space(ABC):
     def candidates(
         self, archs: Iterable[str], task: str | None = None
     ) -> dict[str, Callable[[], nn.Module]]:
-        """Return what ``archrank.rank`` takes: by name what builds each architecture."""
+        """Return candidates for ``archrank.rank``: a builder for each architecture, by name."""
         return {arch: partial(self.build, arch, task) for arch in archs}
 
     def inputs(self, task: str | None = None, arch: str | None = None) -> Any:
@@ -207,14 +207,14 @@ def random_only(source: Any, space: str) -> None:
 
 @dataclass(frozen=True)
 class Choice:
-    """One decision of an architecture: its name and what it may be."""
+    """One choice of an architecture: its name and its options."""
 
     name: str
     options: tuple[Any, ...]
 
 
 class ChoiceSpace(Space):
-    """A space whose architectures are a fixed list of choices, some without effect at times.
+    """A space whose architectures are fixed lists of choices; some may have no effect.
 
     A value is None where the choice has no effect (a block past its stage's depth). Subclasses say
     what the choices are (``choices``), which have effect (``active``), and how values are

@@ -1,4 +1,4 @@
-"""The sets and tables that there are, found in the rooms beside this file; one by its name."""
+"""The catalogue of sets and tables, which are found in the folders next to this file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TABLES: dict[str, Published] = {
 
 
 def tables() -> list[str]:
-    """List the names of all tables that `table` knows, whether or not their data are here.
+    """List the names of all tables, including those that are not installed.
 
     Example:
         >>> "nasbench201" in tables()
@@ -51,7 +51,7 @@ def table(name: str, folder: Path | None = None) -> Table:
     public files do not hold are left out.
 
     Raises:
-        InputError: no such table, or its data are not there; the message says how to get them.
+        InputError: there is no such table, or it is not installed; the message says how to get it.
     """
     if name not in TABLES:
         near = difflib.get_close_matches(str(name), TABLES, n=3)
@@ -104,7 +104,7 @@ def sets_of(name: str) -> list[str]:
     """Name the sets that hold a table's figures; a set's own name stands for itself.
 
     Raises:
-        InputError: neither a table nor a set.
+        InputError: it is neither a table nor a set.
 
     Example:
         >>> sets_of("transnas101_micro"), sets_of("nbsuite_zero")

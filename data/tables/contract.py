@@ -24,7 +24,7 @@ _FEWEST = 10  # Kendall's tau of fewer architectures says nothing about noise
 
 @dataclass(frozen=True)
 class NoiseCeiling:
-    """How far the seeds of one task agree: no ranking can be expected to do better.
+    """The agreement of the seeds of one task, which no ranking can be expected to exceed.
 
     `between` is the mean Kendall tau-b of two single seeds, `to_mean` that of one seed and the
     mean of all, over the `architectures` that have all `seeds`.
@@ -48,7 +48,7 @@ class _Reader(Protocol):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Table:
-    """Measured figures by architecture; nothing is read before it is asked for.
+    """Measured figures by architecture, which are read when they are needed.
 
     Architectures are unique strings that the table's space builds. Missing, failed and sentinel
     values are NaN. Rows that repeat an architecture are seeds where they are other trainings, and
@@ -92,7 +92,7 @@ class Table:
         licence: str = "",
         notes: str = "",
     ) -> Table:
-        """Make a table of your own of a frame with architecture strings as index.
+        """Make your own table from a frame with architecture strings as its index.
 
         A task without `column` and `runs` reads the column of its own name.
 
@@ -144,9 +144,9 @@ class Table:
         return self._reader.index
 
     def labels(self, task: str | None = None) -> pd.Series[float]:
-        """Return every label, missing ones as NaN; by default of the first task.
+        """Return every label, NaN if missing; by default of the first task.
 
-        It is the published mean where there is one, else the mean over the seeds that there are.
+        It is the published mean if there is one, otherwise the mean over the seeds.
 
         Raises:
             InputError: no such task.
@@ -200,8 +200,8 @@ class Table:
     def agreement(self, task: str | None = None) -> dict[str, float]:
         """Compare a label with other measurements of the same networks, by Kendall's tau-b.
 
-        Where there are no seeds this bounds what a ranking can reach: the same weights on other
-        images or by other labels, or another length of training.
+        If there are no seeds, this bounds what a ranking can reach. Other measurements are of the
+        same weights on other images or with other labels, or of another length of training.
 
         Returns:
             By the name of the other task, for those that the published table names; often none.
@@ -227,7 +227,7 @@ class Table:
 
     @cached_property
     def context(self) -> pd.DataFrame:
-        """How each network was trained and evaluated, as words and numbers; often no columns."""
+        """How each network was trained and evaluated; often without columns."""
         return self._reader.words(self._context)
 
     @cached_property
@@ -237,7 +237,7 @@ class Table:
 
     @cached_property
     def hardware(self) -> pd.DataFrame:
-        """Latency, energy and the like on devices; `units` says in what."""
+        """Latency, energy and other figures on devices; `units` has their units."""
         return self._reader.values(self._hardware)
 
     @cached_property
