@@ -193,6 +193,11 @@ def _record(forward: _Forward, path: ModulePath, quiet: set[nn.Module], watching
                     "an operator that takes functions, as flex_attention does, cannot be recorded: "
                     "put an ordinary one in its place, as scaled_dot_product_attention"
                 )
+            elif "Guard failed" in str(error):
+                cause = (
+                    f"{error}: the program was exported for inputs of another shape; export it "
+                    "with a dynamic batch size, or pass the module itself"
+                )
             else:
                 cause = f"{type(error).__name__}: {error}"
             raise UnsupportedModelError(
@@ -383,6 +388,11 @@ def _hint_about_forward(model: nn.Module, inputs: Any) -> str:
         return (
             " The entries of a dictionary are forward's keyword arguments: if it takes the "
             "dictionary itself, pass it in a tuple, ({...},)"
+        )
+    own = float_type(model)
+    if isinstance(inputs, Tensor) and inputs.is_floating_point() and inputs.dtype != own:
+        return (
+            f" They are of {inputs.dtype} and the weights of {own}: did you mean inputs.to({own})?"
         )
     if not is_shape(inputs):
         return ""

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -123,12 +124,22 @@ def _record_output(
     if by_class:
         with attempt(recorded, *by_class):
             logits = runner.main_output(output)
-            recorded["targets"] = runner.class_targets(logits, batch)
+            recorded["targets"] = _classes(runner.class_targets(logits, batch))
             recorded["class_count"] = logits.shape[1]
     if "input_jacobian" in wanted:
         with attempt(recorded, "input_jacobian"):
             keep = not wanted.isdisjoint(OF_LOSS)
             recorded["input_jacobian"] = _jacobian(runner, output, batch, keep)
+
+
+def _classes(targets: Tensor) -> Tensor:
+    """Return targets as classes, also those that are written as one 1 among zeros."""
+    if not targets.is_floating_point():
+        return targets
+    classes = targets.argmax(dim=1)
+    if not torch.equal(F.one_hot(classes, targets.shape[1]).to(targets), targets):
+        raise NotApplicable("needs a class for each sample; these targets are probabilities")
+    return classes
 
 
 def _differentiable(tensor: Tensor) -> Tensor:

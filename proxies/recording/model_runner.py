@@ -431,6 +431,8 @@ class ModelRunner:
                     f"targets: classes {int(targets.min())} to {int(targets.max())} do not fit "
                     f"the model's {classes} outputs"
                 )
+            if not targets.is_floating_point():
+                targets = targets.long()  # the only whole numbers that cross-entropy takes
         return targets.to(logits.device)
 
 

@@ -75,13 +75,16 @@ class DependentCalls(WithoutDropout):
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = self.ran(func, args, kwargs)
+        if getattr(func, "__name__", "") == "__get__":  # an attribute, which may be None
+            return result
         operands = list(tensors_in((args, kwargs)))
         made = list(tensors_in(result))
         if result is None and operands:
             made = operands[:1]  # an assignment to a part of it
         if not made or not any(id(t) in self._maker for t in operands):
             return result
-        if _moves_samples(func, args, operands[0], made[0]):
+        same = func is Tensor.view_as and made[0].shape == operands[0].shape  # hooks have some
+        if same or _moves_samples(func, args, operands[0], made[0]):
             # The same tokens in another layout: no call of their own.
             self._maker[id(made[0])] = self._maker[id(operands[0])]
             self._keep.append(made[0])
