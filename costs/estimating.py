@@ -39,23 +39,24 @@ def estimate(
     progress: Progress | None = None,
     **how: Any,
 ) -> pd.DataFrame:
-    """Predict what candidates take on devices, from their graphs alone.
+    """Predict latency and memory of candidates on devices, from their graphs alone.
 
     Args:
-        candidates, inputs: as ``rank`` takes.
+        candidates, inputs: the same as in ``archrank.rank``.
         on: devices or settings (``SETTINGS``), or folders of a saved ``DeviceSpeed``.
-        batch_sizes: samples of one step; default 64, or the most that was measured there.
-        level: chance that the measured time lies in [``low_ms``, ``high_ms``].
+        batch_sizes: the number of samples in a step; by default 64, or the largest batch that was
+            measured there.
+        level: the probability that the measured time is in [``low_ms``, ``high_ms``].
         fits_in: bytes of memory; ``largest_batch`` is the largest that fits, of a forward or, where
             the device was measured in training, of a step.
-        optimiser, checkpoints: as ``training_memory`` takes.
+        optimiser, checkpoints: the same as in ``training_memory``.
         progress: called with (done, total, name) after each candidate.
-        how: as ``setting`` takes.
+        how: the same as in ``setting``.
 
     Returns:
-        Columns ``COLUMNS``. ``beyond`` says that nothing so quick or so slow was measured
-        there, so that the interval may not hold. A candidate that cannot be traced is a row with
-        its reason.
+        Columns ``COLUMNS``. ``beyond`` says that no network so quick or so slow was measured
+        there, so the interval may not hold. A candidate that cannot be traced is a row with a
+        reason.
 
     Raises:
         InputError: an argument is invalid.

@@ -1,4 +1,4 @@
-"""What a predictor is: scikit-learn's contract over sequences of architectures."""
+"""The contract of predictors: that of scikit-learn, over sequences of architectures."""
 
 from __future__ import annotations
 
@@ -24,24 +24,23 @@ AT_ONCE = 1024
 
 
 class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """Learns from labelled architectures and predicts others'.
+    """A predictor that learns from labelled architectures and predicts the labels of others.
 
     Everywhere ``X`` is a sequence of graphs, of modules (then ``inputs=``), of architecture
-    strings (then ``space=``), or of ``Sample``. Subclasses take these
-    four arguments among theirs, store all arguments unchanged, and implement ``_fit`` and
-    ``_predict`` on samples; what they learn ends in ``_`` and is made of arrays, numbers,
-    strings, lists, dicts and predictors, so that ``save`` needs no help.
+    strings (then ``space=``), or of ``Sample``. Subclasses have these four arguments among theirs,
+    store all arguments unchanged, and implement ``_fit`` and ``_predict`` on samples. Fitted
+    attributes end in ``_`` and consist of arrays, numbers, strings, lists, dicts and predictors,
+    so that ``save`` can write them.
 
     Args:
-        space, task: of architecture strings: a space's name or the space, and what networks are
-            built for.
-        inputs: of modules: the shape without batch dimension that they take, or as
-            ``archrank.trace`` takes.
-        proxies: zero-cost proxies to compute of each architecture, as columns to learn from.
+        space, task: for architecture strings: the space or its name, and the task of the networks.
+        inputs: for modules: their input shape without batch dimension, or other inputs of
+            ``archrank.trace``.
+        proxies: zero-cost proxies to compute for each architecture, as features.
 
     Attributes:
-        n_samples_: how many architectures it was fitted to.
-        label_mean_, label_std_: of the labels given.
+        n_samples_: the number of architectures that it was fitted to.
+        label_mean_, label_std_: the mean and standard deviation of the labels.
     """
 
     higher_is_better: ClassVar[bool] = True
@@ -71,9 +70,9 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Learn from architectures and their labels, larger is better.
 
         Raises:
-            InputError: nothing to learn from, labels that are not finite numbers, or another
-                number of them than architectures. Constant labels are learnt as such; equal
-                architectures may have different labels.
+            InputError: there are no architectures, a label is not a finite number, or the numbers
+                of labels and architectures differ. Constant labels are allowed, and so are
+                different labels for equal architectures.
         """
         samples = self._read(X)
         labels = checked_labels(y, len(samples))
@@ -138,16 +137,16 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def enough(self) -> Callable[[Graph], bool] | None:
-        """Which graphs it judges alone, so that no proxy has to be computed of those networks.
+        """A function that says for which graphs no proxy is needed.
 
-        None where it wants all ``usable_proxies`` of every network.
+        None if every network needs all ``usable_proxies``.
         """
         return None
 
     def explain(self, X: Any) -> dict[str, Array]:
-        """Return what predictions are made of, by name, one value for each architecture.
+        """Return the parts of predictions by name, one value for each architecture.
 
-        Empty for predictors that have nothing to show.
+        It is empty for predictors without such parts.
         """
         return {}
 
@@ -174,7 +173,7 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         The folder appears whole or not at all; one that is there is replaced.
 
         Raises:
-            InputError: an argument or what was learnt cannot be written (a module, a function).
+            InputError: an argument or a fitted attribute cannot be written (a module, a function).
         """
         saving.write(self, Path(path), Predictor)
 
@@ -217,7 +216,7 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def reader(self) -> Reader:
-        """How it reads what it is given."""
+        """The reader of its samples."""
         return Reader(self.space, self.task, self.inputs, self.needed_proxies)
 
 

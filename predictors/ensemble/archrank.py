@@ -39,7 +39,7 @@ _BELIEF = 4  # how many repeated labels that is worth
 
 
 def members() -> dict[str, TabularPredictor]:
-    """Return what ``ArchRank`` is made of by default, by name."""
+    """Return the default members of ``ArchRank`` by name."""
     graph = ("statistics", "paths", "edges")
     everything = (*graph, "code", "scores", "context")
     return {
@@ -58,19 +58,19 @@ def members() -> dict[str, TabularPredictor]:
 
 
 class ArchRank(Predictor):
-    """A mean of several predictors, weighed by cross-validation on the labels given.
+    """A weighted mean of several predictors, with weights from cross-validation on the labels.
 
-    Labels become normal scores of their ranks, so that a few failed networks do not rule the fit;
-    of their ranks within each context (dataset, recipe, device) where every one has 12 labels.
-    Every member predicts each fifth of the labels from the other four fifths (equal graphs stay
-    together); with Kendall's tau_m of these predictions, its weight is
+    Labels become normal scores of their ranks, so that a few failed networks do not dominate the
+    fit. If every context (dataset, recipe, device) has 12 labels or more, ranks are within
+    contexts. Every member predicts each fifth of the labels from the other four fifths (equal
+    graphs stay together). With Kendall's tau_m of these predictions, its weight is
 
         w_m ~ exp(tau_m / s),   s^2 = 2 (2n + 5) / (9n (n - 1)),
 
-    s the deviation of the tau of n labels in random order (Kendall 1938): few labels hardly tell
-    members apart, so that many count; thousands choose the best. With fewer than 12 labels all
-    members weigh the same. Predictions go back to the scale of labels through the monotone map of
-    their quantiles. Standard deviations join those of members and their
+    with s the standard deviation of tau for n labels in random order (Kendall 1938). With few
+    labels many members have similar weights; with thousands the best dominate. With fewer than 12
+    labels all weights are equal. Predictions return to the scale of the labels through a monotone
+    map of quantiles. Standard deviations join those of members and their
     disagreement, scaled to the errors of cross-validation
     (``Calibration``), which also gives
     ``interval`` and ``better``. The members, their weights and the rest are our choice; weights,
@@ -86,14 +86,14 @@ class ArchRank(Predictor):
     where few are. Our choice.
 
     Args:
-        proxies: zero-cost proxies to compute of each architecture (needs models or architectures
-            of a space); ``"auto"`` for ``AUTO``,
-            kept if they raise the cross-validated tau by .01 (if not, predictions cost none).
-            Scores that samples bring are used in any case.
+        proxies: zero-cost proxies to compute for each architecture (which needs models or
+            architectures of a space). ``"auto"`` computes ``AUTO`` and keeps them if they raise
+            the cross-validated tau by .01; otherwise predictions need no proxies. Scores that
+            samples already have are always used.
         members: name -> tabular predictor instead of the default ones; those whose parts the
             samples lack (codes, scores) are left out.
-        folds: of cross-validation.
-        random_state: seed of everything random.
+        folds: the number of folds of cross-validation.
+        random_state: the seed of everything random.
         space, task, inputs: see ``Predictor``.
 
     Attributes:
@@ -228,11 +228,11 @@ class ArchRank(Predictor):
         self.label_noise_ = (squares + believed) / (len(samples) - len(groups) + _BELIEF)
 
     def interval(self, X: Any, coverage: float = 0.9) -> tuple[Array, Array]:
-        """Return the least and the largest label (n,), (n,) that are likely, of each architecture.
+        """Return the lower and upper ends (n,), (n,) of prediction intervals.
 
-        As wide as errors of cross-validation tell: of labels not seen, about the share ``coverage``
-        lies within. It holds for architectures drawn as the labelled ones were, not for those that
-        a search has chosen.
+        Their width comes from the errors of cross-validation: about a share ``coverage`` of new
+        labels lies within. This holds for architectures that are drawn like the labelled ones, but
+        not for those that a search has chosen.
 
         Raises:
             InputError: the coverage is not between 0 and 1, or ``X`` is not as ``fit`` takes.
@@ -246,9 +246,9 @@ class ArchRank(Predictor):
         return low, high
 
     def better(self, X: Any, others: Any) -> Array:
-        """Return the chance (n,) that each architecture is better than the other at its place.
+        """Return the probability (n,) that each architecture is better than its counterpart.
 
-        Between contexts it compares the places that both have in their own.
+        Between contexts it compares the ranks that both have within their own.
 
         Raises:
             InputError: there are not as many others, or they are not as ``fit`` takes.

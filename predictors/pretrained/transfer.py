@@ -1,4 +1,4 @@
-"""A predictor that ranks families of architectures it never saw, with no labels or a few."""
+"""A predictor that ranks new families of architectures, with no labels or a few."""
 
 from __future__ import annotations
 
@@ -22,24 +22,26 @@ from .zero_shot import ZeroShot, is_of_real_size
 
 
 class TransferRank(AdaptedRank):
-    """Ranks families that it never saw: without labels by what it knows, with some by learning.
+    """A predictor for new families of architectures, with no labels or a few.
 
-    Without labels (``n_samples_`` is 0, as ``archrank.load_predictor`` gives it) it says expected
-    labels in standard deviations, of each architecture by itself: networks of real size by what
-    their graphs say of ImageNet accuracy, others by sizes and proxies on a fixed scale
-    (``ZeroShot``). Adding a candidate moves no other. Deviations are such that of pairs that it
-    tells apart with 90 %, 90 % are right, as far as families that were held out say. Of small
-    networks unlike all that it learnt from, an ``OutOfFamilyWarning`` tells.
+    Without labels (``n_samples_`` is 0, as from ``archrank.load_predictor``), it predicts expected
+    labels in standard deviations, for each architecture by itself. Networks of real size are judged
+    by the ImageNet accuracy expected from their graphs, others by sizes and proxies on a fixed
+    scale (``ZeroShot``). Adding a candidate changes no other prediction. Standard deviations are
+    calibrated
+    on families that were held out: of pairs that are told apart with 90 % certainty, 90 % are
+        right.
+    An ``OutOfFamilyWarning`` tells of small networks that are out of distribution.
 
-    With labels it is an ``ArchRank`` with two more members, which begin
-    with what families taught: see ``AdaptedRank``.
+    With labels it is an ``ArchRank`` with two more members, which start from what other families
+    taught: see ``AdaptedRank``.
 
     Args:
-        reference: the scale that other families fixed (``Reference.state``); default what is
-            shipped, with the expert of networks of real size.
-        proxies: to compute of each architecture: ``"auto"`` for all that the evidence can use
-            (needs models or architectures of a space); by default it is made of sizes alone.
-            Scores that samples bring are used in any case.
+        reference: the scale that other families fixed (``Reference.state``); by default the
+            shipped one, with the expert for networks of real size.
+        proxies: proxies to compute for each architecture. ``"auto"`` computes all that the
+            evidence can use, which needs models or architectures of a space. By default the
+            evidence consists of sizes. Scores that samples already have are always used.
         members, folds, random_state, space, task, inputs: see
             ``ArchRank``.
 
@@ -65,12 +67,12 @@ class TransferRank(AdaptedRank):
         expert: GraphEnsemble | None = None,
         **arguments: Any,
     ) -> Self:
-        """Return the one that ranks by what families taught alone.
+        """Return the predictor that needs no labels.
 
         Args:
             reference: the scale of the evidence.
             distribution: of the graphs that it learnt from.
-            expert: of networks of real size.
+            expert: the predictor of networks of real size.
             arguments: of the class.
         """
         made = cls(**arguments)
@@ -82,14 +84,14 @@ class TransferRank(AdaptedRank):
 
     @property
     def zero_shot(self) -> ZeroShot | None:
-        """What predicts as long as there are no labels; None once there are some."""
+        """The predictor without labels; None once it was fitted."""
         if not self.__sklearn_is_fitted__() or self.n_samples_:
             return None
         return replace(self.knowledge, distribution=self.distribution_)
 
     @property
     def enough(self) -> Callable[[Graph], bool] | None:
-        """Which graphs it judges alone, so that proxies would change nothing; None if none."""
+        """A function that says for which graphs proxies change nothing; None if for none."""
         zero_shot = self.zero_shot
         return None if zero_shot is None or zero_shot.expert is None else is_of_real_size
 
@@ -123,7 +125,7 @@ class TransferRank(AdaptedRank):
         return {} if zero_shot is None else zero_shot.explain(self._read(listed(X)))
 
     def better(self, X: Any, others: Any) -> Array:
-        """Return the chance (n,) that each architecture is better than the other at its place.
+        """Return the probability (n,) that each architecture is better than its counterpart.
 
         Raises:
             InputError: there are not as many others.
@@ -144,10 +146,10 @@ class TransferRank(AdaptedRank):
         raise InputError("X: without labels there is no scale for intervals of labels")
 
     def distribution_report(self, X: Any) -> DistributionReport:
-        """Say how like each architecture is to what it learnt from; see ``Distribution``.
+        """Report how similar each architecture is to the training data; see ``Distribution``.
 
         Raises:
-            InputError: nothing was kept to compare with.
+            InputError: no training data were kept to compare with.
         """
         if self.distribution_ is None:
             raise InputError(

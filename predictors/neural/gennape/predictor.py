@@ -1,4 +1,4 @@
-"""The GENNAPE predictor: what it learns, how it adapts, and the mean of its members."""
+"""The GENNAPE predictor: training, adaptation, and the mean of its members."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ from .members import HEADS, MEMBERS, Embedding, Inputs, Lesson, Member, is_pairw
 class GENNAPE(NetworkPredictor):
     """An encoder trained without labels, heads on it, and the mean of six predictions.
 
-    Embeddings h come from an encoder pretrained by contrast (``Pretraining``), memberships U
-    from fuzzy C-means on the h of the training set. Members, each under its name:
+    Embeddings h come from a pretrained encoder (``Pretraining``), and memberships U from fuzzy
+    C-means on the h of the training set. The members are:
 
     - ``"fuzzy"``: ``FuzzyHeads`` on h, U, trained to rank, or with ``loss="mse"`` fitted to labels
       under ``LabelTransform`` as in the paper;
@@ -54,10 +54,10 @@ class GENNAPE(NetworkPredictor):
     their weighted deviation is its standard deviation. Weights are equal; ``adapt`` sets them by
     each member's Kendall tau on its labels.
 
-    ``fit`` learns one family, as in the paper; ``fit_families`` several, with labels of any unit.
-    Both then rank families that they never saw, and ``adapt`` to a few labels of one.
+    ``fit`` learns one family, as in the paper. ``fit_families`` learns several, with labels of any
+    unit. Both can then rank new families and ``adapt`` to a few labels of one.
 
-    Ablations are one argument each: ``members``, ``clusters=1``, ``transform=None``,
+    Each ablation is one argument: ``members``, ``clusters=1``, ``transform=None``,
     ``contrastive=False``, ``loss="mse"``.
 
     Args:
@@ -80,11 +80,11 @@ class GENNAPE(NetworkPredictor):
             others see each graph's mean log odds against its batch.
         sizes: let heads read parameters, FLOPs, activations and depth beside h (our choice): what
             families have in common above all.
-        references: how many reference graphs.
+        references: the number of reference graphs.
         combination: of members: ``"standardised"``, or ``"ranked"``: the share of the training set
             that is predicted to be worse, which ties all that is beyond it.
-        device: to compute on.
-        random_state: seed of everything random.
+        device: the device to compute on.
+        random_state: the seed of everything random.
         space, task, inputs, proxies: see ``Predictor``; proxies are not
             read.
 
@@ -185,7 +185,7 @@ class GENNAPE(NetworkPredictor):
     def adapt(
         self, X: Any, y: Any, epochs: int = 100, learning_rate: float | None = None, folds: int = 0
     ) -> Self:
-        """Fine-tune on a few labels of a target family, and weigh members by them.
+        """Fine-tune on a few labels of a target family, and set the weights of the members.
 
         Heads (with ``finetune_encoder`` their encoders too) and the k-GNN go on training; the
         encoder, memberships and the label transform stay those of ``fit``. A member's weight
@@ -410,7 +410,7 @@ class GENNAPE(NetworkPredictor):
         return len(getattr(self, "weights_", ())) > 1
 
     def explain(self, X: Any) -> dict[str, Array]:
-        """Return what each member says (n,), on its own scale: larger is better.
+        """Return the prediction (n,) of each member on its own scale; larger is better.
 
         Raises:
             NotFittedError: it was not fitted.
