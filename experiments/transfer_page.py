@@ -17,6 +17,8 @@ PUBLISHED = {
     "ofa_mobilenetv3": ("GENNAPE .866 / .945", ".90 / .955"),
 }
 """Rho without labels / with 50: published, and what this project wants to reach."""
+EARLIER = "TransferRank, earlier"
+"""Its figures before all its members learnt around a line of the evidence."""
 
 
 def tables() -> list[str]:
@@ -117,7 +119,8 @@ def _few_tables(results: list[dict]) -> list[str]:
             f"## With a few labels: {title}",
             "",
             "The second row of a pool is `ArchRank`, fitted from scratch to the same labels and "
-            "scores; the third the difference, paired.",
+            "scores; the third the difference, paired. In brackets how many seeds, if not "
+            f"{SEEDS}; *earlier*: before members learnt around a line of the evidence.",
             "",
             *markdown_table(("pool", "predictor", *(f"{c} labels" for c in COUNTS)), rows),
         ]
@@ -129,11 +132,9 @@ def _few_rows(mine: list[dict], figure: str) -> list[list[str]]:
     by = {(r["count"], r["seed"], r["predictor"]): r[figure] for r in mine}
     rows: dict[str, list[str]] = {}
     for count in COUNTS:
-        pairs = [
-            (by[count, s, "TransferRank"], by[count, s, "ArchRank from scratch"])
-            for s in range(SEEDS)
-            if (count, s, "ArchRank from scratch") in by and (count, s, "TransferRank") in by
-        ]
+        pairs, when = _pairs(by, count, "TransferRank"), ""
+        if not pairs:
+            pairs, when = _pairs(by, count, EARLIER), ", earlier"
         some = f" ({len(pairs)})" if 0 < len(pairs) < SEEDS else ""
         columns = {
             "TransferRank": [a for a, _ in pairs],
@@ -141,8 +142,18 @@ def _few_rows(mine: list[dict], figure: str) -> list[list[str]]:
             "difference": [a - b for a, b in pairs],
         }
         for row, values in columns.items():
-            rows.setdefault(row, []).append(interval(values) + some if values else "-")
+            rows.setdefault(row, []).append(interval(values) + some + when if values else "-")
     return [[row, *cells] for row, cells in rows.items()]
+
+
+def _pairs(by: dict[tuple, float], count: int, predictor: str) -> list[tuple[float, float]]:
+    """Return figures of a predictor and of ``ArchRank``, of seeds that both have."""
+    scratch = "ArchRank from scratch"
+    return [
+        (by[count, seed, predictor], by[count, seed, scratch])
+        for seed in range(SEEDS)
+        if (count, seed, predictor) in by and (count, seed, scratch) in by
+    ]
 
 
 def _expected_table(results: list[dict]) -> list[str]:

@@ -33,7 +33,8 @@ class EvidenceProcess(AdditiveProcess):
         y = b z + f(x),   f ~ GP
 
     z is the evidence, a score of each sample (``EVIDENCE``); its slope b is like that of one of
-    the families, as labels tell (``Slopes``); f is an ``AdditiveProcess``. Our choice.
+    the families, as labels tell (``Slopes``); f is an ``AdditiveProcess``. Our choice. A predictor
+    of its own; ``AdaptedRank`` learns around a line with all its members.
 
     Args:
         parts: ``"evidence"``, and parts of features for f.

@@ -33,8 +33,8 @@ class TransferRank(AdaptedRank):
         right.
     An ``OutOfFamilyWarning`` tells of small networks that are out of distribution.
 
-    With labels it is an ``ArchRank`` with two more members, which start from what other families
-    taught: see ``AdaptedRank``.
+    With labels it is an ``ArchRank`` that learns around a line of what other families taught: see
+    ``AdaptedRank``.
 
     Args:
         reference: the scale that other families fixed (``Reference.state``); by default the

@@ -114,6 +114,15 @@ def test_each_context_has_its_own_scale() -> None:
     assert np.isfinite(elsewhere).all()  # a context without labels
 
 
+def test_files_from_before_there_was_a_line_predict_as_they_did(tmp_path: Path) -> None:
+    graphs = small_graphs()
+    fitted = ArchRank(members=MEMBERS).fit(graphs[:9], [graph.flops for graph in graphs[:9]])
+    expected = fitted.predict(graphs)
+    del fitted.line_
+    fitted.save(tmp_path / "before")
+    assert ArchRank.load(tmp_path / "before").predict(graphs).tolist() == expected.tolist()
+
+
 class TestWeights:
     def test_they_rise_with_tau_by_how_much_chance_moves_it(self) -> None:
         cells = space("nasbench201").sample(40, seed=0)
