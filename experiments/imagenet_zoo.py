@@ -22,7 +22,7 @@ from scipy.stats import kendalltau
 
 from archrank.graphs import Graph
 from archrank.predictors import GraphEnsemble, Sample, XGBoost
-from archrank.predictors.pretrained.recipes import WORDS, context_of
+from archrank.predictors.pretrained.recipes import PARTS, WORDS, context_of
 from archrank.predictors.pretrained.zoo import best_plain, checkpoints, graphs_of
 
 FOLDS = 5
@@ -175,12 +175,14 @@ def page(parts: list[list[str]], command: str) -> str:
             f"{RESAMPLED} draws of families.",
             "",
             "Labels: published ImageNet top-1 of timm's checkpoints (`imagenet_zoo`), recipes as "
-            f"{len(WORDS)} words of their tags. No weight is made and no pass is run.",
+            f"{len(WORDS)} words and {len(PARTS)} parts of their tags. No weight is made, no pass "
+            "is run.",
             "",
-            "Looked at while designing: which features and learners join was chosen among ten on "
-            "these very folds (statistics, profiles and counts of edges; trees, boosting at three "
-            "depths, processes), so that its figures are flattered by that choice; single learners "
-            "are listed beside it. The table of torchvision's first weights was made once, after.",
+            "Looked at while designing: which features, groups of them, recipes' words, learners "
+            "and weights join was chosen among about thirty on these families, in these folds and "
+            "two other draws of them, so that the figures are flattered by that choice; single "
+            "learners are listed beside it. The table of torchvision's first weights was made "
+            "once, after.",
             "",
             *(line for part in parts for line in part),
         ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -57,6 +59,31 @@ class NumbersOfGraph(Kind):
         if self.own_names is None:
             return super().names(part, columns, fitted)
         return list(self.own_names())
+
+
+@dataclass(frozen=True)
+class GroupOfNumbers(NumbersOfGraph):
+    """Those numbers of a graph whose names match a pattern.
+
+    Attributes:
+        pattern: a regular expression that the start of a name matches.
+    """
+
+    own_names: Callable[[], Sequence[str]]
+    pattern: str = ""
+
+    @cached_property
+    def places(self) -> npt.NDArray[np.intp]:
+        """The positions of the group among all numbers."""
+        matches = [re.match(self.pattern, name) is not None for name in self.own_names()]
+        return np.flatnonzero(matches)
+
+    def read(self, part: str, samples: Sequence[Sample], score_names: Sequence[str]) -> Array:
+        return super().read(part, samples, score_names)[:, self.places]
+
+    def names(self, part: str, columns: Columns, fitted: Features) -> list[str]:
+        every = self.own_names()
+        return [every[place] for place in self.places.tolist()]
 
 
 @dataclass(frozen=True)
@@ -115,9 +142,18 @@ class Evidence(Kind):
         return [part]
 
 
+_statistics, _profile = once_per_graph(statistics.statistics), once_per_graph(profile.profile)
 _KINDS: Mapping[str, Kind] = {
-    "statistics": NumbersOfGraph(once_per_graph(statistics.statistics), statistics.names),
-    "profile": NumbersOfGraph(once_per_graph(profile.profile), profile.names),
+    "statistics": NumbersOfGraph(_statistics, statistics.names),
+    **{
+        f"statistics: {group}": GroupOfNumbers(_statistics, statistics.names, pattern)
+        for group, pattern in statistics.GROUPS.items()
+    },
+    "profile": NumbersOfGraph(_profile, profile.names),
+    **{
+        f"profile: {group}": GroupOfNumbers(_profile, profile.names, pattern)
+        for group, pattern in profile.GROUPS.items()
+    },
     "spectrum": NumbersOfGraph(once_per_graph(lambda graph: graph.spectrum())),
     "paths": CountsOfGraph(once_per_graph(path_counts)),
     "edges": CountsOfGraph(once_per_graph(edge_counts)),
@@ -132,6 +168,8 @@ _KINDS: Mapping[str, Kind] = {
 """Every kind of feature: a new one is a line here."""
 PARTS = tuple(_KINDS)
 """What columns can be made of."""
+GROUPS = tuple(part for part, kind in _KINDS.items() if isinstance(kind, GroupOfNumbers))
+"""The parts that split statistics and profile, so that each can be weighed on its own."""
 _FARTHEST = 5.0  # standard deviations; beyond, what was not seen in training misleads
 
 

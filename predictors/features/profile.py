@@ -66,6 +66,15 @@ _RECTIFIER = {
 }
 _NORM = {**{name: name for name in NORMS}, "rms_norm": "layer_norm", "instance_norm": "group_norm"}
 
+GROUPS = {
+    "flops": "share of flops in",
+    "params": "share of params in",
+    "outputs": "share of outputs in",
+    "work": "log2 flops in",
+    "rest": r"(?!share of (flops|params|outputs) in|log2 flops in)",
+}
+"""Columns that belong together -> how their names begin."""
+
 
 @lru_cache(maxsize=1)
 def names() -> tuple[str, ...]:

@@ -25,6 +25,15 @@ from .operator_classes import CLASSES, STEPS, classes_of
 STAGES = 5
 _SIZES = ("params", "flops", "activations", "nodes", "alive", "depth")
 
+GROUPS = {
+    "sizes": "log2",
+    "stages": r"stage \d (?!log2)",
+    "channels": r"stage \d log2",
+    "paths": "most|fewest|mean",
+    "walks": "walks",
+}
+"""Columns that belong together -> how their names begin."""
+
 
 @lru_cache(maxsize=1)
 def names() -> tuple[str, ...]:

@@ -39,12 +39,18 @@ WORDS = {
     "structural": "rvgg|snap|dm_|sail",
 }
 """What a name of a recipe can say -> how timm's pretrained tags say it. Our choice."""
+PARTS = (
+    *("384", "dist", "e200", "e250", "e3600", "e450", "e500", "fb", "ft", "gluon", "goog", "in12k"),
+    *("in1k", "in21k", "in22k", "miil", "ms", "paddle", "r160", "r224", "r256", "r384"),
+    *("ra", "ra2", "ra3", "ra4", "sbb2", "sw", "tv2"),
+)
+"""Parts of timm's tags that checkpoints of two families or more have."""
 PLAIN = "in1k"
 """A recipe that says no more than that ImageNet-1k was trained on."""
 
 
 def context_of(recipe: str) -> tuple[float, ...]:
-    """Return which of ``WORDS`` a recipe has, 1 or 0 each.
+    """Return which of ``WORDS`` and then which of ``PARTS`` a recipe has, 1 or 0 each.
 
     Args:
         recipe: as timm tags checkpoints: ``"in1k"``, ``"a1_in1k"``, ``"fb_in22k_ft_in1k"``.
@@ -53,17 +59,19 @@ def context_of(recipe: str) -> tuple[float, ...]:
         InputError: it is no such name.
 
     Example:
-        >>> dict(zip(WORDS, context_of("a1_in1k")))["timm's A1"]
+        >>> dict(zip((*WORDS, *PARTS), context_of("a1_in1k")))["timm's A1"]
         1.0
-        >>> sum(context_of("in1k"))
-        0.0
+        >>> sum(context_of("in1k"))  # of its parts, "in1k" alone is known
+        1.0
     """
     if not isinstance(recipe, str) or not re.fullmatch(r"\w+", recipe):
         raise InputError(
             f"recipe: got {recipe!r}, expected a name as timm tags checkpoints, such as 'in1k', "
             "'a1_in1k' or 'fb_in22k_ft_in1k'"
         )
-    return tuple(float(re.search(pattern, recipe) is not None) for pattern in WORDS.values())
+    said = [re.search(pattern, recipe) is not None for pattern in WORDS.values()]
+    parts = recipe.split("_")
+    return tuple(map(float, (*said, *(part in parts for part in PARTS))))
 
 
 def is_in1k_alone(recipe: str) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from archrank.errors import InputError
 from archrank.predictors import GraphEnsemble, Sample
 from archrank.predictors.checks import small_graphs
-from archrank.predictors.pretrained.recipes import WORDS, context_of, is_in1k_alone
+from archrank.predictors.pretrained.recipes import PARTS, WORDS, context_of, is_in1k_alone
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,9 @@ def test_accuracies_above_a_hundred_are_refused(graphs) -> None:
     ],
 )
 def test_recipes_are_read_by_their_words(recipe: str, words: tuple[str, ...], alone: bool) -> None:
-    assert {w for w, on in zip(WORDS, context_of(recipe), strict=True) if on} == set(words)
+    context = dict(zip((*WORDS, *PARTS), context_of(recipe), strict=True))
+    assert {word for word in WORDS if context[word]} == set(words)
+    assert {part for part in PARTS if context[part]} == set(PARTS) & set(recipe.split("_"))
     assert is_in1k_alone(recipe) is alone
 
 
