@@ -106,9 +106,10 @@ def forms(encoder_: Pretrained, seed: int) -> dict[str, GENNAPE]:
     }
 
 
-def others(seed: int) -> GENNAPE:
+def others(seed: int, epochs: int) -> GENNAPE:
     """Return the members that read no encoder; the k-GNN learns to rank, as what is shipped."""
-    kgnn = KGNN(loss="diff_kendall", learning_rate=1e-3, fold=True, random_state=seed)
+    how = {"loss": "diff_kendall", "epochs": epochs, "learning_rate": 1e-3, "fold": True}
+    kgnn = KGNN(**how, random_state=seed)
     return GENNAPE(("kgnn", "flops"), kgnn=kgnn, random_state=seed)
 
 
@@ -171,7 +172,7 @@ def few_labels(key: str, seed: int, encoders: Sequence[str], work: Path) -> None
     learnt, asked = [of.plain[i] for i in labelled], [of.plain[i] for i in tested]
     told: dict[str, Voice] = {}
     for name in encoders:
-        for form, made in _fitted(name, seed, work, bool(told)).items():
+        for form, made in _fitted(name, seed, work, 0 if told else 40).items():
             made.fit(learnt, of.labels[labelled])
             told |= voices(form, made, asked)
         _keep("few labels", key, seed, name, told, of.truth[tested])
@@ -185,7 +186,7 @@ def other_family(seed: int, encoders: Sequence[str], work: Path) -> None:
     learnt, labels = [source.plain[i] for i in rows], source.labels[rows]
     told: dict[tuple[str, bool], dict[str, Voice]] = {}
     for name in encoders:
-        for form, made in _fitted(name, seed, work, bool(told)).items():
+        for form, made in _fitted(name, seed, work, 0 if told else 10).items():
             made.fit(learnt, labels)
             for key in RANKED:
                 for adapted in (False, True):
@@ -197,10 +198,10 @@ def other_family(seed: int, encoders: Sequence[str], work: Path) -> None:
             _keep(how, key, seed, name, said, pool(key).truth[_split(key, seed)[1]])
 
 
-def _fitted(name: str, seed: int, work: Path, again: bool) -> dict[str, GENNAPE]:
-    """Return forms to fit; those without an encoder the first time only: they stay the same."""
+def _fitted(name: str, seed: int, work: Path, epochs: int) -> dict[str, GENNAPE]:
+    """Return forms to fit; with epochs for a k-GNN those without an encoder, too."""
     made = forms(encoder(name, work, seed if name in UNTRAINED else 0), seed)
-    return made if again else {"others": others(seed), **made}
+    return {"others": others(seed, epochs), **made} if epochs else made
 
 
 def _ranked(form: str, made: GENNAPE, key: str, seed: int, adapted: bool) -> dict[str, Voice]:
@@ -232,14 +233,15 @@ OF_OTHERS = tuple(name for name in ENCODERS if name != "k-GNN, contrast and size
 """Those that learn from another family, too: of that one `gennape.md` has more."""
 
 
-def run(work: Path, seeds: int = SEEDS) -> None:
+def run(work: Path, seeds: int, only: Sequence[str] = ()) -> None:
     """Do what no line holds: few labels first, then other families, seed by seed."""
-    for seed in range(seeds):
+    ways = only or ("few labels", "other family")
+    for seed in range(seeds if "few labels" in ways else 0):
         for key in SPACES:
             lacking = _lacking("few labels", key, seed)
             if lacking:
                 few_labels(key, seed, lacking, work)
-    for seed in range(seeds):
+    for seed in range(seeds if "other family" in ways else 0):
         lacking = [one for one in _lacking("adapted", RANKED[-1], seed) if one in OF_OTHERS]
         if lacking:
             other_family(seed, lacking, work)

@@ -215,7 +215,8 @@ PARTS = {
     ),
     "encoders": Part(
         "Encoders",
-        "`GraphPredictor` with encoders of width 64, all else its default.",
+        "`GraphPredictor` with encoders of width 64, all else its default. Encoders that are not "
+        "here at 469 labels were not fitted to these: a fit takes minutes.",
         ("nasbench201",),
         (78, 469),
         {name: _of_encoder(name) for name in encoders()},

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
+from parts import TABLES as PARTS
 from transfer_pools import EXTRA
 
 import archrank
@@ -359,6 +360,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "options": option_tables,
     "experiments": experiment_table,
     "choosing": choosing_table,
+    **PARTS,
 }
 """Mark -> what is written between ``<!-- mark:start -->`` and ``<!-- mark:end -->``."""
 

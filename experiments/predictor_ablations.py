@@ -15,7 +15,8 @@ the folder ``--work``, outside the repository. ``--tables`` writes
 - ``losses``: one small graph predictor under each loss, on standardised labels and batches of like
   sizes; ``losses served``: as ``GraphPredictor`` serves them.
 - ``members``: GENNAPE's members one by one and left out one by one, on encoders pretrained and not;
-  with few labels of a family, and of another family (``ablation_members.py``).
+  ``--only`` "few labels" of the family that they rank, or of an "other family" (by default both;
+  ``ablation_members.py``).
 - ``encoders``: one graph predictor with each encoder.
 - ``pretraining``: minutes and memory of contrastive pretraining on networks of many spaces;
   ``--networks`` and ``--epochs`` make it shorter.
@@ -215,7 +216,7 @@ def main() -> None:
                 pool = PARTS[one].pool("nasbench201")
                 score_cells(pool, folder_of(arguments.work) / "scores", tuple(arguments.share))
         elif name == "members":
-            run_members(folder_of(arguments.work), arguments.seeds)
+            run_members(folder_of(arguments.work), arguments.seeds, arguments.only)
         elif name == "pretraining":
             work = folder_of(arguments.work)
             pretrain(
