@@ -85,7 +85,10 @@ class DeviceSpeed(Predictor):
     With a datasheet alone, only settings of the same kind (tensor cores, or none) are borrowed
     from.
 
-    Source: as ``CostPredictor``; columns, batches and intervals are our choice.
+    Source: as ``CostPredictor``.
+
+    Notes:
+        Columns, batches and intervals are our choice.
 
     A sample's context is its batch size; without one, ``at`` says it.
 

@@ -6,7 +6,10 @@ with a flat prior of s and a wide one of b. How much each group counts (a) and t
 fitted but averaged over: weights are the mean of the posterior means under many a and v, each in
 proportion to the probability of the labels under it. So ten labels do not choose between groups,
 and a thousand do. Source: Rasmussen and Williams 2006, chapters 2 and 5 (linear kernels, marginal
-likelihood); the prior of a and v (log-normal) and the draws of it are our choice.
+likelihood).
+
+Notes:
+    The prior of a and v (log-normal) and its draws are our choice.
 """
 
 from __future__ import annotations

@@ -27,8 +27,11 @@ class OperatorTable(Predictor):
     measured one by one (``archrank.costs.measuring.operator_costs``). An operator without an
     entry counts as nothing, and ``unknown`` names it.
 
-    Source: Cai et al., ProxylessNAS, ICLR 2019, and Once-for-All, ICLR 2020; Wu et al., FBNet, CVPR
-    2019 (tables measured one by one); fitting to whole networks is our choice.
+    Source: Cai et al., ProxylessNAS, ICLR 2019, and Once-for-All, ICLR 2020; Wu et al., FBNet,
+    CVPR 2019 (tables measured one by one).
+
+    Notes:
+        Fitting to whole networks is our choice.
 
     Args:
         space, task, inputs, proxies: see ``Predictor``. Architecture

@@ -47,8 +47,10 @@ class CostPredictor(Predictor):
     one of several.
 
     Source: additive tables after Cai et al., ProxylessNAS, ICLR 2019; costs of other devices as
-    columns after Akhauri and Abdelfattah, MultiPredict, AutoML 2023; levels and how they are
-    weighed are our choice.
+    columns after Akhauri and Abdelfattah, MultiPredict, AutoML 2023.
+
+    Notes:
+        Levels and how they are weighed are our choice.
 
     Args:
         levels: of ``LEVELS``; those that samples lack or that never vary are left out.

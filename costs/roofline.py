@@ -8,8 +8,10 @@ device's, plus the class's, plus a small network's of the shapes, bounded, so th
 shape never seen is at most so far from what the device does otherwise.
 
 Source: the roofline's two terms after Williams et al., CACM 2009; learning operators' costs from
-whole networks after nn-Meter, MobiSys 2021, and Habitat, ATC 2021; sum instead of maximum, classes
-and bounds are our choice.
+whole networks after nn-Meter, MobiSys 2021, and Habitat, ATC 2021.
+
+Notes:
+    Sum instead of maximum, classes and bounds are our choice.
 """
 
 from __future__ import annotations

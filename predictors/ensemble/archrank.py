@@ -70,12 +70,9 @@ class ArchRank(Predictor):
     with s the standard deviation of tau for n labels in random order (Kendall 1938). With few
     labels many members have similar weights; with thousands the best dominate. With fewer than 12
     labels all weights are equal. Predictions return to the scale of the labels through a monotone
-    map of quantiles. Standard deviations join those of members and their
-    disagreement, scaled to the errors of cross-validation
-    (``Calibration``), which also gives
-    ``interval`` and ``better``. The members, their weights and the rest are our choice; weights,
-    cells and forests were chosen on problems that `experiments/results/predictors.md` does not
-    report.
+    map of quantiles. Standard deviations combine those of the members and
+    their disagreement, scaled to the errors of cross-validation (``Calibration``), which also gives
+    ``interval`` and ``better``.
 
     Networks that equal labelled ones (in the same context) are known: a prediction p becomes
 
@@ -83,7 +80,7 @@ class ArchRank(Predictor):
 
     y the mean of their n labels, q of their predictions, e^2 the squared error of cross-validation
     and s^2 the variance of what it leaves of the labels of equal networks, drawn towards e^2 / 4
-    where few are. Our choice.
+    if there are few.
 
     Args:
         proxies: zero-cost proxies to compute for each architecture (which needs models or
@@ -100,6 +97,11 @@ class ArchRank(Predictor):
         report_: what was chosen: members' weights and their cross-validated tau, the mean's.
         weights_: name -> weight of each member kept.
         proxies_: with ``proxies="auto"``, those that were kept.
+
+    Notes:
+        The members, their weights and the treatment of known networks are our choice. Weights,
+        cells and forests were chosen on problems that `experiments/results/predictors.md` does not
+        report.
 
     Example:
         >>> from archrank.data import space

@@ -26,7 +26,10 @@ class Calibration:
     maximum likelihood: errors of like networks are alike, so that differences err less than either.
 
     Source: Papadopoulos et al., "Inductive confidence machines for regression", ECML 2002 (scaled
-    residuals), on folds of a cross-validation; scale and pairs are our choice.
+    residuals), on folds of a cross-validation.
+
+    Notes:
+        Scale and pairs are our choice.
 
     Attributes:
         ratios: (n,) |e| / s, ascending.

@@ -2,8 +2,10 @@
 
 ``counts`` looks for sequences anywhere, and finds no blocks in networks whose cells read two
 earlier ones. Here a graph falls into cells even then. Cells that reduce the resolution and cells
-that keep it are told apart, as are what reads the cell before and what reads an earlier one. All of
-it is our choice.
+that keep it are told apart, as are what reads the cell before and what reads an earlier one.
+
+Notes:
+    All of this is our choice.
 """
 
 from __future__ import annotations

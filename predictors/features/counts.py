@@ -36,7 +36,8 @@ def path_counts(graph: Graph) -> dict[str, float]:
     a ``bag``; ``length`` counts steps and ``pair`` neighbours. Graphs whose cells read two earlier
     ones hardly have such blocks: ``chain`` counts three steps in a row wherever they are.
 
-    Source: our choice.
+    Notes:
+        This is our choice.
 
     Example:
         >>> from archrank.data import space
@@ -158,7 +159,8 @@ def edge_counts(graph: Graph) -> dict[str, float]:
     Norms and activations of one operand are passed over, so that ``edge add add`` is a skip from
     one sum to the next, whatever stands on it. ``/`` marks a stride, ``~`` a dilation.
 
-    Source: our choice.
+    Notes:
+        This is our choice.
 
     Example:
         >>> import torch, archrank
@@ -196,8 +198,10 @@ def neighbourhood_counts(graph: Graph, rounds: int = 3) -> dict[str, float]:
     order. Labels are 64-bit sums, so two neighbourhoods share one by accident alone. Dot products
     of such counts are the Weisfeiler-Lehman subtree kernel.
 
-    Source: Shervashidze et al., "Weisfeiler-Lehman graph kernels", JMLR 2011; the direction of
-    edges kept and kinds as labels are our choice.
+    Source: Shervashidze et al., "Weisfeiler-Lehman graph kernels", JMLR 2011.
+
+    Notes:
+        The direction of edges kept and kinds as labels are our choice.
 
     Example:
         >>> import torch, archrank

@@ -70,7 +70,10 @@ def edit_distance(first: Graph, second: Graph, timeout: float = 10.0) -> EditDis
 
     Source: the bound from below after Riesen and Bunke, "Approximate graph edit distance
     computation by means of bipartite graph matching", 2009; edit distance as a measure of
-    architectures Tuli et al., FlexiBERT, 2022. Alignment and costs are our choice.
+    architectures Tuli et al., FlexiBERT, 2022.
+
+    Notes:
+        Alignment and costs are our choice.
 
     Args:
         first, second: of at most ``LARGEST`` nodes.

@@ -4,7 +4,10 @@
 (multiply-adds, parameters, outputs), how work, widths and depth lie over the stages, and which
 details of design it has: gates, attention and the tokens it sees, kernels, groups, normalisation,
 rectifiers, residual sums. Shares do not grow with the network, so that they compare across families
-and input sizes. All of it is our choice.
+and input sizes.
+
+Notes:
+    All of this is our choice.
 """
 
 from __future__ import annotations

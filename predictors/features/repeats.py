@@ -27,7 +27,10 @@ def representatives(labels: Sequence[int], edges: IntArray) -> IntArray:
 
     Blocks are runs of equal segments between bottlenecks, blocks inside blocks included. Cells
     that read two predecessors, as in DARTS, have no bottleneck between them and are left alone.
-    Operands are compared without their order, which no encoder sees. Source: our choice.
+    Operands are compared without their order, which no encoder sees.
+
+    Notes:
+        This is our choice.
 
     Args:
         labels: (n,) equal integers for equal nodes, in a topological order.

@@ -3,8 +3,10 @@
 Only what carries signal counts (``alive``). Of every kind
 of operator the statistics hold how many are alive in each stage (output size relative to the
 input's), and how many lie on paths: the most, the fewest, and the mean over random walks from
-output to input that take any operand alike. Walks also say which kind follows which. All of it is
-our choice.
+output to input that take any operand alike. Walks also say which kind follows which.
+
+Notes:
+    All of this is our choice.
 """
 
 from __future__ import annotations

@@ -282,7 +282,10 @@ def batches(
     graphs of a batch, prefer a large ``spread``, which costs encoders that do not pad nothing.
 
     Positions rather than tensors, because labels and whatever else belongs to the graphs must be
-    cut alike. Source: our choice.
+    cut alike.
+
+    Notes:
+        This is our choice.
 
     Args:
         graphs: what to batch, ``GraphTensors`` or graphs; only their lengths are read.

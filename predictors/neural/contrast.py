@@ -61,7 +61,10 @@ def label_targets(labels: Tensor, temperature: float, copies: int = 1) -> Tensor
         InputError: an argument is out of range, or there is one row only.
 
     Source: Shervashidze et al., "Weisfeiler-Lehman graph kernels", JMLR 2011, in the place of
-    GENNAPE's spectra; the relative temperature is our choice.
+    GENNAPE's spectra.
+
+    Notes:
+        The relative temperature is our choice.
 
     Example:
         >>> labels = torch.tensor([[0.0, 1.0], [0.0, 1.0], [0.0, 2.0]]).double()

@@ -70,8 +70,10 @@ class FuzzyCMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
         InputError: a parameter outside its range, or fewer points than clusters (from ``fit``).
 
     Source: Bezdek, "Pattern recognition with fuzzy objective function algorithms", 1981. The
-    tolerance is that of GENNAPE (AAAI 2023), which leaves C and m open; k-means++, several
-    initialisations and the default values are our choice.
+    tolerance is that of GENNAPE (AAAI 2023), which leaves C and m open.
+
+    Notes:
+        K-means++, several initialisations and the default values are our choice.
 
     Example:
         >>> points = np.array([[0.0], [1.0], [9.0], [10.0]])

@@ -44,8 +44,11 @@ class BayesianLinear(nn.Module):
     Raises:
         InputError: a size below 1, or no such evaluation.
 
-    Source: Blundell et al., "Weight uncertainty in neural networks", ICML 2015; initial
-    values (mu Kaiming-uniform with a = sqrt 5) as in ParZC. The mean in eval mode is our choice.
+    Source: Blundell et al., "Weight uncertainty in neural networks", ICML 2015; initial values (mu
+    Kaiming-uniform with a = sqrt 5) as in ParZC.
+
+    Notes:
+        The mean in eval mode is our choice.
 
     Example:
         >>> layer = BayesianLinear(2, 3).eval()

@@ -51,7 +51,10 @@ def layer_statistics(sample: Sample, name: str, scaling: str = "minmax") -> Arra
     min), which keeps the order along the depth and gives up all scale; ``"log"``: sign(v) log(1 +
     |v|), which keeps it.
 
-    Source: ParZC (AAAI 2025) and its released code; ``"log"`` is our choice.
+    Source: ParZC (AAAI 2025) and its released code.
+
+    Notes:
+        ``"log"`` is our choice.
     """
     layers = layers_of(sample)
     values = np.asarray(sample.node_scores[name], dtype=np.float64)[layers]

@@ -73,9 +73,12 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
             Clusters are of k-means on the statistics. Columns are then scaled by how much they vary
             among graphs of one cluster.
 
-    Source: GENNAPE (Mills et al., AAAI-23) and FBNetV3 (Dai et al., CVPR-21). GENNAPE states
-    q = 21 and p < width; the encoder, its width, dropout, p, the temperatures and the training are
-    our choice, like the other objectives.
+    Source: GENNAPE (Mills et al., AAAI-23) and FBNetV3 (Dai et al., CVPR-21). GENNAPE states q =
+    21 and p < width.
+
+    Notes:
+        The encoder, its width, dropout, p, the temperatures and the training are our choice, like
+        the other objectives.
 
     Example:
         >>> from archrank.predictors.checks import small_graphs

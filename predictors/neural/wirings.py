@@ -26,7 +26,10 @@ class RandomWiring(nn.Module):
         input_shape: what ``forward`` takes, without the batch dimension.
 
     Source: wiring at random as in Xie et al., "Exploring randomly wired neural networks for image
-    recognition", ICCV-19; what is wired, and by which chances, is our choice.
+    recognition", ICCV-19.
+
+    Notes:
+        What is wired, and by which chances, is our choice.
 
     Example:
         >>> import archrank

@@ -33,8 +33,11 @@ class EvidenceProcess(AdditiveProcess):
         y = b z + f(x),   f ~ GP
 
     z is the evidence, a score of each sample (``EVIDENCE``); its slope b is like that of one of
-    the families, as labels tell (``Slopes``); f is an ``AdditiveProcess``. Our choice. A predictor
-    of its own; ``AdaptedRank`` learns around a line with all its members.
+    the families, as labels tell (``Slopes``); f is an ``AdditiveProcess``. It is a predictor of its
+    own; ``AdaptedRank`` learns around a line with all its members.
+
+    Notes:
+        The model is our choice.
 
     Args:
         parts: ``"evidence"``, and parts of features for f.

@@ -60,7 +60,10 @@ class Distribution(BaseEstimator):  # type: ignore[misc]
         limit_: the distance that a share ``typical`` of them keep below.
         operators_: names of all operators that they have.
 
-    Source: GENNAPE (AAAI-23) for the encoder and the memberships; distances are our choice.
+    Source: GENNAPE (AAAI-23) for the encoder and the memberships.
+
+    Notes:
+        Distances are our choice.
 
     Example:
         >>> from archrank.predictors.checks import small_graphs

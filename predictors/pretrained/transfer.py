@@ -45,7 +45,10 @@ class TransferRank(AdaptedRank):
         members, folds, random_state, space, task, inputs: see
             ``ArchRank``.
 
-    Source: A prior of labelled families in place of GENNAPE's fine-tuned encoder; our choice.
+    Source: A prior of labelled families in place of GENNAPE's fine-tuned encoder.
+
+    Notes:
+        This is our choice.
 
     Example:
         >>> from archrank import load_predictor

@@ -23,7 +23,10 @@ class Vote(TabularPredictor):
     scores of ``AUTO``, as far as samples bring them, and
     of ``"statistics"`` the logarithms of parameters, FLOPs and activations. Labels set a and b
     only, so that a handful of them cannot mislead it. The standard deviation is that of the labels
-    around it. Our choice.
+    around it.
+
+    Notes:
+        This is our choice.
 
     Args:
         parts: of ``"scores"`` and ``"statistics"``.

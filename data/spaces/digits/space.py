@@ -2,8 +2,11 @@
 
 Networks are sized so that one is trained in seconds on one CPU core; the families differ as the
 published ones do (cells, plain, residual, dense, inverted residual, inception-like, two-path,
-HiAML-like, ViT, mixer). All of it is our choice, and fixed: the labels in ``data/digits`` belong
-to exactly these networks.
+HiAML-like, ViT, mixer). They are fixed: the labels in ``data/digits`` belong to exactly these
+networks.
+
+Notes:
+    All of this is our choice.
 """
 
 from __future__ import annotations

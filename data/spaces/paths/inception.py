@@ -178,8 +178,11 @@ class Inception(Space):
 
     ``@half`` or ``@double`` behind a path is the width between its first and last operator that
     change channels; ``wide:`` before one of three paths marks the one with half of the channels.
-    How many operators a block and a path may hold is as published; that the number of operators
-    of a block is uniform is our choice. How many architectures there are was not counted.
+    The number of operators in a block and in a path is as published. The number of architectures
+    was not counted.
+
+    Notes:
+        The uniform distribution of the number of operators in a block is our choice.
 
     Example:
         >>> from archrank.data import space

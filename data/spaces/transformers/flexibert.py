@@ -122,8 +122,10 @@ def cosine_matrix(size: int) -> Tensor:
 class Transform(nn.Module):
     """One projection, then a two-dimensional transform over positions and a head's features.
 
-    Of the Fourier transform the real part is taken; that the cosine transform is of kind II and not
-    scaled is our choice.
+    The Fourier transform is reduced to its real part.
+
+    Notes:
+        The kind of the cosine transform (II, not scaled) is our choice.
     """
 
     along: Tensor

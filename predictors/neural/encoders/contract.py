@@ -102,7 +102,10 @@ class Counts(nn.Module):
         h_G = W [mean_v h_v, log(1 + sum_v m_v softplus(U h_v + c))] + b
 
     The mean forgets how many nodes there are: what is repeated twenty times looks like what is
-    there once. The second part are counts of kinds that are learnt. Source: our choice.
+    there once. The second part are counts of kinds that are learnt.
+
+    Notes:
+        This is our choice.
 
     Args:
         width: of the vectors.

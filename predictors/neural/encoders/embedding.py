@@ -21,7 +21,10 @@ class StatisticsEmbedder(nn.Module):
         W [s * p, p] + b,  p = 1 where the statistic is known, else 0
 
     Adding it is the same as appending both to the features before a linear layer. A missing value
-    and a known 0 differ by the mask. Source: our choice.
+    and a known 0 differ by the mask.
+
+    Notes:
+        This is our choice.
     """
 
     def __init__(self, statistics: int, width: int) -> None:
@@ -80,7 +83,8 @@ class DefaultEmbedder(nn.Module):
 
         E[operator] + W [x, log2(multiplicity)] + b
 
-    Source: our choice.
+    Notes:
+        This is our choice.
     """
 
     def __init__(self, width: int = 32) -> None:

@@ -112,7 +112,10 @@ class FlowEncoder(Encoder):
         statistics, context, dropout: see ``Encoder``.
 
     Source: GATES (ECCV-20) for the flow, FLAN (ICML-24) for attention beside it and for the
-    reversed graph; norms, residuals and the readout our choice.
+    reversed graph.
+
+    Notes:
+        Norms, residuals and the readout are our choice.
 
     Example:
         >>> FlowEncoder(width=16, layers=2).width

@@ -59,8 +59,10 @@ class GATEncoder(Encoder):
     Raises:
         InputError: ``heads`` do not divide ``width``.
 
-    Source: Brody et al., "How attentive are graph attention networks?", ICLR-22, eq. 7; norm and
-    residuals our choice.
+    Source: Brody et al., "How attentive are graph attention networks?", ICLR-22, eq. 7.
+
+    Notes:
+        Norm and residuals are our choice.
 
     Example:
         >>> GATEncoder(width=16, heads=2, layers=2).width

@@ -130,8 +130,10 @@ class TransformerEncoder(Encoder):
     Raises:
         InputError: ``heads`` do not divide ``width``, or ``edge_heads`` is not in [0, heads].
 
-    Source: PINAT (Lu et al., AAAI-23) for tokens and the two kinds of heads; norms before the
-    layers, GATv2 and the limit are our choice.
+    Source: PINAT (Lu et al., AAAI-23) for tokens and the two kinds of heads.
+
+    Notes:
+        Norms before the layers, GATv2 and the limit are our choice.
 
     Example:
         >>> TransformerEncoder(width=16, heads=2, edge_heads=1, layers=1).width

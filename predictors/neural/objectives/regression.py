@@ -29,7 +29,10 @@ class Regression(Objective):
         kinds: int (graphs,), which graphs are alike; None to take the whole corpus for one kind.
         width: of the vectors.
 
-    Source: FBNetV3 (Dai et al., CVPR-21) predicts sizes; differences within kinds are our choice.
+    Source: FBNetV3 (Dai et al., CVPR-21) predicts sizes.
+
+    Notes:
+        Differences within kinds are our choice.
     """
 
     def __init__(self, table: Array, kinds: npt.NDArray[np.int64] | None, width: int) -> None:

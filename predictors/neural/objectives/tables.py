@@ -41,8 +41,10 @@ def sketch(counts: Mapping[str, float]) -> Array:
     Each word's signs are random but its own, so that dot products of sketches are those of the
     logarithmic counts themselves, up to an error that falls with sqrt(k).
 
-    Source: Achlioptas, "Database-friendly random projections", JCSS 2003; signs from a hash of
-    the word are our choice.
+    Source: Achlioptas, "Database-friendly random projections", JCSS 2003.
+
+    Notes:
+        Signs from a hash of the word are our choice.
 
     Example:
         >>> one, other = sketch({"conv3 conv3": 4.0}), sketch({"pool": 4.0})
