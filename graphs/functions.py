@@ -43,6 +43,10 @@ class FunctionRecorder(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if args and isinstance(args[0], Tensor) and args[0].is_nested:
+            raise TypeError(
+                "nested tensors have no shape to record: pad them first, as to_padded_tensor does"
+            )
         handler = _HANDLERS.get(func)
         if handler is None or self.recorder.paused:
             return func(*args, **(kwargs or {}))

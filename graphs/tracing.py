@@ -266,6 +266,11 @@ def _arguments(model: nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], dict[
                 f"inputs: a tensor of shape {tuple(inputs.shape)} holds no sample; expected a "
                 "batch dimension first"
             )
+        if inputs.layout is not torch.strided:
+            raise InputError(
+                f"inputs: samples cannot be taken from a tensor of layout {inputs.layout}; pass "
+                "inputs.to_dense()"
+            )
         return (inputs[:1],), {}
     if isinstance(inputs, Mapping):
         return (), dict(inputs)

@@ -22,7 +22,7 @@ from ...graphs.tracing import float_type, tensors_in
 from .attempts import describe, failed_forward
 from .batches import Batch, as_real, in_precision, rows_of
 from .differentiation import without_checkpoints
-from .modes import WithoutDropout, WithoutNorm
+from .modes import InPrecision, WithoutDropout, WithoutNorm
 from .samples.arrangements import arrangements
 from .samples.layout import independent
 from .samples.survey import Layouts, rows_first, survey
@@ -313,10 +313,11 @@ class ModelRunner:
             ScoreError: it fails; says in which module.
         """
         changed = self._running
+        casts: Any = nullcontext()
         if changed is not None:
-            batch = batch.in_precision(changed)
+            batch, casts = batch.in_precision(changed), InPrecision(self.dtype, changed)
         try:
-            with failed_forward(self.model), self._replaced or nullcontext():
+            with failed_forward(self.model), casts, self._replaced or nullcontext():
                 args, kwargs = batch.taken
                 return self.model(*args, **kwargs)
         except ScoreError as error:

@@ -82,6 +82,33 @@ class TwiceDifferentiable(TorchFunctionMode):
         return args[0].copy_(made) if (kwargs or {}).get("inplace") else made
 
 
+_CASTS = frozenset(
+    (Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16, Tensor.to, Tensor.type)
+)
+
+
+class InPrecision(TorchFunctionMode):
+    """A mode that makes numbers of another precision than the network usually runs in.
+
+    A network makes floats of its own where it casts, as images of whole numbers, or fills tensors;
+    beside weights in another precision they would not do.
+    """
+
+    def __init__(self, usual: torch.dtype, wanted: torch.dtype):
+        super().__init__()
+        self._usual, self._wanted = usual, wanted
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not isinstance(result, Tensor) or result.dtype != self._usual:
+            return result
+        if func in _CASTS and args[0].dtype == self._wanted:
+            return args[0]  # it would round
+        return result.to(self._wanted)
+
+
 class WithoutNorm(WithoutDropout):
     """Batch norm as the identity, which keeps a network of positive weights positive."""
 

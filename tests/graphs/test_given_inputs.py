@@ -67,3 +67,19 @@ def test_arrays_are_taken() -> None:
     assert frame["value"].tolist() == [scores["snip"].value]
     assert "snip" in scores._repr_html_()
     assert "<svg" in graph._repr_html_()
+
+
+def test_layouts_without_samples_get_a_hint() -> None:
+    class Nested(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            rows = torch.nested.as_nested_tensor([*x], layout=torch.jagged)
+            return self.layer(rows).to_padded_tensor(0.0).mean(1)
+
+    with pytest.raises(InputError, match="to_dense"):
+        archrank.trace(nn.Linear(3, 4), torch.eye(3).to_sparse())
+    with pytest.raises(UnsupportedModelError, match="pad them first"):
+        archrank.trace(Nested(), torch.randn(2, 5, 3))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -86,3 +88,34 @@ def test_layers_under_vmap_keep_their_gradients() -> None:
     for name in ("grad_norm", "snip", "grasp", "zico", "gradsign", "synflow", "vkdnw", "l2_norm"):
         assert scores[name].value == pytest.approx(expected[name].value, rel=1e-4), name
     assert {result.status for result in scores.values()} <= {"ok", "not applicable"}
+
+
+CASTS = {
+    "float": lambda x: x.float(),
+    "to": lambda x: x.to(torch.float32) * torch.ones(6),
+    "filled": lambda x: torch.zeros(x.shape) + x,
+    "counted": lambda x: x + 0 * torch.arange(6).float(),
+}
+
+
+@pytest.mark.parametrize("kind", CASTS)
+def test_floats_that_the_network_makes_are_of_the_precision_it_runs_in(kind: str) -> None:
+    class Casts(nn.Module):
+        def __init__(self, cast: Callable[[Tensor], Tensor]):
+            super().__init__()
+            torch.manual_seed(0)
+            self.body = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+            self.cast = cast
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(self.cast(x))
+
+    names = "synflow,logsynflow,synflow_log,parzc_dagger,epsinas,snip"
+    generator = torch.Generator().manual_seed(1)
+    whole, targets = torch.randint(9, (8, 6), generator=generator), torch.arange(8) % 4
+    for x in (whole.float(), whole) if kind == "float" else (whole.float(),):
+        scores = archrank.score(Casts(CASTS[kind]), x, targets, proxies=names)
+        assert {result.status for result in scores.values()} == {"ok"}
+        expected = archrank.score(Casts(lambda x: x), whole.float(), targets, proxies=names)
+        for name in expected if x.is_floating_point() else ("epsinas", "snip"):
+            assert scores[name].value == pytest.approx(expected[name].value, rel=1e-6), name
