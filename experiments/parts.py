@@ -45,23 +45,23 @@ class Worth:
 
     @property
     def verdict(self) -> str:
-        """What can be told of it."""
+        """Whether its sign is known."""
         if abs(self.mean) <= self.half:
-            return "not told"
+            return "unclear"
         return "better" if self.mean > 0 else "worse"
 
 
 def shown(worth: Worth | None) -> str:
-    """Write a worth; in bold where it can be told from nothing."""
+    """Write a worth; in bold where its sign is known."""
     if worth is None:
         return "-"
-    return str(worth) if worth.verdict == "not told" else f"**{worth}**"
+    return str(worth) if worth.verdict == "unclear" else f"**{worth}**"
 
 
 def counted(worths: Iterable[Worth | None]) -> str:
     """Count in how many settings a part is better, worse or neither."""
     verdicts = [worth.verdict for worth in worths if worth is not None]
-    told = {what: verdicts.count(what) for what in ("better", "worse", "not told")}
+    told = {what: verdicts.count(what) for what in ("better", "worse", "unclear")}
     return ", ".join(f"{what} {count}" for what, count in told.items() if count)
 
 
@@ -166,6 +166,7 @@ HEADS = {
     "DiffKendall for T, in the mean of six": ("all six, DiffKendall", "all six"),
 }
 """Parts of GENNAPE: with and without."""
+SHIPPED = "GIN, statistics"
 ENCODERS = {
     "contrast (GENNAPE's form)": ("k-GNN, contrast", "k-GNN, untrained"),
     "contrast and sizes": ("k-GNN, contrast and sizes", "k-GNN, untrained"),
@@ -215,6 +216,45 @@ def gennape_table() -> str:
         for name, ways in ENCODERS.items()
     } | {name: [head(*one, *ways) for one in settings] for name, ways in HEADS.items()}
     return table(rows, [f"{HOW[how]}, {SPACES[space]}" for how, space in settings])
+
+
+def by_family(encoder: str, predictor: str) -> dict[str, float]:
+    """Read tau without labels of what learnt all other families, the mean over seeds."""
+    found: dict[str, list[float]] = {}
+    for line in having("gennape", count=0, encoder=encoder, predictor=predictor):
+        found.setdefault(line["family"], []).append(line["tau"])
+    return {family: float(np.mean(taus)) for family, taus in found.items()}
+
+
+def family_table() -> str:
+    """Tabulate what the shipped form of GENNAPE owes to its encoder and members, over families."""
+    shipped = by_family(SHIPPED, "GENNAPE")
+    without = {
+        "free statistics, for random weights": by_family("GIN, untrained", "GENNAPE"),
+        "free statistics, for contrast and sizes": by_family(
+            "k-GNN, contrast and sizes", "GENNAPE"
+        ),
+        **{
+            f"{name}, in the mean of six": by_family(SHIPPED, f"without {name}")
+            for name in ("fuzzy", "single", "fuzzy pairwise", "single pairwise", "kgnn", "flops")
+        },
+        "all of it, for FLOPs": by_family(SHIPPED, "flops"),
+        "all of it, for parameters": by_family(SHIPPED, "params"),
+    }
+    return over_families({name: (shipped, base) for name, base in without.items()}, "tau")
+
+
+def over_families(
+    both: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]], figure: str
+) -> str:
+    """Tabulate differences over the families that both sides of a row have."""
+    rows = []
+    for name, (with_it, base) in both.items():
+        worth = Worth([with_it[family] - base[family] for family in with_it if family in base])
+        better = sum(value > 0 for value in worth.values)
+        rows.append([name, shown(worth), f"{better} of {len(worth.values)}"])
+    headings = ("part", f"{figure}, over families", "families better with it")
+    return "\n".join(markdown_table(headings, rows))
 
 
 # --- ParZC, losses, encoders ----------------------------------------------------------------------
@@ -357,15 +397,8 @@ def rhos(predictor: str) -> dict[str, float]:
 
 def expert_table() -> str:
     """Tabulate what the expert without labels owes to its parts, over families."""
-    rows = []
-    for name, (with_it, without) in EXPERT.items():
-        both, base = rhos(with_it), rhos(without)
-        worth = Worth([both[pool] - base[pool] for pool in both if pool in base])
-        better = sum(value > 0 for value in worth.values)
-        rows.append([name, shown(worth), f"{better} of {len(worth.values)}"])
-    return "\n".join(
-        markdown_table(("part", "rho, over families", "families better with it"), rows)
-    )
+    both = {name: (rhos(with_it), rhos(without)) for name, (with_it, without) in EXPERT.items()}
+    return over_families(both, "rho")
 
 
 # --- the picture ----------------------------------------------------------------------------------
@@ -428,7 +461,7 @@ def draw() -> None:
     figure = Figure(figsize=(8.6, 0.9 + 0.27 * len(found)), layout="constrained")
     axes = figure.subplots()
     for place, (_, (worth, kind)) in enumerate(found):
-        told = worth.verdict != "not told"
+        told = worth.verdict != "unclear"
         axes.barh(place, worth.mean, color=COLOURS[kind], alpha=1.0 if told else 0.35)
         axes.errorbar(worth.mean, place, xerr=worth.half, color="#333333", capsize=2, linewidth=1)
     axes.axvline(0, color="#333333", linewidth=1)
@@ -436,9 +469,7 @@ def draw() -> None:
     axes.invert_yaxis()
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(
-        "difference of Kendall's tau, 95 % interval; pale: could be nothing", fontsize=9
-    )
+    axes.set_xlabel("difference of Kendall's tau, 95 % interval; pale: unclear", fontsize=9)
     axes.tick_params(labelsize=9)
     with written_whole(PICTURE) as partial:
         figure.savefig(partial, format="png", dpi=110)
@@ -447,6 +478,7 @@ def draw() -> None:
 TABLES: Mapping[str, Callable[[], str]] = {
     "parts-pretraining": pretraining_table,
     "parts-gennape": gennape_table,
+    "parts-gennape-families": family_table,
     "parts-parzc": parzc_table,
     "parts-losses": loss_table,
     "parts-encoders": encoder_table,

@@ -38,16 +38,16 @@ def test_an_interval_is_that_of_student(values: list[float]) -> None:
     low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), spread)
     assert worth.mean - worth.half == pytest.approx(low)
     assert worth.mean + worth.half == pytest.approx(high)
-    verdict = "better" if low > 0 else "worse" if high < 0 else "not told"
+    verdict = "better" if low > 0 else "worse" if high < 0 else "unclear"
     assert abs(low) < 1e-9 or abs(high) < 1e-9 or worth.verdict == verdict
 
 
-def test_only_what_is_told_is_bold(parts: ModuleType) -> None:
+def test_only_what_is_clear_is_bold(parts: ModuleType) -> None:
     sure, unsure = parts.Worth([0.1, 0.11, 0.12]), parts.Worth([-0.1, 0.1, 0.02])
     assert parts.shown(sure) == "**+0.110 ± 0.025**"
     assert not parts.shown(unsure).startswith("**")
     assert parts.shown(None) == "-"
-    assert parts.counted([sure, unsure, None]) == "better 1, not told 1"
+    assert parts.counted([sure, unsure, None]) == "better 1, unclear 1"
 
 
 def test_pretraining_is_paired_by_seed(parts: ModuleType, tmp_path: Path) -> None:
