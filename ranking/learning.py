@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..basics import Array
 from ..errors import InputError, did_you_mean
+from ..predictors.features.columns import GROUPS
 from ..predictors.fitting import read_labels
 from ..predictors.pretrained.reference import Reference
 from ..predictors.pretrained.shipped import shipped
@@ -26,7 +27,7 @@ FEWEST = 3
 """Fewer labels than this say nothing of how far a ranking can be trusted."""
 LEARNT = "expected"
 """The label of a column of expected labels."""
-PARTS = ("statistics", "paths", "edges", "neighbourhoods", "scores")
+PARTS = (*GROUPS, "paths", "edges", "neighbourhoods", "scores")
 """What the process learns from beside the score."""
 
 

@@ -19,7 +19,7 @@ from ...graphs import Graph
 from ...metrics import kendall, kendall_deviation
 from ..contract import Predictor
 from ..features.cache import once_per_graph
-from ..features.columns import Columns, Features, read_columns
+from ..features.columns import GROUPS, Columns, Features, read_columns
 from ..features.evidence import AUTO
 from ..features.rank_transform import ALL, RankTransform
 from ..reading import Sample, listed
@@ -41,18 +41,19 @@ _BELIEF = 4  # how many repeated labels that is worth
 def members() -> dict[str, TabularPredictor]:
     """Return the default members of ``ArchRank`` by name."""
     graph = ("statistics", "paths", "edges")
-    everything = (*graph, "code", "scores", "context")
+    grouped = (*GROUPS, "paths", "edges")  # a kernel for each
+    more = ("code", "scores", "context")
     return {
         "vote of sizes": Vote(("statistics",)),
         "ridge on scores": Ridge(("scores",)),
         "ridge on cells": Ridge(("statistics", "cells")),
         "process on codes": GaussianProcess(("code",), "matern"),
-        "sum of processes on graphs": AdditiveProcess((*graph, "neighbourhoods", "context")),
-        "sum of processes on cells": AdditiveProcess((*graph, "cells", "reductions", "context")),
-        "sum of processes on everything": AdditiveProcess((*everything, "neighbourhoods")),
+        "sum of processes on graphs": AdditiveProcess((*grouped, "neighbourhoods", "context")),
+        "sum of processes on cells": AdditiveProcess((*grouped, "cells", "reductions", "context")),
+        "sum of processes on everything": AdditiveProcess((*grouped, *more, "neighbourhoods")),
         "boosting on graphs": XGBoost((*graph, "context")),
         "boosting on codes": XGBoost(("code", "context")),
-        "boosting on everything": XGBoost(everything),
+        "boosting on everything": XGBoost((*graph, *more)),
         "forest on cells": RandomForest((*graph, "cells", "context"), extra=True),
     }
 

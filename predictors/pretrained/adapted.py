@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ...basics import Array
 from ..ensemble.archrank import ArchRank
 from ..ensemble.line import Line
-from ..features.columns import Columns
+from ..features.columns import GROUPS, Columns
 from ..features.evidence import EVIDENCE, PROXIES
 from ..reading import Sample
 from ..tabular.additive import AdditiveProcess
@@ -23,7 +23,7 @@ from .graph_ensemble import GraphEnsemble
 from .reference import Reference
 from .zero_shot import Basis, ZeroShot
 
-PARTS = ("statistics", "paths", "edges", "neighbourhoods", "code", "scores", "context")
+PARTS = (*GROUPS, "paths", "edges", "neighbourhoods", "code", "scores", "context")
 """What the process learns from beside the evidence."""
 
 
