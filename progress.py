@@ -1,4 +1,4 @@
-"""How far long work is, in a terminal or a notebook: a leaf module that every room may import."""
+"""Progress of long work, in a terminal or a notebook: a leaf module that every room may import."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def shown(progress: Progress | bool | None, what: str = "scoring") -> Iterator[P
 
 
 def begin(progress: Progress | None, name: str) -> None:
-    """Tell of what is begun, where somebody shows that."""
+    """Show the name of what begins, if progress is shown."""
     if isinstance(progress, Bar):
         progress.begin(name)
 

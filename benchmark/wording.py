@@ -63,7 +63,11 @@ def _label_digits(judged: Judged) -> int:
 GROUPS: tuple[tuple[str, tuple[Kind, ...], str], ...] = (
     ("Zero-cost proxies", ("proxy",), "without labels"),
     ("Size", ("size",), "what every proxy has to beat"),
-    ("Bounds", ("random", "ceiling"), "random order, and the agreement of one more training of each"),
+    (
+        "Bounds",
+        ("random", "ceiling"),
+        "random order, and the agreement of one more training of each",
+    ),
     ("Rank aggregations", ("combination",), "without labels"),
     ("Using labels", ("learned",), "judged only on architectures whose labels were held out"),
 )

@@ -213,7 +213,7 @@ def rank(
         if plot is not None:
             picture = result.plot if front is None else partial(result.plot_front, front)
             write_file("--plot", plot, picture)
-    # What a single proxy cannot say is told of above, and is not a failure of the run.
+    # A proxy without a value was named above; it is not a failure of the run.
     failed = int(result.table["rank"].isna().sum())
     if failed:
         say(f"{failed} of {len(result)} candidates could not be ranked")

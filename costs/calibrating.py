@@ -376,7 +376,7 @@ def calibrated(
     Args:
         measurements: as ``measure`` gives them; failed ones are left out.
         candidates, inputs: what was measured, as there.
-        datasheet: as ``DeviceSpeed`` takes.
+        datasheet: the same as in ``DeviceSpeed``.
 
     Raises:
         InputError: nothing was measured.

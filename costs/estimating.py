@@ -1,4 +1,4 @@
-"""What networks cost on devices that are not at hand: one row per network, device and batch."""
+"""Predicted costs on devices that you do not have: one row per network, device and batch."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Scales:
         limits: what each may be at most.
         latency: folder of a saved predictor of it; None to measure it here.
         device: where latency is measured.
-        speed: a device that is not at hand, as ``"rtx4090"`` or, of a batch, ``"rtx4090@64"``;
+        speed: a device that you do not have, as ``"rtx4090"`` or, of a batch, ``"rtx4090@64"``;
             latency is then predicted by the shipped ``SpeedPredictor``.
         confidence: the chance with which a predicted latency has to be within its limit.
         batch_size: of the steps whose ``train_memory`` is meant.
@@ -127,7 +127,7 @@ class Scales:
         return Weighed(costs, tuple(violations(name, costs, self.limits, why)), failures)
 
     def _predicted(self, name: str, graph: Graph, costs: dict[str, float]) -> Weighed:
-        """With the latency on a device that is not at hand, and its interval."""
+        """Add the predicted latency on another device, with its interval."""
         assert self.speed is not None
         there = on_device(self.speed)
         said = there.speed([graph])
@@ -225,7 +225,7 @@ def violations(
     return found
 
 
-def nobody_left(excluded: list[Excluded], candidates: int) -> InputError:
+def all_excluded(excluded: list[Excluded], candidates: int) -> InputError:
     """Return the error of no candidate within all limits: it names the one that is nearest."""
     by_name: dict[str, list[Excluded]] = {}
     for one in excluded:

@@ -1,6 +1,6 @@
 """What every operator of a network asks of a device: multiply-adds, bytes, and their shapes.
 
-Costs of devices that are not at hand are sums over these rows (``roofline``).
+Costs of devices that you do not have are sums over these rows (``roofline``).
 """
 
 from __future__ import annotations

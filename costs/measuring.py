@@ -98,7 +98,7 @@ def measure(
     a row with its reason. Nothing else should run on the machine meanwhile.
 
     Args:
-        candidates, inputs: as ``archrank.rank`` takes.
+        candidates, inputs: the same as in ``archrank.rank``.
         device: ``"auto"`` (CUDA if there is one, else CPU), or a device's name.
         batch_sizes: samples per forward; given tensors are repeated or cut to them.
         threads: of CPU work inside one operator; default torch's own number.
@@ -161,7 +161,7 @@ def operator_costs(
     ``archrank.costs.OperatorTable.of`` takes.
 
     Args:
-        candidates, inputs, device, threads, seconds, seed: as ``measure`` takes.
+        candidates, inputs, device, threads, seconds, seed: the same as in ``measure``.
         batch_size: samples per forward.
 
     Raises:

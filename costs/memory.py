@@ -90,7 +90,7 @@ def training_memory(
     """Bytes that a step of training needs, once the optimiser has its states.
 
     Args:
-        graph, batch_size, precision: as ``inference_memory`` takes.
+        graph, batch_size, precision: the same as in ``inference_memory``.
         optimiser: one of ``OPTIMISERS``.
         checkpoints: whether only about sqrt(n) of the n tensors that parts of the network hand on
             are kept, and the parts computed again in the backward pass.
@@ -125,7 +125,7 @@ def largest_batch(
     """Return the largest batch size of at most ``limit`` bytes; 0 if one sample is too much.
 
     Args:
-        graph, training, precision, optimiser, checkpoints: as ``training_memory`` takes;
+        graph, training, precision, optimiser, checkpoints: the same as in ``training_memory``;
             ``training`` says whether a step of it is meant, else a forward.
         limit: in bytes.
 

@@ -1,4 +1,4 @@
-"""Speed of any network on devices that are not at hand, from its graph alone."""
+"""Speed of any network on devices that you do not have, from its graph alone."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class SpeedPredictor(Predictor):
         """Return the same predictor, of one device and batch size, for samples without a context.
 
         Args:
-            device, how: as ``setting`` takes.
+            device, how: the same as in ``setting``.
             batch_size: of one step.
 
         Raises:

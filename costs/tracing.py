@@ -15,7 +15,7 @@ def graph_of(candidate: Candidate, inputs: Any) -> Graph:
     """Return the graph of a candidate; no weights are made where its builder can do without.
 
     Raises:
-        InputError: nobody says its input.
+        InputError: no input is known.
         ArchrankError: it cannot be traced. Builders may raise anything beside.
     """
     build = candidate.build

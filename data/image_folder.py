@@ -1,4 +1,4 @@
-"""Images of a folder of one's own, one folder per class in it."""
+"""Images of a folder with one subfolder per class."""
 
 from __future__ import annotations
 

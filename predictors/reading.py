@@ -182,7 +182,7 @@ def samples(
         space, task: of architecture strings.
         inputs: of modules, as ``archrank.trace`` takes.
         proxies: computed of each model, at initialisation with ``seed``.
-        seed, batch_size: as ``archrank.score`` takes.
+        seed, batch_size: the same as in ``archrank.score``.
 
     Raises:
         InputError: an item is none of these, or what it needs is missing.

@@ -25,7 +25,7 @@ def drawn(inputs: Any, batch_size: int = 64, count: int = 1, seed: int = 0) -> A
     """Draw batches once from what may give others each time, so that all networks see the same.
 
     Args:
-        inputs: as ``archrank.score`` takes. Shapes, tensors, arrays, tuples and dicts are one
+        inputs: the same as in ``archrank.score``. Shapes, tensors, arrays, tuples and dicts are one
             input and come back as they are.
         batch_size: of samples of a data set, which are drawn at random without repetition.
         count: how many batches to read.

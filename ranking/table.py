@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..basics import SIZES, Array
-from ..costs.limits import COLUMNS, COSTS, Excluded, checked_cost, nobody_left
+from ..costs.limits import COLUMNS, COSTS, Excluded, checked_cost, all_excluded
 from ..errors import InputError
 from ..files import written_whole
 from ..scoring.rows import Row
@@ -289,7 +289,7 @@ def within_limits(rows: Sequence[Row]) -> tuple[list[Row], pd.DataFrame]:
     """
     beyond = [one for row in rows for one in row.excluded]
     if rows and all(row.excluded for row in rows):
-        raise nobody_left(beyond, len(rows))
+        raise all_excluded(beyond, len(rows))
     return [row for row in rows if not row.excluded], _excluded(beyond)
 
 

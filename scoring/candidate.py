@@ -38,7 +38,7 @@ class Builder(ABC):
 
 
 def said_by(model: nn.Module) -> tuple[int, ...] | None:
-    """Return the shape that a model as those of timm says it takes; None if it says none."""
+    """Return the input shape in the configuration of a model, as timm has; None if it has none."""
     config = getattr(model, "pretrained_cfg", None) or {}
     return tuple(config["input_size"]) if "input_size" in config else None
 
@@ -86,7 +86,7 @@ class Candidate:
 
     @property
     def says_its_input(self) -> bool:
-        """Whether nobody has to give an input; a model of timm says its own once it is built."""
+        """Whether its input is known; a model of timm knows its own once it is built."""
         return self.inputs is not None or (
             isinstance(self.build, Builder) and self.build.says_its_input
         )
@@ -95,7 +95,7 @@ class Candidate:
         """Return the input that is given, else the candidate's own, else what the model says.
 
         Raises:
-            InputError: nobody says one.
+            InputError: no input is known.
         """
         if given is not None:
             return given

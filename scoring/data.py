@@ -38,7 +38,7 @@ class Data(Protocol):
         """Return a candidate's graph where it is known without a network."""
 
     def condition(self, candidate: Candidate) -> dict[str, Any] | None:
-        """Return what a score depends on beside network, proxy and seed; None if nobody can say."""
+        """Return what a score depends on besides network, proxy and seed; None if unknown."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ class GivenData:
     """Data that the caller gives; candidates of a space that get none have their space's.
 
     Attributes:
-        inputs: as ``archrank.score`` takes; None for each candidate's own.
-        targets, own_loss, batch: as ``archrank.score`` takes.
+        inputs: the same as in ``archrank.score``; None for each candidate's own.
+        targets, own_loss, batch: the same as in ``archrank.score``.
         of_spaces: whether candidates of a space have their space's data where none is given.
     """
 

@@ -175,7 +175,7 @@ class Space(ABC):
         Args:
             n: how many samples.
             seed: which of them.
-            task, arch: as ``build`` takes; ``arch`` matters where it says its resolution.
+            task, arch: the same as in ``build``; ``arch`` matters where it says its resolution.
             source: of images, as ``archrank.data.images`` takes; spaces of other inputs make
                 up their own and know ``"random"`` alone.
             resolution: height and width of images; default the network's own.

@@ -122,7 +122,7 @@ class DataSet:
 
     Attributes:
         name: the name of the folder, and of the module that says all this.
-        title, licence, notes: for people.
+        title, licence, notes: a description.
         files: the compact tables.
         tables: what is read from them, by name.
         read: makes the compact tables from the public files, by name without suffix; None where

@@ -34,7 +34,7 @@ def graphs_to_learn_from(
     Args:
         spaces: names; one with fewer networks than its part gives all that it has.
         networks: how many of all spaces together.
-        candidates: as ``archrank.rank`` takes.
+        candidates: the same as in ``archrank.rank``.
         inputs: shape that candidates take where they bring none.
         seed: which networks.
         progress: called after each graph with how many are made, of how many, and its name.

@@ -44,7 +44,7 @@ def labelled(one: Source) -> Labelled:
     Architectures that lack a label of any task are left out.
 
     Raises:
-        InputError: the table is not at hand.
+        InputError: the table is not installed.
     """
     most = min(one.sample or MOST, MOST)
     family = family_of(replace(one, batch=0, sample=most), Path())
@@ -114,7 +114,7 @@ def make(out: Path, without: Sequence[str] = (), progress: Progress | None = Non
         progress: called with (done, total, name) in each step.
 
     Raises:
-        InputError: a table is not at hand, or no family has such a name.
+        InputError: a table is not installed, or no family has such a name.
     """
     related = relatives()
     left_out = {other for name in without for other in (name, *related[source(name).family])}

@@ -39,13 +39,13 @@ def family_of(one: Source, scores: Path, jobs: int = 1, progress: Progress | Non
     """Return the labelled architectures of a source, scored as far as they are not yet.
 
     Args:
-        one: the source; its table must be at hand (``archrank data fetch``).
+        one: the source; its table must be installed (``archrank data fetch``).
         scores: folder of stores, one file per family.
         jobs: processes that share the scoring.
         progress: called after each network that is scored.
 
     Raises:
-        InputError: the table is not at hand.
+        InputError: the table is not installed.
     """
     from ...data import space, table
     from .. import Family, samples
@@ -149,7 +149,7 @@ def expert_of(folder: Path, progress: Progress | None = None) -> GraphEnsemble:
         progress: called after each network.
 
     Raises:
-        InputError: the table of checkpoints is not at hand.
+        InputError: the table of checkpoints is not installed.
         MissingExtraError: timm cannot be imported.
     """
     from .. import Sample
@@ -256,7 +256,7 @@ def make(
         progress: called with (done, total, name) in each step.
 
     Raises:
-        InputError: a table is not at hand, or no family has such a name.
+        InputError: a table is not installed, or no family has such a name.
     """
     related = relatives()
     left_out = {

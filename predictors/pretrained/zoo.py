@@ -21,7 +21,7 @@ def checkpoints() -> pd.DataFrame:
     """Return every labelled checkpoint: architecture (with size), family, recipe, size, top-1.
 
     Raises:
-        InputError: the table is not at hand.
+        InputError: the table is not installed.
     """
     from ...data import table
 

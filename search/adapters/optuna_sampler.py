@@ -195,7 +195,7 @@ class AssistedSampler(optuna.samplers.BaseSampler):
     Args:
         sampler: the one to assist.
         space: a name or a space of choices.
-        score: as ``assist`` takes.
+        score: the same as in ``assist``.
         k: how many to sample.
         task: what networks are built for, for names of proxies.
 

@@ -33,7 +33,7 @@ class PredictedProblem(Problem):  # type: ignore[misc]
         space: a name or a space of choices.
         predictors: name -> a fitted predictor, or a function from a list of architectures to
             numbers. ``params``, ``flops`` and ``activations`` need none.
-        objectives, constraints: as ``Searcher`` takes.
+        objectives, constraints: the same as in ``Searcher``.
         task: what networks are built for.
 
     Raises:

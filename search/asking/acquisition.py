@@ -75,7 +75,7 @@ def choose(
     "Parallelizing exploration-exploitation tradeoffs", JMLR 2014.
 
     Args:
-        kind, mean, std, best: as ``acquire`` takes; what is pending comes last.
+        kind, mean, std, best: the same as in ``acquire``; what is pending comes last.
         n: how many to choose.
         rng: of draws.
         correlate: gives correlations of candidates.

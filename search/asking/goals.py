@@ -89,7 +89,7 @@ class Goals:
     """Objectives and constraints, of which some quantities are known and others measured.
 
     Args:
-        objectives, constraints: as ``Searcher`` takes.
+        objectives, constraints: the same as in ``Searcher``.
         knowledge: of architectures.
 
     Raises:

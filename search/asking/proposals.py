@@ -27,7 +27,7 @@ class Proposals:
         trials: asked for and told so far.
         listing: of what may be asked for.
         knowledge, goals, models: of it.
-        strategy, acquisition, candidates, seed: as ``Searcher`` takes.
+        strategy, acquisition, candidates, seed: the same as in ``Searcher``.
     """
 
     def __init__(

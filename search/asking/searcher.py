@@ -303,7 +303,7 @@ class Searcher:
         return {"failed": f"{', '.join(bad)} is not finite"} if bad else {"values": numbers}
 
     def await_result(self, arch: str) -> None:
-        """Count an architecture as pending that somebody else chose to measure."""
+        """Mark an architecture as pending that was chosen elsewhere."""
         self._trials.add([{"ask": self.space.normalise(arch)}])
 
     @property
