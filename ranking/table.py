@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ..basics import SIZES, Array
-from ..costs.limits import COLUMNS, COSTS, Excluded, checked_cost, all_excluded
+from ..costs.limits import COLUMNS, COSTS, Excluded, all_excluded, checked_cost
 from ..errors import InputError
 from ..files import written_whole
 from ..scoring.rows import Row
