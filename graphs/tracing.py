@@ -106,17 +106,42 @@ def _of_second_dimension(forward: _Forward, inputs: Inputs, graph: Graph) -> Gra
     if row.dim() < 2 or row.layout is not torch.strided:
         return None
     samples = row.shape[1]
-    plain = not any(getattr(m, "batch_first", True) is False for m in forward.model.modules())
-    if _output_rows(graph) != samples or (samples == 1 and plain):
+    by_step = _has_outputs_by_step(forward.model, graph, samples)
+    plain = not any(_takes_sequences_first(m) for m in forward.model.modules())
+    if not by_step and (_output_rows(graph) != samples or (samples == 1 and plain)):
         return None
     with suppress(UnsupportedModelError):
         rows = _settled(replace(forward, args=(torch.cat([row, row]),)))
-        if _output_rows(rows) != samples:
+        if not by_step and _output_rows(rows) != samples:
             return None
         sequence = row.transpose(0, 1) if is_shape(inputs) else inputs[:, :1]
         one = _settled(replace(forward, args=(sequence,)))
-        return one if _output_rows(one) == 1 else None
+        return one if by_step or _output_rows(one) == 1 else None
     return None
+
+
+def _takes_sequences_first(module: nn.Module) -> bool:
+    return getattr(module, "batch_first", True) is False
+
+
+def _has_outputs_by_step(model: nn.Module, graph: Graph, samples: int) -> bool:
+    """Return whether one row of the input is a step of all samples, which has outputs of its own.
+
+    Then layers that take sequences first get the row so, and there is an output for each sample:
+    (1, N, ...), or (N, ...) where steps and samples are flattened.
+    """
+    if samples == 1:
+        return False
+    shape = next((node.out_shape for node in graph.nodes if node.operator == "output"), ())
+    if not (shape[:2] == (1, samples) and len(shape) > 2) and shape[:1] != (samples,):
+        return False
+    first = {path for path, module in model.named_modules() if _takes_sequences_first(module)}
+    return any(
+        node.in_shape[:2] == (1, samples)
+        or (node.operator == "softmax" and node.out_shape[-2:] == (1, 1))  # attention to one step
+        for node in graph.nodes
+        if node.module in first
+    )
 
 
 def _output_rows(graph: Graph) -> int | None:

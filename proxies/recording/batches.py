@@ -28,6 +28,8 @@ class Batch:
             many rows, as a mask of as many tokens does.
         second: places of those in which forward takes samples in the second dimension, behind a
             sequence; here they are the first all the same.
+        by_step: whether outputs and targets, too, have samples second, behind a sequence, or are
+            flattened so.
         outputs: how many samples there are where those are other than rows: whole graphs, bags.
     """
 
@@ -37,6 +39,7 @@ class Batch:
     together: bool = False
     whole: frozenset[int] = frozenset()
     second: frozenset[int] = frozenset()
+    by_step: bool = False
     outputs: int | None = None
 
     @property
@@ -136,10 +139,11 @@ class Batch:
     def rows(self, start: int, stop: int) -> Batch:
         """Return samples ``start`` to ``stop`` of inputs and targets."""
         size, kept = len(self), self._at(self.whole)
-        (args, kwargs), targets = (
-            rows_of(part, start, stop, size, kept)
-            for part in ((self.args, self.kwargs), self.targets)
-        )
+        args, kwargs = rows_of((self.args, self.kwargs), start, stop, size, kept)
+        if self.by_step and isinstance(self.targets, Tensor) and self.targets.dim() > 1:
+            targets = self.targets[:, start:stop]
+        else:
+            targets = rows_of(self.targets, start, stop, size, kept)
         return replace(self, args=args, kwargs=kwargs, targets=targets)
 
 
@@ -152,11 +156,25 @@ def samples_first(batches: list[Batch], model: nn.Module, graph: Graph, inputs: 
         graph: of one sample.
         inputs: as ``make_batches`` got them; what was made of a shape has samples first.
     """
-    first = frozenset({0})
     if is_shape(inputs):
-        second = _takes_sequences_first(model, graph, inputs)
-        return [replace(batch, second=first) if second else batch for batch in batches]
-    return [batch.arranged(first) if _holds_sequences(batch, graph) else batch for batch in batches]
+        if not _takes_sequences_first(model, graph, inputs):
+            return batches
+        by_step = _outputs_by_step(graph, inputs[0])
+        return [replace(b, second=_FIRST, by_step=by_step) for b in batches]
+    return [
+        replace(b.arranged(_FIRST), by_step=_outputs_by_step(graph, len(b)))
+        if _holds_sequences(b, graph)
+        else b
+        for b in batches
+    ]
+
+
+_FIRST = frozenset({0})
+
+
+def _outputs_by_step(graph: Graph, steps: int) -> bool:
+    shape = next((node.out_shape for node in graph.nodes if node.operator == "output"), ())
+    return shape[:1] == (steps,) and (steps > 1 or len(shape) > 2)
 
 
 def _input_shapes(graph: Graph) -> list[tuple[int, ...]]:

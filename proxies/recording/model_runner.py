@@ -338,12 +338,16 @@ class ModelRunner:
         return output
 
     def main_output(self, output: Any) -> Tensor:
-        """Return the tensor of the output that the classifier's loss is about.
+        """Return the tensor of the output that the classifier's loss is about, samples first.
 
         A mapping's (or object's) ``logits`` or ``out`` if it has one; else the output with the
         longest path behind it in the graph, numbers aside: of (features, logits) or (logits,
         auxiliary logits) that is the logits.
         """
+        found = self._main(output)
+        return found.transpose(0, 1) if self.batches[0].by_step and found.dim() > 2 else found
+
+    def _main(self, output: Any) -> Tensor:
         if isinstance(output, Tensor):
             if not (output.is_floating_point() or output.is_complex()):
                 raise NotApplicable(f"the output is of whole numbers ({output.dtype})")

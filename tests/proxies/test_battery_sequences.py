@@ -100,3 +100,47 @@ def test_lengths_of_packed_sequences() -> None:
     expected = archrank.score(twin, [((x, lengths), y) for x, y in data])
     assert expected["gradsign"].status == "ok"
     compared(scores, expected, OUT)
+
+
+class Language(nn.Module):
+    """Gives each token of a sequence classes of its own, apart or one after the other."""
+
+    def __init__(self, kind: str, batch_first: bool, flat: bool):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.out, self.head = nn.Embedding(11, 8), nn.Linear(8, 8), nn.Linear(8, 11)
+        self.body: nn.Module = nn.TransformerEncoderLayer(8, 2, 16, 0, batch_first=batch_first)
+        if kind == "recurrent":
+            self.body = nn.GRU(8, 8, batch_first=batch_first)
+        self.flat = flat
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.body(self.embed(tokens))
+        x = self.head(F.relu(self.out(x[0] if isinstance(x, tuple) else x)))
+        return x.flatten(0, 1) if self.flat else x
+
+
+def of_tokens(output: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(output.flatten(0, -2), targets.flatten())
+
+
+@pytest.mark.parametrize("flat", [False, True], ids=["apart", "flat"])
+@pytest.mark.parametrize("kind", ["recurrent", "transformer"])
+@pytest.mark.parametrize("steps", [5, N])
+def test_outputs_of_each_token(kind: str, flat: bool, steps: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    drawn = torch.randint(11, (4, N, steps), generator=generator)
+    data = [(drawn[0], drawn[1]), (drawn[2], drawn[3])]
+    model, twin = (Language(kind, batch_first, flat).double() for batch_first in (False, True))
+    given = [(x.T.contiguous(), y.T.contiguous()) for x, y in data]
+    scores = archrank.score(model, given, loss=of_tokens)
+    expected = archrank.score(twin, data, loss=of_tokens)
+    assert expected["gradsign"].status == expected["synflow"].status == "ok"
+    compared(scores, expected, OUT)
+    assert scores["flops"].value == expected["flops"].value
+
+
+def test_a_sample_of_several_outputs_needs_a_loss() -> None:
+    scores = archrank.score(Language("recurrent", True, True), torch.randint(11, (N, 5)))
+    assert "pass loss=" in scores["gradsign"].reason
+    assert scores["gradsign"].status == "unsupported"

@@ -104,7 +104,7 @@ def _batched(
     """Fill the sinks by batched passes; return False if this model needs the loop."""
     size = len(batch)
     by_row = runner.separable and all(len(t) == size for t in batch.tensors)
-    if not by_row or picks_rows(runner.graph):
+    if not by_row or batch.by_step or picks_rows(runner.graph):
         return False
     layouts = runner.layouts()
     # Neither the first nor the last: causal layers that took samples for a sequence would show
@@ -205,6 +205,11 @@ def _with_targets(runner: ModelRunner, batch: Batch, objective: Objective) -> Ba
     with torch.no_grad(), SingleSample():
         logits = runner.main_output(runner.run_soundly(batch.rows(0, 1)))
     size = len(batch)
+    if logits.dim() == 2 and len(logits) > 1:
+        raise ScoreError(
+            f"one sample gives {len(logits)} outputs, and the default loss needs one; pass loss= "
+            "(and targets=)"
+        )
     if logits.dim() == 2:
         logits = logits.expand(min(size, _CHUNK), -1)
     drawn = runner.class_targets(logits, batch)
