@@ -351,7 +351,7 @@ def tables() -> list[str]:
         "without networks that equal a labelled one. *scores*: those of proxies that NB-Suite-Zero "
         "published; *our scores*: the proxies of `proxies='auto'` at initialisation on 8 CIFAR-10 "
         "images, from `python experiments/predictor_scores.py`. *earlier*: before `ArchRank` read "
-        "cells.",
+        "cells. None of its rows is of processes with a kernel for each group of features yet.",
     ]
     for key, problem in PROBLEMS.items():
         found = [r for r in results if r["problem"] == key]

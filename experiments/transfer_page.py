@@ -58,9 +58,9 @@ def tables() -> list[str]:
         "NAS-Bench-Macro, the size space, NAS-Bench-101, NAS-Bench-301, FlexiBERT and digits; "
         "Accel-NASBench, OFA, EC-NAS, ENAS and GPT were scored afterwards. How a slope is taken "
         "from families was changed after a first run of this page had shown harm on ENAS and "
-        "EC-NAS, with their labels, and how much evidence weighs beside a few labels was chosen by "
-        "three other draws of labels (seeds 100 to 102) of the same families. Nothing was chosen "
-        "by *nasbench101_10k* and *graphgym*.",
+        "EC-NAS, with their labels. That members learn around a line of the evidence, and how "
+        "steep it is, was chosen by other draws of labels (seeds 100 to 103) of the same families. "
+        "Nothing was chosen by *nasbench101_10k* and *graphgym*.",
         "",
         "## Without labels",
         "",
@@ -125,8 +125,8 @@ def _few_tables(results: list[dict]) -> list[str]:
             "",
             "The second row of a pool is `ArchRank`, fitted from scratch to the same labels and "
             "scores; the third the difference, paired. In brackets how many seeds, if not "
-            f"{SEEDS}; *earlier*: before processes had a kernel for each group of features; *before "
-            "the line*: before that, too, when one member alone learnt around the evidence.",
+            f"{SEEDS}; *earlier*: before processes had a kernel for each group of features; "
+            "*before the line*: older, when one member alone learnt around the evidence.",
             "",
             *markdown_table(("pool", "predictor", *(f"{c} labels" for c in COUNTS)), rows),
         ]
