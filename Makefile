@@ -18,9 +18,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 demo: .venv/demo.stamp
 	@echo "== ranking 100 untrained networks of the embedded benchmark (CPU is enough)"
 	$(BIN)/python examples/embedded_benchmark.py --networks 100 --out demo
-	@echo "== ranking 40 well-known networks by their graphs alone"
+	@echo "== ranking 40 well-known networks from their graphs alone"
 	$(BIN)/python examples/real_networks.py --out demo
-	@echo "== accuracy and speed together, on two devices that are not at hand"
+	@echo "== accuracy and speed together, on two devices that are not here"
 	$(BIN)/python examples/fast_networks.py --out demo
 
 test: .venv/test.stamp

@@ -2,8 +2,8 @@
 
     archrank rank examples/candidates.py
 
-They are ordinary PyTorch: archrank asks nothing of a model but that it runs a forward. Every public
-function without arguments is one candidate, and ``INPUT`` is the shape that they all take.
+They are ordinary PyTorch models: archrank only needs a forward pass that runs. Every public
+function without arguments is one candidate, and ``INPUT`` is the input shape of all.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Choose a network for images of one's own: limits, graphs, the images, and what was trained.
+"""Choose a network for your own images: limits, graphs, images, and trained networks.
 
-``python examples/choosing.py --out choosing`` stands in for somebody with a folder of images: it
-writes 500 of scikit-learn's digits as one, and ranks ``examples/small_networks.py`` for it step by
-step. Then it trains every candidate, which nobody would do, to show what each step gained over
-luck. It takes a few minutes of one core; what is trained is kept, so that a run that is stopped
-goes on. Needs the extra [data].
+``python examples/choosing.py --out choosing`` writes 500 of scikit-learn's digits into a folder of
+images, as if they were yours, and ranks ``examples/small_networks.py`` for them step by step. At
+the end it trains every candidate, which you would not do, to show what each step gained over
+chance. It takes a few minutes on one core. Trained networks are kept, so a run that stops can
+continue. It needs the extra [data].
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_folder(folder: Path) -> None:
-    """Write the images that are trained on as people have theirs: one folder for each class."""
+    """Write the training images into one folder for each class."""
     images, classes = pictures()
     for number, (image, label) in enumerate(zip(images[:TRAINED], classes, strict=False)):
         home = folder / f"digit {label}"
@@ -57,7 +57,7 @@ def write_folder(folder: Path) -> None:
 
 
 def train(network: torch.nn.Module) -> float:
-    """Train a network from scratch; its accuracy on the images not seen, in %."""
+    """Train a network from scratch; return its accuracy on held-out images, in %."""
     images, classes = pictures()
     scaled = torch.tensor(images / 255, dtype=torch.float32)[:, None]
     x, y = (scaled - 0.4) / 0.35, torch.tensor(classes)
@@ -107,28 +107,28 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("choosing"))
-    parser.add_argument("--report", type=Path, help="write the figures as Markdown, too")
+    parser.add_argument("--report", type=Path, help="also write the figures as Markdown")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", OutOfFamilyWarning)
     folder, results = arguments.out / "images", arguments.out / "results.csv"
     write_folder(folder)
 
-    print(f"== 1. within {TRAINING_MEMORY:.0f} MB of training memory, by their graphs alone")
+    print(f"== 1. within {TRAINING_MEMORY:.0f} MB of training memory, ranked from graphs alone")
     limits = {"train_memory": TRAINING_MEMORY}
     given = {"limits": limits, "batch_size": BATCH, "progress": False}
     graphs = archrank.rank(str(CANDIDATES), level="graphs", **given)
     print(graphs, "\n")
-    print("== 2. by proxies on the images")
+    print("== 2. ranked by proxies on the images")
     images = archrank.rank(str(CANDIDATES), str(folder), **given)
     first = images.shortlist(TOP)
     print(first.to_string(index=False), "\n")
-    print(f"== 3. these {TOP} are trained, and learnt from")
+    print(f"== 3. training these {TOP}, and learning from them")
     known = trained(first["name"], results)
     learnt = archrank.rank(str(CANDIDATES), str(folder), measured=known, **given)
     print(learnt, "\n")
     print(learnt.shortlist(TOP).to_string(index=False), "\n")
-    print("== 4. all others are trained, which nobody would do, to judge the steps")
+    print("== 4. all others are trained as well, to judge the steps")
     everyone = [candidate.name for candidate in collect(str(CANDIDATES))]
     figures = judged(graphs, images, learnt, trained(everyone, results))
     print(figures.to_string(index=False))
@@ -181,7 +181,7 @@ def report(figures: pd.DataFrame, path: Path) -> None:
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in figures.to_numpy().tolist()]
     header = "| " + " | ".join(figures.columns) + " |\n| --- | ---: | ---: | ---: | ---: |"
     path.write_text(
-        "# Choosing for one's own images, judged\n\nCommand: `python examples/choosing.py "
+        "# Choosing for your own images, judged\n\nCommand: `python examples/choosing.py "
         f"--report {path.as_posix()}`. Candidates: `examples/small_networks.py`, each trained once "
         f"({EPOCHS} epochs of {TRAINED} noisy digits, tested on {TESTED}). Date: "
         f"{datetime.date.today().isoformat()}. torch {torch.__version__}. One data set, one "

@@ -60,11 +60,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("demo"))
-    parser.add_argument("--report", type=Path, help="write the figures as Markdown, too")
+    parser.add_argument("--report", type=Path, help="also write the figures as Markdown")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)  # networks this small gain nothing from more
-    # It learnt from networks like these; that it takes one in fifty for strange is no news here.
+    # It learnt from networks like these; one in fifty is taken for out of distribution.
     warnings.simplefilter("ignore", OutOfFamilyWarning)
 
     digits, measured = space("digits"), table("digits")

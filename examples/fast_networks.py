@@ -1,9 +1,10 @@
 """Choose well-known networks by expected accuracy and predicted speed, from their graphs alone.
 
 ``python examples/fast_networks.py --out demo`` is the last part of ``make demo``: the networks of
-``real_networks.py`` on a graphics card and on a processor that are not at hand. Nothing is run,
-nothing fetched. Of some names the accuracy or the speed is among what the predictors learnt from;
-``experiments/results/fronts.md`` compares fronts with measured ones, families left out.
+``real_networks.py`` on a graphics card and on a processor that you do not have. Nothing is run or
+downloaded. The accuracy or speed of some of these networks is in the training data of the
+predictors; ``experiments/results/fronts.md`` compares fronts with measured ones on families that
+were held out.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Rank well-known networks by their graphs alone, and compare with their published accuracy.
+"""Rank well-known networks from their graphs alone, and compare with their published accuracy.
 
 ``python examples/real_networks.py --out demo`` is the second part of ``make demo``. The networks
-are torchvision's, built on the meta device: no weights are made, nothing is run, nothing fetched.
-What is compared with is the ImageNet top-1 that torchvision publishes of its first weights. Eleven
-of these names are among the checkpoints that the predictor learnt from, some with these very
-weights.
+are those of torchvision, built on the meta device: no weights are created, and nothing is run or
+downloaded. The ranking is compared with the ImageNet top-1 that torchvision publishes for its
+first weights. Eleven of these networks are among the checkpoints that the predictor learnt from,
+some with the same weights.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Twenty small networks for grey images of 16 x 16 and ten classes, of five designs.
+"""Twenty small networks of five designs, for grey images of 16 x 16 and ten classes.
 
     archrank rank examples/small_networks.py --data my_images/
 
-``examples/choosing.py`` chooses among them. ``candidates`` is what archrank asks a file for.
+``examples/choosing.py`` chooses among them. archrank calls ``candidates`` of a file.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _perceptron(width: int, depth: int) -> nn.Module:
 
 
 def candidates() -> Mapping[str, Callable[[], nn.Module]]:
-    """Return them by name."""
+    """Return the networks by name."""
     found: dict[str, Callable[[], nn.Module]] = {}
     for block in (_plain, _bare, _residual, _depthwise):
         for width, depth in ((8, 1), (8, 3), (16, 1), (16, 3)):

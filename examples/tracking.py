@@ -1,8 +1,8 @@
-"""Results in an experiment tracker as they come: TensorBoard, MLflow, or Weights & Biases.
+"""Send results to an experiment tracker: TensorBoard, MLflow, or Weights & Biases.
 
-``rank``, ``benchmark.run`` and ``Searcher`` take a ``callback``, a function that gets each result
-(``archrank.basics.Finished``: number, name, values, failures) as it comes. Each function below
-makes one. Run one of
+``rank``, ``benchmark.run`` and ``Searcher`` take a ``callback``, a function that receives each
+result (``archrank.basics.Finished``: number, name, values, failures) as soon as it is known. Each
+function below makes one. Run one of
 
 ``python examples/tracking.py tensorboard``, then ``tensorboard --logdir tracked``
 ``python examples/tracking.py mlflow``, then ``mlflow ui --backend-store-uri sqlite:///tracked.db``
