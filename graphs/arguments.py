@@ -236,7 +236,11 @@ def product_flops(
         return flops.convolution(tuple(args[1].shape), given, made, bool(args[6]))
     if facts.base == "linear":
         return int(prod(args[0].shape) * args[1].shape[0])
-    return flops.product([tuple(t.shape) for t in tensors[-2:]])
+    factors = [t for t in tensors if t.is_floating_point() or t.is_complex()][-2:]
+    sparse = next((t for t in factors if t.layout is torch.sparse_coo), None)
+    if sparse is not None:
+        return int(sparse._nnz() * made[-1])
+    return flops.product([tuple(t.shape) for t in factors])
 
 
 def constants_of(operator: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

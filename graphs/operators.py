@@ -124,7 +124,7 @@ _ATEN_NAMES: dict[str, str] = {
     "cross_entropy_loss multilabel_margin_loss_forward multi_margin_loss",
     "linear_algebra": "linalg_inv_ex linalg_solve_ex linalg_eigh linalg_svd linalg_qr "
     "linalg_cholesky_ex linalg_det linalg_slogdet svd cholesky cross linalg_cross",
-    "sparse_matmul": "sparse_mm sparse_addmm spmm segment_matmul grouped_mm",
+    "sparse_matmul": "sparse_mm sparse_addmm spmm segment_matmul grouped_mm grouped_mm_fallback",
 }
 
 WEIGHTED = frozenset(

@@ -259,8 +259,10 @@ class Recorder(TorchDispatchMode):
         operator = facts.operator
         if facts.base in ("convolution", "_convolution", "convolution_overrideable"):
             operator = convolution_class(args)
-        elif operator == "matmul" and any(n < 0 and p for _, n, p in operands[-2:]):
-            operator = "linear"
+        elif operator in ("matmul", "sparse_matmul"):
+            factors = [(n, p) for t, n, p in operands if t.is_floating_point() or t.is_complex()]
+            if any(n < 0 and p for n, p in factors[-2:]):  # a bias may come before both
+                operator = "linear"
         makers = [n for _, n, _ in operands if n >= 0]
         parameters = tuple(p for _, n, ps in operands if n < 0 for p in ps)
         if not makers:

@@ -294,7 +294,7 @@ def _arguments(model: nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], dict[
         if inputs.layout is not torch.strided:
             raise InputError(
                 f"inputs: samples cannot be taken from a tensor of layout {inputs.layout}; pass "
-                "inputs.to_dense()"
+                "inputs.to_dense(), or a dictionary of it if its rows go together, as edges do"
             )
         return (inputs[:1],), {}
     if isinstance(inputs, Mapping):

@@ -87,6 +87,19 @@ _CASTS = frozenset(
 )
 
 
+_GROUPED = frozenset((torch._grouped_mm, F.grouped_mm))
+
+
+def _grouped(rows: Tensor, weights: Tensor, offs: Tensor | None = None, **_: Any) -> Tensor:
+    """Multiply groups of rows, which end at ``offs``, by a matrix each, as torch does in single."""
+    if offs is None:
+        return rows @ weights
+    ends = [int(end) for end in offs]
+    groups = zip([0, *ends], ends, weights, strict=False)
+    made = [rows[start:end] @ weight for start, end, weight in groups]
+    return torch.cat([*made, rows.new_zeros(len(rows) - ends[-1], weights.shape[-1])])
+
+
 class InPrecision(TorchFunctionMode):
     """A mode that makes numbers of another precision than the network usually runs in.
 
@@ -101,7 +114,8 @@ class InPrecision(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        grouped = func in _GROUPED and args[0].dtype == torch.float64
+        result = (_grouped if grouped else func)(*args, **(kwargs or {}))
         if not isinstance(result, Tensor) or result.dtype != self._usual:
             return result
         if func in _CASTS and args[0].dtype == self._wanted:

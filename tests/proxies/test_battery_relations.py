@@ -122,6 +122,67 @@ def test_experts_that_get_some_rows_are_those_that_get_all() -> None:
     assert {r.status for r in everything.values()} <= {"ok", "not applicable", "unsupported"}
 
 
+class Grouped(Experts):
+    """The same experts, their weights in one tensor, by a product of groups."""
+
+    def __init__(self) -> None:
+        super().__init__(True)
+        self.weights = nn.Parameter(torch.stack([expert.weight.T for expert in self.experts]))
+        del self.experts
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = torch.tanh(self.embed(x)).flatten(0, 1)
+        shares, choice = self.router(tokens).softmax(-1).max(-1)
+        order = choice.argsort()
+        ends = torch.bincount(choice, minlength=3).cumsum(0).int()
+        made = torch.tanh(F.grouped_mm(tokens[order], self.weights, offs=ends))
+        made = (made * shares[order, None])[order.argsort()]
+        return self.head(made.view(*x.shape[:2], -1).mean(1))
+
+
+def test_experts_in_one_tensor_are_not_left_out() -> None:
+    generator = torch.Generator().manual_seed(2)
+    data = [(torch.randn(8, 5, 3, generator=generator), torch.arange(8) % 4) for _ in range(2)]
+    twin, model = Experts(True), Grouped()
+    for expert in twin.experts:
+        nn.init.zeros_(expert.bias)
+    torch.testing.assert_close(model(data[0][0]), twin(data[0][0]))
+    # whole sums over weights, which do not see how they are parted
+    names = ["snip", "plain", "grasp", "gradsign", "synflow", "jacob_cov"]
+    scores, expected = (archrank.score(one, data, proxies=names) for one in (model, twin))
+    for name in names:
+        assert scores[name].value == pytest.approx(expected[name].value, rel=1e-3), name
+    assert archrank.trace(model, data[0][0]).product_flops == 5 * (3 * 8 + 8 * 3 + 8 * 8) + 8 * 4
+
+
+def test_a_weight_beside_a_sparse_matrix_is_one() -> None:
+    """A graph network without features: its first layer is looked up by the edges."""
+
+    class Featureless(nn.Module):
+        def __init__(self, sparse: bool):
+            super().__init__()
+            torch.manual_seed(0)
+            self.weight, self.head = nn.Parameter(torch.randn(NODES, 6)), nn.Linear(6, 4)
+            self.sparse = sparse
+
+        def forward(self, edges: Tensor) -> Tensor:
+            mixed = torch.sparse.mm(edges, self.weight) if self.sparse else edges @ self.weight
+            return self.head(torch.relu(mixed))
+
+    forms = nodes_and_edges(2 * NODES)[1]
+    names = ["snip", "grad_norm", "plain", "l2_norm"]
+    scores = archrank.score(
+        Featureless(True), {"edges": forms["sparse"]}, torch.arange(NODES) % 4, proxies=names
+    )
+    expected = archrank.score(
+        Featureless(False), {"edges": forms["matrix"]}, torch.arange(NODES) % 4, proxies=names
+    )
+    for name in names:
+        assert scores[name].value == pytest.approx(expected[name].value, rel=1e-5), name
+    graph = archrank.trace(Featureless(True), {"edges": forms["sparse"]})
+    assert graph.product_flops == forms["sparse"]._nnz() * 6 + NODES * 6 * 4
+
+
 class Masked(nn.Module):
     """Causal attention whose mask is its own, or an input."""
 
