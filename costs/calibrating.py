@@ -1,4 +1,4 @@
-"""A new device from few measured networks: what it takes for them corrects the known devices."""
+"""Calibration of a new device: few measured networks correct the predictions for known devices."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class _Columns(NamedTuple):
 
 
 class DeviceSpeed(Predictor):
-    """Milliseconds of a batch on a device of which few networks were measured.
+    """A predictor of the milliseconds of a batch on a device with few measured networks.
 
         log t = mean over settings k of log t_k + b + x w + noise
 
@@ -78,9 +78,9 @@ class DeviceSpeed(Predictor):
     bytes and starts, and how large the network is; w and b are learnt as ``grouped`` says, so that
     few measurements move only b. There are several such regressions: t_k of this batch or, as of a
     slower device, of one 16 times as large; and, with a datasheet, work and bytes of t_k scaled by
-    the ratio of the two devices' figures, or not. What they say is averaged in proportion to the
-    probability of the measurements under each. Intervals are widened by how far it is off on each
-    measured network without it.
+    the ratio of the two devices' figures, or not. Their predictions are averaged in proportion to
+    the probability of the measurements under each. Intervals are widened by the errors on measured
+    networks that were held out.
 
     With a datasheet alone, only settings of the same kind (tensor cores, or none) are borrowed
     from.
@@ -203,7 +203,7 @@ class DeviceSpeed(Predictor):
     def of_datasheet(
         cls, teraflops: float, gigabytes: float, base: SpeedPredictor | None = None, **options: Any
     ) -> DeviceSpeed:
-        """Return a device of which nothing was measured.
+        """Return a device without measurements, from its datasheet.
 
         Args:
             teraflops, gigabytes: in a second, as ``Setting`` has them.
@@ -302,7 +302,7 @@ class DeviceSpeed(Predictor):
 
     @property
     def device(self) -> str:
-        """What it is called in tables."""
+        """Its name in tables."""
         return "calibrated"
 
     @property
@@ -371,7 +371,8 @@ def calibrated(
     inputs: Any = None,
     datasheet: tuple[float, float] | None = None,
 ) -> DeviceSpeed:
-    """Learn a device from what ``measure`` found there, of networks of ``CALIBRATION`` or others.
+    """Learn a device from measurements of ``measure``, of the networks in ``CALIBRATION`` or
+    others.
 
     Args:
         measurements: as ``measure`` gives them; failed ones are left out.
@@ -401,7 +402,8 @@ def calibrated(
 
 
 def speed_on(device: str, batch_size: int = 1, **how: Any) -> SpeedPredictor | DeviceSpeed:
-    """Return what predicts a device: a known one by name, or the folder of a saved ``DeviceSpeed``.
+    """Return the predictor of a device, given the name of a known one or the folder of a saved
+    ``DeviceSpeed``.
 
     Raises:
         InputError: it is neither.

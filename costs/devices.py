@@ -1,4 +1,4 @@
-"""Devices whose speed is known from public measurements, and under what each was measured."""
+"""Devices with public measurements of speed, and the settings of these measurements."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def setting(
     layout: str | None = None,
     precision: str | None = None,
 ) -> Setting:
-    """Return the setting of a device that is as asked for; of several the first of ``SETTINGS``.
+    """Return the first setting of a device in ``SETTINGS`` that matches the arguments.
 
     Args:
         device: a device, or the name of a setting.
@@ -133,7 +133,7 @@ def setting(
             matter, but inference comes before training.
 
     Raises:
-        InputError: there is no such device, or it was not measured like that.
+        InputError: there is no such device, or it was not measured with such a setting.
 
     Example:
         >>> setting("rtx3090", layout="nhwc").name, setting("i9-10940x").name

@@ -1,4 +1,4 @@
-"""What candidates may cost at most, and what each costs."""
+"""Limits on the costs of candidates."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ _SECONDS = 0.2  # of timing a candidate
 
 @dataclass(frozen=True)
 class Excluded:
-    """A candidate that is not within a limit.
+    """A candidate that exceeds a limit.
 
     Attributes:
         name: of the candidate.
         cost: one of ``COSTS``.
-        value: what it costs; NaN where that is not known.
-        limit: what it may cost.
+        value: its cost; NaN if unknown.
+        limit: the highest cost allowed.
         reason: in words.
     """
 
@@ -67,23 +67,24 @@ class Excluded:
 
     @property
     def times(self) -> float:
-        """How many times the limit it costs."""
+        """Its cost as a multiple of the limit."""
         return math.inf if math.isnan(self.value) else self.value / self.limit
 
 
 @dataclass(frozen=True)
 class Scales:
-    """Weighs candidates: what each costs, latency last and only if all else is within the limits.
+    """Scales that measure or predict the costs of candidates; latency comes last, and only if all
+    other costs are within the limits.
 
     Attributes:
-        costs: which to know.
-        limits: what each may be at most.
-        latency: folder of a saved predictor of it; None to measure it here.
-        device: where latency is measured.
+        costs: the costs to find.
+        limits: the highest value of each.
+        latency: the folder of a saved predictor of latency; None to measure it on this machine.
+        device: the device on which latency is measured.
         speed: a device that you do not have, as ``"rtx4090"`` or, of a batch, ``"rtx4090@64"``;
             latency is then predicted by the shipped ``SpeedPredictor``.
-        confidence: the chance with which a predicted latency has to be within its limit.
-        batch_size: of the steps whose ``train_memory`` is meant.
+        confidence: the probability with which a predicted latency must be within its limit.
+        batch_size: the number of samples in the training step of ``train_memory``.
     """
 
     costs: tuple[str, ...]
@@ -96,7 +97,7 @@ class Scales:
 
     @property
     def measures(self) -> bool:
-        """Whether a network has to be built and run."""
+        """Whether networks must be built and run."""
         return "latency" in self.costs and self.latency is None and self.speed is None
 
     @property
@@ -181,7 +182,7 @@ def _loaded(folder: str) -> Predictor:
 
 
 def checked_limits(limits: Mapping[str, float] | None) -> dict[str, float]:
-    """Return the limits, or an InputError that says what is wrong with them."""
+    """Return the limits if they are valid."""
     found: dict[str, float] = {}
     for cost, limit in (limits or {}).items():
         checked_cost(cost, "limits")
@@ -192,14 +193,14 @@ def checked_limits(limits: Mapping[str, float] | None) -> dict[str, float]:
 
 
 def checked_cost(cost: str, argument: str) -> str:
-    """Return the cost, or an InputError if there is none of that name."""
+    """Return the cost if there is one of that name."""
     if cost not in COSTS:
         raise InputError(f"{argument}: got {cost!r}, expected one of {', '.join(COSTS)}")
     return cost
 
 
 def size(graph: Graph, cost: str, batch_size: int = 1) -> float:
-    """Return what a graph says of a cost but latency; training is of so many samples."""
+    """Return a cost other than latency from the graph, with so many samples in training."""
     if cost == "train_memory":
         return training_memory(graph, batch_size).peak / 1e6
     if cost == "memory":
@@ -210,7 +211,7 @@ def size(graph: Graph, cost: str, batch_size: int = 1) -> float:
 def violations(
     name: str, values: Mapping[str, float], limits: Mapping[str, float], why: str = ""
 ) -> list[Excluded]:
-    """Of one candidate the limits that it is not within; ``why`` a value is not known."""
+    """Return the limits that one candidate exceeds; ``why`` says why a value is unknown."""
     found = []
     for cost, limit in limits.items():
         value = values.get(cost, math.nan)
@@ -226,7 +227,7 @@ def violations(
 
 
 def all_excluded(excluded: list[Excluded], candidates: int) -> InputError:
-    """Return the error of no candidate within all limits: it names the one that is nearest."""
+    """Return the error that no candidate is within all limits; it names the nearest one."""
     by_name: dict[str, list[Excluded]] = {}
     for one in excluded:
         by_name.setdefault(one.name, []).append(one)
@@ -241,7 +242,7 @@ def all_excluded(excluded: list[Excluded], candidates: int) -> InputError:
 
 
 def measured_latency(model: nn.Module, inputs: Any, device: str) -> float:
-    """Milliseconds of one forward of one sample on a device of this machine, the median."""
+    """Measure the median milliseconds of a forward pass of one sample on this machine."""
     from .measuring import timed
 
     twin = copy.deepcopy(model).eval().to(device)  # the model itself stays as it is

@@ -1,4 +1,4 @@
-"""What networks take on this machine: latency, its spread, memory, one row per batch size."""
+"""Measurements on this machine: latency, its spread and memory, one row per batch size."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FEWEST = 5  # timed runs, however long one takes
 
 @dataclass(frozen=True)
 class Measurement:
-    """One network at one batch size.
+    """A measurement of one network with one batch size.
 
     Attributes:
         name: of the candidate.
@@ -91,28 +91,28 @@ def measure(
     out: str | Path | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Time the forward of every candidate at every batch size, in inference mode.
+    """Measure the forward pass of every candidate with every batch size, in inference mode.
 
-    After a warm-up, forwards are timed for ``seconds`` and at least five times; on CUDA each waits
-    for the device, so a batch of one is timed as a caller would see it. A candidate that raises is
-    a row with its reason. Nothing else should run on the machine meanwhile.
+    After a warm-up, forward passes are timed for ``seconds``, and at least five times. On CUDA
+    each pass waits for the device, so that the time is what a caller would see. A candidate that
+    raises an error is a row with a reason. No other work should run on the machine meanwhile.
 
     Args:
         candidates, inputs: the same as in ``archrank.rank``.
-        device: ``"auto"`` (CUDA if there is one, else CPU), or a device's name.
-        batch_sizes: samples per forward; given tensors are repeated or cut to them.
-        threads: of CPU work inside one operator; default torch's own number.
-        seconds: of timing, per candidate and batch size.
-        seed: of weights and of random inputs.
-        out: CSV file that rows are added to as soon as they are measured. What stands there as
-            ``"ok"`` under the same name and setting is not measured again.
-        progress: called with (done, total, name and batch size) after each.
+        device: ``"auto"`` (CUDA if available, else CPU), or the name of a device.
+        batch_sizes: the numbers of samples in a forward pass; given tensors are repeated or cut.
+        threads: the number of CPU threads inside one operator; by default that of torch.
+        seconds: how long to time each candidate with each batch size.
+        seed: the seed of weights and random inputs.
+        out: a CSV file to which rows are appended as soon as they are measured. Rows with status
+            ``"ok"`` and the same name and setting are not measured again.
+        progress: a function that is called with (done, total, name and batch size) after each.
 
     Returns:
         The rows of these candidates and this setting, with the columns of ``Measurement``.
 
     Raises:
-        InputError: an argument is invalid, or ``out`` is a file of something else.
+        InputError: an argument is invalid, or ``out`` holds something else.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())

@@ -1,4 +1,4 @@
-"""Bytes that a network needs while it runs or learns, from its graph alone.
+"""The memory that a network needs for inference and training, from its graph alone.
 
 Inference: weights, and the most tensors that are alive at once. A tensor is alive until its last
 reader has run, and until every module that it was given to has returned, since the caller still
@@ -32,12 +32,12 @@ _MOST = 2**24  # samples: what needs no more memory for more of them fits at any
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one network.
+    """The memory of one network in bytes.
 
     Attributes:
-        weights: parameters.
-        states: what the optimiser keeps, 0 for inference.
-        peak: the most of everything at once.
+        weights: that of the parameters.
+        states: that of the optimiser, 0 for inference.
+        peak: the largest total at any moment.
     """
 
     weights: int
@@ -51,11 +51,11 @@ class Memory:
 
 
 def inference_memory(graph: Graph, batch_size: int = 1, precision: str = "fp32") -> Memory:
-    """Bytes that a forward without gradients needs.
+    """Return the bytes of a forward pass without gradients.
 
     Args:
-        graph: of one sample, as ``trace`` makes it.
-        batch_size: samples at once.
+        graph: the graph of one sample, from ``trace``.
+        batch_size: the number of samples.
         precision: ``"fp32"``, ``"amp"`` (products in 2 bytes) or ``"half"``.
 
     Raises:
@@ -87,13 +87,13 @@ def training_memory(
     optimiser: str = "adamw",
     checkpoints: bool = False,
 ) -> Memory:
-    """Bytes that a step of training needs, once the optimiser has its states.
+    """Return the bytes of a training step, once the optimiser has its states.
 
     Args:
         graph, batch_size, precision: the same as in ``inference_memory``.
         optimiser: one of ``OPTIMISERS``.
-        checkpoints: whether only about sqrt(n) of the n tensors that parts of the network hand on
-            are kept, and the parts computed again in the backward pass.
+        checkpoints: whether only about sqrt(n) of the n tensors between the parts of the network
+            are kept, and the parts are computed again in the backward pass.
 
     Raises:
         InputError: an argument is invalid.
@@ -122,11 +122,12 @@ def largest_batch(
     optimiser: str = "adamw",
     checkpoints: bool = False,
 ) -> int:
-    """Return the largest batch size of at most ``limit`` bytes; 0 if one sample is too much.
+    """Return the largest batch size that needs at most ``limit`` bytes; 0 if one sample needs
+    more.
 
     Args:
         graph, training, precision, optimiser, checkpoints: the same as in ``training_memory``;
-            ``training`` says whether a step of it is meant, else a forward.
+            ``training`` selects a training step instead of a forward pass.
         limit: in bytes.
 
     Example:

@@ -1,4 +1,4 @@
-"""The additive table of operators: what each costs, and what it does not know."""
+"""The additive table: the cost of a network is the sum of the costs of its operators."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Latency, energy and memory of networks: on one device, on several, on a new one from few
-measurements."""
+"""Predictors of latency, energy and memory: for one device, for several, and for a new one from
+few measurements."""
 
 from __future__ import annotations
 
@@ -30,14 +30,13 @@ _LOWEST = 0.05  # of the smallest cost measured: no sum is predicted to be below
 
 
 class CostPredictor(Predictor):
-    """Costs as sums over a network's operators, and over what other devices take for it.
+    """A predictor of costs from the operators of a network and from its costs on other devices.
 
     A cost, or its logarithm (whichever makes the measurements likelier), is linear in groups of
     columns of a graph: ``"sizes"`` of the whole, ``"kinds"`` (operators, FLOPs and output elements
     of each kind), ``"unused"`` (the same of what no output needs, which compilers may leave out),
     ``"operators"`` of exactly one size, and the space's ``"code"`` and proxies' ``"scores"`` where
-    samples have them. Each group counts as far as the measurements say
-    (``grouped``).
+    samples have them. The measurements decide how much each group counts (``grouped``).
 
     Where samples have a context, each context is a device (or a batch size, or another cost) of its
     own. Devices are first learnt alone; then each of fewer than 300 measurements is learnt again
@@ -60,7 +59,7 @@ class CostPredictor(Predictor):
     Attributes:
         devices_: the contexts, in the order of ``sources_`` and ``models_``.
         sources_: each device alone; of an adapted predictor those that it borrows from.
-        models_: what predicts each device.
+        models_: the model of each device.
 
     Example:
         >>> from archrank.data import space
@@ -104,7 +103,8 @@ class CostPredictor(Predictor):
         return super().fit(samples, checked_costs(y))
 
     def adapt(self, X: Any, y: Any) -> CostPredictor:
-        """Return a predictor of a new device, from few measurements and what this one knows.
+        """Return a predictor of a new device, learnt from few measurements and from this
+        predictor.
 
         Args:
             X, y: architectures and costs on the new device; contexts play no part.
@@ -130,7 +130,7 @@ class CostPredictor(Predictor):
         """Return the predictor of one device alone, for samples without a context.
 
         Raises:
-            InputError: no such device.
+            InputError: there is no such device.
         """
         self._check_fitted()
         at = self._device(context)

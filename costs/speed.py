@@ -26,11 +26,11 @@ _AT_ONCE = 64  # networks whose operators are looked at together
 
 
 class Speed(NamedTuple):
-    """What a network takes, one value per network, in milliseconds of a whole batch.
+    """Predicted times of networks, in milliseconds per batch.
 
     Attributes:
         low, milliseconds, high: the ends of the interval, and the most likely value.
-        parts: (n, 3) shares that work, bytes moved and starts of operators have in it.
+        parts: (n, 3) the shares of work, bytes moved and starts of operators in the time.
         beyond: whether nothing so quick or so slow was measured. The interval of what is quicker
             than all reaches up to the shortest time measured, and may still not hold: what starting
             an operator takes is then most of it, and little was learnt from that.
@@ -44,7 +44,8 @@ class Speed(NamedTuple):
 
 
 class SpeedPredictor(Predictor):
-    """Milliseconds of a batch: a sum over the network's operators, each with a learnt efficiency.
+    """The milliseconds of a batch as a sum over the operators of the network, each with a learnt
+    efficiency.
 
     The formula stands in ``roofline``. Several such sums, from different first
     guesses, are averaged in the logarithm. How far it is off on networks that it has not seen is
@@ -55,10 +56,10 @@ class SpeedPredictor(Predictor):
     size); without one, ``on`` says what is meant.
 
     Args:
-        members: how many sums are averaged.
+        members: the number of sums that are averaged.
         epochs, decay: of their training (``fitted``).
-        folds: how many parts are left out in turn; 0 for no intervals of unseen networks.
-        seed: of first guesses and orders.
+        folds: the number of folds that are held out in turn; 0 for no intervals on new networks.
+        seed: the seed of first guesses and orders.
         space, task, inputs, proxies: see ``Predictor``.
 
     Attributes:
@@ -153,7 +154,7 @@ class SpeedPredictor(Predictor):
 
     @property
     def setting(self) -> Setting:
-        """Which device it predicts, and how networks run there."""
+        """The device that it predicts, and how networks run there."""
         return SETTINGS[int(self.at_[0])]
 
     @property
@@ -187,7 +188,8 @@ class SpeedPredictor(Predictor):
         return int(self.at_[1])
 
     def speed(self, X: Any, level: float = 0.9) -> Speed:
-        """Milliseconds with the interval that holds the measured ones with a chance of ``level``.
+        """Return milliseconds with an interval that contains the measurement with probability
+        ``level``.
 
         Raises:
             InputError: ``level`` is not between 0 and 1, or as ``predict``.
@@ -208,9 +210,9 @@ class SpeedPredictor(Predictor):
         return Speed(times * np.exp(low), times, highest, parts, beyond)
 
     def chance_within(self, X: Any, milliseconds: float) -> Array:
-        """Chances (n,) that the networks take at most so long.
+        """Return the probabilities (n,) that the networks take at most so long.
 
-        At most a half where both are shorter than anything that was measured.
+        They are at most a half if both times are shorter than anything that was measured.
         """
         samples = self._read(X)
         logs, _ = self._logs(samples)

@@ -207,7 +207,7 @@ def test_pictures_of_the_front(tmp_path: Path) -> None:
         ({"limits": {"params": "5M"}}, "limits: got '5M' for params"),
         ({"limits": {"params": float("nan")}}, "limits: got nan"),
         ({"costs": ["weight"]}, "costs: got 'weight'"),
-        ({"latency": "nowhere"}, "latency: 'nowhere' is no folder of a saved predictor"),
+        ({"latency": "nowhere"}, "latency: 'nowhere' is not a folder of a saved predictor"),
         ({"limits": {"latency": 1.0}, "jobs": 2}, "jobs: latency is measured, which needs jobs=1"),
     ],
 )

@@ -203,7 +203,7 @@ def test_a_spoilt_file_is_fetched_again(small: Server, tmp_path: Path) -> None:
         (broken, "the server answered 503"),
         (other, "SHA-256 is not"),
         (longer, "is longer than"),
-        (truncated, "was cut: "),
+        (truncated, "is incomplete: "),
         (cut, "cut|whole"),
         (stalled, "silent for 0.4 seconds"),
         (silent, "silent for 0.4 seconds"),

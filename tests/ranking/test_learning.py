@@ -93,8 +93,8 @@ def test_labels_of_a_file(tmp_path: Path) -> None:
         ({"width 4": 1.0, "width 8": 2.0}, "labels of 2 candidates, expected at least 3"),
         ({"width 4": 1.0, "width 8": 1.0, "width 6": 1.0}, "of one value"),
         ({"width4": 1.0}, "did you mean 'width 4'"),
-        ({"width 4": float("nan")}, "'width 4' is no number"),
-        ({"width 4": "good"}, "'width 4' is no number"),
+        ({"width 4": float("nan")}, "'width 4' is not a number"),
+        ({"width 4": "good"}, "'width 4' is not a number"),
     ],
 )
 def test_labels_that_nothing_can_be_learnt_from(measured: dict[str, float], said: str) -> None:

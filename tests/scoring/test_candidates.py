@@ -256,7 +256,7 @@ def test_what_is_no_candidate(spec, said: str) -> None:
 def test_a_wrong_name_gets_the_closest(models: Path) -> None:
     with pytest.raises(InputError, match="small"):
         collect(f"{models}:smal")
-    with pytest.raises(InputError, match="no module and no callable"):
+    with pytest.raises(InputError, match="neither a module nor a callable"):
         collect(f"{models}:WIDTH")
 
 

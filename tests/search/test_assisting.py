@@ -114,7 +114,7 @@ def test_scores_of_another_number_are_refused():
 
 
 def test_names_of_proxies_need_a_space():
-    with pytest.raises(InputError, match="say of which space"):
+    with pytest.raises(InputError, match="pass the space"):
         assist(stream("a"), "params")
     with pytest.raises(InputError, match="no proxy is called"):
         assist(stream("a"), "parms", space="nasbench201")

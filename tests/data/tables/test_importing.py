@@ -145,7 +145,7 @@ def test_records_that_are_no_trainings(tmp_path: Path) -> None:
     (tmp_path / "energy_5V.tfrecord").write_bytes(
         tfrecord(b'["hash", 4, "0100", "input,output", ""]')
     )
-    with pytest.raises(DamagedFileError, match="no training"):
+    with pytest.raises(DamagedFileError, match="not a training"):
         convert("ec_nas", Raw(tmp_path))
 
 

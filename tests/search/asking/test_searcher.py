@@ -151,7 +151,7 @@ def test_predicts_in_the_order_of_what_was_told():
     follow(searcher, 10)
     truth = [digit_sum(arch) for arch in POOL]
     assert np.corrcoef(searcher.predict(POOL), truth)[0, 1] > 0.9
-    with pytest.raises(InputError, match="nothing to learn from"):
+    with pytest.raises(InputError, match="no result was told"):
         small().predict(POOL)
 
 
@@ -392,7 +392,7 @@ def test_what_cannot_be_built_is_never_asked_for():
         ({"constraints": ["params<1"]}, "constraints: got"),
         ({"constraints": ["params<=many"]}, "constraints: got"),
         ({"acquisition": "luck"}, "acquisition: got"),
-        ({"objectives": ["a", "b"], "acquisition": "ei"}, "of one objective"),
+        ({"objectives": ["a", "b"], "acquisition": "ei"}, "for one objective"),
         ({"strategy": "climb", "pool": None}, "strategy: got"),
         ({"strategy": "local"}, "with a pool"),
         ({"start": 1}, "start: got"),
@@ -504,7 +504,7 @@ def test_a_state_of_other_settings_or_of_something_else_is_refused(tmp_path: Pat
     other = tmp_path / "notes"
     for text in ("my notes", "my notes\nand more\n"):
         other.write_text(text)
-        with pytest.raises(InputError, match="something else"):
+        with pytest.raises(InputError, match="does not hold a search"):
             small(state=other)
         assert other.read_text() == text
     lines = path.read_text()
