@@ -108,8 +108,9 @@ class ModelRunner:
         """Whether a sample can be run alone; the nodes of a graph cannot, for its edges."""
         known = self._separable
         if self.mode not in known:
-            several = len(self.batches[0].tensors) > 1
-            known[self.mode] = not several or self._runs_alone(self.batches[0])
+            batch = self.batches[0]
+            plain = len(batch.tensors) < 2 and all(t.layout is torch.strided for t in batch.tensors)
+            known[self.mode] = plain or self._runs_alone(batch)
             if not known[self.mode]:
                 self._mark(together=True, outputs=self._outputs())
         return known[self.mode]

@@ -31,7 +31,7 @@ def arrangements(batch: Batch, outputs: int) -> Iterator[Batch]:
     if not batch.holds_indices:
         yield from _arranged(batch, [_places(t, len(batch)) for t in batch.tensors])
     first, *others = batch.tensors
-    if first.dim() > 1 and first.shape[1] == outputs:
+    if first.layout is torch.strided and first.dim() > 1 and first.shape[1] == outputs:
         yield from _arranged(batch, [[1], *(_places(t, outputs, second=True) for t in others)])
 
 
