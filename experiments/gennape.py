@@ -206,6 +206,7 @@ def _table(found: list[dict], figure: str) -> list[str]:
         "no labels, untrained encoder": {"count": 0, "encoder": CONTROL},
         **{f"{count} labels": {"count": count} for count in COUNTS},
         f"{COUNTS[-1]} labels, {HELD_OUT}": {"count": COUNTS[-1], "predictor": HELD_OUT},
+        f"{COUNTS[-1]} labels, {EARLIER}": {"count": COUNTS[-1], "encoder": EARLIER},
     }
     usual = {"predictor": "GENNAPE", "encoder": SHIPPED}
     rows = [

@@ -159,11 +159,11 @@ HEADS = {
     "fuzzy clusters, pairs": ("FCM+pairs", "pairs"),
     "FLOPs transform (T), one head": ("T", "one head"),
     "FLOPs transform (T), fuzzy clusters": ("FCM+T", "FCM"),
-    "DiffKendall for squared error, one head": ("DiffKendall", "one head"),
-    "pairs for squared error, one head": ("pairs", "one head"),
-    "all six for FCM+T alone": ("all six", "FCM+T"),
+    "DiffKendall instead of squared error, one head": ("DiffKendall", "one head"),
+    "pairs instead of squared error, one head": ("pairs", "one head"),
+    "all six instead of FCM+T alone": ("all six", "FCM+T"),
     **{f"{name}, in the mean of six": ("all six", f"all six without {name}") for name in SIX},
-    "DiffKendall for T, in the mean of six": ("all six, DiffKendall", "all six"),
+    "DiffKendall instead of T, in the mean of six": ("all six, DiffKendall", "all six"),
 }
 """Parts of GENNAPE: with and without."""
 SHIPPED = "GIN, statistics"
@@ -230,16 +230,16 @@ def family_table() -> str:
     """Tabulate what the shipped form of GENNAPE owes to its encoder and members, over families."""
     shipped = by_family(SHIPPED, "GENNAPE")
     without = {
-        "free statistics, for random weights": by_family("GIN, untrained", "GENNAPE"),
-        "free statistics, for contrast and sizes": by_family(
+        "free statistics instead of random weights": by_family("GIN, untrained", "GENNAPE"),
+        "free statistics instead of contrast and sizes": by_family(
             "k-GNN, contrast and sizes", "GENNAPE"
         ),
         **{
             f"{name}, in the mean of six": by_family(SHIPPED, f"without {name}")
             for name in ("fuzzy", "single", "fuzzy pairwise", "single pairwise", "kgnn", "flops")
         },
-        "all of it, for FLOPs": by_family(SHIPPED, "flops"),
-        "all of it, for parameters": by_family(SHIPPED, "params"),
+        "all of it instead of FLOPs": by_family(SHIPPED, "flops"),
+        "all of it instead of parameters": by_family(SHIPPED, "params"),
     }
     return over_families({name: (shipped, base) for name, base in without.items()}, "tau")
 
@@ -264,19 +264,19 @@ PARZC = {
     "Bayesian layers": ("small", "not Bayesian"),
     "weights drawn when it predicts": ("drawn", "small"),
     "mixer blocks": ("small", "no blocks"),
-    "mixer for perceptron": ("small", "perceptron"),
+    "mixer instead of perceptron": ("small", "perceptron"),
     "places by module": ("modules", "small"),
-    "logarithm for least and largest": ("log", "small"),
+    "logarithm instead of least to largest": ("log", "small"),
     "logarithm, places by module": ("log, modules", "small"),
-    "normal scores for standardised labels": ("normal scores", "small"),
-    "DiffKendall for squared error": ("small", "MSE"),
-    "DiffKendall for pairwise logistic": ("small", "pairwise logistic"),
-    "three proxies for `synflow` alone": ("small", "synflow alone"),
-    "three proxies for `snip` alone": ("small", "snip alone"),
-    "three proxies for `grad_norm` alone": ("small", "grad_norm alone"),
+    "normal scores instead of standardised labels": ("normal scores", "small"),
+    "DiffKendall instead of squared error": ("small", "MSE"),
+    "DiffKendall instead of pairwise logistic": ("small", "pairwise logistic"),
+    "three proxies instead of `synflow` alone": ("small", "synflow alone"),
+    "three proxies instead of `snip` alone": ("small", "snip alone"),
+    "three proxies instead of `grad_norm` alone": ("small", "grad_norm alone"),
     "released size": ("released size", "small"),
-    "joined with a transformer, for the mixer alone": ("joined", "small"),
-    "statistics, for the transformer alone": ("joined", "transformer alone"),
+    "transformer joined to the mixer": ("joined", "small"),
+    "mixer joined to the transformer": ("joined", "transformer alone"),
 }
 """Parts of ParZC: with and without."""
 PUBLISHED = ("original", "product", "hard")
@@ -374,11 +374,11 @@ def archrank_table() -> str:
 
 
 EXPERT = {
-    "evidence of proxies, for sizes alone": ("fixed scale", "TransferRank, sizes alone"),
-    "all evidence, for parameters": ("fixed scale", "params"),
-    "all evidence, for FLOPs": ("fixed scale", "flops"),
-    "all evidence, for the mean rank of proxies": ("fixed scale", "mean rank of proxies"),
-    "the fixed scale, for ranks among candidates": ("fixed scale", "former rule"),
+    "evidence of proxies, beside sizes": ("fixed scale", "TransferRank, sizes alone"),
+    "all evidence instead of parameters": ("fixed scale", "params"),
+    "all evidence instead of FLOPs": ("fixed scale", "flops"),
+    "all evidence instead of the mean rank of proxies": ("fixed scale", "mean rank of proxies"),
+    "the fixed scale instead of ranks among candidates": ("fixed scale", "former rule"),
     "the level of evidence chosen by input size": ("TransferRank", "fixed scale"),
 }
 """Parts of the expert without labels: with and without."""
@@ -409,13 +409,13 @@ def bars() -> dict[str, tuple[Worth, str]]:
     found: dict[str, tuple[Worth | None, str]] = {}
     for name, ways in OBJECTIVES.items():
         worths = [pretrained(*ways, family) for family in FAMILIES]
-        if all(worths):
+        if name in PICTURED and all(worths):
             mean = together([worth for worth in worths if worth])
             found[f"pretraining: {name}"] = (mean, "pretraining")
     few = [one for one in SETTINGS if one[0] == "few labels" and judged(*one)]
     for name, ways in ENCODERS.items():
         worths = [frozen_for_heads(*one, *ways) for one in few]
-        if worths and all(worths):
+        if name in PICTURED and worths and all(worths):
             found[f"GENNAPE: encoder, {name}"] = (together([w for w in worths if w]), "GENNAPE")
     for name, ways in HEADS.items():
         worths = [head(*one, *ways) for one in few]
@@ -424,29 +424,25 @@ def bars() -> dict[str, tuple[Worth, str]]:
     for name, ways in PARZC.items():
         if name in PICTURED:
             found[f"ParZC: {name}"] = (parzc(*ways), "ParZC")
-    for what in ("diff_kendall", "diff_kendall, product", "pairwise_logistic", "list_mle"):
+    for what in LOSSES:
         of = [loss("losses served", space, 78, what) for space in ("nasbench_macro", "nasbench201")]
-        if all(of):
-            found[f"loss: {what}, for squared error"] = (together([w for w in of if w]), "losses")
+        if what in PICTURED and all(of):
+            found[f"loss: {what} instead of squared error"] = (
+                together([w for w in of if w]),
+                "losses",
+            )
     return {name: (worth, kind) for name, (worth, kind) in found.items() if worth is not None}
 
 
 PICTURED = (
-    "fuzzy clusters, squared error",
-    "fuzzy clusters, DiffKendall",
-    "FLOPs transform (T), one head",
-    "DiffKendall for squared error, one head",
-    "pairs for squared error, one head",
-    "k-GNN, in the mean of six",
-    "FLOPs, in the mean of six",
-    "mixing across segments",
-    "Bayesian layers",
-    "mixer blocks",
-    "places by module",
-    "logarithm, places by module",
-    "DiffKendall for squared error",
-    "statistics, for the transformer alone",
-    "released size",
+    *("free statistics", "masked parts", "contrast by operators (Weisfeiler-Lehman)"),
+    *("contrast by spectra (GENNAPE), on the GIN", "contrast (GENNAPE's form)"),
+    *("fuzzy clusters, squared error", "fuzzy clusters, DiffKendall"),
+    *("FLOPs transform (T), one head", "DiffKendall instead of squared error, one head"),
+    *("k-GNN, in the mean of six", "FLOPs, in the mean of six"),
+    *("mixing across segments", "Bayesian layers", "places by module"),
+    *("logarithm, places by module", "mixer joined to the transformer", "released size"),
+    *("diff_kendall", "pairwise_logistic"),
 )
 COLOURS = {"pretraining": "#4c72b0", "GENNAPE": "#dd8452", "ParZC": "#55a868", "losses": "#8172b3"}
 
@@ -458,19 +454,21 @@ def draw() -> None:
     from archrank.files import written_whole
 
     found = list(bars().items())
-    figure = Figure(figsize=(8.6, 0.9 + 0.27 * len(found)), layout="constrained")
+    figure = Figure(figsize=(8.0, 0.6 + 0.2 * len(found)), layout="constrained")
     axes = figure.subplots()
     for place, (_, (worth, kind)) in enumerate(found):
         told = worth.verdict != "unclear"
         axes.barh(place, worth.mean, color=COLOURS[kind], alpha=1.0 if told else 0.35)
-        axes.errorbar(worth.mean, place, xerr=worth.half, color="#333333", capsize=2, linewidth=1)
+        axes.errorbar(
+            worth.mean, place, xerr=worth.half, color="#333333", capsize=1.5, linewidth=0.8
+        )
     axes.axvline(0, color="#333333", linewidth=1)
     axes.set_yticks(range(len(found)), [name for name, _ in found])
     axes.invert_yaxis()
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("difference of Kendall's tau, 95 % interval; pale: unclear", fontsize=9)
-    axes.tick_params(labelsize=9)
+    axes.set_xlabel("difference of Kendall's tau, 95 % interval; pale: unclear", fontsize=8)
+    axes.tick_params(labelsize=8)
     with written_whole(PICTURE) as partial:
         figure.savefig(partial, format="png", dpi=110)
 
