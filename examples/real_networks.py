@@ -98,7 +98,7 @@ def draw(table: pd.DataFrame, truth: pd.Series[float], path: Path) -> None:
                 name, (x[name], truth[name]), (5, -10), textcoords="offset points", fontsize=8
             )
     left.set(
-        xlabel="top-1 that the graph says, before any training, %", ylabel="published top-1, %"
+        xlabel="top-1 expected from the graph, before training, %", ylabel="published top-1, %"
     )
     right.set(xlabel="parameters, millions")
     for side, values in ((left, at["score"]), (right, at["params"])):

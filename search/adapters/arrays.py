@@ -1,4 +1,4 @@
-"""Predictors and their columns inside scikit-learn's tools, which know nothing but arrays."""
+"""Predictors and features for tools of scikit-learn that need arrays."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..choices import Choices
 class ChoiceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """A predictor of architectures as a scikit-learn regressor over arrays of positions.
 
-    For tools that insist on numbers, such as ``StackingRegressor(passthrough=True)`` or
+    It serves tools that need numbers, such as ``StackingRegressor(passthrough=True)`` or
     ``permutation_importance``: rows (n, choices) are those of ``Choices``.
     Predictors that take a space read the architectures themselves.
 
     Args:
-        predictor: fitted to architectures by ``fit``; itself it stays as it is.
+        predictor: a predictor of architectures; ``fit`` fits a clone.
         space: of the architectures, a space of choices.
 
     Attributes:
@@ -61,9 +61,9 @@ class ChoiceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class GraphColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """What predictors read of architectures, as a scikit-learn transformer into a matrix.
+    """A scikit-learn transformer from architectures to the features of predictors.
 
-    Makes a predictor of any regressor: ``make_pipeline(GraphColumns(space=...), SVR())``.
+    It turns any regressor into a predictor: ``make_pipeline(GraphColumns(space=...), SVR())``.
 
     Args:
         parts: of ``archrank.predictors.features.columns.PARTS``.
@@ -93,7 +93,7 @@ class GraphColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.inputs = inputs
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Choose and scale the columns by those of architectures."""
+        """Choose and scale the features of architectures."""
         self.features_ = Features(tuple(self.parts)).fit(self._columns(X))
         return self
 

@@ -1,4 +1,4 @@
-"""Predictors and proxies inside Optuna: a sampler, and assistance for any other sampler."""
+"""Predictors and proxies in Optuna: a sampler, and assistance for other samplers."""
 
 from __future__ import annotations
 
@@ -85,21 +85,20 @@ def params_of(choices: Choices, arch: str) -> dict[str, Any]:
 
 
 class PredictorSampler(optuna.samplers.BaseSampler):
-    """An Optuna sampler that proposes what a predictor finds most worth measuring.
+    """An Optuna sampler that proposes what is most worth measuring according to a predictor.
 
-    All it knows is the study's trials: a study that is loaded from storage goes on as it would
-    have, and several processes may work on one study. Trials that are running are not proposed
-    again and count as pending; failed and pruned ones count as the worst value seen. Studies of
-    several objectives need the extra ``[pymoo]``, too.
+    It has no state besides the trials of the study, so a study from storage continues as before,
+    and several processes can work on one study. Running trials are pending and not proposed again.
+    Failed and pruned trials count as the worst value so far. Studies with several objectives also
+    need the extra ``[pymoo]``.
 
-    In the objective, let ``suggest`` name the parameters. Parameters of other
-    names are sampled independently.
+    In the objective, call ``suggest``. All other parameters are sampled independently.
 
     Args:
         space: a name or a space of choices.
         predictor, strategy, acquisition, seed, start, refit, ...: see
             ``Searcher``; here ``refit`` is 1 by default.
-        independent: samples other parameters; default Optuna's ``RandomSampler``.
+        independent: the sampler of other parameters; by default ``RandomSampler`` of Optuna.
 
     Raises:
         InputError: an argument is invalid.
@@ -187,16 +186,17 @@ def _result(trial: FrozenTrial) -> dict[str, float] | Exception:
 
 
 class AssistedSampler(optuna.samplers.BaseSampler):
-    """Any Optuna sampler assisted: of k sets of parameters that it samples, the best-scored.
+    """Assistance for any Optuna sampler: it samples k sets of parameters, and the best-scored is
+    used.
 
-    Which parameters make an architecture is known beforehand, so that each is sampled as a whole;
-    see ``assist`` for what fails.
+    The parameters of an architecture are known beforehand, so each architecture is sampled as a
+    whole; see ``assist`` for errors.
 
     Args:
-        sampler: the one to assist.
+        sampler: the sampler to assist.
         space: a name or a space of choices.
         score: the same as in ``assist``.
-        k: how many to sample.
+        k: the number of samples.
         task: what networks are built for, for names of proxies.
 
     Raises:

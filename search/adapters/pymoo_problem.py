@@ -1,4 +1,4 @@
-"""Predictions as a problem that pymoo's algorithms solve."""
+"""Predictions as a problem for the algorithms of pymoo."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ except ImportError as error:
 class PredictedProblem(Problem):  # type: ignore[misc]
     """A vectorised pymoo problem whose objectives are predictions of architectures.
 
-    One integer variable for each choice of the space, from 0 to its options less one
-    (``Choices``); real numbers count as the nearest integers, so that
-    algorithms of either kind work. A whole population is predicted at once. Objectives to maximise
-    come out negated, since pymoo minimises; inequality constraints are met at 0 or less.
+    There is one integer variable for each choice of the space, from 0 to the number of its options
+    minus one (``Choices``). Real numbers are rounded, so algorithms of both kinds work. A whole
+    population is predicted at once. Objectives to maximise are negated, since pymoo minimises;
+    inequality constraints are met at 0 or less.
 
     Args:
         space: a name or a space of choices.
         predictors: name -> a fitted predictor, or a function from a list of architectures to
             numbers. ``params``, ``flops`` and ``activations`` need none.
         objectives, constraints: the same as in ``Searcher``.
-        task: what networks are built for.
+        task: the task of the networks.
 
     Raises:
         InputError: an argument is invalid, or a goal has no predictor.

@@ -1,4 +1,4 @@
-"""A predictor that chooses Ray Tune's trials."""
+"""A search algorithm for Ray Tune with a predictor."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FORMAT = 1
 class TuneSearcher(TuneBase):
     """A searcher for ``tune.TuneConfig(search_alg=...)``; a trial's architecture is in its config.
 
-    Trials without the metric, with NaN, or that failed, count as the worst value seen. Ray saves
-    it with the experiment, and ``Tuner.restore`` continues where it was; the file is text, no
-    pickle. Where candidates run out, Ray is told that the search is finished.
+    Trials that failed, report NaN or lack the metric count as the worst value so far. Ray saves
+    the search with the experiment, as text and without pickle, and ``Tuner.restore`` continues it.
+    When there are no more candidates, the search is finished.
 
-    Ray takes one suggestion at a time and starts as many trials as it has room for; wrap it in
-    ``ConcurrencyLimiter`` if the search should wait for results.
+    Ray takes one suggestion at a time and starts as many trials as fit; wrap the searcher in
+    ``ConcurrencyLimiter`` to make it wait for results.
 
     Args:
         space: a name or a space.

@@ -1,4 +1,4 @@
-"""Gradient ascent in the space where a predictor's networks see architectures, then the nearest."""
+"""Gradient ascent in the embedding of a predictor, followed by the nearest architecture."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ _NEIGHBOURS = 20  # of the best, that join the candidates at each fit where ther
 
 
 class GradientSearch(Strategy):
-    """Ascent of an upper confidence bound by its gradient, snapped to the nearest architecture.
+    """A search by gradient ascent of an upper confidence bound, which evaluates the nearest
+    architecture.
 
     The first ``start`` architectures are random candidates. Then a heteroscedastic network is
     fitted to what was told, and from the best told and some random candidates points climb
 
         m(x) + beta e(x),   m the predicted mean, e the epistemic deviation,
 
-    in the embedding of architectures (``ascend``). Noise of labels is no reason to look
-    somewhere, so that the aleatoric deviation is left out. Each point stands for the nearest
-    candidate that was not asked for; the one with the largest bound is next. At times it is the
-    candidate of the largest epistemic deviation instead, or a random one.
+    in the embedding of architectures (``ascend``). The aleatoric deviation is left out, because
+    label noise is no reason to explore. Each point stands for the nearest new candidate, and the
+    one with the largest bound is next. Sometimes it is the candidate with the largest epistemic
+    deviation instead, or a random one.
 
     Source: Tuli et al., FlexiBERT, 2022 (BOSHNAS with GOBI).
 
@@ -49,17 +50,17 @@ class GradientSearch(Strategy):
             edit distances. With ``embedding=None, parts=("code",)`` it climbs in the space's code.
         pool: the architectures to choose from. Without it candidates are the space where it can
             be listed within ``candidates``, else random ones and neighbours of the best.
-        start: how many are random in the beginning.
-        refit: how many new results come before the next fit.
-        beta: weight of the epistemic deviation.
-        uncertain, diverse: chances of the most uncertain and of a random candidate.
-        candidates: how many are embedded, where there is no pool.
+        start: the number of random candidates at the beginning.
+        refit: the number of new results before the next fit.
+        beta: the weight of the epistemic deviation.
+        uncertain, diverse: the probabilities of the most uncertain and of a random candidate.
+        candidates: the number of candidates that are embedded without a pool.
         seed: same seed and values, same search.
-        task: what the networks are built for.
-        samples: canonical architecture -> what predictors read of it, where that was read before.
+        task: the task of the networks.
+        samples: samples that were read before, by canonical architecture.
 
     Attributes:
-        predictor: the latest fitted one; not fitted before there is anything to learn.
+        predictor: the predictor as last fitted.
 
     Raises:
         InputError: an argument is invalid.
@@ -118,10 +119,10 @@ class GradientSearch(Strategy):
         self._results = self._fitted = 0
 
     def ask(self) -> str:
-        """Return the architecture to evaluate next; no network twice, told or not.
+        """Return the architecture to evaluate next; no network is proposed twice.
 
         Raises:
-            InputError: all candidates were asked for.
+            InputError: all candidates were proposed before.
         """
         arch = super().ask()
         self._asked.add(self.space.canonical(arch))
@@ -253,7 +254,7 @@ def ascend(
         function: rows (n, d) to values (n,), twice differentiable, each of its own row alone.
         points: where to begin.
         low, high: the box, numbers or rows (d,).
-        steps, rate: how many and how large at first.
+        steps, rate: the number of steps, and the initial rate.
         seed: of the signs.
 
     Example:
