@@ -1,4 +1,4 @@
-"""One network to rank, not built yet, and the builders that need no file and no zoo."""
+"""Candidates: networks to rank that are not built yet, and builders without a file or a zoo."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Builder(ABC):
-    """Builds one network that another process can know again."""
+    """A builder of one network that another process can recognise."""
 
     says_its_input = False
     """Whether the network says its input once it is built."""
@@ -27,13 +27,13 @@ class Builder(ABC):
     @property
     @abstractmethod
     def identity(self) -> tuple[str, str]:
-        """Where the network comes from and what it is called there."""
+        """The origin of the network and its name there."""
 
     @abstractmethod
     def __call__(self) -> nn.Module: ...
 
     def input_of(self, model: nn.Module) -> Any:
-        """Return the input that the built network says; None if it says none."""
+        """Return the input of the built network; None if it is unknown."""
         return said_by(model)
 
 
@@ -45,7 +45,7 @@ def said_by(model: nn.Module) -> tuple[int, ...] | None:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One network to rank, not built yet.
+    """A network to rank that is not built yet.
 
     Attributes:
         name: in the table.
@@ -63,7 +63,7 @@ class Candidate:
         """Build the network.
 
         Raises:
-            InputError: the builder gave something else. Builders may raise anything beside.
+            InputError: the builder returned something else. Builders may raise any other error.
         """
         model = self.build()
         if not isinstance(model, nn.Module):

@@ -1,4 +1,5 @@
-"""Runs work in turn, in processes or on a Ray cluster, and hands results out as they come."""
+"""Engines that run work in turn, in processes or on a Ray cluster, and yield results as they
+arrive."""
 
 from __future__ import annotations
 
@@ -16,10 +17,10 @@ Done = tuple[Work, Scored]
 
 
 def checked_engine(engine: str, address: str | None, jobs: int, device: str) -> None:
-    """Refuse what no engine can do.
+    """Refuse arguments that the engine cannot use.
 
     Raises:
-        InputError: there is no such engine, or it has no use for an argument.
+        InputError: there is no such engine, or it cannot use an argument.
     """
     checked_choice("engine", engine, ENGINES)
     if engine != "ray" and address is not None:
@@ -41,15 +42,17 @@ def run_works(
     """Score every piece of work; the next one is read when there is room for it.
 
     Args:
-        works: read lazily, so that the caller may look up what is still missing.
+        works: the pieces of work; they are read lazily, so that the caller can look up what is
+            missing.
         engine: ``"local"`` or ``"ray"``.
-        jobs: processes of this machine.
-        address: of a Ray cluster; None for one on this machine, started and stopped.
+        jobs: the number of processes on this machine.
+        address: the address of a Ray cluster; None to start one on this machine.
         seen: hashes of graphs that need no scoring any more; the caller may add to it. Work in
             other processes does not see it.
 
     Raises:
-        ArchrankError: what ends the whole run: no data, no process starts, the cluster is lost.
+        ArchrankError: the whole run ends: there are no data, no process starts, or the cluster is
+            lost.
 
     Example:
         >>> from archrank.scoring.candidates import collect

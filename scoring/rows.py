@@ -1,4 +1,4 @@
-"""Candidates in, one row each out: graph, scores, costs and failures; a store keeps them."""
+"""Scoring of candidates into rows: graph, scores, costs and failures; a store can keep them."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ Place = tuple[dict[str, Any], str, str]
 
 @dataclass
 class Row:
-    """What is known of one candidate.
+    """Everything known about one candidate.
 
     Attributes:
-        candidate: whose row it is.
-        graph: of the network; None if it could not be built or traced.
-        scores: proxy -> its values, one for each seed that it has a value under.
-        node_scores: proxy -> its values per node of the graph, under the first seed, where they
-            were asked for.
-        costs: cost -> what the network costs.
-        excluded: why it is left out, if it is.
+        candidate: the candidate.
+        graph: its graph; None if it could not be built or traced.
+        scores: proxy -> its values, one for each seed with a value.
+        node_scores: proxy -> its values per node of the graph with the first seed, if they were
+            asked for.
+        costs: cost -> its value.
+        excluded: the reasons why it is left out, if it is.
         failures: (proxy or ``"all"``, status, reason).
-        seconds: that scoring it took.
-        same_as: the candidate of the same graph that was scored in its place.
+        seconds: the time that scoring took.
+        same_as: the candidate with the same graph that was scored instead.
     """
 
     candidate: Candidate
@@ -94,14 +94,14 @@ class Row:
             self.scores.setdefault(result.name, []).append(result.value)
 
     def finished(self, number: int) -> Finished:
-        """Return what is known as a result of its own."""
+        """Return the row as a result for callbacks."""
         means = {name: float(np.mean(values)) for name, values in self.scores.items()}
         failures = {name: reason for name, _, reason in self.failures}
         failures.update({one.cost: one.reason for one in self.excluded})
         return Finished(number, self.name, {**means, **self.costs}, failures)
 
     def copy_from(self, other: Row) -> None:
-        """Take over everything of a candidate of the same graph."""
+        """Copy everything from a candidate with the same graph."""
         self.graph, self.scores, self.costs = other.graph, other.scores, other.costs
         self.node_scores = other.node_scores
         self.failures = list(other.failures)
@@ -114,18 +114,18 @@ class Plan:
     """How candidates are scored.
 
     Attributes:
-        proxies: names.
-        data: what networks are run on.
-        seeds: of weights and data, each an initialisation to score.
-        device: where.
-        scale: weighs every candidate; None if nobody asks for costs.
-        unbuilt: whether the scale needs no network, only its graph.
+        proxies: their names.
+        data: the data to run networks on.
+        seeds: the seeds of weights and data, each an initialisation to score.
+        device: the device to run on.
+        scale: finds the costs of candidates; None if no costs are needed.
+        unbuilt: whether the scale needs only the graph, not the network.
         engine, jobs, address: see ``run_works``.
-        store: file that scores are kept in; what it holds is not scored again.
-        per_node: whether values per node are wanted, too, of the first seed.
-        enough: says of which graphs no proxy is wanted; None where proxies are wanted of all.
-        threads: that each piece of work runs on; by default one where a store keeps the scores,
-            else all that there are.
+        store: the file that keeps scores; scores in it are not computed again.
+        per_node: whether values per node with the first seed are needed as well.
+        enough: says for which graphs no proxy is needed; None if all need proxies.
+        threads: the number of threads of each piece of work; by default one if a store keeps the
+            scores, otherwise all.
     """
 
     proxies: tuple[str, ...]
@@ -156,14 +156,14 @@ def score_candidates(
 ) -> list[Row]:
     """Score candidates, each once, into rows of the same order.
 
-    Candidates of one graph are scored once: the later ones take over from the first. What fails is
-    no such first, since weights may be to blame. Work in other processes is not told of graphs
-    found meanwhile: tracing everything first would cost more than scoring a few doubles; those of
-    search spaces are found by their names.
+    Candidates with the same graph are scored once, and the later ones copy the scores of the
+    first. A failed candidate is never copied, since its weights may be the cause. Other processes
+    do not know graphs that were found meanwhile: tracing everything first would cost more than
+    scoring a few duplicates. Duplicates in search spaces are found by their names.
 
     Raises:
         InputError: a candidate cannot be sent to another process.
-        ArchrankError: what ends the whole run; what the store holds by then is kept.
+        ArchrankError: the whole run ends; the store keeps what it holds.
     """
     if plan.elsewhere:
         _check_sendable(candidates, plan)

@@ -1,8 +1,8 @@
-"""The store of long runs: one SQLite file that only ever grows, and survives being killed.
+"""The store of long runs: one SQLite file that only grows and survives a kill.
 
-A score is kept under everything that it depends on: architecture, proxy and version, seed, and the
-condition (task, data, batch, resolution). Scores of one architecture and seed are written in one
-transaction, so a run that is killed holds whole rows, each once.
+The key of a score holds everything that it depends on: architecture, proxy and version, seed, and
+the condition (task, data, batch, resolution). Scores of one architecture and seed are written in
+one transaction, so a run that is killed holds whole rows, each once.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ _OF_A_RUN = (
 
 @dataclass(frozen=True)
 class Score:
-    """One proxy's score of one architecture under one seed; ``value`` is None unless ok."""
+    """The score of one proxy for one architecture and seed; ``value`` is None unless ok."""
 
     name: str
     version: int
@@ -106,7 +106,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Failure:
-    """How often one proxy has no value, and the commonest reason."""
+    """How often one proxy has no value, and the most common reason."""
 
     proxy: str
     version: int
@@ -115,18 +115,18 @@ class Failure:
 
 
 class Store:
-    """One file of runs and scores; a context manager that closes it.
+    """A file of runs and scores, and a context manager that closes it.
 
-    Several processes may hold one file open: writers wait for one another, and what both of them
-    wrote is there once.
+    Several processes can open one file. Writers wait for each other, and a score that both write
+    is kept once.
 
     Args:
-        path: of the file, made if it is not there.
+        path: the path of the file, which is created if it does not exist.
         writable: False opens it for reading alone and never makes it.
 
     Raises:
         InputError: it is not a store, or cannot be opened.
-        StoreError: (from any method) it cannot be written; what was finished is kept.
+        StoreError: (from any method) it cannot be written; finished scores are kept.
 
     Example:
         >>> condition, row = {"task": "digits"}, Score("params", 1, 2.0, "ok", None, 0.1, 0)

@@ -1,4 +1,4 @@
-"""One piece of work: a network that is built, traced, weighed and scored, whatever happens."""
+"""One piece of work: build, trace, weigh and score a network, and turn errors into reasons."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .data import Data
 
 @dataclass(frozen=True)
 class Weighed:
-    """What a network costs, and why it is left out if it is.
+    """The costs of a network, and the reasons why it is left out, if it is.
 
     Attributes:
         costs: name of a cost -> what the network costs.
@@ -38,7 +38,8 @@ class Weighed:
 
 
 class Scale(Protocol):
-    """Weighs a network before it is scored; what is too heavy is not scored at all."""
+    """A scale that finds the costs of a network before it is scored; one beyond a limit is not
+    scored."""
 
     def __call__(
         self, candidate: Candidate, model: nn.Module | None, inputs: Any, graph: Graph
@@ -47,7 +48,7 @@ class Scale(Protocol):
 
 @dataclass(frozen=True)
 class Work:
-    """One candidate, and the proxies that are missing of it under each seed.
+    """One candidate, and its missing proxies for each seed.
 
     Attributes:
         candidate: what to build.
@@ -76,7 +77,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Scored:
-    """What a piece of work came to.
+    """The outcome of a piece of work.
 
     Attributes:
         graph: of the network; None if it could not be traced.
@@ -113,7 +114,7 @@ class Scored:
 
 
 def score_work(work: Work, seen: frozenset[str] | set[str] = frozenset()) -> Scored:
-    """Build a candidate and score it; whatever that raises becomes the reason of a failure.
+    """Build a candidate and score it; an error becomes the reason of a failure.
 
     Args:
         work: what to score.
@@ -239,7 +240,7 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 def gave_up(work: Work, how: str) -> Scored:
-    """Say of work that ends every process it is given to why it has no scores."""
+    """Return the failure of work that ended every process that tried it."""
     return Scored(failure=("error", f"{how}, for want of memory perhaps"))
 
 
@@ -247,7 +248,7 @@ def checked_count(name: str, number: Any, least: int = 1) -> int:
     """Return a whole number of at least ``least``.
 
     Raises:
-        InputError: it is none.
+        InputError: it is not such a number.
     """
     if not isinstance(number, int) or number < least:
         raise InputError(f"{name}: got {number!r}, expected a whole number of at least {least}")
