@@ -107,6 +107,8 @@ def by_loop(model: nn.Module, graph: Graph, size: int) -> dict[str, float | None
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
+        if hasattr(module, "drop_prob"):  # of stochastic depth
+            module.drop_prob = 0.0
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(SAMPLES, 3, size, size, generator=generator, dtype=torch.float64)
     targets = torch.arange(SAMPLES)
@@ -155,9 +157,10 @@ def _agrees(one: float, other: float) -> bool:
 
 _WHY = [
     "Batch norm over one sample has mean zero. A gate that averages behind it reads zero but for",
-    "rounding, which decides whether its units are on (ghostnet, repghostnet). Weights whose",
-    "gradient is zero but for rounding get its sign (cspnext, mobilevit, vovnet). Standardised",
-    "weights (nfnet) are scored as their folded twins, of which the loop knows nothing.",
+    "rounding, which decides whether its units are on (ghostnet, repghostnet, legacy_seresnet). So",
+    "does a classifier that averages behind it (convmixer), and weights whose gradient is zero but",
+    "for rounding get its sign (cspnext, csatv2, mobilevit, vovnet). Standardised weights (nfnet,",
+    "nf_regnet) are scored as their folded twins, of which the loop knows nothing.",
 ]
 
 

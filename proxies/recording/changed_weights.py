@@ -51,10 +51,14 @@ def record_perturbation(runner: ModelRunner, wanted: frozenset[str]) -> Recorded
 
         sample = batch.map(lambda t: normal(t) if t.is_floating_point() else t)
         shifted = sample.map(lambda t: t + _GAMMA * normal(t) if t.is_floating_point() else t)
-        with runner.substituted(gradients=False, change=gaussian):
-            one, other = (recorded_features(runner, data) for data in (sample, shifted))
-            # by sample, wherever its part of the features lies
-            distance = (one.features() - other.features()).abs().sum() / batch.samples
+        # In double precision what leaves the range of single, as deep networks without norms do.
+        for dtype in (runner.dtype, torch.float64):
+            with runner.substituted(gradients=False, change=gaussian, dtype=dtype):
+                one, other = (recorded_features(runner, data) for data in (sample, shifted))
+                # by sample, wherever its part of the features lies
+                distance = (one.features() - other.features()).abs().sum() / batch.samples
+            if bool(distance.isfinite()):
+                break
         recorded["perturbation"] = Perturbation(float(distance), one.variances)
     return recorded
 

@@ -28,3 +28,12 @@ def test_zen_adds_the_scale_that_batch_norm_removes() -> None:
         archrank.score(build(norm), (3, 16, 16), proxies="zen")["zen"].value for norm in (0, 1)
     ]
     assert values[0] == pytest.approx(values[1], abs=0.1)
+
+
+def test_zen_of_a_deep_network_without_norms_is_within_range() -> None:
+    """Features of 60 linear layers of width 64 grow by 8 each: 10^54, more than single holds."""
+    body = [nn.Linear(64, 64, bias=False) for _ in range(60)]
+    value = archrank.score(nn.Sequential(*body, nn.Linear(64, 4)), (64,), proxies="zen")[
+        "zen"
+    ].value
+    assert value == pytest.approx(60 * math.log(8), rel=0.1)
