@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from threading import get_ident
 from typing import Any
 
 from torch import nn
 
-from .randomness import own_generators, random_state
+from .randomness import Own, own_generators, random_state
 
 
 class Drew(Exception):
@@ -27,12 +28,17 @@ class ModulePath:
     """
 
     def __init__(self, model: nn.Module):
+        self._model = model
         self._modules = [*model.modules()]
-        self._own = own_generators(model)
         self._names = {id(module): name for name, module in model.named_modules()}
         self._stack: list[tuple[nn.Module, str]] = [(model, "")]
         self._states: tuple[Any, ...] | None = None
         self.drawing: set[nn.Module] = set()
+
+    @cached_property
+    def generators(self) -> list[Own]:
+        """The random generators that the model has for itself."""
+        return own_generators(self._model)
 
     @property
     def current(self) -> str:
@@ -65,7 +71,7 @@ class ModulePath:
 
     def _look(self) -> None:
         if self._states is not None:
-            now = random_state(self._own)
+            now = random_state(self.generators)
             if now != self._states:
                 self.drew()
                 self._states = now
@@ -78,7 +84,7 @@ class ModulePath:
             watching: whether to look at the random generators whenever the module changes.
         """
         thread, depth = get_ident(), len(self._stack)
-        self._states = random_state(self._own) if watching else None
+        self._states = random_state(self.generators) if watching else None
 
         def enter(module: nn.Module, args: Any) -> None:
             if get_ident() == thread:

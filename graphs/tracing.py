@@ -20,7 +20,7 @@ from .functions import FunctionRecorder
 from .graph import Graph
 from .keeping import kept
 from .module_path import ModulePath
-from .randomness import own_generators, seeded
+from .randomness import seeded
 from .recording import NeedsValues, Recorder
 
 Inputs = Any
@@ -170,7 +170,7 @@ def _settled(forward: _Forward) -> Graph:
     watching = False
     while True:
         path, failure = ModulePath(forward.model), None
-        with seeded(_SEED, own_generators(forward.model)) as moved:
+        with seeded(_SEED, path.generators) as moved:
             try:
                 graph = _record(forward, path, quiet, watching)
             except UnsupportedModelError as error:

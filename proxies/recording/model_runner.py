@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from ...graphs import Graph
 from ...graphs.keeping import kept
 from ...graphs.module_path import ModulePath
 from ...graphs.operators import CANONICAL, NORMS
-from ...graphs.randomness import own_generators, seeded
+from ...graphs.randomness import Own, own_generators, seeded
 from ...graphs.tracing import float_type, tensors_in
 from .attempts import describe, failed_forward
 from .batches import Batch, as_real, in_precision, rows_of
@@ -71,6 +72,10 @@ class ModelRunner:
     _layouts: dict[str, Layouts] = field(default_factory=dict, repr=False)
     _running: torch.dtype | None = field(default=None, init=False, repr=False)
     _replaced: Replaced | None = field(default=None, init=False, repr=False)
+
+    @cached_property
+    def _generators(self) -> list[Own]:
+        return own_generators(self.model)
 
     @property
     def weight_names(self) -> list[str]:
@@ -128,8 +133,7 @@ class ModelRunner:
                     continue
                 runs = runs or not one.second
                 if together is not None and independent(together, alone, len(one), last):
-                    second, whole = one.second, one.whole
-                    self.batches[:] = [b.arranged(second, whole) for b in self.batches]
+                    self.batches[:] = [b.arranged(one.second, one.whole) for b in self.batches]
                     return True
         return runs
 
@@ -255,7 +259,7 @@ class ModelRunner:
             stack.enter_context(_restored(self.model, _stand_ins(self.model, dtype)))
             stack.enter_context(without_checkpoints())
             stack.enter_context(torch.inference_mode(False))
-            moved = stack.enter_context(seeded(self.seed, own_generators(self.model)))
+            moved = stack.enter_context(seeded(self.seed, self._generators))
             stack.callback(lambda: setattr(self, "drew", self.drew or moved()))
             stack.enter_context(torch.set_grad_enabled(gradients))
             stack.enter_context(torch.autocast("cpu", enabled=False))
