@@ -37,8 +37,8 @@ class GraphEnsemble(Predictor):
     Labels of ``"percent"`` are accuracies a, which it learns as -log(100 - a): a halved error
     counts the same everywhere.
 
-    The standard deviation joins what learners disagree by with what they err by, stretched so that
-    it covers what ``calibrate`` was shown (by default 1).
+    The standard deviation joins what learners disagree by, what they err by and what labels of one
+    graph differ by, stretched so that it covers what ``calibrate`` was shown (by default 1).
 
     Args:
         label: ``"number"``, or ``"percent"`` for accuracies below 100.
@@ -143,7 +143,13 @@ class GraphEnsemble(Predictor):
         means, deviations = (np.array(values) for values in zip(*said, strict=True))
         weights = np.array([*_WEIGHTS.values()])
         mean = weights @ means
-        return mean, self.stretch_ * np.sqrt(weights @ (deviations**2 + (means - mean) ** 2))
+        variance = weights @ (deviations**2 + (means - mean) ** 2)
+        return mean, self.stretch_ * np.sqrt(variance + self._noise())
+
+    def _noise(self) -> float:
+        """Return the variance of labels of one graph, as the process on all of them found it."""
+        scales = self.members_["process on all"].scales_
+        return float(np.exp(scales[-1]))
 
     def _in_context(self, samples: Sequence[Sample]) -> list[Sample]:
         return [replace(s, context=s.context or tuple(self.context_)) for s in samples]
