@@ -125,13 +125,14 @@ PARTS = {
         "ParZC's parts",
         "As above, of 78 labels, tested on a fixed random 500 cells; each row differs from "
         "*small* by what it names. *not Bayesian*: ordinary layers. *drawn*: weights are drawn "
-        "when it predicts, too, as released. *across*: mixing across segments, as in an MLP- "
-        "Mixer, where the released one stays within each. *perceptron*: no segments; *no blocks*: "
+        "when it predicts, too, as released. *across*: mixing across segments, as in an MLP-Mixer, "
+        "where the released one stays within each. *perceptron*: no segments; *no blocks*: "
         "none between the first and the last layer. *normal scores*: what is learnt from labels. "
         "*released size*: width 512, four blocks, batches of 10, a learning rate of 0.0001. "
         "*joined*: the mixer's output is the context of a graph transformer; *transformer alone*: "
         "the same without any statistics, trained alike. *... alone*: the statistics of that "
-        "proxy only.",
+        "proxy only. Rows that are not here were not fitted with three seeds: of the released "
+        "size and of transformers a fit takes several minutes.",
         ("nasbench201",),
         (78,),
         {
