@@ -20,7 +20,7 @@ import numpy as np
 from ...basics import Array
 from ...graphs import Graph
 from ...graphs.features import resolution
-from .blocks import KEPT, IntArray, alive, blocks
+from .blocks import KEPT, alive, blocks
 from .cache import once_per_graph
 from .operator_classes import STEPS, marked_classes
 
@@ -101,16 +101,19 @@ def cells(graph: Graph) -> list[Cell]:
         operands[target].append(source)
         consumers[source].append(target)
     ends = _ends(graph, kinds, operands)
-    first_end = np.full(n, n)
+    first_end = [n] * n
     for node in reversed(range(n)):
-        after = first_end[consumers[node]].min(initial=n)
+        after = min((first_end[consumer] for consumer in consumers[node]), default=n)
         first_end[node] = node if node in ends else after
-    found = []
-    for end in sorted(ends):
-        members = np.flatnonzero(first_end == end)
-        if any(len(operands[node]) > 1 for node in members):
-            found.append(_cell(members, kinds, operands, extent))
-    return found
+    members: dict[int, list[int]] = {end: [] for end in sorted(ends)}
+    for node, end in enumerate(first_end):
+        if end < n:
+            members[end].append(node)
+    return [
+        _cell(inside, kinds, operands, extent)
+        for inside in members.values()
+        if any(len(operands[node]) > 1 for node in inside)
+    ]
 
 
 def _ends(graph: Graph, kinds: list[str], operands: list[list[int]]) -> set[int]:
@@ -124,8 +127,7 @@ def _ends(graph: Graph, kinds: list[str], operands: list[list[int]]) -> set[int]
     return ends
 
 
-def _cell(members: IntArray, kinds: list[str], operands: list[list[int]], extent: Array) -> Cell:
-    inside = members.tolist()
+def _cell(inside: list[int], kinds: list[str], operands: list[list[int]], extent: Array) -> Cell:
     place = {node: i for i, node in enumerate(inside)}
     outside = sorted({s for node in inside for s in operands[node]} - set(place), reverse=True)
     for rank, source in enumerate(outside):

@@ -34,14 +34,15 @@ def classes_of(graph: Graph) -> npt.NDArray[np.int64]:
 
 
 @once_per_graph
-def marked_classes(graph: Graph) -> npt.NDArray[np.str_]:
+def marked_classes(graph: Graph) -> npt.NDArray[np.object_]:
     """Return the kind of each node, with ``/`` if it strides and ``~`` if it is dilated."""
     marks = np.zeros(len(graph), dtype=np.int64)
     for bit, name in ((1, "stride"), (2, "dilation")):
         columns = [ATTRIBUTES.index(f"{name}{axis}") for axis in range(3)]
         marks |= bit * (graph.attributes[:, columns] > 1).any(axis=1)
-    named = np.array([[kind + mark for mark in _MARKS] for kind in CLASSES])
-    found: npt.NDArray[np.str_] = named[classes_of(graph), marks]
+    # As objects, which are shared: strings of NumPy are made anew each time they are read.
+    named = np.array([[kind + mark for mark in _MARKS] for kind in CLASSES], dtype=object)
+    found: npt.NDArray[np.object_] = named[classes_of(graph), marks]
     return found
 
 
