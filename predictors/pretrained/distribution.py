@@ -167,7 +167,7 @@ def _operators(graph: Graph) -> list[str]:
 
 
 def warn_of_outsiders(in_distribution: npt.NDArray[np.bool_]) -> None:
-    """Warn if any architecture is out of distribution."""
+    """Warn if any architecture that was looked at is out of distribution."""
     outside = ~in_distribution
     if outside.any():
         warnings.warn(
