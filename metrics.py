@@ -38,7 +38,7 @@ def kendall_deviation(n: int) -> float:
 
     Example:
         >>> round(kendall_deviation(50), 3)
-        0.097
+        0.098
     """
     return float(np.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1))))
 
