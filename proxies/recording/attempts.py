@@ -132,3 +132,21 @@ def describe(error: BaseException) -> str:
     text = str(error).strip().split("\n")[0]
     text = text if len(text) <= 300 else text[:297] + "..."
     return f"{type(error).__name__}: {text}"
+
+
+def scalar(loss: Any) -> torch.Tensor:
+    """Return a loss as a tensor of no dimension.
+
+    Raises:
+        ScoreError: it is no tensor of one number.
+    """
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        raise ScoreError(f"loss: returned {kind_of(loss)}, expected a tensor of one number")
+    return loss.reshape(())
+
+
+def kind_of(value: Any) -> str:
+    """Return what a value is, in words: of tensors the shape, of all others the type."""
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return type(value).__name__

@@ -20,7 +20,7 @@ from ...graphs.module_path import ModulePath
 from ...graphs.operators import CANONICAL, NORMS
 from ...graphs.randomness import Own, own_generators, seeded
 from ...graphs.tracing import float_type, tensors_in
-from .attempts import describe, failed_forward
+from .attempts import describe, failed_forward, kind_of, scalar
 from .batches import Batch, as_real, in_precision, rows_of
 from .differentiation import without_checkpoints
 from .modes import InPrecision, WithoutDropout, WithoutNorm
@@ -125,17 +125,26 @@ class ModelRunner:
         runs = False
         with self.substituted(gradients=False, names=()), WithoutNorm():
             together = self._main_or_none(batch)
-            outputs = 0 if together is None or together.dim() == 0 else len(together)
-            for one in arrangements(batch, outputs):
-                last = len(one) - 1
-                alone = self._main_or_none(one.rows(last, last + 1))
-                if alone is None:
-                    continue
-                runs = runs or not one.second
-                if together is not None and independent(together, alone, len(one), last):
-                    self.batches[:] = [b.arranged(one.second, one.whole) for b in self.batches]
-                    return True
+            several = together is not None and together.dim() > 2
+            for by_step in (False, True) if several else (False,):
+                outputs = 0 if together is None or together.dim() == 0 else together.shape[by_step]
+                for one in arrangements(batch, outputs):
+                    last = len(one) - 1
+                    alone = self._main_or_none(one.rows(last, last + 1))
+                    if alone is None or (by_step and not one.second):
+                        continue
+                    runs = runs or not one.second
+                    pair = [
+                        t.transpose(0, int(by_step)) for t in (together, alone) if t is not None
+                    ]
+                    if len(pair) == 2 and independent(pair[0], pair[1], len(one), last):
+                        self._arrange(one, by_step)
+                        return True
         return runs
+
+    def _arrange(self, as_one: Batch, by_step: bool) -> None:
+        moved = [b.arranged(as_one.second, as_one.whole) for b in self.batches]
+        self.batches[:] = [replace(batch, by_step=by_step) for batch in moved]
 
     def _main_or_none(self, batch: Batch) -> Tensor | None:
         try:
@@ -392,12 +401,12 @@ class ModelRunner:
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # the user's own may raise anything
-            given = f"an output that is {_describe(output)}, targets that are {_describe(targets)}"
+            given = f"an output that is {kind_of(output)}, targets that are {kind_of(targets)}"
             hint = "" if targets is not None else "; pass targets=, which were not given"
             raise ScoreError(
                 f"loss: got {given} and raised {describe(error)}{hint}", "error"
             ) from error
-        return _scalar(loss)
+        return scalar(loss)
 
     def sum_of_losses(self, output: Any, batch: Batch) -> Tensor:
         """Return the sum of the losses of the samples, each as a batch of one."""
@@ -431,7 +440,7 @@ class ModelRunner:
             targets = batch.targets
             if not isinstance(targets, Tensor) or len(targets) != len(logits):
                 raise ScoreError(
-                    f"targets: got {_describe(targets)} for {len(logits)} outputs, expected one "
+                    f"targets: got {kind_of(targets)} for {len(logits)} outputs, expected one "
                     "per sample"
                 )
             if not targets.is_floating_point() and (
@@ -467,18 +476,6 @@ def _stand_ins(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tenso
 def _is_of_precision(error: ScoreError) -> bool:
     """Return whether a forward failed for the type of its numbers, by the words of its error."""
     return re.search("dtype|precision|[Dd]ouble|[Ff]loat", str(error.__cause__)) is not None
-
-
-def _scalar(loss: Any) -> Tensor:
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
-        raise ScoreError(f"loss: returned {_describe(loss)}, expected a tensor of one number")
-    return loss.reshape(())
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)}"
-    return type(value).__name__
 
 
 @contextmanager

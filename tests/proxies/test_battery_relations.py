@@ -334,3 +334,27 @@ def test_a_number_beside_the_logits_is_not_taken_for_them() -> None:
         assert scores[name].status == expected[name].status, (name, scores[name].reason)
         if expected[name].value is not None:
             assert scores[name].value == pytest.approx(expected[name].value, rel=1e-4), name
+
+
+@pytest.mark.parametrize("rows", [6, 7], ids=["as many rows", "more rows"])
+def test_a_table_belongs_to_all_samples(rows: int) -> None:
+    class Looks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.mid, self.head = nn.Linear(3, 8), nn.Linear(8, 4)
+
+        def forward(self, x: Tensor, table: Tensor) -> Tensor:
+            return self.head(F.relu(self.mid(x) + table.mean(0)))
+
+    x, table, labels = torch.randn(6, 3), torch.randn(rows, 8), torch.arange(6) % 4
+    model = Looks()
+    names = "gradsign,ntk_condition,snip"
+    scores = archrank.score(model, (x, table), labels, proxies=names)
+    weights = [model.mid.weight, model.head.weight]
+    signs = [torch.zeros_like(weight) for weight in weights]
+    for i in range(6):
+        loss = F.cross_entropy(model(x[i : i + 1], table), labels[i : i + 1])
+        for sign, gradient in zip(signs, torch.autograd.grad(loss, weights), strict=True):
+            sign += gradient.sign()
+    assert scores["gradsign"].value == sum(float(sign.abs().sum()) for sign in signs)

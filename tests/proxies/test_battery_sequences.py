@@ -144,3 +144,29 @@ def test_a_sample_of_several_outputs_needs_a_loss() -> None:
     scores = archrank.score(Language("recurrent", True, True), torch.randint(11, (N, 5)))
     assert "pass loss=" in scores["gradsign"].reason
     assert scores["gradsign"].status == "unsupported"
+
+
+@pytest.mark.parametrize("by_token", [False, True], ids=["one output", "outputs of tokens"])
+@pytest.mark.parametrize("steps", [(5, 4), (N, 4), (5, N)])
+def test_from_sequence_to_sequence(by_token: bool, steps: tuple[int, int]) -> None:
+    class Pair(nn.Module):
+        def __init__(self, batch_first: bool):
+            super().__init__()
+            torch.manual_seed(0)
+            self.embed, self.head = nn.Linear(3, 8), nn.Linear(8, 4)
+            self.body = nn.Transformer(8, 2, 1, 1, 16, 0, batch_first=batch_first)
+            self.steps = int(batch_first)
+
+        def forward(self, source: Tensor, target: Tensor) -> Tensor:
+            x = self.body(self.embed(source), self.embed(target))
+            return self.head(x if by_token else x.mean(self.steps))
+
+    data = [(x[0], y[0]) for x, y in zip(*(batches(size) for size in steps), strict=True)]
+    classes = torch.arange(N * steps[1]).view(N, steps[1]) % 4 if by_token else torch.arange(N) % 4
+    given = [((x.transpose(0, 1), y.transpose(0, 1)), classes.T) for x, y in data]
+    model, twin = Pair(False).double(), Pair(True).double()
+    loss = of_tokens if by_token else None
+    scores = archrank.score(model, given, loss=loss)
+    expected = archrank.score(twin, [(pair, classes) for pair in data], loss=loss)
+    assert expected["gradsign"].status == "ok"
+    compared(scores, expected, OUT)

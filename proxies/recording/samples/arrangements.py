@@ -28,9 +28,9 @@ def arrangements(batch: Batch, outputs: int) -> Iterator[Batch]:
         >>> [b.second for b in arrangements(Batch((sequences, padding), {}), 3)]
         [frozenset(), frozenset({0})]
     """
-    if not batch.holds_indices:
-        yield from _arranged(batch, [_places(t, len(batch)) for t in batch.tensors])
     first, *others = batch.tensors
+    if not batch.holds_indices:
+        yield from _arranged(batch, [[0], *(_places(t, len(batch)) for t in others)])
     if first.layout is torch.strided and first.dim() > 1 and first.shape[1] == outputs:
         yield from _arranged(batch, [[1], *(_places(t, outputs, second=True) for t in others)])
 
@@ -43,11 +43,11 @@ def _arranged(batch: Batch, places: list[list[Place]]) -> Iterator[Batch]:
 
 
 def _places(tensor: Tensor, samples: int, second: bool = False) -> list[Place]:
-    """Return where so many samples may lie in a tensor: of matrices in rows, else where allowed."""
+    """Return where so many samples may lie in a tensor: of matrices in rows, else where allowed.
+
+    It may belong to all of them, too, as a table does that has as many rows.
+    """
     if tensor.layout is not torch.strided:
         return [None]
     dims = (1, 0) if second and tensor.dim() > 2 else (0, 1) if second else (0,)
-    found: list[Place] = [d for d in dims if d < tensor.dim() and tensor.shape[d] == samples]
-    if not found or tensor.shape == (samples, samples):
-        found.append(None)
-    return found
+    return [*(d for d in dims if d < tensor.dim() and tensor.shape[d] == samples), None]
