@@ -25,8 +25,9 @@ def arrangements(batch: Batch, outputs: int) -> Iterator[Batch]:
 
     Example:
         >>> sequences, padding = torch.zeros(5, 3, 8), torch.zeros(3, 5)
-        >>> [b.second for b in arrangements(Batch((sequences, padding), {}), 3)]
-        [frozenset(), frozenset({0})]
+        >>> found = arrangements(Batch((sequences, padding), {}), 3)
+        >>> [([*b.second], [*b.whole]) for b in found]
+        [([], [1]), ([0], []), ([0], [1])]
     """
     first, *others = batch.tensors
     if not batch.holds_indices:
