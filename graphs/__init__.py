@@ -1,4 +1,4 @@
-"""From any ``nn.Module`` to a computation graph."""
+"""Computation graphs of any ``nn.Module``."""
 
 from .arrays import ATTRIBUTES, Node
 from .assembly import Piece, assemble

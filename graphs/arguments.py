@@ -1,4 +1,4 @@
-"""Reading the arguments of ATen calls: what a node's attributes, shapes and constants are."""
+"""The attributes, shapes and constants of a node, read from the arguments of an ATen call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGEST_CONSTANT = 1 << 22
 
 @dataclass(frozen=True)
 class Facts:
-    """What the schema of an ATen overload says, looked up once."""
+    """The facts in the schema of an ATen overload, looked up once."""
 
     name: str  # aten.relu_
     base: str  # relu_
@@ -33,7 +33,7 @@ class Facts:
 
 @cache
 def facts_of(func: Any) -> Facts:
-    """Facts of an ATen overload."""
+    """Return the facts of an ATen overload."""
     schema = func._schema
     namespace, _, base = schema.name.partition("::")
     written = [
@@ -63,7 +63,7 @@ def written_by(facts: Facts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
 
 
 def nested_tensors(values: Iterable[Any]) -> Iterator[Tensor]:
-    """All tensors among the values, also inside lists and tuples, in order."""
+    """Return all tensors among the values, including those in lists and tuples, in order."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
@@ -77,14 +77,14 @@ def operands_of(args: tuple[Any, ...], count: int) -> list[Tensor]:
 
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Return the same nested lists and tuples with each leaf changed."""
+    """Return the same nested lists and tuples with ``change`` applied to each leaf."""
     if isinstance(value, (list, tuple)):
         return type(value)([mapped(v, change) for v in value])
     return change(value)
 
 
 def shape_only(value: Any) -> Any:
-    """Return a tensor (or a nest of them) on the meta device; anything else as it is."""
+    """Return a tensor, or nested tensors, on the meta device; return anything else unchanged."""
     if isinstance(value, Tensor) and not value.is_meta:
         return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
     if isinstance(value, (list, tuple)):
@@ -93,7 +93,7 @@ def shape_only(value: Any) -> Any:
 
 
 def storage_of(tensor: Tensor) -> int:
-    """Return what identifies a tensor's memory: views of one tensor agree."""
+    """Return an identifier of a tensor's memory; all views of one tensor share it."""
     try:
         return int(tensor.untyped_storage()._cdata)
     except (NotImplementedError, RuntimeError):  # sparse tensors have none: the object stands
@@ -101,12 +101,12 @@ def storage_of(tensor: Tensor) -> int:
 
 
 def covers_storage(tensor: Tensor) -> bool:
-    """Whether the tensor is all of its storage, not a view of a part."""
+    """Return whether the tensor covers its whole storage."""
     return tensor.layout is torch.strided and tensor.nbytes == tensor.untyped_storage().nbytes()
 
 
 def is_small(facts: Facts, args: tuple[Any, ...], tensors: list[Tensor]) -> bool:
-    """Whether a constant is cheap enough to be computed for real."""
+    """Return whether a constant is cheap enough to be computed for real."""
     if tensors:
         return max(t.numel() for t in tensors) <= LARGEST_CONSTANT
     if args and isinstance(args[0], (list, tuple)):
@@ -115,7 +115,8 @@ def is_small(facts: Facts, args: tuple[Any, ...], tensors: list[Tensor]) -> bool
 
 
 def is_identity(base: str, args: tuple[Any, ...], tensors: list[Tensor]) -> bool:
-    """Whether nothing happens: ``x + 0`` (where ``sum()`` starts), ``x * 1``, ``cat([x])``."""
+    """Return whether a call changes nothing: ``x + 0`` (as ``sum()`` begins), ``x * 1``,
+    ``cat([x])``."""
     if len(tensors) != 1:
         return False
     name = base.rstrip("_")
@@ -134,7 +135,7 @@ def columns(
     heads: int = 0,
     bias: int = 0,
 ) -> tuple[int, ...]:
-    """Return a row of ``ATTRIBUTES``; what is not given is 0."""
+    """Return a row of ``ATTRIBUTES``; attributes that are not given are 0."""
 
     def three(values: Sequence[int]) -> tuple[int, ...]:
         return (*(int(v) for v in values[:3]), 0, 0, 0)[:3]
@@ -156,7 +157,7 @@ def attributes_of(
     args: tuple[Any, ...],
     operands: list[tuple[Tensor, int, tuple[int, ...]]],
 ) -> tuple[int, ...]:
-    """Return the row of attributes that the arguments of a call say."""
+    """Return the row of attributes that the arguments of a call set."""
     if "conv" in operator and len(args) >= 9:
         dims = args[1].dim() - 2
         return columns(
@@ -204,7 +205,7 @@ def convolution_class(args: tuple[Any, ...]) -> str:
 def refined(
     operator: str, facts: Facts, args: tuple[Any, ...], source: tuple[int, ...], made: Any
 ) -> str:
-    """Names that depend on the arguments: relu6, a product with zero, global pooling."""
+    """Refine names that depend on the arguments: relu6, a product with zero, global pooling."""
     if operator == "hardtanh" and tuple(args[1:3]) == (0.0, 6.0):
         return "relu6"
     if operator == "mul" and any(isinstance(a, (int, float)) and a == 0 for a in args):
@@ -226,7 +227,7 @@ def product_flops(
     source: tuple[int, ...],
     made: tuple[int, ...],
 ) -> int:
-    """Multiply-adds of a convolution or matrix product."""
+    """Return the multiply-adds of a convolution or matrix product."""
     if "conv" in facts.base:
         if facts.base == "deform_conv2d":
             return flops.convolution(tuple(args[1].shape), source, made, False)
@@ -244,7 +245,7 @@ def product_flops(
 
 
 def constants_of(operator: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """Return the numbers among the arguments, which tell ``0.1 * x`` from ``x``."""
+    """Return the numbers among the arguments, which distinguish ``0.1 * x`` from ``x``."""
     if operator in NORMS:
         # Training flag and momentum do not change the architecture.
         return str([a for a in args if isinstance(a, float)][-1:])

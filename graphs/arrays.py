@@ -1,4 +1,4 @@
-"""The arrays that a graph consists of, and what is read straight out of them."""
+"""The arrays of a graph, and the figures that are read directly from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ATTRIBUTES = (
 
 @dataclass(frozen=True)
 class Node:
-    """One operator of a graph, read out of its arrays.
+    """One operator of a graph, read from its arrays.
 
     Shapes include the batch dimension; ``attributes`` holds only those that the operator has.
     """
@@ -44,7 +44,7 @@ class Node:
 
 
 class Nodes(Sequence[Node]):
-    """The nodes of a graph in execution order, made when asked for."""
+    """The nodes of a graph in execution order, each created on access."""
 
     def __init__(self, graph: Arrays):
         self._graph = graph
@@ -80,13 +80,13 @@ class Nodes(Sequence[Node]):
 
 
 def row_of(flat: npt.NDArray[Any], offsets: IntArray, i: int) -> tuple[int, ...]:
-    """Return row ``i`` of ragged rows that lie one behind the other."""
+    """Return row ``i`` of ragged rows that are stored one after another."""
     return tuple(flat[offsets[i] : offsets[i + 1]].tolist())
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Arrays:
-    """A computation graph as arrays; see ``Graph``, which adds the rest."""
+    """The arrays of a computation graph; ``Graph`` adds everything else."""
 
     operator: npt.NDArray[np.int16]
     aten: npt.NDArray[np.int32]
@@ -130,30 +130,33 @@ class Arrays:
 
     @property
     def params(self) -> int:
-        """Number of parameters of the model, shared ones counted once, unused ones included."""
+        """Number of parameters of the model; shared ones count once, and unused ones count too."""
         return int(self.parameter_sizes.sum())
 
     @property
     def flops(self) -> int:
-        """Multiply-adds of one forward of the traced input (see ``graphs/flops.py``)."""
+        """Multiply-adds of one forward pass of the traced input (see ``graphs/flops.py``)."""
         return int(self.node_flops.sum())
 
     @property
     def product_flops(self) -> int:
-        """Multiply-adds of convolutions and matrix products only, the usual published figure."""
+        """Multiply-adds of convolutions and matrix products only, as usually published."""
         return int(self.node_flops[self._is_product].sum())
 
     @property
     def activations(self) -> int:
         """Number of output elements of all convolutions and products.
 
-        Source: Radosavovic et al., "Designing network design spaces", 2020, for convolutions;
-        products of transformers and recurrent layers added (our choice).
+        Source: Radosavovic et al., "Designing network design spaces", 2020.
+
+        Notes:
+            The source counts convolutions only; products of transformers and recurrent layers are
+            added (our choice).
         """
         return sum(size for _, size in self.product_outputs())
 
     def product_outputs(self) -> Iterator[tuple[int, int]]:
-        """(node, number of output elements) of each convolution and product."""
+        """Yield (node, number of output elements) of each convolution and product."""
         for i in np.flatnonzero(self._is_product).tolist():
             yield i, math.prod(row_of(self.out_shapes, self.out_offsets, i))
 
@@ -175,13 +178,13 @@ class Arrays:
 
     @cached_property
     def unknown_operators(self) -> dict[str, int]:
-        """ATen (or custom) operators outside the vocabulary, with how often each occurs."""
+        """ATen or custom operators outside the vocabulary, and how often each occurs."""
         unknown = self.aten[self.operator == 0]
         return dict(Counter(self.aten_names[i] for i in unknown.tolist()))
 
     @cached_property
     def parameter_node(self) -> dict[str, int]:
-        """Parameter name -> the first node that uses it; parameters never used are missing."""
+        """Parameter name -> the first node that uses it; unused parameters are left out."""
         first: dict[str, int] = {}
         for i in range(len(self)):
             for p in row_of(self.uses, self.uses_offsets, i):

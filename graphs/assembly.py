@@ -1,10 +1,10 @@
 """Graphs put together from pieces that were traced once, for spaces of many similar networks.
 
 Tracing runs every operator of a network. Networks of one search space differ in how the same few
-pieces are wired, so ``assemble`` builds only the wiring: classes derived from ``Piece``
-become empty placeholders, the forward runs on symbolic values, and each call of a placeholder
-appends the piece's graph, traced once per configuration and shape. The result equals the traced
-graph, nodes, names and all.
+pieces are wired, so ``assemble`` builds only the wiring. Classes derived from ``Piece`` become
+empty placeholders, and the forward pass runs on symbolic values. Each call of a placeholder appends
+the piece's graph, which is traced once per configuration and shape. The result equals the traced
+graph, including the names of its nodes.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _MOST_FRAGMENTS = 5_000
 class Piece(nn.Module):
     """A module whose graph depends only on its arguments and its inputs' shapes.
 
-    Derive from it the recurring parts of a search space: operators, cells, heads. Arguments must
-    be hashable; ``forward`` takes tensors and returns one. Pieces may hold pieces. Used outside
-    ``assemble`` it is an ordinary module.
+    Derive the recurring parts of a search space from it: operators, cells, heads. The arguments
+    must be hashable. ``forward`` takes tensors and returns one tensor. Pieces may contain pieces.
+    Outside ``assemble``, a piece is an ordinary module.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -47,14 +47,14 @@ class Piece(nn.Module):
 
 
 def assemble(build: Callable[[], nn.Module], inputs: Shape | Sequence[Shape]) -> Graph:
-    """Return the graph of the network that ``build`` makes, as traced but much sooner.
+    """Return the graph of the network that ``build`` makes, much faster than by tracing it.
 
-    Outside its pieces the network's forward may use ``+``, ``*`` and torch functions that take
-    tensors and return one; their values are not available, only shapes.
+    Outside its pieces, the network's forward pass may use ``+``, ``*`` and torch functions that
+    take tensors and return one tensor. Only shapes are available there, no values.
 
     Args:
-        build: makes the network; called once, with every ``Piece`` a placeholder.
-        inputs: the input's shape without batch dimension, or one shape for each input.
+        build: makes the network; it is called once, and every ``Piece`` is then a placeholder.
+        inputs: the shape of the input without batch dimension, or one shape for each input.
 
     Example:
         >>> import torch
@@ -410,7 +410,7 @@ def _joined(prefix: str, name: str) -> str:
 def _parameters(
     skeleton: nn.Module, calls: list[tuple[Fragment, tuple[int, ...], int, nn.Module | None, str]]
 ) -> tuple[tuple[str, ...], np.ndarray, dict[int, int]]:
-    """All parameters in the order of registration, and where each placeholder's begin."""
+    """Return all parameters in the order of registration, and where each placeholder's begin."""
     called = {id(module): fragment for fragment, _, _, module, _ in calls if module is not None}
     names: list[str] = []
     sizes: list[np.ndarray] = []

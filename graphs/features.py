@@ -21,11 +21,11 @@ _LONG_RANGE = 1.0 / 16
 
 
 def resolution(graph: Arrays) -> np.ndarray:
-    """(Hin, Hout, Win, Wout, Cin, Cout) of each node as float32 (n, 6), in elements.
+    """Return (Hin, Hout, Win, Wout, Cin, Cout) of each node as float32 (n, 6), in elements.
 
-    A 4-dimensional tensor is read as N, C, H, W; a 3-dimensional one as N, tokens, channels
-    (H = tokens, W = 1); a 2-dimensional one as N, C. Anything else: channels are the last
-    dimension and H the product of those between.
+    A 4-dimensional tensor is read as N, C, H, W, a 3-dimensional one as N, tokens, channels (H =
+    tokens, W = 1), and a 2-dimensional one as N, C. In any other tensor, C is the last dimension
+    and H is the product of the dimensions between N and C.
     """
     rows = np.ones((len(graph), 6), dtype=np.float32)
     for side, (flat, offsets) in enumerate(
@@ -41,7 +41,7 @@ def resolution(graph: Arrays) -> np.ndarray:
 
 
 def _by_rank(flat: IntArray, offsets: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
-    """Return the nodes whose shapes have equally many dimensions, and these shapes as one array."""
+    """Yield the nodes of each number of dimensions, and their shapes as one array."""
     ranks = np.diff(offsets)
     for rank in np.unique(ranks).tolist():
         at = np.flatnonzero(ranks == rank)
@@ -57,7 +57,7 @@ def output_elements(graph: Arrays) -> IntArray:
 
 
 def owned_parameters(graph: Arrays) -> IntArray:
-    """Return the parameters of each node (n,); shared ones are of the first that uses them."""
+    """Return the number of parameters of each node (n,); shared ones belong to their first user."""
     owned = np.zeros(len(graph), dtype=np.int64)
     used, first = np.unique(graph.uses, return_index=True)
     node = np.searchsorted(graph.uses_offsets, first, side="right") - 1
@@ -70,18 +70,21 @@ def to_pyg(graph: Arrays, features: str = "default") -> Data:
 
     ``"gennape"``: ``x`` (n, 6) the resolution divided by (256, 256, 256, 256, 512, 512),
     ``operator`` (n,) ids of GENNAPE's vocabulary, ``kernel`` (n, 2) kernel sizes clipped to 7,
-    ``bias`` (n,) 0 or 1, ``weighted`` (n,) whether the node has a weight. Nodes stand in execution
-    order, not weighted first; kernels over 7 are clipped where the released code fails (both our
-    choice). Source: GENNAPE (AAAI-23) and its released code.
+    ``bias`` (n,) 0 or 1, ``weighted`` (n,) whether the node has a weight. Source: GENNAPE (AAAI-23)
+    and its released code.
 
     ``"default"`` (our choice): ``operator`` ids of the default vocabulary, ``x`` (n, 26) =
     log2(1 + value) / 16 of resolution (6), FLOPs, parameters and output elements (3), all
     attributes (15), then the node's relative position and whether it has a weight.
 
-    Both: ``edge_index`` (2, m) with repeated edges once, ``num_nodes``.
+    Both have ``edge_index`` (2, m), in which repeated edges appear once, and ``num_nodes``.
+
+    Notes:
+        In ``"gennape"`` two things are our choice. Nodes are in execution order; the released code
+        puts weighted nodes first. Kernels over 7 are clipped; the released code fails on them.
 
     Raises:
-        InputError: ``features`` is neither.
+        InputError: ``features`` is neither ``"gennape"`` nor ``"default"``.
     """
     from torch_geometric.data import Data
 

@@ -1,10 +1,10 @@
-"""Multiply-adds of one operator, from its shapes alone.
+"""Multiply-adds of one operator, computed from its shapes.
 
-One multiply-add counts 1. Convolutions and products count the multiply-adds of their weights
-(bias additions are not counted); attention counts its two products; a normalisation counts 2 per
-element, a softmax 3 (exponential, sum, division), a pooling one per input element that it reads,
-any other known operator that computes one per output element, and operators that only move values
-0. Unknown operators count 0 and are listed by ``Graph.unknown_operators``.
+One multiply-add counts as 1. Convolutions and products count the multiply-adds of their weights;
+additions of a bias are not counted. Attention counts its two products. A normalisation counts 2 per
+element, and a softmax 3 (exponential, sum, division). Pooling counts 1 per input element that it
+reads. Any other known operator counts 1 per output element if it computes values, and 0 if it only
+moves them. Unknown operators count 0 and are listed by ``Graph.unknown_operators``.
 """
 
 from __future__ import annotations
@@ -27,35 +27,38 @@ _SOURCES = {"upsample_bilinear2d": 4, "upsample_bicubic2d": 16, "upsample_trilin
 
 
 def convolution(weight: Shape, source: Shape, result: Shape, transposed: bool) -> int:
-    """``prod(positions) * Cin/groups * Cout * prod(kernel)`` multiply-adds.
+    """Return ``prod(positions) * Cin/groups * Cout * prod(kernel)`` multiply-adds.
 
-    The weight's shape ``(Cout, Cin/groups, *kernel)`` carries the channel factors; it is applied
-    once at each output position, or at each input position if transposed.
+    The shape of the weight, ``(Cout, Cin/groups, *kernel)``, gives the channels. The weight is
+    applied once at each output position, or at each input position if the convolution is
+    transposed.
     """
     positions = source if transposed else result
     return positions[0] * prod(positions[2:]) * prod(weight)
 
 
 def product(operands: Sequence[Shape]) -> int:
-    """Multiply-adds of a (batched) matrix product of the last two shapes."""
+    """Return the multiply-adds of a (batched) matrix product over the last two dimensions."""
     left, right = operands[-2], operands[-1]
     return prod(left) * (right[-1] if len(right) > 1 else 1)
 
 
 def attention(query: Shape, key: Shape, value: Shape) -> int:
-    """``B * H * L * S * (E + Ev)``: the two products of scaled-dot-product attention."""
+    """Return ``B * H * L * S * (E + Ev)``: the two products of scaled-dot-product attention."""
     return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
 def recurrent(weights: Sequence[Shape], steps: int) -> int:
-    """Every weight matrix applied once per step (``steps`` = time steps x batch)."""
+    """Return the multiply-adds of applying every weight matrix once per step.
+
+    ``steps`` is the number of time steps times the batch size."""
     return steps * sum(prod(shape) for shape in weights if len(shape) == 2)
 
 
 def elementwise(
     operator: str, aten: str, source: Shape, result: Shape, kernel: Sequence[int]
 ) -> int:
-    """Everything that is not a product; see the module's text for the convention."""
+    """Return the multiply-adds of all other operators, by the convention of this module."""
     if operator in _MOVES:
         return 0
     if operator in NORMS:

@@ -1,4 +1,4 @@
-"""Functions that are one operator to a reader but fall apart into many ATen calls."""
+"""Functions that are one operator to a reader but many ATen calls."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ DROPOUTS = frozenset(
 class FunctionRecorder(TorchFunctionMode):
     """Catches functions that are one operator to a reader but many to ATen.
 
-    Dropout is the identity here, so a graph does not depend on the mode of the model; batch norm
-    skips the check that forbids single values, since shapes have none.
+    Dropout is the identity here, so a graph does not depend on the mode of the model. Batch norm
+    skips the check that forbids single values, since a shape has no values.
     """
 
     def __init__(self, recorder: Recorder):
@@ -106,7 +106,7 @@ def _refuse(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> None:
 def _linear(
     recorder: Recorder, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None
 ) -> Tensor:
-    """One node with the shape that the layer has; ATen would flatten it to two dimensions."""
+    """Record one node with the shape of the layer; ATen would flatten it to two dimensions."""
     if not recorder.is_learned(weight):
         result: Tensor = func(input, weight, bias)
         return result
@@ -135,7 +135,7 @@ def _bilinear(
     weight: Tensor,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """One node: each output is a matrix between two vectors."""
+    """Record one node: each output is a matrix between two vectors."""
     if input1.shape[-1] != weight.shape[1] or input2.shape[-1] != weight.shape[2]:
         _refuse(recorder, func, input1, input2, weight, bias)
     shape = (*input1.shape[:-1], weight.shape[0])

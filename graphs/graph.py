@@ -1,4 +1,4 @@
-"""The computation graph: arrays, not objects, and immutable."""
+"""The computation graph: immutable, and stored as arrays."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _COMMUTATIVE = frozenset({"add", "mul"})
 class Graph(Arrays):
     """The computation graph of one model: one node per operator, one edge per operand.
 
-    Nodes stand in execution order, which is a topological order. Views, copies, casts and dropout
-    are folded away; computations on weights alone are folded into the operator that uses the
-    result. Two graphs are equal, and hash alike, if their structure is: names of modules and
+    Nodes are in execution order, which is a topological order. Views, copies, casts and dropout are
+    left out. Computations on weights alone are folded into the operator that uses their result. Two
+    graphs with the same structure are equal and have the same hash. The names of modules and
     parameters and the values of weights do not count.
 
     Attributes:
@@ -45,9 +45,9 @@ class Graph(Arrays):
         edges: int array (m, 2) of (source, target), in operand order per target.
         node_flops: int array (n,), multiply-adds of each node (see ``graphs/flops.py``).
         parameter_names, parameter_sizes: every parameter of the model once, used or not.
-        exact: whether shapes alone fixed the graph. If False the forward ran for real, since the
-            model branches on values (early exit, a solver's steps), or an operator has no rule for
-            shapes: other values of the same shape may take other paths.
+        exact: whether shapes alone determined the graph. If False, the forward pass ran with
+            values, since the model branches on them (early exit, a solver's steps) or an operator
+            has no shape rule. Other values of the same shape may then take other paths.
 
     Example:
         >>> import torch
@@ -64,12 +64,13 @@ class Graph(Arrays):
 
     @cached_property
     def hash(self) -> str:
-        """Structural hash: 32 hex digits, equal for equal architectures.
+        """Structural hash of 32 hex digits, equal for equal architectures.
 
-        Weisfeiler-Lehman relabelling along the graph's direction: each node takes the digest of
-        its own label and its operands' (in operand order, sorted where the operator commutes),
-        then, backwards, of its consumers'; the hash is the digest of the sorted node digests. In
-        a directed acyclic graph these two sweeps are as fine as any number of local rounds.
+        It is a Weisfeiler-Lehman relabelling along the graph's direction. Each node takes the
+        digest of its own label and those of its operands, in operand order, or sorted if the
+        operator commutes. A second sweep runs backwards over the consumers. The hash is the digest
+        of the sorted node digests. In a directed acyclic graph, these two sweeps are as fine as any
+        number of local rounds.
         """
         labels = [self._label(i) for i in range(len(self))]
         operands: list[list[bytes]] = [[] for _ in labels]
@@ -150,10 +151,10 @@ class Graph(Arrays):
         return to_pyg(self, features)
 
     def to_networkx(self) -> networkx.MultiDiGraph:
-        """Return a ``networkx.MultiDiGraph`` with each node's facts as node attributes.
+        """Return a ``networkx.MultiDiGraph`` whose node attributes are the fields of each node.
 
-        Edges carry ``operand``, the position among the target's operands. The object is the
-        caller's own: changing it does not change this graph.
+        Edges have the attribute ``operand``, the position among the target's operands. Changes to
+        the returned object do not affect this graph.
         """
         import networkx
 
@@ -168,13 +169,13 @@ class Graph(Arrays):
         return graph
 
     def draw(self, path: str | Path | None = None, **options: Any) -> str:
-        """Return a picture, repeated stages folded; see ``archrank.graphs.drawing.draw``."""
+        """Draw the graph with repeated stages folded; see ``archrank.graphs.drawing.draw``."""
         from .drawing import draw
 
         return draw(self, path, **options)
 
     def save(self, path: str | Path) -> None:
-        """Write the graph to one file: NumPy arrays and JSON names, no pickle.
+        """Write the graph to one file of NumPy arrays and JSON names, without pickle.
 
         The file appears whole or not at all.
         """
@@ -202,7 +203,7 @@ class Graph(Arrays):
         """Read a graph that ``to_bytes`` wrote.
 
         Raises:
-            InputError: the content is not such a graph, or of a newer format.
+            InputError: the content is not such a graph, or its format is newer.
         """
         return cls._read(io.BytesIO(content), "content: it")
 
@@ -211,7 +212,7 @@ class Graph(Arrays):
         """Read a graph that ``save`` wrote.
 
         Raises:
-            InputError: the file is not such a graph, or of a newer format.
+            InputError: the file is not such a graph, or its format is newer.
         """
         return cls._read(path, f"path: {str(path)!r}")
 

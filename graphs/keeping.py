@@ -1,4 +1,4 @@
-"""What a forward writes into Python objects is undone: lists, caches, attributes, closures."""
+"""Undoing what a forward pass writes into Python objects: lists, caches, attributes, closures."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _EMPTY = object()
 
 @contextmanager
 def kept(*roots: Any, stand_in: Callable[[Tensor], Tensor] | None = None) -> Iterator[None]:
-    """Undo on leaving what was written into ``roots`` and whatever mutable they reach.
+    """Undo, on exit, all writes to ``roots`` and to the mutable objects that they reach.
 
-    That is: attributes, lists, dictionaries, sets and queues, nested and in objects; what the
-    functions of modules and their hooks reach by closures, globals and defaults; caches of
-    functions, which are emptied if they took something in. Registered parameters and buffers are
-    put back, too, but not what was written to their memory.
+    These are attributes, lists, dictionaries, sets and queues, also nested and in objects, and
+    everything that the functions of modules and their hooks reach through closures, globals and
+    defaults. Caches of functions are emptied if anything was added to them. Registered parameters
+    and buffers are restored too, but not the values in their memory.
 
     Args:
-        roots: modules and arguments of a forward.
-        stand_in: if given, tensors of the roots that are neither parameter nor buffer are replaced
-            inside by what it returns, so that in-place operators write to stand-ins. Those that
-            only functions reach stay: they may be all data of the caller's.
+        roots: modules and arguments of a forward pass.
+        stand_in: a function whose results replace, inside the context, all tensors of the roots
+            that are neither parameters nor buffers, so that in-place operators write to stand-ins.
+            Tensors that only functions reach stay, since they may be all of the caller's data.
     """
     search = _Search(stand_in)
     search.visit(roots)
@@ -51,7 +51,7 @@ def kept(*roots: Any, stand_in: Callable[[Tensor], Tensor] | None = None) -> Ite
 
 
 def reached(kinds: tuple[type, ...], *roots: Any) -> list[Any]:
-    """Return the objects of some types that the roots reach, as ``kept`` does."""
+    """Return the objects of given types that the roots reach, by the rules of ``kept``."""
     search = _Search(None, kinds)
     search.visit(roots)
     return search.found

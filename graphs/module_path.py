@@ -1,4 +1,4 @@
-"""Which module is running, and which of them draw random numbers."""
+"""Which module is running, and which modules draw random numbers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .randomness import Own, own_generators, random_state
 
 
 class Drew(Exception):
-    """A module that is random in training was run in it."""
+    """A module that is random in training was run in training mode."""
 
 
 class ModulePath:
-    """Which module is running, by its path from the root; kept by global forward hooks.
+    """The path from the root of the module that is running, kept by global forward hooks.
 
-    The hooks are global, so the model itself is not touched, and answer only to the thread that
+    The hooks are global, so the model itself is not changed. They respond only to the thread that
     entered the context.
 
     Attributes:
@@ -37,7 +37,7 @@ class ModulePath:
 
     @cached_property
     def generators(self) -> list[Own]:
-        """The random generators that the model has for itself."""
+        """The random generators that the model itself holds."""
         return own_generators(self._model)
 
     @property
@@ -53,12 +53,12 @@ class ModulePath:
     def drew(self) -> None:
         """Note that the running module drew a random number.
 
-        By convention what is random in training is off in evaluation, so switching these modules
-        to it makes the forward a function of its input.
+        By convention, evaluation turns off what is random in training. Switching these modules to
+        evaluation therefore makes the forward pass a function of its input.
 
         Raises:
-            Drew: the module does nothing else, as those of stochastic depth. All of its kind do
-                the same, so there is no need to run on.
+            Drew: the module does nothing else, as in stochastic depth. All modules of its class do
+                the same, so the run need not go on.
         """
         module, _ = self._stack[-1]
         if not module.training:
@@ -81,7 +81,7 @@ class ModulePath:
         """Follow the modules called inside this context.
 
         Args:
-            watching: whether to look at the random generators whenever the module changes.
+            watching: whether to check the random generators whenever the running module changes.
         """
         thread, depth = get_ident(), len(self._stack)
         self._states = random_state(self.generators) if watching else None

@@ -1,8 +1,8 @@
-"""The operator vocabularies: which canonical operator each ATen call is.
+"""Operator vocabularies, and the canonical operator of each ATen call.
 
-Two vocabularies are offered. ``"default"`` has the fine classes that a reader of a network would
-name; ``"gennape"`` is the 31 classes (plus out-of-vocabulary, id 0) of GENNAPE (Mills et al.,
-AAAI-23), to which every default operator maps.
+There are two vocabularies. ``"default"`` has the fine classes that a reader of a network would
+name. ``"gennape"`` has the 31 classes of GENNAPE (Mills et al., AAAI-23), and out-of-vocabulary as
+id 0; every default operator maps to one of them.
 """
 
 from __future__ import annotations
@@ -189,12 +189,12 @@ _TO_GENNAPE: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """An ordered list of operator classes; class 0 takes what it does not know.
+    """An ordered list of operator classes; class 0 holds all unknown operators.
 
     Args:
-        name: how it is selected.
-        classes: class names, position = id; the first is the out-of-vocabulary class.
-        mapping: canonical operator -> class name; what is missing goes to class 0.
+        name: the name by which it is selected.
+        classes: class names in the order of their ids; the first is the out-of-vocabulary class.
+        mapping: canonical operator -> class name; operators that are missing belong to class 0.
 
     Example:
         >>> vocabulary("gennape").encode("silu"), len(vocabulary("gennape"))

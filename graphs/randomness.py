@@ -1,4 +1,4 @@
-"""Chance under control: own generators for a while, and who draws from them."""
+"""Control of randomness: seeds for a while, and checks whether anything drew numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Own = torch.Generator | np.random.Generator | np.random.RandomState | random.Ran
 
 
 def own_generators(model: nn.Module) -> list[Own]:
-    """Return the generators that a model holds, or that its functions reach by their globals."""
+    """Return the generators that a model holds or that its functions reach through globals."""
     return reached(get_args(Own), model)
 
 
@@ -46,14 +46,14 @@ def _put_back(generator: Own, state: Any) -> None:
 
 @contextmanager
 def seeded(seed: int, own: Sequence[Own] = ()) -> Iterator[Callable[[], bool]]:
-    """Seed torch, NumPy and Python inside; outside their random states stay where they were.
+    """Seed torch, NumPy and Python inside the context, and restore their random states afterwards.
 
     Args:
-        seed: of the three.
-        own: other generators, which are put back, too.
+        seed: the seed of all three.
+        own: other generators, which are also restored.
 
     Yields:
-        A function that says whether anything has drawn from them since.
+        A function that returns whether anything has drawn from them since.
 
     Example:
         >>> before = torch.get_rng_state()
@@ -82,7 +82,7 @@ def seeded(seed: int, own: Sequence[Own] = ()) -> Iterator[Callable[[], bool]]:
 
 
 def random_state(own: Sequence[Own] = ()) -> tuple[Any, ...]:
-    """Return the states of all global generators, and of others, to be compared."""
+    """Return the states of all global generators, and of ``own`` ones, for comparison."""
     _, keys, *rest = np.random.get_state()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     return (

@@ -1,8 +1,8 @@
-"""Recording one forward: every ATen call becomes a node, every tensor knows its maker.
+"""Recording of one forward pass: every ATen call becomes a node, every tensor knows its maker.
 
-``Recorder`` sees every ATen call, runs it on shape-only (meta) tensors and notes who made
-which storage. Following storages instead of tensors resolves views and in-place operators to data
-flow by itself. Whole functions come to it from ``functions`` before they fall apart.
+``Recorder`` sees every ATen call, runs it on shape-only (meta) tensors and notes which node made
+which storage. Following storages instead of tensors also resolves views and in-place operators.
+``functions`` passes it whole functions before torch splits them into ATen calls.
 """
 
 from __future__ import annotations
@@ -70,17 +70,17 @@ class NeedsValues(Exception):
 
 
 class Recorder(TorchDispatchMode):
-    """Runs ATen calls on shape-only tensors and writes down the graph.
+    """A mode that runs ATen calls on shape-only tensors and records the graph.
 
-    What each tensor stands for is kept by storage: the node that made it, or the parameters that it
-    was computed from, or nothing for a constant. Constants (masks, index tables, drop rates) are
-    computed for real, so Python may branch on them; whatever depends on the input or on weights has
-    no values, and asking for one raises ``NeedsValues``.
+    The origin of each tensor is kept by storage: the node that made it, the parameters that it was
+    computed from, or nothing for a constant. Constants (masks, index tables, drop rates) are
+    computed with values, so Python may branch on them. Tensors that depend on the input or on
+    weights have no values, and reading one raises ``NeedsValues``.
 
     Args:
         parameters: name -> parameter, each tensor once.
-        path: follows the running module.
-        values: compute everything for real (the fall-back for models that branch on values).
+        path: follows which module is running.
+        values: compute everything with values, as models need that branch on them.
     """
 
     def __init__(self, parameters: dict[str, Tensor], path: ModulePath, values: bool = False):
@@ -131,7 +131,7 @@ class Recorder(TorchDispatchMode):
         return found
 
     def _known(self, tensor: Tensor, storage: int) -> bool:
-        """Whether the tensor is a constant whose values may be used."""
+        """Return whether the tensor is a constant with values."""
         return (
             tensor.device.type != "meta"
             and storage not in self._maker
@@ -139,7 +139,7 @@ class Recorder(TorchDispatchMode):
         )
 
     def is_learned(self, tensor: Tensor) -> bool:
-        """Whether this tensor comes from parameters alone."""
+        """Return whether this tensor comes from parameters alone."""
         storage = storage_of(tensor)
         maker = self._maker.get(storage)
         return maker in self._constant or (maker is None and storage in self._derived)
@@ -204,7 +204,7 @@ class Recorder(TorchDispatchMode):
             self._overwritten.append((target, target.clone()))
 
     def restore(self) -> None:
-        """Give parameters back what in-place operators wrote over."""
+        """Restore what in-place operators overwrote in parameters."""
         while self._overwritten:
             target, before = self._overwritten.pop()
             target.copy_(before)
@@ -318,7 +318,7 @@ class Recorder(TorchDispatchMode):
         constants: str = "",
         made: tuple[int, ...] | None = None,
     ) -> int:
-        """Append one node and say that it made ``outputs``; returns its index."""
+        """Append one node that made ``outputs``, and return its index."""
         node = len(self._operator)
         self._operator.append(CANONICAL_ID[operator])
         self._aten.append(self._intern("aten", aten))
@@ -347,7 +347,7 @@ class Recorder(TorchDispatchMode):
         constants: str,
         weight: Tensor | None = None,
     ) -> None:
-        """One node for a whole function; ``operands`` in the function's order."""
+        """Record one node for a whole function, with ``operands`` in the function's order."""
         makers: list[int] = []
         parameters: list[int] = []
         for tensor in operands:

@@ -1,4 +1,4 @@
-"""Spectra of graphs: the topology alone, whatever the operators."""
+"""Spectra of graphs, which depend on the topology and not on the operators."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ _DENSE_UP_TO = 1500
 
 
 def laplacian_spectrum(graph: Arrays, q: int = 21) -> npt.NDArray[np.float64]:
-    """Return the ``q`` smallest eigenvalues of ``I - D^-1/2 A D^-1/2``, undirected and simple.
+    """Return the ``q`` smallest eigenvalues of the normalised Laplacian ``I - D^-1/2 A D^-1/2``.
 
     Args:
-        graph: any graph; directions and repeated edges are dropped.
-        q: how many; GENNAPE uses 21. A graph with fewer nodes repeats its largest eigenvalue
-            (our choice: the paper does not say).
+        graph: any graph; directions of edges and repeated edges are ignored.
+        q: the number of eigenvalues; GENNAPE uses 21. A graph with fewer nodes repeats its largest
+            eigenvalue.
 
     Returns:
         float64 array (q,), ascending, in [0, 2].
 
     Source: GENNAPE (AAAI-23), the similarity of its contrastive loss.
+
+    Notes:
+        Repeating the largest eigenvalue of small graphs is our choice, since the paper does not say
+        what to do.
 
     Example:
         >>> import torch

@@ -45,11 +45,11 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
     Args:
         model: any module that runs a forward, in train or eval mode, on any device. Wrappers of
             ``torch.compile`` and ``nn.DataParallel`` are looked through.
-        inputs: a shape without batch dimension such as ``(3, 32, 32)``; a tensor with one, of
-            which the first sample is traced (first or, where the model takes sequences first,
-            second); or the tuple (positional) or dict (keywords) of
-            tensors that ``forward`` takes, which is traced whole: its figures are those of the
-            whole input.
+        inputs: a shape without batch dimension such as ``(3, 32, 32)``; a tensor with a batch
+            dimension, of which the first sample is traced; or the tuple (positional) or dict
+            (keywords) of tensors that ``forward`` takes. The batch dimension is the first, or the
+            second if the model takes sequences first. A tuple or dict is traced whole, so the
+            figures of the graph are those of the whole input.
 
     Raises:
         InputError: ``model`` or ``inputs`` is invalid.
@@ -270,7 +270,7 @@ def _is_compiled(module: nn.Module) -> bool:
 
 
 def is_shape(inputs: Inputs) -> bool:
-    """Whether ``inputs`` is a shape: a sequence of integers."""
+    """Return whether ``inputs`` is a shape: a sequence of integers."""
     return (
         isinstance(inputs, Sequence)
         and not isinstance(inputs, str)
@@ -280,7 +280,7 @@ def is_shape(inputs: Inputs) -> bool:
 
 
 def _arguments(model: nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and keyword arguments of one forward, one sample where that is well defined."""
+    """Return the arguments of one forward pass, of one sample where that is well defined."""
     if is_shape(inputs):
         if min(inputs) < 1:
             raise InputError(f"inputs: shape {tuple(inputs)} has a size below 1")
@@ -332,7 +332,7 @@ def _placed(value: Any, device: torch.device) -> Any:
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """All tensors of a nested structure of sequences, mappings and plain objects, each once."""
+    """Return all tensors of nested sequences, mappings and plain objects, each once."""
     seen: set[int] = set()
     waiting = [value]
     while waiting:
@@ -353,7 +353,7 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 
 
 def attributes_in(value: Any) -> dict[str, Any]:
-    """Return the attributes of an object, in slots too.
+    """Return the attributes of an object, including those in slots.
 
     Example:
         >>> class Output:
@@ -376,10 +376,11 @@ def attributes_in(value: Any) -> dict[str, Any]:
 
 
 def checked_module(model: Any) -> nn.Module:
-    """Return a module as it is, and the one that an exported program stands for.
+    """Return a module unchanged, or the module of an exported program.
 
     Raises:
-        InputError: it is none; a class, a function and a state dict are told what to do.
+        InputError: it is neither; for a class, a function or a state dict the message says what to
+            do.
     """
     if isinstance(model, nn.Module):
         return model
@@ -396,7 +397,7 @@ def checked_module(model: Any) -> nn.Module:
 
 
 def as_tensors(value: Any) -> Any:
-    """Return a value with its arrays as tensors, real numbers in torch's usual precision.
+    """Return a value with its arrays as tensors, and real numbers in torch's default precision.
 
     Example:
         >>> as_tensors({"x": np.zeros((2, 3))})["x"].dtype
@@ -413,7 +414,7 @@ def as_tensors(value: Any) -> Any:
 
 
 def _hint_about_forward(model: nn.Module, inputs: Any) -> str:
-    """Say what forward would rather take than an input that it fails on."""
+    """Suggest what to pass to a forward pass instead of an input that it fails on."""
     if isinstance(inputs, Mapping):
         return (
             " The entries of a dictionary are forward's keyword arguments: if it takes the "
@@ -440,7 +441,7 @@ def _hint_about_forward(model: nn.Module, inputs: Any) -> str:
 
 
 def hint_about(inputs: Any) -> str:
-    """Say what may be wrong with an input that a forward fails on, empty if nothing looks so.
+    """Suggest what may be wrong with an input that a forward pass fails on; empty if unknown.
 
     Example:
         >>> hint_about((64, 3, 32, 32))

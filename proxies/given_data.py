@@ -69,7 +69,7 @@ def drawn(inputs: Any, batch_size: int = 64, count: int = 1, seed: int = 0) -> A
 
 
 def _is_data_set(inputs: Any) -> bool:
-    """Whether it hands out samples, not batches."""
+    """Return whether it hands out samples, not batches."""
     if isinstance(inputs, (list, DataLoader)):
         return False
     by_index = hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__")

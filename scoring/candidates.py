@@ -199,7 +199,7 @@ def _from_file(path: Path, attribute: str) -> list[Candidate]:
 
 
 def _has_lister(module: ModuleType) -> bool:
-    """Whether a file has a function that returns its candidates."""
+    """Return whether a file has a function that returns its candidates."""
     value = vars(module).get(LISTS)
     home = getattr(value, "__module__", None)
     return callable(value) and home == module.__name__ and takes_nothing(value)

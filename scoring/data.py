@@ -142,7 +142,7 @@ class GivenData:
         return None if None in parts.values() else {"batch": self.batch, **parts}
 
     def _of_space(self, candidate: Candidate) -> bool:
-        """Whether the candidate's space says what it is run on."""
+        """Return whether the candidate's space says what it is run on."""
         nothing_given = self.inputs is None and self.targets is None and self.own_loss is None
         return self.of_spaces and nothing_given and isinstance(candidate.build, FromSpace)
 

@@ -133,7 +133,7 @@ class _Source:
         return missing
 
     def _gives(self, function: Any, seen: frozenset[str] = frozenset()) -> bool:
-        """Whether a class, function or other callable is known to return a network."""
+        """Return whether a class, function or other callable is known to return a network."""
         if inspect.isclass(function):
             return issubclass(function, nn.Module) and _no_network(function) is None
         hint = _hint(function)
@@ -150,7 +150,7 @@ class _Source:
         return self._body_gives(node, seen | {name})
 
     def _body_gives(self, node: ast.FunctionDef | ast.Lambda, seen: frozenset[str]) -> bool:
-        """Whether all that a function returns are networks, as far as its text says so."""
+        """Return whether all that a function returns are networks, as far as its text says so."""
         if isinstance(node, ast.Lambda):
             return self._is_network(node.body, {}, seen)
         parts = list(_outermost(node))
@@ -168,7 +168,7 @@ class _Source:
     def _is_network(
         self, node: ast.expr, assigned: dict[str, list[ast.expr]], seen: frozenset[str]
     ) -> bool:
-        """Whether an expression is known to be a network, without evaluating it."""
+        """Return whether an expression is known to be a network, without evaluating it."""
         if isinstance(node, ast.IfExp):
             return all(self._is_network(one, assigned, seen) for one in (node.body, node.orelse))
         if isinstance(node, ast.Name):
@@ -226,7 +226,7 @@ def _no_network(kind: type[nn.Module]) -> str | None:
 
 
 def takes_nothing(value: Callable[..., Any]) -> bool:
-    """Whether it can be called without arguments."""
+    """Return whether it can be called without arguments."""
     return _missing(value) is None
 
 

@@ -1,4 +1,4 @@
-"""A graph to a file: fold, lay out, write."""
+"""Drawing of a graph: fold it, lay it out, write it to a file."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from .writing import svg_of
 def draw(
     graph: Graph, path: str | Path | None = None, *, title: str | None = None, max_nodes: int = 60
 ) -> str:
-    """Return a readable picture of ``graph`` as SVG text, written to ``path`` if one is given.
+    """Draw ``graph`` as SVG text, and write it to ``path`` if one is given.
 
-    Repeated modules are drawn once with "xN"; where more than ``max_nodes`` boxes remain, whole
-    modules become one box that says what it holds. Hovering a box shows its modules. The same
-    graph gives the same text.
+    Repeated modules are drawn once with "xN". If more than ``max_nodes`` boxes remain, whole
+    modules become one box that lists their contents. Hovering over a box shows its modules. The
+    same graph always gives the same text.
 
     Notes:
         The layout is our choice: layers by longest path, ordered by barycentre.
 
     Args:
-        graph: what to draw.
-        path: a file ending in .svg; .png and .pdf work where the package cairosvg is installed.
-        title: heading of the picture.
+        graph: the graph to draw.
+        path: a file name that ends in .svg, or in .png or .pdf if the package cairosvg is
+            installed.
+        title: the heading of the picture.
         max_nodes: the largest number of boxes.
 
     Raises:
-        InputError: ``max_nodes`` is below 1, or ``path`` ends in something else or needs cairosvg.
+        InputError: ``max_nodes`` is below 1, ``path`` has another ending, or cairosvg is missing.
 
     Example:
         >>> import torch

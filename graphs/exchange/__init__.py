@@ -1,1 +1,1 @@
-"""Networks of other formats: ONNX files as modules of torch."""
+"""Networks in other formats: ONNX files as torch modules."""

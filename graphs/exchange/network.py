@@ -1,4 +1,4 @@
-"""An ONNX file as a module of torch, which is traced, scored and ranked as any other."""
+"""An ONNX file as a torch module that is traced, scored and ranked like any other."""
 
 from __future__ import annotations
 
@@ -36,15 +36,18 @@ _MOVED = frozenset("Gather Expand Tile Concat".split())
 class OnnxNetwork(nn.Module):
     """The network of an ONNX file.
 
-    Parameters have the names and values of the file. A file does not say which of its tensors were
-    learned: they are initialisers of more than one element that are weights, biases, embeddings, or
-    operands of sums, products and concatenations (our choice); statistics of batch norms and
-    constants are not.
+    Parameters have the names and values of the file.
+
+    Notes:
+        A file does not say which of its tensors were learned. Initialisers of more than one element
+        count as learned if they are weights, biases, embeddings, or operands of sums, products and
+        concatenations (our choice). Statistics of batch norms and constants do not count.
 
     Args:
-        model: as ``onnx.load`` gives it.
-        folder: where tensors lie that the model keeps in other files. Where such a file is not
-            there, weights have shapes alone (they are on the meta device): enough to trace it.
+        model: the model that ``onnx.load`` returns.
+        folder: the folder of the files in which the model keeps tensors outside itself. If such a
+            file is missing, its weights are on the meta device; they have shapes only, which is
+            enough for tracing.
 
     Raises:
         UnsupportedModelError: an operator has no counterpart here.
@@ -111,10 +114,10 @@ class OnnxNetwork(nn.Module):
 
 
 def load_onnx(path: Path) -> tuple[OnnxNetwork, Any]:
-    """Return the network of an ONNX file, and the input that it says, as ``trace`` takes it.
+    """Return the network of an ONNX file, and its declared input in the form that ``trace`` takes.
 
     Raises:
-        InputError: there is no such file, or it is no ONNX file.
+        InputError: the file does not exist or is not an ONNX file.
         MissingExtraError: onnx is not installed.
         UnsupportedModelError: an operator has no counterpart here.
     """

@@ -68,7 +68,7 @@ class Network:
         return None
 
     def is_scalar(self, name: str, value: float) -> bool:
-        """Whether a tensor is this number."""
+        """Return whether a tensor is this number."""
         return isclose(self.scalars.get(name, float("nan")), value, rel_tol=1e-4)
 
 
