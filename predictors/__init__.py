@@ -1,6 +1,6 @@
 """Predictors that learn from labelled architectures and predict the labels of others.
 
-All of them are scikit-learn estimators over sequences of graphs, models or architectures of a
+All of them are scikit-learn estimators. They take sequences of graphs, models or architectures of a
 space; see ``Predictor``. Each name is imported when it is first used.
 """
 

@@ -1,4 +1,4 @@
-"""The battery that every predictor passes; third parties run it on their own."""
+"""The checks that every predictor must pass; authors of other packages can run them on theirs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .contract import Predictor
 def check_predictor(
     predictor: Predictor, X: Sequence[Any] | None = None, y: Sequence[float] | None = None
 ) -> None:
-    """Raise AssertionError, with what is wrong, unless the predictor keeps the contract.
+    """Raise an AssertionError that says what is wrong unless a predictor keeps the contract.
 
     Args:
-        predictor: one that is not fitted; it stays so.
-        X: architectures to try it on, at least 8; default 16 small networks.
-        y: their labels; default their log parameters.
+        predictor: a predictor that is not fitted; it is not fitted afterwards either.
+        X: the architectures to try it on, at least 8; by default 16 small networks.
+        y: their labels; by default the logarithms of their numbers of parameters.
 
     Example:
         >>> from archrank.predictors import Ridge
@@ -53,7 +53,7 @@ def check_predictor(
 
 
 def small_graphs() -> list[Graph]:
-    """Sixteen networks of 1 to 4 convolutions and four widths, some with a skip."""
+    """Return graphs of 16 networks: 1 to 4 convolutions, four widths, some with a skip."""
     from torch import Tensor, nn
 
     class Net(nn.Module):

@@ -26,20 +26,20 @@ AT_ONCE = 1024
 class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """A predictor that learns from labelled architectures and predicts the labels of others.
 
-    Everywhere ``X`` is a sequence of graphs, of modules (then ``inputs=``), of architecture
-    strings (then ``space=``), or of ``Sample``. Subclasses have these four arguments among theirs,
-    store all arguments unchanged, and implement ``_fit`` and ``_predict`` on samples. Fitted
-    attributes end in ``_`` and consist of arrays, numbers, strings, lists, dicts and predictors,
-    so that ``save`` can write them.
+    ``X`` is always a sequence of graphs, of modules (which need ``inputs``), of architecture
+    strings (which need ``space``), or of ``Sample``. Subclasses take these four arguments among
+    others, store all arguments unchanged, and implement ``_fit`` and ``_predict`` on samples.
+    Fitted attributes end in ``_`` and consist of arrays, numbers, strings, lists, dicts and
+    predictors, so that ``save`` can write them.
 
     Args:
-        space, task: for architecture strings: the space or its name, and the task of the networks.
-        inputs: for modules: their input shape without batch dimension, or other inputs of
-            ``archrank.trace``.
+        space, task: the space of architecture strings or its name, and the task of its networks.
+        inputs: the input shape of modules without the batch dimension, or other inputs that
+            ``archrank.trace`` takes.
         proxies: zero-cost proxies to compute for each architecture, as features.
 
     Attributes:
-        n_samples_: the number of architectures that it was fitted to.
+        n_samples_: the number of architectures that the predictor was fitted to.
         label_mean_, label_std_: the mean and standard deviation of the labels.
     """
 
@@ -67,7 +67,7 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     # --- the contract -------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Learn from architectures and their labels, larger is better.
+        """Learn from architectures and their labels, where larger labels are better.
 
         Raises:
             InputError: there are no architectures, a label is not a finite number, or the numbers
@@ -95,11 +95,11 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: Any, return_std: bool) -> Array | tuple[Array, Array]: ...
 
     def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
-        """Predicted labels (n,), and with ``return_std`` their standard deviations (n,).
+        """Return predicted labels (n,), with ``return_std`` also standard deviations (n,).
 
         Raises:
-            NotFittedError: it was not fitted.
-            InputError: ``X`` is not as ``fit`` takes, or this predictor predicts no standard
+            NotFittedError: the predictor was not fitted.
+            InputError: ``X`` is nothing that ``fit`` takes, or the predictor gives no standard
                 deviations.
         """
         mean, std = self._in_parts(X, self._predict)
@@ -109,10 +109,10 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return scaled if std is None or not return_std else (scaled, std * self.label_std_)
 
     def score(self, X: Any, y: Any, sample_weight: None = None) -> float:
-        """Kendall's tau-b between predictions and labels.
+        """Return Kendall's tau-b between predictions and labels.
 
         Raises:
-            InputError: ``sample_weight`` is given: tau has none.
+            InputError: ``sample_weight`` is given, although tau takes no weights.
         """
         if sample_weight is not None:
             raise InputError("sample_weight: Kendall's tau takes none")
@@ -121,12 +121,12 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def gives_std(self) -> bool:
-        """Whether ``predict(return_std=True)`` works, for this predictor as it is fitted."""
+        """Tell whether ``predict(return_std=True)`` works for this predictor as it is fitted."""
         return True
 
     @property
     def needed_proxies(self) -> tuple[str, ...]:
-        """The proxies that it computes of what it is given."""
+        """Return the proxies that the predictor computes itself."""
         return tuple(self.proxies)
 
     @property
@@ -137,9 +137,9 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def enough(self) -> Callable[[Graph], bool] | None:
-        """A function that says for which graphs no proxy is needed.
+        """Return a function that tells whether a graph needs no proxies.
 
-        None if every network needs all ``usable_proxies``.
+        It is None if every network needs all ``usable_proxies``.
         """
         return None
 
@@ -168,21 +168,23 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     # --- files --------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Write everything to the folder ``path``: safetensors and JSON, no pickle.
+        """Write the predictor to the folder ``path`` as safetensors and JSON, without pickle.
 
-        The folder appears whole or not at all; one that is there is replaced.
+        The folder appears whole or not at all, and replaces a saved predictor of the same path.
 
         Raises:
-            InputError: an argument or a fitted attribute cannot be written (a module, a function).
+            InputError: an argument or a fitted attribute cannot be written, such as a module or a
+                function.
         """
         saving.write(self, Path(path), Predictor)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what ``save`` of this class wrote.
+        """Load a predictor of this class from the folder that ``save`` wrote.
 
         Raises:
-            InputError: the folder holds no such predictor, a damaged one, or one of a newer format.
+            InputError: the folder holds no predictor of this class, a damaged one, or one of a
+                newer format.
         """
         return cast(Self, saving.read(Path(path), cls))
 
@@ -216,12 +218,12 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def reader(self) -> Reader:
-        """The reader of its samples."""
+        """Return the reader that makes samples of what the predictor is given."""
         return Reader(self.space, self.task, self.inputs, self.needed_proxies)
 
 
 def checked_labels(y: Any, count: int) -> Array:
-    """Labels as an array (count,), or an InputError that says what is wrong with them."""
+    """Return labels as an array (count,); raise an InputError if they are invalid."""
     try:
         labels = np.asarray(y, dtype=np.float64)
     except (TypeError, ValueError) as error:

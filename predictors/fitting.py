@@ -1,4 +1,4 @@
-"""Predictors from files of labels: what ``archrank fit`` does."""
+"""Fitting predictors to files of labels, as ``archrank fit`` does."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ def fit(
     """Fit a predictor to a CSV file of architectures and labels.
 
     Args:
-        labels: its first column names architectures: strings of ``space``, else candidates as
-            ``archrank.rank`` takes (``models.py:net``, ``timm:resnet18``).
-        space, task: of architecture strings.
-        inputs: shape that candidates take where they bring none.
-        proxies: computed of each, as columns to learn from; ``"auto"`` as
-            ``ArchRank`` takes it.
-        column: of the labels, larger is better; default the second.
-        seed: of everything random.
-        pretrained: folder of an encoder to train further, instead of the default predictor,
-            ``ArchRank``.
-        jobs: processes that share the scoring of architectures of ``space``.
-        kept: file that their scores are kept in meanwhile: if killed, the same call goes on.
-        progress: called with (done, total, architecture) after each that is scored.
-        portable: learn from graphs alone, so that networks of anywhere can be judged; otherwise of
-            the codes of ``space``, too, which its own networks alone have.
+        labels: the CSV file. Its first column names architectures of ``space``, or without a space
+            candidates of ``archrank.rank`` (``models.py:net``, ``timm:resnet18``).
+        space, task: the space and task of architecture strings.
+        inputs: the input shape of candidates that do not name one.
+        proxies: the proxies to compute for each architecture and to learn from; ``"auto"`` is
+            explained in ``ArchRank``.
+        column: the column of the labels, where larger is better; by default the second.
+        seed: the seed of everything random.
+        pretrained: the folder of an encoder to train further; without it, ``ArchRank`` is fitted.
+        jobs: the number of processes that score architectures of ``space``.
+        kept: the file that keeps finished scores, so that the same call continues after an
+            interruption.
+        progress: a function called with (done, total, architecture) after each scored architecture.
+        portable: learn from graphs alone, so that the predictor can judge any network. Otherwise it
+            learns from the codes of ``space``, too, which only architectures of this space have.
 
     Raises:
-        InputError: the file is no such table, or names what is not there.
+        InputError: the file is no such table, or names an architecture that does not exist.
     """
     from . import ArchRank, GraphPredictor
 
@@ -75,15 +75,15 @@ def fit(
 
 
 def without_codes(predictor: Predictor, read: Sequence[Any]) -> list[Sample]:
-    """Return samples without the codes of their space, which other networks do not have."""
+    """Return samples without the codes of their space, which other networks lack."""
     return [replace(sample, code=None) for sample in predictor.reader.read(read)]
 
 
 def read_labels(path: str | Path, column: str | None = None) -> tuple[list[str], list[float]]:
-    """Names and labels of a CSV file; see ``fit``.
+    """Return the names and labels in a CSV file; see ``fit``.
 
     Raises:
-        InputError: it cannot be read, lacks the column, or has labels that are not numbers.
+        InputError: the file cannot be read, lacks the column, or has labels that are not numbers.
     """
     import pandas as pd
 
@@ -118,7 +118,7 @@ def read_names(path: str | Path) -> list[str]:
     """Return the names in a file: one per line, or the first column of a ``.csv``.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     import pandas as pd
 
@@ -170,7 +170,7 @@ def _is_candidate(name: str) -> bool:
 
 
 def sample_of(predictor: Predictor, candidate: Candidate) -> str | Sample:
-    """One candidate as a predictor reads it."""
+    """Return a candidate as a sample for predictors."""
     build = candidate.build
     if isinstance(build, FromSpace) and build.space == predictor.space:
         return build.arch

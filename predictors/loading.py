@@ -14,13 +14,13 @@ def load_predictor(path: str | Path | None = None) -> Predictor:
     """Return the predictor that ``save`` wrote to a folder.
 
     Args:
-        path: the folder; by default the pretrained predictor that comes with archrank, a
-            ``TransferRank``, which needs no labels. ``"speed"`` is the pretrained
-            ``SpeedPredictor`` of known devices. ``"gennape"`` is the pretrained ``GENNAPE``, which
-            needs no labels either and can adapt to a few (``adapt``).
+        path: the folder. The default is the pretrained ``TransferRank`` that comes with archrank
+            and needs no labels. ``"speed"`` is the pretrained ``SpeedPredictor`` of known devices.
+            ``"gennape"`` is the pretrained ``GENNAPE``, which needs no labels either and can adapt
+            to a few (``adapt``).
 
     Raises:
-        InputError: the folder holds no predictor, or a damaged one.
+        InputError: the folder holds no predictor or a damaged one.
 
     Example:
         >>> import tempfile
@@ -41,5 +41,5 @@ def load_predictor(path: str | Path | None = None) -> Predictor:
 
 
 def is_predictor(name: str) -> bool:
-    """Whether a name is the folder of a saved predictor."""
+    """Tell whether a name is the folder of a saved predictor."""
     return (Path(name) / FACTS).is_file()

@@ -1,4 +1,4 @@
-"""Predictions of many architectures: what ``archrank predict`` does."""
+"""Predictions for many architectures, as ``archrank predict`` makes them."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ def predict(
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Predictions of architectures or candidates, best first: ``name``, ``predicted``, ``std``.
+    """Return predictions, best first, in the columns ``name``, ``predicted`` and ``std``.
 
-    ``jobs`` processes share the scores of proxies that the predictor needs, and the predictions of
-    many architectures; ``progress`` is called as by ``fit``, or with "predicted" as its text.
+    ``jobs`` processes compute the proxies that the predictor needs, and share the predictions of
+    many architectures. ``progress`` is called as ``fit`` calls it, during predictions with the text
+    "predicted".
 
     Raises:
         InputError: a name is neither an architecture of the predictor's space nor a candidate.
@@ -55,7 +56,7 @@ def predict(
 
 
 def predicted(predictor: Predictor, read: Sequence[Any]) -> tuple[Array, Array]:
-    """Return means and deviations; these are NaN of predictors that give none."""
+    """Return means and standard deviations, which are NaN if the predictor gives none."""
     if predictor.gives_std:
         mean, std = predictor.predict(read, return_std=True)
         return mean, std

@@ -1,4 +1,4 @@
-"""What predictors learn from: graphs, and what else is known of each architecture."""
+"""What predictors learn from: the graph of each architecture and what else is known about it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ class Sample:
 
     Attributes:
         graph: its computation graph.
-        arch: its string, where it is of a search space.
-        code: the space's vector of it (``encode``).
-        scores: values of proxies by name; what is missing could not be computed.
-        node_scores: values of proxies per node of the graph (nodes,), NaN where a node has none.
-        context: numbers that the label depends on beside the architecture: dataset, recipe, device.
+        arch: its string, if it belongs to a search space.
+        code: its vector in the space (``encode``).
+        scores: the values of proxies by name; a missing proxy could not be computed.
+        node_scores: the values (nodes,) of proxies at each node of the graph, NaN where a node has
+            none.
+        context: numbers on which the label depends besides the architecture: dataset, recipe,
+            device.
     """
 
     graph: Graph
@@ -46,7 +48,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Reader:
-    """How given things become samples: the arguments of ``samples``, checked once.
+    """A maker of samples that checks the arguments of ``samples`` once.
 
     ``exact``: an architecture is read as it is written, not as the network that it equals.
     """
@@ -60,15 +62,15 @@ class Reader:
     exact: bool = False
 
     def read(self, given: Any, known: Mapping[str, Sample] = NOTHING) -> list[Sample]:
-        """Return samples of anything that ``samples`` takes.
+        """Return samples of graphs, models, architectures or samples, as ``samples`` does.
 
-        ``known`` are samples of canonical architectures that were read before.
+        ``known`` holds samples of canonical architectures that were read before.
         """
         read = dict(known)
         return [self._one(item, at, read) for at, item in enumerate(listed(given))]
 
     def parts(self, given: Sequence[Any], size: int) -> list[list[int]]:
-        """All positions in parts to read one after the other, equal architectures in one part."""
+        """Split all positions into parts to read in turn, with equal architectures in one part."""
         order = list(range(len(given)))
         if len(given) > size and all(isinstance(item, str) for item in given):
             keys = [self.space_of(arch).canonical(arch) for arch in map(str, given)]
@@ -113,10 +115,10 @@ class Reader:
         return replace(known[key], arch=arch, code=space.encode(arch))
 
     def space_of(self, arch: str) -> Space:
-        """Return the space that architecture strings are of.
+        """Return the space of architecture strings.
 
         Raises:
-            InputError: none is given.
+            InputError: no space is given.
         """
         if self.space is None:
             raise InputError(f"space: {arch!r} is an architecture string; say of which space")
@@ -151,7 +153,7 @@ def listed(given: Any) -> list[Any]:
     """Return the architectures as a list.
 
     Raises:
-        InputError: it is one architecture, or nothing of the kind.
+        InputError: what is given is a single architecture, or no sequence of architectures.
     """
     if isinstance(given, (str, Graph, nn.Module, Sample)) or not isinstance(given, Iterable):
         raise InputError(
@@ -171,21 +173,21 @@ def samples(
     seed: int = 0,
     batch_size: int = 64,
 ) -> list[Sample]:
-    """Return what predictors read, made of whatever is at hand, so that it is made once.
+    """Turn graphs, modules or architectures into the samples that predictors read.
 
-    Predictors do this themselves; call it to fit several of them without tracing and scoring
-    again, or to add scores and context (``dataclasses.replace``).
+    Predictors do this themselves. Call it to fit several predictors without repeated tracing and
+    scoring, or to add scores and context to samples (``dataclasses.replace``).
 
     Args:
-        given: a sequence of graphs, of modules (then ``inputs``), of architecture strings (then
-            ``space``), or of samples, which stay as they are.
-        space, task: of architecture strings.
-        inputs: of modules, as ``archrank.trace`` takes.
-        proxies: computed of each model, at initialisation with ``seed``.
+        given: a sequence of graphs, of modules (which need ``inputs``), of architecture strings
+            (which need ``space``), or of samples, which stay as they are.
+        space, task: the space and task of architecture strings.
+        inputs: the inputs of modules, as ``archrank.trace`` takes them.
+        proxies: the proxies to compute for each model at initialisation with ``seed``.
         seed, batch_size: the same as in ``archrank.score``.
 
     Raises:
-        InputError: an item is none of these, or what it needs is missing.
+        InputError: an item is of another type, or an argument that it needs is missing.
 
     Example:
         >>> from archrank.data import space
@@ -200,7 +202,7 @@ def with_context(given: Sequence[Sample], context: npt.ArrayLike) -> list[Sample
     """Return the same samples with rows of numbers (samples, columns) as their context.
 
     Raises:
-        InputError: not one row of finite numbers for each sample.
+        InputError: ``context`` does not have one row of finite numbers for each sample.
     """
     rows = np.asarray(context, dtype=np.float64)
     if rows.ndim != 2 or len(rows) != len(given) or not np.isfinite(rows).all():

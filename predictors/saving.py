@@ -29,9 +29,10 @@ def write(predictor: BaseEstimator, path: Path, base: type[Any]) -> None:
     """Write a predictor; the folder appears whole or not at all.
 
     Args:
-        predictor: which.
+        predictor: the predictor to write.
         path: the folder.
-        base: the class of all predictors: theirs may stand in it, wherever they were written.
+        base: the class of all predictors; arguments and attributes may be instances of it, from any
+            package.
     """
     from safetensors.numpy import save_file
 
@@ -56,7 +57,7 @@ def write(predictor: BaseEstimator, path: Path, base: type[Any]) -> None:
 
 
 def read(path: Path, expected: type[Any]) -> Any:
-    """Read a predictor that is an ``expected``."""
+    """Read a predictor that is an instance of ``expected``."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

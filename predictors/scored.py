@@ -1,4 +1,4 @@
-"""Architectures of a space as samples with scores, many at once; what is done is kept."""
+"""Samples with scores for many architectures of a space; finished scores are kept."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ def read_scored(
 ) -> list[Sample]:
     """Return samples of architectures with the scores that the reader asks for.
 
-    May be killed at any moment: the same call goes on with what the store ``kept`` holds.
+    The call may be interrupted at any moment. The same call then continues with the finished scores
+    in ``kept``.
 
     Args:
-        reader: of a space, with proxies.
-        archs: its architectures; equal networks are scored once.
-        jobs: processes that share the work, one thread each.
-        kept: store that scores are written to as they come.
-        progress: called with (done, total, architecture) after each network.
+        reader: a reader with a space and proxies.
+        archs: architectures of the space; equal networks are scored once.
+        jobs: the number of processes that share the work, with one thread each.
+        kept: the store that finished scores are written to.
+        progress: a function called with (done, total, architecture) after each network.
 
     Raises:
         InputError: an argument is invalid, or ``kept`` is not a store.

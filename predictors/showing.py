@@ -1,4 +1,4 @@
-"""How predictors look: what they are and what they learnt, in words and in a notebook."""
+"""How predictors are displayed: what they are and what they learnt, in words and in a notebook."""
 
 from __future__ import annotations
 
