@@ -1,5 +1,4 @@
-"""The default predictor: several kinds of tabular and graph predictors, weighed by what they got
-right on labels that they had not seen."""
+"""The default predictor: several others, weighed by how well they order held-out labels."""
 
 from __future__ import annotations
 
@@ -95,7 +94,8 @@ class ArchRank(Predictor):
         space, task, inputs: see ``Predictor``.
 
     Attributes:
-        report_: what was chosen: members' weights and their cross-validated tau, the mean's.
+        report_: the chosen members, their weights and cross-validated tau, and the tau of their
+            mean.
         weights_: name -> weight of each member kept.
         proxies_: with ``proxies="auto"``, those that were kept.
 

@@ -1,4 +1,4 @@
-"""How far predictions err, learnt from predictions of labels that were held out."""
+"""How far predictions err, learnt from predictions of held-out labels."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Calibration:
 
     @classmethod
     def of(cls, mean: Array, std: Array, labels: Array) -> Calibration:
-        """Learn from held-out predictions, all (n,); deviations of 0 count as the least others."""
+        """Learn from held-out predictions, all (n,); zero deviations become the least positive."""
         known = std[std > 0]
         least = float(known.min()) if len(known) else 1.0
         std = np.maximum(std, least)
@@ -64,7 +64,7 @@ class Calibration:
         return cls(ratios, least, scale, _telling(mean, scale * std, labels))
 
     def ratio(self, coverage: float) -> float:
-        """Half an interval of this coverage, in predicted (not yet scaled) deviations.
+        """Return half the width of an interval, in predicted deviations that are not yet scaled.
 
         Raises:
             InputError: the coverage is not between 0 and 1.
@@ -80,7 +80,7 @@ class Calibration:
 
 
 def checked_coverage(coverage: float) -> float:
-    """Return the coverage, or an InputError that says what is wrong with it."""
+    """Return the coverage; raise an InputError if it is invalid."""
     if not 0.0 < coverage < 1.0:
         raise InputError(f"coverage: got {coverage!r}, expected a share between 0 and 1")
     return coverage

@@ -12,12 +12,12 @@ from ..features.columns import Columns
 
 @dataclass(frozen=True)
 class Line:
-    """What evidence says of labels: b z of each sample, z its standardised evidence.
+    """The line b z that predicts labels from the standardised evidence z of each sample.
 
     Attributes:
         slope: b.
         variance: of b.
-        mean, std: of the evidence of labelled samples.
+        mean, std: the mean and standard deviation of the evidence of labelled samples.
 
     Example:
         >>> columns = Columns(2, {"evidence": np.array([[1.0], [3.0]])}, {}, ())

@@ -1,1 +1,1 @@
-"""What a graph says in numbers without learning: statistics, counts, distances, evidence."""
+"""Features of graphs that need no learning: statistics, counts, distances, evidence."""

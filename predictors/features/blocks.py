@@ -1,9 +1,8 @@
-"""What of a graph carries signal, and the blocks that it falls into, so that equal ones are read
-once.
+"""The part of a graph that carries signal, divided into blocks so that equal ones are read once.
 
 A node is alive if a path from an input to an output goes through it without a product with zero.
 Blocks lie between two nodes that every path passes and where paths part or meet (the sums that end
-cells and residual blocks). What is computed of a block depends on it alone, and is kept.
+cells and residual blocks). Results computed from a block depend on it alone, and are kept.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Alive(NamedTuple):
 
 @once_per_graph
 def alive(graph: Graph) -> Alive:
-    """Return the alive nodes and what flows between them."""
+    """Return the alive nodes and the edges between them."""
     inputs, outputs = (graph.operator == CANONICAL_ID[name] for name in ("input", "output"))
     here = graph.operator != CANONICAL_ID["zero"]
     edges = graph.edges.astype(np.int64)

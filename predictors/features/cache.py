@@ -1,4 +1,4 @@
-"""What was computed of a graph, kept as long as the graph lives."""
+"""Results computed from a graph, kept as long as the graph exists."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Made = TypeVar("Made")
 def once_per_graph(function: Callable[[Graph], Made]) -> Callable[[Graph], Made]:
     """Return the same function, computed once for each graph object: graphs never change.
 
-    Keyed by identity, since the structural hash of a graph costs more than most of what is kept.
-    Results are shared: do not write to them.
+    Results are keyed by identity, since the structural hash of a graph costs more than most of
+    them. They are shared: do not write to them.
     """
     kept: dict[int, Made] = {}
 

@@ -1,8 +1,9 @@
-"""What the cells of a network are: their operators by where they stand on the ways through.
+"""Counts of the operators in a network's cells, by their place on the paths through the cell.
 
 ``counts`` looks for sequences anywhere, and finds no blocks in networks whose cells read two
-earlier ones. Here a graph falls into cells even then. Cells that reduce the resolution and cells
-that keep it are told apart, as are what reads the cell before and what reads an earlier one.
+earlier ones. This module divides even such graphs into cells. It distinguishes cells that reduce
+the resolution from cells that keep it, and inputs from the previous cell from inputs from an
+earlier one.
 
 Notes:
     All of this is our choice.
@@ -53,14 +54,15 @@ class _Arc(NamedTuple):
 
 
 def cell_counts(graph: Graph) -> dict[str, float]:
-    """Return what random walks through cells that keep the resolution meet, and where.
+    """Count what random walks meet, and where, in cells that keep the resolution.
 
     A cell ends where every path passes and several meet, and at concatenations of sums. Arcs are
     the steps between two nodes where paths meet or part; 1x1 convolutions that read another cell
     before all else fit widths and belong to none. Walks go from a cell's end back to what it reads
-    and take any operand alike. Of each arc the words hold its expected ``visits``, and the shares
-    of walks whose ``last`` arc it is, and whose ``first`` (by entry, 1 the latest); of the walks
-    their mean ``length`` and the ``depth`` of the longest. Cells add up.
+    and choose each operand with equal probability. For each arc there are its expected ``visits``
+    and the shares of walks whose ``last`` or ``first`` arc it is (the latter by entry, where 1 is
+    the latest). For the walks there are their mean ``length`` and the ``depth`` of the longest. The
+    counts of all cells are added.
 
     Example:
         >>> from archrank.data import space
@@ -73,7 +75,7 @@ def cell_counts(graph: Graph) -> dict[str, float]:
 
 
 def reduction_counts(graph: Graph) -> dict[str, float]:
-    """Return the same of cells that reduce the resolution, which are few of many."""
+    """Return the same counts for cells that reduce the resolution, of which a network has few."""
     return _added(cell for cell in cells(graph) if cell.reduces)
 
 

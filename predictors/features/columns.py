@@ -1,4 +1,4 @@
-"""Samples as the columns of a matrix, for predictors that learn from tables."""
+"""Samples as rows of a matrix of features, for predictors that learn from tables."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Kind(ABC):
 
 @dataclass(frozen=True)
 class NumbersOfGraph(Kind):
-    """A row of numbers of the graph.
+    """A kind of feature that is a row of numbers of the graph.
 
     Attributes:
         row: the numbers of a graph.
@@ -63,7 +63,7 @@ class NumbersOfGraph(Kind):
 
 @dataclass(frozen=True)
 class GroupOfNumbers(NumbersOfGraph):
-    """Those numbers of a graph whose names match a pattern.
+    """The group of a graph's numbers whose names match a pattern.
 
     Attributes:
         pattern: a regular expression that the start of a name matches.
@@ -88,7 +88,7 @@ class GroupOfNumbers(NumbersOfGraph):
 
 @dataclass(frozen=True)
 class CountsOfGraph(Kind):
-    """Counts of named things in the graph; only names that training has become columns.
+    """Counts of named things in the graph; only names in the training set become columns.
 
     Attributes:
         count: the counts of a graph.
@@ -133,7 +133,7 @@ class Scores(Kind):
 
 
 class Evidence(Kind):
-    """What sizes and proxies say together: a score named ``EVIDENCE``."""
+    """The evidence of sizes and proxies together: a score named ``EVIDENCE``."""
 
     def read(self, part: str, samples: Sequence[Sample], score_names: Sequence[str]) -> Array:
         return np.array([[sample.scores.get(EVIDENCE, 0.0)] for sample in samples])
@@ -175,7 +175,7 @@ _FARTHEST = 5.0  # standard deviations; beyond, what was not seen in training mi
 
 @dataclass(frozen=True)
 class Columns:
-    """Everything read out of samples, part by part; cut by ``take`` without reading again."""
+    """Everything read from samples, by part; ``take`` selects samples without reading again."""
 
     length: int
     tables: dict[str, Array]  # part -> (samples, columns)
@@ -183,7 +183,7 @@ class Columns:
     score_names: tuple[str, ...]
 
     def take(self, rows: npt.NDArray[np.intp]) -> Columns:
-        """Return the same of some samples only."""
+        """Return the columns of some of the samples."""
         return Columns(
             len(rows),
             {part: table[rows] for part, table in self.tables.items()},
@@ -195,7 +195,7 @@ class Columns:
 def read_columns(
     samples: Sequence[Sample], parts: Sequence[str], score_names: Sequence[str] | None = None
 ) -> Columns:
-    """Read the parts out of samples; what was read of a graph object before is remembered.
+    """Read parts from samples; what was read from the same graph object before is reused.
 
     Raises:
         InputError: a part is unknown, or samples lack it.
@@ -226,7 +226,7 @@ def _equally_long(part: str, rows: Sequence[npt.ArrayLike | None]) -> Array:
 
 
 class Features(BaseEstimator):  # type: ignore[misc]
-    """Standardised columns of chosen parts; keeps the names and columns that training has.
+    """Standardised columns of chosen parts, with the names and columns of the training set.
 
     Proxy scores span orders of magnitude and signs: they become sign(x) log(1 + |x| / median|x|).
     A missing score is the training median, with a column that says so. Counts c become
@@ -237,7 +237,7 @@ class Features(BaseEstimator):  # type: ignore[misc]
         All of this is our choice.
 
     Attributes:
-        names_: what each column is.
+        names_: the name of each column.
         ends_: where among them the columns of each part but the last end.
     """
 

@@ -29,7 +29,7 @@ PathCounts = dict[Path, float]
 
 
 def path_counts(graph: Graph) -> dict[str, float]:
-    """How often each sequence of steps occurs: along the paths of blocks, and anywhere.
+    """Count how often each sequence of steps occurs, along the paths of blocks and anywhere.
 
     A block lies between two nodes that every path passes (the sums that end cells and residual
     blocks, and where paths part). Each of its paths is counted as a ``path`` and, in any order, as
@@ -154,10 +154,11 @@ def _with_step(counts: PathCounts, kind: int, longest: int) -> PathCounts:
 
 
 def edge_counts(graph: Graph) -> dict[str, float]:
-    """How often each operator occurs, and how often each feeds which: strides and dilations count.
+    """Count operators and edges between operators, with their strides and dilations.
 
-    Norms and activations of one operand are passed over, so that ``edge add add`` is a skip from
-    one sum to the next, whatever stands on it. ``/`` marks a stride, ``~`` a dilation.
+    Norms and activations of one operand are skipped, so that ``edge add add`` is a skip from one
+    sum to the next, whatever norms and activations lie on it. ``/`` marks a stride, ``~`` a
+    dilation.
 
     Notes:
         This is our choice.
@@ -192,16 +193,16 @@ _PASSED_OVER = {CLASSES.index("norm"), CLASSES.index("activation")}
 
 
 def neighbourhood_counts(graph: Graph, rounds: int = 3) -> dict[str, float]:
-    """Return counts of Weisfeiler-Lehman labels of alive nodes, of every round.
+    """Count the Weisfeiler-Lehman labels of alive nodes in every round.
 
     Round 0 is a node's kind; each round adds the labels of operands and of consumers, in any
-    order. Labels are 64-bit sums, so two neighbourhoods share one by accident alone. Dot products
-    of such counts are the Weisfeiler-Lehman subtree kernel.
+    order. Labels are 64-bit sums, so two neighbourhoods share a label only by accident. Dot
+    products of such counts are the Weisfeiler-Lehman subtree kernel.
 
     Source: Shervashidze et al., "Weisfeiler-Lehman graph kernels", JMLR 2011.
 
     Notes:
-        The direction of edges kept and kinds as labels are our choice.
+        Directed edges and operator classes as labels are our choice.
 
     Example:
         >>> import torch, archrank

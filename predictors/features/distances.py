@@ -1,4 +1,4 @@
-"""How unlike graphs are, and points in a space where distances say so."""
+"""Distances between graphs, and embeddings of graphs that preserve them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _Q = 21
 
 
 def spectral_distance(first: Graph, second: Graph, q: int = _Q) -> float:
-    """Euclidean distance of the ``q`` smallest eigenvalues of both graphs' Laplacians.
+    """Return the Euclidean distance between the ``q`` smallest Laplacian eigenvalues of two graphs.
 
-    Topology alone: graphs that differ in operators or widths have distance 0. See
+    Only topology counts: graphs that differ only in operators or widths have distance 0. See
     ``archrank.graphs.spectra.laplacian_spectrum``.
 
     Source: GENNAPE (AAAI-23), the similarity of its contrastive loss.
@@ -45,23 +45,23 @@ def spectral_distance(first: Graph, second: Graph, q: int = _Q) -> float:
 
 
 class EditDistance(NamedTuple):
-    """What is known of an edit distance: it lies between ``low`` and ``high``."""
+    """The bounds ``low`` and ``high`` between which an edit distance lies."""
 
     low: float
     high: float
 
     @property
     def exact(self) -> bool:
-        """Whether both are the same, so that it is the distance."""
+        """Tell whether both bounds are equal, so that they are the distance."""
         return self.low == self.high
 
 
 def edit_distance(first: Graph, second: Graph, timeout: float = 10.0) -> EditDistance:
     """Return the least cost of turning one graph into the other, or bounds if time runs out.
 
-    A node or an edge that comes or goes costs 1, as does a node that changes its operator. One that
-    keeps it costs half the Jaccard distance of its other facts (attributes that are not 0 and
-    channels). Repeated edges count once.
+    To add or remove a node or an edge costs 1, and so does changing the operator of a node. A node
+    that keeps its operator costs half the Jaccard distance of its other facts (nonzero attributes
+    and channels). Repeated edges count once.
 
     Bounds come at once. From below: the cheapest assignment of nodes, plus the difference in
     numbers of edges. From above: the edits that pair nodes as an alignment of both orders of
@@ -73,14 +73,14 @@ def edit_distance(first: Graph, second: Graph, timeout: float = 10.0) -> EditDis
     architectures Tuli et al., FlexiBERT, 2022.
 
     Notes:
-        Alignment and costs are our choice.
+        The alignment and the costs are our choice.
 
     Args:
-        first, second: of at most ``LARGEST`` nodes.
-        timeout: seconds of the search; 0 for the bounds alone.
+        first, second: graphs of at most ``LARGEST`` nodes.
+        timeout: the seconds that the search may take; 0 for the bounds alone.
 
     Raises:
-        InputError: a graph is larger, or the time is negative.
+        InputError: a graph is larger, or the timeout is negative.
 
     Example:
         >>> from archrank.predictors.checks import small_graphs
@@ -200,7 +200,7 @@ def _searched(one: _Outline, other: _Outline, bounds: EditDistance, timeout: flo
 
 
 class GraphEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Graphs as points whose Euclidean distances are nearly the distances of graphs.
+    """An embedding of graphs as points whose Euclidean distances approximate those of the graphs.
 
     Classical multidimensional scaling of some landmarks: the largest eigenvectors of -J D^2 J / 2,
     D their distances and J the matrix that centres, each times the root of its eigenvalue. Any
@@ -208,8 +208,8 @@ class GraphEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         x_k = v_k . (mean of D^2 by landmark - d^2) / (2 sqrt(l_k)),
 
-    where landmarks come to lie exactly on their own places. Distances that are not Euclidean, as
-    those of edits, are kept as well as that allows (``kept_``).
+    which places landmarks exactly at their own points. Distances that are not Euclidean, such as
+    edit distances, are only approximated (``kept_``).
 
     Source: Tuli et al., FlexiBERT, 2022, which embeds edit distances by gradient descent or
     scaling; de Silva and Tenenbaum, "Sparse multidimensional scaling using landmark points", 2004.
@@ -219,15 +219,15 @@ class GraphEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             landmark; or ``"spectral"``, topology alone, for graphs of any size.
         dimensions: the most to keep.
         landmarks: the most, drawn from unlike graphs.
-        timeout: seconds of the search for each edit distance; 0 for the upper bound, which is
-            what remains when time runs out, too.
-        random_state: seed of the draw.
+        timeout: the seconds that the search for each edit distance may take. When time runs out, or
+            with 0, the upper bound is used.
+        random_state: the seed of the draw of landmarks.
 
     Attributes:
-        kept_: share of positive eigenvalues in the dimensions kept.
+        kept_: the share of the positive eigenvalues in the dimensions kept.
 
     Raises:
-        InputError: there is no such distance, or an argument is no number as above.
+        InputError: there is no such distance, or a number is out of its range.
 
     Example:
         >>> from archrank.predictors.checks import small_graphs
@@ -281,7 +281,7 @@ class GraphEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, graphs: Sequence[Graph]) -> Array:
-        """Points (n, dimensions)."""
+        """Return the points (n, dimensions) of graphs."""
         forms = [tuple(form) for form in self.landmarks_]
         placed: dict[bytes, Array] = {}
         keys = []

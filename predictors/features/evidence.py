@@ -1,4 +1,4 @@
-"""What measurements at initialisation say of a network among others, without any label."""
+"""Measurements of networks at initialisation, as evidence that needs no labels."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ EVIDENCE = "evidence"
 
 
 def measurements(graph: Graph, scores: Mapping[str, float]) -> list[float]:
-    """Return the row of a table: sizes of the graph, and the values of proxies that are known.
+    """Return one row of a table: the sizes of a graph and the known values of proxies.
 
-    Proxies that fall with accuracy change their sign.
+    The sign of proxies that fall with accuracy is reversed.
 
     Example:
         >>> import torch, archrank
@@ -56,5 +56,5 @@ def _signs() -> dict[str, float]:
 
 
 def table_of(rows: Sequence[Sequence[float]]) -> Array:
-    """Measurements of several networks (networks, ``MEASURED``)."""
+    """Return measurements of several networks (networks, ``MEASURED``)."""
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(MEASURED))

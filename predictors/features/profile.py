@@ -1,4 +1,4 @@
-"""Where a network spends its work, and what it is made of: features that know no search space.
+"""Where a network spends its work and what it consists of: features for any search space.
 
 ``statistics`` counts operators. A profile says how much of the network each class of operators is
 (multiply-adds, parameters, outputs), how work, widths and depth lie over the stages, and which
@@ -81,7 +81,7 @@ GROUPS = {
 
 @lru_cache(maxsize=1)
 def names() -> tuple[str, ...]:
-    """Return what each column of ``profile`` is, in order."""
+    """Return the names of the columns of ``profile``, in order."""
     columns = [f"log2 {name}" for name in _SIZES]
     columns += [f"share of {work} in {name}" for work in _WORK for name in CLASSES]
     columns += [f"log2 flops in {name}" for name in CLASSES]

@@ -1,4 +1,4 @@
-"""Labels as normal scores of their ranks, and back: what a few failed networks cannot rule."""
+"""Labels as normal scores of their ranks, and back, so that failed networks do not dominate."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ALL = ""
 
 @dataclass(frozen=True)
 class RankTransform:
-    """The labels of each group that has enough, ascending; of all together for the others.
+    """The sorted labels of each group that has enough; other groups share those of all together.
 
     Attributes:
-        orders: group -> its labels, ascending; ``ALL`` is always one.
+        orders: group -> its labels, ascending; ``ALL`` is always one of the groups.
 
     Example:
         >>> labels = np.array([1.0, 70.0, 2.0, 90.0])
@@ -36,7 +36,7 @@ class RankTransform:
 
     @classmethod
     def of(cls, groups: Sequence[str], labels: Array, fewest: int) -> Self:
-        """Tell groups apart if each of them has at least ``fewest`` labels."""
+        """Learn the labels, by group if each group has at least ``fewest`` of them."""
         member = np.array(groups)
         names, counts = np.unique(member, return_counts=True)
         orders = {ALL: np.sort(labels)}
@@ -52,7 +52,7 @@ class RankTransform:
         return scores
 
     def labels(self, groups: Sequence[str], scores: Array) -> Array:
-        """Return the labels at normal scores: the quantile function, drawn on straight."""
+        """Return the labels at normal scores: the quantile function, extended linearly."""
         labels = np.zeros(len(scores))
         for rows, order in self._rows(groups):
             known = normal_scores(order)
@@ -69,7 +69,7 @@ class RankTransform:
 
 
 def normal_scores(labels: Array) -> Array:
-    """Return normal quantiles of mid-ranks, (rank - 1/2) / n; equal labels, equal scores."""
+    """Return normal quantiles of mid-ranks, (rank - 1/2) / n; equal labels get equal scores."""
     ranks = (stats.rankdata(labels) - 0.5) / len(labels)
     scores: Array = stats.norm.ppf(ranks)
     return scores

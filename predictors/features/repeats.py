@@ -1,4 +1,4 @@
-"""Which nodes of a graph stand for others: repeated blocks, so that they are encoded once.
+"""Repeated blocks of a graph, whose nodes are represented by those of the first and encoded once.
 
 A *bottleneck* is a node that no edge jumps over: whatever passes from before it to after it passes
 through it. Bottlenecks cut the graph into segments with one entry and one exit, in the same order
@@ -23,7 +23,7 @@ Key = tuple[object, ...]
 
 
 def representatives(labels: Sequence[int], edges: IntArray) -> IntArray:
-    """For each node the node that stands for it, itself unless its block repeats an earlier one.
+    """Return for each node its representative: itself, unless its block repeats an earlier one.
 
     Blocks are runs of equal segments between bottlenecks, blocks inside blocks included. Cells
     that read two predecessors, as in DARTS, have no bottleneck between them and are left alone.

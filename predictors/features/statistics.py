@@ -1,9 +1,9 @@
-"""What a graph says in numbers, without learning: the features of tabular predictors.
+"""Statistics of a graph that need no learning: features of tabular predictors.
 
-Only what carries signal counts (``alive``). Of every kind
-of operator the statistics hold how many are alive in each stage (output size relative to the
-input's), and how many lie on paths: the most, the fewest, and the mean over random walks from
-output to input that take any operand alike. Walks also say which kind follows which.
+Only nodes that carry signal count (``alive``). For every class of operators, the statistics hold
+how many are alive in each stage (output size relative to the input's), and how many lie on a path:
+the most, the fewest, and the mean over random walks from output to input that choose each operand
+with equal probability. The walks also give how often one class follows another.
 
 Notes:
     All of this is our choice.
@@ -39,7 +39,7 @@ GROUPS = {
 
 @lru_cache(maxsize=1)
 def names() -> tuple[str, ...]:
-    """Return what each column of ``statistics`` is, in order."""
+    """Return the names of the columns of ``statistics``, in order."""
     columns = [f"log2 {name}" for name in _SIZES]
     columns += [f"stage {stage} {kind}" for stage in range(STAGES) for kind in CLASSES]
     columns += [f"stage {stage} log2 channels" for stage in range(STAGES)]
@@ -49,7 +49,7 @@ def names() -> tuple[str, ...]:
 
 
 def statistics(graph: Graph) -> Array:
-    """Statistics (len(names()),) of one graph.
+    """Return the statistics (len(names()),) of one graph.
 
     Example:
         >>> import torch, archrank

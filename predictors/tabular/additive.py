@@ -1,4 +1,4 @@
-"""A Gaussian process whose kernel is a sum over what is known of an architecture."""
+"""A Gaussian process whose kernel is a sum over the parts of the features."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ class AdditiveProcess(TabularPredictor):
         r_p = sqrt(3) |x_p - x'_p| / (l_p d_p)
 
     x_p are the standardised columns of part p, d_p the root mean square distance and n_p the mean
-    squared norm of training samples in them. Each part counts as much as labels say, however many
-    columns it has, which one distance over all columns cannot do. Variances a_p and b_p, lengths
-    l_p and the noise are the most probable under log-normal priors, so that a few labels do not
-    overfit them; of more than 1,000 labels, a random 1,000 choose them.
+    squared norm of training samples in them. The labels determine how much each part counts,
+    however many columns it has. A single distance over all columns cannot do that. Variances a_p
+    and b_p, lengths l_p and the noise maximise the posterior under log-normal priors, so that they
+    do not overfit a few labels. With more than 1,000 labels they are fitted to a random 1,000.
 
     With the part ``"context"`` (dataset, recipe, device) every other part has its two kernels
-    twice: shared by all samples, and again between samples of one context alone. What contexts
-    have in common is then learnt from all labels, and the rest of each context's own.
+    twice: once between all samples, and once between samples of the same context only. What
+    contexts have in common is then learnt from all labels, and the rest from the labels of each
+    context.
 
     Source: Duvenaud et al., "Additive Gaussian processes", NeurIPS 2011; Bonilla et al.,
     "Multi-task Gaussian process prediction", NIPS 2007; Rasmussen and Williams 2006.
@@ -48,8 +49,8 @@ class AdditiveProcess(TabularPredictor):
         The parts as terms and the priors are our choice.
 
     Args:
-        parts: of ``PARTS``.
-        random_state: seed of the labels that choose scales, where there are more than 1,000.
+        parts: names from ``PARTS``.
+        random_state: the seed of the choice of labels for the scales, if there are more than 1,000.
         space, task, inputs, proxies: see ``Predictor``.
 
     Attributes:

@@ -1,7 +1,7 @@
-"""Predictors that learn from tables of features: the baselines that are hard to beat.
+"""Predictors that learn from tables of features: baselines that are hard to beat.
 
-scikit-learn and XGBoost do the learning; what they learn is kept as plain arrays, so that it can be
-written without pickle and predicts the same wherever it is read.
+scikit-learn and XGBoost do the learning. The fitted models are kept as plain arrays, so that they
+can be written without pickle and predict the same on every machine.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ PARTS = ("statistics", "paths", "scores")
 
 
 class TabularPredictor(Predictor):
-    """A predictor of a matrix of features; subclasses learn from (X, y) arrays.
+    """A predictor that reads a matrix of features; subclasses learn from arrays (X, y).
 
     Attributes:
-        features_: the ``Features`` that makes the
-        matrix.
+        features_: the ``Features`` that make the matrix.
     """
 
     parts: Sequence[str]
@@ -35,7 +34,7 @@ class TabularPredictor(Predictor):
 
     @property
     def read_parts(self) -> tuple[str, ...]:
-        """The parts that the matrix is made of."""
+        """Return the parts that the matrix is made of."""
         return tuple(self.parts)
 
     @abstractmethod
@@ -43,11 +42,11 @@ class TabularPredictor(Predictor):
         """Learn from features (samples, columns) and standardised labels."""
 
     def calibrate_matrix(self, matrix: Array, labels: Array) -> None:
-        """Learn how far means err, where that takes fits of its own; not needed for means."""
+        """Learn how far means err, if that takes fits of its own; means do not need it."""
 
     @abstractmethod
     def predict_matrix(self, matrix: Array) -> tuple[Array, Array]:
-        """Means and standard deviations, both (samples,), of standardised labels."""
+        """Return means and standard deviations, both (samples,), of standardised labels."""
 
     def _fit(self, samples: list[Sample], labels: Array) -> None:
         columns = read_columns(samples, self.read_parts)
@@ -62,14 +61,14 @@ class TabularPredictor(Predictor):
 
 
 class Ridge(TabularPredictor):
-    """Ridge regression, its penalty chosen by leave-one-out error.
+    """Ridge regression whose penalty is chosen by the leave-one-out error.
 
     The standard deviation of a prediction is s sqrt(1 + x (X'X + alpha I)^-1 x'), s the root mean
     square of leave-one-out errors.
 
     Args:
-        parts: of ``PARTS``.
-        alphas: penalties to choose from.
+        parts: names from ``PARTS``.
+        alphas: the penalties to choose from.
         space, task, inputs, proxies: see ``Predictor``.
     """
 
@@ -116,8 +115,8 @@ class RandomForest(TabularPredictor):
     """A forest of fully grown trees; the standard deviation is that of its trees.
 
     Args:
-        trees: how many.
-        columns: share of columns that each split chooses from.
+        trees: the number of trees.
+        columns: the share of columns that each split chooses from.
         extra: extremely randomised trees on all samples instead of bootstrapped ones.
         random_state: seed.
         parts, space, task, inputs, proxies: see ``Ridge``.
@@ -187,14 +186,14 @@ def _filled(matrix: Array) -> Array:
 
 
 class XGBoost(TabularPredictor):
-    """Gradient-boosted trees, the mean of several on random shares of samples and columns.
+    """The mean of several gradient-boosted models on random shares of samples and columns.
 
-    The standard deviation is the spread of members joined with the training error that
-    out-of-share samples show.
+    The standard deviation combines the spread of the members and the error on held-out samples.
 
     Args:
-        trees, depth, learning_rate, samples, columns, least: of each member: number of trees, their
-            depth, shrinkage, shares of samples and columns per tree, least weight of a leaf.
+        trees, depth, learning_rate, samples, columns, least: for each member the number of trees,
+            their depth, the shrinkage, the shares of samples and columns per tree, and the least
+            weight of a leaf.
         members: how many.
         random_state: seed of the first.
         parts, space, task, inputs, proxies: see ``Ridge``.
@@ -239,7 +238,7 @@ class XGBoost(TabularPredictor):
         self.error_ = 0.0  # until it is known
 
     def calibrate_matrix(self, matrix: Array, labels: Array) -> None:
-        """Root mean square error on five held-out fifths; of few labels, their deviation."""
+        """Estimate the error by five-fold cross-validation; take the labels' deviation if few."""
         import xgboost
 
         if len(labels) < 10:
@@ -278,7 +277,7 @@ class XGBoost(TabularPredictor):
 
 
 class GaussianProcess(TabularPredictor):
-    """A Gaussian process, its kernel's scales and noise by marginal likelihood.
+    """A Gaussian process that maximises the marginal likelihood over scales and noise.
 
     ``"rbf"``: a exp(-|x - x'|^2 / (2 l^2)) + noise on standardised features. ``"matern"``: the same
     with nu = 3/2. ``"wl"``: the Weisfeiler-Lehman subtree kernel, a dot product of counts of
@@ -292,7 +291,7 @@ class GaussianProcess(TabularPredictor):
         parts, space, task, inputs, proxies: see ``Ridge``.
 
     Raises:
-        InputError: no such kernel.
+        InputError: there is no such kernel.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The predictor that a search refits all the time: an additive process with kernels made once."""
+"""The predictor that a search refits often: an additive process whose kernels are computed once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOTHING = 1e-3  # a kernel with less of all variance is left out
 
 
 class Surrogate(AdditiveProcess):
-    """A Gaussian process that refits in a fraction of a second and knows what it does not know.
+    """A Gaussian process that refits in a fraction of a second and gives its uncertainty.
 
         k(x, x') = sum_p [ a_p <x_p, x'_p> + sum_s b_ps M(|x_p - x'_p| / (s l_p)) ] + noise
 
@@ -29,18 +29,19 @@ class Surrogate(AdditiveProcess):
     of 1 on the diagonal), scales s and M the Matern kernel of nu = 5/2; l_p is the median distance
     of training samples. Lengths are fixed, so that kernels are made once for a fit. All variances
     a, b and the noise maximise the marginal likelihood times log-normal priors, so that
-    unimportant parts fade. Of more than ``most`` samples the variances are found on a random
-    ``most``. Standard deviations leave the noise out. Source: Rasmussen and Williams 2006.
+    unimportant parts fade. With more than ``most`` samples, the variances are found on a random
+    subset of ``most``. Standard deviations leave out the noise. Source: Rasmussen and Williams
+    2006.
 
     Notes:
         The sum is our choice, made on the problems of ``experiments/search.py settings``.
 
     Args:
-        parts: of ``archrank.predictors.features.columns.PARTS``; those that samples lack
+        parts: names from ``archrank.predictors.features.columns.PARTS``; parts that samples lack
             (codes, scores, contexts) are left out.
-        scales: s, as above.
-        most: as above.
-        random_state: seed of the choice of ``most``.
+        scales: the scales s.
+        most: the most samples that variances are found on.
+        random_state: the seed of the choice of that subset.
         space, task, inputs, proxies: see ``Predictor``.
 
     Attributes:
@@ -81,14 +82,14 @@ class Surrogate(AdditiveProcess):
 
     @property
     def variances_(self) -> dict[str, float]:
-        """The variance of each kernel that is left, by its name."""
+        """Return the variance of each kernel that remains, by its name."""
         parts = list(self._blocks(self.matrix_[:1]))
         names = [f"{part} {kernel}" for kernel in ("linear", *self.scales) for part in parts]
         pairs = zip(names, np.exp(self.scales_[:-1]).tolist(), strict=True)
         return {name: variance for name, variance in pairs if variance}
 
     def correlation(self, X: Any) -> Array:
-        """Return how what is not known of architectures hangs together (n, n), 1 on the diagonal.
+        """Return the posterior correlation (n, n) between the labels of architectures.
 
         Raises:
             InputError: ``X`` is not as ``fit`` takes.

@@ -1,4 +1,4 @@
-"""A predictor that hardly learns: what is known to go with accuracy before any label is."""
+"""A predictor that hardly learns: a mean of features that are known to rise with accuracy."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ class Vote(TabularPredictor):
 
         a + b mean_c(o_c x_c),   b >= 0
 
-    x are standardised features, o the directions (1 or -1) that proxies declare; columns are the
-    scores of ``AUTO``, as far as samples bring them, and
-    of ``"statistics"`` the logarithms of parameters, FLOPs and activations. Labels set a and b
-    only, so that a handful of them cannot mislead it. The standard deviation is that of the labels
-    around it.
+    x are standardised features, o the directions (1 or -1) that proxies declare; the columns are
+    the scores of ``AUTO`` that samples have, and from ``"statistics"`` the logarithms of
+    parameters, FLOPs and activations. Only a and b are learnt from labels, so that a handful of
+    labels cannot mislead it. The standard deviation is that of the labels around it.
 
     Notes:
-        This is our choice.
+        The predictor is our choice.
 
     Args:
-        parts: of ``"scores"`` and ``"statistics"``.
+        parts: some of ``"scores"`` and ``"statistics"``.
         space, task, inputs, proxies: see ``Predictor``.
 
     Example:
