@@ -1,4 +1,4 @@
-"""What users give as data, in the two forms that passes read: one input, or a list of batches."""
+"""Users' data in the two forms that passes read: one input, or a list of batches."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ _TARGETS = ("labels", "label", "targets", "target", "y")
 
 
 def drawn(inputs: Any, batch_size: int = 64, count: int = 1, seed: int = 0) -> Any:
-    """Draw batches once from what may give others each time, so that all networks see the same.
+    """Draw batches once, so that all networks see the same data.
 
     Args:
         inputs: the same as in ``archrank.score``. Shapes, tensors, arrays, tuples and dicts are one
-            input and come back as they are.
-        batch_size: of samples of a data set, which are drawn at random without repetition.
-        count: how many batches to read.
-        seed: of the samples, and of a loader that shuffles.
+            input and are returned unchanged.
+        batch_size: the number of samples per batch that are drawn from a data set, at random
+            without repetition.
+        count: the number of batches to read.
+        seed: the seed of the drawn samples and of a loader that shuffles.
 
     Raises:
         InputError: there is no batch.
@@ -69,7 +70,7 @@ def drawn(inputs: Any, batch_size: int = 64, count: int = 1, seed: int = 0) -> A
 
 
 def _is_data_set(inputs: Any) -> bool:
-    """Return whether it hands out samples, not batches."""
+    """Return whether the object yields samples, not batches."""
     if isinstance(inputs, (list, DataLoader)):
         return False
     by_index = hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__")
@@ -87,17 +88,18 @@ def _loader(samples: Any, batch_size: int, count: int, seed: int) -> DataLoader[
 def parted(
     model: nn.Module, item: Any, targets: Any = None, is_batch: bool = True
 ) -> tuple[Any, Any]:
-    """Part a batch into what ``forward`` takes and the targets of the loss.
+    """Split a batch into the input of ``forward`` and the targets of the loss.
 
     ``(x, y)``, ``(x1, x2, y)`` and dicts with an entry such as ``"labels"`` hold their targets,
     unless ``forward`` takes them all. Arrays become tensors.
 
     Args:
-        model: whose forward it is.
+        model: the model that takes the input.
         item: a batch, or the one input.
-        targets: if they are given, the item holds none.
-        is_batch: whether it is one of a list of batches, of which the last part counts as targets
-            wherever forward can do without it; else only where forward cannot take it.
+        targets: the targets, if they are given separately; the item then holds none.
+        is_batch: whether the item is one of a list of batches. The last part of a batch counts as
+            targets if ``forward`` can run without it. The last part of a single input counts as
+            targets only if ``forward`` cannot take it.
 
     Example:
         >>> x, y = torch.zeros(2, 4), torch.zeros(2)
@@ -179,7 +181,7 @@ def _as_targets(targets: Any) -> Any:
 
 
 def first_input(model: nn.Module, inputs: Any) -> Any:
-    """Return what ``trace`` takes: the one input, or that of the first of the batches."""
+    """Return what ``trace`` takes: the single input, or the input of the first batch."""
     if isinstance(inputs, list) and not is_shape(inputs):
         return parted(model, inputs[0])[0]
     return parted(model, inputs, is_batch=False)[0]

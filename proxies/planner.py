@@ -106,7 +106,7 @@ def score(
 
 
 def chosen(proxies: str | Iterable[str] | None) -> list[Proxy]:
-    """Return the proxies that names, or ``"all"``, stand for."""
+    """Return the proxies with the given names, or all of them for ``"all"``."""
     if proxies is None or proxies == "all":
         return all_proxies()
     names = names_in(proxies) if isinstance(proxies, str) else [*proxies]
@@ -116,7 +116,7 @@ def chosen(proxies: str | Iterable[str] | None) -> list[Proxy]:
 
 
 def batches_needed(proxies: Iterable[str | Proxy]) -> int:
-    """Return the least number of batches that the proxies read: 2 if one compares batches, else 1.
+    """Return the number of batches that the proxies need: 2 if one compares batches, else 1.
 
     Example:
         >>> batches_needed(["snip"]), batches_needed(["snip", "zico"])
@@ -238,10 +238,10 @@ def _bad_parameter(model: nn.Module) -> str:
 
 
 def usable_device(device: str) -> str:
-    """Return the device asked for, ``"auto"`` meaning CUDA where there is one.
+    """Return the device asked for; ``"auto"`` selects CUDA if it is available.
 
     Raises:
-        InputError: it cannot be used here.
+        InputError: the device cannot be used here.
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,9 +1,9 @@
-"""Facts of every proxy, and how to add one.
+"""The registry of proxies and their facts.
 
-A proxy is one pure function from recorded signals to values. The names of its parameters are the
-signals that it needs (see ``archrank.proxies.recording.signals``), so the planner knows what to
-record and a test can call the function on tensors made by hand. Parameters that can only be passed
-by name are options with published defaults: ``swap_regular[mu=40,sigma=20]`` sets them.
+A proxy is one pure function from recorded signals to values. Its parameters are named after the
+signals that it needs (see ``archrank.proxies.recording.signals``). The planner therefore knows what
+to record, and a test can call the function on tensors made by hand. Keyword-only parameters are
+options with published defaults: ``swap_regular[mu=40,sigma=20]`` sets them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ONE_FORWARD = "1 forward"
 
 @dataclass(frozen=True)
 class Measure:
-    """What a proxy's function returns.
+    """The values that a proxy's function returns.
 
     Attributes:
         total: the score of the network.
@@ -39,7 +39,7 @@ class Measure:
 
 
 def total_of(parts: Mapping[str, float]) -> Measure:
-    """Return the sum of what each parameter contributes."""
+    """Return the measure whose total is the sum over parameters."""
     return Measure(float(sum(parts.values())), by_parameter=parts)
 
 
@@ -48,21 +48,23 @@ class Proxy:
     """The facts of one proxy and its pure function.
 
     Attributes:
-        name: how it is asked for.
-        function: recorded signals -> ``Measure``; its parameter names are its needs.
-        version: raised whenever its value changes.
-        summary: one line what it measures.
-        formula: in the notation of the documentation: g gradient, W weight, L loss, N batch.
-        reference: paper, or "our choice".
-        higher_is_better: its direction as a predictor of accuracy.
+        name: the name by which users ask for it.
+        function: recorded signals -> ``Measure``; its parameters are named after the signals.
+        version: a number that is raised whenever the proxy's value changes.
+        summary: one line that says what it measures.
+        formula: its formula in the notation of the documentation: g gradient, W weight, L loss, N
+            batch.
+        reference: its paper, or "our choice".
+        higher_is_better: whether a higher value predicts a higher accuracy.
         mode: the mode in which the model runs: ``"train"``, ``"eval"``, ``"as given"``, or
-            ``"any"`` where it makes no difference.
-        initialisation: ``"as given"`` or what it sets the weights to.
+            ``"any"`` if it makes no difference.
+        initialisation: ``"as given"``, or the distribution or constant that the weights are set to.
         dtype: ``"model"`` (half precision is promoted to float32) or ``"float64"``.
-        deterministic: whether the value is a function of weights and batch alone.
-        cost: passes over the network, in words.
+        deterministic: whether the value depends only on the weights and the batch.
+        cost: the passes over the network, in words.
         labels: whether it needs targets and a loss.
-        reads: signals that some parameters take in the place of those that they are named after.
+        reads: parameter -> signal, for parameters that take another signal than the one they are
+            named after.
     """
 
     name: str
@@ -82,7 +84,7 @@ class Proxy:
 
     @property
     def source(self) -> str:
-        """Short name of the code whose values it reproduces; empty for our own definitions.
+        """Short name of the code that a variant reproduces; empty for our own definitions.
 
         Example:
             >>> from archrank import proxies
@@ -93,7 +95,7 @@ class Proxy:
 
     @property
     def sign(self) -> float:
-        """1 if higher values are better, -1 if lower ones are: ``sign * values`` points upwards.
+        """1 if higher values are better, else -1; a higher ``sign * value`` is always better.
 
         Example:
             >>> from archrank import proxies
@@ -104,7 +106,7 @@ class Proxy:
 
     @property
     def is_quick(self) -> bool:
-        """Whether it takes one forward pass and no other.
+        """Whether the proxy needs one forward pass and nothing more.
 
         Example:
             >>> from archrank import proxies
@@ -165,7 +167,7 @@ def register(
 
 
 def register_variant(name: str, of: str, **changed: Any) -> None:
-    """Register the proxy ``of`` as ``name``, NAME@SOURCE, with some of its facts changed."""
+    """Register the proxy ``of`` as its variant ``name`` (NAME@SOURCE), with some facts changed."""
     _add(replace(_REGISTRY[of], name=name, version=1, **changed))
 
 
@@ -182,7 +184,7 @@ def _add(proxy: Proxy) -> None:
 
 
 def unregister(name: str) -> None:
-    """Forget a proxy, e.g. one that a notebook registers again."""
+    """Remove a proxy from the registry, e.g. before a notebook registers it again."""
     del _REGISTRY[get(name).name.partition("[")[0]]
 
 
@@ -190,7 +192,8 @@ def get(name: str) -> Proxy:
     """Return the proxy called ``name``, with options as in ``name[option=value,...]``.
 
     Raises:
-        InputError: there is none; names the closest ones. Or it has no such option.
+        InputError: there is no such proxy (the message names similar ones), or it has no such
+            option.
 
     Example:
         >>> from archrank import proxies
@@ -210,7 +213,7 @@ def get(name: str) -> Proxy:
 
 
 def names_in(text: str) -> list[str]:
-    """Return the names of a list with commas, those inside brackets left alone.
+    """Return the names in a list separated by commas; commas inside brackets do not separate.
 
     Example:
         >>> names_in("params, swap_regular[mu=40,sigma=20]")
@@ -265,6 +268,6 @@ def all_proxies(variants: bool = False) -> list[Proxy]:
     """Return all proxies, in the order in which they were registered.
 
     Args:
-        variants: whether to list those that reproduce a published code, NAME@SOURCE, too.
+        variants: whether to include variants that reproduce a published code, NAME@SOURCE.
     """
     return [proxy for proxy in _REGISTRY.values() if variants or not proxy.source]

@@ -22,7 +22,7 @@ class Result:
     """One proxy's score of one model.
 
     Attributes:
-        name, version: of the proxy.
+        name, version: those of the proxy.
         value: the score, None if there is none.
         status: ``"ok"``; ``"not applicable"`` if the proxy is not defined for the network, which
             is not a failure; ``"unsupported"`` if it needs other data or another form of
@@ -44,7 +44,7 @@ class Result:
 
 
 class Scores(Mapping[str, Result]):
-    """Proxy name -> ``Result``, and the values per node of the graph."""
+    """The results of one model by proxy name, and its values per node of the graph."""
 
     def __init__(
         self,
@@ -68,10 +68,10 @@ class Scores(Mapping[str, Result]):
         return len(self._results)
 
     def nodes(self, name: str) -> npt.NDArray[np.float64]:
-        """Return a proxy's values aligned with ``graph.nodes``: float64 (n,), else NaN.
+        """Return a proxy's values aligned with ``graph.nodes``, as float64 (n,), NaN where none.
 
-        A weight used by several nodes counts at the first. For proxies made of parts, the parts
-        sum to the value; a part whose weight no node uses is left out.
+        A weight that several nodes use counts at the first. If the proxy is a sum of parts, the
+        values of the nodes add up to its value; a part whose weight no node uses is left out.
 
         Raises:
             InputError: the proxy has no values per node, or no value at all.
@@ -103,7 +103,7 @@ class Scores(Mapping[str, Result]):
 
 
 def on_nodes(measure: Measure, graph: Graph) -> npt.NDArray[np.float64] | None:
-    """Return a measure's parts aligned with the nodes; None if it is not made of parts."""
+    """Return a measure's values per node; None if it has none."""
     if measure.by_parameter is None and measure.by_node is None:
         return None
     values = np.full(len(graph), np.nan)

@@ -1,4 +1,4 @@
-"""Eigenvalues, their entropy, and spectral norms, on the smaller side of a matrix."""
+"""Eigenvalues, their entropy, and spectral norms, computed on the smaller side of a matrix."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def is_finite(values: Tensor) -> bool:
 
 
 def finite(values: Tensor, what: str) -> Tensor:
-    """Return the values themselves, if they are numbers.
+    """Return the values unchanged if they are finite.
 
     Raises:
-        ScoreError: ``what`` holds NaN or infinities, of which a solver would only say that it did
-            not converge.
+        ScoreError: ``what`` holds NaN or infinities, for which a solver would only report that it
+            did not converge.
     """
     if not is_finite(values):
         raise ScoreError(f"{what} are not finite", "non-finite")
@@ -38,7 +38,7 @@ def eigenvalues(symmetric: Tensor, what: str) -> Tensor:
 def gram(rows: Tensor) -> Tensor:
     """Return the smaller of ``rows^T rows`` and ``rows rows^T``, for rows (R, C).
 
-    Both have the same eigenvalues but for zeros, and so the same trace and norm.
+    Both have the same eigenvalues except for zeros, and so the same trace and norm.
 
     Example:
         >>> gram(torch.ones(2, 3)).tolist()
@@ -48,7 +48,7 @@ def gram(rows: Tensor) -> Tensor:
 
 
 def entropy(values: Tensor) -> Tensor:
-    """Return the Shannon entropy, in nats, of non-negative float64 values over their sum.
+    """Return the Shannon entropy, in nats, of non-negative float64 values divided by their sum.
 
     Example:
         >>> round(float(entropy(torch.tensor([2.0, 2.0, 0.0]).double())), 4)
@@ -61,10 +61,10 @@ def entropy(values: Tensor) -> Tensor:
 def spectral_norm(left: Tensor, right: Tensor, what: str) -> float:
     """Return the largest singular value of ``left^T right``, for (R, C) and (R, D) of ``what``.
 
-    A matrix of more columns than rows gives way to the triangle of its QR decomposition, whose
-    columns are as many as its rows: the product by an orthonormal matrix keeps singular values.
-    What is left is at most (min(R, C), min(R, D)). Beyond a size its largest singular value is
-    found by Lanczos's method, to a relative 1e-6.
+    A matrix with more columns than rows is replaced by the triangle of its QR decomposition, which
+    has as many columns as rows: a product with an orthonormal matrix keeps singular values. The
+    remaining product is at most (min(R, C), min(R, D)). Beyond a certain size, its largest singular
+    value is found by Lanczos's method, with a relative error of 1e-6.
 
     Raises:
         ScoreError: the product is not finite.

@@ -1,9 +1,9 @@
-"""Published codes' versions of proxies, NAME@SOURCE: their values, on their terms.
+"""Variants (NAME@SOURCE) that reproduce the values of published codes.
 
-Our own definitions run in training mode, see functions as well as modules and count everything
-once. Published codes differ in what they run, hook and count; each difference is stated here.
-Variants are asked for by name and are never part of ``"all"``. Where a code draws its own weights
-and inputs, its variant reads those that it is given.
+Our own definitions run in training mode, include functions as well as modules, and count everything
+once. Published codes differ in what they run, hook and count. Each variant states its differences.
+Variants are asked for by name and are never part of ``"all"``. If a code draws its own weights and
+inputs, its variant uses the given ones instead.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def _code(name: str) -> str:
 
 
 def variant(name: str, of: str, **changed: Any) -> None:
-    """Register the function of one proxy as another, run in the mode in which the model is."""
+    """Register a proxy's function as a variant that runs in the mode that the model is in."""
     register_variant(name, of, **{"mode": "as given", **changed})
 
 
 def published(name: str, **facts: Any) -> Callable[..., Callable[..., Measure]]:
-    """Register the decorated function as a code's own, run in the mode in which the model is."""
+    """Register the decorated function as a variant that runs in the mode that the model is in."""
     return register(name, **{"mode": "as given", "reference": _code(name), **facts})
 
 
@@ -203,7 +203,7 @@ def params_of_leaves(module_sizes: list[ModuleSize]) -> Measure:
     """Count the parameters of modules without children.
 
     Notes:
-        It is blind to parameters of modules that have children, as class tokens.
+        It misses the parameters of modules that have children, such as class tokens.
     """
     return Measure(sum(size.parameters for size in module_sizes) / 1e6)
 
@@ -219,7 +219,7 @@ def flops_of_leaves(module_sizes: list[ModuleSize]) -> Measure:
     """Count the operations of modules without children.
 
     Notes:
-        It is blind to functions, and to modules of any other class.
+        It misses functions, and modules of classes that the code does not count.
     """
     return Measure(sum(size.operations for size in module_sizes) / 1e6)
 
@@ -236,11 +236,11 @@ def flops_of_leaves(module_sizes: list[ModuleSize]) -> Measure:
     labels=True,
 )
 def fisher_by_fan_in(second_saliencies: list[Saliency], weights: dict[str, Tensor]) -> Measure:
-    """Sum the Fisher information of all channels, once per weight of each.
+    """Sum the Fisher information of all channels, each counted once per weight.
 
     Notes:
-        The value of a channel is spread over its weights before they are summed. Of tokens, the
-        position is taken for the channel.
+        The value of a channel is copied to each of its weights before the sum. For tokens,
+        positions are taken for channels.
     """
     parts: dict[str, float] = {}
     for saliency in second_saliencies:
@@ -265,7 +265,7 @@ def gradient_length(parameter_gradients: dict[str, Tensor]) -> Measure:
     """Return the norm of the gradient of all parameters together.
 
     Notes:
-        It is one norm, where grad_norm adds up those of the layers.
+        It is one norm; grad_norm adds up the norms of the layers.
     """
     squares = [float(g.double().square().sum()) for g in parameter_gradients.values()]
     return Measure(sum(squares) ** 0.5)
@@ -287,7 +287,7 @@ def syncflow(flow_with_norm: dict[str, SynapticFlow]) -> Measure:
     """Sum the flow per output channel, negated.
 
     Notes:
-        Batch norm of the one all-ones sample cancels most of the flow in training mode.
+        In training mode, batch norm of the single all-ones sample cancels most of the flow.
     """
     return total_of({n: -f.total / len(f.magnitude) for n, f in flow_with_norm.items()})
 
@@ -300,10 +300,10 @@ def syncflow(flow_with_norm: dict[str, SynapticFlow]) -> Measure:
     labels=True,
 )
 def zico_of_sums(batch_gradients: list[dict[str, Tensor]]) -> Measure:
-    """Return ZiCo of the running sums of the batches' gradients.
+    """Return ZiCo of gradients that accumulate over batches.
 
     Notes:
-        Each batch's gradient is added to those before it.
+        The gradient of each batch is added to those before it.
     """
     sums = accumulate(
         batch_gradients, lambda before, new: {name: before[name] + g for name, g in new.items()}
@@ -322,7 +322,7 @@ def zico_of_one_buffer(batch_gradients: list[dict[str, Tensor]]) -> Measure:
     """Return 0 for every layer.
 
     Notes:
-        Layers without deviation are left out, which here are all.
+        Layers without deviation are left out; here no layer has any.
     """
     return total_of(dict.fromkeys(batch_gradients[0], 0.0))
 
@@ -349,7 +349,7 @@ def gradsign_of_used(sign_sums: SignSums) -> Measure:
     """Return GradSign per weight of the layers that are used.
 
     Notes:
-        The zeros of layers that the output does not depend on are left out.
+        Layers that the output does not depend on have zero gradients and are left out.
     """
     used = {name: sums for name, sums in sign_sums.sums.items() if bool(sums.any())}
     return gradsign_mean(SignSums(sign_sums.samples, used))
@@ -363,10 +363,10 @@ def gradsign_of_used(sign_sums: SignSums) -> Measure:
     labels=True,
 )
 def grad_angle(gradient_kernel: Tensor) -> Measure:
-    """Return the mean cosine of the gradients with the mean of their directions.
+    """Return the mean cosine between the gradients and the mean of their directions.
 
     Notes:
-        The mean cosine with the mean of the directions is that mean's length.
+        This mean cosine equals the length of the mean of the directions.
     """
     norms = gradient_kernel.diagonal().sqrt()
     cosines = gradient_kernel / norms[:, None] / norms
@@ -380,10 +380,11 @@ def grad_angle(gradient_kernel: Tensor) -> Measure:
     cost="1 forward + 1 backward per sample",
 )
 def ntk_of_batch(coupled_kernel: Tensor) -> Measure:
-    """Return the condition of the coupled kernel, negated.
+    """Return the negated condition number of the coupled kernel.
 
     Notes:
-        In training mode batch norm couples the samples, whose rows depend on each other's input.
+        In training mode, batch norm couples the samples: each row depends on the inputs of all
+        samples.
     """
     return Measure(-ntk_condition(coupled_kernel).total)
 
@@ -405,9 +406,9 @@ def meco_of_modules(module_features: list[Tensor]) -> Measure:
     """Sum the smallest eigenvalues of the correlations of all modules' channels.
 
     Notes:
-        Containers count what their last module gave once more. What is undefined of a correlation,
-        as of features of one position, is 0; where positions are fewer than channels the eigenvalue
-        is rounding.
+        Containers count the output of their last module again. Undefined correlations, such as
+        those of features of one position, are 0. If there are fewer positions than channels, the
+        eigenvalue is a rounding error.
     """
     correlations = [correlation(features.T) for features in module_features]
     return Measure(sum(float(eigenvalues(c, "a module's features")[0]) for c in correlations))
@@ -424,7 +425,7 @@ def az_autoformer_expressivity(given_blocks: list[Block]) -> Measure:
     """Sum the entropies of the features of all blocks but the first.
 
     Notes:
-        Blocks end after each attention and each perceptron; the patch embedding does not count.
+        Blocks end after each attention and each perceptron. The patch embedding does not count.
     """
     return az_expressivity(given_blocks[1:])
 
@@ -441,6 +442,6 @@ def az_autoformer_trainability(given_blocks: list[Block]) -> Measure:
     """Return the mean trainability of all blocks but the first.
 
     Notes:
-        Maps lead from block to block of tokens; the patch embedding does not count.
+        The maps lead from one block of tokens to the next. The patch embedding does not count.
     """
     return az_trainability(given_blocks[1:])

@@ -1,4 +1,4 @@
-"""Candidates: networks to rank that are not built yet, and builders without a file or a zoo."""
+"""Candidates, which are networks to rank that are not built yet, and their simplest builders."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Builder(ABC):
     """A builder of one network that another process can recognise."""
 
     says_its_input = False
-    """Whether the network says its input once it is built."""
+    """Whether the network states its input once it is built."""
     only_builds = False
-    """Whether it may be called again, on the meta device too, and does nothing but build."""
+    """Whether it only builds, so that it may be called again, also on the meta device."""
 
     @property
     @abstractmethod
@@ -38,7 +38,7 @@ class Builder(ABC):
 
 
 def said_by(model: nn.Module) -> tuple[int, ...] | None:
-    """Return the input shape in the configuration of a model, as timm has; None if it has none."""
+    """Return the input shape in a model's configuration, as in timm; None if it has none."""
     config = getattr(model, "pretrained_cfg", None) or {}
     return tuple(config["input_size"]) if "input_size" in config else None
 
@@ -63,7 +63,8 @@ class Candidate:
         """Build the network.
 
         Raises:
-            InputError: the builder returned something else. Builders may raise any other error.
+            InputError: the builder returned something other than a module. Builders may raise any
+                other error.
         """
         model = self.build()
         if not isinstance(model, nn.Module):
@@ -76,8 +77,8 @@ class Candidate:
     def built_without_weights(self) -> nn.Module | None:
         """Build the network on the meta device, which holds shapes and no values.
 
-        None where the builder is not one that only makes a network: a user's own function or file
-        may do anything beside, and is called once.
+        Return None unless the builder is known to do nothing else. A user's own function or file
+        may do anything, and is called only once.
         """
         if not isinstance(self.build, Builder) or not self.build.only_builds:
             return None
@@ -86,13 +87,13 @@ class Candidate:
 
     @property
     def says_its_input(self) -> bool:
-        """Whether its input is known; a model of timm knows its own once it is built."""
+        """Whether the input is known now or, as for models of timm, once the network is built."""
         return self.inputs is not None or (
             isinstance(self.build, Builder) and self.build.says_its_input
         )
 
     def inputs_for(self, model: nn.Module, given: Any = None) -> Any:
-        """Return the input that is given, else the candidate's own, else what the model says.
+        """Return the given input, or else that of the candidate, or else that of the model.
 
         Raises:
             InputError: no input is known.
@@ -109,7 +110,7 @@ class Candidate:
 
     @property
     def network(self) -> str:
-        """A text that candidates share which are one network, as far as that is known unbuilt."""
+        """A text that is equal for candidates known, while unbuilt, to be the same network."""
         if not isinstance(self.build, FromSpace):
             return self.name
         build = self.build
@@ -117,16 +118,16 @@ class Candidate:
 
     @property
     def identity(self) -> tuple[str, str] | None:
-        """Where the network comes from and what it is called there, for runs to come.
+        """The origin of the network and its name there, which identify it in later runs.
 
-        None for modules and callables of this process, which another one cannot know again.
+        None for modules and callables of this process, which another process cannot identify.
         """
         return self.build.identity if isinstance(self.build, Builder) else None
 
 
 @dataclass(frozen=True)
 class Given:
-    """Hands out a module that exists."""
+    """A builder that returns an existing module."""
 
     module: nn.Module
 
@@ -136,7 +137,7 @@ class Given:
 
 @dataclass(frozen=True)
 class FromSpace(Builder):
-    """Builds the network of an architecture string of a search space, known by name or given."""
+    """A builder of one architecture of a search space, which is given by name or as an object."""
 
     space: str | Space
     arch: str
@@ -161,5 +162,5 @@ class FromSpace(Builder):
 
 
 def in_space(space: str | Space, arch: str, task: str | None) -> Candidate:
-    """Return the candidate that is an architecture of a space, written as it is."""
+    """Return the candidate for an architecture of a space, named as it is written."""
     return Candidate(arch, FromSpace(space, arch, task))

@@ -27,18 +27,19 @@ LISTED, LISTS = "CANDIDATES", "candidates"
 
 
 def collect(candidates: Any) -> list[Candidate]:
-    """All candidates, with unique names and in the order given.
+    """Return all candidates in the given order, with unique names.
 
     Args:
-        candidates: one of, or a list or other iterable of, or a dict from names to: modules,
-            callables without arguments that build one, ``Candidate``, and names:
-            ``"path/file.py"`` (all in that file), ``"path/file.py:name"``, ``"timm:resnet18"``,
-            ``"timm:mobilenetv3*"``, ``"torchvision:*"``, ``"net.pt2"`` (a file of
-            ``torch.export.save``; programs in memory, too), and architectures of a search space,
-            ``"hiaml:z-z-a22-l20"`` or, for another task, ``"nasbench201@cifar100:|..."``.
+        candidates: one item, an iterable of items, or a dict from names to items. An item is a
+            module, a callable without arguments that builds one, a ``Candidate``, an exported
+            program, or a name: ``"path/file.py"`` (all networks in that file),
+            ``"path/file.py:name"``, ``"timm:resnet18"``, ``"timm:mobilenetv3*"``,
+            ``"torchvision:*"``, ``"net.pt2"`` (a file of ``torch.export.save``), or an architecture
+            of a search space, ``"hiaml:z-z-a22-l20"`` or, for another task,
+            ``"nasbench201@cifar100:|..."``.
 
     Raises:
-        InputError: nothing there, or something is not of a kind above.
+        InputError: there are no candidates, or an item is none of the above.
         MissingExtraError: timm or torchvision cannot be imported.
 
     Example:
@@ -146,7 +147,7 @@ def _meant(prefix: str, colon: str, pattern: str) -> str:
 
 
 def _from_space(prefix: str, arch: str) -> Candidate | None:
-    """``SPACE:ARCH`` or ``SPACE@TASK:ARCH``; None if there is no such space."""
+    """Read ``SPACE:ARCH`` or ``SPACE@TASK:ARCH``; return None if there is no such space."""
     from ..data import space, spaces
 
     name, _, task = prefix.partition("@")
@@ -163,14 +164,14 @@ def _from_space(prefix: str, arch: str) -> Candidate | None:
 
 @dataclass(frozen=True)
 class FromList(Builder):
-    """Builds what a Python file lists under a name; pickles as the file and the name."""
+    """A builder of what a Python file lists under a name, pickled as the file and the name."""
 
     path: str
     name: str
 
     @property
     def identity(self) -> tuple[str, str]:
-        """The file by its contents and those of its neighbours that it imports."""
+        """The contents of the file and of the neighbouring files that it imports."""
         path = Path(self.path)
         return "file", f"{path.name}:{LISTED}:{self.name} {version_of(path)}"
 
@@ -207,7 +208,7 @@ def _has_lister(module: ModuleType) -> bool:
 
 @lru_cache
 def _listed(module: ModuleType) -> dict[str, Candidate]:
-    """Return what a file lists itself, by name."""
+    """Return the candidates that a file itself lists, by name."""
     value = vars(module).get(LISTED)
     return {c.name: c for c in collect(getattr(module, LISTS)() if value is None else value)}
 
@@ -233,10 +234,10 @@ def _check_named(path: Path, module: ModuleType, attribute: str) -> None:
 
 
 def _tell(path: Path, choice: Choice) -> None:
-    """Say what of a file is not a candidate.
+    """Warn of what in a file is left out of the candidates.
 
     Raises:
-        InputError: nothing is one.
+        InputError: the file has no candidates.
     """
     how = f"name one as {path.name}:NAME, or list them all in {path.name} as {LISTED} = [...]"
     if not choice.names:

@@ -1,4 +1,4 @@
-"""What candidates are run on: the caller's data, or a batch of the candidate's own space."""
+"""The data that candidates run on: the caller's, or a batch of the candidate's own space."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .sources import FileLoss
 
 
 class Data(Protocol):
-    """What a network is run on, the same for all candidates."""
+    """The data that networks run on, the same for all candidates."""
 
     @property
     def batch(self) -> int: ...
@@ -29,16 +29,16 @@ class Data(Protocol):
     def targets(self) -> Any: ...
 
     def draw(self, candidate: Candidate, seed: int, count: int) -> Any:
-        """Return a candidate's input, or None for the one that the network itself says."""
+        """Return a candidate's input; None if the network itself states it."""
 
     def loss(self, candidate: Candidate) -> Loss | None:
         """Return the loss of a candidate's outputs; None for cross-entropy."""
 
     def graph(self, candidate: Candidate) -> Graph | None:
-        """Return a candidate's graph where it is known without a network."""
+        """Return a candidate's graph if it is known without the network."""
 
     def condition(self, candidate: Candidate) -> dict[str, Any] | None:
-        """Return what a score depends on besides network, proxy and seed; None if unknown."""
+        """Return the conditions of a score besides network, proxy and seed; None if unknown."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class SpaceData:
     """Batches of a candidate's own search space, with its loss.
 
     Attributes:
-        batch: samples per batch.
-        source: of images, as ``archrank.data.images`` takes by name.
-        resolution: of images; None for the networks' own.
+        batch: the number of samples per batch.
+        source: the source of images, a name that ``archrank.data.images`` takes.
+        resolution: the size of images; None for that of the networks.
     """
 
     batch: int = 64
@@ -106,12 +106,12 @@ def _space_of(candidate: Candidate) -> tuple[Any, FromSpace]:
 
 @dataclass(frozen=True)
 class GivenData:
-    """Data that the caller gives; candidates of a space that get none have their space's.
+    """Data of the caller; without them, candidates of a space use their space's data.
 
     Attributes:
-        inputs: the same as in ``archrank.score``; None for each candidate's own.
+        inputs: the same as in ``archrank.score``; None for the input of each candidate.
         targets, own_loss, batch: the same as in ``archrank.score``.
-        of_spaces: whether candidates of a space have their space's data where none is given.
+        of_spaces: whether candidates of a space use their space's data if none are given.
     """
 
     inputs: Any = None
@@ -142,13 +142,13 @@ class GivenData:
         return None if None in parts.values() else {"batch": self.batch, **parts}
 
     def _of_space(self, candidate: Candidate) -> bool:
-        """Return whether the candidate's space says what it is run on."""
+        """Return whether the candidate runs on its space's data."""
         nothing_given = self.inputs is None and self.targets is None and self.own_loss is None
         return self.of_spaces and nothing_given and isinstance(candidate.build, FromSpace)
 
 
 def _digest(value: Any) -> str | None:
-    """Name what was given, so that equal things have equal names; None for what has no name."""
+    """Return a name that is equal for equal data; None if the data cannot be named."""
     if value is None or isinstance(value, (int, float, str, bool)):
         return repr(value)
     if isinstance(value, FileLoss):

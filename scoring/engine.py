@@ -20,7 +20,7 @@ def checked_engine(engine: str, address: str | None, jobs: int, device: str) -> 
     """Refuse arguments that the engine cannot use.
 
     Raises:
-        InputError: there is no such engine, or it cannot use an argument.
+        InputError: the engine does not exist or cannot use an argument.
     """
     checked_choice("engine", engine, ENGINES)
     if engine != "ray" and address is not None:
@@ -75,7 +75,7 @@ def run_works(
 def in_turn(
     works: Iterable[Work], seen: set[str] | None = None
 ) -> Generator[tuple[Work, Any], None, None]:
-    """Score one after the other, in this process."""
+    """Score the pieces of work one after another, in this process."""
     score = partial(score_work, seen=frozenset() if seen is None else seen)
     for work in works:
         yield work, score(work)

@@ -1,4 +1,4 @@
-"""About how long scoring will take here, from a few graphs and a short calibration."""
+"""Estimates of how long scoring takes here, from a few graphs and a short calibration."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ only says whether calibrating is worth it."""
 
 
 def seconds_needed(candidates: Sequence[Candidate], plan: Plan, worth: float = 10.0) -> float:
-    """Estimate how long a plan takes; 0 where it is surely short.
+    """Estimate the seconds that a plan takes; 0 if it is certainly short.
 
-    Scores take ``a + r f`` seconds of a network of ``f`` multiply-adds per sample. ``a`` and ``r``
-    are found by scoring two small convolutional networks by the same proxies and batch size.
+    Scoring a network of ``f`` multiply-adds per sample takes ``a + r f`` seconds. ``a`` and ``r``
+    are found by scoring two small convolutional networks with the same proxies and batch size.
 
     Args:
-        candidates: of which a few are traced; none is scored.
-        plan: how they will be scored.
-        worth: seconds below which nobody wants to know, so that nothing is calibrated.
+        candidates: the candidates; a few are traced, none is scored.
+        plan: how the candidates will be scored.
+        worth: the seconds below which no estimate is needed; nothing is calibrated then.
 
     Notes:
-        Our choice. Networks of many small operators take longer than this, by a factor of two or
-        three at times.
+        The estimate is our choice. Networks of many small operators can take two or three times as
+        long.
     """
     most = LOOKED_AT if plan.enough is None else 3 * LOOKED_AT  # then tracing is most of the work
     chosen = np.linspace(0, len(candidates) - 1, min(most, len(candidates))).astype(int)
@@ -66,7 +66,7 @@ def seconds_needed(candidates: Sequence[Candidate], plan: Plan, worth: float = 1
 
 
 def _graph(candidate: Candidate, plan: Plan) -> Graph | None:
-    """Return a candidate's graph; None where it cannot even be traced."""
+    """Return a candidate's graph; None if it cannot be traced."""
     try:
         graph = plan.data.graph(candidate)
         if graph is None:
@@ -83,7 +83,7 @@ def _graph(candidate: Candidate, plan: Plan) -> Graph | None:
 
 
 def _calibration(width: int, plan: Plan) -> tuple[float, float]:
-    """Return multiply-adds and seconds of scoring a small network, the quicker of two times."""
+    """Return the multiply-adds and scoring seconds of a small network, the faster of two runs."""
     layers: list[nn.Module] = []
     for source in (3, width, width, width):
         layers += [nn.Conv2d(source, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]

@@ -1,4 +1,4 @@
-"""Work in several processes, each replaced when it dies, none left behind."""
+"""Work in several processes; those that die are replaced, and none is left behind."""
 
 from __future__ import annotations
 
@@ -24,19 +24,21 @@ R = TypeVar("R")
 def in_processes(
     function: Callable[[W], R], works: Iterable[W], jobs: int, died: Callable[[W, str], R]
 ) -> Generator[tuple[W, R], None, None]:
-    """Pieces of work and their results, from ``jobs`` processes, handed out as they come free.
+    """Run pieces of work in ``jobs`` processes, and yield each with its result as it arrives.
 
-    A process that dies (killed for memory, say) is replaced, and what it was at is tried again;
-    none outlives this one, however it ends.
+    A process that dies, for example for lack of memory, is replaced, and its piece of work is tried
+    again. No process outlives this one, however it ends.
 
     Args:
-        function: what is done with each piece, importable by name in a fresh process.
-        works: the pieces; the next is taken when a process is free.
-        jobs: how many processes.
-        died: the result of a piece that killed its process twice, given it and how it ended.
+        function: the function to call with each piece; a fresh process must be able to import it by
+            name.
+        works: the pieces of work; the next one is read when a process is free.
+        jobs: the number of processes.
+        died: returns the result of a piece that ended its process twice; called with the piece and
+            how the process ended.
 
     Raises:
-        ArchrankError: ``function`` raised it: that ends everything, not one piece of work alone.
+        ArchrankError: ``function`` raised it, which ends the whole run.
     """
     waiting = iter(works)
     workers: list[_Worker[W, R]] = []
@@ -95,7 +97,7 @@ class _Worker(Generic[W, R]):
         """Return the piece of work and its result, or None if that is still to come.
 
         Raises:
-            ArchrankError: what ends the run, not this piece of work alone.
+            ArchrankError: the whole run ends, not only this piece of work.
         """
         try:
             result = self.pipe.recv()

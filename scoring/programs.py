@@ -1,4 +1,4 @@
-"""Networks of files: of torch.export and of ONNX, and exported programs in memory."""
+"""Networks in files of torch.export and ONNX, and exported programs in memory."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SUFFIXES = (PROGRAM, ONNX)
 
 @dataclass(frozen=True)
 class FromProgram(Builder):
-    """Loads the network of a file, with the weights that it holds."""
+    """A builder that loads the network of a file with its weights."""
 
     path: str
 
     @property
     def identity(self) -> tuple[str, str]:
-        """The file by its contents."""
+        """The contents of the file."""
         path = Path(self.path)
         return "program", f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
 
@@ -38,12 +38,12 @@ class FromProgram(Builder):
 
 
 def from_program(path: Path) -> Candidate:
-    """Return the network of a file, which says its input by that of its export.
+    """Return the candidate of a file; its input is the one of the export.
 
     Raises:
-        InputError: there is no such file, or it holds no network.
-        MissingExtraError: onnx, which is needed to read it, is not installed.
-        UnsupportedModelError: it holds an operator that is not known.
+        InputError: the file does not exist or holds no network.
+        MissingExtraError: onnx is needed to read the file and is not installed.
+        UnsupportedModelError: the network has an unknown operator.
     """
     if path.suffix == ONNX:
         _, inputs = load_onnx(path)
@@ -54,7 +54,7 @@ def from_program(path: Path) -> Candidate:
 
 
 def given_program(program: ExportedProgram) -> Candidate:
-    """Return the network of a program in memory."""
+    """Return the candidate of a program in memory."""
     inputs = example_of(program)
     return Candidate("ExportedProgram", Given(program.module()), rebuilds=False, inputs=inputs)
 
@@ -63,7 +63,7 @@ def load_program(path: Path) -> ExportedProgram:
     """Load a file of ``torch.export.save``.
 
     Raises:
-        InputError: there is no such file, or it holds no program.
+        InputError: the file does not exist or holds no program.
     """
     if not path.is_file():
         raise InputError(f"candidates: there is no file {str(path)!r}; check the path")
@@ -77,10 +77,10 @@ def load_program(path: Path) -> ExportedProgram:
 
 
 def example_of(program: ExportedProgram) -> Any:
-    """Return the input that a program was exported with, as ``trace`` takes it; None if unknown.
+    """Return the input of a program's export in the form that ``trace`` takes; None if unknown.
 
-    Where it is one tensor, it is that, and the first sample is traced; a program that was exported
-    for one size of batch runs on no other, so that several tensors are traced whole.
+    A single tensor is returned as it is, and its first sample is traced. Several tensors are traced
+    whole, since a program that was exported for one batch size runs on no other.
     """
     args, kwargs = program.example_inputs or ((), {})
     if kwargs and not args:

@@ -1,8 +1,8 @@
-"""Python files: loaded as modules, and which of their names are networks to rank.
+"""Python files: loading them as modules, and choosing the networks to rank among their names.
 
-A file lists its candidates as ``CANDIDATES`` or ``candidates()``. Of one that does not, modules,
-classes of modules and functions known to return one are taken, and nothing else is called: a
-function that trains, say, must not run because its file was named.
+A file lists its candidates as ``CANDIDATES`` or ``candidates()``. From a file without such a list,
+modules, classes of modules and functions known to return a module are taken. Nothing else is
+called: a function that trains, for example, must not run because its file was named.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _TARGETS = frozenset("target targets label labels y y_true".split())
 
 @dataclass(frozen=True)
 class FromFile(Builder):
-    """Builds what a Python file calls ``attribute``; pickles as the two names."""
+    """A builder of ``attribute`` in a Python file, pickled as the two names."""
 
     path: str
     attribute: str
 
     @property
     def identity(self) -> tuple[str, str]:
-        """The file by its contents and those of its neighbours that it imports."""
+        """The contents of the file and of the neighbouring files that it imports."""
         return "file", f"{Path(self.path).name}:{self.attribute} {version_of(Path(self.path))}"
 
     def __call__(self) -> nn.Module:
@@ -60,11 +60,11 @@ class FromFile(Builder):
 
 @dataclass(frozen=True)
 class Choice:
-    """Which names of a file are networks to rank.
+    """The choice of networks to rank among the names of a file.
 
     Attributes:
-        names: of these.
-        left_out: name -> why it is none, of those that look like one.
+        names: the names that are networks.
+        left_out: name -> the reason why it is not a network, for names that look like one.
     """
 
     names: tuple[str, ...]
@@ -226,7 +226,7 @@ def _no_network(kind: type[nn.Module]) -> str | None:
 
 
 def takes_nothing(value: Callable[..., Any]) -> bool:
-    """Return whether it can be called without arguments."""
+    """Return whether an object can be called without arguments."""
     return _missing(value) is None
 
 
@@ -245,12 +245,13 @@ def _missing(value: Callable[..., Any]) -> str | None:
 
 
 def load_file(path: Path) -> ModuleType:
-    """Return a Python file as a module of its own name; loaded again only after it has changed.
+    """Load a Python file as a module of its own name; load it again only after it has changed.
 
-    It is imported under seed 0, whatever the seed of the run: a network that exists is one network.
+    It is imported under seed 0, whatever the seed of the run, so that its existing networks are
+    always the same.
 
     Raises:
-        InputError: it does not exist or raises; names file and line.
+        InputError: the file does not exist or raises an error; the message names file and line.
     """
     if not path.is_file():
         raise InputError(f"candidates: there is no file {str(path)!r}; check the path")
@@ -290,9 +291,9 @@ def _place(path: Path, error: BaseException) -> str:
 
 
 def version_of(path: Path) -> str:
-    """Name the contents of a file and of its neighbours that it imports.
+    """Return a name for the contents of a file and of the neighbouring files that it imports.
 
-    Once one of them is changed, it holds other networks.
+    If one of these files changes, the networks change too.
     """
     return _sources(load_file(path).__name__, path)
 

@@ -1,4 +1,4 @@
-"""Work on a Ray cluster, which may grow and shrink: the driver alone writes the store."""
+"""Work on a Ray cluster that may grow and shrink; only the driver writes the store."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ _OBJECT_MEMORY = 100 * 2**20  # bytes; scores are small
 def on_cluster(
     works: Iterable[Work], address: str | None
 ) -> Generator[tuple[Work, Scored], None, None]:
-    """Score on every core of a Ray cluster, each piece of work on one.
+    """Score on every core of a Ray cluster, with one core for each piece of work.
 
-    A worker or a node that dies is replaced by Ray, and its work is done again elsewhere; what
-    dies too often gets that as its reason. Cores that join take work, too.
+    Ray replaces a worker or node that dies, and its work is repeated elsewhere. Work that dies too
+    often fails with that as its reason. Cores that join the cluster get work as well.
 
-    Every machine of the cluster needs archrank with the same versions, and, for images, its data
+    Every machine of the cluster needs archrank, the same package versions and, for images, the data
     folder (``ARCHRANK_DATA``).
 
     Args:
-        works: read as room comes free, never far ahead.
-        address: of the cluster, as ``ray start`` printed it; None for the one that this process
-            is connected to, else one on this machine, stopped at the end.
+        works: the pieces of work, read as cores become free, never far ahead.
+        address: the address of the cluster, as ``ray start`` printed it. None selects the cluster
+            that this process is connected to, or else starts one on this machine and stops it at
+            the end.
 
     Raises:
         MissingExtraError: Ray is not installed.
-        ArchrankError: what ends the run in a worker, ends it here.
+        ArchrankError: a worker raised it, which ends the whole run.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -1,4 +1,4 @@
-"""Data and losses that are named: embedded images, a folder of images, something in a file."""
+"""Data and losses by name: embedded images, a folder of images, or an object in a Python file."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class DataSource:
-    """Data by name.
+    """A source of data, given by name.
 
     Attributes:
         name: ``"digits"``, ``"mnist"``, ``"cifar10"``, ``"random"``, a folder of images (one folder
             per class in it, if it has any), or ``"file.py:loader"``: anything that
             ``archrank.score`` takes as inputs, or a function without arguments that returns it.
-        shape: (channels, height, width) of the images; None for that of the candidates.
+        shape: (channels, height, width) of the images; None for the shape that the candidates take.
     """
 
     name: str
     shape: Shape | None = None
 
     def batches(self, own: Sequence[Any], batch_size: int, count: int, seed: int) -> Any:
-        """Draw batches of (images, labels) that suit candidates, given their own inputs.
+        """Draw batches of (images, labels) that fit the candidates' own inputs.
 
         Raises:
-            InputError: there is no such data, or the candidates take images of several shapes.
+            InputError: the data do not exist, or the candidates take images of several shapes.
             MissingExtraError: images cannot be read without Pillow.
         """
         if ".py:" in self.name:
@@ -70,18 +70,18 @@ def _shape_of_all(own: Sequence[Any]) -> Shape | None:
 
 @dataclass(frozen=True)
 class FileLoss:
-    """A loss that a Python file defines; pickles as its place.
+    """A loss in a Python file, pickled as its place.
 
     Attributes:
-        place: ``"file.py:loss"``: a function of (output, targets), a module or a class of modules
-            that does the same.
+        place: ``"file.py:loss"``, which is a function of (output, targets), or a module or a class
+            of modules with such a forward.
     """
 
     place: str
 
     @property
     def identity(self) -> tuple[str, str]:
-        """The loss by the contents of its file."""
+        """The place of the loss and the contents of its file."""
         path, _, name = self.place.rpartition(":")
         return "loss", f"{name} {version_of(Path(path))}"
 
@@ -89,7 +89,7 @@ class FileLoss:
         """Load the loss.
 
         Raises:
-            InputError: the file has none of that name, or it cannot be called.
+            InputError: the file has no object of that name, or it cannot be called.
         """
         found = _in_file(self.place, "loss")
         if not callable(found):
@@ -105,7 +105,7 @@ def named_loss(place: str) -> FileLoss:
     """Return the loss of ``"file.py:loss"``.
 
     Raises:
-        InputError: it is not there.
+        InputError: there is no such loss.
     """
     if ".py:" not in place:
         raise InputError(f"loss: got {place!r}, expected 'file.py:loss'")

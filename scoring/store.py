@@ -92,7 +92,7 @@ class Score:
 
     @classmethod
     def of(cls, result: Result) -> Score:
-        """Return what a store keeps of a result."""
+        """Return the score that a store keeps of a result."""
         return cls(
             result.name,
             result.version,
@@ -122,11 +122,11 @@ class Store:
 
     Args:
         path: the path of the file, which is created if it does not exist.
-        writable: False opens it for reading alone and never makes it.
+        writable: False opens the file only for reading and never creates it.
 
     Raises:
-        InputError: it is not a store, or cannot be opened.
-        StoreError: (from any method) it cannot be written; finished scores are kept.
+        InputError: the file is not a store or cannot be opened.
+        StoreError: (from any method) the file cannot be written; finished scores are kept.
 
     Example:
         >>> condition, row = {"task": "digits"}, Score("params", 1, 2.0, "ok", None, 0.1, 0)
@@ -152,7 +152,7 @@ class Store:
             raise
 
     def _prepare(self, writable: bool) -> None:
-        """Check whose file it is before anything is written to it; make the tables of a new one."""
+        """Check that an existing file is a store, or create the tables of a new one."""
         try:
             if not writable:
                 self._connection.execute("PRAGMA query_only = ON")
@@ -198,12 +198,12 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the file; its write-ahead log is folded in by the last one to close it."""
+        """Close the file; the last process to close it merges the write-ahead log."""
         self._connection.close()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """One transaction: all of it or nothing."""
+        """Run one transaction, of which all or nothing is written."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -225,7 +225,7 @@ class Store:
         )
 
     def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """Return what a query finds."""
+        """Return the rows that a query finds."""
         try:
             return self._connection.execute(query, values).fetchall()
         except sqlite3.DatabaseError as error:
@@ -234,10 +234,10 @@ class Store:
     # --- runs -----------------------------------------------------------------------------------
 
     def begin(self, settings: Mapping[str, Any], space: str, architectures: Sequence[str]) -> int:
-        """Return the run of these settings, made with its sample if it is new.
+        """Return the number of the run with these settings; a new run is created with its sample.
 
         Raises:
-            InputError: a run of the same settings has another sample.
+            InputError: a run with the same settings has another sample.
         """
         text = _json(settings)
         with self._writing():
@@ -282,7 +282,7 @@ class Store:
         seed: int,
         rows: Iterable[Score],
     ) -> None:
-        """Write the scores of one architecture and seed; those that are there stay as they are."""
+        """Write the scores of one architecture and seed; existing scores stay unchanged."""
         with self._writing():
             first = (
                 self._named("conditions", ("settings",), (_json(condition),)),
@@ -308,7 +308,7 @@ class Store:
     def finished(
         self, condition: Mapping[str, Any], space: str, arch: str, seed: int
     ) -> set[tuple[str, int]]:
-        """Return the (proxy, version) that one architecture has scores of, or reasons why not."""
+        """Return each (proxy, version) for which one architecture has a value or a reason."""
         found = self._rows(
             "SELECT name, version FROM scores JOIN proxies ON proxies.id = proxy "
             "WHERE condition = (SELECT id FROM conditions WHERE settings = ?) AND architecture = "
@@ -329,7 +329,7 @@ class Store:
         return [Score(*row) for row in found]
 
     def add_graph(self, condition: Mapping[str, Any], space: str, arch: str, graph: Graph) -> None:
-        """Keep the graph of an architecture; one that is there stays as it is."""
+        """Keep the graph of an architecture; an existing graph stays unchanged."""
         with self._writing():
             self._connection.execute(_GRAPHS)
             place = (
@@ -348,7 +348,7 @@ class Store:
         seed: int,
         found: Mapping[tuple[str, int], Array],
     ) -> None:
-        """Keep values per node of (proxy, version), an empty array where there are none."""
+        """Keep the values per node of each (proxy, version), an empty array if there are none."""
         with self._writing():
             self._connection.execute(_NODE_SCORES)
             place = (
@@ -367,7 +367,7 @@ class Store:
     def node_scores(
         self, condition: Mapping[str, Any], space: str, arch: str, seed: int
     ) -> dict[tuple[str, int], Array]:
-        """Return the values per node of each (proxy, version) that they were kept of."""
+        """Return the values per node of each (proxy, version) for which they were kept."""
         if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'node_scores'"):
             return {}
         found = self._rows(
@@ -379,7 +379,7 @@ class Store:
         return {(name, version): np.frombuffer(raw) for name, version, raw in found}
 
     def graph(self, condition: Mapping[str, Any], space: str, arch: str) -> Graph | None:
-        """Return the graph of an architecture, None if it is not kept."""
+        """Return the graph of an architecture; None if it is not kept."""
         if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'graphs'"):
             return None
         found = self._rows(
@@ -391,7 +391,7 @@ class Store:
         return Graph.from_bytes(found[0][0]) if found else None
 
     def scores(self, run: int, condition: Mapping[str, Any]) -> pd.DataFrame:
-        """All scores of a run's sample under a condition, in the order of the sample.
+        """Return all scores of a run's sample under a condition, in the order of the sample.
 
         Columns: position, arch, seed, proxy, version, value (NaN if none), status, reason,
         seconds, peak_memory.
@@ -407,7 +407,7 @@ class Store:
         return frame.astype({"value": float, "seconds": float, "peak_memory": float})
 
     def failures(self, run: int, condition: Mapping[str, Any]) -> list[Failure]:
-        """Return the proxies of a run that have no value somewhere, by name."""
+        """Return the proxies of a run that lack a value for some architecture, by name."""
         found: dict[tuple[str, int], Failure] = {}
         for name, version, reason, count in self._rows(
             f"SELECT proxies.name, version, reason, COUNT(*) {_OF_A_RUN} AND status != 'ok' "
@@ -423,7 +423,7 @@ class Store:
         return self._named("architectures", ("space", "arch"), (space, arch))
 
     def _named(self, table: str, columns: tuple[str, ...], values: tuple[Any, ...]) -> int:
-        """Return the number of a row, made if it is not there."""
+        """Return the number of a row, which is created if it does not exist."""
         where = " AND ".join(f"{column} = ?" for column in columns)
         found = self._connection.execute(f"SELECT id FROM {table} WHERE {where}", values).fetchone()
         if found is not None:

@@ -1,4 +1,4 @@
-"""Score samples of measured tables into a store that keeps every score.
+"""Scoring of samples of measured tables into a store that keeps every score.
 
 ``run`` scores the architectures of a table into a ``Store``, on
 this machine or on a Ray cluster; ``archrank.benchmark`` joins the labels and judges.
@@ -63,7 +63,7 @@ class Settings:
 
     @property
     def build_task(self) -> str:
-        """The space's task that the label's task is about: ``cifar10`` of ``cifar10-valid@12``."""
+        """The space's task behind the task of the labels: ``cifar10`` for ``cifar10-valid@12``."""
         known = get_space(self.space).tasks
         name = self.task.partition("@")[0]
         for candidate in (self.task, name, name.removesuffix("-valid")):
@@ -100,7 +100,7 @@ def settings_for(
     data: str = "random",
     resolution: int | None = None,
 ) -> Settings:
-    """Return checked settings; the table is the space's own unless several could be meant.
+    """Return checked settings; the default table is named like the space, or else its first one.
 
     Raises:
         InputError: no such space, table or task, or the table has too few labels.
@@ -138,10 +138,10 @@ def settings_for(
 
 
 def sample_of(settings: Settings) -> list[str]:
-    """Return the architectures: random without repetition among those with a label, in drawn order.
+    """Draw architectures with a label at random without repetition, in the order of the draw.
 
     Raises:
-        InputError: the table has fewer.
+        InputError: the table has fewer architectures with a label.
     """
     labels = get_table(settings.table).labels(settings.task)
     labelled = sorted(labels.index[np.isfinite(labels.to_numpy())])
@@ -183,16 +183,16 @@ def run(
     Args:
         store: the path of the file, which is created if it does not exist.
         space: the space of the networks.
-        task: of the table, its first by default; networks are built for it.
+        task: the task of the labels, by default the table's first; networks are built for it.
         table: the table with the labels; only labelled architectures are sampled. By default the
             table of the space.
         proxies: names, or ``"all"``.
         sample: the number of architectures; by default all that have a label.
-        sample_seed: which.
+        sample_seed: the seed of the sample.
         seeds: the number of initialisations and batches for each architecture: seeds 0, 1, ...
         batch_size, data, resolution: see ``Settings``.
         jobs: the number of processes (``engine="local"``), with one thread each.
-        device: where to score, as ``"cpu"`` or ``"cuda"``.
+        device: the device to score on, such as ``"cpu"`` or ``"cuda"``.
         engine: ``"local"``, or ``"ray"`` to use every core of a Ray cluster.
         address: the address of the Ray cluster; by default a cluster is started on this machine.
         progress: called with (done, total, architecture) after each piece of work; True for a bar,
@@ -201,10 +201,10 @@ def run(
             now, once the store holds it.
 
     Returns:
-        What was done now, and what has no value.
+        What this call scored, and which proxies lack values.
 
     Raises:
-        InputError: an argument is invalid, or there are no such images here.
+        InputError: an argument is invalid, or the images are not available.
         MissingExtraError: a package for the images, or Ray, is not installed.
         StoreError: the store cannot be written; what was finished is kept.
 

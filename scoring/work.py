@@ -1,4 +1,4 @@
-"""One piece of work: build, trace, weigh and score a network, and turn errors into reasons."""
+"""Pieces of work: build, trace, weigh and score a network, and turn errors into reasons."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Weighed:
     """The costs of a network, and the reasons why it is left out, if it is.
 
     Attributes:
-        costs: name of a cost -> what the network costs.
-        excluded: one reason for each limit that it is beyond, as records of the caller's own.
-        failures: (cost, status, reason) of costs that cannot be known.
+        costs: name of a cost -> the network's cost.
+        excluded: one reason for each limit that the network exceeds, as records of the caller.
+        failures: (cost, status, reason) of costs that cannot be determined.
     """
 
     costs: Mapping[str, float] = field(default_factory=dict)
@@ -38,8 +38,7 @@ class Weighed:
 
 
 class Scale(Protocol):
-    """A scale that finds the costs of a network before it is scored; one beyond a limit is not
-    scored."""
+    """A scale that finds costs before scoring; networks beyond a limit are not scored."""
 
     def __call__(
         self, candidate: Candidate, model: nn.Module | None, inputs: Any, graph: Graph
@@ -51,17 +50,17 @@ class Work:
     """One candidate, and its missing proxies for each seed.
 
     Attributes:
-        candidate: what to build.
-        missing: (seed, names of proxies) in the order of seeds.
-        data: what the network is run on, and its loss.
-        device: where it runs.
-        scale: weighs the network first; None where nobody asks for costs.
-        threads: to run on; None for as many as torch takes. Sums depend on their number, so what
-            a store keeps is computed by one.
-        per_node: whether values per node are wanted, too, of the first seed.
-        unbuilt: whether the scale needs no network, only its graph.
-        enough: says of which graphs no proxy is wanted; such networks are traced without weights
-            where their builder allows it. None where proxies are wanted of all.
+        candidate: the candidate to build.
+        missing: (seed, names of proxies), in the order of the seeds.
+        data: the data that the network runs on, and its loss.
+        device: the device that it runs on.
+        scale: finds the costs of the network first; None if no costs are needed.
+        threads: the number of threads; None for torch's default. Sums depend on it, so scores in a
+            store are computed with one thread.
+        per_node: whether values per node with the first seed are needed as well.
+        unbuilt: whether the scale needs only the graph, not the network.
+        enough: says for which graphs no proxy is needed; such networks are traced without weights
+            if their builder allows it. None if all need proxies.
     """
 
     candidate: Candidate
@@ -80,13 +79,13 @@ class Scored:
     """The outcome of a piece of work.
 
     Attributes:
-        graph: of the network; None if it could not be traced.
-        results: (seed, what each proxy says) for every seed that was scored.
-        node_scores: proxy -> its values per node under the first seed, where asked for.
-        weighed: what it costs.
+        graph: the graph of the network; None if it could not be traced.
+        results: (seed, results of the proxies) for every seed that was scored.
+        node_scores: proxy -> its values per node with the first seed, if they were asked for.
+        weighed: the costs of the network.
         failure: (status, reason) if nothing could be scored at all.
-        repeats: whether a network of the same graph was scored before, so that this was not.
-        seconds: that the work took.
+        repeats: whether this network was not scored, since one with the same graph was.
+        seconds: the time that the work took.
     """
 
     graph: Graph | None = None
@@ -98,7 +97,7 @@ class Scored:
     seconds: float = 0.0
 
     def of_every_proxy(self, work: Work) -> list[tuple[int, list[Result]]]:
-        """Return the results; a failure of the whole network is that of every proxy."""
+        """Return the results of all proxies; a failure of the network is that of every proxy."""
         if self.failure is None:
             return [(seed, list(results)) for seed, results in self.results]
         status, reason = self.failure
@@ -114,14 +113,14 @@ class Scored:
 
 
 def score_work(work: Work, seen: frozenset[str] | set[str] = frozenset()) -> Scored:
-    """Build a candidate and score it; an error becomes the reason of a failure.
+    """Build and score a candidate; an error becomes the reason of a failure.
 
     Args:
         work: what to score.
         seen: hashes of graphs that need no scoring any more.
 
     Raises:
-        ArchrankError: there is no data, for this network or any other.
+        ArchrankError: there are no data for any network.
     """
     start = time.perf_counter()
     candidate = work.candidate
@@ -157,7 +156,7 @@ def _score_under(
     given: Any,
     seen: frozenset[str] | set[str],
 ) -> Scored:
-    """Add the scores under one seed; the first one traces and weighs the network, too."""
+    """Add the scores with one seed; the first seed also traces and weighs the network."""
     candidate, graph = work.candidate, scored.graph
     with seeded(seed):
         model = candidate.built()
@@ -190,7 +189,7 @@ def _score_under(
 
 
 def _of_graph_alone(work: Work, seen: frozenset[str] | set[str]) -> Scored | None:
-    """Trace a network that has no weights; None where that cannot be, or more than it is wanted."""
+    """Trace a network without weights; None if that is impossible or the graph is not enough."""
     if work.enough is None or not (work.unbuilt or work.scale is None):
         return None
     try:
@@ -229,7 +228,7 @@ def _weigh(work: Work, model: nn.Module, inputs: Any, graph: Graph) -> Weighed:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """Run on so many threads; sums depend on their number, and so would scores."""
+    """Set the number of threads, on which sums and therefore scores depend."""
     before = torch.get_num_threads()
     if count is not None:
         torch.set_num_threads(count)
@@ -240,15 +239,15 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 def gave_up(work: Work, how: str) -> Scored:
-    """Return the failure of work that ended every process that tried it."""
+    """Return the failure of work that ended each process that tried it."""
     return Scored(failure=("error", f"{how}, for want of memory perhaps"))
 
 
 def checked_count(name: str, number: Any, least: int = 1) -> int:
-    """Return a whole number of at least ``least``.
+    """Check that a number is whole and at least ``least``, and return it.
 
     Raises:
-        InputError: it is not such a number.
+        InputError: the number is not whole or is too small.
     """
     if not isinstance(number, int) or number < least:
         raise InputError(f"{name}: got {number!r}, expected a whole number of at least {least}")

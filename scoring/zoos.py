@@ -1,4 +1,4 @@
-"""Models of timm and torchvision, by name, with random weights: nothing is fetched."""
+"""Models of timm and torchvision by name, with random weights; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Options = tuple[tuple[str, Any], ...]
 
 @dataclass(frozen=True)
 class FromZoo(Builder):
-    """Builds a model of timm or torchvision by name, with arguments for its constructor."""
+    """A builder of a model of timm or torchvision, by name and arguments of its constructor."""
 
     zoo: str
     name: str
@@ -35,7 +35,7 @@ class FromZoo(Builder):
 
     @property
     def identity(self) -> tuple[str, str]:
-        """The zoo with its version, and the model's name with its arguments."""
+        """The zoo and its version, and the model's name and arguments."""
         return f"{self.zoo} {import_zoo(self.zoo).__version__}", self.name + _written(self.options)
 
     def __call__(self) -> nn.Module:
@@ -51,12 +51,12 @@ class FromZoo(Builder):
         return model
 
     def input_of(self, model: nn.Module) -> Any:
-        """Return the shape that the model says, or that its own arguments ask for."""
+        """Return the input shape that the arguments set, or else that of the model."""
         said = super().input_of(model)
         return None if said is None else self.adapted(said)
 
     def adapted(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return a shape of images with the channels and the size that the arguments ask for."""
+        """Return an image shape with the channels and the size that the arguments set."""
         options = dict(self.options)
         channels, sides = options.get("in_chans", shape[0]), shape[1:]
         for size in (options[name] for name in _SIZES if name in options):
@@ -65,10 +65,10 @@ class FromZoo(Builder):
 
 
 def from_zoo(zoo: str, text: str) -> list[Candidate]:
-    """Return the models that ``NAME``, ``PATTERN*`` or ``NAME[argument=value,...]`` stands for.
+    """Return the models that match ``NAME``, ``PATTERN*`` or ``NAME[argument=value,...]``.
 
     Raises:
-        InputError: there is none, or the arguments cannot be read.
+        InputError: no model matches, or the arguments cannot be read.
         MissingExtraError: the zoo cannot be imported.
     """
     package = import_zoo(zoo)
@@ -97,7 +97,7 @@ def _candidate(build: FromZoo) -> Candidate:
 
 
 def _parted(zoo: str, text: str) -> tuple[str, Options]:
-    """Part ``NAME[argument=value,...]``; brackets without = belong to a pattern."""
+    """Split ``NAME[argument=value,...]``; brackets without = belong to a pattern."""
     name, bracket, rest = text.partition("[")
     if not bracket or "=" not in rest:
         return text, ()
@@ -134,7 +134,7 @@ def import_zoo(zoo: str) -> ModuleType:
 
 
 def names_in(zoo: str) -> list[str]:
-    """Return the names of all models of a zoo, none if it cannot be imported."""
+    """Return the names of all models of a zoo; none if it cannot be imported."""
     try:
         package = import_zoo(zoo)
     except MissingExtraError:

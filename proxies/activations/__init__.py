@@ -1,1 +1,1 @@
-"""Proxies of what the layers of a network put out."""
+"""Proxies that read the outputs of layers."""

@@ -29,7 +29,7 @@ def az_expressivity(blocks: list[Block]) -> Measure:
 
     Notes:
         Inputs are Gaussian. Blocks are found from the data flow; see ``blocks``. The patch
-        embedding of a vision transformer is one, which the authors leave out.
+        embedding of a vision transformer counts as a block, which the authors leave out.
     """
     return Measure(sum(block.entropy for block in blocks))
 
@@ -45,10 +45,10 @@ def az_expressivity(blocks: list[Block]) -> Measure:
     deterministic=False,
 )
 def az_progressivity(blocks: list[Block]) -> Measure:
-    """Return the smallest difference between the entropies of two blocks in a row.
+    """Return the smallest difference between the entropies of two consecutive blocks.
 
     Notes:
-        The authors leave it out for vision transformers, whose width is constant.
+        The authors do not use it for vision transformers, whose width is constant.
     """
     entropies = [block.entropy for block in blocks]
     return Measure(min(b - a for a, b in pairwise(entropies)))
@@ -68,8 +68,9 @@ def az_trainability(blocks: list[Block]) -> Measure:
     """Return the mean nearness of the blocks' backward maps to an isometry.
 
     Notes:
-        g_out are random signs at a block's output, g_in their pull-back to its input. Best, 0, at s
-        = 1. A network of which a block is the identity has no value: the authors rank it last.
+        g_out are random signs at a block's output, and g_in is their pull-back to its input. The
+        best value is 0, at s = 1. A network with an identity block has no value; the authors rank
+        it last.
     """
     norms = [block.spectral_norm for block in blocks if block.spectral_norm is not None]
     if not norms:

@@ -1,4 +1,4 @@
-"""Proxies of features' moments: how much of their room the features of each layer use."""
+"""Proxies of the moments of features: how fully the features of each layer use their space."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ def near(
     """Sum the effective ranks of the features of all layers and rectifiers.
 
     Notes:
-        H is Shannon entropy in nats. Outputs of layers and of rectifiers both count, as published.
-        Positions are rows and channels columns, so the rank is at most the number of channels. Of
-        wider layers so many ``channels`` (or rows, where those are fewer than channels) are drawn
-        and their rank is scaled up, since the time of an eigenvalue problem grows with its cube. A
-        node's part is its layer's rank; those of rectifiers count in the total alone.
+        H is the Shannon entropy in nats. Outputs of layers and of rectifiers both count, as
+        published. Positions are rows and channels are columns, so the rank is at most the number of
+        channels. From wider layers, ``channels`` channels are drawn (or rows, if there are fewer
+        rows than channels), and their rank is scaled up, since the time of an eigenvalue problem
+        grows with the cube of its size. The value of a node is the rank of its layer. The ranks of
+        rectifiers count only in the total.
     """
     if channels < 1:
         raise ScoreError(f"channels: got {channels:g}, expected at least 1")
@@ -71,10 +72,10 @@ def meco(first_features: list[Tensor]) -> Measure:
     """Sum the smallest eigenvalues of the correlations of the layers' channels.
 
     Notes:
-        Outputs of layers and rectifiers for the batch's first sample. The released code hooks every
-        module, so that the same features count once more for each container around them. Where a
-        layer has no more positions than channels the eigenvalue is 0; implementations that compute
-        it add up its rounding.
+        It reads the outputs of layers and rectifiers for the first sample of the batch. The
+        released code hooks every module, so the same features count again for each container around
+        them. If a layer has no more positions than channels, the eigenvalue is 0; implementations
+        that compute it add up rounding errors.
     """
     total = 0.0
     for columns in _several(first_features):
@@ -92,10 +93,11 @@ def meco(first_features: list[Tensor]) -> Measure:
     cost="1 forward",
 )
 def meco_opt(first_features: list[Tensor], *, n: float = 8.0, seed: float = 0.0) -> Measure:
-    """Sum the smallest eigenvalues of the correlations of a few channels of each layer.
+    """Sum the smallest eigenvalues of the correlations of a few channels per layer.
 
     Notes:
-        The published remedy for spaces of varying width, where plain MeCo falls with it.
+        It is the published remedy for spaces of varying width, in which plain MeCo falls as the
+        width grows.
     """
     if n < 1:
         raise ScoreError(f"n: got {n:g}, expected at least 1 channel")
@@ -133,8 +135,8 @@ def in_train(layer_features: list[LayerFeatures], gradients: dict[str, Tensor]) 
     """Multiply the spread of features by that of gradients, per depth.
 
     Notes:
-        The participation ratio needs no eigenvalues: it is trace^2 / squared Frobenius norm.
-        Features that are the same everywhere express nothing.
+        The participation ratio is trace^2 / squared Frobenius norm, so no eigenvalues are needed.
+        Constant features have no spread and count as 0.
     """
     expressed = 0.0
     for features in layer_features:

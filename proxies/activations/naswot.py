@@ -21,9 +21,10 @@ def naswot(code_kernel: Tensor) -> Measure:
     """Return the logarithm of the determinant of the kernel of binary codes.
 
     Notes:
-        All rectifiers count (ReLU, ReLU6, leaky, GELU, SiLU, hardswish, ...), called as a module or
-        as a function; a unit is on where its input is positive. K is singular where samples share a
-        code or outnumber the units; its determinant would be rounding.
+        All rectifiers count (ReLU, ReLU6, leaky, GELU, SiLU, hardswish, ...), whether called as a
+        module or as a function. A unit is on where its input is positive. K is singular if samples
+        share a code or outnumber the units; there is no value then, since its determinant would be
+        a rounding error.
     """
     kernel = code_kernel.double()
     values = eigenvalues(kernel, "the codes' agreements")
@@ -45,9 +46,9 @@ def linear_regions(code_kernel: Tensor) -> Measure:
     """Count the different codes among the samples.
 
     Notes:
-        The number is at most the batch's size, which all but narrow networks reach, so it tells
-        narrow ones alone apart. TE-NAS counts over thousands of inputs of 3x3 pixels, which few
-        networks accept.
+        The number is at most the batch size, which all but narrow networks reach. It therefore
+        distinguishes only narrow networks. TE-NAS counts over thousands of inputs of 3x3 pixels,
+        which few networks accept.
     """
     same = code_kernel == code_kernel.diagonal()[:, None]
     return Measure(float(len(torch.unique(same, dim=0))))

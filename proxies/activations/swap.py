@@ -23,8 +23,8 @@ def swap(activation_patterns: ActivationPatterns) -> Measure:
     """Count the different patterns in which units are on.
 
     Notes:
-        A larger batch can tell more units apart. Every rectifier counts, whatever its shape; the
-        released code counts nn.ReLU modules of images alone.
+        A larger batch can distinguish more units. Every rectifier counts, whatever the shape of its
+        input; the released code counts only nn.ReLU modules on images.
     """
     return Measure(float(activation_patterns.total))
 
@@ -43,11 +43,11 @@ def swap_regular(
     mu: float = 30.0,
     sigma: float = 40.0,
 ) -> Measure:
-    """Count the patterns, damped away from ``mu`` thousand parameters.
+    """Count the patterns, damped by the distance from ``mu`` thousand parameters.
 
     Notes:
-        mu and sigma belong to a space: set them, as in ``swap_regular[mu=900,sigma=500000]``. The
-        defaults are the released code's, for networks of about 30,000 parameters.
+        mu and sigma depend on the space; set them as in ``swap_regular[mu=900,sigma=500000]``. The
+        defaults are those of the released code, for networks of about 30,000 parameters.
     """
     if not sigma > 0:
         raise ScoreError(f"sigma: got {sigma:g}, expected more than 0")
@@ -78,8 +78,9 @@ def l_swag(
     """Multiply the steadiness of gradients by the number of patterns.
 
     Notes:
-        The deviation is over batches; weights whose gradient does not vary are left out. The paper
-        chooses the percentiles per space on labels; the default takes all layers.
+        The standard deviation is taken over batches. Weights whose gradient does not vary are left
+        out. The paper chooses the percentiles of layers for each space by labels; the default takes
+        all layers.
     """
     logs = []
     for statistics in gradient_statistics.values():

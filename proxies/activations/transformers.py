@@ -1,4 +1,4 @@
-"""Proxies of attention, and of what transformers are sure of."""
+"""Proxies of attention and of confidence in transformers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def attention_confidence(attention_confidences: list[Tensor]) -> Measure:
     """Return the mean of the largest attention weight.
 
     Notes:
-        A lies in [0, 1]; at initialisation it is near 1 / keys, since queries and keys are small.
+        A lies in [0, 1]. At initialisation it is near 1 / (number of keys), since queries and keys
+        are small.
     """
     return Measure(float(torch.cat(attention_confidences).double().mean()))
 
@@ -39,10 +40,10 @@ def attention_confidence(attention_confidences: list[Tensor]) -> Measure:
     labels=True,
 )
 def attention_importance(attention_importances: list[Tensor]) -> Measure:
-    """Return the mean of what the loss feels of a head.
+    """Return the mean sensitivity of the loss to an attention head.
 
     Notes:
-        The gradient of a mask on each head is sum A * dL/dA over the head's map.
+        The gradient of a mask on a head is the sum of A * dL/dA over the head's map.
     """
     return Measure(float(torch.cat(attention_importances).double().mean()))
 
@@ -58,7 +59,7 @@ def softmax_confidence(output_confidence: Tensor) -> Measure:
     """Return the mean of the largest probability.
 
     Notes:
-        The mean is over samples, and over positions where each has an output of its own.
+        The mean is over samples, and also over positions if each has its own output.
     """
     return Measure(float(output_confidence.double().mean()))
 
@@ -73,12 +74,12 @@ def softmax_confidence(output_confidence: Tensor) -> Measure:
     cost="1 forward + 1 backward of one sample in double precision",
 )
 def dss(graph: Graph, flow: dict[str, SynapticFlow]) -> Measure:
-    """Sum the diversities of attention's weights and the saliencies of all others.
+    """Sum the diversities of attention weights and the saliencies of all other weights.
 
     Notes:
-        R as in synflow, ||.||_* the nuclear norm. Attention weights are those next to an attention
-        map in the graph (projections of queries, keys, values and its output); a network without
-        any gets synflow.
+        R is that of synflow, and ||.||_* is the nuclear norm. Attention weights are those next to
+        an attention map in the graph: the projections of queries, keys, values and of the output.
+        For a network without attention weights, the value is that of synflow.
     """
     near = _attention_weights(graph)
     parts = {}

@@ -20,13 +20,13 @@ from ..registry import Measure, register
     cost="2 forwards",
 )
 def zen(perturbation: Perturbation) -> Measure:
-    """Add the logarithms of the features' distance and of the norms' deviations.
+    """Add the logarithms of the features' distance and of the batch norms' deviations.
 
     Notes:
-        One pair of Gaussian batches is drawn by the seed. The variance is the batch's own, as in
-        the paper; released code reads the running average, which still holds its initial 1.
-        Features are the input of the last global pooling, else of the last linear layer (our
-        choice). The authors mean it for plain networks without shortcuts.
+        The seed determines one pair of Gaussian batches. The variance is that of the batch, as in
+        the paper; the released code reads the running average, which still has its initial value of
+        1. Features are the input of the last global pooling, or else of the last linear layer (our
+        choice). The authors designed it for plain networks without shortcuts.
     """
     if perturbation.distance <= 0:
         raise NotApplicable("the features do not move with the input")

@@ -1,1 +1,1 @@
-"""Proxies of gradients and of changes of weights."""
+"""Proxies that read gradients or change weights."""

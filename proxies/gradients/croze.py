@@ -1,4 +1,4 @@
-"""CRoZe: how much of a network stays the same when its weights and inputs are disturbed."""
+"""CRoZe: how much of a network stays the same when its weights and inputs are perturbed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..registry import Measure, register
     labels=True,
 )
 def croze(twins: list[Twin]) -> Measure:
-    """Sum the agreements of the layers with their twins.
+    """Sum the agreements of the layers with those of a perturbed twin.
 
     Notes:
-        The twin's weights move by 1 % of their norm up the loss, its inputs by 0.01 along the sign
-        of its gradient; W is compared after one gradient step of length 1. Meant for robustness.
-        The released code reads the features of NAS-Bench-201 and DARTS cells alone; here f is every
-        layer's output.
+        The twin's weights move by 1 % of their norm up the loss. Its inputs move by 0.01 along the
+        sign of their gradient. W is compared after one gradient step of length 1. The proxy is
+        meant for robustness. The released code reads only the features of NAS-Bench-201 and DARTS
+        cells; here f is the output of every layer.
     """
     return Measure(sum((1 + t.weights) * abs(t.gradients) * (1 + t.features) for t in twins))

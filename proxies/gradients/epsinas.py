@@ -22,7 +22,8 @@ def epsinas(constant_outputs: tuple[Tensor, Tensor]) -> Measure:
     """Return the mean change of the outputs, relative to their mean.
 
     Notes:
-        It needs neither targets nor gradients. Normalisation layers undo most of a constant.
+        It needs neither targets nor gradients. Normalisation layers cancel most of the effect of a
+        constant.
     """
     first, second = (_scaled(v) for v in constant_outputs)
     return Measure(float((first - second).abs().mean() / ((first + second) / 2).mean()))

@@ -1,4 +1,4 @@
-"""Fisher: how much the loss feels each channel of activations."""
+"""Fisher: how sensitive the loss is to each channel of activations."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def fisher(saliencies: list[Saliency]) -> Measure:
     """Sum the Fisher information of all channels.
 
     Notes:
-        Each channel counts once; foresight's counts it once per weight of the channel.
+        Each channel counts once; foresight's code counts it once per weight of the channel.
 
-        Layers inside PyTorch's fused multi-head attention function are not seen.
+        Layers inside PyTorch's fused multi-head attention function do not count.
     """
     by_parameter: dict[str, float] = {}
     total = 0.0

@@ -23,7 +23,7 @@ def l2_norm(weights: dict[str, Tensor]) -> Measure:
     """Sum the norms of the weights.
 
     Notes:
-        It depends on the initialisation alone, so it counts width and depth.
+        It depends only on the initialisation, so it grows with width and depth.
     """
     return total_of({n: float(w.norm()) for n, w in weights.items()})
 
@@ -70,7 +70,8 @@ def plain(weights: dict[str, Tensor], gradients: dict[str, Tensor]) -> Measure:
     """Sum the products of weight and gradient.
 
     Notes:
-        It is near zero before batch norm, whose output does not change with the weight's scale.
+        It is near zero for layers before batch norm, whose output does not depend on the weight's
+        scale.
     """
     return total_of({n: float((weights[n] * g).sum()) for n, g in gradients.items()})
 
@@ -87,9 +88,10 @@ def grasp(weights: dict[str, Tensor], hessian_gradients: dict[str, Tensor]) -> M
     """Sum the negated products of weight and Hessian times gradient.
 
     Notes:
-        H g is the gradient of half the squared gradient norm; needs twice-differentiable layers.
+        H g is the gradient of half the squared gradient norm. Layers must be twice differentiable.
 
-        The original paper divides the logits by a temperature of 200; the proxy literature uses 1.
+        The original paper divides the logits by a temperature of 200; the literature on proxies
+        uses 1.
     """
     return total_of({n: float(-(weights[n] * h).sum()) for n, h in hessian_gradients.items()})
 
@@ -103,11 +105,11 @@ def grasp(weights: dict[str, Tensor], hessian_gradients: dict[str, Tensor]) -> M
     labels=True,
 )
 def zico(gradient_statistics: dict[str, GradientStatistics]) -> Measure:
-    """Sum the logarithms of the layers' gradients over their deviations.
+    """Sum over layers the logarithms of mean gradients divided by their deviations.
 
     Notes:
-        The (population) deviation is over two batches by default; layers of zero gradients are left
-        out.
+        The (population) standard deviation is taken over two batches by default. Layers with zero
+        gradients are left out.
     """
     parts = {}
     for name, statistics in gradient_statistics.items():

@@ -1,6 +1,6 @@
-"""GradSign: how far the samples' gradients agree in sign (Zhang and Jia, ICLR 2022).
+"""GradSign: how well the samples' gradients agree in sign (Zhang and Jia, ICLR 2022).
 
-For a weight k and n samples, ``S_k = sum_i sign(g_ik)``. All forms are read from the same sums.
+For a weight k and n samples, ``S_k = sum_i sign(g_ik)``. All forms use the same sums.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def _weights(sign_sums: SignSums) -> int:
 
 
 def chance(samples: int) -> tuple[float, float]:
-    """Return mean and deviation of ``|sum of n coin tosses|``: n C(n-1, floor(n/2)) / 2^(n-1).
+    """Return the mean and standard deviation of ``|sum of n coin tosses|``.
 
-    The mean tends to ``sqrt(2 n / pi)``.
+    The mean is n C(n-1, floor(n/2)) / 2^(n-1), which tends to ``sqrt(2 n / pi)``.
 
     Example:
         >>> chance(2), round(chance(1000)[0] / math.sqrt(2 * 1000 / math.pi), 3)
@@ -49,7 +49,8 @@ def gradsign(sign_sums: SignSums) -> Measure:
     """Sum the magnitudes of the sums of signs.
 
     Notes:
-        Coin-toss signs already give m sqrt(2 n / pi), so size dominates: see the other forms.
+        Random signs already give about m sqrt(2 n / pi), so the size of the network dominates. The
+        other forms correct for it.
 
         Each sample is its own batch, in training mode, as in the published code.
     """
@@ -69,7 +70,7 @@ def gradsign_mean(sign_sums: SignSums) -> Measure:
     """Return the mean magnitude of the sums of signs.
 
     Notes:
-        The mean is over all m weights; parts add up to it.
+        The mean is over all m weights. The values of the nodes add up to it.
     """
     m = _weights(sign_sums)
     return total_of({n: t / m for n, t in sign_sums.totals.items()})
@@ -85,7 +86,7 @@ def gradsign_mean(sign_sums: SignSums) -> Measure:
     labels=True,
 )
 def gradsign_excess(sign_sums: SignSums) -> Measure:
-    """Return the mean magnitude of the sums of signs above that of coin tosses.
+    """Return the mean magnitude of the sums of signs, less that of coin tosses.
 
     Notes:
         It is 0 for independent random signs, and negative where gradients vanish exactly (dead
@@ -106,10 +107,10 @@ def gradsign_excess(sign_sums: SignSums) -> Measure:
     labels=True,
 )
 def gradsign_z(sign_sums: SignSums) -> Measure:
-    """Return the deviation from coin tosses in standard deviations.
+    """Return the difference from coin tosses in standard deviations.
 
     Notes:
-        A network whose signs are coin tosses scores 0 with deviation 1, whatever its size.
+        A network with random signs scores 0 with a standard deviation of 1, whatever its size.
     """
     m, (mean, deviation) = _weights(sign_sums), chance(sign_sums.samples)
     if deviation == 0:

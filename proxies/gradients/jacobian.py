@@ -1,4 +1,4 @@
-"""Proxies of the input's gradient."""
+"""Proxies of the gradient with respect to the input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MANY_CLASSES = 100
     cost="1 forward + 1 backward to the input",
 )
 def jacob_cov(input_jacobian: Tensor) -> Measure:
-    """Sum a penalty of the eigenvalues of the correlation of the Jacobian's rows.
+    """Sum a penalty on the eigenvalues of the correlation of the Jacobian's rows.
 
     Notes:
         J is the gradient of the sum of outputs with respect to each sample, (N, D), in float64.
@@ -41,12 +41,13 @@ def jacob_cov(input_jacobian: Tensor) -> Measure:
     labels=True,
 )
 def epe_nas(input_jacobian: Tensor, targets: Tensor, class_count: int) -> Measure:
-    """Sum the classes' correlations of the Jacobian's rows.
+    """Sum over classes the correlations of the Jacobian's rows.
 
     Notes:
-        corr is the correlation of the rows of J. A class of a single sample adds next to nothing,
-        so the batch should hold several samples of most classes; random targets make it a plain
-        spread. How many classes there are is up to the model's outputs, not to the batch.
+        corr is the correlation of the rows of J. A class with a single sample adds next to nothing,
+        so the batch should have several samples of most classes. With random targets, the score
+        measures only the spread of the rows. The number of classes is that of the model's outputs,
+        not that of the batch.
     """
     correlation = _correlation(input_jacobian)
     classes = targets.to(correlation.device)

@@ -24,8 +24,8 @@ def synflow(flow: dict[str, SynapticFlow]) -> Measure:
     """Sum the flow through all weights.
 
     Notes:
-        Batch norm is left out; other norms, gates and attention stay, and with them the argument
-        that the flow is conserved does not hold.
+        Batch norm is left out. Other norms, gates and attention stay; the flow is not conserved in
+        networks that have them.
     """
     return total_of({n: f.total for n, f in flow.items()})
 
@@ -43,7 +43,8 @@ def synflow_log(flow: dict[str, SynapticFlow]) -> Measure:
     """Return the logarithm of the flow through all weights.
 
     Notes:
-        A node's part is the logarithm of its own flow, and parts do not add up to the total.
+        The value of a node is the logarithm of its own flow. These values do not add up to the
+        total.
     """
     parts = {n: log for n, f in flow.items() if (log := f.log_total) != -math.inf}
     if not parts:
@@ -63,10 +64,10 @@ def synflow_log(flow: dict[str, SynapticFlow]) -> Measure:
     cost="1 forward + 1 backward of one sample in double precision",
 )
 def synflow_bn(flow_with_norm: dict[str, SynapticFlow]) -> Measure:
-    """Sum the flow through all weights, batch norm active.
+    """Sum the flow through all weights, with batch norm active.
 
     Notes:
-        Batch norm of the one sample in training mode makes the flow of plain stacks vanish.
+        In training mode, batch norm of the single sample makes the flow of plain stacks vanish.
     """
     return total_of({n: f.total for n, f in flow_with_norm.items()})
 
@@ -81,9 +82,9 @@ def synflow_bn(flow_with_norm: dict[str, SynapticFlow]) -> Measure:
     cost="1 forward + 1 backward of one sample in double precision",
 )
 def logsynflow(flow: dict[str, SynapticFlow]) -> Measure:
-    """Sum the flow through all weights, of the logarithm of gradients.
+    """Sum the flow through all weights, with the logarithm of each gradient.
 
     Notes:
-        The logarithm is of each weight's gradient; ``synflow_log`` takes that of the sum.
+        The logarithm is taken of each weight's gradient; ``synflow_log`` takes that of the sum.
     """
     return total_of({n: float(f.log1p().mul_(f.magnitude).sum()) for n, f in flow.items()})

@@ -23,10 +23,10 @@ def ntk_condition(tangent_kernel: Tensor) -> Measure:
     """Return the ratio of the largest to the smallest eigenvalue of the tangent kernel.
 
     Notes:
-        Batch norm sees each sample alone, so the rows are gradients of a function of one sample and
-        one batched pass gives them all. TE-NAS lets batch norm see the batch, which couples the
-        rows and takes as many backward passes as there are samples, and reads the scales of norms
-        too.
+        Batch norm sees each sample alone, so each row is the gradient of a function of one sample,
+        and one batched pass gives all rows. In TE-NAS batch norm sees the batch, which couples the
+        rows and takes as many backward passes as there are samples. TE-NAS also reads the scales of
+        norms.
     """
     values = eigenvalues(tangent_kernel, "the samples' gradients")
     if len(values) < 2:
@@ -54,7 +54,8 @@ def vkdnw(gradient_entries: Tensor) -> Measure:
     """Add the depth and the entropy of the Fisher information's eigenvalues.
 
     Notes:
-        The entropy is at most log 9, so depth comes first and the entropy orders equal depths.
+        The entropy is at most log 9, so the depth decides first, and the entropy orders networks of
+        equal depth.
     """
     return Measure(gradient_entries.shape[1] + _evenness(gradient_entries))
 
@@ -73,8 +74,8 @@ def vkdnw_entropy(gradient_entries: Tensor) -> Measure:
     """Return the entropy of the Fisher information's eigenvalues.
 
     Notes:
-        The depth is left out. At most as many eigenvalues as samples are not 0; the deciles are of
-        those.
+        The depth is left out. At most as many eigenvalues as samples are not 0; the deciles are
+        taken of these.
     """
     return Measure(_evenness(gradient_entries))
 

@@ -1,1 +1,1 @@
-"""Proxies of the network without any pass: sizes, wiring, places of nodes."""
+"""Proxies that need no pass over the network: sizes, wiring, positions of nodes."""

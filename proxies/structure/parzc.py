@@ -1,4 +1,4 @@
-"""ParZC without training: statistics of nodes, weighted by their place in the network."""
+"""ParZC without training: statistics of nodes, weighted by their position in the network."""
 
 from __future__ import annotations
 
@@ -70,8 +70,9 @@ def _register(name: str) -> None:
         """Sum the layers' values, weighted by their depth.
 
         Notes:
-            Layers come in the model's order. Bases are ``synflow`` (logarithm of a layer's mean),
-            ``snip`` (mean) and ``grad_norm`` (norm), as ParZC's node-wise statistics.
+            Layers are in the model's order. The values are based on ``synflow`` (logarithm of a
+            layer's mean), ``snip`` (mean) or ``grad_norm`` (norm), as in ParZC's node-wise
+            statistics.
         """
         return _weighted(name, weights, gradients, flow, base)
 

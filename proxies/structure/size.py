@@ -18,7 +18,7 @@ def params(graph: Graph) -> Measure:
     """Count all parameters of the model.
 
     Notes:
-        A node's part are the parameters that it is the first to use.
+        The value of a node is the number of parameters that it is the first to use.
     """
     sizes = dict(zip(graph.parameter_names, graph.parameter_sizes.tolist(), strict=True))
     return Measure(float(graph.params), by_parameter={n: float(s) for n, s in sizes.items()})

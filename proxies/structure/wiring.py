@@ -21,8 +21,8 @@ def nasgraph(graph: Graph) -> Measure:
     """Return the average degree of the graph of channels.
 
     Notes:
-        Layers join all channels of a group, everything else joins channel to channel. The paper
-        finds the edges by forwards of one channel at a time through a narrowed network.
+        Layers join all channels of a group; all other operators join channel to channel. The paper
+        finds the edges by forward passes of one channel at a time through a narrowed network.
     """
     vertices, edges = _channel_graph(graph)
     return Measure(2 * edges / vertices)
@@ -40,7 +40,7 @@ def nasgraph_density(graph: Graph) -> Measure:
     """Return the density of the graph of channels.
 
     Notes:
-        It falls with depth, since layers join neighbours alone.
+        It falls with depth, since layers join only neighbours.
     """
     vertices, edges = _channel_graph(graph)
     return Measure(edges / vertices**2)
