@@ -1,1 +1,1 @@
-"""The predictor that is shipped: how it is made, and what it knows of new families."""
+"""The predictors that are shipped: how they are made, and how they judge new families."""

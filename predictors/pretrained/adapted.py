@@ -1,4 +1,4 @@
-"""Learning a few labels of a family, beginning with what other families taught."""
+"""Learning from a few labels of a family, with a prior from other families."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class EvidenceProcess(AdditiveProcess):
 
         y = b z + f(x),   f ~ GP
 
-    z is the evidence, a score of each sample (``EVIDENCE``); its slope b is like that of one of
-    the families, as labels tell (``Slopes``); f is an ``AdditiveProcess``. It is a predictor of its
-    own; ``AdaptedRank`` learns around a line with all its members.
+    z is the evidence, a score of each sample (``EVIDENCE``). Its slope b resembles that of one of
+    the known families; labels show which (``Slopes``). f is an ``AdditiveProcess``. This predictor
+    stands alone, whereas ``AdaptedRank`` learns around a line with all its members.
 
     Notes:
         The model is our choice.
 
     Args:
-        parts: ``"evidence"``, and parts of features for f.
+        parts: ``"evidence"``, and the parts of features that f reads.
         slopes, weights: of families.
         random_state, space, task, inputs, proxies: see ``AdditiveProcess``.
     """
@@ -85,28 +85,29 @@ class EvidenceProcess(AdditiveProcess):
 
 
 class AdaptedRank(ArchRank):
-    """An ``ArchRank`` that begins with what other families say of these architectures.
+    """An ``ArchRank`` that starts from the evidence of other families.
 
         y = b^2 b z + f(x)
 
     z is the evidence: the expected top-1 of networks of real size, else what sizes and proxies say
-    on the scale that families fixed. Its slope b is like that of one of the families, as labels
-    tell (``Slopes``). The line b z counts as much as it would explain of labels, b^2: a line that
-    explains little is more harm than help. f, what is left, is what members learn, and evidence is
-    one more score for them; one member more learns nothing, so that the line may stand alone.
+    on the scale that families fixed. Its slope b resembles that of one of the known families;
+    labels show which (``Slopes``). The line b z is weighed by the share b^2 of the labels' variance
+    that it would explain, since a line that explains little does more harm than good. The members
+    learn the rest f, with the evidence as one more score. One additional member learns nothing, so
+    that the line may stand alone.
 
     Source: a Gaussian process with a parametric mean, for any predictor; Rasmussen and Williams
     2006, section 2.7.
 
     Notes:
-        That every member learns around the line, and that b^2 of it counts, is our choice, by
-        other draws of labels than `experiments/results/transfer.md` reports.
+        That every member learns around the line, and the weight b^2, are our choice. They were
+        chosen on other draws of labels than those that `experiments/results/transfer.md` reports.
 
     Attributes:
         reference_: what families fixed (``Reference.state``).
-        expert_: of networks of real size; None if there is none.
+        expert_: the predictor for networks of real size, or None.
         basis_: what the evidence is.
-        slope_: of labels over the evidence, b^3.
+        slope_: the slope b^3 of labels over the evidence.
     """
 
     expert_: GraphEnsemble | None = None
@@ -132,7 +133,7 @@ class AdaptedRank(ArchRank):
 
     @property
     def knowledge(self) -> ZeroShot:
-        """What other families say of architectures."""
+        """Return the evidence that other families give about architectures."""
         return ZeroShot(Reference.read(self.reference_), self.expert_)
 
     @property

@@ -1,4 +1,4 @@
-"""The card of the shipped predictor: what has to be known of it, as Markdown."""
+"""The card of the shipped predictor: what users need to know about it, as Markdown."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def card(
     left_out: Sequence[str],
     folder: Path,
 ) -> str:
-    """Return what has to be known of a predictor: data, protocol, limits, files.
+    """Return the card of a predictor: its data, protocol, limits and files.
 
     Args:
-        predictor: which.
-        sources, families: what it learnt from, in the same order.
-        networks: how many graphs its encoder learnt from.
-        left_out: families that it did not learn from.
-        folder: that it was saved to.
+        predictor: the predictor.
+        sources, families: the sources and families that it learnt from, in the same order.
+        networks: the number of graphs that its encoder learnt from.
+        left_out: the families that it did not learn from.
+        folder: the folder that it was saved to.
     """
     command = "archrank pretrain --recipe default --out FOLDER"
     command += f" --without {','.join(left_out)}" if left_out else ""

@@ -1,4 +1,4 @@
-"""The distribution of graphs that something was learnt from, and whether others are in it."""
+"""The distribution of the graphs in a training set, and whether other graphs are in it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class OutOfFamilyWarning(UserWarning):
 
 @dataclass(frozen=True)
 class DistributionReport:
-    """What ``Distribution.report`` says of each graph, all (graphs,).
+    """The report of ``Distribution.report``: one value for each graph, all (graphs,).
 
     Attributes:
-        distance: mean distance of its vector to the nearest known ones, in units of the one that
-            a share ``typical`` of known graphs keep below.
-        entropy: of its memberships in clusters of known graphs, over log clusters: near 0 it is
-            of one cluster, near 1 of none in particular.
-        unknown: share of its nodes whose operator no known graph has.
+        distance: the mean distance of its vector to the nearest known ones, in units of the limit
+            below which a share ``typical`` of known graphs lies.
+        entropy: the entropy of its memberships in clusters of known graphs, divided by log
+            clusters: near 0 the graph belongs to one cluster, near 1 to none in particular.
+        unknown: the share of its nodes whose operator occurs in no known graph.
         in_distribution: whether the distance is at most 1, and at most 5 % of nodes are unknown.
     """
 
@@ -47,23 +47,23 @@ class Distribution(BaseEstimator):  # type: ignore[misc]
     """Distances to known graphs in the space of an encoder trained without labels.
 
     Args:
-        encoder: a ``Pretrained``, which gives vectors.
+        encoder: the ``Pretrained`` encoder that gives the vectors.
         clusters, fuzzifier: of ``FuzzyCMeans`` on the known vectors;
             near 1, since in many dimensions memberships are all alike otherwise.
-        neighbours: how many known graphs a distance is a mean over.
-        typical: share of known graphs (each left out) that are in distribution.
-        most: known vectors that are kept, drawn at random.
-        random_state: seed of the clusters and of what is kept.
+        neighbours: the number of nearest known graphs that a distance is averaged over.
+        typical: the share of known graphs, each left out in turn, that count as in distribution.
+        most: the most known vectors to keep, drawn at random.
+        random_state: the seed of the clusters and of the vectors kept.
 
     Attributes:
         vectors_: (known, width), standardised vectors of known graphs.
-        limit_: the distance that a share ``typical`` of them keep below.
-        operators_: names of all operators that they have.
+        limit_: the distance below which a share ``typical`` of them lies.
+        operators_: the names of all operators in known graphs.
 
     Source: GENNAPE (AAAI-23) for the encoder and the memberships.
 
     Notes:
-        Distances are our choice.
+        The distance is our choice.
 
     Example:
         >>> from archrank.predictors.checks import small_graphs
@@ -94,10 +94,10 @@ class Distribution(BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, graphs: Sequence[Graph]) -> Self:
-        """Learn which graphs are known.
+        """Learn the distribution of known graphs.
 
         Raises:
-            InputError: there are not more of them than neighbours, or fewer than clusters.
+            InputError: there are no more graphs than neighbours, or fewer than clusters.
         """
         if len(graphs) <= max(self.neighbours, self.clusters):
             raise InputError(
@@ -125,7 +125,7 @@ class Distribution(BaseEstimator):  # type: ignore[misc]
         return self
 
     def report(self, graphs: Sequence[Graph]) -> DistributionReport:
-        """Say how like the known graphs these are."""
+        """Report how similar graphs are to the known ones."""
         if not len(graphs):
             nothing = np.zeros(0)
             return DistributionReport(nothing, nothing, nothing, np.zeros(0, dtype=bool))
@@ -167,7 +167,7 @@ def _operators(graph: Graph) -> list[str]:
 
 
 def warn_of_outsiders(in_distribution: npt.NDArray[np.bool_]) -> None:
-    """Warn if any architecture that was looked at is out of distribution."""
+    """Warn if any architecture in a report is out of distribution."""
     outside = ~in_distribution
     if outside.any():
         warnings.warn(

@@ -1,4 +1,4 @@
-"""Labelled families of architectures, and how far evidence is to be trusted in a new one."""
+"""Labelled families of architectures, and how far to trust evidence in a new family."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Family:
     """Labelled architectures of one kind.
 
     Attributes:
-        name: of the family.
-        samples: its architectures, with scores of proxies as far as they were computed.
-        labels: (tasks, samples), larger is better, NaN where one has none.
+        name: the name of the family.
+        samples: its architectures, with the scores of proxies that were computed.
+        labels: (tasks, samples), where larger is better; NaN where a sample has none.
         quality: how much it counts: 1 for networks trained to the end, less for labels of
             surrogates or shared weights.
     """
@@ -33,7 +33,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Slopes:
-    """How labels followed evidence in families that had no part in the evidence.
+    """The correlations of labels with evidence in families that the evidence was not learnt from.
 
     Attributes:
         slopes: (families,), correlations of evidence with labels.
@@ -44,11 +44,11 @@ class Slopes:
     weights: Array
 
     def doubted(self, others: Slopes, doubt: float) -> Slopes:
-        """Return the slopes of both, where a new family is like one of the others by a chance.
+        """Return the slopes of both; a new family may resemble one of the others.
 
         Args:
-            others: families of another kind.
-            doubt: the chance; it is 0 if there are no others.
+            others: the slopes of families of another kind.
+            doubt: the probability of that; it is 0 if there are no others.
         """
         if not len(others.slopes):
             return self
@@ -68,15 +68,15 @@ class Slopes:
             p(b_f | labels) ~ w_f prod_i N(y_i; b_f z_i, (1 - r_f^2) / c_f),
             b_f = r_f / sqrt(c_f),  c_f = 1 - r_f^2 (1 - s^2)
 
-        over the correlations r_f that families had: a new family is taken to be like one of the
-        others, which a few labels tell apart. s is the standard deviation of z, at most 1:
-        networks that were labelled because of their scores differ less in them than all do, and
-        in their labels, too. Source: nonparametric empirical Bayes (Robbins 1956); c_f is the
-        correction of correlations for a restricted range (Pearson 1903).
+        over the correlations r_f of known families f. We assume that a new family is like one of
+        them; a few labels show which. s is the standard deviation of z, at most 1: networks that
+        were chosen by their scores differ less in scores and labels than all networks do. Source:
+        nonparametric empirical Bayes (Robbins 1956); c_f is the correction of correlations for a
+        restricted range (Pearson 1903).
 
         Args:
-            z: (n,), in standard deviations of all networks that are asked for.
-            labels: (n,), of variance 1.
+            z: (n,), in standard deviations over all networks to be judged.
+            labels: (n,), with variance 1.
 
         Example:
             >>> slopes = Slopes(np.array([0.9, 0.0]), np.ones(2))

@@ -1,4 +1,4 @@
-"""How the GENNAPE that is shipped is made: all labelled families, an encoder, six members.
+"""How the shipped GENNAPE is made: from all labelled families, with an encoder and six members.
 
 ``archrank pretrain --recipe gennape --out FOLDER`` does all of it, and continues where it was
 stopped. It needs the tables of the families, but no proxies.
@@ -41,7 +41,7 @@ Labelled = tuple[list[Sample], Array]
 def labelled(one: Source) -> Labelled:
     """Return up to 100 architectures of a source, and the mean of their normal scores over tasks.
 
-    Architectures that lack a label of any task are left out.
+    Architectures without a label for every task are left out.
 
     Raises:
         InputError: the table is not installed.
@@ -59,15 +59,15 @@ def encoder_of(
     seed: int = 0,
     epochs: int = 30,
 ) -> Pretrained:
-    """Return the encoder, trained by what graphs of one kind say of how they differ.
+    """Return the encoder, trained to predict how graphs of one kind differ.
 
-    Contrast in its place served worse on families that no page reports.
+    A contrastive encoder did worse on families that no page reports.
 
     Args:
         checkpoint: file to go on from.
         progress: called after each graph and each epoch.
-        seed: of its graphs, its weights and its training.
-        epochs: 0 leaves it untrained, as a control.
+        seed: the seed of the graphs, the weights and the training.
+        epochs: the number of epochs; with 0 the encoder stays untrained, as a control.
     """
     from .. import Pretraining
     from ..neural.corpus import graphs_to_learn_from
@@ -86,12 +86,12 @@ def learnt(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> GENNAPE:
-    """Return the predictor that learnt from families on an encoder.
+    """Return a GENNAPE fitted to families, on an encoder.
 
     Args:
         families: name -> architectures and labels.
-        encoder: stays as it is.
-        seed: of its members.
+        encoder: the encoder; it is not trained further.
+        seed: the seed of the members.
         checkpoint: folder to go on from.
         progress: called after each epoch.
     """
@@ -106,7 +106,7 @@ def learnt(
 
 
 def make(out: Path, without: Sequence[str] = (), progress: Progress | None = None) -> GENNAPE:
-    """Make the predictor and save it; if stopped, the same call goes on.
+    """Make the predictor and save it; after a stop the same call continues.
 
     Args:
         out: folder that it is written to.

@@ -1,4 +1,4 @@
-"""What graphs alone say of accuracy: trees and two processes, and how far they err."""
+"""Predictions of accuracy from graphs alone: trees, two Gaussian processes, and their errors."""
 
 from __future__ import annotations
 
@@ -30,25 +30,27 @@ class GraphEnsemble(Predictor):
     Extremely randomised trees learn from the statistics and the profile of each graph. Two Gaussian
     processes learn from groups of these numbers, with kernels for each group: one from the
     statistics alone, one from the profile and from counts of edges too. Both also learn from the
-    context that samples bring. The last process counts twice in the mean. Samples without a
-    context, where others had one, are taken to have the commonest. What is said of an architecture
-    depends on nothing else that is predicted with it.
+    context that samples bring. The last process counts twice in the mean. Samples without a context
+    are assigned the most common one, if others had one. A prediction does not depend on the other
+    architectures that are predicted with it.
 
-    Labels of ``"percent"`` are accuracies a, which it learns as -log(100 - a): a halved error
-    counts the same everywhere.
+    With ``label="percent"`` the labels are accuracies a, learnt as -log(100 - a), so that halving
+    the error counts the same everywhere.
 
-    The standard deviation joins what learners disagree by, what they err by and what labels of one
-    graph differ by, stretched so that it covers what ``calibrate`` was shown (by default 1).
+    The standard deviation combines the learners' disagreement, their errors, and the differences of
+    labels of one graph. ``calibrate`` scales it to cover the errors that it is given (by default
+    the scale is 1).
 
     Args:
         label: ``"number"``, or ``"percent"`` for accuracies below 100.
-        trees: how many randomised trees.
-        random_state: seed of the trees.
+        trees: the number of randomised trees.
+        random_state: the seed of the trees.
         space, task, inputs, proxies: see ``Predictor``.
 
     Notes:
-        The learners and features are our choice (``experiments/imagenet_zoo.py``). Kernels for
-        each group matter most: an unseen family is odd in some groups, and like others in the rest.
+        The learners and features are our choice (``experiments/imagenet_zoo.py``). Separate kernels
+        for each group matter most: an unseen family is unusual in some groups and like others in
+        the rest.
 
     Attributes:
         members_: the three learners, by name.
@@ -82,10 +84,10 @@ class GraphEnsemble(Predictor):
         self.proxies = proxies
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Learn from architectures and their labels, larger is better.
+        """Learn from architectures and their labels, where larger is better.
 
         Raises:
-            InputError: as of any predictor, or an accuracy of 100 % and more.
+            InputError: see ``Predictor.fit``; or an accuracy is 100 % or more.
         """
         return super().fit(X, self._learnt(y))
 
@@ -124,13 +126,14 @@ class GraphEnsemble(Predictor):
         coverage: float = 0.9,
         slopes: npt.ArrayLike = (),
     ) -> Self:
-        """Stretch deviations so that intervals cover so many errors.
+        """Scale standard deviations so that intervals cover a given share of the errors.
 
         Args:
-            errors, stds: (n,), what it erred by on families held out, and the deviations that it
-                said, both in units of what it learns (of ``"percent"`` labels, the logarithm).
-            coverage: of the intervals that will be asked for most.
-            slopes: (families,), correlations of what it said with labels within those families.
+            errors, stds: (n,), the errors on held-out families and the predicted standard
+                deviations, both in units of the learnt targets (the logarithm for ``"percent"``
+                labels).
+            coverage: the coverage of the intervals that will be asked for most.
+            slopes: (families,), the correlations of predictions and labels within those families.
         """
         ratio = np.abs(np.asarray(errors)) / np.maximum(np.asarray(stds), 1e-12)
         self.slopes_ = np.asarray(slopes, dtype=np.float64)
@@ -155,7 +158,7 @@ class GraphEnsemble(Predictor):
         return [replace(s, context=s.context or tuple(self.context_)) for s in samples]
 
     def by_member(self, X: Any) -> dict[str, Array]:
-        """Return what each learner says alone (n,), in units of labels."""
+        """Return the predictions (n,) of each learner, in units of the labels."""
         given = self._in_context(self._read(X))
         found = {}
         for name, member in self.members_.items():
@@ -164,12 +167,12 @@ class GraphEnsemble(Predictor):
         return found
 
     def expected(self, X: Any) -> tuple[Array, Array]:
-        """Return means and deviations in units of what it learns, both (n,)."""
+        """Return means and standard deviations (n,) in units of the learnt targets."""
         mean, std = super().predict(X, return_std=True)
         return mean, std
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
-        """Return expected labels (n,), and with ``return_std`` their standard deviations (n,).
+        """Return expected labels (n,), with ``return_std`` also their standard deviations (n,).
 
         Raises:
             NotFittedError, InputError: see ``Predictor.predict``.
@@ -181,7 +184,7 @@ class GraphEnsemble(Predictor):
         return (mean, std) if return_std else mean
 
     def interval(self, X: Any, coverage: float = 0.9) -> tuple[Array, Array]:
-        """Return the ends (n,) of intervals that hold the label so often.
+        """Return the lower and upper ends (n,) of intervals that hold a share of the labels.
 
         Raises:
             InputError: ``coverage`` is not a share.

@@ -1,4 +1,4 @@
-"""How the predictor that is shipped is made: of which families, and in which steps.
+"""How the shipped predictor is made: from which families, and in which steps.
 
 ``archrank pretrain --recipe default --out FOLDER`` does all of it, and continues where it was
 stopped.
@@ -36,11 +36,11 @@ ZOO = "imagenet_zoo"
 
 
 def family_of(one: Source, scores: Path, jobs: int = 1, progress: Progress | None = None) -> Family:
-    """Return the labelled architectures of a source, scored as far as they are not yet.
+    """Return the labelled architectures of a source, and score those that lack scores.
 
     Args:
         one: the source; its table must be installed (``archrank data fetch``).
-        scores: folder of stores, one file per family.
+        scores: the folder of stores, one file per family.
         jobs: processes that share the scoring.
         progress: called after each network that is scored.
 
@@ -122,13 +122,13 @@ def graphs_of_all_spaces(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[Graph]:
-    """Random networks of every space that images or words go through, none of the ones named.
+    """Return random networks of every space for images or text, except the ones named.
 
     Args:
-        each: how many of every space, at most.
-        without: names of spaces to leave out.
-        seed: which networks.
-        progress: called after each.
+        each: the most networks of a space.
+        without: the names of spaces to leave out.
+        seed: the seed of the draw.
+        progress: a function called after each network.
     """
     from ...data import spaces
     from ..neural.corpus import graphs_to_learn_from
@@ -142,10 +142,10 @@ def _names(several: Sequence[object]) -> list[str]:
 
 
 def expert_of(folder: Path, progress: Progress | None = None) -> GraphEnsemble:
-    """Return what graphs and recipes say of ImageNet top-1, learnt from all checkpoints.
+    """Return a predictor of ImageNet top-1 from graphs and recipes, fitted to all checkpoints.
 
     Args:
-        folder: graphs of timm's networks, traced as far as they are not there.
+        folder: the folder of graphs of timm's networks; missing graphs are traced.
         progress: called after each network.
 
     Raises:
@@ -166,9 +166,9 @@ def expert_of(folder: Path, progress: Progress | None = None) -> GraphEnsemble:
 
 
 def expert_on(samples: Sequence[Sample], labels: Array, families: Sequence[str]) -> GraphEnsemble:
-    """Return the expert of labelled networks, which knows how far it errs on other families.
+    """Return the expert fitted to labelled networks, with errors measured on held-out families.
 
-    Its deviations are stretched by errors on families that were held out, in five folds.
+    Its standard deviations are scaled to the errors on families held out in five folds.
     """
     from sklearn.model_selection import GroupKFold
 
@@ -184,7 +184,7 @@ def expert_on(samples: Sequence[Sample], labels: Array, families: Sequence[str])
 
 
 def slopes_within(said: Array, labels: Array, families: Sequence[str]) -> Array:
-    """Return rank correlations of what was said with labels within families of 8 and more."""
+    """Return rank correlations of predictions and labels within families of at least 8 networks."""
     from scipy.stats import spearmanr
 
     frame = pd.DataFrame({"said": said, "label": labels, "family": [*families]})
@@ -193,7 +193,7 @@ def slopes_within(said: Array, labels: Array, families: Sequence[str]) -> Array:
 
 
 def reference_of(families: Sequence[Family]) -> Reference:
-    """Return the fixed scale of evidence, of the families that have any measured."""
+    """Return the fixed scale of evidence, learnt from the families with measured proxies."""
     from ..features.evidence import measurements, table_of
 
     tables = {
@@ -212,14 +212,15 @@ def learnt(
     progress: Progress | None = None,
     expert: GraphEnsemble | None = None,
 ) -> TransferRank:
-    """Return a predictor that knows what families teach, and their distribution with other graphs.
+    """Return a predictor that learnt from families, and from their and other graphs' distribution.
 
     Args:
-        families: labelled ones.
-        graphs: for the encoder and, like those of the families, the distances.
-        checkpoint: file that says how far the encoder is; if stopped, the same call goes on.
+        families: the labelled families.
+        graphs: graphs to train the encoder on; they also count as known graphs, like those of
+            families.
+        checkpoint: the file from which the same call continues to train the encoder after a stop.
         progress: called after each epoch of the encoder.
-        expert: of real networks.
+        expert: the predictor for real networks.
     """
     from .. import Distribution, Pretraining, TransferRank
 
@@ -246,17 +247,17 @@ def make(
     without: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> TransferRank:
-    """Make the predictor of the default recipe and save it; if stopped, the same call goes on.
+    """Make and save the predictor of the default recipe; after a stop the same call continues.
 
     Args:
         out: folder that it is written to.
-        scores: folder of stores of proxies' scores, see ``family_of``.
+        scores: the folder of stores with scores of proxies; see ``family_of``.
         jobs: processes that share the scoring.
-        without: families to leave out; their spaces and relatives are left out, too.
+        without: families to leave out, together with their spaces and relatives.
         progress: called with (done, total, name) in each step.
 
     Raises:
-        InputError: a table is not installed, or no family has such a name.
+        InputError: a table is not installed, or there is no family of such a name.
     """
     related = relatives()
     left_out = {

@@ -1,4 +1,4 @@
-"""Training recipes as numbers: what a label depends on beside the architecture."""
+"""Training recipes as numbers, since labels depend on them besides the architecture."""
 
 from __future__ import annotations
 
@@ -50,13 +50,14 @@ PLAIN = "in1k"
 
 
 def context_of(recipe: str) -> tuple[float, ...]:
-    """Return which of ``WORDS`` and then which of ``PARTS`` a recipe has, 1 or 0 each.
+    """Return for each of ``WORDS`` and then ``PARTS`` whether a recipe has it, as 1 or 0.
 
     Args:
-        recipe: as timm tags checkpoints: ``"in1k"``, ``"a1_in1k"``, ``"fb_in22k_ft_in1k"``.
+        recipe: a tag of timm's checkpoints, such as ``"in1k"``, ``"a1_in1k"`` or
+            ``"fb_in22k_ft_in1k"``.
 
     Raises:
-        InputError: it is no such name.
+        InputError: the recipe is no such tag.
 
     Example:
         >>> dict(zip((*WORDS, *PARTS), context_of("a1_in1k")))["timm's A1"]
@@ -75,7 +76,7 @@ def context_of(recipe: str) -> tuple[float, ...]:
 
 
 def is_in1k_alone(recipe: str) -> bool:
-    """Whether nothing but ImageNet-1k was learnt from, and no other network.
+    """Tell whether a recipe trains on ImageNet-1k alone, and not on another network's outputs.
 
     Example:
         >>> is_in1k_alone("a1_in1k"), is_in1k_alone("augreg_in21k_ft_in1k")

@@ -1,4 +1,4 @@
-"""A fixed scale for evidence without labels: what is much and what is little, of any network."""
+"""A fixed scale for evidence without labels, the same for every network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PROXIES = range(len(SIZES), len(MEASURED))
 
 @dataclass(frozen=True)
 class Reference:
-    """Scores networks on a scale that families of networks fix, so that no candidate moves another.
+    """A scale fixed by families of networks, on which no candidate changes another's score.
 
     With x = sign(m) log(1 + |m|) of each measurement m, the size of a network is
 
@@ -34,8 +34,8 @@ class Reference:
 
     Lines a, b are fitted to all families, each counted alike; every d and t is the median over
     families of the standard deviation within one, so that z has deviation 1 within a typical
-    family. What was not measured is left out of its mean. Being last in a kind counts more than
-    being first, by the logarithm, as in AZ-NAS.
+    family. What was not measured is left out of its mean. Because of the logarithm, being last in a
+    kind counts more than being first, as in AZ-NAS.
 
     Deviations are such that, of two networks whose scores differ by D, the better is told with
 
@@ -44,7 +44,7 @@ class Reference:
     c fitted to pairs within families that were held out.
 
     Notes:
-        All of it is our choice; ``experiments/results/fixed_scale.md`` compares it.
+        The scale is our choice; ``experiments/results/fixed_scale.md`` compares it.
 
     Attributes:
         size_spreads: (3,) d_i.
@@ -52,7 +52,7 @@ class Reference:
         spreads: (proxies,) t.
         centres: means of s, v and log Phi over families, each counted alike.
         scales: d_s, d_v, d_l, d_z.
-        families: names of labelled families.
+        families: the names of labelled families.
         qualities: (families,) how much each counts.
         taught: (families,) correlation of z with ranks of labels in each while it was held out.
         taught_by_sizes: (families,) the same of sizes alone.
@@ -72,7 +72,7 @@ class Reference:
 
     @classmethod
     def of(cls, tables: Sequence[Array]) -> Self:
-        """Learn the scale of measurements (networks, ``MEASURED``), one table for each family.
+        """Learn the scale from one table of measurements (networks, ``MEASURED``) for each family.
 
         Raises:
             InputError: there is no family.
@@ -96,12 +96,12 @@ class Reference:
     def learnt(
         cls, tables: Mapping[str, Array], families: Sequence[Family], relatives: Mapping[str, Any]
     ) -> Self:
-        """Learn the scale of families, and by leaving each out how far to trust it.
+        """Learn the scale from families, and how far to trust it by leaving out each in turn.
 
         Args:
             tables: family -> its measurements.
-            families: with labels, in any order.
-            relatives: family -> names of those that are left out with it.
+            families: the labelled families, in any order.
+            relatives: family -> the names of families that are left out with it.
         """
         told, taught, pairs = [], [], []
         for family in families:
@@ -132,10 +132,10 @@ class Reference:
 
     @classmethod
     def read(cls, state: Mapping[str, Any]) -> Self:
-        """Return the one that ``state`` was taken of.
+        """Return the scale that ``state`` describes.
 
         Raises:
-            InputError: it was taken of something else.
+            InputError: ``state`` describes something else.
         """
         names = [field.name for field in fields(cls)]
         if set(state) != set(names):
@@ -143,7 +143,7 @@ class Reference:
         return cls(**state)
 
     def state(self) -> dict[str, Any]:
-        """Return arrays and numbers that say everything."""
+        """Return the arrays and numbers that describe the scale."""
         return asdict(self)
 
     @property
@@ -170,7 +170,7 @@ class Reference:
         return z
 
     def kinds(self, table: Array) -> dict[str, Array]:
-        """Return each kind of evidence (networks,), NaN where a network has none of it."""
+        """Return each kind of evidence (networks,), NaN for networks without it."""
         x = _drawn_together(table)
         size = (self._size(x) - self.centres[0]) / self.scales[0]
         return {"size": size, **self._kinds(x)}
@@ -220,7 +220,7 @@ def certainty_of(pairs: Sequence[tuple[Array, Array]]) -> float:
 
 
 def sizes_alone(table: Array) -> Array:
-    """Return measurements without those of proxies."""
+    """Return the measurements of sizes, without those of proxies."""
     alone = table.copy()
     alone[:, len(SIZES) :] = np.nan
     return alone

@@ -18,6 +18,6 @@ def shipped() -> Any:
     """Return the shipped predictor, a ``TransferRank``.
 
     Raises:
-        InputError: it is not there; the installation is not whole.
+        InputError: the predictor is missing, since the installation is incomplete.
     """
     return Predictor.load(WEIGHTS)

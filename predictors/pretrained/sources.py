@@ -1,4 +1,4 @@
-"""Where the labelled families come from that the shipped predictor learns from."""
+"""The sources of the labelled families that the shipped predictor learns from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...errors import InputError
 
 @dataclass(frozen=True)
 class Source:
-    """Where the labelled architectures of a family come from.
+    """The source of the labelled architectures of a family.
 
     Attributes:
         family: its name.
@@ -97,7 +97,7 @@ def source(family: str) -> Source:
     """Return the source of a family.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no family of that name.
 
     Example:
         >>> source("nats_sss").relatives
@@ -111,7 +111,7 @@ def source(family: str) -> Source:
 
 
 def unrelated(family: str) -> tuple[Source, ...]:
-    """Return the sources that may be learnt from before an honest test on a family.
+    """Return the sources that a predictor may learn from before a fair test on a family.
 
     Example:
         >>> kept = {one.family for one in unrelated("nats_sss")}
@@ -123,5 +123,5 @@ def unrelated(family: str) -> tuple[Source, ...]:
 
 
 def relatives() -> dict[str, tuple[str, ...]]:
-    """Return family -> names of those that are left out with it."""
+    """Return for each family the names of families that are left out with it."""
     return {one.family: one.relatives for one in SOURCES}

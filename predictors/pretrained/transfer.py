@@ -28,12 +28,10 @@ class TransferRank(AdaptedRank):
     labels in standard deviations, for each architecture by itself. Networks of real size are judged
     by the ImageNet accuracy expected from their graphs, others by sizes and proxies on a fixed
     scale (``ZeroShot``). Adding a candidate changes no other prediction. Standard deviations are
-    calibrated
-    on families that were held out: of pairs that are told apart with 90 % certainty, 90 % are
-        right.
-    An ``OutOfFamilyWarning`` tells of small networks that are out of distribution.
+    calibrated on held-out families: of the pairs ordered with 90 % certainty, 90 % are ordered
+    correctly. An ``OutOfFamilyWarning`` is given for small networks that are out of distribution.
 
-    With labels it is an ``ArchRank`` that learns around a line of what other families taught: see
+    With labels it is an ``ArchRank`` that learns around a line learnt from other families; see
     ``AdaptedRank``.
 
     Args:
@@ -48,7 +46,7 @@ class TransferRank(AdaptedRank):
     Source: A prior of labelled families in place of GENNAPE's fine-tuned encoder.
 
     Notes:
-        This is our choice.
+        The prior is our choice.
 
     Example:
         >>> from archrank import load_predictor
@@ -74,9 +72,9 @@ class TransferRank(AdaptedRank):
 
         Args:
             reference: the scale of the evidence.
-            distribution: of the graphs that it learnt from.
-            expert: the predictor of networks of real size.
-            arguments: of the class.
+            distribution: the distribution of the graphs that it learnt from.
+            expert: the predictor for networks of real size.
+            arguments: further arguments of the class.
         """
         made = cls(**arguments)
         made.n_samples_, made.label_mean_, made.label_std_ = 0, 0.0, 1.0
@@ -87,14 +85,14 @@ class TransferRank(AdaptedRank):
 
     @property
     def zero_shot(self) -> ZeroShot | None:
-        """The predictor without labels; None once it was fitted."""
+        """Return the predictor that needs no labels, or None if this one was fitted."""
         if not self.__sklearn_is_fitted__() or self.n_samples_:
             return None
         return replace(self.knowledge, distribution=self.distribution_)
 
     @property
     def enough(self) -> Callable[[Graph], bool] | None:
-        """A function that says for which graphs proxies change nothing; None if for none."""
+        """Return a function that tells for which graphs proxies change nothing, or None."""
         zero_shot = self.zero_shot
         return None if zero_shot is None or zero_shot.expert is None else is_of_real_size
 
@@ -108,7 +106,7 @@ class TransferRank(AdaptedRank):
         super()._fit(samples, labels)
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
-        """Return predicted labels (n,), and with ``return_std`` their standard deviations (n,).
+        """Return predicted labels (n,), with ``return_std`` also their standard deviations (n,).
 
         Raises:
             NotFittedError, InputError: see ``predict``.
@@ -120,9 +118,9 @@ class TransferRank(AdaptedRank):
         return (mean, std) if return_std else mean
 
     def explain(self, X: Any) -> dict[str, Array]:
-        """Return each kind of evidence, and the expected ImageNet top-1 of networks of real size.
+        """Return each kind of evidence, and the expected ImageNet top-1 for networks of real size.
 
-        With labels there is none: predictions are no longer made of evidence alone.
+        After ``fit`` it is empty, since predictions no longer consist of evidence alone.
         """
         zero_shot = self.zero_shot
         return {} if zero_shot is None else zero_shot.explain(self._read(listed(X)))

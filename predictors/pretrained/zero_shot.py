@@ -30,7 +30,7 @@ REAL_SIZE = 96
 
 
 def is_of_real_size(graph: Graph) -> bool:
-    """Whether a network takes images of the size that real ones have, 96 pixels and more.
+    """Tell whether a network takes images of realistic size, at least 96 pixels.
 
     Example:
         >>> import torch, archrank
@@ -46,16 +46,16 @@ def is_of_real_size(graph: Graph) -> bool:
 
 @dataclass(frozen=True)
 class ZeroShot:
-    """Expected labels in standard deviations, of each architecture by itself.
+    """A predictor without labels that judges each architecture by itself, in standard deviations.
 
-    Networks of real size (``is_of_real_size``) are judged by what their graphs say of ImageNet
-    accuracy; others by sizes and proxies on a fixed scale (``Reference``). No judgement depends on
-    what else is judged.
+    Networks of real size (``is_of_real_size``) are judged by the ImageNet accuracy predicted from
+    their graphs, others by sizes and proxies on a fixed scale (``Reference``). No judgement depends
+    on the other architectures.
 
     Attributes:
         reference: the scale of the evidence.
-        expert: of networks of real size; None if there is none, then all have the evidence.
-        distribution: of the graphs that were learnt from; None if none were kept.
+        expert: the predictor for networks of real size; with None all are judged by the evidence.
+        distribution: the distribution of the graphs that it learnt from; None if none were kept.
     """
 
     reference: Reference
@@ -63,13 +63,13 @@ class ZeroShot:
     distribution: Distribution | None = None
 
     def basis(self, samples: Sequence[Sample]) -> Basis:
-        """Return what evidence there is of all of these, for a predictor that learns labels."""
+        """Return the evidence that all architectures have, for a predictor that learns labels."""
         if self.expert is not None and len(self._of_expert(samples)) == len(samples):
             return "top-1"
         return "proxies" if any(set(s.scores) & set(PROXIES) for s in samples) else "sizes"
 
     def evidence(self, samples: Sequence[Sample], basis: Basis) -> Array:
-        """Return what the evidence says of each (n,), on a scale that is the same for all."""
+        """Return the evidence (n,) of each architecture on one scale for all."""
         if basis == "top-1":
             assert self.expert is not None
             expected, _ = self.expert.expected([_of_graph(sample) for sample in samples])
@@ -78,10 +78,10 @@ class ZeroShot:
         return self.reference.score(sizes_alone(table) if basis == "sizes" else table)
 
     def slopes(self, basis: Basis) -> Slopes:
-        """Return how labels followed such evidence in families that were held out.
+        """Return the correlations of labels with such evidence in held-out families.
 
-        The expert's are families of ImageNet's networks, which it orders well. Networks of real
-        size may be of another kind: then its word is worth what the scale's is.
+        The expert's families are ImageNet networks, which it orders well. Other networks of real
+        size may be of another kind, for which it is trusted only as much as the scale.
         """
         if basis == "top-1":
             assert self.expert is not None
@@ -110,9 +110,9 @@ class ZeroShot:
         return mean, std
 
     def explain(self, samples: Sequence[Sample]) -> dict[str, Array]:
-        """Return each kind of evidence, and expected top-1 with the ends of its 90 % interval.
+        """Return each kind of evidence, and the expected top-1 with its 90 % interval.
 
-        NaN where an architecture was not judged by it.
+        Values are NaN for architectures that were not judged by them.
         """
         table = table_of([measurements(s.graph, s.scores) for s in samples])
         at = self._of_expert(samples)

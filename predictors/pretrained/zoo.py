@@ -35,7 +35,7 @@ def checkpoints() -> pd.DataFrame:
 
 
 def best_plain(rows: pd.DataFrame) -> pd.DataFrame:
-    """Keep the best checkpoint of each model that ImageNet-1k alone taught, up to 256 pixels."""
+    """Keep each model's best checkpoint of ImageNet-1k alone, at no more than 256 pixels."""
     plain = rows[rows["recipe"].map(is_in1k_alone) & (rows["size"] <= LARGEST)]
     model = plain["network"].str.partition("@")[0]
     best = plain.sort_values("top1", kind="stable").groupby(model.loc[plain.index]).tail(1)
@@ -45,7 +45,7 @@ def best_plain(rows: pd.DataFrame) -> pd.DataFrame:
 def graphs_of(
     networks: list[str], folder: Path, progress: Progress | None = None
 ) -> dict[str, Graph]:
-    """Return graphs of networks (``"resnet18@224"``), traced as far as the folder has none.
+    """Return graphs of networks (``"resnet18@224"``); trace those that the folder lacks.
 
     Args:
         networks: names in the space of timm's models.
