@@ -1,4 +1,4 @@
-"""Contrast without labels: what is alike in topology or in operators shall be near."""
+"""Contrastive losses without labels: graphs similar in topology or operators should be near."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graphs to pretrain encoders on, and encoders into files: what ``archrank pretrain`` does."""
+"""Pretraining of encoders on graphs and into files, as ``archrank pretrain`` does it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def graphs_to_learn_from(
     wirings: int = 0,
     folder: str | Path | None = None,
 ) -> list[Graph]:
-    """Graphs of random networks of spaces, in equal parts, of candidates, and wired at random.
+    """Return graphs of random networks of spaces, of candidates, and of randomly wired networks.
 
     Args:
         spaces: names; one with fewer networks than its part gives all that it has.
@@ -81,7 +81,7 @@ def pretrain(
     out: str | Path,
     progress: Progress | None = None,
 ) -> Pretrained:
-    """Train an encoder without labels and save it; if stopped, the same call goes on.
+    """Train an encoder without labels and save it; after a stop the same call continues.
 
     Args:
         pretraining: how.

@@ -102,7 +102,7 @@ class FuzzyCMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
         self.random_state = random_state
 
     def fit(self, X: npt.ArrayLike, y: object = None) -> FuzzyCMeans:
-        """Find centroids of points (points, features); y is ignored."""
+        """Find the centroids of points (points, features); y is ignored."""
         self._check_parameters()
         points: Array = validate_data(self, X, dtype=np.float64)
         if len(points) < self.n_clusters:
@@ -129,7 +129,7 @@ class FuzzyCMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
         return self
 
     def transform(self, X: npt.ArrayLike) -> Array:
-        """Memberships (points, clusters) of points (points, features), centroids being frozen."""
+        """Return memberships (points, clusters) of points (points, features)."""
         return np.exp(_log_memberships(self._squared_distances(X), self.m))
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.intp]:
@@ -138,7 +138,7 @@ class FuzzyCMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
         return labels
 
     def score(self, X: npt.ArrayLike, y: object = None) -> float:
-        """Minus the objective J of points (points, features), centroids being frozen."""
+        """Return minus the objective J of points (points, features) for the fixed centroids."""
         squared = self._squared_distances(X)
         return -_objective(_log_memberships(squared, self.m), squared, self.m)
 

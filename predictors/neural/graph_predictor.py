@@ -43,38 +43,42 @@ _ORDERING: Mapping[str, Any] = {
 
 
 class GraphPredictor(NetworkPredictor):
-    """A graph encoder trained on labels; several of them if asked, whose spread is the deviation.
+    """A graph encoder with a head, trained on labels; several members give a standard deviation.
 
-    Losses that only order learn the normal scores of labels, in batches that mix sizes; they leave
-    the scale of predictions open, so these are standardised on the training set. Mean squared error
-    and Huber learn standardised labels, whose scale predictions keep. Per-node
-    statistics that samples bring become ``asinh(v / s)``, s the median size of its nonzero values,
-    and are then standardised; a context is standardised. Both scales come from the training set
-    (all our choice).
+    Ranking losses learn the normal scores of labels, in batches that mix sizes. They leave the
+    scale of predictions open, so predictions are standardised on the training set. Mean squared
+    error and Huber learn standardised labels, and predictions keep their scale. Statistics of nodes
+    that samples have become ``asinh(v / s)``, where s is the median magnitude of their nonzero
+    values, and are then standardised. A context is standardised. Both scales come from the training
+    set.
+
+    Notes:
+        The targets and scales are our choice.
 
     Args:
         encoder: one of ``encoders``.
-        options: of the encoder, such as ``{"width": 64}``.
-        head: widths of the hidden layers on top.
-        loss: one of ``LOSSES``, or a module (which no file
-        holds). epochs, batch_size, learning_rate: of the training.
-        training: other fields of ``Plan``, by name; by
-            default AdamW with weight decay 0.01, a cosine schedule, gradients clipped at 5, and
-            batches of all sizes where the loss compares graphs (``{"spread": 0.5}`` for others).
-        members: how many are trained, from seeds of their own; with one there is no deviation.
+        options: the options of the encoder, such as ``{"width": 64}``.
+        head: the widths of the head's hidden layers.
+        loss: one of ``LOSSES``, or a module (which cannot be saved).
+        epochs, batch_size, learning_rate: the settings of the training.
+        training: other fields of ``Plan``, by name; by default AdamW with weight decay 0.01, a
+            cosine schedule, gradients clipped at 5, and batches of all sizes where the loss
+            compares graphs (``{"spread": 0.5}`` for others).
+        members: how many are trained, from different seeds; with one there is no standard
+            deviation.
         fold: represent repeated blocks once (``archrank.predictors.features.repeats``).
-        standardise: train on standardised labels, not on those given.
-        normal_scores: with losses that only order, learn the normal scores of labels, whatever
-            ``standardise`` says.
+        standardise: train on standardised labels instead of those given.
+        normal_scores: learn the normal scores of labels under ranking losses, whatever
+            ``standardise`` is.
         pretrained: a ``Pretrained``, or the path of one as a string: its encoder, options and
             folding are taken, and training starts from its weights.
-        device: to compute on.
-        random_state: seed of everything random.
+        device: the device to compute on.
+        random_state: the seed of everything random.
         space, task, inputs, proxies: see ``Predictor``; proxies, values
             per architecture, are not read.
 
     Attributes:
-        history_: of each member, of each epoch, the mean loss.
+        history_: for each member, the mean loss of each epoch.
 
     Raises:
         InputError: from ``fit``: an argument is out of range, or samples differ in their context.
@@ -146,10 +150,10 @@ class GraphPredictor(NetworkPredictor):
         batch_size: int | None = None,
         learning_rate: float | None = None,
     ) -> Self:
-        """Go on training all weights on a few labels of other architectures.
+        """Continue to train all weights on a few labels of other architectures.
 
-        The scale of labels, statistics and context stays that of ``fit``. The defaults are
-        those of GENNAPE's released code (on 50 labels).
+        Labels, statistics and context keep their scale from ``fit``. The defaults are those of
+        GENNAPE's released code (for 50 labels).
 
         Args:
             X, y: as ``fit``.
@@ -158,8 +162,8 @@ class GraphPredictor(NetworkPredictor):
             learning_rate: None for that of ``fit``.
 
         Raises:
-            InputError: see ``fit``; or ``fit`` was not called before, or its labels were
-                all equal, so that there are no weights to go on from.
+            InputError: see ``fit``; or ``fit`` was not called before, or its labels were all equal,
+                so that there are no weights to train further.
         """
         samples, given = self._read_to_adapt(X, y)
         labels = (given - self.label_mean_) / self.label_std_

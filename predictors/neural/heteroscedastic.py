@@ -1,4 +1,4 @@
-"""Networks that say apart what is noise of labels and what they do not know yet."""
+"""Networks that separate the noise of labels (aleatoric) from their own uncertainty (epistemic)."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ _STEEP = 0.5  # the power of the variance that weighs a label's loss
 
 
 class Apart(NamedTuple):
-    """Predictions with both parts of their deviations, all (n,), in units of labels.
+    """Predictions with aleatoric and epistemic standard deviations, all (n,), in units of labels.
 
     Attributes:
         mean: the predictions.
-        aleatoric: the deviation of labels of one architecture; more labels leave it.
-        epistemic: the deviation of what is not known; more labels of the like take it away.
+        aleatoric: the standard deviation of labels of one architecture, which more labels do not
+            reduce.
+        epistemic: the standard deviation of the model's uncertainty, which similar labels reduce.
     """
 
     mean: Array
@@ -42,7 +43,7 @@ class Apart(NamedTuple):
 
 
 class HeteroscedasticNetwork(Predictor):
-    """Networks on an embedding of graphs that say noise of labels and ignorance apart.
+    """Networks on an embedding of graphs that predict aleatoric and epistemic uncertainty.
 
     Several networks, each of two outputs m and v: the label is normal around m with the variance v,
     which depends on the architecture. They are trained from their own initialisations, and each
@@ -124,7 +125,7 @@ class HeteroscedasticNetwork(Predictor):
         return (*(() if self.embedding is None else ("embedding",)), *self.parts)
 
     def fit_encoder(self, samples: Sequence[Sample]) -> None:
-        """Learn from samples, labelled or not, how to make the matrix.
+        """Fit the embedding and features to samples, labelled or not.
 
         Raises:
             InputError: there is neither an embedding nor a part.
@@ -241,7 +242,7 @@ class HeteroscedasticNetwork(Predictor):
         return mean, np.hypot(aleatoric, epistemic)
 
     def predict_apart(self, X: Any) -> Apart:
-        """Predictions and both parts of their deviations; graphs are in memory all at once.
+        """Return predictions with both deviations; all graphs are in memory at once.
 
         Raises:
             NotFittedError: it was not fitted.

@@ -75,7 +75,7 @@ class BayesianLinear(nn.Module):
 
     @property
     def deviation(self) -> Tensor:
-        """Standard deviation of each weight, ``softplus(rho)``."""
+        """Return the standard deviation of each weight, ``softplus(rho)``."""
         return functional.softplus(self.rho)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class BayesianLinear(nn.Module):
         return functional.linear(inputs, weight)
 
     def kl(self, prior_std: float = 1.0) -> Tensor:
-        """Divergence of the weights from a zero-mean normal prior, a scalar.
+        """Return the divergence of the weights from a zero-mean normal prior, a scalar.
 
         ``sum log(s / sigma) + (sigma^2 + mu^2) / (2 s^2) - 1/2`` with s the prior's deviation.
 
@@ -322,7 +322,7 @@ class MABN(nn.Module):
         return outputs
 
     def kl(self, prior_std: float = 1.0) -> Tensor:
-        """Sum of ``BayesianLinear.kl`` over the Bayesian layers, a scalar; 0 if there are none.
+        """Return the sum of ``BayesianLinear.kl`` over the Bayesian layers; 0 if there are none.
 
         To be added to the loss, divided by the number of training items; ParZC leaves it out.
 
@@ -335,7 +335,7 @@ class MABN(nn.Module):
 
 
 def monte_carlo(module: nn.Module, inputs: Tensor, draws: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of a module's outputs over draws of its Bayesian weights.
+    """Return the mean and deviation of a module's outputs over draws of its Bayesian weights.
 
     Only these are random: all else is in eval mode, whatever the module's mode and ``evaluation``.
     The module and torch's generators are left as they were. No gradients.

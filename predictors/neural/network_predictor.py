@@ -1,4 +1,4 @@
-"""What predictors made of torch modules share: training that is watched, and adapting."""
+"""The common part of predictors made of torch modules: training with progress, and adapting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .learning.plan import Progress
 
 
 class Watch(NamedTuple):
-    """Where a training writes how far it is, and whom it tells.
+    """The checkpoints and the progress function of a training.
 
     Attributes:
         folder: of checkpoints; None for none.

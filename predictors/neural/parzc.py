@@ -44,7 +44,7 @@ def layers_of(sample: Sample) -> npt.NDArray[np.intp]:
 
 
 def layer_statistics(sample: Sample, name: str, scaling: str = "minmax") -> Array:
-    """One proxy's statistic of each layer (layers,), scaled within the network; 0 where missing.
+    """Return a proxy's statistic of each layer (layers,), scaled in the network; 0 if missing.
 
     ``snip``, ``synflow``, ``plain`` and ``grasp`` are means over a layer's parameters, ``fisher``
     is one over its output channels, others the layer's value. ``"minmax"``: (v - min) / (max -

@@ -1,4 +1,4 @@
-"""Where a node stands in its graph: eigenvectors of the graph Laplacian."""
+"""The positions of nodes in a graph: eigenvectors of its Laplacian."""
 
 from __future__ import annotations
 

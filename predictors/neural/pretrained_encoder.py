@@ -1,4 +1,4 @@
-"""What pretraining gives: an encoder with its weights, and the file of it."""
+"""The result of pretraining: an encoder with its weights, and its file."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Pretrained(BaseEstimator):  # type: ignore[misc]
         load_arrays(encoder, self.weights_, new=("embed.statistics.", "join."))
 
     def save(self, path: str | Path) -> None:
-        """Write everything to the folder ``path``: safetensors and JSON, no pickle.
+        """Write the encoder to the folder ``path`` as safetensors and JSON, without pickle.
 
         Raises:
             InputError: the folder is there and holds something else.

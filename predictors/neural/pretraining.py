@@ -1,4 +1,4 @@
-"""Encoders trained without labels, by what graphs say of themselves."""
+"""Encoders trained without labels, on what can be computed from graphs."""
 
 from __future__ import annotations
 
@@ -32,46 +32,48 @@ __all__ = ["Pretrained", "Pretraining"]
 
 
 class Pretraining(BaseEstimator):  # type: ignore[misc]
-    """How an encoder is trained without labels, on any mix of graphs.
+    """A training of an encoder without labels, on any mix of graphs.
 
         L = sum_o w_o L_o
 
-    over objectives o, each with a head of its own that is thrown away:
+    over objectives o, each with a head of its own that is discarded afterwards:
 
-    - ``statistics``: a linear layer predicts what graphs say of themselves (operators per stage and
-      on paths, shares of work, widths, details of design; ``predictors/features``).
+    - ``statistics``: a linear layer predicts features of the graphs (operators per stage and on
+      paths, shares of work, widths, details of design; ``predictors/features``).
     - ``counts``: the same for counts of paths, edges and neighbourhoods, as sketches.
     - ``sizes``: the same for parameters, FLOPs, activations and depth alone (FBNetV3).
-    - ``scores``: the same for scores of proxies that samples bring, as far as they do.
+    - ``scores``: the same for the scores of proxies that samples have.
     - ``masked``: a part of the graph is masked, and its operators and edges are counted.
-    - ``contrast``: graphs with like operators in like places (Weisfeiler-Lehman) shall be near.
-    - ``spectral``: graphs of like topology shall be near (GENNAPE). Each is encoded twice with a
-      dropout of its own.
+    - ``contrast``: graphs with similar operators in similar places (Weisfeiler-Lehman) should be
+      near.
+    - ``spectral``: graphs of similar topology should be near (GENNAPE). Each is encoded twice, with
+      a dropout of its own.
 
     Args:
         encoder: one of ``encoders``.
-        options: of the encoder; by default those of ``usual_options``: for ``"gin"`` width 64,
-            three layers and the readout ``"counts"``, for others width 128 and dropout 0.1.
+        options: the options of the encoder; by default those of ``usual_options``: for ``"gin"``
+            width 64, three layers and the readout ``"counts"``, for others width 128 and dropout
+            0.1.
         projection: size p of the vectors that contrast compares, below the encoder's width.
         q: eigenvalues compared; graphs with fewer nodes repeat their largest one
             (``archrank.Graph.spectrum``).
         spectral_temperature: T of the targets of ``spectral``; 0.05 in the sister paper.
         temperature: of the similarities.
-        contrastive, statistics: weights of ``spectral`` and ``sizes``, by the names that they have
-            in files of archrank 0.1; where one is given, ``objectives`` is not read.
-        fold: represent repeated blocks once for the encoder; all else reads whole graphs.
+        contrastive, statistics: weights of ``spectral`` and ``sizes`` under their names in files of
+            archrank 0.1; if one is given, ``objectives`` is ignored.
+        fold: represent repeated blocks once for the encoder; everything else reads whole graphs.
         epochs, batch_size, learning_rate: of the training (Adam, cosine schedule).
         spread: how many doublings of size are mixed in a batch where ``together`` is 0; contrast is
             only within batches, so all sizes by default.
-        device: to train on.
-        random_state: seed of everything random.
-        objectives: weights by name, or ``"best"`` for what gives the best frozen encoders, or
-            ``"published"`` for GENNAPE's, ``{"spectral": 1.0}``, whose whole form ``published()``
-            returns.
+        device: the device to train on.
+        random_state: the seed of everything random.
+        objectives: weights by name; or ``"best"`` for the weights that give the best frozen
+            encoders; or ``"published"`` for GENNAPE's, ``{"spectral": 1.0}``. ``published()``
+            returns GENNAPE's whole setting.
         label_temperature: T of the targets of ``contrast``.
-        together: how many graphs of one cluster stand together in a batch; 0 to mix at random.
-            Clusters are of k-means on the statistics. Columns are then scaled by how much they vary
-            among graphs of one cluster.
+        together: how many graphs of one cluster stand together in a batch; 0 to mix at random. The
+            clusters come from k-means on the statistics. Columns are then scaled by how much they
+            vary within clusters.
 
     Source: GENNAPE (Mills et al., AAAI-23) and FBNetV3 (Dai et al., CVPR-21). GENNAPE states q =
     21 and p < width.
@@ -140,10 +142,10 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
         """Return the encoder trained on graphs.
 
         Args:
-            graphs: at least one; equal ones count as often as they come. Samples bring the scores
-                that the objective ``scores`` predicts.
-            checkpoint: file that says how far it is; a training that was stopped goes on from it.
-            progress: called after each epoch.
+            graphs: at least one; equal graphs count as often as they occur. The objective
+                ``scores`` needs samples with scores.
+            checkpoint: a file from which a training that was stopped continues.
+            progress: a function called after each epoch.
 
         Raises:
             InputError: an argument is out of range, or the checkpoint is of another training.
@@ -190,10 +192,10 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def published(cls, **arguments: Any) -> Self:
-        """Return GENNAPE's form: a k-GNN under contrast by spectra, in large mixed batches.
+        """Return GENNAPE's setting: a k-GNN trained by spectral contrast in large mixed batches.
 
         Args:
-            arguments: those that differ.
+            arguments: the arguments that differ from it.
 
         Example:
             >>> Pretraining.published(epochs=10).weights
@@ -212,7 +214,7 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
 
     @property
     def weights(self) -> dict[str, float]:
-        """The objectives that take part, and their weights."""
+        """Return the objectives that take part, and their weights."""
         if self.contrastive is None and self.statistics is None:
             return weights_of(self.objectives)
         contrastive = 1.0 if self.contrastive is None else self.contrastive
@@ -248,7 +250,7 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
 
 
 def usual_options(encoder: str, width: int | None = None) -> dict[str, Any]:
-    """Return the options that ``Pretraining`` gives an encoder where it is told none.
+    """Return the options that ``Pretraining`` gives an encoder by default.
 
     Example:
         >>> usual_options("kgnn")

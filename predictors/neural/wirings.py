@@ -1,4 +1,4 @@
-"""Networks wired at random, for encoders to learn from what no search space holds."""
+"""Randomly wired networks, which show encoders graphs that no search space contains."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class RandomWiring(nn.Module):
 
     Stages double the channels and halve the image. A stage repeats one cell: nodes in a row, each
     of which reads the sum of one to three earlier ones and computes something drawn: a convolution,
-    a separable one, a bottleneck, pooling, nothing, or a channel-wise gate. The nodes that nobody
-    reads are summed and, in half of the networks, added to the cell's input.
+    a separable one, a bottleneck, pooling, nothing, or a channel-wise gate. The nodes without
+    consumers are summed and, in half of the networks, added to the cell's input.
 
     Args:
-        seed: of everything drawn: input, widths, depths, operators, wiring.
+        seed: the seed of everything drawn: input, widths, depths, operators, wiring.
 
     Attributes:
-        input_shape: what ``forward`` takes, without the batch dimension.
+        input_shape: the shape that ``forward`` takes, without the batch dimension.
 
     Source: wiring at random as in Xie et al., "Exploring randomly wired neural networks for image
     recognition", ICCV-19.
 
     Notes:
-        What is wired, and by which chances, is our choice.
+        The operators, the wiring and their probabilities are our choice.
 
     Example:
         >>> import archrank

@@ -1,4 +1,4 @@
-"""What every encoder is: a batch of graphs in, one vector per graph out."""
+"""The contract of encoders, which turn a batch of graphs into one vector per graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a network is trained, and what is told of its epochs."""
+"""The plan by which a network is trained, and the report of an epoch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SELECTIONS: dict[str, Callable[[Any, Any], float]] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train.
+    """The settings of a training.
 
     Attributes:
         epochs: how many; 0 leaves the weights as they are.
@@ -113,7 +113,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is told of an epoch that is over.
+    """The report of a finished epoch.
 
     Attributes:
         epoch, epochs: which one, counted from 1, of how many.

@@ -1,4 +1,4 @@
-"""What all losses ask of their tensors and options."""
+"""Checks of the tensors and options that all losses take."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from .pairs import over_pairs, places_of, untied
 def pairwise_hinge(
     predictions: Tensor, targets: Tensor, *, margin: float = 1.0, chunk: int | None = None
 ) -> Tensor:
-    """Return by how much pairs fall short of being ordered by a margin.
+    """Return the mean amount by which pairs miss the right order by a margin.
 
     ``mean over pairs with dy != 0 of max(0, margin - dx sign(dy))``.
 
@@ -77,7 +77,7 @@ def pairwise_logistic(predictions: Tensor, targets: Tensor, *, chunk: int | None
 
 
 def weighted_ranking(predictions: Tensor, targets: Tensor, *, chunk: int | None = None) -> Tensor:
-    """Return ``pairwise_logistic`` with most weight on pairs that hold one of the best.
+    """Return ``pairwise_logistic`` with most weight on pairs that contain one of the best items.
 
     ``sum w_ij log(1 + exp(-dx sign(dy))) / sum w_ij`` over pairs with dy != 0, where
     ``w_ij = 1 / log2(1 + rank of the better by its target)``; the best has rank 1, tied targets the

@@ -1,4 +1,4 @@
-"""What an objective of pretraining is: something to get right about graphs without labels."""
+"""The contract of objectives of pretraining: tasks on graphs that need no labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Saying what stands where a part of a graph was masked."""
+"""Predicting the operators and edges of a masked part of a graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predicting what graphs say of themselves."""
+"""Predicting features that can be computed from graphs."""
 
 from __future__ import annotations
 

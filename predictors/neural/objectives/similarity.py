@@ -1,4 +1,4 @@
-"""Contrast: graphs that are alike shall be near, by one notion of likeness or another."""
+"""Contrast: graphs that are similar, in one sense or another, should be near."""
 
 from __future__ import annotations
 

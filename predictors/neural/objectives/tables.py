@@ -1,4 +1,4 @@
-"""What graphs say of themselves for free, as tables of columns that encoders learn to predict."""
+"""Features computed from graphs, as tables of columns that encoders learn to predict."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SKETCH = 128
 
 
 def free_statistics(graph: Graph) -> Array:
-    """Return what a graph says of its size, as ``log2(1 + v)`` of its ``SIZES``, (4,).
+    """Return the sizes of a graph, ``log2(1 + v)`` of its ``SIZES``, (4,).
 
     Example:
         >>> import archrank, torch
