@@ -1,8 +1,8 @@
-"""GENNAPE's members on several encoders, alone and left out: the part ``members`` of the ablations.
+"""The part ``members`` of the ablations: GENNAPE's members on several encoders, alone and left out.
 
-Encoders learn, without labels, from networks of spaces that no labelled family is of; the folder
-``--work`` keeps them. Members are fitted to few labels of a family, or to another family, without
-labels of the one that they rank and adapted to a few.
+Encoders are trained without labels on networks of spaces without a labelled family, and kept in the
+folder ``--work``. Members are fitted to few labels of a family. Or they are fitted to another
+family, and rank this one without labels and after adapting to a few.
 """
 
 from __future__ import annotations

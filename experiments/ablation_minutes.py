@@ -1,4 +1,4 @@
-"""Minutes and memory of contrastive pretraining: the part ``pretraining`` of the ablations."""
+"""The part ``pretraining`` of the ablations: time and memory of contrastive pretraining."""
 
 from __future__ import annotations
 

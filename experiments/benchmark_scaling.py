@@ -1,4 +1,4 @@
-"""What long runs cost: memory as they grow, overhead per task, what a second Ray node brings.
+"""The cost of long runs: growth of memory, overhead per task, and the gain of a second Ray node.
 
 Run from the repository, on a machine that does nothing else:
 ``ARCHRANK_DATA=FOLDER python experiments/benchmark_scaling.py``. It writes

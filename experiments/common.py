@@ -1,7 +1,8 @@
-"""What experiments share: the machine's line, files of lines that a run goes on from, and pages.
+"""Shared code of the experiments: the description of the machine, resumable files, and pages.
 
-Finished work is a line of JSON, written at once: a script that was killed is started again and does
-what is missing. A page is written from lines alone, so that ``--tables`` writes it anew.
+Each finished piece of work is written at once as a line of JSON. A script that was killed can be
+started again and does what is missing. Pages are written from these lines alone, so that
+``--tables`` can write them anew.
 """
 
 from __future__ import annotations

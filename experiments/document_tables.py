@@ -1,6 +1,6 @@
-"""Write the tables of the README and of ``docs/`` between their marks.
+"""Write the tables of the README and of ``docs/`` between their markers.
 
-They come from the registries, the command and ``experiments/results/``.
+The tables come from the registries, the command line and ``experiments/results/``.
 
 python experiments/document_tables.py
 """

@@ -1,4 +1,4 @@
-"""What the scale of evidence without labels costs and gains: families left out in turn.
+"""What the fixed scale of evidence costs and gains, with each family left out in turn.
 
     python experiments/fixed_scale.py
 

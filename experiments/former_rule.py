@@ -1,4 +1,4 @@
-"""How evidence was joined before 0.2, to compare with: every candidate moved the others."""
+"""The rule that combined evidence before 0.2, where each candidate changed the others."""
 
 from __future__ import annotations
 

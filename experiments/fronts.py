@@ -1,4 +1,4 @@
-"""Who is on the front of expected accuracy and predicted speed, against the measured front.
+"""The front of expected accuracy and predicted speed, compared with the measured front.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/fronts.py --work CACHE --graphs
 GRAPHS``, after ``experiments/speed.py`` (whose ``left_out.npy`` CACHE holds) and

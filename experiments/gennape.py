@@ -1,4 +1,4 @@
-"""GENNAPE on families that it never saw: without labels, and adapted to a few.
+"""GENNAPE on unseen families: without labels, and adapted to a few.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/gennape.py --work FOLDER [FOLD
 ...]``. It may be killed at any moment and continues where it was: finished work is lines of

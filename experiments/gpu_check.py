@@ -1,4 +1,4 @@
-"""Check archrank on a device, within minutes: what scores leave behind, what they are, how fast.
+"""Check scores on a device within minutes: their values, their speed, and what they leave behind.
 
     python experiments/gpu_check.py --device cuda --out experiments/results/gpu.md
 

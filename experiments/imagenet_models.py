@@ -1,4 +1,4 @@
-"""How long ``archrank rank`` takes for ImageNet models of timm and torchvision, by what part.
+"""The time that ``archrank rank`` takes for ImageNet models of timm and torchvision, by part.
 
 Run from the repository: ``python experiments/imagenet_models.py``, on a machine that does nothing
 else. It may be killed at any moment and continues where it was: what was measured are lines of

@@ -1,4 +1,4 @@
-"""Real networks with a few labels: what the expert of other families is worth beside them.
+"""Real networks with a few labels: what the expert fitted to other families adds.
 
     python experiments/imagenet_zoo_labels.py GRAPHS
 

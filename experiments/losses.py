@@ -1,4 +1,4 @@
-"""How losses are served best: what they learn from labels, which sizes a batch mixes, how steep.
+"""The best settings of losses: their targets, the sizes mixed in a batch, and their slopes.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/losses.py``. It may be killed at
 any moment and continues where it was: finished fits are lines of

@@ -1,4 +1,4 @@
-"""Predicted memory of networks against what torch has alive for real on the CPU.
+"""Predicted memory of networks, compared with the memory that torch holds on the CPU.
 
 Run from the repository: ``python experiments/memory.py``. It runs a forward, and a step of training
 (forward, backward; the optimiser's states are added as their sizes), of 40 networks of timm with

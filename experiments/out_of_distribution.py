@@ -1,4 +1,4 @@
-"""Does the pretrained predictor notice networks that are out of distribution?
+"""Whether the pretrained predictor notices networks that are out of distribution.
 
 Run from the repository: ``python experiments/out_of_distribution.py``; about ten minutes. For each
 group of spaces an encoder and ``archrank.predictors.Distribution`` learn from random networks of

@@ -1,4 +1,4 @@
-"""Our variants beside the values that published codes give on reproducible networks.
+"""Our variants of proxies compared with the values of published code on reproducible networks.
 
 Run from the repository: ``python experiments/parity.py``. It reads ``../shared/parity`` (or
 ``--values FOLDER``) and writes ``experiments/results/parity.md``. ``tests/proxies/test_parity.py``

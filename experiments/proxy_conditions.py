@@ -1,4 +1,4 @@
-"""How batch and resolution move the rank correlation of proxies that differ from published figures.
+"""The effect of batch and resolution on proxies whose rank correlation differs from published ones.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/proxy_conditions.py``. It writes
 ``experiments/results/proxy_conditions.md``: the first networks of the samples of

@@ -1,7 +1,7 @@
-"""What proxies cost beside the network's own passes, from 0.1 to 20 billion multiply-adds.
+"""The cost of proxies relative to the network's own passes, at 0.1 to 20 billion multiply-adds.
 
-Run from the repository: ``python experiments/proxy_costs.py``, again if it was cut, and with
-``--tables`` to write the page alone.
+Run from the repository: ``python experiments/proxy_costs.py``. Run it again if it was interrupted.
+``--tables`` writes the page alone.
 
 The unit is the CPU time of one forward and backward of the same batch on one thread, which is taken
 before and after each call of ``score``; a ratio is to the mean of both. Tracing is included.

@@ -1,4 +1,4 @@
-"""One predictor of several datasets and lengths of training, beside one for each.
+"""One predictor for several datasets and lengths of training, compared with one for each.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/recipes.py``. It may be killed at
 any moment and continues where it was: finished fits are lines of

@@ -1,4 +1,4 @@
-"""The problems and the searches of ``search.py``: who searches what."""
+"""The problems and the searches of ``search.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much sooner a space gives a graph than building and tracing the network does.
+"""How much faster a space makes a graph than building and tracing the network.
 
 Run from the repository: ``python experiments/spaces.py [--networks N]``. It writes
 ``experiments/results/spaces.md``. Every architecture is one that was not asked for before; parts

@@ -1,4 +1,4 @@
-"""The shipped speed predictor: how it is made, and how far it is off on families left out.
+"""The shipped speed predictor: how it is made, and its errors on families left out.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/speed.py --work CACHE``. It
 traces every measured network once (files of CACHE, about 0.3 s each; it continues where it was),

@@ -1,4 +1,4 @@
-"""Trace every model of timm and write what came of it.
+"""Trace every model of timm and write the results.
 
 Models are made on the meta device, so no weight is allocated. Each result is a line of a file of
 JSON lines; a run that was cut continues where it was.

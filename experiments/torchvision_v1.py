@@ -1,4 +1,4 @@
-"""The shipped predictor on torchvision's first weights, which nothing was chosen by.
+"""The shipped predictor on torchvision's first weights, which were used for no choice.
 
     python experiments/torchvision_v1.py
 

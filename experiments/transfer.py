@@ -1,4 +1,4 @@
-"""Ranking a family of architectures that nothing was learnt from: no labels, or up to a hundred.
+"""Ranking a family of architectures left out of training: with no labels, or up to a hundred.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/transfer.py [POOL ...]``. It may
 be killed at any moment and continues where it was: finished work is lines of

@@ -1,4 +1,4 @@
-"""The families that ``transfer.py`` ranks, and what can be learnt without each."""
+"""The families that ``transfer.py`` ranks, and the training data for each."""
 
 from __future__ import annotations
 

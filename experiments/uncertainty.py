@@ -1,4 +1,4 @@
-"""Whether predicted intervals and chances hold what they say.
+"""Whether predicted intervals and probabilities are calibrated.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/uncertainty.py``. It may be
 killed at any moment and continues where it was: finished fits are lines of
