@@ -13,14 +13,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from ...errors import NotApplicable
 from ..spectra import gram
 from .modes import WithoutDropout
 from .samples.channels import Channels
 from .samples.layout import ROWS, Layout
-from .samples.survey import CountedLayouts, Layouts, is_rectifier, is_softmax, operator_of
+from .samples.rectifiers import Rectifiers, operator_of
+from .samples.survey import CountedLayouts, Layouts, is_softmax
 from .signals import ActivationPatterns, LayerFeatures, Saliency
 from .weights.effective import PRODUCTS, names_by_weight
 
@@ -124,16 +125,21 @@ class RectifierRecorder(TorchDispatchMode):
     def __init__(self, layouts: CountedLayouts):
         super().__init__()
         self._layouts = layouts
+        self._operators = Rectifiers()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        layout = self._layouts.next("rectifier", args[0]) if is_rectifier(func, args) else None
-        if layout is None:
-            return func(*args, **(kwargs or {}))
-        self.before(args[0].detach(), layout)
+        source = self._operators.source(func, args)
+        layout = None if source is None else self._layouts.next("rectifier", source)
+        if source is not None and layout is not None:
+            with _disable_current_modes():  # other recorders would see the comparisons in it
+                self.before(source.detach(), layout)
         result = func(*args, **(kwargs or {}))
-        self.after(result.detach(), layout)
+        self._operators.see(func, args, result)
+        if layout is not None:
+            with _disable_current_modes():
+                self.after(result.detach(), layout)
         return result
 
     def before(self, source: Tensor, layout: Layout) -> None:

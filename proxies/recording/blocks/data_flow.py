@@ -24,7 +24,7 @@ _NORMS = frozenset(
 _KEEPS = frozenset({"activation", "merge"})  # the order of dimensions
 _ACTIVATIONS = frozenset(
     "relu relu6 leaky_relu prelu elu selu celu gelu silu mish hardswish hardtanh sigmoid tanh "
-    "hardsigmoid softplus clamp".split()
+    "hardsigmoid softplus clamp clamp_min clip threshold".split()
 )
 _ELEMENTWISE = frozenset("add radd iadd sub mul rmul imul div cat concat where lerp".split())
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Self
 
 import torch
@@ -20,15 +19,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ....graphs import Graph
-from ....graphs.operators import NORMS, RECTIFIERS, WEIGHTED, canonical
+from ....graphs.operators import NORMS, WEIGHTED
 from ..modes import WithoutDropout, instance_norm
 from ..weights.effective import PRODUCTS
 from .layout import ROWS, Layout, layout_of
+from .rectifiers import MAYBE_RECTIFIERS, Rectifiers
 
 KINDS = ("product", "norm", "rectifier", "map")
 """What is surveyed: layers' outputs, batch norms' inputs, rectifiers' inputs, softmaxes."""
 
-_ALSO = {"input", "softmax", "attention", "hardtanh"}
+_ALSO = {"input", "softmax", "attention"}
 # Operators that pick or place rows, by an operand that may depend on values.
 _PICKS = frozenset(
     "index index_select gather take take_along_dim masked_select nonzero scatter scatter_add "
@@ -55,26 +55,12 @@ def picks_rows(graph: Graph) -> bool:
 
 def rows_first(graph: Graph) -> bool:
     """Return whether the graph shows, traced with one sample, that samples stay the rows."""
-    watched = WEIGHTED - {"embedding"} | RECTIFIERS | NORMS | _ALSO
+    watched = WEIGHTED - {"embedding"} | MAYBE_RECTIFIERS | NORMS | _ALSO
     shapes = [node.out_shape for node in graph.nodes if node.operator in watched]
     return all(
         # of (1, 1, C) either dimension may be the samples'
         len(shape) > 1 and shape[0] == 1 and not (len(shape) == 3 and shape[1] == 1)
         for shape in shapes
-    )
-
-
-@cache
-def operator_of(func: Any) -> str:
-    """Return the canonical operator of an ATen overload."""
-    return canonical(f"aten.{func.overloadpacket.__name__}")
-
-
-def is_rectifier(func: Any, args: tuple[Any, ...]) -> bool:
-    """Return whether an ATen call is a rectifier's."""
-    operator = operator_of(func)
-    return operator in RECTIFIERS or (
-        operator == "hardtanh" and tuple(args[1:3]) == (0.0, 6.0)  # ReLU6
     )
 
 
@@ -171,13 +157,16 @@ class _InnerWatch(TorchDispatchMode):
     def __init__(self, outer: _Watch):
         super().__init__()
         self._outer = outer
+        self._rectifiers = Rectifiers()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if is_rectifier(func, args):
-            self._outer.see("rectifier", args[0])
+        source = self._rectifiers.source(func, args)
+        if source is not None:
+            self._outer.see("rectifier", source)
         result = func(*args, **(kwargs or {}))
+        self._rectifiers.see(func, args, result)
         if is_softmax(func):
             self._outer.see("map", result)
         return result
