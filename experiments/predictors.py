@@ -176,7 +176,7 @@ PREDICTORS: Mapping[str, Callable[[int], Predictor]] = {
     "ArchRank, with our scores": lambda seed: ArchRank(random_state=seed),
 }
 EARLIER = tuple(f"{name}, earlier" for name in PREDICTORS if name.startswith("ArchRank"))
-"""Figures of ``ArchRank`` before it read cells, beside which new ones stand."""
+"""Figures of ``ArchRank`` as it was before, beside which new ones stand."""
 SIZES = ("params", "flops")
 _WITH_SCORES = ("ridge, scores", "XGBoost, scores", "ArchRank, with scores")
 _WITH_OUR_SCORES = ("ArchRank, with our scores",)
@@ -350,8 +350,8 @@ def tables() -> list[str]:
         "accuracies where the table has them, the truth is test accuracy. *apart*: "
         "without networks that equal a labelled one. *scores*: those of proxies that NB-Suite-Zero "
         "published; *our scores*: the proxies of `proxies='auto'` at initialisation on 8 CIFAR-10 "
-        "images, from `python experiments/predictor_scores.py`. *earlier*: before `ArchRank` read "
-        "cells. None of its rows is of processes with a kernel for each group of features yet.",
+        "images, from `python experiments/predictor_scores.py`. *earlier*: before the processes of "
+        "`ArchRank` had a kernel for each group of features, some before it read cells.",
     ]
     for key, problem in PROBLEMS.items():
         found = [r for r in results if r["problem"] == key]
