@@ -35,6 +35,26 @@ def _undropped(
     return args, {name: 0.0 if name == "dropout_p" else v for name, v in kwargs.items()}
 
 
+def _convolution(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    output_padding: Any,
+    groups: int,
+) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """Return the function of ``torch.nn.functional`` that is this ``torch.convolution``."""
+    dims = weight.dim() - 2
+    shared = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    if transposed:
+        shared["output_padding"] = output_padding
+    name = f"conv_transpose{dims}d" if transposed else f"conv{dims}d"
+    return getattr(F, name), (input, weight, bias), shared
+
+
 def _undropped_input(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Return the input of dropout, as a tensor of its own where dropout would make one.
 
@@ -60,6 +80,8 @@ class WithoutDropout(TorchFunctionMode):
             return None  # a forward that prepares its input: it is differentiable already
         if func in _DROPOUT_POSITION:
             args, kwargs = _undropped(func, args, kwargs)
+        if func is torch.convolution:
+            func, args, kwargs = _convolution(*args, **kwargs)
         return self.call(func, args, kwargs)
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from test_battery_layouts import OF_THE_GRAPH, Model, attend, compared, finish, given, token_layers
+from test_battery_twins import batches, pair
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
@@ -171,4 +172,30 @@ def test_made_weights(kind: str) -> None:
     data = given((3, 8, 8))
     torch.testing.assert_close(model(data[0][0]), twin(data[0][0]))
     # where one layer is made of two parameters, it is still one layer to blocks
+    compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH)
+
+
+def convolved(x: Tensor, layer: nn.Module, transposed: bool = False) -> Tensor:
+    """Call what all convolutions are made of."""
+    ones, none = [1, 1], [0, 0]
+    return torch.convolution(x, layer.weight, layer.bias, ones, ones, ones, transposed, none, 1)
+
+
+def test_torch_convolution_is_a_convolution_layer() -> None:
+    def written_out(m: Model, x: Tensor) -> Tensor:
+        made = F.relu(convolved(x, m.one))
+        return m.head(F.relu(convolved(made, m.two, transposed=True)).mean((2, 3)))
+
+    def layers(m: Model, x: Tensor) -> Tensor:
+        return m.head(F.relu(m.two(F.relu(m.one(x)))).mean((2, 3)))
+
+    def made() -> dict[str, nn.Module]:
+        return {
+            "one": nn.Conv2d(3, 6, 3, padding=1),
+            "two": nn.ConvTranspose2d(6, 6, 3, padding=1),
+            "head": nn.Linear(6, 4),
+        }
+
+    model, twin = pair((written_out, made), (layers, made))
+    data = batches(3, 8, 8)
     compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH)
