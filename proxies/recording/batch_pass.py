@@ -98,6 +98,7 @@ def _forward(
         output = _run(runner, batch, outputs)
     for name, recorder in recorders.items():
         with attempt(recorded, name):
+            outputs.refuse_parts()
             recorded[name] = recorder.result()
     return output, outputs
 
@@ -177,7 +178,9 @@ def _record_gradients(
     with outputs.listening():
         found = gradients(loss, leaves, create_graph=second_order)
     if "saliencies" in wanted:
-        recorded["saliencies"] = outputs.saliencies
+        with attempt(recorded, "saliencies"):
+            outputs.refuse_parts()
+            recorded["saliencies"] = outputs.saliencies
     recorded["gradients"] = {n: g.detach() for n, g in found.items()}
     if second_order:
         with attempt(recorded, "hessian_gradients"):

@@ -174,8 +174,9 @@ class ModelRunner:
     def layouts(self) -> Layouts:
         """Return where samples lie in what the network makes of them; found once in each mode."""
         if self.mode not in self._layouts:
-            found = Layouts()
-            if not rows_first(self.graph) and self.separable:
+            shown = rows_first(self.graph)
+            found = Layouts(shown=shown and self.separable)
+            if not shown and self.separable:
                 batch = self.first
                 # What fails for one sample is said by the passes that need it.
                 with suppress(Exception), self.substituted(gradients=False):

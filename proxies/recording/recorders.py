@@ -61,14 +61,18 @@ class OutputRecorder(WithoutDropout):
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        if self._keeping and func in PRODUCTS:
+        if func not in PRODUCTS:
+            return result
+        name = self._names.get(id(weight_of(args, kwargs)))
+        if name is not None and self._layouts is not None:
+            self._layouts.see_layer(name, result)
+        if self._keeping:
             layout = self._layouts.next("product", result) if self._layouts else ROWS
             if result.requires_grad and layout is not None:
                 if result._is_view():  # an operator in place would cut off a view's hook
                     result = torch.ops.aten._unsafe_view(result, result.shape)
-                weight = weight_of(args, kwargs)
                 last = func is F.linear and self._layouts is not None
-                self._keep_output(result, self._names.get(id(weight)), layout, last)
+                self._keep_output(result, name, layout, last)
         return result
 
     def _keep_output(
@@ -90,6 +94,15 @@ class OutputRecorder(WithoutDropout):
                 self.saliencies.append(Saliency(name, product))
 
         result.register_hook(arrived)
+
+    def refuse_parts(self) -> None:
+        """Refuse a forward in which layers ran on parts of the samples.
+
+        Raises:
+            ScoreError: some layer did.
+        """
+        if self._layouts is not None:
+            self._layouts.refuse_parts()
 
     def overwritten(self) -> bool:
         """Return whether an in-place operator changed any held output."""

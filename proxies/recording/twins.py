@@ -16,6 +16,7 @@ from .differentiation import Gradients, check_differentiable, gradients
 from .model_runner import ModelRunner
 from .modes import WithoutDropout
 from .recorders import weight_of
+from .samples.survey import CountedLayouts
 from .signals import Twin
 from .weights.effective import PRODUCTS, names_by_weight
 
@@ -27,16 +28,29 @@ _LEAST = 1e-8  # length that a cosine is divided by
 class FirstOutputs(WithoutDropout):
     """A mode that hands the output of each layer's first call to a function."""
 
-    def __init__(self, leaves: dict[str, Tensor], take: Callable[[str, Tensor], None]):
+    def __init__(
+        self,
+        leaves: dict[str, Tensor],
+        take: Callable[[str, Tensor], None],
+        layouts: CountedLayouts | None = None,
+    ):
         super().__init__()
         self._names = names_by_weight(leaves)
         self._take = take
+        self._layouts = layouts
+        self._taken: set[str] = set()
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
         if func in PRODUCTS:
-            name = self._names.pop(id(weight_of(args, kwargs)), None)
-            if name is not None and not is_functorch_wrapped_tensor(result):  # vmap hides samples
+            name = self._names.get(id(weight_of(args, kwargs)))
+            if name is None:
+                return result
+            if self._layouts is not None:
+                self._layouts.see_layer(name, result)
+            first = name not in self._taken
+            self._taken.add(name)
+            if first and not is_functorch_wrapped_tensor(result):  # vmap hides samples
                 self._take(name, as_real(result.detach()))
         return result
 
@@ -95,8 +109,10 @@ def _of_loss(
 ) -> Gradients:
     """Return the gradients of the weights, shifted if asked; ``take`` gets the layers' outputs."""
     with runner.substituted(change=_shifted(shifts)) as leaves:
-        with FirstOutputs(leaves, take):
+        layouts = runner.layouts().counted(batch.samples)
+        with FirstOutputs(leaves, take, layouts):
             loss = runner.batch_loss(runner.run_soundly(batch), batch)
+        layouts.refuse_parts()
         return gradients(loss, leaves)
 
 

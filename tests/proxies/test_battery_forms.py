@@ -199,3 +199,25 @@ def test_torch_convolution_is_a_convolution_layer() -> None:
     model, twin = pair((written_out, made), (layers, made))
     data = batches(3, 8, 8)
     compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_layers_on_parts_of_the_batch_have_no_features(size: int) -> None:
+    def in_parts(m: Model, x: Tensor) -> Tensor:
+        made = F.relu(m.one(x))
+        return m.head(torch.cat([F.relu(m.two(part)) for part in made.split(size)]).mean((2, 3)))
+
+    def at_once(m: Model, x: Tensor) -> Tensor:
+        return m.head(F.relu(m.two(F.relu(m.one(x)))).mean((2, 3)))
+
+    def made() -> dict[str, nn.Module]:
+        return {"one": nn.Conv2d(3, 6, 3), "two": nn.Conv2d(6, 6, 3), "head": nn.Linear(6, 4)}
+
+    model, twin = pair((in_parts, made), (at_once, made))
+    data = batches(3, 8, 8)
+    mine, its = archrank.score(model, data), archrank.score(twin, data)
+    for name in ("near", "naswot", "swap", "fisher", "meco", "in_train", "croze", "l_swag"):
+        assert mine[name].status == "unsupported", name
+        assert "runs on parts of the batch" in str(mine[name].reason), name
+    for name in ("gradsign", "snip", "grasp", "synflow", "jacob_cov", "grad_norm", "zico"):
+        assert mine[name].value == pytest.approx(its[name].value, rel=1e-9), name

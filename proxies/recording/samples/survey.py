@@ -7,6 +7,7 @@ its values come back says where samples lie, and where they do not, that samples
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -18,6 +19,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ....errors import ScoreError
 from ....graphs import Graph
 from ....graphs.operators import NORMS, WEIGHTED
 from ..modes import WithoutDropout, instance_norm
@@ -80,9 +82,11 @@ class Layouts:
     Attributes:
         found: kind -> what was found in each call of it, in order; None if samples are the rows
             everywhere.
+        shown: whether the graph of one sample shows that they are.
     """
 
     found: dict[str, list[Found]] | None = None
+    shown: bool = False
 
     def counted(self, samples: int) -> CountedLayouts:
         """Return the layouts for one forward of so many samples."""
@@ -96,6 +100,34 @@ class CountedLayouts:
     layouts: Layouts
     samples: int
     _count: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    _alone: Counter[str] = field(default_factory=Counter)
+    _in_parts: bool = False
+
+    def see_layer(self, name: str, output: Tensor) -> None:
+        """See the output of a layer, which may hold some of the samples only.
+
+        Where the graph shows that samples are the rows, one row belongs to all samples, unless the
+        layer makes one for each sample in turn.
+        """
+        if not self.layouts.shown or is_functorch_wrapped_tensor(output):
+            return
+        rows = output.shape[0] if output.dim() > 1 else 1
+        if rows == self.samples:
+            return
+        self._alone[name] += 1
+        self._in_parts |= rows != 1 or self._alone[name] >= self.samples
+
+    def refuse_parts(self) -> None:
+        """Refuse what was read of a forward in which layers ran on parts of the samples.
+
+        Raises:
+            ScoreError: some layer did.
+        """
+        if self._in_parts:
+            raise ScoreError(
+                f"a layer runs on parts of the batch of {self.samples} samples in turn, so its "
+                "features cannot be read as one: run it on the whole batch"
+            )
 
     def next(self, kind: str, tensor: Tensor, proven: bool = False) -> Layout | None:
         """Return where samples lie in the tensor of the next call of a kind; None where nowhere.
