@@ -71,14 +71,13 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
             )
     forward = _Forward(model, *_arguments(model, inputs))
     try:
-        graph = _settled(forward)
-        return _of_second_dimension(forward, inputs, graph) or graph
+        return _of_one_sample(forward, inputs)
     except UnsupportedModelError as error:
         hint = hint_about(inputs) or _hint_about_forward(model, inputs)
         if any(t.is_meta for t in (*model.parameters(), *model.buffers())):
             raise UnsupportedModelError(f"{error}{hint}") from error
         try:
-            return _settled(replace(forward, values=True))
+            return _of_one_sample(replace(forward, values=True), inputs)
         except UnsupportedModelError as real_error:
             raise UnsupportedModelError(f"{real_error}{hint}") from error
 
@@ -92,6 +91,12 @@ def unwrap(model: nn.Module) -> nn.Module:
             model = model._orig_mod  # type: ignore[assignment]
         else:
             return model
+
+
+def _of_one_sample(forward: _Forward, inputs: Inputs) -> Graph:
+    """Return the graph of one sample, wherever samples lie in the input."""
+    graph = _settled(forward)
+    return _of_second_dimension(forward, inputs, graph) or graph
 
 
 def _of_second_dimension(forward: _Forward, inputs: Inputs, graph: Graph) -> Graph | None:

@@ -29,6 +29,7 @@ class Rectifiers:
     ``maximum(x, zeros)`` or ``where(x > 0, x, 0)``, and ReLU6 as ``clamp(0, 6)``.
 
     Example:
+        >>> import torch
         >>> x, aten = torch.tensor([-1.0, 2.0]), torch.ops.aten
         >>> Rectifiers().source(aten.clamp.default, (x, 0)) is x
         True
