@@ -28,7 +28,6 @@ CLASSES = (
 """Classes of operators that run on kernels of the same kind."""
 
 COUNTS = ("work", "read", "written", "weights")
-SHAPES = ("positions", "inner", "outer", "groups", "kernel")
 
 _NAMED = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d", "deform_conv"), "conv"),

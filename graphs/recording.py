@@ -62,7 +62,6 @@ _NEEDS_VALUES = frozenset(
     "_local_scalar_dense item is_nonzero equal nonzero masked_select unique unique2 _unique "
     "_unique2 unique_dim unique_consecutive bincount nms".split()
 )
-_LARGEST_CONSTANT = 1 << 22
 
 
 class NeedsValues(Exception):

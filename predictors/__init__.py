@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .neural.heteroscedastic import HeteroscedasticNetwork
     from .neural.parzc import ParZC
     from .neural.pretraining import Pretrained, Pretraining
-    from .pretrained.adapted import EvidenceProcess
     from .pretrained.distribution import Distribution, OutOfFamilyWarning
     from .pretrained.families import Family
     from .pretrained.graph_ensemble import GraphEnsemble
@@ -42,7 +41,6 @@ _HOME = {
     "check_predictor": "checks",
     "ArchRank": "ensemble.archrank",
     "Distribution": "pretrained.distribution",
-    "EvidenceProcess": "pretrained.adapted",
     "Family": "pretrained.families",
     "Reference": "pretrained.reference",
     "OutOfFamilyWarning": "pretrained.distribution",
@@ -79,7 +77,6 @@ __all__ = [
     "AdditiveProcess",
     "ArchRank",
     "Distribution",
-    "EvidenceProcess",
     "Family",
     "Reference",
     "Features",

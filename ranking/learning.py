@@ -46,7 +46,7 @@ class Learnt:
         measured: labels by name of candidate, larger is better.
 
     Notes:
-        The model is our choice. The same with kinds of evidence as z is ``EvidenceProcess``.
+        The model is our choice.
     """
 
     measured: Mapping[str, float]

@@ -6,82 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from ...basics import Array
 from ..ensemble.archrank import ArchRank
 from ..ensemble.line import Line
-from ..features.columns import GROUPS, Columns
+from ..features.columns import Columns
 from ..features.evidence import EVIDENCE, PROXIES
 from ..reading import Sample
-from ..tabular.additive import AdditiveProcess
 from ..tabular.baselines import TabularPredictor
 from ..tabular.untrained import Vote
-from .families import Slopes
 from .graph_ensemble import GraphEnsemble
 from .reference import Reference
 from .zero_shot import Basis, ZeroShot
-
-PARTS = (*GROUPS, "paths", "edges", "neighbourhoods", "code", "scores", "context")
-"""What the process learns from beside the evidence."""
-
-
-class EvidenceProcess(AdditiveProcess):
-    """An additive process around a straight line of the evidence.
-
-        y = b z + f(x),   f ~ GP
-
-    z is the evidence, a score of each sample (``EVIDENCE``). Its slope b resembles that of one of
-    the known families; labels show which (``Slopes``). f is an ``AdditiveProcess``. This predictor
-    stands alone, whereas ``AdaptedRank`` learns around a line with all its members.
-
-    Notes:
-        The model is our choice.
-
-    Args:
-        parts: ``"evidence"``, and the parts of features that f reads.
-        slopes, weights: of families.
-        random_state, space, task, inputs, proxies: see ``AdditiveProcess``.
-    """
-
-    def __init__(
-        self,
-        parts: Sequence[str] = ("evidence", *PARTS),
-        slopes: npt.ArrayLike = (0.0, 0.5, 0.9),
-        weights: npt.ArrayLike = (1.0, 1.0, 1.0),
-        random_state: int = 0,
-        *,
-        space: Any = None,
-        task: str | None = None,
-        inputs: Any = None,
-        proxies: Sequence[str] = (),
-    ):
-        super().__init__(
-            parts, random_state, space=space, task=task, inputs=inputs, proxies=proxies
-        )
-        self.slopes = slopes
-        self.weights = weights
-
-    def fit_matrix(self, matrix: Array, labels: Array) -> None:
-        z = self._evidence(matrix)
-        known = Slopes(np.asarray(self.slopes), np.asarray(self.weights))
-        self.slope_, self.slope_variance_ = known.given(z, labels)
-        super().fit_matrix(matrix, labels - self.slope_ * z)
-
-    def predict_matrix(self, matrix: Array) -> tuple[Array, Array]:
-        z = self._evidence(matrix)
-        mean, std = super().predict_matrix(matrix)
-        return mean + self.slope_ * z, np.sqrt(std**2 + self.slope_variance_ * z**2)
-
-    def _evidence(self, matrix: Array) -> Array:
-        found = super()._blocks(matrix).get("evidence")
-        return np.zeros(len(matrix)) if found is None else found[:, 0]
-
-    def _blocks(self, matrix: Array) -> dict[str, Array]:
-        blocks = super()._blocks(matrix)
-        blocks.pop("evidence", None)
-        return blocks or {"nothing": np.zeros((len(matrix), 1))}
 
 
 class AdaptedRank(ArchRank):

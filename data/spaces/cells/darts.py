@@ -7,11 +7,11 @@ from itertools import combinations, combinations_with_replacement
 from math import comb
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..contract import Choice, ChoiceSpace, Signature, Values
 from ..reading import Reader
-from .genotype_networks import Cell, CellWiring, Network
+from .genotype_networks import CellWiring, Network
 
 DARTS_OPERATORS = (
     *("max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3"),
@@ -183,33 +183,3 @@ class NASBench301(GenotypeSpace):
         return self._network(
             values, task, self.width, self.layers, affine=not study, pool_norm=study
         )
-
-
-def swap_network(arch: str) -> nn.Module:
-    """Build the one cell on which SWAP scores a genotype; its features after global average.
-
-    There is no stem: the image is both inputs, and the only cell is a reduction cell of width 6,
-    so only the reduction genotype counts.
-
-    Source: Peng et al., SWAP-NAS, ICLR 2024 (released code).
-
-    Example:
-        >>> import archrank
-        >>> from archrank.data import space
-        >>> from archrank.data.spaces.cells.darts import swap_network
-        >>> network = swap_network(space("darts").sample(1, seed=0)[0])
-        >>> archrank.trace(network, (3, 32, 32)).nodes[-1].out_shape
-        (1, 24)
-    """
-    darts = DARTS()
-    _, reduce = darts.wirings(darts.parse(arch))
-    return _OneCell(Cell(reduce, (2, 3, 4, 5), 3, 3, 6, True, False, True, False))
-
-
-class _OneCell(nn.Module):
-    def __init__(self, cell: nn.Module):
-        super().__init__()
-        self.cell = cell
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.cell(x, x).mean((2, 3))  # type: ignore[no-any-return]

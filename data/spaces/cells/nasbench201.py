@@ -232,13 +232,6 @@ class NASBench201(ChoiceSpace):
     def __iter__(self) -> Iterator[str]:
         return map(self.format, product(OPERATORS, repeat=len(EDGES)))
 
-    def published_class(self, arch: str) -> str:
-        """Name the isomorphism class as the benchmark's paper counts them: 6,466 of them.
-
-        It keeps some zero edges apart that make no difference; ``canonical`` does not.
-        """
-        return _wiring(self.parse(arch), strict=False)
-
     def canonical(self, arch: str) -> str:
         """Return the first architecture (in the order of iteration) with the same function: 5,390.
 
@@ -247,7 +240,7 @@ class NASBench201(ChoiceSpace):
         classes hold cells that differ in that: too coarse is the safe side where duplicates must
         not leak between train and test.
         """
-        return _first_of_function()[_wiring(self.parse(arch), strict=True)]
+        return _first_of_function()[_wiring(self.parse(arch))]
 
     def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         operators = self.parse(arch)
@@ -260,19 +253,16 @@ class NASBench201(ChoiceSpace):
         return Network(Stem(task.inputs[0], self.width), body, Head(width, task.outputs))
 
 
-def _wiring(operators: Values, strict: bool) -> str:
+def _wiring(operators: Values) -> str:
     """Say what the cell's output is, as an expression of the input."""
     nodes = ["0"]
     for target in (1, 2, 3):
         terms = []
         for name, (source, end) in zip(operators, EDGES, strict=True):
-            if end == target:
-                empty = name == "none" or nodes[source] == _EMPTY
-                term = nodes[source] if name == "skip_connect" else f"({nodes[source]})@{name}"
-                terms.append(_EMPTY if empty else term)
-        if strict:
-            terms = [term for term in terms if term != _EMPTY] or [_EMPTY]
-        nodes.append("+".join(sorted(terms)))
+            if end == target and name != "none" and nodes[source] != _EMPTY:
+                skip = name == "skip_connect"
+                terms.append(nodes[source] if skip else f"({nodes[source]})@{name}")
+        nodes.append("+".join(sorted(terms)) or _EMPTY)
     return nodes[3]
 
 
@@ -281,7 +271,7 @@ def _first_of_function() -> dict[str, str]:
     space = NASBench201()
     first: dict[str, str] = {}
     for operators in product(OPERATORS, repeat=len(EDGES)):
-        first.setdefault(_wiring(operators, strict=True), space.format(operators))
+        first.setdefault(_wiring(operators), space.format(operators))
     return first
 
 

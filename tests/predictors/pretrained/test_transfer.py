@@ -25,10 +25,9 @@ from archrank.predictors import (
     TransferRank,
 )
 from archrank.predictors.checks import small_graphs
-from archrank.predictors.features.evidence import EVIDENCE, PROXIES, measurements, table_of
+from archrank.predictors.features.evidence import PROXIES, measurements, table_of
 from archrank.predictors.features.rank_transform import normal_scores
 from archrank.predictors.features.statistics import statistics
-from archrank.predictors.pretrained.adapted import EvidenceProcess
 from archrank.predictors.pretrained.families import Slopes
 from archrank.predictors.pretrained.reference import Reference
 from archrank.predictors.pretrained.shipped import shipped
@@ -125,15 +124,6 @@ class TestSlopes:
         assert known.given(z, 0.9 * z + 0.4 * noise)[0] > 0.85
         assert abs(known.given(z, noise)[0]) < 0.05
         assert known.given(z[:0], noise[:0]) == pytest.approx((0.45, 0.45**2))
-
-
-class TestEvidenceProcess:
-    def test_without_features_it_is_the_evidence(self, graphs) -> None:
-        labels = np.log([graph.params for graph in graphs])
-        samples = [Sample(g, scores={EVIDENCE: y}) for g, y in zip(graphs, labels, strict=True)]
-        process = EvidenceProcess(("evidence",), (0.9, 0.1), (1.0, 1.0)).fit(samples, labels)
-        assert process.score(samples, labels) > 0.99
-        assert process.slope_ == pytest.approx(0.9, abs=1e-6)
 
 
 class TestAdaptedRank:
