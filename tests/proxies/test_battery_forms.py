@@ -219,5 +219,8 @@ def test_layers_on_parts_of_the_batch_have_no_features(size: int) -> None:
     for name in ("near", "naswot", "swap", "fisher", "meco", "in_train", "croze", "l_swag"):
         assert mine[name].status == "unsupported", name
         assert "runs on parts of the batch" in str(mine[name].reason), name
+    for name in ("az_expressivity", "az_progressivity", "az_trainability"):
+        assert mine[name].status == "unsupported", name
+        assert "on other parts of the batch" in str(mine[name].reason), name
     for name in ("gradsign", "snip", "grasp", "synflow", "jacob_cov", "grad_norm", "zico"):
         assert mine[name].value == pytest.approx(its[name].value, rel=1e-9), name

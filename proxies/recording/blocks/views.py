@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ....errors import NotApplicable
+from ....errors import NotApplicable, ScoreError
 from ...spectra import eigenvalues, entropy, gram, spectral_norm
 from ..attempts import Recorded, attempt
 from ..batches import Batch
@@ -24,6 +24,11 @@ from .data_flow import DependentCalls, Flow, recorded_flow
 
 Change = Callable[[str, Tensor], Tensor]
 
+_IN_PARTS = (
+    "the model runs other layers, or on other parts of the batch, for {samples} samples than for "
+    "two, so its blocks cannot be told: run each layer on the whole batch"
+)
+
 
 class BoundaryRecorder(DependentCalls):
     """A recorder of the results of the calls at the boundaries, connected to autograd."""
@@ -34,10 +39,12 @@ class BoundaryRecorder(DependentCalls):
         self._copies = copies
         self._versions: list[int] = []
         self.features: list[Tensor] = []
+        self.calls = 0
 
     def seen(
         self, index: int, func: Any, operands: list[Tensor], made: list[Tensor], result: Any
     ) -> Any:
+        self.calls = index + 1
         if index not in self._wanted:
             return result
         # A feature of tokens alone depends on no float input: let it be differentiated to.
@@ -108,9 +115,11 @@ def blocks(
     with runner.substituted(change=change):
         found = []
         before: tuple[Tensor, Place] | None = None
-        for i, feature in enumerate(_features(runner, batch, ends)):
+        for i, feature in enumerate(_features(runner, batch, ends, len(flow.calls))):
             end = flow.calls[ends[i]]
             place = Place(layouts[ends[i]], len(batch), end.channels_last)
+            if runner.separable and not place.layout.fits(feature, len(batch)):
+                raise ScoreError(_IN_PARTS.format(samples=len(batch)))
             rows = place.parts(feature)
             norm = None
             if before is not None:
@@ -181,8 +190,12 @@ def _flow(runner: ModelRunner, batch: Batch) -> tuple[Flow, list[Layout]]:
     return flow, layouts
 
 
-def _features(runner: ModelRunner, batch: Batch, ends: list[int]) -> list[Tensor]:
-    """Return the results at the blocks' ends, on copies if the network overwrites them."""
+def _features(runner: ModelRunner, batch: Batch, ends: list[int], calls: int) -> list[Tensor]:
+    """Return the results at the blocks' ends, on copies if the network overwrites them.
+
+    Raises:
+        ScoreError: the network makes other than ``calls`` calls, so that ends lie elsewhere.
+    """
     moving = batch.map(lambda t: t.clone().requires_grad_() if t.is_floating_point() else t)
     recorder = BoundaryRecorder(moving.held, ends)
     with recorder:
@@ -191,6 +204,8 @@ def _features(runner: ModelRunner, batch: Batch, ends: list[int]) -> list[Tensor
         recorder = BoundaryRecorder(moving.held, ends, copies=True)
         with recorder:
             runner.run(moving)
+    if recorder.calls != calls:
+        raise ScoreError(_IN_PARTS.format(samples=len(batch)))
     return recorder.features
 
 
