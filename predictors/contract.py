@@ -74,15 +74,9 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 of labels and architectures differ. Constant labels are allowed, and so are
                 different labels for equal architectures.
         """
-        samples = self._read(X)
-        labels = checked_labels(y, len(samples))
-        self.n_samples_ = len(samples)
-        self.label_mean_ = float(labels.mean())
-        spread = float(labels.std())
-        # Labels that differ by rounding alone are constant.
-        self.label_std_ = spread if spread > 1e-12 * max(abs(self.label_mean_), 1.0) else 0.0
+        samples, labels = self._read_to_fit(X, y)
         if self.label_std_:
-            self._fit(samples, (labels - self.label_mean_) / self.label_std_)
+            self._fit(samples, labels)
         return self
 
     @overload
@@ -212,6 +206,17 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             else:
                 std = None
         return mean, std
+
+    def _read_to_fit(self, X: Any, y: Any) -> tuple[list[Sample], Array]:
+        """Return samples and their standardised labels, whose scale the predictor keeps."""
+        samples = self._read(X)
+        labels = checked_labels(y, len(samples))
+        self.n_samples_ = len(samples)
+        self.label_mean_ = float(labels.mean())
+        spread = float(labels.std())
+        # Labels that differ by rounding alone are constant.
+        self.label_std_ = spread if spread > 1e-12 * max(abs(self.label_mean_), 1.0) else 0.0
+        return samples, (labels - self.label_mean_) / (self.label_std_ or 1.0)
 
     def _read(self, given: Any) -> list[Sample]:
         return self.reader.read(given)

@@ -30,7 +30,7 @@ from .learning.training import train_on_labels
 from .learning.weights import arrays_of, load_arrays
 from .losses import loss as loss_by_name
 from .losses import orders
-from .network_predictor import NetworkPredictor
+from .network_predictor import UNWATCHED, NetworkPredictor, Watch
 from .pretrained_encoder import Pretrained, read_pretrained
 from .regressor import Regressor
 
@@ -174,7 +174,7 @@ class GraphPredictor(NetworkPredictor):
         self._train(self._models(), samples, labels, **changes)
         return self
 
-    def _fit(self, samples: list[Sample], labels: Array) -> None:
+    def _fit(self, samples: list[Sample], labels: Array, watch: Watch = UNWATCHED) -> None:
         if self.members < 1:
             raise InputError(f"members: got {self.members!r}, expected at least 1")
         source = None if self.pretrained is None else read_pretrained(self.pretrained)
@@ -195,7 +195,7 @@ class GraphPredictor(NetworkPredictor):
                 models.append(self._model())
             if source is not None:
                 source.start(models[-1].encoder)
-        self._train(models, samples, labels)
+        self._train(models, samples, labels, watch)
 
     @property
     def gives_std(self) -> bool:
@@ -211,7 +211,12 @@ class GraphPredictor(NetworkPredictor):
         return values.mean(axis=0), values.std(axis=0) if len(values) > 1 else None
 
     def _train(
-        self, models: list[Regressor], samples: list[Sample], labels: Array, **changes: Any
+        self,
+        models: list[Regressor],
+        samples: list[Sample],
+        labels: Array,
+        watch: Watch = UNWATCHED,
+        **changes: Any,
     ) -> None:
         """Train models, and keep of them what predictions and files need."""
         graphs, context = self._tensors(samples, models[0]), self._context(samples)
@@ -225,8 +230,8 @@ class GraphPredictor(NetworkPredictor):
                 self._plan(self.random_state + member, **changes),
                 context=context,
                 loss=self.loss,
-                checkpoint=self._watch.file(f"{member}.safetensors"),
-                progress=self._watch.progress,
+                checkpoint=watch.file(f"{member}.safetensors"),
+                progress=watch.progress,
             )
             self.history_.append([epoch.loss for epoch in history])
         self.weights_ = [arrays_of(model) for model in models]

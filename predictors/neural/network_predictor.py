@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -25,16 +24,26 @@ class Watch(NamedTuple):
     folder: Path | None = None
     progress: Progress | None = None
 
+    @classmethod
+    def of(cls, checkpoint: str | Path | None, progress: Progress | None) -> Watch:
+        """Return what a caller of ``fit`` asked for."""
+        return cls(None if checkpoint is None else Path(checkpoint), progress)
+
     def file(self, name: str) -> Path | None:
         """Return the path of a checkpoint, or None."""
         return None if self.folder is None else self.folder / name
 
 
+UNWATCHED = Watch()
+"""A training that writes no checkpoint and tells nobody how far it is."""
+
+
 class NetworkPredictor(Predictor):
     """A predictor made of torch modules, which it keeps under ``_built`` and as arrays."""
 
-    # Belongs to one call of `fit`, which the contract leads past `_fit` without arguments of ours.
-    _watch: Watch = Watch()
+    @abstractmethod
+    def _fit(self, samples: list[Sample], labels: Array, watch: Watch = UNWATCHED) -> None:
+        """Learn from samples and their standardised labels, watched."""
 
     def fit(
         self,
@@ -53,17 +62,10 @@ class NetworkPredictor(Predictor):
         Raises:
             InputError: see ``Predictor.fit``, and the class.
         """
-        with self._watched(checkpoint, progress):
-            return super().fit(X, y)
-
-    @contextmanager
-    def _watched(self, checkpoint: str | Path | None, progress: Progress | None) -> Iterator[None]:
-        """Let trainings within write and tell how far they are."""
-        self._watch = Watch(None if checkpoint is None else Path(checkpoint), progress)
-        try:
-            yield
-        finally:
-            del self._watch
+        samples, labels = self._read_to_fit(X, y)
+        if self.label_std_:
+            self._fit(samples, labels, Watch.of(checkpoint, progress))
+        return self
 
     def _read_to_adapt(self, X: Any, y: Any) -> tuple[list[Sample], Array]:
         """Return samples and labels for further training, once there are weights."""

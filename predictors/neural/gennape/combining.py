@@ -1,6 +1,9 @@
-"""Members on one scale, so that their mean can be taken."""
+"""Members on one scale, and their weighted mean."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -49,3 +52,51 @@ def centred(values: Array, families: Rows) -> Array:
         rows = families == family
         moved[rows] += values.mean() - values[rows].mean()
     return moved
+
+
+@dataclass(frozen=True)
+class Combination:
+    """The weighted mean of members, standardised on the training set.
+
+    Attributes:
+        kind: one of ``COMBINATIONS``.
+        weights: of members by name, of sum 1.
+        ordered: each member's outputs on the training set, in rising order.
+        mean, std: of the weighted mean on the training set.
+
+    Example:
+        >>> outputs = {"a": np.array([0.0, 2.0]), "b": np.array([5.0, 9.0])}
+        >>> families = np.zeros(2, dtype=np.int64)
+        >>> both = Combination.of("standardised", {"a": 0.5, "b": 0.5}, outputs, families)
+        >>> [values.tolist() for values in both.combine(outputs)]
+        [[-1.0, 1.0], [0.0, 0.0]]
+    """
+
+    kind: str
+    weights: Mapping[str, float]
+    ordered: Mapping[str, Array]
+    mean: float
+    std: float
+
+    @classmethod
+    def of(
+        cls, kind: str, weights: Mapping[str, float], outputs: Mapping[str, Array], families: Rows
+    ) -> Combination:
+        """Return the combination measured against these outputs, within families (n,)."""
+        within = {name: centred(outputs[name], families) for name in weights}
+        ordered = {name: np.sort(values) for name, values in within.items()}
+        scores = [w * comparable(within[name], ordered[name], kind) for name, w in weights.items()]
+        mean = np.sum(scores, axis=0)
+        spread = float(mean.std())
+        # Members are of size 1.
+        return cls(kind, weights, ordered, float(mean.mean()), spread if spread > 1e-6 else 1.0)
+
+    def combine(self, outputs: Mapping[str, Array]) -> tuple[Array, Array]:
+        """Return the mean (n,) of members' outputs, and their deviation around it."""
+        scores = np.array(
+            [comparable(outputs[name], self.ordered[name], self.kind) for name in self.weights]
+        )
+        weights = np.array(list(self.weights.values()))
+        mean = weights @ scores
+        std = np.sqrt(weights @ (scores - mean) ** 2) / self.std
+        return (mean - self.mean) / self.std, std

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ....basics import Array
-from ....graphs import Graph
 from ..learning.scales import divisor
 
 TRANSFORMS = ("flops", None)
@@ -55,8 +53,3 @@ class LabelTransform:
 
     def _expected(self, flops: Array) -> Array:
         return np.log10(flops / 1e9 + 1.0) + 1.0 if self.by_flops else np.ones_like(flops)
-
-
-def flops_of(graphs: Sequence[Graph]) -> Array:
-    """Return the multiply-adds (n,) of graphs."""
-    return np.array([graph.flops for graph in graphs], dtype=np.float64)

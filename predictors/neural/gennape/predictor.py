@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
@@ -24,16 +23,16 @@ from ...reading import Sample
 from ..fuzzy import FuzzyCMeans
 from ..graph_predictor import KGNN, GraphPredictor
 from ..learning.plan import Plan, Progress
-from ..learning.scales import divisor
-from ..learning.weights import State, arrays_of, load_arrays
 from ..losses import loss as loss_by_name
 from ..losses import orders
-from ..network_predictor import NetworkPredictor
+from ..network_predictor import UNWATCHED, NetworkPredictor, Watch
 from ..pretrained_encoder import Pretrained, read_pretrained
 from ..pretraining import Pretraining
-from .combining import COMBINATIONS, Rows, centred, comparable
-from .labels import TRANSFORMS, LabelTransform, flops_of
-from .members import HEADS, MEMBERS, Embedding, Inputs, Lesson, Member, is_pairwise, with_sizes
+from .combining import COMBINATIONS, Combination, Rows
+from .embedding import Embedding, Inputs
+from .headed import HEADED, HeadedMember, PairMember, ScoringMember
+from .labels import TRANSFORMS, LabelTransform
+from .members import MEMBERS, FlopsMember, KGNNMember, Lesson, Member
 
 
 class GENNAPE(NetworkPredictor):
@@ -182,63 +181,6 @@ class GENNAPE(NetworkPredictor):
 
     # --- learning -----------------------------------------------------------------------------
 
-    def adapt(
-        self, X: Any, y: Any, epochs: int = 100, learning_rate: float | None = None, folds: int = 0
-    ) -> Self:
-        """Fine-tune on a few labels of a target family, and set the weights of the members.
-
-        Heads (with ``finetune_encoder`` their encoders too) and the k-GNN go on training; the
-        encoder, memberships and the label transform stay those of ``fit``. A member's weight
-        is then softmax(tau), its tau on these labels, or where folds are held out
-        softmax(tau / s), s what chance moves tau by. All take the scale of these labels.
-
-        Args:
-            X, y: as ``fit``.
-            epochs: of this training; 100 in the paper, 0 only weighs.
-            learning_rate: of the heads; None for that of ``fit``.
-            folds: how many, from 2, are held out to weigh by, a training each; 0 as in the paper.
-
-        Raises:
-            InputError: not fitted, labels that are equal, or ``folds`` out of range.
-        """
-        samples, labels = self._read_to_adapt(X, y)
-        n = len(labels)
-        if not np.ptp(labels):
-            raise InputError(f"y: got {n} equal labels, expected some that differ")
-        learnt = labels if self.families_ is None else normal_scores(labels)
-        if folds and not 2 <= folds <= n // 2:
-            raise InputError(f"folds: got {folds}, expected 0, or 2 to half of {n}")
-        rate = learning_rate or self.learning_rate
-        taus = self._held_out(samples, learnt, epochs, rate, folds) if folds else []
-        self._go_on(samples, learnt, epochs, rate)
-        self.label_mean_, self.label_std_ = float(labels.mean()), float(labels.std())
-        outputs = self._outputs(samples)
-        taus = taus or [kendall(outputs[name], labels) for name in self.weights_]
-        shares = softmax(np.nan_to_num(taus) / (kendall_deviation(n) if folds else 1.0))
-        self.weights_ = dict(zip(self.weights_, shares.tolist(), strict=True))
-        self._set_scales(outputs, np.zeros(n, dtype=np.int64))
-        return self
-
-    def _go_on(self, samples: list[Sample], labels: Array, epochs: int, rate: float) -> None:
-        """Let members go on training."""
-        family = np.zeros(len(labels), dtype=np.int64)
-        self._train(self._models(), samples, labels, family, epochs, rate)
-        if "kgnn" in self.members:
-            self.kgnn_.adapt(samples, labels, epochs)
-
-    def _held_out(
-        self, samples: list[Sample], labels: Array, epochs: int, rate: float, folds: int
-    ) -> list[float]:
-        """Return each member's tau on labels (n,) held out, the mean over folds."""
-        order = np.random.default_rng(self.random_state).permutation(len(labels))
-        taus = []
-        for held in np.array_split(order, folds):
-            rest, own = np.setdiff1d(order, held), deepcopy(self)
-            own._go_on([samples[i] for i in rest], labels[rest], epochs, rate)
-            said = own._outputs([samples[i] for i in held])
-            taus.append([kendall(said[name], labels[held]) for name in self.weights_])
-        return list(np.nan_to_num(taus).mean(axis=0))
-
     def fit_families(
         self,
         families: Mapping[str, tuple[Any, Any]],
@@ -273,52 +215,125 @@ class GENNAPE(NetworkPredictor):
         sizes = [len(part) for part in parts]
         self.n_samples_, self.label_mean_, self.label_std_ = sum(sizes), 0.0, 1.0
         member = np.repeat(np.arange(len(sizes)), sizes)
-        with self._watched(checkpoint, progress):
-            self._learn(samples, np.concatenate(parts), member)
+        self._learn(samples, np.concatenate(parts), member, Watch.of(checkpoint, progress))
         self.families_ = list(families)
         return self
 
-    def _fit(self, samples: list[Sample], labels: Array) -> None:
+    def adapt(
+        self, X: Any, y: Any, epochs: int = 100, learning_rate: float | None = None, folds: int = 0
+    ) -> Self:
+        """Fine-tune on a few labels of a target family, and set the weights of the members.
+
+        Heads (with ``finetune_encoder`` their encoders too) and the k-GNN go on training; the
+        encoder, memberships and the label transform stay those of ``fit``. A member's weight
+        is then softmax(tau), its tau on these labels, or where folds are held out
+        softmax(tau / s), s what chance moves tau by. All take the scale of these labels.
+
+        Args:
+            X, y: as ``fit``.
+            epochs: of this training; 100 in the paper, 0 only weighs.
+            learning_rate: of the heads; None for that of ``fit``.
+            folds: how many, from 2, are held out to weigh by, a training each; 0 as in the paper.
+
+        Raises:
+            InputError: not fitted, labels that are equal, or ``folds`` out of range.
+        """
+        samples, labels = self._read_to_adapt(X, y)
+        n = len(labels)
+        if not np.ptp(labels):
+            raise InputError(f"y: got {n} equal labels, expected some that differ")
+        learnt = labels if self.families_ is None else normal_scores(labels)
+        if folds and not 2 <= folds <= n // 2:
+            raise InputError(f"folds: got {folds}, expected 0, or 2 to half of {n}")
+        rate = learning_rate or self.learning_rate
+        taus = self._held_out(samples, learnt, epochs, rate, folds) if folds else []
+        self._go_on(samples, learnt, epochs, rate)
+        self.label_mean_, self.label_std_ = float(labels.mean()), float(labels.std())
+        outputs = self._outputs(samples)
+        taus = taus or [kendall(values, labels) for values in outputs.values()]
+        shares = softmax(np.nan_to_num(taus) / (kendall_deviation(n) if folds else 1.0))
+        self.weights_ = dict(zip(self.weights_, shares.tolist(), strict=True))
+        self._set_scales(outputs, np.zeros(n, dtype=np.int64))
+        return self
+
+    def _fit(self, samples: list[Sample], labels: Array, watch: Watch = UNWATCHED) -> None:
         raw = labels * self.label_std_ + self.label_mean_
-        self._learn(samples, raw, np.zeros(len(samples), dtype=np.int64))
+        self._learn(samples, raw, np.zeros(len(samples), dtype=np.int64), watch)
         self.families_ = None
 
-    def _learn(self, samples: list[Sample], labels: Array, families: Rows) -> None:
+    def _learn(self, samples: list[Sample], labels: Array, families: Rows, watch: Watch) -> None:
         """Learn labels (n,) of samples of families (n,)."""
         self._check()
-        graphs = [sample.graph for sample in samples]
         self.weights_ = dict.fromkeys(self.members, 1.0 / len(self.members))
         self.loss_ = self.loss
-        transform = LabelTransform.of(labels, flops_of(graphs), self.transform == "flops")
+        flops = np.array([sample.graph.flops for sample in samples], dtype=np.float64)
+        transform = LabelTransform.of(labels, flops, self.transform == "flops")
         self.target_mean_, self.target_std_ = transform.mean, transform.std
-        self.member_weights_: dict[str, State] = {}
         self.encoder_: Pretrained | None = None
-        models: dict[str, Member] = {}
-        if any(name in HEADS for name in self.members):
-            self._fit_embedding(graphs, families)
-            models = self._new_members([name for name in self.members if name in HEADS])
-        self._train(models, samples, labels, families, self.epochs, self.learning_rate)
+        if any(name in HEADED for name in self.members):
+            self._fit_embedding([sample.graph for sample in samples], families, watch)
         if "kgnn" in self.members:
             own = KGNN(random_state=self.random_state, device=self.device)
             self.kgnn_: GraphPredictor = own if self.kgnn is None else clone(self.kgnn)
-            self.kgnn_.fit(samples, labels, self._watch.file("kgnn"), self._watch.progress)
+        self._built = {name: self._new_member(name) for name in self.members}
+        inputs = self._inputs(samples)
+        lesson = Lesson.of(labels, families, self.references, self.random_state)
+        plan = self._plan(self.epochs, self.learning_rate)
+        for member in self._built.values():
+            member.fit(inputs, lesson, plan, watch)
+        self._keep_weights()
         self._set_scales(self._outputs(samples), families)
 
-    def _fit_embedding(self, graphs: list[Graph], families: Rows) -> None:
-        self.encoder_ = self._pretrained(graphs)
-        embedded = self.encoder_.embed(graphs, self.device)
-        read = with_sizes(embedded, graphs) if self.sizes else embedded
-        self.embedding_mean_ = read.mean(axis=0)
-        if self.sizes or families.any():
-            within = [divisor(centred(column, families)) for column in read.T]
-            self.embedding_std_: float | Array = np.array(within)
-        else:
-            self.embedding_std_ = divisor((read - self.embedding_mean_).ravel())
-        clusters = min(self.clusters, len(np.unique(embedded, axis=0)))
-        self.fuzzy_ = FuzzyCMeans(clusters, m=self.m, random_state=self.random_state)
-        self.fuzzy_.fit(embedded)
+    def _go_on(self, samples: list[Sample], labels: Array, epochs: int, rate: float) -> None:
+        """Let members go on training, on labels (n,) of one family."""
+        one = np.zeros(len(labels), dtype=np.int64)
+        inputs = self._inputs(samples)
+        lesson = Lesson.of(labels, one, self.references, self.random_state)
+        for member in self._members().values():
+            member.adapt(inputs, lesson, self._plan(epochs, rate))
+        self._keep_weights()
 
-    def _pretrained(self, graphs: list[Graph]) -> Pretrained:
+    def _held_out(
+        self, samples: list[Sample], labels: Array, epochs: int, rate: float, folds: int
+    ) -> list[float]:
+        """Return each member's tau on labels (n,) held out, the mean over folds."""
+        order = np.random.default_rng(self.random_state).permutation(len(labels))
+        taus = []
+        for held in np.array_split(order, folds):
+            rest, own = np.setdiff1d(order, held), deepcopy(self)
+            own._go_on([samples[i] for i in rest], labels[rest], epochs, rate)
+            outputs = own._outputs([samples[i] for i in held])
+            taus.append([kendall(values, labels[held]) for values in outputs.values()])
+        return list(np.nan_to_num(taus).mean(axis=0))
+
+    def _plan(self, epochs: int, learning_rate: float) -> Plan:
+        return Plan(
+            epochs,
+            self.batch_size,
+            learning_rate,
+            schedule="cosine",
+            clip=5.0,
+            seed=self.random_state,
+            device=self.device,
+        )
+
+    # --- the embedding --------------------------------------------------------------------------
+
+    def _fit_embedding(self, graphs: list[Graph], families: Rows, watch: Watch) -> None:
+        self.encoder_ = self._pretrained(graphs, watch)
+        embedding = Embedding.of(
+            graphs,
+            families,
+            self.encoder_,
+            FuzzyCMeans(self.clusters, m=self.m, random_state=self.random_state),
+            sizes=self.sizes,
+            tuned=self._tuned,
+            device=self.device,
+        )
+        self.fuzzy_ = embedding.fuzzy
+        self.embedding_mean_, self.embedding_std_ = embedding.mean, embedding.std
+
+    def _pretrained(self, graphs: list[Graph], watch: Watch) -> Pretrained:
         if self.pretrained is not None:
             return read_pretrained(self.pretrained)
         how = self.pretraining
@@ -326,7 +341,12 @@ class GENNAPE(NetworkPredictor):
             how = Pretraining(device=self.device, random_state=self.random_state)
         if not self.contrastive:
             how = clone(how).set_params(epochs=0)
-        return how.fit(graphs, self._watch.file("pretraining.safetensors"), self._watch.progress)
+        return how.fit(graphs, watch.file("pretraining.safetensors"), watch.progress)
+
+    @property
+    def _tuned(self) -> bool:
+        """Whether members train encoders of their own."""
+        return self.finetune_encoder or not self.contrastive
 
     def _embedding(self) -> Embedding:
         assert self.encoder_ is not None
@@ -336,72 +356,44 @@ class GENNAPE(NetworkPredictor):
             self.embedding_mean_,
             self.embedding_std_,
             self.sizes,
-            self.finetune_encoder or not self.contrastive,
+            self._tuned,
             self.device,
         )
 
-    def _new_members(self, names: Sequence[str]) -> dict[str, Member]:
-        if not names:
-            return {}
-        embedding = self._embedding()
-        return {name: embedding.member(name, self.hidden, self.random_state) for name in names}
+    def _inputs(self, samples: list[Sample]) -> Inputs:
+        if self.encoder_ is None:
+            return Inputs.without_embedding(samples)
+        return self._embedding().read(samples)
 
-    def _train(
-        self,
-        models: dict[str, Member],
-        samples: list[Sample],
-        labels: Array,
-        families: Rows,
-        epochs: int,
-        learning_rate: float,
-    ) -> None:
-        """Train members on labels as given; keep what predictions and files need of them."""
-        graphs = [sample.graph for sample in samples]
-        inputs = self._inputs(graphs)
-        lesson = self._lesson(labels, flops_of(graphs), families)
-        for name, model in models.items():
-            plan = Plan(
-                epochs,
-                self.batch_size,
-                learning_rate,
-                schedule="cosine",
-                clip=5.0,
-                seed=self.random_state + MEMBERS.index(name),
-                device=self.device,
-            )
-            file = self._watch.file(f"{name}.safetensors")
-            model.learn(inputs, lesson, plan, file, self._watch.progress)
-        self.member_weights_ = {name: arrays_of(model) for name, model in models.items()}
-        self._built = models
-        drawn = np.random.default_rng(self.random_state).permutation(len(samples))
-        rows = np.sort(drawn[: self.references])
-        self.references_ = {
-            name: model.references(inputs, rows)
-            for name, model in models.items()
-            if is_pairwise(name)
-        }
+    # --- members: objects while they work, arrays in files ---------------------------------------
 
-    def _lesson(self, labels: Array, flops: Array, families: Rows) -> Lesson:
-        """Say what heads learn from labels (n,) of graphs of families (n,)."""
-        if self._regresses:
-            targets = self._transform().forward(labels, flops)
-        else:
-            targets = np.empty(len(labels))
-            for family in np.unique(families):
-                rows = families == family
-                targets[rows] = normal_scores(labels[rows])
-        return Lesson(
-            torch.from_numpy(targets).float(),
-            torch.from_numpy(np.unique(labels, return_inverse=True)[1]),
-            torch.from_numpy(families),
-            loss_by_name(self.loss_),
-            loss_by_name(self.pair_loss),
-        )
+    def _new_member(self, name: str) -> Member:
+        if name == "flops":
+            return FlopsMember()
+        if name == "kgnn":
+            return KGNNMember(self.kgnn_)
+        shape = (name, self._embedding(), self.hidden)
+        if HEADED[name] is PairMember:
+            return PairMember(*shape, loss_by_name(self.pair_loss), self.random_state)
+        loss = loss_by_name(self.loss_)
+        transform = LabelTransform(self.target_mean_, self.target_std_, self.transform == "flops")
+        return ScoringMember(*shape, loss, self.random_state, None if orders(loss) else transform)
 
-    @property
-    def _regresses(self) -> bool:
-        """Whether heads that score graphs give transformed labels, and not any scale."""
-        return not orders(loss_by_name(self.loss_))
+    def _members(self) -> dict[str, Member]:
+        if not hasattr(self, "_built"):  # made of what files hold: they give the same
+            self._built = {name: self._new_member(name) for name in self.weights_}
+            for name, member in self._built.items():
+                if isinstance(member, HeadedMember):
+                    member.start(self.member_weights_[name])
+                if isinstance(member, PairMember):
+                    member.references = self.references_[name]
+        return self._built
+
+    def _keep_weights(self) -> None:
+        """Keep what files need of members."""
+        members = self._members().items()
+        self.member_weights_ = {n: m.weights for n, m in members if isinstance(m, HeadedMember)}
+        self.references_ = {n: m.references for n, m in members if isinstance(m, PairMember)}
 
     # --- predicting ---------------------------------------------------------------------------
 
@@ -419,60 +411,20 @@ class GENNAPE(NetworkPredictor):
         return self._outputs(self._read(X)) if self.label_std_ else {}
 
     def _predict(self, samples: list[Sample]) -> tuple[Array, Array | None]:
-        outputs = self._outputs(samples)
-        scores = np.array([self._comparable(name, outputs[name]) for name in self.weights_])
-        weights = np.array(list(self.weights_.values()))
-        mean = weights @ scores
-        std = np.sqrt(weights @ (scores - mean) ** 2) / self.score_std_
-        return (mean - self.score_mean_) / self.score_std_, std if len(weights) > 1 else None
+        measured = (self.weights_, self.ordered_, self.score_mean_, self.score_std_)
+        mean, std = Combination(self.combination, *measured).combine(self._outputs(samples))
+        return mean, std if self.gives_std else None
 
     def _outputs(self, samples: list[Sample]) -> dict[str, Array]:
         """Return what each member says, on its own scale."""
-        graphs = [sample.graph for sample in samples]
-        flops, inputs, models = flops_of(graphs), self._inputs(graphs), self._models()
-        outputs: dict[str, Array] = {}
-        for name in self.weights_:
-            if name == "flops":
-                outputs[name] = np.log10(1.0 + flops)
-            elif name == "kgnn":
-                outputs[name] = self.kgnn_.predict(samples)
-            elif is_pairwise(name):
-                outputs[name] = models[name].wins(inputs, self.references_[name])
-            else:
-                scores = models[name].scores(inputs)
-                regressed = self._regresses
-                outputs[name] = self._transform().inverse(scores, flops) if regressed else scores
-        return outputs
-
-    def _inputs(self, graphs: list[Graph]) -> Inputs:
-        if self.encoder_ is None:
-            return Inputs([], torch.zeros(0, 0), torch.zeros(0, 0))
-        return self._embedding().read(graphs)
-
-    def _transform(self) -> LabelTransform:
-        return LabelTransform(self.target_mean_, self.target_std_, self.transform == "flops")
-
-    def _models(self) -> dict[str, Member]:
-        if not hasattr(self, "_built"):  # made of what files hold: they give the same
-            models = self._new_members(list(self.member_weights_))
-            for name, model in models.items():
-                load_arrays(model, self.member_weights_[name])
-                model.eval()
-            self._built = models
-        return self._built
+        inputs = self._inputs(samples)
+        return {name: member.predict(inputs) for name, member in self._members().items()}
 
     def _set_scales(self, outputs: Mapping[str, Array], families: Rows) -> None:
         """Let members and their mean be measured against these outputs, within families (n,)."""
-        within = {name: centred(values, families) for name, values in outputs.items()}
-        self.ordered_ = {name: np.sort(values) for name, values in within.items()}
-        scores = [w * self._comparable(name, within[name]) for name, w in self.weights_.items()]
-        mean = np.sum(scores, axis=0)
-        self.score_mean_ = float(mean.mean())
-        spread = float(mean.std())
-        self.score_std_ = spread if spread > 1e-6 else 1.0  # members are of size 1
-
-    def _comparable(self, name: str, values: Array) -> Array:
-        return comparable(values, self.ordered_[name], self.combination)
+        measured = Combination.of(self.combination, self.weights_, outputs, families)
+        self.ordered_ = measured.ordered
+        self.score_mean_, self.score_std_ = measured.mean, measured.std
 
     def _check(self) -> None:
         unknown = [name for name in self.members if name not in MEMBERS]

@@ -16,7 +16,7 @@ from archrank.metrics import kendall
 from archrank.predictors import GENNAPE, KGNN, Pretraining, check_predictor
 from archrank.predictors.checks import small_graphs
 from archrank.predictors.neural.gennape import MEMBERS, FuzzyHeads, FuzzyPairHeads, LabelTransform
-from archrank.predictors.neural.gennape.members import Lesson
+from archrank.predictors.neural.gennape.headed import ScoringMember
 from archrank.predictors.neural.losses import Scheduled
 
 GRAPHS = small_graphs()
@@ -157,9 +157,10 @@ class TestMembers:
         fitted = quick(members=("single",), transform=None, loss="mse", epochs=0)
         fitted.fit(GRAPHS, LABELS)
         own = fitted._outputs(fitted._read(GRAPHS))["single"]
-        inputs = fitted._inputs(GRAPHS)
+        inputs = fitted._inputs(fitted._read(GRAPHS))
         with torch.no_grad():
-            values = fitted._models()["single"].heads(inputs.vectors, torch.ones(16, 1)).numpy()
+            heads = fitted._members()["single"].model.heads
+            values = heads(inputs.vectors, torch.ones(16, 1)).numpy()
         assert np.allclose(own, values * LABELS.std() + LABELS.mean(), atol=1e-5)
 
     def test_the_encoder_stays_unless_asked(self, tmp_path: Path) -> None:
@@ -216,24 +217,28 @@ class TestFamilies:
 
     def test_heads_read_sizes_as_they_vary_within_families(self) -> None:
         fitted = self.fitted(sizes=True, pretrained=PRETRAINED, epochs=0)
-        read = fitted._inputs(GRAPHS).vectors.numpy()
+        read = fitted._inputs(fitted._read(GRAPHS)).vectors.numpy()
         assert read.shape == (16, 16 + 4)
         params = np.log2(1.0 + np.array([graph.params for graph in GRAPHS], dtype=float))
         within = np.sqrt((params[:8].var() + params[8:].var()) / 2)
         assert np.allclose(read[:, 16], (params - params.mean()) / within, atol=1e-4)
 
     def test_no_batch_holds_two_families(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        seen: list[set[bool]] = []
-        scored = Lesson.loss_of
+        seen: list[torch.Tensor] = []
+        scored = ScoringMember.loss_of
 
-        def watched(self: Lesson, *given: object) -> torch.Tensor:
-            seen.append({bool(row < 8) for row in given[3]})
-            return scored(self, *given)
+        def watched(self: ScoringMember, vectors: torch.Tensor, *rest: torch.Tensor):
+            seen.append(vectors)
+            return scored(self, vectors, *rest)
 
-        monkeypatch.setattr(Lesson, "loss_of", watched)
-        self.fitted(epochs=2)
-        assert {len(one) for one in seen} == {1}
-        assert len(seen) == 4
+        monkeypatch.setattr(ScoringMember, "loss_of", watched)
+        fitted = self.fitted(epochs=2)
+        read = fitted._inputs(fitted._read(GRAPHS)).vectors
+        first, second = ({tuple(row.tolist()) for row in part} for part in read.split(8))
+        assert not first & second
+        batches = [{tuple(row.tolist()) for row in batch} for batch in seen]
+        assert all(batch <= first or batch <= second for batch in batches)
+        assert len(batches) == 4
 
     def test_adapting_and_files(self, tmp_path: Path) -> None:
         fitted = self.fitted().adapt(GRAPHS[:6], 80.0 + LABELS[:6], epochs=5)
