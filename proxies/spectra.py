@@ -1,4 +1,4 @@
-"""Eigenvalues, their entropy, and spectral norms, computed on the smaller side of a matrix."""
+"""Correlations, eigenvalues and their entropy, and spectral norms, on a matrix's smaller side."""
 
 from __future__ import annotations
 
@@ -45,6 +45,23 @@ def gram(rows: Tensor) -> Tensor:
         [[3.0, 3.0], [3.0, 3.0]]
     """
     return rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
+
+
+def standardised(rows: Tensor) -> Tensor:
+    """Return columns without their mean and of norm 1, of which products are correlations.
+
+    A constant column, whose correlation is undefined, becomes 0.
+    """
+    centred = rows - rows.mean(dim=0)
+    norms = centred.norm(dim=0)
+    constant = norms <= 4 * torch.finfo(rows.dtype).eps * rows.norm(dim=0)
+    return torch.where(constant, torch.zeros_like(centred), centred / norms)
+
+
+def correlation(rows: Tensor) -> Tensor:
+    """Return the correlation (C, C) of columns; what is undefined is 0."""
+    columns = standardised(rows)
+    return columns.T @ columns
 
 
 def entropy(values: Tensor) -> Tensor:

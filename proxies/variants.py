@@ -19,7 +19,6 @@ from .activations.aznas import az_expressivity, az_trainability
 from .gradients.gradient import zico
 from .gradients.gradsign import gradsign_mean
 from .gradients.tangent import ntk_condition
-from .recording.recorders import correlation
 from .recording.signals import (
     Block,
     GradientStatistics,
@@ -29,7 +28,7 @@ from .recording.signals import (
     SynapticFlow,
 )
 from .registry import Measure, register, register_variant, total_of
-from .spectra import eigenvalues
+from .spectra import correlation, eigenvalues
 
 CODES = {
     "foresight": "SamsungLabs/zero-cost-nas",

@@ -11,7 +11,7 @@ from .attempts import Recorded, attempt
 from .differentiation import gradients
 from .model_runner import ModelRunner
 from .modes import WithoutDropout
-from .recorders import AttentionRecorder
+from .recorders.attention import AttentionRecorder
 
 
 def attention_maps(graph: Graph) -> set[int]:

@@ -17,14 +17,9 @@ from .batches import Batch, as_real
 from .differentiation import Gradients, gradients, pulled_back
 from .model_runner import ModelRunner
 from .modes import TwiceDifferentiable, WithoutDropout
-from .recorders import (
-    CodeKernel,
-    FeatureReader,
-    OutputRecorder,
-    PatternCount,
-    first_standardised,
-    moments,
-)
+from .recorders.features import FeatureReader, first_standardised, moments
+from .recorders.outputs import OutputRecorder
+from .recorders.rectifiers import CodeKernel, PatternCount
 from .samples.survey import CountedLayouts, Layouts
 from .signals import GradientStatistics
 

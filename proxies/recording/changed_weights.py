@@ -14,15 +14,16 @@ from .attempts import Recorded, attempt
 from .batches import Batch
 from .model_runner import ModelRunner
 from .modes import WithoutDropout
-from .recorders import FeatureRecorder, weight_of
+from .recorders.outputs import weight_of
+from .recorders.pooled import PooledRecorder
 from .signals import Perturbation
 
 _GAMMA = 1e-2
 
 
-def recorded_features(runner: ModelRunner, batch: Batch) -> FeatureRecorder:
+def recorded_features(runner: ModelRunner, batch: Batch) -> PooledRecorder:
     """Return what one forward shows of the features; call it inside ``runner.substituted``."""
-    recorder = FeatureRecorder()
+    recorder = PooledRecorder()
     with WithoutDropout(), recorder:
         runner.run(batch)
     return recorder

@@ -20,7 +20,8 @@ from .changed_weights import recorded_features
 from .differentiation import Gradients, gradients
 from .model_runner import ModelRunner
 from .modes import WithoutDropout
-from .recorders import CodeKernel, OutputRecorder, PatternCount
+from .recorders.outputs import OutputRecorder
+from .recorders.rectifiers import CodeKernel, PatternCount
 from .samples.survey import Layouts
 from .signals import ModuleSize, Perturbation
 

@@ -15,7 +15,7 @@ from .batches import Batch, as_real
 from .differentiation import Gradients, check_differentiable, gradients
 from .model_runner import ModelRunner
 from .modes import WithoutDropout
-from .recorders import weight_of
+from .recorders.outputs import weight_of
 from .samples.survey import CountedLayouts
 from .signals import Twin
 from .weights.effective import PRODUCTS, names_by_weight

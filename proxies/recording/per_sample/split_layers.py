@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..modes import WithoutDropout, instance_norm
-from ..recorders import weight_of
+from ..recorders.outputs import weight_of
 from ..samples.layout import ROWS, Layout
 from ..samples.survey import CountedLayouts
 from ..weights.effective import PRODUCTS

@@ -44,3 +44,14 @@ class Channels:
     def last(self, tensor: Tensor) -> bool:
         """Return whether the channels are last: those of tokens are, if nothing says otherwise."""
         return self._last.get(tuple(tensor.shape), tensor.dim() <= 3)
+
+
+def channels_last(features: Tensor) -> Tensor:
+    """Return features (N, C, ...) as (N, ..., C)."""
+    return features.movedim(1, -1)
+
+
+def real_channels(features: Tensor, dim: int) -> Tensor:
+    """Return complex channels as twice as many real ones."""
+    pairs = torch.view_as_real(features.movedim(dim, -1).resolve_conj())
+    return pairs.flatten(-2).movedim(-1, dim)

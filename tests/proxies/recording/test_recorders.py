@@ -13,16 +13,15 @@ from torch import Tensor, nn
 import archrank
 from archrank.errors import ScoreError
 from archrank.proxies.activations.features import in_train, meco, near
-from archrank.proxies.recording.recorders import (
-    CodeKernel,
+from archrank.proxies.recording.recorders.features import (
     FeatureReader,
-    PatternCount,
-    correlation,
     first_standardised,
     moments,
 )
+from archrank.proxies.recording.recorders.rectifiers import CodeKernel, PatternCount
 from archrank.proxies.recording.samples.survey import Layouts
 from archrank.proxies.recording.signals import ActivationPatterns, LayerFeatures
+from archrank.proxies.spectra import correlation
 
 
 def counted(*sources: Tensor) -> ActivationPatterns:

@@ -1,0 +1,116 @@
+"""The recorder of the features of all layers and rectifiers, and what it may read of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ....errors import NotApplicable
+from ...spectra import gram, standardised
+from ..modes import WithoutDropout
+from ..samples.channels import Channels, channels_last, real_channels
+from ..samples.layout import Layout
+from ..samples.survey import CountedLayouts, Layouts
+from ..signals import LayerFeatures
+from ..weights.effective import PRODUCTS, names_by_weight
+from .outputs import weight_of
+from .rectifiers import RectifierRecorder
+
+
+class FeatureReader(WithoutDropout):
+    """What a function reads in the features (N, ..., C) of all layers and rectifiers.
+
+    The function gets the name of the weight that made them, None for a rectifier's; it may return
+    None for features in which there is nothing to read.
+    """
+
+    def __init__(
+        self,
+        leaves: dict[str, Tensor],
+        layouts: Layouts,
+        samples: int,
+        read: Callable[[str | None, Tensor], Any],
+    ):
+        super().__init__()
+        self._names = names_by_weight(leaves)
+        self._layouts = layouts.counted(samples)
+        self._read = read
+        self._rectifiers = _RectifiedFeatures(layouts.counted(samples), self._found)
+        self._features: list[Any] = []
+
+    def __enter__(self) -> FeatureReader:
+        super().__enter__()
+        self._rectifiers.__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._rectifiers.__exit__(*raised)
+        super().__exit__(*raised)
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        self._rectifiers.channels.see(func, result)
+        layout = self._layouts.next("product", result) if func in PRODUCTS else None
+        if layout is not None:
+            name = self._names.get(id(weight_of(args, kwargs)))
+            if name is not None:
+                features = result.detach()
+                if features.is_complex():
+                    features = real_channels(features, -1 if func is F.linear else 1)
+                last = features if func is F.linear else channels_last(features)
+                self._found(name, layout.parts(last, self._layouts.samples))
+        return result
+
+    def _found(self, name: str | None, features: Tensor) -> None:
+        self._features.append(self._read(name, features))
+
+    def result(self) -> list[Any]:
+        """Return what was read, in the order of the calls."""
+        if not self._features:
+            raise NotApplicable("the model has no layer that keeps samples apart")
+        return [read for read in self._features if read is not None]
+
+
+class _RectifiedFeatures(RectifierRecorder):
+    """The rectifiers' part of the features.
+
+    Attributes:
+        channels: where the layers before a rectifier have their channels.
+    """
+
+    def __init__(self, layouts: CountedLayouts, found: Callable[[None, Tensor], None]):
+        super().__init__(layouts)
+        self._found = found
+        self._last = False
+        self.channels = Channels()
+
+    def before(self, source: Tensor, layout: Layout) -> None:
+        self._last = layout.dim == 1 or self.channels.last(source)
+
+    def after(self, result: Tensor, layout: Layout) -> None:
+        last = result if self._last else channels_last(result)
+        self._found(None, layout.parts(last, self._layouts.samples))
+
+
+def moments(name: str | None, features: Tensor) -> LayerFeatures:
+    """Return the moments of features (N, ..., C)."""
+    mean = features.mean(dim=tuple(range(features.dim() - 1)))
+    # Centred before the product: variances far below the mean would be rounded off.
+    rows = torch.sub(features, mean, out=features.new_empty(features.shape)).flatten(0, -2)
+    covariance = gram(rows) / len(rows)
+    if len(rows) < rows.shape[1]:
+        along = rows @ mean / len(rows)
+        moment = covariance + along[:, None] + along[None, :] + mean.square().sum() / len(rows)
+    else:
+        moment = covariance + torch.outer(mean, mean)
+    return LayerFeatures(name, moment, covariance)
+
+
+def first_standardised(name: str | None, features: Tensor) -> Tensor | None:
+    """Return the first sample's standardised features (positions, C), None of one position."""
+    rows = features[0].reshape(-1, features.shape[-1])
+    return standardised(rows) if len(rows) > 1 else None

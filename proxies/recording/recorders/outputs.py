@@ -1,0 +1,111 @@
+"""The recorder of what layers give, and of its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..modes import WithoutDropout
+from ..samples.channels import channels_last, real_channels
+from ..samples.layout import ROWS, Layout
+from ..samples.survey import CountedLayouts
+from ..signals import Saliency
+from ..weights.effective import PRODUCTS, names_by_weight
+
+
+def weight_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return the weight that one of ``PRODUCTS`` was called with."""
+    return args[1] if len(args) > 1 else kwargs["weight"]
+
+
+class OutputRecorder(WithoutDropout):
+    """A recorder of the outputs of layers, held until their gradient comes by.
+
+    Without layouts it reads the first dimension as samples and the second as channels, even of
+    linear layers on tokens.
+    """
+
+    def __init__(
+        self,
+        leaves: dict[str, Tensor],
+        layouts: CountedLayouts | None,
+        keeping: bool = True,
+        copies: bool = False,
+    ):
+        super().__init__()
+        self._layouts = layouts
+        self.saliencies: list[Saliency] = []
+        self._names = names_by_weight(leaves)
+        self._keeping = keeping
+        self._copies = copies
+        self._listening = False
+        self._held: list[tuple[Tensor, int]] = []
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        if func not in PRODUCTS:
+            return result
+        name = self._names.get(id(weight_of(args, kwargs)))
+        if name is not None and self._layouts is not None:
+            self._layouts.see_layer(name, result)
+        if self._keeping:
+            layout = self._layouts.next("product", result) if self._layouts else ROWS
+            if result.requires_grad and layout is not None:
+                if result._is_view():  # an operator in place would cut off a view's hook
+                    result = torch.ops.aten._unsafe_view(result, result.shape)
+                channels = -1 if func is F.linear and self._layouts is not None else 1
+                self._keep_output(result, name, layout, channels)
+        return result
+
+    def _keep_output(self, result: Tensor, name: str | None, layout: Layout, channels: int) -> None:
+        held = result.detach().clone() if self._copies else result.detach()
+        self._held.append((held, held._version))
+
+        def arrived(gradient: Tensor) -> None:
+            if self._listening:
+                product = real_product(held, gradient.detach(), channels)
+                rows = self._layouts is None or layout == ROWS
+                if self._layouts is not None and not rows:
+                    last = product if channels == -1 else channels_last(product)
+                    product = layout.parts(last, self._layouts.samples).flatten(1, -2).sum(dim=1)
+                elif product.dim() > 2:
+                    positions = (1, -2) if channels == -1 else (2, -1)
+                    product = product.flatten(*positions).sum(dim=positions[0])
+                self.saliencies.append(Saliency(name, product))
+
+        result.register_hook(arrived)
+
+    def refuse_parts(self) -> None:
+        """Refuse a forward in which layers ran on parts of the samples.
+
+        Raises:
+            ScoreError: some layer did.
+        """
+        if self._layouts is not None:
+            self._layouts.refuse_parts()
+
+    def overwritten(self) -> bool:
+        """Return whether an in-place operator changed any held output."""
+        return any(tensor._version != version for tensor, version in self._held)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the gradients that come by inside for those of the loss."""
+        self._listening = True
+        try:
+            yield
+        finally:
+            self._listening = False
+            self._held.clear()
+
+
+def real_product(one: Tensor, other: Tensor, channels: int) -> Tensor:
+    """Return the product of two tensors, of their real and imaginary parts each by itself."""
+    if not one.is_complex():
+        return one * other
+    return real_channels(one, channels) * real_channels(other, channels)
