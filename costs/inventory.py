@@ -1,14 +1,16 @@
 """What a network is charged for: its operators by kind and by exact size, and its whole size.
 
 Unlike the statistics that predict accuracy, these count every operator, whether or not a signal
-passes it: most devices compute it. Unused operators are counted apart, since a compiler may leave
-them out: those that no output reads, zeros and sums with them, and repeated computations.
+passes it: most devices compute it. What is left of it after a compiler is counted apart. Which of
+several things the compiler of a device does is not known; measurements decide what counts.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -19,19 +21,19 @@ from ..basics import Array
 from ..graphs import Graph
 from ..graphs.arrays import ATTRIBUTES
 from ..graphs.features import output_elements, owned_parameters
-from ..graphs.operators import CANONICAL_ID
+from ..graphs.operators import CANONICAL_ID, RECTIFIERS
 from ..predictors.features.cache import once_per_graph
 from ..predictors.features.operator_classes import CLASSES, classes_of
 
+Mask = npt.NDArray[np.bool_]
+
 _KERNEL, _STRIDE, _GROUPS = (ATTRIBUTES.index(name) for name in ("kernel0", "stride0", "groups"))
 
-_REPEATABLE = frozenset(
-    (
-        *("relu", "relu6", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh"),
-        *("max_pool", "avg_pool", "global_avg_pool"),
-    )
-)
+_POINTWISE = RECTIFIERS | {"sigmoid", "hardsigmoid", "tanh"}
+_REPEATABLE = _POINTWISE | {"max_pool", "avg_pool", "global_avg_pool"}
 """What computes the same of the same operand."""
+_WEIGHTED = frozenset(("conv1d", "conv2d", "conv3d", "depthwise_conv", "linear"))
+"""What a factor can be moved into the weights of."""
 
 
 class Inventory(NamedTuple):
@@ -43,12 +45,21 @@ class Inventory(NamedTuple):
             ``CLASSES``.
         unused: the same of operators that ``needed`` leaves out; log(1 + x) of FLOPs, parameters,
             output elements and operators of the others.
+        needed: as ``kinds``, of what a thorough compiler runs.
+        scaled: the same, if it moves products with zero into the weights before them.
+        read: the same, of a compiler that is not thorough.
+        apart: what that one may run beside: operators and output elements of activations of what
+            others read, too, of sums with zeros that stand first, and later; shapes of zeros.
         operators: how often each operator of exactly this size occurs, by its name.
     """
 
     sizes: Array
     kinds: Array
     unused: Array
+    needed: Array
+    scaled: Array
+    read: Array
+    apart: Array
     operators: dict[str, float]
 
 
@@ -65,58 +76,30 @@ def inventory(graph: Graph) -> Inventory:
         1.0 relu 8x30x30 to 8x30x30
     """
     here = ~np.isin(graph.operator, [CANONICAL_ID["input"], CANONICAL_ID["output"]])
-    kept = here & needed(graph)
-    elements = output_elements(graph)
-    columns = np.stack([np.ones(len(graph)), graph.node_flops, elements], axis=1)
-    kinds = classes_of(graph)
-    totals, unused = np.zeros((len(CLASSES), 3)), np.zeros((len(CLASSES), 3))
-    np.add.at(totals, kinds[here], columns[here])
-    np.add.at(unused, kinds[here & ~kept], columns[here & ~kept])
-    whole = [graph.flops, graph.params, elements[here].sum(), here.sum()]
+    thorough, plain = program(graph, thorough=True), program(graph, thorough=False)
+    kept = here & thorough.runs
+    columns = np.stack([np.ones(len(graph)), graph.node_flops, output_elements(graph)], axis=1)
+    classes = classes_of(graph)
+
+    def by_class(nodes: Mask) -> Array:
+        """Return operators, FLOPs and output elements of each class."""
+        totals = np.zeros((len(CLASSES), columns.shape[1]))
+        np.add.at(totals, classes[nodes], columns[nodes])
+        return totals.T.ravel()
+
+    whole = [graph.flops, graph.params, columns[here][:, 2].sum(), here.sum()]
     rest = [*columns[kept][:, 1:].sum(axis=0), owned_parameters(graph)[kept].sum(), kept.sum()]
+    extra = [plain.apart, plain.sums_with_zeros(first=True), plain.sums_with_zeros(first=False)]
     return Inventory(
         np.log1p(np.array([*whole, graph.depth, graph.activations], dtype=np.float64)),
-        totals.T.ravel(),
-        np.concatenate([unused.T.ravel(), np.log1p(rest)]),
+        by_class(here),
+        np.concatenate([by_class(here & ~kept), np.log1p(rest)]),
+        by_class(kept),
+        by_class(kept | (here & thorough.scaled)),
+        by_class(here & plain.runs),
+        np.append([columns[nodes][:, ::2].sum(axis=0) for nodes in extra], plain.shapes_of_zeros),
         operators(graph),
     )
-
-
-def needed(graph: Graph) -> npt.NDArray[np.bool_]:
-    """Which nodes a compiler must run, in turn: those that an output reads, but for zeros, sums of
-    which all but one operand are zeros, and activations and pools that another node computes, too.
-
-    What reads zeros is run all the same: it is seldom known what it makes of them.
-
-    Example:
-        >>> from archrank.data import space
-        >>> cell = "|none~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|none~1|none~2|"
-        >>> graph = space("nasbench201").graph(cell)
-        >>> runs = needed(graph)
-        >>> sorted({name for name, run in zip(graph.operators, runs) if not run})
-        ['add', 'batch_norm', 'conv2d', 'relu', 'zero']
-    """
-    sources: list[list[int]] = [[] for _ in range(len(graph))]
-    for source, target in graph.edges.tolist():
-        sources[target].append(source)
-    names = graph.operators
-    first: dict[tuple[object, ...], int] = {}
-    same = list(range(len(graph)))  # the first node that has the result of each
-    zero = np.array([name == "zero" for name in names])
-    for node, name in enumerate(names):
-        read = sources[node] = [same[source] for source in sources[node]]
-        if name in _REPEATABLE:
-            same[node] = first.setdefault((name, graph.attributes[node].tobytes(), *read), node)
-        elif name == "add" and zero[read].any():
-            others = [source for source in read if not zero[source]]
-            zero[node] = not others
-            same[node] = others[0] if len(others) == 1 else node
-    reached = np.array([name == "output" for name in names])
-    for node in range(len(graph) - 1, -1, -1):
-        if reached[node] and not zero[node]:
-            reached[sources[node]] = True
-    runs: npt.NDArray[np.bool_] = reached & ~zero
-    return runs
 
 
 def operators(graph: Graph) -> dict[str, float]:
@@ -172,3 +155,135 @@ def _shapes(flat: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]) -> list
     """Each node's shape without its batch dimension."""
     sizes, ends = flat.tolist(), offsets.tolist()
     return ["x".join(map(str, sizes[start + 1 : end])) or "1" for start, end in pairwise(ends)]
+
+
+# --- what compilers leave -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Program:
+    """The nodes of a graph as a compiler sees them; ``program`` makes one.
+
+    Attributes:
+        names: the operator of each node.
+        read: the nodes that each one reads.
+        sources: the same, what equals another node replaced by it.
+        same: the node that has the result of each.
+        zero: whether the result is known to be zeros.
+    """
+
+    names: Sequence[str]
+    read: Sequence[Sequence[int]]
+    sources: Sequence[Sequence[int]]
+    same: Sequence[int]
+    zero: Mask
+
+    @cached_property
+    def reached(self) -> Mask:
+        """Which nodes an output reads, not through zeros."""
+        return self._reached(np.array([name == "output" for name in self.names]))
+
+    @cached_property
+    def runs(self) -> Mask:
+        """Which nodes must run: those that an output reads, but for zeros."""
+        runs: Mask = self.reached & ~self.zero
+        return runs
+
+    @cached_property
+    def scaled(self) -> Mask:
+        """Which nodes run only because a product with zero was moved into the weights before it.
+
+        The result of such a convolution is no longer known to be zeros. Nothing but products with
+        zero reads it. What it reads runs, too.
+        """
+        readers: list[set[str]] = [set() for _ in self.names]
+        for node, sources in enumerate(self.sources):
+            if self.same[node] == node:
+                for source in sources:
+                    readers[source].add(self.names[node])
+        ends = [names == {"zero"} and self._weighted(at) for at, names in enumerate(readers)]
+        found: Mask = self._reached(np.array(ends)) & ~self.zero & ~self.runs
+        return found
+
+    @cached_property
+    def apart(self) -> Mask:
+        """Which activations need a kernel of their own, since others read their operand, too."""
+        readers: list[list[int]] = [[] for _ in self.names]
+        for node in np.flatnonzero(self.runs).tolist():
+            for source in self.sources[node]:
+                readers[source].append(node)
+        found = np.zeros(len(self.names), dtype=np.bool_)
+        for nodes in readers:
+            found[nodes] = len(nodes) > 1
+        pointwise: Mask = found & np.array([name in _POINTWISE for name in self.names])
+        return pointwise
+
+    def sums_with_zeros(self, first: bool) -> Mask:
+        """Which running nodes are sums of one thing and zeros, with the zeros first or later."""
+        found = np.zeros(len(self.names), dtype=np.bool_)
+        for node, name in enumerate(self.names):
+            if name == "add" and self.same[node] != node and self.reached[self.same[node]]:
+                found[node] = self.zero[self.same[self.read[node][0]]] == first
+        return found
+
+    @cached_property
+    def shapes_of_zeros(self) -> int:
+        """How many nodes zeros in the sums of running nodes have their shape of."""
+        sums = [n for n, name in enumerate(self.names) if name == "add"]
+        zeros = {z for n in sums if self.reached[self.same[n]] for z in self.read[n]}
+        return len({tuple(self.sources[z]) for z in zeros if self.names[z] == "zero"})
+
+    def _weighted(self, node: int) -> bool:
+        """Whether it is a convolution, perhaps with its normalisation."""
+        while self.names[node] == "batch_norm":
+            node = self.sources[node][0]
+        return self.names[node] in _WEIGHTED
+
+    def _reached(self, ends: Mask) -> Mask:
+        """Return which nodes the ends read, not through zeros."""
+        reached = ends.copy()
+        for node in range(len(self.names) - 1, -1, -1):
+            if reached[node] and not self.zero[node]:
+                reached[list(self.sources[node])] = True
+        return reached
+
+
+def program(graph: Graph, thorough: bool) -> Program:
+    """Return the nodes of a graph as a compiler sees them.
+
+    A sum of one thing and zeros is that thing. A thorough compiler also knows that a sum of zeros
+    is zeros, and computes nothing twice.
+    """
+    read: list[list[int]] = [[] for _ in range(len(graph))]
+    for source, target in graph.edges.tolist():
+        read[target].append(source)
+    names = graph.operators
+    sources, same = [list(some) for some in read], list(range(len(graph)))
+    first: dict[tuple[object, ...], int] = {}
+    zero = np.array([name == "zero" for name in names])
+    for node, name in enumerate(names):
+        taken = sources[node] = [same[source] for source in read[node]]
+        if thorough and name in _REPEATABLE:
+            same[node] = first.setdefault((name, graph.attributes[node].tobytes(), *taken), node)
+        elif name == "add" and zero[taken].any():
+            others = [source for source in taken if not zero[source]]
+            zero[node] = thorough and not others
+            same[node] = others[0] if len(others) == 1 else node
+            sources[node] = others if not thorough else taken
+    return Program(names, read, sources, same, zero)
+
+
+def needed(graph: Graph) -> Mask:
+    """Which nodes a thorough compiler must run, in turn.
+
+    What reads zeros is run all the same: it is seldom known what it makes of them.
+
+    Example:
+        >>> from archrank.data import space
+        >>> cell = "|none~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|none~1|none~2|"
+        >>> graph = space("nasbench201").graph(cell)
+        >>> runs = needed(graph)
+        >>> sorted({name for name, run in zip(graph.operators, runs) if not run})
+        ['add', 'batch_norm', 'conv2d', 'relu', 'zero']
+    """
+    return program(graph, thorough=True).runs

@@ -21,10 +21,11 @@ from ..predictors.reading import Reader, Sample
 from .grouped import Regression, regression
 from .inventory import Inventory, counted, inventory
 
-LEVELS = ("sizes", "kinds", "unused", "operators", "code", "scores")
+_COMPILED = ("needed", "scaled", "read", "apart")
+LEVELS = ("sizes", "kinds", *_COMPILED, "operators", "code", "scores")
 """What costs are additive in, from coarse to fine; see ``CostPredictor``."""
-_OF_GRAPHS = ("sizes", "kinds", "unused")
-_BELIEFS = {"operators": -1.0, "code": -2.0, "scores": -2.0}
+_KNOWN = (*LEVELS, "unused")  # predictors saved before compilers were told apart have it
+_BELIEFS = {"operators": -1.0, **dict.fromkeys((*_COMPILED, "code", "scores"), -2.0)}
 _ENOUGH = 300  # measurements of a device: others hardly add to them
 _LOWEST = 0.05  # of the smallest cost measured: no sum is predicted to be below
 
@@ -33,9 +34,11 @@ class CostPredictor(Predictor):
     """A predictor of costs from the operators of a network and from its costs on other devices.
 
     A cost, or its logarithm (whichever makes the measurements likelier), is linear in groups of
-    columns of a graph: ``"sizes"`` of the whole, ``"kinds"`` (operators, FLOPs and output elements
-    of each kind), ``"unused"`` (the same of what no output needs, which compilers may leave out),
-    ``"operators"`` of exactly one size, and the space's ``"code"`` and proxies' ``"scores"`` where
+    columns of a graph: ``"sizes"`` of the whole; ``"kinds"`` (operators, FLOPs and output elements
+    of each kind); the same of what still runs after one of three compilers (``"needed"``,
+    ``"scaled"``, ``"read"``), and what the last one may run beside (``"apart"``; see
+    ``inventory``);
+    ``"operators"`` of exactly one size; and the space's ``"code"`` and proxies' ``"scores"`` where
     samples have them. The measurements decide how much each group counts (``grouped``).
 
     Where samples have a context, each context is a device (or a batch size, or another cost) of its
@@ -240,7 +243,7 @@ def _gives(counts: Sequence[int], source: int, device: int) -> bool:
 def _fitted_columns(samples: Sequence[Sample], levels: Sequence[str]) -> dict[str, Any]:
     """How columns are made: vocabulary, means, deviations; only of levels that samples have."""
     for level in levels:
-        if level not in LEVELS:
+        if level not in _KNOWN:
             raise InputError(f"levels: got {level!r}, expected some of {', '.join(LEVELS)}")
     lengths = {None if s.code is None else len(s.code) for s in samples}
     absent = set()
@@ -251,6 +254,7 @@ def _fitted_columns(samples: Sequence[Sample], levels: Sequence[str]) -> dict[st
     found: dict[str, Any] = {"levels": [], "scales": [], "features": [], "vocabulary": []}
     inventories = [inventory(sample.graph) for sample in samples]
     found["vocabulary"] = sorted({name for one in inventories for name in one.operators})
+    before: list[Array] = []
     for level in levels:
         if level in absent:
             continue
@@ -264,7 +268,11 @@ def _fitted_columns(samples: Sequence[Sample], levels: Sequence[str]) -> dict[st
         values = _raw(level, inventories, found["vocabulary"])
         mean, std = values.mean(axis=0), values.std(axis=0)
         kept = np.flatnonzero(std > 1e-9 * np.maximum(np.abs(mean), 1.0))
-        if len(kept):
+        scaled = (values[:, kept] - mean[kept]) / std[kept]
+        # Where there is nothing to leave out, all compilers leave the same.
+        known = any(np.array_equal(scaled.round(9), other) for other in before)
+        if len(kept) and not known:
+            before.append(scaled.round(9))
             found["levels"].append(level)
             found["scales"].append([mean[kept], std[kept], kept])
             found["features"].append(None)
@@ -286,9 +294,9 @@ def _columns(how: dict[str, Any], samples: Sequence[Sample]) -> list[Array]:
 
 
 def _raw(level: str, inventories: Sequence[Inventory], vocabulary: Sequence[str]) -> Array:
-    if level in _OF_GRAPHS:
-        return np.array([getattr(one, level) for one in inventories]).reshape(len(inventories), -1)
-    return counted([one.operators for one in inventories], vocabulary)
+    if level == "operators":
+        return counted([one.operators for one in inventories], vocabulary)
+    return np.array([getattr(one, level) for one in inventories]).reshape(len(inventories), -1)
 
 
 # --- one device -----------------------------------------------------------------------------------

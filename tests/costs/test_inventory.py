@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import archrank
-from archrank.costs.inventory import counted, inventory, needed
+from archrank.costs.inventory import counted, inventory, needed, program
 from archrank.data import space
 from archrank.predictors.features.operator_classes import CLASSES, classes_of
 
@@ -93,6 +93,73 @@ def test_what_runs_is_what_an_edge_by_edge_count_says(arch: str) -> None:
     assert extra["conv2d"] == 15 * convs
     assert extra["avg_pool"] == 15 * pools
     assert extra["add"] == 15 * sums
+
+
+ENDS = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)]
+
+
+def edges(arch: str) -> dict[tuple[int, int], str]:
+    """Operators of a cell, by the nodes that they join."""
+    names = [edge.split("~")[0] for edge in arch.replace("+", "").split("|") if edge]
+    return dict(zip(ENDS, names, strict=True))
+
+
+def cells(number: int, seed: int, without: set[str]) -> list[str]:
+    """Cells without some operators."""
+    sampled = space("nasbench201").sample(number, seed=seed)
+    return [arch for arch in sampled if not without & set(edges(arch).values())]
+
+
+@pytest.mark.parametrize("arch", cells(150, 4, {"skip_connect"}))
+def test_products_with_zero_in_weights_run_what_an_edge_by_edge_count_says(arch: str) -> None:
+    cell = edges(arch)
+    into = {n: [e for e, name in cell.items() if e[1] == n and name != "none"] for n in (1, 2, 3)}
+
+    def closed(nodes: set[int]) -> set[int]:
+        for node in (3, 2, 1):
+            nodes |= {a for a, _ in into[node]} if node in nodes else set()
+        return nodes
+
+    read = closed({3})
+    ends = {
+        node
+        for node in (1, 2)
+        if len(into[node]) == 1
+        and cell[into[node][0]].startswith("nor_conv")
+        and {name for e, name in cell.items() if e[0] == node} == {"none"}
+    }
+    extra = closed(read | ends) - read
+    if 0 in extra:
+        pytest.skip("no cell reads the one before it")
+    expected = 15 * sum(cell[e].startswith("nor_conv") for node in extra for e in into[node])
+    graph = space("nasbench201").graph(arch)
+    seen = program(graph, thorough=True)
+    assert np.isin(graph.operators, "conv2d")[seen.scaled].sum() == expected
+    assert not (seen.scaled & (seen.runs | seen.zero)).any()
+    kinds = inventory(graph).scaled - inventory(graph).needed
+    assert kinds[[CLASSES.index("conv1"), CLASSES.index("conv3")]].sum() == expected
+
+
+@pytest.mark.parametrize("arch", cells(150, 5, {"none", "skip_connect"}))
+def test_activations_apart_are_of_what_others_read_too(arch: str) -> None:
+    outs = [[name for e, name in edges(arch).items() if e[0] == node] for node in range(3)]
+    convs = [sum(name.startswith("nor_conv") for name in names) for names in outs]
+    apart = sum(n for n, names in zip(convs, outs, strict=True) if len(names) > 1)
+    graph = space("nasbench201").graph(arch)
+    # Both blocks between stages read their input twice.
+    assert program(graph, thorough=False).apart.sum() == 15 * apart + 2
+
+
+def test_sums_with_zeros_by_the_order_of_what_they_add() -> None:
+    def sums(arch: str) -> list[int]:
+        seen = program(space("nasbench201").graph(arch), thorough=False)
+        return [*(int(seen.sums_with_zeros(first).sum()) for first in (True, False))]
+
+    assert sums("|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|") == [0, 30]
+    assert sums("|none~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|") == [0, 0]
+    conv = "|nor_conv_3x3~0|+|none~0|none~1|+|{}~0|{}~1|none~2|"
+    assert sums(conv.format("none", "skip_connect")) == [15, 15]
+    assert sums(conv.format("skip_connect", "none")) == [0, 30]
 
 
 def test_operators_of_one_size_have_one_name() -> None:
