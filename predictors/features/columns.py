@@ -249,6 +249,7 @@ class Features(BaseEstimator):  # type: ignore[misc]
         self.vocabulary_ = {
             part: sorted({word for counts in rows for word in counts})
             for part, rows in columns.counts.items()
+            if part in self.parts
         }
         self.score_names_ = list(columns.score_names)
         if "scores" in columns.tables:
@@ -264,7 +265,8 @@ class Features(BaseEstimator):  # type: ignore[misc]
         self.std_ = values.std(axis=0)
         self.kept_ = np.flatnonzero(self.std_ > 1e-9)
         self.ends_ = np.searchsorted(self.kept_, np.cumsum([b.shape[1] for b in blocks[:-1]]))
-        self.names_ = [self._all_names(columns)[i] for i in self.kept_.tolist()]
+        every = self._all_names(columns)
+        self.names_ = [every[i] for i in self.kept_.tolist()]
         return self
 
     def transform(self, columns: Columns) -> Array:

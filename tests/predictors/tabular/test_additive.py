@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import optimize
+from scipy import optimize, stats
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
 
@@ -44,18 +45,31 @@ def test_one_part_is_the_process_of_scikit_learn() -> None:
     np.testing.assert_allclose(std, expected_std, rtol=1e-4)
 
 
-def test_the_gradient_is_the_derivative() -> None:
+def test_the_posterior_and_its_gradient_are_those_of_whole_matrices() -> None:
     rng = np.random.default_rng(0)
     first, second, labels = rng.normal(size=(20, 3)), rng.normal(size=(20, 5)), rng.normal(size=20)
     terms = [StretchedTerm(*compared(rows, rows)) for rows in (first, second)]
+    pairs = np.triu_indices(20)
+    halves = [
+        replace(term, distance=term.distance[pairs], product=term.product[pairs]) for term in terms
+    ]
     prior = Prior(np.zeros(7), np.full(7, 2.0), np.full(7, -12.0), np.full(7, 12.0))
+
+    def value(scales: np.ndarray) -> float:
+        return improbability(scales, halves, labels, prior, pairs)[0]
+
+    def gradient(scales: np.ndarray) -> np.ndarray:
+        return improbability(scales, halves, labels, prior, pairs)[1]
+
     for scales in rng.normal(size=(5, 7)) / 2:
-        error = optimize.check_grad(
-            lambda at: improbability(at, terms, labels, prior)[0],
-            lambda at: improbability(at, terms, labels, prior)[1],
-            scales,
-        )
-        assert error < 1e-4 * np.abs(improbability(scales, terms, labels, prior)[1]).max()
+        by_term = np.exp(scales[:-1]).reshape(3, -1).T
+        covariance = sum(term.kernel(own) for term, own in zip(terms, by_term, strict=True))
+        covariance += (np.exp(scales[-1]) + 1e-8) * np.eye(20)
+        likely = stats.multivariate_normal(cov=covariance).logpdf(labels)
+        expected = -likely - 10 * np.log(2 * np.pi) + 0.5 * (scales**2).sum() / 4
+        assert value(scales) == pytest.approx(expected, rel=1e-9)
+        error = optimize.check_grad(value, gradient, scales)
+        assert error < 1e-4 * np.abs(gradient(scales)).max()
 
 
 def test_a_part_of_noise_costs_little() -> None:
