@@ -27,10 +27,11 @@ class Batch:
         whole: places among the tensors of those that belong to all samples, though they may have as
             many rows, as a mask of as many tokens does.
         second: places of those in which forward takes samples in the second dimension, behind a
-            sequence; here they are the first all the same.
+            sequence, or in dimension ``place``; here they are the first all the same.
         by_step: whether outputs and targets, too, have samples second, behind a sequence, or are
             flattened so.
         outputs: how many samples there are where those are other than rows: whole graphs, bags.
+        place: of the samples in those that are ``second``: 1, or -1 for the last dimension.
     """
 
     args: tuple[Any, ...]
@@ -41,11 +42,12 @@ class Batch:
     second: frozenset[int] = frozenset()
     by_step: bool = False
     outputs: int | None = None
+    place: int = 1
 
     @property
     def taken(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The positional and keyword arguments as forward takes them."""
-        moved = self._exchanged(self.second) if self.second else self
+        moved = self._moved(self.second, 0, self.place) if self.second else self
         return moved.args, moved.kwargs
 
     @property
@@ -108,14 +110,16 @@ class Batch:
     def _at(self, places: frozenset[int]) -> list[Tensor]:
         return [tensor for i, tensor in enumerate(self.tensors) if i in places]
 
-    def _exchanged(self, places: frozenset[int]) -> Batch:
+    def _moved(self, places: frozenset[int], start: int, stop: int) -> Batch:
         moving = {id(tensor) for tensor in self._at(places)}
-        return self._mapped(lambda t: t.transpose(0, 1) if id(t) in moving else t)
+        return self._mapped(lambda t: t.movedim(start, stop) if id(t) in moving else t)
 
-    def arranged(self, second: frozenset[int], whole: frozenset[int] = frozenset()) -> Batch:
+    def arranged(
+        self, second: frozenset[int], whole: frozenset[int] = frozenset(), place: int = 1
+    ) -> Batch:
         """Return the batch with samples first in the tensors at the places ``second``."""
-        moved = self._exchanged(second) if second else self
-        return replace(moved, second=second, whole=whole)
+        moved = self._moved(second, place, 0) if second else self
+        return replace(moved, second=second, whole=whole, place=place)
 
     def in_precision(self, dtype: torch.dtype) -> Batch:
         """Return the same batch with all its numbers in the precision of ``dtype``."""
@@ -161,12 +165,13 @@ def samples_first(batches: list[Batch], model: nn.Module, graph: Graph, inputs: 
             return batches
         by_step = _outputs_by_step(graph, inputs[0])
         return [replace(b, second=_FIRST, by_step=by_step) for b in batches]
-    return [
-        replace(b.arranged(_FIRST), by_step=_outputs_by_step(graph, len(b)))
-        if _holds_sequences(b, graph)
-        else b
-        for b in batches
-    ]
+    return [_samples_first(batch, graph) for batch in batches]
+
+
+def _samples_first(batch: Batch, graph: Graph) -> Batch:
+    if _holds_sequences(batch, graph):
+        return replace(batch.arranged(_FIRST), by_step=_outputs_by_step(graph, len(batch)))
+    return batch.arranged(_FIRST, place=-1) if _holds_samples_last(batch, graph) else batch
 
 
 _FIRST = frozenset({0})
@@ -198,6 +203,14 @@ def _holds_sequences(batch: Batch, graph: Graph) -> bool:
     (tensor,), (shape,) = batch.tensors, shapes
     rows = tensor.shape[:2]
     return tensor.dim() == len(shape) and shape[:2] == (rows[0], 1) and rows.numel() > 1
+
+
+def _holds_samples_last(batch: Batch, graph: Graph) -> bool:
+    shapes = _input_shapes(graph)
+    if len(batch.args) != 1 or len(batch.tensors) != 1 or len(shapes) != 1:
+        return False
+    shape = batch.tensors[0].shape
+    return len(shape) > 1 and shapes == [(*shape[:-1], 1)] and len(batch) > 1
 
 
 def rows_of(value: Any, start: int, stop: int, size: int, kept: Sequence[Tensor] = ()) -> Any:

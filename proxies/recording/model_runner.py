@@ -285,7 +285,7 @@ class ModelRunner:
                             table[name] = stand_ins[id(tensor)]
             stack.callback(setattr, self, "_running", self._running)
             self._running = None if dtype == self.dtype else dtype
-            if folded.values:
+            if folded.values or folded.biases:
                 stack.callback(setattr, self, "_replaced", self._replaced)
                 self._replaced = Replaced(*self._constants(), leaves, folded)
             yield leaves

@@ -170,3 +170,40 @@ def test_from_sequence_to_sequence(by_token: bool, steps: tuple[int, int]) -> No
     expected = archrank.score(twin, [(pair, classes) for pair in data], loss=loss)
     assert expected["gradsign"].status == "ok"
     compared(scores, expected, OUT)
+
+
+def tokens_last(m: Model, x: Tensor) -> Tensor:
+    return tokens_first(m, x.permute(2, 0, 1))
+
+
+def tokens_first(m: Model, x: Tensor) -> Tensor:
+    return m.head(F.relu(m.out(F.relu(m.embed(x)))).mean(1))
+
+
+def vectors_last(m: Model, x: Tensor) -> Tensor:
+    return vectors_first(m, x.T)
+
+
+def vectors_first(m: Model, x: Tensor) -> Tensor:
+    return m.head(F.relu(m.out(F.relu(m.embed(x)))))
+
+
+@pytest.mark.parametrize("steps", [None, 3, 5, N])
+def test_samples_in_the_last_dimension(steps: int | None) -> None:
+    """Tokens (T, C, N) and vectors (C, N), also where there are as many of several things."""
+    ways = (vectors_last, vectors_first) if steps is None else (tokens_last, tokens_first)
+    models = []
+    for way in ways:
+        torch.manual_seed(0)
+        layers = {"embed": nn.Linear(3, 8), "out": nn.Linear(8, 8), "head": nn.Linear(8, 4)}
+        models.append(Model(way, **layers).double())
+    for size in (N, 3):
+        data = [(x[:size, : steps or 1], y[:size]) for x, y in batches(steps or 1)]
+        data = [(x[:, 0] if steps is None else x, y) for x, y in data]
+        turned = [(x.movedim(0, -1).contiguous(), y) for x, y in data]
+        graphs = [archrank.trace(m, d[0][0]) for m, d in zip(models, (turned, data), strict=True)]
+        assert graphs[0].flops == graphs[1].flops
+        scores, expected = (
+            archrank.score(m, d) for m, d in zip(models, (turned, data), strict=True)
+        )
+        compared(scores, expected, OUT)

@@ -19,6 +19,7 @@ from ..model_runner import ModelRunner
 from ..samples.layout import ROWS, Layout, layout_of
 from ..samples.survey import rows_first
 from ..signals import Block
+from ..weights.biases import bias_names
 from .boundaries import boundaries
 from .data_flow import DependentCalls, Flow, recorded_flow
 
@@ -68,6 +69,8 @@ def rademacher(shape: tuple[int, ...], index: int, generator: torch.Generator) -
 def kaiming(runner: ModelRunner, generator: torch.Generator) -> Change:
     """Return a change: weights Kaiming-normal by fan-in, scales of norms 1, biases 0."""
     weights, scales = set(runner.weight_names), runner.norm_scales
+    own = runner.effective().biases.values()
+    biases = bias_names(runner.model, runner.graph).union(own)
 
     def drawn(name: str, parameter: Tensor) -> Tensor:
         if name in weights:
@@ -75,7 +78,7 @@ def kaiming(runner: ModelRunner, generator: torch.Generator) -> Change:
             return torch.randn(parameter.shape, generator=generator).to(parameter).mul_(deviation)
         if name in scales:
             return torch.ones_like(parameter)
-        return torch.zeros_like(parameter) if name.endswith("bias") else parameter
+        return torch.zeros_like(parameter) if name in biases else parameter
 
     return drawn
 

@@ -22,7 +22,8 @@ from ....graphs import Graph
 from ....graphs.functions import DROPOUTS
 from ....graphs.operators import UNKNOWN, WEIGHTED
 from .adapters import Adapters, is_sum, may_be_adapted
-from .products import linear_form
+from .biases import Biases, is_sum_of_two, keeps_outputs, may_be_biased
+from .products import LinearForm, linear_form
 
 APPLYING = frozenset(
     (
@@ -92,7 +93,7 @@ def applied_directly(model: nn.Module, graph: Graph) -> bool:
             return False
         if not any(parameter is parameters.get(name) for parameter in layer.parameters()):
             return False
-    return not may_be_adapted(graph)
+    return not may_be_adapted(graph) and not may_be_biased(graph, parameters)
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,13 @@ class EffectiveWeights:
         values: the name of the parameter that stands for a weight -> the weight.
         sources: names of all parameters of which they are made.
         adapters: names of those among them that are beside a layer.
+        biases: weight -> the parameter that is added to each product with it.
     """
 
     values: dict[str, Tensor] = field(default_factory=dict)
     sources: frozenset[str] = frozenset()
     adapters: frozenset[str] = frozenset()
+    biases: dict[str, str] = field(default_factory=dict)
 
 
 def _tensors(arguments: tuple[Any, Any]) -> Iterator[Tensor]:
@@ -169,6 +172,24 @@ class Provenance(TorchFunctionMode):
 
     def _apply(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a function that applies weights, with what stands for each of them."""
+        if func in PRODUCTS and (args[2] if len(args) > 2 else kwargs.get("bias")) is None:
+            return self._without_bias(func, args, kwargs)
+        return self._substituted(func, args, kwargs)
+
+    def _without_bias(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a product without a bias, with the one that the network adds afterwards."""
+        name = self._name_of(args[1] if len(args) > 1 else kwargs["weight"])
+        bias = None if name is None else self.bias_of(name)
+        if bias is not None and len(args) > 2:
+            args = (*args[:2], bias, *args[3:])
+        elif bias is not None:
+            kwargs = {**kwargs, "bias": bias}
+        result = self._substituted(func, args, kwargs)
+        if name is not None:
+            self.multiplied(name, result, -1 if func is F.linear else 1)
+        return result
+
+    def _substituted(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         positions = _POSITIONS.get(func)
         if positions is None:  # the last list holds a recurrent layer's weights
             positions = (max(i for i, a in enumerate(args) if isinstance(a, (list, tuple))),)
@@ -196,7 +217,24 @@ class Provenance(TorchFunctionMode):
         if form is None:
             return None
         weight = self._made(self._names[id(form.source)], form.weight)
-        return lambda: form.run(self._applied(weight))
+        return lambda: self._linear(form, weight)
+
+    def _linear(self, form: LinearForm, weight: Tensor) -> Tensor:
+        """Run a product as a linear layer, with the bias that the network adds afterwards."""
+        name = None if form.outputs is None else self._name_of(weight)
+        result = form.run(self._applied(weight), None if name is None else self.bias_of(name))
+        if name is not None and form.outputs is not None:
+            self.multiplied(name, result, form.outputs)
+        return result
+
+    def _name_of(self, weight: Any) -> str | None:
+        """Return the parameter that stands for what a layer applies."""
+        names = self._names.get(id(weight))
+        if not names or weight.dim() < 2:
+            return None
+        return (
+            names[0] if id(weight) in self._own else representative(names, weight, self._parameters)
+        )
 
     def _weight_in(self, value: Any) -> Tensor | None:
         """Return an argument that is made of parameters alone, once if it repeats itself."""
@@ -230,6 +268,13 @@ class Provenance(TorchFunctionMode):
     def direct(self, name: str) -> None:
         """See that a parameter itself is applied, or is used in another way."""
 
+    def bias_of(self, name: str) -> Tensor | None:
+        """Return the bias that a product with a weight is to have."""
+        return None
+
+    def multiplied(self, name: str, result: Tensor, outputs: int) -> None:
+        """See a product with a weight, and the dimension in which its outputs lie."""
+
 
 class EffectiveWeightFinder(Provenance):
     """A mode that notes the weights that are not parameters."""
@@ -240,11 +285,13 @@ class EffectiveWeightFinder(Provenance):
         self._sources_of: dict[str, tuple[str, ...]] = {}
         self._ambiguous: set[str] = set()
         self._adapters = Adapters()
+        self._biases = Biases()
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = super().__torch_function__(func, types, args, kwargs)
+        self._biases.called(func, args, kwargs or {}, result, self._parameter_in)
         if func is F.linear and not kwargs and id(args[1]) in self._own:
             (name,) = self._names[id(args[1])]
             bias = args[2] if len(args) > 2 else None
@@ -265,6 +312,13 @@ class EffectiveWeightFinder(Provenance):
     def direct(self, name: str) -> None:
         self._ambiguous.add(name)
 
+    def multiplied(self, name: str, result: Tensor, outputs: int) -> None:
+        self._biases.multiplied(name, result, outputs)
+
+    def _parameter_in(self, tensor: Tensor) -> tuple[str, Tensor] | None:
+        names = self._names.get(id(tensor), ())
+        return (names[0], self._parameters[names[0]]) if len(names) == 1 else None
+
     def result(self) -> EffectiveWeights:
         """Return the weights of which each has one value and no other use as a weight."""
         values = {n: v for n, v in self._values.items() if n not in self._ambiguous}
@@ -272,7 +326,8 @@ class EffectiveWeightFinder(Provenance):
         adapted = self._adapters.result()
         values.update((name, layer.weight) for name, layer in adapted.items())
         parts = frozenset(part for layer in adapted.values() for part in layer.parts)
-        return EffectiveWeights(values, frozenset((*sources, *adapted, *parts)), parts)
+        biases = {w: b for w, b in self._biases.result().items() if w not in adapted}
+        return EffectiveWeights(values, frozenset((*sources, *adapted, *parts)), parts, biases)
 
 
 class Replaced(Provenance):
@@ -289,10 +344,14 @@ class Replaced(Provenance):
         self._leaves = {name: leaves[name] for name in weights.values}
         self._adapters = weights.adapters
         self._merged: set[int] = set()  # what adapters give, which is in a layer's weight already
+        self._biases = weights.biases
+        self._biased: dict[int, str] = {}  # product -> the bias that it has already
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if self._biased and any(id(a) in self._biased for a in args):
+            return self._read_biased(func, types, args, kwargs or {})
         if not self._adapters or not self._is_merged(args):
             return super().__torch_function__(func, types, args, kwargs)
         rest = [a for a in args if isinstance(a, Tensor) and id(a) not in self._merged]
@@ -304,6 +363,30 @@ class Replaced(Provenance):
             self._merged.add(id(result))
             self._keep.append(result)
         return result
+
+    def _read_biased(
+        self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run a function of a product that has its bias already: not the sum with that bias."""
+        product = next(a for a in args if id(a) in self._biased)
+        bias = self._biased[id(product)]
+        rest = [a for a in args if a is not product]
+        if is_sum_of_two(func, args, kwargs) and self._names.get(id(rest[0])) == (bias,):
+            return product
+        result = super().__torch_function__(func, types, args, kwargs)
+        if keeps_outputs(func, product, result):
+            self._biased[id(result)] = bias
+            self._keep.append(result)
+        return result
+
+    def bias_of(self, name: str) -> Tensor | None:
+        bias = self._biases.get(name)
+        return None if bias is None else self._parameters[bias].reshape(-1)
+
+    def multiplied(self, name: str, result: Tensor, outputs: int) -> None:
+        if name in self._biases:
+            self._biased[id(result)] = self._biases[name]
+            self._keep.append(result)
 
     def _is_merged(self, args: tuple[Any, ...]) -> bool:
         """Return whether a function is an adapter's, or reads what one gave."""

@@ -30,12 +30,15 @@ class LinearForm:
     Attributes:
         source: of which the layer's weight is made.
         weight: returns the weight (outputs, inputs), which is not a parameter itself.
-        run: returns the result, given the weight or what stands for it.
+        run: returns the result, given the weight or what stands for it, and a bias.
+        outputs: in which dimension of the result the outputs lie; None if in several, or if the
+            layer has a bias already.
     """
 
     source: Tensor
     weight: Callable[[], Tensor]
-    run: Callable[[Tensor], Tensor]
+    run: Callable[[Tensor, Tensor | None], Tensor]
+    outputs: int | None
 
 
 def linear_form(
@@ -54,7 +57,7 @@ def linear_form(
     Example:
         >>> x, w = torch.ones(2, 3), torch.ones(3, 5)
         >>> form = linear_form(torch.matmul, (x, w), {}, lambda value: w if value is w else None)
-        >>> form.run(form.weight()).equal(x @ w)
+        >>> form.run(form.weight(), None).equal(x @ w)
         True
         >>> linear_form(torch.add, (x, x), {}, lambda value: w) is None
         True
@@ -157,14 +160,15 @@ def _contraction(
         matrix = w.permute([of_w.index(i) for i in (*new, *summed)])
         return matrix.reshape(-1, prod(w.shape[of_w.index(i)] for i in summed))
 
-    def run(weight: Tensor) -> Tensor:
+    def run(weight: Tensor, own: Tensor | None) -> Tensor:
         inputs = (*rest, *summed)
         last = x if inputs == tuple(of_x) else x.permute([of_x.index(i) for i in inputs])
-        result = F.linear(last.flatten(len(rest)), weight, bias if of_layer else None)
+        result = F.linear(last.flatten(len(rest)), weight, bias if of_layer else own)
         if len(new) > 1:
             result = result.unflatten(-1, sizes)
         if order != [*made]:
             result = result.permute([order.index(i) for i in made])
         return result if bias is None or of_layer else result + bias
 
-    return LinearForm(w, weight, run)
+    outputs = made.index(new[0]) if bias is None and len(new) == 1 else None
+    return LinearForm(w, weight, run, outputs)
