@@ -16,7 +16,7 @@ from typer._completion_classes import completion_init
 
 from .. import __version__
 from .benchmark import benchmark
-from .console import errors
+from .console import errors, misused
 from .costs import costs
 from .data import data
 from .fit import fit
@@ -66,12 +66,16 @@ def main() -> None:
     try:
         if COMPLETES in os.environ:  # a shell asks, as the command completion told it to
             completion_init()
-        app(prog_name="archrank")
+        sys.exit(app(prog_name="archrank", standalone_mode=False))
     except BrokenPipeError:  # the reader (head, less) has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if not hasattr(error, "exit_code"):
+            raise
+        sys.exit(misused(error))
 
 
 def _version(wanted: bool) -> None:

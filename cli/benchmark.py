@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import STORE_KEEPS, errors, kept_in, progress, results_only
+from .console import STORE_KEEPS, check_writable, errors, kept_in, progress, results_only
 from .options import Address, AsJson, Batch, Device, Engine, Jobs, Quiet, Seeds, Task
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def benchmark(
     cannot be written, and 2 on wrong usage.
     """
     with errors(quiet):
+        check_writable("--store", store)
         from .. import benchmark as benchmarks
 
         with kept_in(store, STORE_KEEPS), progress(quiet) as report, results_only():

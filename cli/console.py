@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import ArchrankError, ArchrankWarning, InputError, MissingExtraError
+from ..errors import (
+    ArchrankError,
+    ArchrankWarning,
+    InputError,
+    MissingExtraError,
+    did_you_mean,
+)
 from ..progress import bar
 
 if TYPE_CHECKING:
@@ -51,6 +58,45 @@ def errors(quiet: bool = False) -> Iterator[None]:
     finally:
         logger.setLevel(level)
         logger.removeHandler(handler)
+
+
+_EXPECTED = {
+    "int_parsing": "a whole number",
+    "float_parsing": "a number",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than_equal": "at most {le:g}",
+}
+"""What was expected, by the kinds of error of the library that checks options."""
+
+
+def misused(error: Any) -> int:
+    """Say what is wrong with a command line, and return the exit code.
+
+    Args:
+        error: what the command line's library raises, which knows its message and exit code.
+    """
+    causes: list[Any] = getattr(error.__cause__, "errors", list)()
+    if type(error).__name__ == "NoArgsIsHelpError":  # the message is the help
+        say(error.format_message())
+        return int(error.exit_code)
+    say(f"error: {_misvalued(error, causes[0]) if causes else error.format_message()}")
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        say(f"help: {context.command_path} -h")
+    return int(error.exit_code)
+
+
+def _misvalued(error: Any, cause: dict[str, Any]) -> str:
+    """Say what an option got and what it expects."""
+    option = error.param.metavar or max(error.param.opts, key=len)
+    if cause["type"] in _EXPECTED:
+        hint, expected = "", _EXPECTED[cause["type"]].format(**cause.get("ctx", {}))
+    else:  # "'mean' is not one of 'mean_rank', 'vote'"
+        _, *known = re.findall("'([^']*)'", cause["msg"])
+        if not known:
+            return f"{option}: {cause['msg']}"
+        hint, expected = did_you_mean(str(cause["input"]), known), f"one of {', '.join(known)}"
+    return f"{option}: got {cause['input']!r}, {hint}expected {expected}"
 
 
 class _Teller(logging.Handler):

@@ -89,7 +89,7 @@ def costs(
                 print(f"{one.name:20} {one.described}; {one.source}")
             return
         if not specs:
-            raise InputError("MODEL: got none, expected at least one, as timm:resnet50")
+            raise InputError("CANDIDATES: got none, expected at least one, as timm:resnet50")
         check_writable("--out", out)
         how: dict[str, Any] = {"compiled": compiled, "training": training}
         how |= {"layout": layout, "precision": precision}
@@ -110,6 +110,8 @@ def costs(
             print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
         else:
             _show(table, confidence)
+            if not quiet:
+                _explain(table)
         if out is not None:
             write_file("--out", out, lambda path: table.to_csv(path, index=False))
     if (table["status"] != "ok").any():
@@ -120,8 +122,8 @@ def _show(table: pd.DataFrame, confidence: float) -> None:
     ends = f"{confidence:.0%} interval"
     fits = table["largest_batch"].notna().any()
     print(
-        f"{'device':18} {'batch':>5} {'ms':>8} {ends:>19} {'images/s':>8} {'MB':>7} {'training':>9}"
-        f"{'  fits' if fits else ''}  {'most in':7}  name"
+        f"{'device':18} {'batch':>5} {'ms':>8} {ends:>19} {'images/s':>8} {'MB':>7} {'train MB':>9}"
+        f"{'  fits' if fits else ''}  {'bound by':8}  name"
     )
     for row in table.itertuples(index=False):
         if row.status != "ok":
@@ -131,9 +133,17 @@ def _show(table: pd.DataFrame, confidence: float) -> None:
         print(
             f"{row.device:18} {row.batch_size:5.0f} {row.ms:8.4g} {interval:>19} "
             f"{row.images_per_second:8.4g} {row.memory_mb:7.0f} {row.train_memory_mb:9.0f}"
-            f"{f' {row.largest_batch:5.0f}' if fits else ''}  {row.bound_by:7}  {row.name}"
+            f"{f' {row.largest_batch:5.0f}' if fits else ''}  {row.bound_by:8}  {row.name}"
             f"{' *' if row.beyond else ''}"
         )
+
+
+def _explain(table: pd.DataFrame) -> None:
+    """Say what the columns mean."""
+    say(
+        "ms: of one batch; train MB: memory of a training step; bound by: what takes most of the "
+        "time: multiply-adds (work), moving tensors (bytes) or starting operators (starts)"
+    )
     if table["beyond"].eq(True).any():
         say("* nothing so quick or so slow was measured there: the interval may not hold")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 data = typer.Typer(
     name="data",
-    help="Published figures of trained networks: list, fetch, import, verify.",
+    help="List, fetch, import and verify figures of trained networks.",
     no_args_is_help=True,
     rich_markup_mode=None,
     epilog="Example: archrank data fetch nasbench201",
@@ -57,9 +57,13 @@ def list_(as_json: AsJson = False) -> None:
             print(json.dumps({"folder": str(folder), "tables": facts}, indent=2))
             return
         print(f"data folder: {folder}")
+        width = max(map(len, TABLES))
         for row in facts:
             state = "here" if row["here"] else "to fetch" if row["public"] else "to import"
-            print(f"{row['name']:18} {state:9} {row['title']}")
+            print(f"{row['name']:{width}}  {state:9}  {row['title']}")
+        print(
+            "here: installed; to fetch: archrank data fetch NAME; to import: archrank data import"
+        )
 
 
 @data.command(epilog="Example: archrank data fetch nasbench201")
@@ -94,7 +98,10 @@ def import_(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Import files that you already have: verify and convert public files, and check tables."""
+    """Import files that you already have.
+
+    Public files are verified and converted, and tables are checked.
+    """
     with errors():
         from ..data.fetching import import_files
         from ..data.tables import sets_of

@@ -21,7 +21,10 @@ def graph(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the computation graph of a model or a saved graph, and draw or save it."""
+    """Show, draw or save the computation graph of a model.
+
+    A saved graph is shown and drawn as well.
+    """
     with errors():
         shape = shape_of(input_)
         check_writable("--draw", draw)

@@ -40,7 +40,7 @@ def predict(
         if file is not None:
             names += read_names(file)
         if not names:
-            raise InputError("candidates: got none; name some, or give --file")
+            raise InputError("CANDIDATES: got none; name some, or give --file")
         check_writable("--out", out)
         with progress(quiet) as report, results_only():
             table = predicting.predict(load_predictor(model), names, jobs, report)

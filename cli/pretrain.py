@@ -66,7 +66,9 @@ def pretrain(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train an encoder of graphs without labels, or make a shipped predictor (--recipe).
+    """Train an encoder of graphs without labels.
+
+    With --recipe, make one of the shipped predictors instead.
 
     If the command stops, run it again to continue.
     """

@@ -170,6 +170,7 @@ def rank(
         check_writable("--out", out)
         check_writable("--plot", plot)
         check_picture("--plot", plot)
+        check_writable("--store", store)
         from ..ranking import order
         from ..scoring.sources import DataSource
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 from ..errors import InputError
 from ..files import written_whole
-from .console import errors, say
+from .console import check_writable, errors, say
 from .options import AsJson, Seed
 
 Store = Annotated[
@@ -42,12 +41,16 @@ def report(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the scores of a store with measured labels, on one page that works offline."""
+    """Compare the scores of a store with measured labels.
+
+    The result is one page, which works offline.
+    """
     with errors():
         page = store.with_suffix(".html") if out is None else out
         for option, path in (("--out", page), ("--markdown", markdown)):
-            if path is not None:
-                _check_writable(option, path, store)
+            check_writable(option, path)
+            if path is not None and path.absolute() == store.absolute():
+                raise InputError(f"{option}: {str(path)!r} is the store itself; name another file")
         from ..benchmark import report as reports
 
         found = reports.write_report(
@@ -64,15 +67,3 @@ def report(
                 say(f"run {one.number} ({one.title}) is not judged: {one.problem}")
         if as_json:
             print(json.dumps(found.to_dict(), indent=2))
-
-
-def _check_writable(option: str, path: Path, store: Path) -> None:
-    """Say before the work, not after it, that its result has no place."""
-    if path.is_dir():
-        raise InputError(f"{option}: {str(path)!r} is a folder, expected the path of a file")
-    if path.absolute() == store.absolute():
-        raise InputError(f"{option}: {str(path)!r} is the store itself; name another file")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{option}: there is no folder {str(path.parent)!r}; create it first")
-    if not os.access(path.absolute().parent, os.W_OK):
-        raise InputError(f"{option}: {str(path)!r} cannot be written; choose another place")

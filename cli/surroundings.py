@@ -22,8 +22,9 @@ def completion(
         Shell, typer.Argument(metavar="SHELL", help="The shell that will complete commands.")
     ],
 ) -> None:
-    """Print a script with which a shell completes commands, options and files.
+    """Print a script that completes commands in a shell.
 
+    It completes options and files, too.
     For bash and zsh, eval it in ~/.bashrc or ~/.zshrc. For fish, write it to
     ~/.config/fish/completions/archrank.fish.
     """

@@ -22,6 +22,8 @@ MOST_COLUMNS = 9
 """Of a summary; `Ranking.details` has the others."""
 SURE = 0.75
 """Two neighbours are told apart if one is better with at least this probability."""
+_FEW, _MOST_LINES = 3, 10
+"""Candidates that are left out each get a line if they are few; failures get at most so many."""
 
 
 class Ranked(Protocol):
@@ -77,13 +79,26 @@ def summarise_shortlist(shortlist: pd.DataFrame) -> pd.DataFrame:
 
 def notes(ranking: Ranked, marked: bool = True) -> list[str]:
     """Return the lines below the table: its marks, failures, and excluded candidates."""
-    marks = _marks(ranking) if marked else []
-    return [*marks, *_failures(ranking), *_left_out(ranking)]
+    meaning = [*_marks(ranking), *_units(ranking)] if marked else []
+    return [*meaning, *_failures(ranking), *_left_out(ranking)]
 
 
 def _marks(ranking: Ranked) -> list[str]:
     marked = ranking.doubtful.any()
     return [f"~: the one above is better with a chance below {SURE:.0%}"] if marked else []
+
+
+def _units(ranking: Ranked) -> list[str]:
+    """Say what the score of the default predictor is measured in."""
+    if (
+        ranking.by != ("auto",)
+        or "measured" in ranking.table
+        or ranking.table["score"].isna().all()
+    ):
+        return []
+    return [
+        "score: the predicted label in standard deviations of labels; std_error: its uncertainty"
+    ]
 
 
 def _failures(ranking: Ranked) -> list[str]:
@@ -97,7 +112,9 @@ def _failures(ranking: Ranked) -> list[str]:
     lines = []
     for said, whose in names.items():
         lines.append(f"{_joined(whose)}: {said}")
-    return lines
+    more = len(lines) - _MOST_LINES
+    rest = [f"and {more} more reasons: Ranking.failures (--json) holds all"] if more > 0 else []
+    return [*lines[:_MOST_LINES], *rest]
 
 
 def _joined(names: list[str]) -> str:
@@ -106,8 +123,18 @@ def _joined(names: list[str]) -> str:
 
 
 def _left_out(ranking: Ranked) -> list[str]:
-    rows = ranking.excluded.itertuples(index=False)
-    return [f"{row.name}: left out: {row.reason}" for row in rows]
+    """Return one line for each candidate beyond a limit, or for each limit if there are many."""
+    lines = []
+    for (cost, limit), beyond in ranking.excluded.groupby(["cost", "limit"], sort=False):
+        if len(beyond) <= _FEW:
+            lines += [f"{row.name}: left out: {row.reason}" for row in beyond.itertuples()]
+            continue
+        first = [f"{row.name} {number(row.value)}" for row in beyond.head(_FEW).itertuples()]
+        more = f" and {len(beyond) - _FEW} more"
+        lines.append(
+            f"{len(beyond)} left out: {cost} above {number(limit)}: {', '.join(first)}{more}"
+        )
+    return lines
 
 
 def as_text(ranking: Ranked) -> str:

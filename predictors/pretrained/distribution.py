@@ -14,13 +14,13 @@ from sklearn.base import BaseEstimator
 from sklearn.neighbors import NearestNeighbors
 
 from ...basics import Array
-from ...errors import InputError
+from ...errors import ArchrankWarning, InputError
 from ...graphs import Graph
 from ..neural.fuzzy import FuzzyCMeans
 from ..neural.pretraining import Pretrained
 
 
-class OutOfFamilyWarning(UserWarning):
+class OutOfFamilyWarning(ArchrankWarning):
     """Warning that architectures are unlike everything that a predictor was trained on."""
 
 

@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 import archrank
-from archrank.cli.app import app
+from archrank.cli.app import app, main
 from archrank.cli.options import Combine, EngineName, Level
 from archrank.ranking.aggregation import COMBINATIONS
 from archrank.ranking.criteria import LEVELS
@@ -198,3 +198,73 @@ def test_wrong_defaults(models: Path, text: str, said: str) -> None:
 def test_other_projects_are_left_alone(models: Path) -> None:
     (models / "pyproject.toml").write_text("[project]\nname = 'other'\n[tool.ruff]\nx = 1\n")
     assert invoke("rank", "models.py", "--by", "params").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("rank m.py --seeds 0", "--seeds: got '0', expected at least 1"),
+        ("rank m.py --seeds many", "--seeds: got 'many', expected a whole number"),
+        ("rank m.py --confidence high", "--confidence: got 'high', expected a number"),
+        (
+            "rank m.py --combine mean",
+            "--combine: got 'mean', did you mean 'mean_rank'? "
+            "expected one of mean_rank, log_rank, vote",
+        ),
+        ("completion tcsh", "SHELL: got 'tcsh', expected one of bash, zsh, fish"),
+        ("data fetch --timeout 0 digits", "--timeout: got '0', expected at least 1"),
+        ("fit --out x", "Missing option '--labels'."),
+    ],
+)
+def test_wrong_options_are_named_in_one_line(
+    words: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["archrank", *words.split()])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"error: {said}"
+    assert re.fullmatch("help: archrank .* -h", second)
+
+
+def test_a_command_that_ends_well_or_not_says_so_in_its_exit_code(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for words, code in [("--version", 0), ("graph models.py:small", 0), ("graph none.py", 2)]:
+        monkeypatch.setattr(sys, "argv", ["archrank", *words.split()])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert (stopped.value.code or 0) == code
+
+
+def test_summaries_of_commands_are_whole(models: Path) -> None:
+    listed = invoke("-h").stdout + invoke("data", "-h").stdout
+    assert "..." not in listed.replace("[ARGS]...", "")
+
+
+def test_a_store_without_a_place_is_refused_before_work(models: Path) -> None:
+    for words in (["rank", "models.py"], ["benchmark", "--space", "digits"]):
+        result = invoke(*words, "--store", models)
+        assert result.exit_code == 2
+        assert result.stderr.startswith("error: --store: ")
+
+
+def test_many_candidates_beyond_a_limit_take_one_line(models: Path) -> None:
+    sizes = "\n".join(
+        f"def n{w}() -> nn.Module: return nn.Sequential(nn.Flatten(), nn.Linear(192, {w}))"
+        for w in range(10, 16)
+    )
+    (models / "many.py").write_text(MODELS + sizes)
+    result = invoke("rank", "many.py", "--by", "params", "--max-params", 1000)
+    assert (
+        "7 left out: params above 1000: large 9650, n10 1930, n11 2123 and 4 more" in result.stdout
+    )
+    few = invoke("rank", "models.py", "--by", "params", "--max-params", 1000)
+    assert "large: left out: params 9650 is more than 1000" in few.stdout
+
+
+def test_the_default_score_has_a_meaning(models: Path) -> None:
+    line = "score: the predicted label in standard deviations of labels"
+    assert line in invoke("rank", "models.py", "--level", "graphs").stdout
+    assert line not in invoke("rank", "models.py", "--by", "params").stdout
