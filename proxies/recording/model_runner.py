@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,13 +17,14 @@ from ...errors import NotApplicable, ScoreError
 from ...graphs import Graph
 from ...graphs.keeping import kept
 from ...graphs.module_path import ModulePath
-from ...graphs.operators import CANONICAL, NORMS
+from ...graphs.operators import NORMS
 from ...graphs.randomness import Own, own_generators, seeded
 from ...graphs.tracing import float_type, tensors_in
-from .attempts import describe, failed_forward, kind_of, scalar
+from .attempts import failed_forward
 from .batches import Batch, as_real, in_precision, rows_of
 from .differentiation import without_checkpoints
 from .modes import InPrecision, WithoutDropout, WithoutNorm
+from .objective import Loss, class_targets, given_loss, main_tensor, output_depths
 from .samples.arrangements import arrangements
 from .samples.layout import independent
 from .samples.survey import Layouts, rows_first, survey
@@ -32,14 +33,12 @@ from .weights.effective import (
     EffectiveWeights,
     Replaced,
     applied,
-    applied_as,
     applied_directly,
 )
 from .weights.parameters import named_parameters, refuse_hidden_weights
+from .weights.stand_ins import Change, stand_ins
 
-Loss = Callable[[Any, Any], Tensor]
-
-_LARGEST_STAND_INS = 1 << 26
+_MOST_COPIED = 1 << 26
 
 
 @dataclass
@@ -155,7 +154,7 @@ class ModelRunner:
     def _outputs(self) -> int | None:
         """Return the rows of the main output, which was traced of the whole input."""
         shapes = [node.out_shape for node in self.graph.nodes if node.operator == "output"]
-        main = max(zip(self._output_depths(), shapes, strict=True), default=(0, ()))[1]
+        main = max(zip(output_depths(self.graph), shapes, strict=True), default=(0, ()))[1]
         return main[0] if main else None
 
     def _mark(self, **facts: Any) -> None:
@@ -225,7 +224,7 @@ class ModelRunner:
         self,
         gradients: bool = True,
         dtype: torch.dtype | None = None,
-        change: Callable[[str, Tensor], Tensor] | None = None,
+        change: Change | None = None,
         names: Iterable[str] | None = None,
     ) -> Iterator[dict[str, Tensor]]:
         """Run the model on stand-ins of its parameters and buffers; yield name -> leaf.
@@ -243,30 +242,9 @@ class ModelRunner:
         dtype = dtype or self.dtype
         folded = EffectiveWeights() if names is not None else self.effective()
         wanted = set(self.weight_names if names is None else names)
-        leaves: dict[str, Tensor] = {}
-        stand_ins: dict[int, Tensor] = {}
-
-        def stand_in(name: str, tensor: Tensor) -> Tensor:
-            real = as_real(in_precision(tensor.detach(), dtype))
-            if change is not None:
-                real = change(name, real)
-            if real.is_inference():
-                real = real.clone()
-            if name in wanted and real.is_floating_point():
-                leaves[name] = real = real.detach().requires_grad_(gradients)
-            return applied_as(real) if tensor.is_complex() else real
-
-        for name, parameter in named_parameters(self.model):
-            if name in folded.values:
-                stand_in(name, folded.values[name])  # the leaf that layers apply
-            if name in folded.sources:
-                stand_ins[id(parameter)] = in_precision(parameter.detach(), dtype)
-            else:
-                stand_ins[id(parameter)] = stand_in(name, parameter)
-        for buffer in self.model.buffers():
-            stand_ins[id(buffer)] = in_precision(buffer.detach().clone(), dtype)
+        replacing = stand_ins(self.model, folded, wanted, dtype, gradients, change)
         with ExitStack() as stack:
-            stack.enter_context(_restored(self.model, _stand_ins(self.model, dtype)))
+            stack.enter_context(_restored(self.model, _copies_of_others(self.model, dtype)))
             stack.enter_context(without_checkpoints())
             stack.enter_context(torch.inference_mode(False))
             moved = stack.enter_context(seeded(self.seed, self._generators))
@@ -278,17 +256,13 @@ class ModelRunner:
                     module.training = self.mode == "train"
                 if self.quiet is not None and module in self.quiet:
                     module.training = False
-                tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
-                for table in tables:
-                    for name, tensor in table.items():
-                        if tensor is not None:
-                            table[name] = stand_ins[id(tensor)]
+            replacing.put_into(self.model)
             stack.callback(setattr, self, "_running", self._running)
             self._running = None if dtype == self.dtype else dtype
             if folded.values or folded.biases:
                 stack.callback(setattr, self, "_replaced", self._replaced)
-                self._replaced = Replaced(*self._constants(), leaves, folded)
-            yield leaves
+                self._replaced = Replaced(*self._constants(), replacing.leaves, folded)
+            yield replacing.leaves
 
     def replaced(self) -> list[Tensor]:
         """Return what layers apply, inside ``substituted``, in place of what they compute."""
@@ -353,61 +327,16 @@ class ModelRunner:
         return output
 
     def main_output(self, output: Any) -> Tensor:
-        """Return the tensor of the output that the classifier's loss is about, samples first.
-
-        A mapping's (or object's) ``logits`` or ``out`` if it has one; else the output with the
-        longest path behind it in the graph, numbers aside: of (features, logits) or (logits,
-        auxiliary logits) that is the logits.
-        """
-        found = self._main(output)
+        """Return the tensor of the output that the classifier's loss is about, samples first."""
+        found = main_tensor(output, self.graph)
         return found.transpose(0, 1) if self.batches[0].by_step and found.dim() > 2 else found
-
-    def _main(self, output: Any) -> Tensor:
-        if isinstance(output, Tensor):
-            if not (output.is_floating_point() or output.is_complex()):
-                raise NotApplicable(f"the output is of whole numbers ({output.dtype})")
-            return output
-        for key in ("logits", "out"):
-            found = output.get(key) if isinstance(output, Mapping) else getattr(output, key, None)
-            if isinstance(found, Tensor):
-                return found
-        tensors = [t for t in tensors_in(output) if t.is_floating_point()]
-        if not tensors:
-            raise ScoreError(f"the model returns {type(output).__name__} without any float tensor")
-        depths = self._output_depths()
-        if len(depths) != len(tensors):
-            depths = [0] * len(tensors)
-        # A number beside others, such as an auxiliary loss, belongs to no class.
-        sized = [i for i, tensor in enumerate(tensors) if tensor.dim() > 0]
-        return tensors[max(sized or range(len(tensors)), key=lambda i: depths[i])]
-
-    def _output_depths(self) -> list[int]:
-        longest = [0] * len(self.graph)
-        for source, target in self.graph.edges.tolist():
-            longest[target] = max(longest[target], longest[source] + 1)
-        output = CANONICAL.index("output")
-        return [longest[i] for i, op in enumerate(self.graph.operator.tolist()) if op == output]
 
     def batch_loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the mean loss of a batch."""
         if self.loss is not None:
-            return self._given_loss(output, batch.targets)
+            return given_loss(self.loss, output, batch.targets)
         logits = self.main_output(output)
         return F.cross_entropy(logits, self.class_targets(logits, batch))
-
-    def _given_loss(self, output: Any, targets: Any) -> Tensor:
-        assert self.loss is not None
-        try:
-            loss = self.loss(output, targets)
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:  # the user's own may raise anything
-            given = f"an output that is {kind_of(output)}, targets that are {kind_of(targets)}"
-            hint = "" if targets is not None else "; pass targets=, which were not given"
-            raise ScoreError(
-                f"loss: got {given} and raised {describe(error)}{hint}", "error"
-            ) from error
-        return scalar(loss)
 
     def sum_of_losses(self, output: Any, batch: Batch) -> Tensor:
         """Return the sum of the losses of the samples, each as a batch of one."""
@@ -418,50 +347,20 @@ class ModelRunner:
         total = torch.zeros(())
         for i in range(size):
             row, target = rows_of((output, batch.targets), i, i + 1, size)
-            total = total + self._given_loss(row, target)
+            total = total + given_loss(self.loss, row, target)
         return total
 
     def class_targets(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return the classes of a batch, drawn by the seed where none are given."""
-        if logits.dim() != 2:
-            raise ScoreError(
-                f"the default loss is cross-entropy on (N, classes), but the output has shape "
-                f"{tuple(logits.shape)}; pass loss= (and targets=)"
-            )
-        classes = logits.shape[1]
-        if classes < 2:
-            raise ScoreError(
-                "cross-entropy over one class is constant; pass loss= (and targets=), e.g. "
-                "torch.nn.functional.mse_loss"
-            )
-        if batch.targets is None:
-            generator = torch.Generator().manual_seed(self.seed)
-            targets = torch.randint(classes, (logits.shape[0],), generator=generator)
-        else:
-            targets = batch.targets
-            if not isinstance(targets, Tensor) or len(targets) != len(logits):
-                raise ScoreError(
-                    f"targets: got {kind_of(targets)} for {len(logits)} outputs, expected one "
-                    "per sample"
-                )
-            if not targets.is_floating_point() and (
-                int(targets.min()) < 0 or int(targets.max()) >= classes
-            ):
-                raise ScoreError(
-                    f"targets: classes {int(targets.min())} to {int(targets.max())} do not fit "
-                    f"the model's {classes} outputs"
-                )
-            if not targets.is_floating_point():
-                targets = targets.long()  # the only whole numbers that cross-entropy takes
-        return targets.to(logits.device)
+        return class_targets(logits, batch.targets, self.seed)
 
 
-def _stand_ins(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+def _copies_of_others(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     """Return what copies tensors that are not parameters and no buffers, floats in that type.
 
     Once it has copied many elements it copies no more: the model may hold on to whole data sets.
     """
-    own, left = float_type(model), _LARGEST_STAND_INS
+    own, left = float_type(model), _MOST_COPIED
 
     def copied(tensor: Tensor) -> Tensor:
         nonlocal left
@@ -480,13 +379,13 @@ def _is_of_precision(error: ScoreError) -> bool:
 
 
 @contextmanager
-def _restored(model: nn.Module, stand_in: Callable[[Tensor], Tensor]) -> Iterator[None]:
+def _restored(model: nn.Module, copied: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Put back all that a forward or a pass changes in the model; no fused transformer layers."""
     refuse_hidden_weights(model)
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with kept(model, stand_in=stand_in):
+        with kept(model, stand_in=copied):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

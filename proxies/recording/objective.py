@@ -1,0 +1,109 @@
+"""What a loss is about: the main output, the classes, and the loss that the user gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import NotApplicable, ScoreError
+from ...graphs import Graph
+from ...graphs.operators import CANONICAL
+from ...graphs.tracing import tensors_in
+from .attempts import describe, kind_of, scalar
+
+Loss = Callable[[Any, Any], Tensor]
+"""(raw output, targets) -> loss."""
+
+
+def main_tensor(output: Any, graph: Graph) -> Tensor:
+    """Return the tensor of the output that the classifier's loss is about.
+
+    A mapping's (or object's) ``logits`` or ``out`` if it has one; else the output with the
+    longest path behind it in the graph, numbers aside: of (features, logits) or (logits,
+    auxiliary logits) that is the logits.
+
+    Raises:
+        ScoreError: there is no tensor of real or complex numbers.
+    """
+    if isinstance(output, Tensor):
+        if not (output.is_floating_point() or output.is_complex()):
+            raise NotApplicable(f"the output is of whole numbers ({output.dtype})")
+        return output
+    for key in ("logits", "out"):
+        found = output.get(key) if isinstance(output, Mapping) else getattr(output, key, None)
+        if isinstance(found, Tensor):
+            return found
+    tensors = [t for t in tensors_in(output) if t.is_floating_point()]
+    if not tensors:
+        raise ScoreError(f"the model returns {type(output).__name__} without any float tensor")
+    depths = output_depths(graph)
+    if len(depths) != len(tensors):
+        depths = [0] * len(tensors)
+    # A number beside others, such as an auxiliary loss, belongs to no class.
+    sized = [i for i, tensor in enumerate(tensors) if tensor.dim() > 0]
+    return tensors[max(sized or range(len(tensors)), key=lambda i: depths[i])]
+
+
+def output_depths(graph: Graph) -> list[int]:
+    """Return the length of the longest path to each output."""
+    longest = [0] * len(graph)
+    for source, target in graph.edges.tolist():
+        longest[target] = max(longest[target], longest[source] + 1)
+    output = CANONICAL.index("output")
+    return [longest[i] for i, op in enumerate(graph.operator.tolist()) if op == output]
+
+
+def class_targets(logits: Tensor, targets: Any, seed: int) -> Tensor:
+    """Return the classes (N,) or their shares (N, classes), drawn by the seed if none are given.
+
+    Raises:
+        ScoreError: the logits are not (N, classes), or the targets do not fit them.
+    """
+    if logits.dim() != 2:
+        raise ScoreError(
+            f"the default loss is cross-entropy on (N, classes), but the output has shape "
+            f"{tuple(logits.shape)}; pass loss= (and targets=)"
+        )
+    count, classes = logits.shape
+    if classes < 2:
+        raise ScoreError(
+            "cross-entropy over one class is constant; pass loss= (and targets=), e.g. "
+            "torch.nn.functional.mse_loss"
+        )
+    if targets is None:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randint(classes, (count,), generator=generator).to(logits.device)
+    if not isinstance(targets, Tensor) or len(targets) != count:
+        raise ScoreError(
+            f"targets: got {kind_of(targets)} for {count} outputs, expected one per sample"
+        )
+    if targets.is_floating_point():
+        return targets.to(logits.device)
+    if int(targets.min()) < 0 or int(targets.max()) >= classes:
+        raise ScoreError(
+            f"targets: classes {int(targets.min())} to {int(targets.max())} do not fit "
+            f"the model's {classes} outputs"
+        )
+    return targets.long().to(logits.device)  # the only whole numbers that cross-entropy takes
+
+
+def given_loss(loss: Loss, output: Any, targets: Any) -> Tensor:
+    """Return the user's loss.
+
+    Raises:
+        ScoreError: it fails, or is no number.
+    """
+    try:
+        value = loss(output, targets)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # the user's own may raise anything
+        given = f"an output that is {kind_of(output)}, targets that are {kind_of(targets)}"
+        hint = "" if targets is not None else "; pass targets=, which were not given"
+        raise ScoreError(
+            f"loss: got {given} and raised {describe(error)}{hint}", "error"
+        ) from error
+    return scalar(value)

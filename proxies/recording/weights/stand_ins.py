@@ -1,0 +1,80 @@
+"""Stand-ins of parameters and buffers, on which a model runs in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..batches import as_real, in_precision
+from .effective import EffectiveWeights, applied_as
+from .parameters import named_parameters
+
+Change = Callable[[str, Tensor], Tensor]
+"""(name, parameter) -> what stands in for it."""
+
+
+class StandIns(NamedTuple):
+    """The tensors on which a model runs.
+
+    Attributes:
+        leaves: what gradients are taken of, by name.
+        of: id of a parameter or buffer -> its stand-in.
+    """
+
+    leaves: dict[str, Tensor]
+    of: dict[int, Tensor]
+
+    def put_into(self, model: nn.Module) -> None:
+        """Let a model run on them; whoever calls puts its own back."""
+        for module in model.modules():
+            tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+            for table in tables:
+                for name, tensor in table.items():
+                    if tensor is not None:
+                        table[name] = self.of[id(tensor)]
+
+
+def stand_ins(
+    model: nn.Module,
+    folded: EffectiveWeights,
+    wanted: Collection[str],
+    dtype: torch.dtype,
+    gradients: bool,
+    change: Change | None,
+) -> StandIns:
+    """Make stand-ins of all parameters and buffers.
+
+    Args:
+        model: the module.
+        folded: the weights that layers compute, which have leaves of their own.
+        wanted: names of parameters whose stand-ins are leaves.
+        dtype: floating type of the stand-ins.
+        gradients: whether the leaves require gradients.
+        change: (name, parameter in that type) -> stand-in.
+    """
+    leaves: dict[str, Tensor] = {}
+    made: dict[int, Tensor] = {}
+
+    def stand_in(name: str, tensor: Tensor) -> Tensor:
+        real = as_real(in_precision(tensor.detach(), dtype))
+        if change is not None:
+            real = change(name, real)
+        if real.is_inference():
+            real = real.clone()
+        if name in wanted and real.is_floating_point():
+            leaves[name] = real = real.detach().requires_grad_(gradients)
+        return applied_as(real) if tensor.is_complex() else real
+
+    for name, parameter in named_parameters(model):
+        if name in folded.values:
+            stand_in(name, folded.values[name])  # the leaf that layers apply
+        if name in folded.sources:
+            made[id(parameter)] = in_precision(parameter.detach(), dtype)
+        else:
+            made[id(parameter)] = stand_in(name, parameter)
+    for buffer in model.buffers():
+        made[id(buffer)] = in_precision(buffer.detach().clone(), dtype)
+    return StandIns(leaves, made)
