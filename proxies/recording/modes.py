@@ -100,7 +100,7 @@ class TwiceDifferentiable(TorchFunctionMode):
     ) -> Any:
         if func is not F.hardsigmoid:
             return func(*args, **(kwargs or {}))
-        made = F.relu6(args[0] + 3) / 6
+        made = (args[0] / 6 + 0.5).clamp(0, 1)  # relu6(x + 3) would be seen as a rectifier
         return args[0].copy_(made) if (kwargs or {}).get("inplace") else made
 
 

@@ -25,9 +25,22 @@ WAYS: dict[str, Rectifier] = {
     "threshold": lambda x: F.threshold(x, 0.0, 0.0),
     "where": lambda x: torch.where(x > 0, x, 0.0),
     "where, zeros": lambda x: torch.where(x >= 0, x, torch.zeros_like(x)),
+    "where not": lambda x: torch.where(x < 0, torch.zeros(x.shape, dtype=x.dtype), x),
+    "mask": lambda x: x * (x > 0),
+    "mask in place": lambda x: x.mul_(x >= 0),
+    "mask of numbers": lambda x: (x > 0).to(x.dtype) * x,
+    "masked fill": lambda x: x.masked_fill(x < 0, 0),
+    "assignment": lambda x: assigned(x.clone()),
+    "half of the sum": lambda x: (x + x.abs()) / 2,
+    "sign": lambda x: x * (x.sign() + 1) * 0.5,
 }
-SEVERAL_CALLS = {"clamp to a tensor", "where", "where, zeros", "maximum", "maximum, zeros first"}
-"""Here a block ends with the layer, as what follows it reads it twice."""
+ONE_CALL = {"clamp", "clamp in place", "clamp_min", "threshold"}
+"""In all others a block ends with the layer, as what follows it reads it twice."""
+
+
+def assigned(x: Tensor) -> Tensor:
+    x[x < 0] = 0
+    return x
 
 
 def images(act: Rectifier) -> tuple[Way, Layers]:
@@ -60,15 +73,15 @@ def tokens(act: Rectifier) -> tuple[Way, Layers]:
 def test_images(kind: str) -> None:
     model, twin = pair(images(WAYS[kind]), images(F.relu))
     data = batches(3, 8, 8)
-    out = BLOCKS if kind in SEVERAL_CALLS else set()
+    out = set() if kind in ONE_CALL else BLOCKS
     compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH | out)
 
 
-@pytest.mark.parametrize("kind", ["clamp", "maximum", "where"])
+@pytest.mark.parametrize("kind", ["clamp", "maximum", "where", "mask"])
 def test_tokens_in_the_batch(kind: str) -> None:
     model, twin = pair(tokens(WAYS[kind]), tokens(F.relu))
     data = batches(5, 3)
-    out = BLOCKS if kind in SEVERAL_CALLS else set()
+    out = set() if kind in ONE_CALL else BLOCKS
     compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH | out)
 
 
@@ -78,9 +91,58 @@ def test_relu6_as_a_clamp() -> None:
     compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH)
 
 
+BY_HAND: dict[str, tuple[Rectifier, Rectifier]] = {
+    "leaky, larger": (lambda x: torch.maximum(x, 0.1 * x), lambda x: F.leaky_relu(x, 0.1)),
+    "leaky, where": (lambda x: torch.where(x > 0, x, 0.1 * x), lambda x: F.leaky_relu(x, 0.1)),
+    "elu": (lambda x: torch.where(x > 0, x, x.exp() - 1), F.elu),
+    "silu": (lambda x: x * torch.sigmoid(x), F.silu),
+    "gelu": (lambda x: 0.5 * x * (1 + torch.erf(x / 2**0.5)), F.gelu),
+    "gelu of GPT-2": (
+        lambda x: 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x.pow(3)))),
+        lambda x: F.gelu(x, approximate="tanh"),
+    ),
+    "mish": (lambda x: x * torch.tanh(F.softplus(x)), F.mish),
+    "hardswish": (lambda x: x * F.hardsigmoid(x), F.hardswish),
+}
+
+
+@pytest.mark.parametrize("kind", BY_HAND)
+def test_activations_written_by_hand(kind: str) -> None:
+    act, plain = BY_HAND[kind]
+    data = batches(3, 8, 8)
+    out = OF_THE_GRAPH | BLOCKS
+    compared(*(archrank.score(m, data) for m in pair(images(act), images(plain))), out)
+
+
 @pytest.mark.parametrize(
     "act",
     [
+        lambda x: x * F.relu6(x + 3) / 6,
+        lambda x: F.relu(x) - 0.1 * F.relu(-x),
+        lambda x: F.relu(x) + 0.05 * (x - x.abs()),
+    ],
+    ids=["hardswish", "leaky", "parametric"],
+)
+def test_rectifiers_of_rectifiers_are_refused(act: Rectifier) -> None:
+    model, twin = pair(images(act), images(F.leaky_relu))
+    data = batches(3, 8, 8)
+    found, expected = archrank.score(model, data), archrank.score(twin, data)
+    for name in ("naswot", "swap", "linear_regions", "near", "meco"):
+        assert found[name].status == "not applicable", name
+        assert "call it as one function" in str(found[name].reason), name
+    assert all(s.status == expected[n].status for n, s in found.items() if s.status == "error")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda x: x * (x > -1),
+        lambda x: x * x.tanh(),
+        lambda x: x + 0.5 * x**3,
+        lambda x: x + x.sin() ** 2,
+        lambda x: x * F.softmax(x, 1),
+        lambda x: x * (x.mean((2, 3), keepdim=True) > 0),
+        lambda x: x.add(1) * (x > 0),
         lambda x: x.clamp(min=-1),
         lambda x: x.clamp(max=0),
         lambda x: torch.maximum(x, torch.ones_like(x)),
@@ -93,3 +155,48 @@ def test_what_cuts_elsewhere_is_none(act: Rectifier) -> None:
     model, _ = pair(images(act), images(F.relu))
     found = archrank.score(model, batches(3, 8, 8), proxies="naswot,swap")
     assert {score.status for score in found.values()} == {"not applicable"}
+
+
+def test_what_is_overwritten_is_not_taken_for_its_former_self() -> None:
+    """The mask is of the numbers before, so the product does not rectify."""
+
+    def act(x: Tensor) -> Tensor:
+        mask = x > 0
+        x = x - 0.0
+        return x.add_(1.0) * mask
+
+    model, _ = pair(images(act), images(F.relu))
+    found = archrank.score(model, batches(3, 8, 8), proxies="naswot,swap")
+    assert {score.status for score in found.values()} == {"not applicable"}
+
+
+def test_a_gate_of_other_numbers_is_no_rectifier() -> None:
+    """Squeeze-and-excitation and gated linear units, in which two tensors meet."""
+
+    def way(m: Model, x: Tensor) -> Tensor:
+        x = m.one(x)
+        x = x * torch.sigmoid(m.gate(x.mean((2, 3), keepdim=True)))
+        one, other = m.two(x).chunk(2, 1)
+        return m.head((one * torch.sigmoid(other)).mean((2, 3)))
+
+    torch.manual_seed(0)
+    layers = {
+        "one": nn.Conv2d(3, 6, 3),
+        "gate": nn.Conv2d(6, 6, 1),
+        "two": nn.Conv2d(6, 12, 3),
+        "head": nn.Linear(6, 4),
+    }
+    found = archrank.score(Model(way, **layers).double(), batches(3, 8, 8), proxies="naswot,swap")
+    assert {score.status for score in found.values()} == {"not applicable"}
+
+
+def test_a_hard_gate_is_no_rectifier_beside_second_derivatives() -> None:
+    def way(m: Model, x: Tensor) -> Tensor:
+        x = F.relu(m.one(x))
+        return m.head((x * F.hardsigmoid(m.gate(x.mean((2, 3), keepdim=True)))).mean((2, 3)))
+
+    layers = {"one": nn.Conv2d(3, 6, 3), "gate": nn.Conv2d(6, 6, 1), "head": nn.Linear(6, 4)}
+    model, data = Model(way, **layers).double(), batches(3, 8, 8)
+    alone = archrank.score(model, data, proxies="naswot,swap,near")
+    beside = archrank.score(model, data, proxies="naswot,swap,near,grasp")
+    assert {n: beside[n].value for n in alone} == {n: s.value for n, s in alone.items()}

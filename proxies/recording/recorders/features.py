@@ -70,6 +70,7 @@ class FeatureReader(WithoutDropout):
 
     def result(self) -> list[Any]:
         """Return what was read, in the order of the calls."""
+        self._rectifiers.operators.refuse_entangled()
         if not self._features:
             raise NotApplicable("the model has no layer that keeps samples apart")
         return [read for read in self._features if read is not None]

@@ -22,23 +22,27 @@ _WORD = 64
 
 
 class RectifierRecorder(TorchDispatchMode):
-    """A mode that sees the input of every rectifier, before it may be overwritten."""
+    """A mode that sees the input of every rectifier, before it may be overwritten.
+
+    Attributes:
+        operators: which calls rectify.
+    """
 
     def __init__(self, layouts: CountedLayouts):
         super().__init__()
         self._layouts = layouts
-        self._operators = Rectifiers()
+        self.operators = Rectifiers()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        source = self._operators.source(func, args)
+        source = self.operators.source(func, args, kwargs)
         layout = None if source is None else self._layouts.next("rectifier", source)
         if source is not None and layout is not None:
             with _disable_current_modes():  # other recorders would see the comparisons in it
                 self.before(source.detach(), layout)
         result = func(*args, **(kwargs or {}))
-        self._operators.see(func, args, result)
+        self.operators.see(result)
         if layout is not None:
             with _disable_current_modes():
                 self.after(result.detach(), layout)
@@ -74,6 +78,7 @@ class CodeKernel(RectifierRecorder):
 
     def result(self) -> Tensor:
         """Return the kernel (N, N) in float64."""
+        self.operators.refuse_entangled()
         if self._kernel is None:
             raise NotApplicable(_NO_RECTIFIER)
         return self._kernel
@@ -102,6 +107,7 @@ class PatternCount(RectifierRecorder):
 
     def result(self) -> ActivationPatterns:
         """Return the numbers of distinct patterns, over all and by rectifier."""
+        self.operators.refuse_entangled()
         if not self._found:
             raise NotApplicable(_NO_RECTIFIER)
         total = _distinct(np.concatenate(self._found))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
+from ....errors import NotApplicable
 from ....graphs.operators import RECTIFIERS, canonical
+from .formulas import Formula, Formulas
 
 MAYBE_RECTIFIERS = RECTIFIERS | {"hardtanh", "clamp", "threshold", "where"}
 """Operators that rectify with some arguments at least."""
-
-_LARGER = frozenset(("gt", "ge"))
 
 
 @cache
@@ -25,8 +26,12 @@ def operator_of(func: Any) -> str:
 class Rectifiers:
     """The rectifiers among the calls of a forward, in whatever way they are written.
 
-    Such are the operators of that name, and ReLU as ``clamp(min=0)``, ``threshold(x, 0, 0)``,
-    ``maximum(x, zeros)`` or ``where(x > 0, x, 0)``, and ReLU6 as ``clamp(0, 6)``.
+    Such are the operators of that name, and ReLU as ``clamp(min=0)``, ``threshold(x, 0, 0)`` or
+    ``maximum(x, zeros)``, ReLU6 as ``clamp(0, 6)``, and any function of several calls that passes
+    positive and damps negative numbers, as ``x * (x > 0)`` and ``x * torch.sigmoid(x)``.
+
+    Attributes:
+        entangled: whether such a function calls another rectifier, which was counted before.
 
     Example:
         >>> import torch
@@ -38,28 +43,57 @@ class Rectifiers:
     """
 
     def __init__(self) -> None:
-        self._compared: Tensor | None = None  # of the last comparison with 0
-        self._mask: Tensor | None = None
+        self.entangled = False
+        self._formulas = Formulas()
+        self._formula: Formula | None = None
 
-    def source(self, func: Any, args: tuple[Any, ...]) -> Tensor | None:
+    def source(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
+    ) -> Tensor | None:
         """Return what a call rectifies; None if it is no rectifier's."""
-        operator, name = operator_of(func), func.overloadpacket.__name__.rstrip("_")
-        if operator in RECTIFIERS:
-            found = args[0]
-        elif operator == "hardtanh":
-            found = args[0] if tuple(args[1:3]) == (0.0, 6.0) else None  # ReLU6
-        elif operator in ("clamp", "threshold"):
-            found = _clamped(name, args)
-        elif operator == "where" and len(args) == 3 and args[0] is self._mask:
-            found = args[1] if args[1] is self._compared and _is_zero(args[2]) else None
-        else:
+        formula = self._formulas.of_call(func, args, kwargs or {})
+        found = _rectified(func, args)
+        if found is not None:
+            self._formula = formula and replace(formula, rectifies=True)
+            return found
+        self._formula = formula
+        if formula is None or not formula.merges or not formula.is_rectifier:
             return None
-        return found if found is None or found.is_floating_point() else None
+        if formula.rectifies:
+            self.entangled = True
+            return None
+        self._formula = None  # what follows reads the result, not what it was made of
+        return formula.source
 
-    def see(self, func: Any, args: tuple[Any, ...], result: Any) -> None:
-        """See the result of a call, which may be the mask that a later call rectifies by."""
-        if func.overloadpacket.__name__ in _LARGER and _is_zero(args[1]):
-            self._compared, self._mask = args[0], result
+    def see(self, result: Any) -> None:
+        """See the result of the call that ``source`` was asked for last."""
+        self._formulas.see(result, self._formula)
+
+    def refuse_entangled(self) -> None:
+        """Refuse a forward of rectifiers made of rectifiers.
+
+        Raises:
+            NotApplicable: there was one.
+        """
+        if self.entangled:
+            raise NotApplicable(
+                "an activation is written by hand of others, as x * relu6(x + 3) / 6 is, so its "
+                "units cannot be told from theirs; call it as one function, as F.hardswish"
+            )
+
+
+def _rectified(func: Any, args: tuple[Any, ...]) -> Tensor | None:
+    """Return what a call rectifies by itself."""
+    operator, name = operator_of(func), func.overloadpacket.__name__.rstrip("_")
+    if operator in RECTIFIERS:
+        found = args[0]
+    elif operator == "hardtanh":
+        found = args[0] if tuple(args[1:3]) == (0.0, 6.0) else None  # ReLU6
+    elif operator in ("clamp", "threshold"):
+        found = _clamped(name, args)
+    else:
+        return None
+    return found if found is None or found.is_floating_point() else None
 
 
 def _clamped(name: str, args: tuple[Any, ...]) -> Tensor | None:

@@ -194,11 +194,11 @@ class _InnerWatch(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        source = self._rectifiers.source(func, args)
+        source = self._rectifiers.source(func, args, kwargs)
         if source is not None:
             self._outer.see("rectifier", source)
         result = func(*args, **(kwargs or {}))
-        self._rectifiers.see(func, args, result)
+        self._rectifiers.see(result)
         if is_softmax(func):
             self._outer.see("map", result)
         return result

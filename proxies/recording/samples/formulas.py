@@ -1,0 +1,182 @@
+"""Functions of one number that a forward applies element by element, in several calls.
+
+Activations written by hand, as ``x * (x > 0)`` or ``x * torch.sigmoid(x)``, are such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
+
+from ....graphs.arguments import mapped, nested_tensors
+
+_BY_ELEMENT = frozenset(
+    "add sub rsub mul div neg abs pow square sqrt rsqrt exp exp2 expm1 log log1p erf tanh sigmoid "
+    "softplus sign sgn heaviside reciprocal gt ge lt le eq ne where masked_fill index_put "
+    "_index_put_impl clamp clamp_min clamp_max maximum minimum fmax fmin relu leaky_relu elu gelu "
+    "silu mish hardswish hardsigmoid hardtanh threshold logical_not logical_and logical_or "
+    "bitwise_not bitwise_and bitwise_or _to_copy clone alias detach zeros_like ones_like full_like "
+    "log_sigmoid_forward addcmul".split()
+)
+_MAY_FILL = frozenset("where maximum minimum fmax fmin".split())
+
+_STEP, _STEPS = 0.01, 600
+_STEEPEST = 5.0
+
+
+@dataclass(frozen=True)
+class Formula:
+    """What a tensor is of another one, its root, element by element.
+
+    Attributes:
+        root: the tensor that it is made of.
+        version: of the root when it was read.
+        function: the same function of any tensor.
+        rectifies: whether a rectifier is among its calls.
+        merges: whether its last call reads the root in two ways.
+    """
+
+    root: TensorWeakRef
+    version: int
+    function: Callable[[Tensor], Any]
+    rectifies: bool = False
+    merges: bool = False
+
+    @property
+    def source(self) -> Tensor | None:
+        """The root, as it was when it was read; None if it was overwritten."""
+        found: Tensor | None = self.root()
+        return found if found is not None and found._version == self.version else None
+
+    @cached_property
+    def is_rectifier(self) -> bool:
+        """Whether the function passes positive numbers and damps negative ones, without a jump.
+
+        That is found by its values at numbers from -6 to 6.
+        """
+        like = self.source
+        if like is None or not like.is_floating_point():
+            return False
+        x = torch.arange(-_STEPS, _STEPS + 1, dtype=torch.float64) * _STEP
+        with _disable_current_modes(), torch.no_grad():
+            try:
+                y = self.function(x.to(like))
+            except (RuntimeError, TypeError, ValueError, IndexError):  # it needs the root's shape
+                return False
+        shaped = isinstance(y, Tensor) and y.is_floating_point() and y.shape == x.shape
+        return shaped and _rectifies(y.double().tolist())
+
+
+def _rectifies(values: list[float]) -> bool:
+    at = {t: values[_STEPS + round(t / _STEP)] for t in (-6, -3, 0, 0.5, 1, 2, 3, 6)}
+    slope = abs(at[3]) / 3
+    jumps = max(abs(b - a) for a, b in pairwise(values))
+    return (
+        abs(at[0]) < 1e-6 < slope
+        and jumps < _STEEPEST * _STEP * slope
+        and all(0.3 < abs(at[t]) / t / slope < 1.7 for t in (0.5, 1, 2))
+        and 0.3 < abs(at[6]) / 6 / slope < 1.7
+        and abs(at[-3]) < 0.75 * abs(at[3])
+        and abs(at[-6]) < 0.5 * abs(at[6])
+    )
+
+
+class Formulas:
+    """The formulas of the tensors of one forward.
+
+    Example:
+        >>> aten, x, known = torch.ops.aten, torch.randn(3), Formulas()
+        >>> gate = x.sigmoid()
+        >>> known.see(gate, known.of_call(aten.sigmoid.default, (x,), {}))
+        >>> found = known.of_call(aten.mul.Tensor, (x, gate), {})
+        >>> found.merges, found.source is x, found.is_rectifier
+        (True, True, True)
+    """
+
+    def __init__(self) -> None:
+        self._known: Any = WeakTensorKeyDictionary()
+
+    def of_call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Formula | None:
+        """Return the formula of what a call will make; None if it is no function of one tensor."""
+        base = func.overloadpacket.__name__
+        if base not in _BY_ELEMENT and base.rstrip("_") not in _BY_ELEMENT:
+            return None
+        operands = [*nested_tensors(args)]
+        if not operands or any(is_functorch_wrapped_tensor(t) or t.is_meta for t in operands):
+            return None
+        size = max(t.numel() for t in operands)
+        read = [t for t in operands if t.numel() == size > 1]
+        if base.rstrip("_") in _MAY_FILL:
+            read = [t for t in read if t in self._known or bool(t.any())]
+        made = {id(t): self._formula(t) for t in read}
+        sources = [one.source for one in made.values()]
+        if not sources or any(source is not sources[0] for source in sources):
+            return None
+        first = made[id(read[0])]
+        functions = {key: one.function for key, one in made.items()}
+        rectifies = any(one.rectifies for one in made.values())
+        run = _repeated(func, args, kwargs, functions)
+        return Formula(first.root, first.version, run, rectifies, len(made) > 1)
+
+    def _formula(self, tensor: Tensor) -> Formula:
+        found: Formula | None = self._known.get(tensor)
+        if found is not None and found.source is not None:
+            return found
+        return Formula(TensorWeakRef(tensor), tensor._version, lambda x: x)
+
+    def see(self, result: Any, formula: Formula | None) -> None:
+        """See the result of a call, which is a root itself if it has no formula."""
+        if not isinstance(result, Tensor):
+            return
+        source = None if formula is None else formula.source
+        if source is not None and source is not result and source.shape == result.shape:
+            self._known[result] = formula
+        else:
+            self._known.pop(result, None)
+
+
+def _repeated(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], functions: dict[int, Any]
+) -> Callable[[Tensor], Any]:
+    """Return the call as a function of what its operands are functions of."""
+    in_place = func.overloadpacket.__name__.endswith("_")
+
+    def number(tensor: Tensor) -> Tensor:
+        """Return a constant, or the mean of one for each channel."""
+        mean = tensor.detach().double().mean()
+        return mean > 0.5 if tensor.dtype == torch.bool else mean.to(tensor.dtype)
+
+    # Nothing here holds a tensor of the size of the root.
+    constants = {
+        id(t): t for t in nested_tensors((*args, *kwargs.values())) if id(t) not in functions
+    }
+    places = mapped(args, lambda v: _Place(id(v)) if isinstance(v, Tensor) else v)
+
+    def run(x: Tensor) -> Any:
+        def put(value: Any) -> Any:
+            if not isinstance(value, _Place):
+                return value
+            if value.key in functions:
+                made = functions[value.key](x)
+                return made.clone() if in_place else made
+            return number(constants[value.key])
+
+        return func(*mapped(places, put), **kwargs)
+
+    return run
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The place of a tensor among arguments."""
+
+    key: int
