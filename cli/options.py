@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SPEC_HELP = (
-    "Your own file (models.py, or models.py:name for one of its networks), a "
+    "Your own file or package (models.py, or models.py:name for one of its networks), a "
     "model of timm or torchvision ('timm:resnet18', 'timm:mobilenetv3*', "
     "'timm:resnet18[num_classes=10]'), a file of torch.export.save (net.pt2) or "
     "ONNX (net.onnx), or an architecture of a search space (hiaml:z-z-a22-l20)."

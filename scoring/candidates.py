@@ -17,7 +17,15 @@ from torch.export import ExportedProgram
 from ..errors import ArchrankWarning, InputError, did_you_mean
 from .candidate import Builder, Candidate, FromSpace, Given, in_space
 from .programs import SUFFIXES, from_program, given_program
-from .python_files import Choice, FromFile, choose, load_file, takes_nothing, version_of
+from .python_files import (
+    PACKAGE,
+    Choice,
+    FromFile,
+    choose,
+    load_file,
+    takes_nothing,
+    version_of,
+)
 from .zoos import ZOOS, from_zoo, names_in
 
 __all__ = ["Candidate", "FromList", "FromSpace", "Given", "by_name", "collect", "in_space"]
@@ -30,11 +38,11 @@ def collect(candidates: Any) -> list[Candidate]:
     """Return all candidates in the given order, with unique names.
 
     Args:
-        candidates: one item, an iterable of items, or a dict from names to items. An item is a
-            module, a callable without arguments that builds one, a ``Candidate``, an exported
-            program, or a name: ``"path/file.py"`` (all networks in that file),
-            ``"path/file.py:name"``, ``"timm:resnet18"``, ``"timm:mobilenetv3*"``,
-            ``"torchvision:*"``, ``"net.pt2"`` (a file of ``torch.export.save``), or an architecture
+        candidates: one item, an iterable of items or of pairs of a name and an item, or a dict
+            from names to items. An item is a module, a callable without arguments that builds one,
+            a ``Candidate``, an exported program, or a name: ``"path/file.py"`` (all networks in
+            that file), ``"path/file.py:name"``, ``"path/package"``, ``"timm:resnet18"``,
+            ``"timm:mobilenetv3*"``, ``"torchvision:*"``, ``"net.pt2"`` (a file of ``torch.export.save``), or an architecture
             of a search space, ``"hiaml:z-z-a22-l20"`` or, for another task,
             ``"nasbench201@cifar100:|..."``.
 
@@ -51,9 +59,7 @@ def collect(candidates: Any) -> list[Candidate]:
     _refuse_state_dict(candidates)
     if isinstance(candidates, Mapping):
         for name, item in candidates.items():
-            several = _expand(item, len(found))
-            alone = len(several) == 1
-            found += [replace(c, name=str(name) if alone else f"{name}/{c.name}") for c in several]
+            found += _named(str(name), item)
     else:
         single = isinstance(candidates, (str, Path, nn.Module, Candidate, ExportedProgram))
         if not single and not isinstance(candidates, Iterable):
@@ -61,7 +67,7 @@ def collect(candidates: Any) -> list[Candidate]:
         if not single and not isinstance(candidates, Iterable):
             raise InputError(f"candidates: got {type(candidates).__name__}, expected {_KINDS}")
         for item in [candidates] if single else candidates:
-            found += _expand(item, len(found))
+            found += _named(*item) if _is_pair(item) else _expand(item, len(found))
     if not found:
         raise InputError(f"candidates: got none, expected at least one of {_KINDS}")
     return _unique(found)
@@ -70,7 +76,18 @@ def collect(candidates: Any) -> list[Candidate]:
 _KINDS = "modules, callables that build one, or names such as 'models.py' or 'timm:resnet18'"
 
 
-def _expand(item: Any, index: int) -> list[Candidate]:
+def _is_pair(item: Any) -> bool:
+    """Return whether it is a name and what has that name, as ``dict.items`` yields them."""
+    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
+
+
+def _named(name: str, item: Any) -> list[Candidate]:
+    several = _expand(item)
+    alone = len(several) == 1
+    return [replace(c, name=name if alone else f"{name}/{c.name}") for c in several]
+
+
+def _expand(item: Any, index: int = 0) -> list[Candidate]:
     _refuse_state_dict(item)
     if isinstance(item, Candidate):
         return [item]
@@ -125,6 +142,8 @@ def by_name(spec: str) -> list[Candidate]:
     if path.endswith(SUFFIXES):
         return [from_program(Path(path))]
     found = _from_space(prefix, pattern) if colon else None
+    if found is None and (Path(prefix) / PACKAGE).is_file():
+        return _from_file(Path(prefix) / PACKAGE, pattern)
     if found is None:
         raise InputError(
             f"candidates: got {spec!r}, {_meant(prefix, colon, pattern)}expected a Python file "
@@ -139,7 +158,7 @@ def _meant(prefix: str, colon: str, pattern: str) -> str:
     from ..data import spaces
 
     if Path(prefix).is_dir():
-        return "which is a folder; "
+        return f"which is a folder without {PACKAGE}; "
     if not colon:
         hints = (did_you_mean(prefix, names_in(zoo), f"{zoo}:") for zoo in ZOOS)
         return next(filter(None, hints), "")
@@ -181,22 +200,33 @@ class FromList(Builder):
 
 def _from_file(path: Path, attribute: str) -> list[Candidate]:
     module = load_file(path)
-    if attribute:
+    lists = LISTED in vars(module) or _has_lister(module)
+    if attribute and not (lists and attribute not in vars(module)):
         _check_named(path, module, attribute)
         return [_in_file(path, module, attribute)]
-    if LISTED in vars(module) or _has_lister(module):
-        listed = _listed(module)
-        if not listed:
-            raise InputError(f"candidates: {path} lists none as {LISTED}; expected {_KINDS}")
-        file = str(path.resolve())
-        own = getattr(module, "INPUT", None)
-        return [
-            replace(c, build=FromList(file, name), inputs=own if c.inputs is None else c.inputs)
-            for name, c in listed.items()
-        ]
+    if lists:
+        return _from_list(path, module, attribute)
     choice = choose(module)
     _tell(path, choice)
     return [_in_file(path, module, name) for name in choice.names]
+
+
+def _from_list(path: Path, module: ModuleType, wanted: str) -> list[Candidate]:
+    """Return what a file lists: all of it, or the one of a name."""
+    listed = _listed(module)
+    if not listed:
+        raise InputError(f"candidates: {path} lists none as {LISTED}; expected {_KINDS}")
+    if wanted and wanted not in listed:
+        hint = did_you_mean(wanted, listed)
+        raise InputError(
+            f"candidates: {path} has no {wanted!r}; {hint}it lists {', '.join(listed)}"
+        )
+    file, own = str(path.resolve()), getattr(module, "INPUT", None)
+    return [
+        replace(c, build=FromList(file, name), inputs=own if c.inputs is None else c.inputs)
+        for name, c in listed.items()
+        if wanted in ("", name)
+    ]
 
 
 def _has_lister(module: ModuleType) -> bool:
@@ -239,7 +269,8 @@ def _tell(path: Path, choice: Choice) -> None:
     Raises:
         InputError: the file has no candidates.
     """
-    how = f"name one as {path.name}:NAME, or list them all in {path.name} as {LISTED} = [...]"
+    named = path.parent if path.name == PACKAGE else path
+    how = f"name one as {named.name}:NAME, or list them all in {path.name} as {LISTED} = [...]"
     if not choice.names:
         rest = f"; left out: {choice}" if choice.left_out else ""
         raise InputError(

@@ -2,7 +2,8 @@
 
 A file lists its candidates as ``CANDIDATES`` or ``candidates()``. From a file without such a list,
 modules, classes of modules and functions known to return a module are taken. Nothing else is
-called: a function that trains, for example, must not run because its file was named.
+called: a function that trains, for example, must not run because its file was named. The
+``__init__.py`` of a package counts as a file that also defines what it imports from the package.
 """
 
 from __future__ import annotations
@@ -100,7 +101,10 @@ class _Source:
         self._module = module
         self.imported: set[str] = set()
         self._functions: dict[str, ast.FunctionDef | ast.Lambda] = {}
+        self._is_package = Path(str(module.__file__)).name == PACKAGE
         for node in _outermost(ast.parse(Path(str(module.__file__)).read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.level and self._is_package:
+                continue
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 self.imported |= {(a.asname or a.name).partition(".")[0] for a in node.names}
             elif isinstance(node, ast.FunctionDef):
@@ -115,7 +119,7 @@ class _Source:
             no_weights = None if any(True for _ in value.parameters()) else "it has no weights"
             return _no_network(type(value)) or no_weights
         if inspect.isclass(value):
-            if not issubclass(value, nn.Module) or value.__module__ != self._module.__name__:
+            if not issubclass(value, nn.Module) or not self._defines(value):
                 return ""
             return _no_network(value) or _missing(value)
         if isinstance(value, functools.partial):
@@ -131,6 +135,12 @@ class _Source:
         if name.partition("_")[0].casefold() in _DOES_MORE:
             return "its name says that it does more than build"
         return missing
+
+    def _defines(self, value: Any) -> bool:
+        """Return whether a class is defined in the file, or in the package that it stands for."""
+        home, own = value.__module__, self._module.__name__
+        inside = home.startswith(f"{own.rpartition('.')[0]}.")
+        return bool(home == own or (self._is_package and inside))
 
     def _gives(self, function: Any, seen: frozenset[str] = frozenset()) -> bool:
         """Return whether a class, function or other callable is known to return a network."""
@@ -243,6 +253,9 @@ def _missing(value: Callable[..., Any]) -> str | None:
 
 # --- loading --------------------------------------------------------------------------------------
 
+PACKAGE = "__init__.py"
+"""The file that makes a folder a package, and that stands for it."""
+
 
 def load_file(path: Path) -> ModuleType:
     """Load a Python file as a module of its own name; load it again only after it has changed.
@@ -257,7 +270,8 @@ def load_file(path: Path) -> ModuleType:
         raise InputError(f"candidates: there is no file {str(path)!r}; check the path")
     path = path.resolve()
     key = hashlib.sha1(f"{path}:{path.stat().st_mtime_ns}".encode()).hexdigest()[:12]
-    name = f"_archrank_file_{key}"
+    package, root = _package_of(path)
+    name = f"{package}_archrank_file_{key}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
@@ -265,7 +279,8 @@ def load_file(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    sys.path.insert(0, str(path.parent))  # as if it were run: it may import its neighbours
+    places = [str(path.parent), *([str(root)] if package else [])]
+    sys.path[:0] = places  # as if it were run: it may import its neighbours
     # A file that reads its arguments as it is imported is not to read ours.
     arguments, sys.argv = sys.argv, [str(path)]
     try:
@@ -273,14 +288,31 @@ def load_file(path: Path) -> ModuleType:
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
+        relative = isinstance(error, ImportError) and "no known parent package" in str(error)
+        fix = (
+            f"put an empty {PACKAGE} into {str(path.parent)!r}, so that it is a package"
+            if relative
+            else f"fix it so that `python {path.name}` runs"
+        )
         raise InputError(
-            f"candidates: {_place(path, error)}: {type(error).__name__}: {error}; "
-            f"fix it so that `python {path.name}` runs"
+            f"candidates: {_place(path, error)}: {type(error).__name__}: {error}; {fix}"
         ) from error
     finally:
         sys.argv = arguments
-        sys.path.remove(str(path.parent))
+        for place in places:
+            sys.path.remove(place)
     return module
+
+
+def _package_of(path: Path) -> tuple[str, Path]:
+    """Return the package that a file lies in, as ``"package.part."``, and where the package lies.
+
+    The package is empty for a file outside of any.
+    """
+    folder, names = path.parent, ""
+    while (folder / PACKAGE).is_file() and folder.name.isidentifier():
+        folder, names = folder.parent, f"{folder.name}.{names}"
+    return names, folder
 
 
 def _place(path: Path, error: BaseException) -> str:
