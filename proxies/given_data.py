@@ -33,7 +33,7 @@ def drawn(inputs: Any, batch_size: int = 64, count: int = 1, seed: int = 0) -> A
         seed: the seed of the drawn samples and of a loader that shuffles.
 
     Raises:
-        InputError: there is no batch.
+        InputError: there is no batch, or some numbers in it are missing (NaN).
 
     Example:
         >>> from torch.utils.data import TensorDataset
@@ -44,6 +44,7 @@ def drawn(inputs: Any, batch_size: int = 64, count: int = 1, seed: int = 0) -> A
     """
     single = isinstance(inputs, (Tensor, np.ndarray, Mapping, tuple, str))
     if inputs is None or single or is_shape(inputs):
+        _refuse_missing(inputs)
         return inputs
     if _is_data_set(inputs):
         inputs = _loader(inputs, batch_size, count, seed)
@@ -66,7 +67,25 @@ def drawn(inputs: Any, batch_size: int = 64, count: int = 1, seed: int = 0) -> A
             "inputs: there is no batch; an iterator or generator can be read only once: give the "
             "loader or the list itself"
         )
+    _refuse_missing(batches)
     return batches
+
+
+def _refuse_missing(data: Any) -> None:
+    """Refuse numbers that are missing: every score of them would be missing, too."""
+    if isinstance(data, Mapping):
+        data = list(data.values())
+    if isinstance(data, (list, tuple)):
+        for item in data:
+            _refuse_missing(item)
+        return
+    values = as_tensors(data) if isinstance(data, np.ndarray) and data.dtype.kind == "f" else data
+    if isinstance(values, Tensor) and values.is_floating_point() and values.isnan().any():
+        count, all_ = int(values.isnan().sum()), values.numel()
+        raise InputError(
+            f"inputs: {count} of the {all_} numbers in a tensor of shape {tuple(values.shape)} are "
+            "missing (NaN); leave these samples out, or fill them by torch.nan_to_num"
+        )
 
 
 def _is_data_set(inputs: Any) -> bool:
@@ -109,7 +128,7 @@ def parted(
         >>> parted(nn.Linear(4, 2), {"pixels": x, "label": y})[0] is x
         True
     """
-    item, targets = as_tensors(item), _as_targets(targets)
+    item, targets = as_tensors(item), as_targets(targets)
     if is_batch and isinstance(item, list):
         item = tuple(item)
     if isinstance(item, Mapping):
@@ -175,9 +194,28 @@ def _takes_names(model: nn.Module, entries: Mapping[str, Any]) -> bool:
     return bool(named & set(entries)) and (accepted is None or set(entries) <= accepted)
 
 
-def _as_targets(targets: Any) -> Any:
-    numbers = isinstance(targets, list) and all(isinstance(n, (int, float)) for n in targets)
-    return torch.as_tensor(targets) if numbers and targets else as_tensors(targets)
+def as_targets(targets: Any) -> Any:
+    """Return targets with arrays, columns of pandas and lists of numbers as tensors.
+
+    Raises:
+        InputError: they are names of classes.
+
+    Example:
+        >>> as_targets([2, 0])
+        tensor([2, 0])
+    """
+    if hasattr(targets, "to_numpy"):  # a column of pandas
+        targets = np.array(targets)
+    listed = isinstance(targets, (list, tuple)) and len(targets) > 0
+    array = isinstance(targets, np.ndarray) and targets.size > 0
+    first = targets[0] if listed else targets.flat[0] if array else None
+    if isinstance(first, str):
+        raise InputError(
+            f"targets: got names of classes, such as {str(first)!r}, expected their numbers; "
+            "numpy.unique(names, return_inverse=True)[1] are such numbers"
+        )
+    numbers = listed and all(isinstance(n, (int, float)) for n in targets)
+    return torch.as_tensor(targets) if numbers else as_tensors(targets)
 
 
 def first_input(model: nn.Module, inputs: Any) -> Any:

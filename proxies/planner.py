@@ -249,5 +249,9 @@ def usable_device(device: str) -> str:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device: {device!r} cannot be used here ({error})") from None
+        reason = str(error).split(" device type at ")[0]
+        raise InputError(
+            f"device: {device!r} cannot be used here ({reason}); 'auto' takes CUDA where there is "
+            "one, and else the CPU"
+        ) from None
     return device

@@ -22,7 +22,7 @@ from ..graphs import Graph
 from ..predictors.loading import is_predictor
 from ..predictors.pretrained.recipes import context_of
 from ..progress import shown
-from ..proxies.given_data import drawn
+from ..proxies.given_data import as_targets, drawn
 from ..proxies.planner import batches_needed, usable_device
 from ..proxies.recording.model_runner import Loss
 from ..scoring.candidates import Candidate, collect
@@ -157,6 +157,7 @@ def rank(
             [one.inputs for one in found], batch_size, batches_needed(proxies), seed
         )
     inputs = drawn(inputs, batch_size, batches_needed(proxies), seed)
+    targets = as_targets(targets)
     _check_inputs(found, inputs)
     labels = None if measured is None else read_measured(measured, [one.name for one in found])
     scales = replace(
@@ -198,14 +199,24 @@ def rank(
 
 
 def _warn_of_classes(rows: Sequence[Row], inputs: Any, targets: Any) -> None:
-    """Warn of networks that have fewer outputs than the given targets have classes.
+    """Warn of targets that proxies cannot make use of.
 
-    Proxies that read targets have no value for them, so the others alone make the order.
+    Proxies that read targets have no value for networks with fewer outputs than there are classes,
+    so the others alone make the order. Samples of one class are most often the beginning of a data
+    set that is sorted by class.
     """
     batches = inputs if isinstance(inputs, list) else []
-    given = [targets, *(batch[-1] for batch in batches if isinstance(batch, tuple) and batch)]
-    classes = [int(y.max()) + 1 for y in given if isinstance(y, Tensor) and _are_classes(y)]
-    count = max(classes, default=0)
+    given = [targets, *(b[-1] for b in batches if isinstance(b, (tuple, list)) and b)]
+    classes = [y for y in given if isinstance(y, Tensor) and _are_classes(y)]
+    seen = torch.cat(classes).unique() if classes else torch.empty(0)
+    if len(seen) == 1 and sum(map(len, classes)) > 4:
+        warnings.warn(
+            f"targets: all samples are of class {int(seen)}; if the data set is sorted by class, "
+            "shuffle it, so that proxies see several classes",
+            ArchrankWarning,
+            stacklevel=3,
+        )
+    count = int(seen.max()) + 1 if len(seen) else 0
     few = [row for row in rows if row.scores and row.graph and _outputs(row.graph) < count]
     if few:
         names = ", ".join(row.candidate.name for row in few[:3]) + (", ..." if few[3:] else "")
@@ -289,7 +300,8 @@ def _check_inputs(candidates: Sequence[Candidate], inputs: Any) -> None:
         if inputs is None and not candidate.says_its_input:
             raise InputError(
                 f"inputs: candidate {candidate.name!r} brings no input of its own; pass a shape "
-                "without batch dimension such as (3, 32, 32)"
+                "without batch dimension such as (3, 32, 32), in the shell --input 3,32,32, or set "
+                "INPUT in its file"
             )
 
 

@@ -42,9 +42,9 @@ def collect(candidates: Any) -> list[Candidate]:
             from names to items. An item is a module, a callable without arguments that builds one,
             a ``Candidate``, an exported program, or a name: ``"path/file.py"`` (all networks in
             that file), ``"path/file.py:name"``, ``"path/package"``, ``"timm:resnet18"``,
-            ``"timm:mobilenetv3*"``, ``"torchvision:*"``, ``"net.pt2"`` (a file of ``torch.export.save``), or an architecture
-            of a search space, ``"hiaml:z-z-a22-l20"`` or, for another task,
-            ``"nasbench201@cifar100:|..."``.
+            ``"timm:mobilenetv3*"``, ``"torchvision:*"``, ``"net.pt2"`` (a file of
+            ``torch.export.save``), or an architecture of a search space, ``"hiaml:z-z-a22-l20"``
+            or, for another task, ``"nasbench201@cifar100:|..."``.
 
     Raises:
         InputError: there are no candidates, or an item is none of the above.
