@@ -45,8 +45,8 @@ class Inventory(NamedTuple):
             ``CLASSES``.
         unused: the same of operators that ``needed`` leaves out; log(1 + x) of FLOPs, parameters,
             output elements and operators of the others.
-        needed: as ``kinds``, of what a thorough compiler runs.
-        scaled: the same, if it moves products with zero into the weights before them.
+        scaled: as ``kinds``, of what a compiler runs that leaves unused operators out, but moves
+            products with zero into the weights before them.
         read: the same, of a compiler that is not thorough.
         apart: what that one may run beside: operators and output elements of activations of what
             others read, too, of sums with zeros that stand first, and later; shapes of zeros.
@@ -56,7 +56,6 @@ class Inventory(NamedTuple):
     sizes: Array
     kinds: Array
     unused: Array
-    needed: Array
     scaled: Array
     read: Array
     apart: Array
@@ -94,7 +93,6 @@ def inventory(graph: Graph) -> Inventory:
         np.log1p(np.array([*whole, graph.depth, graph.activations], dtype=np.float64)),
         by_class(here),
         np.concatenate([by_class(here & ~kept), np.log1p(rest)]),
-        by_class(kept),
         by_class(kept | (here & thorough.scaled)),
         by_class(here & plain.runs),
         np.append([columns[nodes][:, ::2].sum(axis=0) for nodes in extra], plain.shapes_of_zeros),

@@ -21,10 +21,9 @@ from ..predictors.reading import Reader, Sample
 from .grouped import Regression, regression
 from .inventory import Inventory, counted, inventory
 
-_COMPILED = ("needed", "scaled", "read", "apart")
-LEVELS = ("sizes", "kinds", *_COMPILED, "operators", "code", "scores")
+_COMPILED = ("scaled", "read", "apart")
+LEVELS = ("sizes", "kinds", "unused", *_COMPILED, "operators", "code", "scores")
 """What costs are additive in, from coarse to fine; see ``CostPredictor``."""
-_KNOWN = (*LEVELS, "unused")  # predictors saved before compilers were told apart have it
 _BELIEFS = {"operators": -1.0, **dict.fromkeys((*_COMPILED, "code", "scores"), -2.0)}
 _ENOUGH = 300  # measurements of a device: others hardly add to them
 _LOWEST = 0.05  # of the smallest cost measured: no sum is predicted to be below
@@ -35,11 +34,11 @@ class CostPredictor(Predictor):
 
     A cost, or its logarithm (whichever makes the measurements likelier), is linear in groups of
     columns of a graph: ``"sizes"`` of the whole; ``"kinds"`` (operators, FLOPs and output elements
-    of each kind); the same of what still runs after one of three compilers (``"needed"``,
-    ``"scaled"``, ``"read"``), and what the last one may run beside (``"apart"``; see
-    ``inventory``);
-    ``"operators"`` of exactly one size; and the space's ``"code"`` and proxies' ``"scores"`` where
-    samples have them. The measurements decide how much each group counts (``grouped``).
+    of each kind); the same of what no output needs (``"unused"``), of what is left by two kinds of
+    compilers (``"scaled"``, ``"read"``), and of what the second may add (``"apart"``), see
+    ``inventory``; ``"operators"`` of exactly one size; and the space's ``"code"`` and proxies'
+    ``"scores"`` where samples have them. Groups that are equal for all samples count once. The
+    measurements decide how much each group counts (``grouped``).
 
     Where samples have a context, each context is a device (or a batch size, or another cost) of its
     own. Devices are first learnt alone; then each of fewer than 300 measurements is learnt again
@@ -243,7 +242,7 @@ def _gives(counts: Sequence[int], source: int, device: int) -> bool:
 def _fitted_columns(samples: Sequence[Sample], levels: Sequence[str]) -> dict[str, Any]:
     """How columns are made: vocabulary, means, deviations; only of levels that samples have."""
     for level in levels:
-        if level not in _KNOWN:
+        if level not in LEVELS:
             raise InputError(f"levels: got {level!r}, expected some of {', '.join(LEVELS)}")
     lengths = {None if s.code is None else len(s.code) for s in samples}
     absent = set()

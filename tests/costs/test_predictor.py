@@ -160,3 +160,11 @@ def test_unknown_devices_and_levels(several: CostPredictor) -> None:
 def test_only_costs_are_better_when_smaller() -> None:
     assert Ridge.higher_is_better
     assert not CostPredictor.higher_is_better
+
+
+def test_what_compilers_leave_is_a_level_where_it_differs() -> None:
+    fbnet = CostPredictor(space="fbnet").fit(ARCHS[:30], np.arange(1.0, 31.0))
+    assert fbnet.columns_["levels"] == ["sizes", "kinds", "unused", "operators", "code"]
+    cells = space("nasbench201").sample(30, seed=0)
+    found = CostPredictor(space="nasbench201").fit(cells, np.arange(1.0, 31.0)).columns_["levels"]
+    assert {"kinds", "unused", "scaled", "read", "apart"} <= set(found)
