@@ -27,7 +27,7 @@ from archrank.scoring import table_runs as runs
 from archrank.scoring.engine import Done, in_turn
 from archrank.scoring.processes import in_processes
 from archrank.scoring.ray_cluster import on_cluster
-from archrank.scoring.store import Score, Store
+from archrank.scoring.store import Store
 from archrank.scoring.work import Work, gave_up, score_work
 
 RESULT = RESULTS / "scaling.md"
@@ -94,12 +94,11 @@ def seconds_per_write(tasks: list[Work]) -> float:
     """Take the time of writing one piece of work into a store."""
     work, scored = next(in_turn(tasks[:1]))
     ((seed, results),) = scored.of_every_proxy(work)
-    rows = [Score.of(result) for result in results]
     condition = runs.settings_for(**SETTINGS, sample=1).condition
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "run.sqlite") as store:
         start = time.perf_counter()
         for work in tasks:
-            store.add(condition, "digits", work.candidate.name, seed, rows)
+            store.add(condition, "digits", work.candidate.name, seed, results)
         return (time.perf_counter() - start) / len(tasks)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from threading import get_ident
@@ -12,16 +12,46 @@ from torch import nn
 
 from .randomness import Own, own_generators, random_state
 
+Entered = Callable[[nn.Module, Any], None]
+"""(module, its arguments) -> nothing."""
+
+Left = Callable[[nn.Module, Any, Any], None]
+"""(module, its arguments, its output) -> nothing."""
+
+
+@contextmanager
+def module_calls(left: Left, entered: Entered | None = None) -> Iterator[None]:
+    """Call functions before and after every module that runs inside, of whatever model.
+
+    The hooks are global, so no model is changed.
+
+    Example:
+        >>> import torch
+        >>> names = []
+        >>> with module_calls(lambda module, args, output: names.append(type(module).__name__)):
+        ...     _ = nn.Sequential(nn.ReLU(), nn.Tanh())(torch.ones(1))
+        >>> names
+        ['ReLU', 'Tanh', 'Sequential']
+    """
+    hooks = nn.modules.module
+    handles = [hooks.register_module_forward_hook(left)]
+    if entered is not None:
+        handles.append(hooks.register_module_forward_pre_hook(entered))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
 
 class Drew(Exception):
     """A module that is random in training was run in training mode."""
 
 
 class ModulePath:
-    """The path from the root of the module that is running, kept by global forward hooks.
+    """The path from the root of the module that is running, kept by ``module_calls``.
 
-    The hooks are global, so the model itself is not changed. They respond only to the thread that
-    entered the context.
+    It follows only the thread that entered the context.
 
     Attributes:
         drawing: modules in training mode whose own forward drew random numbers.
@@ -98,13 +128,5 @@ class ModulePath:
                 while len(self._stack) > depth and self._stack.pop()[0] is not module:
                     pass
 
-        hooks = nn.modules.module
-        handles = [
-            hooks.register_module_forward_pre_hook(enter),
-            hooks.register_module_forward_hook(leave),
-        ]
-        try:
+        with module_calls(leave, enter):
             yield self
-        finally:
-            for handle in handles:
-                handle.remove()

@@ -21,7 +21,7 @@ from ..proxies import Result, get
 from .candidates import Candidate
 from .data import Data
 from .engine import run_works
-from .store import Score, Store
+from .store import Store
 from .work import Scale, Scored, Weighed, Work
 
 _LOGGER = logging.getLogger("archrank")
@@ -86,7 +86,7 @@ class Row:
         for failure in weighed.failures:
             self.fail(*failure)
 
-    def add(self, result: Result | Score) -> None:
+    def add(self, result: Result) -> None:
         """Add one proxy's value, or why it has none."""
         if result.value is None:
             self.fail(result.name, result.status, result.reason)
@@ -347,7 +347,7 @@ class _Scoring:
         if place is None or self._store is None or scored.graph is None:
             return
         for seed, results in scored.results:
-            self._store.add(*place, seed, [Score.of(result) for result in results])
+            self._store.add(*place, seed, results)
         if work.per_node and scored.results:
             seed, results = scored.results[0]
             found = {

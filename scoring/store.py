@@ -79,32 +79,6 @@ _OF_A_RUN = (
 
 
 @dataclass(frozen=True)
-class Score:
-    """The score of one proxy for one architecture and seed; ``value`` is None unless ok."""
-
-    name: str
-    version: int
-    value: float | None
-    status: str
-    reason: str | None
-    seconds: float
-    peak_memory: int | None
-
-    @classmethod
-    def of(cls, result: Result) -> Score:
-        """Return the score that a store keeps of a result."""
-        return cls(
-            result.name,
-            result.version,
-            result.value,
-            result.status,
-            result.reason,
-            result.seconds,
-            result.peak_memory,
-        )
-
-
-@dataclass(frozen=True)
 class Failure:
     """How often one proxy has no value, and the most common reason."""
 
@@ -129,7 +103,7 @@ class Store:
         StoreError: (from any method) the file cannot be written; finished scores are kept.
 
     Example:
-        >>> condition, row = {"task": "digits"}, Score("params", 1, 2.0, "ok", None, 0.1, 0)
+        >>> condition, row = {"task": "digits"}, Result("params", 1, 2.0, "ok", None, 0.1, 0)
         >>> with Store(":memory:") as store:
         ...     run = store.begin({"space": "digits"}, "digits", ["a", "b"])
         ...     store.add(condition, "digits", "a", 0, [row])
@@ -280,7 +254,7 @@ class Store:
         space: str,
         arch: str,
         seed: int,
-        rows: Iterable[Score],
+        rows: Iterable[Result],
     ) -> None:
         """Write the scores of one architecture and seed; existing scores stay unchanged."""
         with self._writing():
@@ -317,7 +291,7 @@ class Store:
         )
         return {(name, version) for name, version in found}
 
-    def of(self, condition: Mapping[str, Any], space: str, arch: str, seed: int) -> list[Score]:
+    def of(self, condition: Mapping[str, Any], space: str, arch: str, seed: int) -> list[Result]:
         """Return all scores of one architecture under one seed."""
         found = self._rows(
             "SELECT name, version, value, status, reason, seconds, peak_memory FROM scores "
@@ -326,7 +300,7 @@ class Store:
             "(SELECT id FROM architectures WHERE space = ? AND arch = ?) AND seed = ?",
             (_json(condition), space, arch, seed),
         )
-        return [Score(*row) for row in found]
+        return [Result(*row) for row in found]
 
     def add_graph(self, condition: Mapping[str, Any], space: str, arch: str, graph: Graph) -> None:
         """Keep the graph of an architecture; an existing graph stays unchanged."""

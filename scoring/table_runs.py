@@ -20,12 +20,12 @@ from ..data import table as get_table
 from ..data.tables.catalogue import TABLES
 from ..errors import InputError
 from ..progress import shown
-from ..proxies import get
+from ..proxies import Result, get
 from ..proxies.planner import chosen, usable_device
 from .candidates import in_space
 from .data import SpaceData
 from .engine import checked_engine, run_works
-from .store import Failure, Score, Store
+from .store import Failure, Store
 from .work import Work, checked_count
 
 
@@ -255,10 +255,9 @@ def run(
             for work, found in results:
                 arch = work.candidate.name
                 for seed, of_proxies in found.of_every_proxy(work):
-                    kept = [Score.of(result) for result in of_proxies]
-                    opened.add(settings.condition, space, arch, seed, kept)
+                    opened.add(settings.condition, space, arch, seed, of_proxies)
                     if callback is not None:
-                        callback(_finished(done + 1, arch, seed, kept))
+                        callback(_finished(done + 1, arch, seed, of_proxies))
                 done, scored = done + 1, scored + 1
                 if report is not None:
                     report(done, total, arch)
@@ -267,14 +266,14 @@ def run(
     return Outcome(number, scored, total, asked)
 
 
-def _finished(number: int, arch: str, seed: int, scores: Iterable[Score]) -> Finished:
+def _finished(number: int, arch: str, seed: int, results: Iterable[Result]) -> Finished:
     """Return the scores of one piece of work as a result of its own."""
     values, failures = {}, {}
-    for score in scores:
-        if score.value is None:
-            failures[score.name] = score.reason or "no reason given"
+    for result in results:
+        if result.value is None:
+            failures[result.name] = result.reason or "no reason given"
         else:
-            values[score.name] = score.value
+            values[result.name] = result.value
     return Finished(number, arch, values, failures, seed)
 
 

@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
-from ...graphs import Graph, assemble
+from ...graphs import Graph, assemble, trace
 from ..image_batches import images
 
 Values = tuple[Any, ...]
@@ -199,12 +200,6 @@ class Space(ABC):
         return assemble(partial(self.build, arch, task), self.inputs(task, arch))
 
 
-def random_only(source: Any, space: str) -> None:
-    """Refuse images for a space whose networks take something else."""
-    if source != "random":
-        raise InputError(f"source: got {source!r}, but {space} takes no images; use 'random'")
-
-
 @dataclass(frozen=True)
 class Choice:
     """One choice of an architecture: its name and its options."""
@@ -292,6 +287,36 @@ class ChoiceSpace(Space):
     def encoding_names(self) -> list[str]:
         """What each entry of ``encode`` stands for."""
         return [f"{choice.name}={option}" for choice in self.choices for option in choice.options]
+
+
+class MadeUpSpace(ChoiceSpace):
+    """A space whose networks take no images: its batches are made up, its graphs are traced."""
+
+    @abstractmethod
+    def made_up(
+        self, n: int, generator: torch.Generator, task: str | None, arch: str | None
+    ) -> tuple[Any, Any]:
+        """Make samples and targets, ``n`` of them where networks take any number."""
+
+    def batch(
+        self,
+        n: int,
+        seed: int,
+        task: str | None = None,
+        arch: str | None = None,
+        source: str | tuple[Tensor, Tensor] = "random",
+        resolution: int | None = None,
+    ) -> tuple[Any, Any]:
+        if source != "random":
+            raise InputError(
+                f"source: got {source!r}, but {self.name} takes no images; use 'random'"
+            )
+        return self.made_up(n, torch.Generator().manual_seed(seed), task, arch)
+
+    def graph(self, arch: str, task: str | None = None) -> Graph:
+        with torch.device("meta"):
+            network = self.build(arch, task)
+        return trace(network, self.inputs(task, arch))
 
 
 def product_size(choices: Sequence[Choice]) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch.autograd.graph import Node
 
-from ...graphs.module_path import ModulePath
+from ...graphs.module_path import ModulePath, module_calls
 from ...graphs.tracing import tensors_in
 from .differentiation import gradients
 from .model_runner import ModelRunner
@@ -45,12 +45,8 @@ def _owned(model: nn.Module, owners: dict[Node, str]) -> Iterator[None]:
         for tensor in tensors_in(output):
             _claim(tensor, path.current, owners)
 
-    handle = nn.modules.module.register_module_forward_hook(left)
-    try:
-        with path.tracked():
-            yield
-    finally:
-        handle.remove()
+    with module_calls(left), path.tracked():
+        yield
 
 
 def _claim(tensor: Any, path: str, owners: dict[Node, str]) -> None:

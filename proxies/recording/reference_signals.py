@@ -6,14 +6,13 @@ here by one function each, so that a comparison can put the same numbers in both
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import NotApplicable, ScoreError
+from ...graphs.module_path import module_calls
 from .attempts import Recorded, attempt
 from .blocks.views import blocks
 from .changed_weights import recorded_features
@@ -24,8 +23,6 @@ from .recorders.outputs import OutputRecorder
 from .recorders.rectifiers import CodeKernel, PatternCount
 from .samples.survey import Layouts
 from .signals import ModuleSize, Perturbation
-
-Seen = Callable[[nn.Module, tuple[Any, ...], Any], None]
 
 _GAMMA = 1e-2
 
@@ -38,16 +35,6 @@ def second_draw(tensor: Tensor, generator: torch.Generator) -> Tensor:
 def square_image(like: Tensor, generator: torch.Generator) -> Tensor:
     """Return one normal image of 64x64 pixels."""
     return torch.randn(1, like.shape[1], 64, 64, generator=generator).to(like)
-
-
-@contextmanager
-def after_modules(see: Seen) -> Iterator[None]:
-    """Call ``see`` after every module that runs inside, in the order in which they finish."""
-    handle = nn.modules.module.register_module_forward_hook(see)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 # --- rectifiers, found by their modules' classes --------------------------------------------------
@@ -71,7 +58,7 @@ def record_relus(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
                 found.add(name)
                 recorders[name].see(args[0].detach())
 
-        with runner.substituted(gradients=False), WithoutDropout(), after_modules(see):
+        with runner.substituted(gradients=False), WithoutDropout(), module_calls(see):
             runner.run_soundly(batch)
         for name in wanted:
             with attempt(recorded, name):
@@ -112,7 +99,7 @@ def record_module_features(runner: ModelRunner, wanted: frozenset[str]) -> Recor
                 # at once, for an in-place operator may overwrite it
                 features.append(output[0].detach().reshape(output.shape[1], -1).clone())
 
-        with runner.substituted(gradients=False), WithoutDropout(), after_modules(see):
+        with runner.substituted(gradients=False), WithoutDropout(), module_calls(see):
             runner.model(image)
         recorded["module_features"] = features
     return recorded
@@ -129,7 +116,7 @@ def record_module_sizes(runner: ModelRunner, wanted: frozenset[str]) -> Recorded
                 parameters = sum(p.numel() for p in module.parameters())
                 sizes.append(ModuleSize(parameters, _operations(module, args[0], output)))
 
-        with runner.substituted(gradients=False), WithoutDropout(), after_modules(see):
+        with runner.substituted(gradients=False), WithoutDropout(), module_calls(see):
             runner.run(runner.some(1))
         recorded["module_sizes"] = sizes
     return recorded

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from archrank.data import table
-from archrank.scoring.store import Score, Store
+from archrank.proxies.scores import Result
+from archrank.scoring.store import Store
 from archrank.scoring.table_runs import Settings, sample_of
 
 Fill = Callable[[str, int, int], "float | str"]
@@ -67,7 +68,7 @@ def write(
                 value = fill(name, at, seed)
                 failed = isinstance(value, str)
                 rows.append(
-                    Score(
+                    Result(
                         name,
                         1,
                         None if failed else float(value),

@@ -18,7 +18,8 @@ from archrank.benchmark.judging import judge, judge_frame
 from archrank.benchmark.page.html import to_html
 from archrank.data import table
 from archrank.errors import InputError
-from archrank.scoring.store import Score, Store
+from archrank.proxies.scores import Result
+from archrank.scoring.store import Store
 from archrank.scoring.table_runs import sample_of
 
 
@@ -126,7 +127,7 @@ def test_a_constant_score_and_one_that_always_fails(tmp_path) -> None:
 def test_older_versions_and_unknown_proxies_are_judged(tmp_path) -> None:
     store = write(tmp_path / "s", plausible(settings()), names=("params", "gone"))
     with Store(store) as opened:
-        rows = [Score("params", 0, 1.0, "ok", None, 0.1, None)]
+        rows = [Result("params", 0, 1.0, "ok", None, 0.1, None)]
         opened.add(settings().condition, "digits", sample_of(settings())[0], 0, rows)
     judged = judge(store, resamples=20).runs[0].judged
     assert judged["params"].version == 1

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from archrank.errors import InputError, StoreError
-from archrank.scoring.store import FORMAT, Failure, Score, Store
+from archrank.proxies.scores import Result
+from archrank.scoring.store import FORMAT, Failure, Store
 
 CONDITION = {"task": "digits", "batch": 4}
 
 
-def row(proxy: str, value: float | None = 1.0, reason: str | None = None) -> Score:
-    return Score(proxy, 1, value, "error" if reason else "ok", reason, 0.5, None)
+def row(proxy: str, value: float | None = 1.0, reason: str | None = None) -> Result:
+    return Result(proxy, 1, value, "error" if reason else "ok", reason, 0.5, None)
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "run.sqlite"
 
 
-def add(store: Store, arch: str, *rows: Score, seed: int = 0) -> None:
+def add(store: Store, arch: str, *rows: Result, seed: int = 0) -> None:
     store.add(CONDITION, "digits", arch, seed, rows)
 
 

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ....graphs import Graph, trace
 from ...tables.graph_networks.graphgym import MADE_UP
-from ..contract import Choice, ChoiceSpace, Signature, Values, product_size, random_only
+from ..contract import Choice, MadeUpSpace, Signature, Values, product_size
 from ..reading import Reader
 from .graphgym_networks import Design, GraphGymNetwork, Setting, parameters, width_of
 from .made_up import NODES, made_up_graph
@@ -48,7 +47,7 @@ def binary_loss(output: Tensor, targets: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(output.squeeze(-1), targets.to(output.dtype))
 
 
-class GraphGym(ChoiceSpace):
+class GraphGym(MadeUpSpace):
     """``pre2-mp4-post1-skipsum-add-bn-prelu-drop0``: layers before, passing messages and behind,
     skips, aggregation over neighbours, norm, activation and dropout.
 
@@ -136,30 +135,19 @@ class GraphGym(ChoiceSpace):
                 return x, edges, torch.stack([nodes, NODES - 1 - nodes])
         return x, edges
 
-    def batch(
-        self,
-        n: int,
-        seed: int,
-        task: str | None = None,
-        arch: str | None = None,
-        source: str | tuple[Tensor, Tensor] = "random",
-        resolution: int | None = None,
+    def made_up(
+        self, n: int, generator: torch.Generator, task: str | None, arch: str | None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the made-up graphs of ``inputs`` and random targets of all nodes, graphs or links;
         ``n`` has no effect."""
-        random_only(source, self.name)
         inputs, outputs = self.inputs(task, arch), self.task(task).outputs
         kind = SETTINGS[task or next(iter(self.tasks))].kind
         many = {"node": NODES, "graph": _GRAPHS, "link": _LINKS}[kind]
-        generator = torch.Generator().manual_seed(seed)
         return inputs, torch.randint(max(outputs, 2), (many,), generator=generator)
 
     def loss(self, task: str | None = None) -> Callable[[Any, Any], Tensor] | None:
         """Compute the cross-entropy of classes, or of yes or no."""
         return binary_loss if self.task(task).outputs == 1 else None
-
-    def graph(self, arch: str, task: str | None = None) -> Graph:
-        return trace(self.build(arch, task), self.inputs(task, arch))
 
     def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         with torch.device("cpu"):

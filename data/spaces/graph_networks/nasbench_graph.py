@@ -11,10 +11,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ....graphs import Graph, trace
 from ...tables.keys import GRAPH_LINKS as LINKS
 from ...tables.keys import GRAPH_OPERATORS as OPERATORS
-from ..contract import Choice, ChoiceSpace, Signature, Values, product_size, random_only
+from ..contract import Choice, MadeUpSpace, Signature, Values, product_size
 from ..reading import Reader
 from .made_up import NODES, made_up_graph
 
@@ -111,7 +110,7 @@ class GraphNetwork(nn.Module):
         return self.classifier(y)  # type: ignore[no-any-return]
 
 
-class NASBenchGraph(ChoiceSpace):
+class NASBenchGraph(MadeUpSpace):
     """The input of each of four nodes, then their operators: ``0,0,1,2:gcn,gat,skip,fc``.
 
     Networks take (features of nodes, edges of shape (2, n)). Which weights there are is known from
@@ -182,24 +181,13 @@ class NASBenchGraph(ChoiceSpace):
         """
         return made_up_graph(self.task(task).inputs[0])
 
-    def batch(
-        self,
-        n: int,
-        seed: int,
-        task: str | None = None,
-        arch: str | None = None,
-        source: str | tuple[Tensor, Tensor] = "random",
-        resolution: int | None = None,
+    def made_up(
+        self, n: int, generator: torch.Generator, task: str | None, arch: str | None
     ) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """Return the made-up graph of ``inputs``, whose 64 nodes are the samples, and random
         classes; ``n`` has no effect."""
-        random_only(source, self.name)
-        generator = torch.Generator().manual_seed(seed)
         targets = torch.randint(self.task(task).outputs, (NODES,), generator=generator)
         return self.inputs(task, arch), targets
-
-    def graph(self, arch: str, task: str | None = None) -> Graph:
-        return trace(self.build(arch, task), self.inputs(task, arch))
 
     def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         links, *operators = self.parse(arch)

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ....graphs import Graph, trace
-from ..contract import Choice, ChoiceSpace, Signature, Values, random_only
+from ..contract import Choice, MadeUpSpace, Signature, Values
 from ..reading import Reader
 
 VOCABULARY = 30_522
@@ -193,7 +192,7 @@ class Head(nn.Module):
         return self.classifier(F.gelu(self.dense(x[:, 0])))  # type: ignore[no-any-return]
 
 
-class FlexiBERT(ChoiceSpace):
+class FlexiBERT(MadeUpSpace):
     """Hidden size, then two or four layers: ``h128-sa:sdp:2:512x1-lt:dft:4:512x1``.
 
     A layer is its operation and parameter, heads, and feed-forward width x number stacked. Networks
@@ -291,25 +290,13 @@ class FlexiBERT(ChoiceSpace):
         """Make one sequence of token ids."""
         return (torch.zeros(1, *self.task(task).inputs, dtype=torch.long),)
 
-    def batch(
-        self,
-        n: int,
-        seed: int,
-        task: str | None = None,
-        arch: str | None = None,
-        source: str | tuple[Tensor, Tensor] = "random",
-        resolution: int | None = None,
+    def made_up(
+        self, n: int, generator: torch.Generator, task: str | None, arch: str | None
     ) -> tuple[Tensor, Tensor]:
         """Make random token ids and classes."""
-        random_only(source, self.name)
-        facts, generator = self.task(task), torch.Generator().manual_seed(seed)
+        facts = self.task(task)
         tokens = torch.randint(VOCABULARY, (n, *facts.inputs), generator=generator)
         return tokens, torch.randint(facts.outputs, (n,), generator=generator)
-
-    def graph(self, arch: str, task: str | None = None) -> Graph:
-        with torch.device("meta"):
-            network = self.build(arch, task)
-        return trace(network, self.inputs(task, arch))
 
     def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         values = self.parse(arch)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ....graphs import Graph, trace
-from ..contract import Choice, ChoiceSpace, Signature, Values, random_only
+from ..contract import Choice, MadeUpSpace, Signature, Values
 from ..reading import Reader
 
 VOCABULARY = 50_254
@@ -121,7 +120,7 @@ def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
-class HWGPT(ChoiceSpace):
+class HWGPT(MadeUpSpace):
     """Width, bias, and the heads and MLP ratio of every layer: ``e192-b1-h12m2,h8m3,...``.
 
     Networks take token ids of shape (batch, up to 1024). The table's ``macs`` are those of the
@@ -220,18 +219,10 @@ class HWGPT(ChoiceSpace):
         """Make one sequence of token ids."""
         return (torch.zeros(1, *self.task(task).inputs, dtype=torch.long),)
 
-    def batch(
-        self,
-        n: int,
-        seed: int,
-        task: str | None = None,
-        arch: str | None = None,
-        source: str | tuple[Tensor, Tensor] = "random",
-        resolution: int | None = None,
+    def made_up(
+        self, n: int, generator: torch.Generator, task: str | None, arch: str | None
     ) -> tuple[Tensor, Tensor]:
         """Make random token ids, and the token that follows each as its target."""
-        random_only(source, self.name)
-        generator = torch.Generator().manual_seed(seed)
         tokens = torch.randint(VOCABULARY, (n, CONTEXT + 1), generator=generator)
         return tokens[:, :-1], tokens[:, 1:]
 
@@ -239,11 +230,6 @@ class HWGPT(ChoiceSpace):
         """Compute the cross-entropy of the next token."""
         self.task(task)
         return next_token_loss
-
-    def graph(self, arch: str, task: str | None = None) -> Graph:
-        with torch.device("meta"):
-            network = self.build(arch, task)
-        return trace(network, self.inputs(task, arch))
 
     def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         values = self.parse(arch)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ....graphs.module_path import ModulePath
+from ....graphs.module_path import ModulePath, module_calls
 from ....graphs.tracing import tensors_in
 from ..batches import Batch
 from ..model_runner import ModelRunner
@@ -211,15 +211,6 @@ def recorded_flow(runner: ModelRunner, batch: Batch, results: list[Tensor] | Non
         if started:
             recorder.left(path.current, started.pop(), output)
 
-    hooks = nn.modules.module
-    handles = [
-        hooks.register_module_forward_pre_hook(enter),
-        hooks.register_module_forward_hook(leave),
-    ]
-    try:
-        with path.tracked(), recorder:
-            runner.run(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with module_calls(leave, enter), path.tracked(), recorder:
+        runner.run(batch)
     return recorder.flow
