@@ -8,80 +8,17 @@ with and without a part, seed by seed, all else equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from common import STORES, Lines, interval, markdown_table, parser
-from scipy.stats import t
+from common import STORES, Lines, markdown_table, parser
+from worth import Worth, shown, table, together
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "pictures" / "parts.png"
 
-# --- worth ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Worth:
-    """Differences that a part makes, one per seed or family."""
-
-    values: Sequence[float]
-
-    @property
-    def mean(self) -> float:
-        """The mean of them."""
-        return float(np.mean(self.values))
-
-    @property
-    def half(self) -> float:
-        """Half the 95 % interval of their mean (Student's t)."""
-        n = len(self.values)
-        return float(t.ppf(0.975, n - 1) * np.std(self.values, ddof=1) / n**0.5)
-
-    def __str__(self) -> str:
-        sign = "" if self.mean < 0 else "+"
-        return f"{sign}{interval(self.values)}"
-
-    @property
-    def verdict(self) -> str:
-        """Whether its sign is known."""
-        if abs(self.mean) <= self.half:
-            return "unclear"
-        return "better" if self.mean > 0 else "worse"
-
-
-def shown(worth: Worth | None) -> str:
-    """Write a worth; in bold where its sign is known."""
-    if worth is None:
-        return "-"
-    return str(worth) if worth.verdict == "unclear" else f"**{worth}**"
-
-
-def counted(worths: Iterable[Worth | None]) -> str:
-    """Count in how many settings a part is better, worse or neither."""
-    verdicts = [worth.verdict for worth in worths if worth is not None]
-    told = {what: verdicts.count(what) for what in ("better", "worse", "unclear")}
-    return ", ".join(f"{what} {count}" for what, count in told.items() if count)
-
-
-def together(worths: Sequence[Worth]) -> Worth:
-    """Return the mean over settings, seed by seed."""
-    return Worth(np.mean([worth.values for worth in worths], axis=0).tolist())
-
-
-def table(rows: Mapping[str, Sequence[Worth | None]], columns: Sequence[str]) -> str:
-    """Tabulate one row per part, one column per setting, and how often it is better."""
-    return "\n".join(
-        markdown_table(
-            ("part", *columns, "settings"),
-            [
-                [name, *map(shown, worths), counted(worths)]
-                for name, worths in rows.items()
-                if any(worths)
-            ],
-        )
-    )
+# --- lines --------------------------------------------------------------------------------------
 
 
 @cache
@@ -284,6 +221,8 @@ LOSSES = (
     *("diff_kendall", *(f"diff_kendall, {form}" for form in PUBLISHED)),
     *("pairwise_hinge", "pairwise_logistic", "weighted_ranking", "list_mle"),
 )
+VALUES = ("huber",)
+"""Losses that learn values, which are served one way alone."""
 
 
 def ablated(part: str, space: str, count: int, what: str) -> np.ndarray:
@@ -322,9 +261,23 @@ def loss_table() -> str:
         *(("losses served", space, 78) for space in ("nasbench_macro", "nasbench201")),
         *(("losses", space, n) for n in (78, 469) for space in ("nasbench_macro", "nasbench201")),
     ]
-    rows = {what: [loss(*one, what) for one in settings] for what in LOSSES}
+    rows = {what: [loss(*one, what) for one in settings] for what in (*LOSSES, *VALUES)}
     served = {"losses served": "served", "losses": "standardised"}
     return table(rows, [f"{served[part]}, {n}, {SPACES[space]}" for part, space, n in settings])
+
+
+def serving_table() -> str:
+    """Tabulate what serving adds to each loss that orders."""
+    rows = {
+        what: [
+            difference(
+                ablated("losses served", space, 78, what), ablated("losses", space, 78, what)
+            )
+            for space in SPACES
+        ]
+        for what in LOSSES
+    }
+    return table(rows, [f"78, {name}" for name in SPACES.values()])
 
 
 def encoder_table() -> str:
@@ -369,7 +322,7 @@ def archrank_table() -> str:
             [one["weights"].get(name, 0.0) for found in mine.values() for one in found]
         )
         rows.append((float(weight), [name, f"{weight:.2f}", shown(Worth(alone)), len(alone)]))
-    heading = ("member", "mean weight", "alone, against the mean of members", "problems")
+    heading = ("member", "mean weight", "alone, against the mean of members", "settings")
     return "\n".join(markdown_table(heading, [row for _, row in sorted(rows, reverse=True)]))
 
 
@@ -473,12 +426,31 @@ def draw() -> None:
         figure.savefig(partial, format="png", dpi=110)
 
 
+def chance_line() -> str:
+    """Say how many differences the tables hold, how many are bold, and how many chance explains."""
+    cells = [
+        cell.strip()
+        for made in TABLES.values()
+        if made is not chance_line
+        for row in made().splitlines()
+        for cell in row.split("|")
+        if "±" in cell
+    ]
+    bold = sum(cell.startswith("**") for cell in cells)
+    return (
+        f"The tables hold {len(cells)} differences, and {bold} of them are bold. If no part had "
+        f"any effect, about {len(cells) / 20:.0f} would be bold by chance."
+    )
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
+    "parts-chance": chance_line,
     "parts-pretraining": pretraining_table,
     "parts-gennape": gennape_table,
     "parts-gennape-families": family_table,
     "parts-parzc": parzc_table,
     "parts-losses": loss_table,
+    "parts-serving": serving_table,
     "parts-encoders": encoder_table,
     "parts-archrank": archrank_table,
     "parts-expert": expert_table,

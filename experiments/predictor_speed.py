@@ -1,13 +1,15 @@
 """How long the default predictor takes to fit and to predict, and its memory.
 
-Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/predictor_speed.py``, on a
-machine that does nothing else. It writes ``experiments/results/predictor_speed.md``. Each figure
-comes from a fresh process that has imported archrank, in which no graph was made before.
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/predictor_speed.py``. It may be
+killed at any moment and continues where it was: finished figures are lines of
+``experiments/results/stores/predictor_speed.jsonl``. ``--tables`` writes
+``experiments/results/predictor_speed.md`` from the lines and measures nothing. Each figure comes
+from a fresh process of one thread that has imported archrank, in which no graph was made before.
+Seconds are of the processor, so that other work on the machine counts for little.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -16,109 +18,126 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from common import RESULTS, command_line, made_by, markdown_table, parser, write_page
+import numpy as np
+from common import RESULTS, STORES, Lines, made_by, markdown_table, measure_and_write
 
-RESULT = RESULTS / "predictor_speed.md"
+LINES, PAGE = Lines(STORES / "predictor_speed.jsonl"), RESULTS / "predictor_speed.md"
 SPACE, LABELS = "nasbench201", "cifar10-valid"
-COUNTS = (78, 1563)
-SEED = 0
-DISTINCT = 0  # instead of a number of processes
+SEEDS = 3
+FEW = 78
+JOBS = {
+    **{f"fit to {count:,} labels": ("fit", count) for count in (FEW, 469, 1563)},
+    "predict all cells": ("predict", "all"),
+    "predict one of each class of equal cells": ("predict", "distinct"),
+}
+"""What is measured, and the words that say so to a fresh process."""
 
 
-def labelled(count: int) -> tuple[list[str], list[float]]:
+def labelled(count: int, seed: int) -> tuple[list[str], list[float]]:
     """Take the first of a seeded shuffle of all cells, and their validation accuracy."""
     from archrank.data import table
 
     labels = table(SPACE).labels(LABELS).dropna()
     names = sorted(labels.index)
-    random.Random(SEED).shuffle(names)
+    random.Random(seed).shuffle(names)
     return names[:count], labels.loc[names[:count]].tolist()
 
 
-def fit(count: int, folder: Path) -> dict[str, float]:
+def fit(count: int, seed: int, folder: Path) -> dict[str, float]:
     """Fit from strings, and save."""
     from archrank.predictors import ArchRank
 
-    archs, labels = labelled(count)
-    start = time.perf_counter()
-    predictor = ArchRank(space=SPACE, random_state=SEED).fit(archs, labels)
-    seconds = time.perf_counter() - start
+    archs, labels = labelled(count, seed)
+    start = time.process_time()
+    predictor = ArchRank(space=SPACE, random_state=seed).fit(archs, labels)
+    seconds = time.process_time() - start
     predictor.save(folder)
-    return {"labels": count, "s": seconds}
+    return {"s": seconds}
 
 
-def predict(how: int, folder: Path) -> dict[str, float]:
-    """Predict all cells, or one of each class of equal ones, from strings; see ``main``."""
+def predict(which: str, folder: Path) -> dict[str, float]:
+    """Predict all cells, or one of each class of equal ones, from strings."""
     from archrank import load_predictor
     from archrank.data import space
     from archrank.predictors import predicting
 
     archs = list(space(SPACE))
-    if how == DISTINCT:
+    if which == "distinct":
         archs = sorted({space(SPACE).canonical(arch) for arch in archs})
     predictor = load_predictor(folder)
-    start = time.perf_counter()
-    predicting.predict(predictor, archs, jobs=max(how, 1))
-    seconds = time.perf_counter() - start
-    return {"cells": len(archs), "s": seconds, "a second": len(archs) / seconds}
+    start = time.process_time()
+    predicting.predict(predictor, archs, jobs=1)
+    return {"s": time.process_time() - start, "cells": len(archs)}
 
 
-def measured(*words: object) -> dict[str, float]:
-    """Return what a fresh process measures."""
-    command = [sys.executable, __file__, "--measure", *map(str, words)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+def in_fresh_process(*words: object) -> dict[str, float]:
+    """Return what a process of its own measures."""
+    command = [sys.executable, __file__, *map(str, words)]
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=alone)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def main() -> None:
-    """Measure everything and write the page."""
-    options = parser(__doc__)
-    options.add_argument("--repeats", type=int, default=3)
-    options.add_argument("--out", type=Path, default=RESULT)
-    options.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
-    arguments = options.parse_args()
-    if arguments.measure:
-        what, number, folder = arguments.measure
-        found = {"fit": fit, "predict": predict}[what](int(number), Path(folder))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-        print(json.dumps({**found, "peak MB": peak}))
-        return
-    rows = []
+def measure(seeds: int) -> None:
+    """Measure what is not in the file yet."""
+    keys = [{"what": what, "seed": seed} for seed in range(seeds) for what in JOBS]
     with tempfile.TemporaryDirectory() as work:
-        folder = f"{work}/{COUNTS[0]}"
-        jobs = [(f"fit to {n} labels", ("fit", n, f"{work}/{n}")) for n in COUNTS]
-        jobs += [
-            ("predict all cells", ("predict", 1, folder)),
-            ("predict all cells, `--jobs 2` (start of processes included)", ("predict", 2, folder)),
-            ("predict one of each class of equal cells", ("predict", DISTINCT, folder)),
-        ]
-        for label, words in jobs:
-            found = sorted(
-                (measured(*words) for _ in range(arguments.repeats)), key=lambda one: one["s"]
-            )
-            middle = found[len(found) // 2]
-            rate = f"{middle['a second']:,.0f}" if "a second" in middle else "-"
-            seconds = f"{middle['s']:.1f} ({found[0]['s']:.1f} to {found[-1]['s']:.1f})"
-            peak = f"{max(one['peak MB'] for one in found) / 1e3:.2f} GB"
-            rows.append([label, seconds, rate, peak])
-            print(*rows[-1], flush=True)
-    threads = f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}"
-    made = made_by(command_line(), also=threads)
-    lines = [
+        for key in LINES.missing(keys):
+            words, seed = JOBS[key["what"]], key["seed"]
+            folder = Path(work, f"{seed}-{FEW if words[0] == 'predict' else words[1]}")
+            if words[0] == "predict" and not folder.exists():
+                in_fresh_process("fit", FEW, seed, folder)
+            LINES.keep(key, **in_fresh_process(*words, seed, folder))
+
+
+def answer(what: str, which: str, seed: str, folder: str) -> None:
+    """Measure one figure in this process, and print it for the one that waits."""
+    found = (
+        fit(int(which), int(seed), Path(folder)) if what == "fit" else predict(which, Path(folder))
+    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    print(json.dumps({**found, "peak MB": peak}))
+
+
+def row(what: str, found: Sequence[Mapping[str, float]]) -> list[str]:
+    """Write the median of a figure, its range, cells a second, and the most memory."""
+    seconds = [one["s"] for one in found]
+    middle = float(np.median(seconds))
+    spread = f" ({min(seconds):.1f} to {max(seconds):.1f})" if len(found) > 1 else ""
+    rate = f"{found[0]['cells'] / middle:,.0f}" if "cells" in found[0] else "-"
+    peak = max(one["peak MB"] for one in found) / 1e3
+    return [what, f"{middle:.1f}{spread}", rate, f"{peak:.2f} GB", str(len(found))]
+
+
+def tables() -> list[str]:
+    """Write the page from the lines."""
+    headings = ("", "seconds", "cells a second", "peak memory", "runs")
+    by_job = {what: LINES.read(what=what) for what in JOBS}
+    return [
         "# Speed and memory of the default predictor",
         "",
-        f"{made} NAS-Bench-201, seed {SEED}; "
-        "from architecture strings, graphs included, each figure in a fresh process; the median of "
-        f"{arguments.repeats} and their range. Peak memory is of the whole process.",
+        f"{made_by('predictor_speed.py', '--tables', also='OMP_NUM_THREADS=1')} NAS-Bench-201, "
+        "from architecture strings, graphs included. Each run is a fresh process with a seed of "
+        "its own, which draws the labelled cells. Seconds are of the processor: the median of the "
+        f"runs, and their range. Predictions are those of a fit to {FEW} labels. Peak memory is of "
+        "the whole process.",
         "",
-        *markdown_table(("", "seconds", "cells a second", "peak memory"), rows),
+        *markdown_table(headings, [row(what, found) for what, found in by_job.items() if found]),
         "",
         "Equal cells (5,390 classes among 15,625) are read once. How long pretraining takes stands "
         "in `ablations.md`.",
     ]
-    write_page(arguments.out, lines)
+
+
+def main() -> None:
+    """Measure what is missing, and write the page; or answer a process that waits."""
+    if sys.argv[1:2] in (["fit"], ["predict"]):
+        answer(*sys.argv[1:])
+    else:
+        measure_and_write(__doc__, PAGE, measure, tables, SEEDS)
 
 
 if __name__ == "__main__":

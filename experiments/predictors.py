@@ -80,6 +80,11 @@ class Problem:
     def name(self) -> str:
         return f"{self.space}, {self.truth}"
 
+    @property
+    def heading(self) -> str:
+        """Return the title of its table."""
+        return self.title or self.name
+
 
 FEW_AND_MANY = (50, 100, 500)
 PROBLEMS = {
@@ -353,12 +358,53 @@ def tables() -> list[str]:
         "images, from `python experiments/predictor_scores.py`. *earlier*: before the processes of "
         "`ArchRank` had a kernel for each group of features, some before it read cells.",
     ]
+    lines += ["", "## Where another predictor is ahead of `ArchRank`", "", *ahead(results)]
     for key, problem in PROBLEMS.items():
         found = [r for r in results if r["problem"] == key]
         if found:
-            lines += ["", f"## {problem.title or problem.name}", "", *remarks(problem)]
+            lines += ["", f"## {problem.heading}", "", *remarks(problem)]
             lines += problem_table(problem, found)
     return lines
+
+
+def ahead(results: list[dict]) -> list[str]:
+    """Tabulate, of each problem and number of labels, the predictor that beats ``ArchRank``."""
+    rows, compared = [], 0
+    for key, problem in PROBLEMS.items():
+        for count in problem.counts:
+            mine = [r for r in results if r["problem"] == key and r["count"] == count]
+            ours = taus(mine, "ArchRank") or taus(mine, "ArchRank, earlier")
+            others = {
+                name: taus(mine, name)
+                for name in PREDICTORS
+                if "scores" not in name and not name.startswith("ArchRank")
+            }
+            others = {name: found for name, found in others.items() if ours.keys() & found.keys()}
+            if not others:
+                continue
+            compared += 1
+            pairs = {
+                name: [(found[seed], ours[seed]) for seed in sorted(ours.keys() & found.keys())]
+                for name, found in others.items()
+            }
+            best = max(pairs, key=lambda name: float(np.mean([a - b for a, b in pairs[name]])))
+            gained = [a - b for a, b in pairs[best]]
+            if np.mean(gained) > 0:
+                both = [f"{np.mean(values):.3f}" for values in zip(*pairs[best], strict=True)]
+                rows.append((problem.heading, count, best, *both, interval(gained), len(gained)))
+    headings = ("problem", "labels", "predictor", "its tau", "`ArchRank`", "difference", "seeds")
+    return [
+        f"Of {compared} pairs of a problem and a number of labels these {len(rows)}, among "
+        "predictors without scores. `ArchRank` is the newest that the problem's table has, on the "
+        "same seeds. The predictor is the best of up to ten on the test itself, which favours it.",
+        "",
+        *markdown_table(headings, rows),
+    ]
+
+
+def taus(results: list[dict], predictor: str) -> dict[int, float]:
+    """Return tau by seed."""
+    return {r["seed"]: r["tau"] for r in results if r["predictor"] == predictor}
 
 
 def problem_table(problem: Problem, found: list[dict]) -> list[str]:

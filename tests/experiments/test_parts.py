@@ -47,7 +47,8 @@ def test_only_what_is_clear_is_bold(parts: ModuleType) -> None:
     assert parts.shown(sure) == "**+0.110 ± 0.025**"
     assert not parts.shown(unsure).startswith("**")
     assert parts.shown(None) == "-"
-    assert parts.counted([sure, unsure, None]) == "better 1, unclear 1"
+    counted = importlib.import_module("worth").counted
+    assert counted([sure, unsure, None]) == "better 1, unclear 1"
 
 
 def test_pretraining_is_paired_by_seed(parts: ModuleType, tmp_path: Path) -> None:
@@ -100,6 +101,34 @@ def test_a_variant_without_all_seeds_has_no_worth(parts: ModuleType, tmp_path: P
     assert parts.parzc("log", "small") is None
     assert parts.parzc("small", "small").values == [0.0, 0.0, 0.0]
     assert "logarithm" not in parts.parzc_table()
+
+
+def test_serving_is_paired_by_seed_and_chance_counts_what_is_shown(
+    parts: ModuleType, tmp_path: Path
+) -> None:
+    taus = {"losses served": (0.70, 0.71, 0.72), "losses": (0.60, 0.62, 0.61)}
+    lines = [
+        {
+            "part": part,
+            "space": "nasbench201",
+            "count": 78,
+            "what": "list_mle",
+            "seed": seed,
+            "tau": tau,
+        }
+        for part, of in taus.items()
+        for seed, tau in enumerate(of)
+    ]
+    store(tmp_path, "ablations", lines)
+    for name in ("ablation_pretraining", "gennape", "predictors", "transfer"):
+        store(tmp_path, name, [])
+    worth = parts.Worth([0.10, 0.09, 0.11])
+    (row,) = parts.serving_table().splitlines()[2:]
+    assert row == f"| list_mle | - | {parts.shown(worth)} | better 1 |"
+    tables = {"a": parts.serving_table, "b": parts.chance_line}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "TABLES", tables)
+        assert parts.chance_line().startswith("The tables hold 1 differences, and 1 of them")
 
 
 def test_the_picture_is_drawn(

@@ -23,6 +23,7 @@ PAGES = {  # of stored lines; those that read tables of figures are not among th
     "imagenet_models": "imagenet_models",
     "memory": "memory",
     "predictor_ablations": "ablations",
+    "predictor_speed": "predictor_speed",
     "predictors": "predictors",
     "recipes": "recipes",
     "transfer": "transfer",
