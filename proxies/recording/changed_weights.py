@@ -16,6 +16,7 @@ from .model_runner import ModelRunner
 from .modes import WithoutDropout
 from .recorders.outputs import weight_of
 from .recorders.pooled import PooledRecorder
+from .samples.statistics import NoBatchNormByHand
 from .signals import Perturbation
 
 _GAMMA = 1e-2
@@ -54,7 +55,8 @@ def record_perturbation(runner: ModelRunner, wanted: frozenset[str]) -> Recorded
         shifted = sample.map(lambda t: t + _GAMMA * normal(t) if t.is_floating_point() else t)
         # In double precision what leaves the range of single, as deep networks without norms do.
         for dtype in (runner.dtype, torch.float64):
-            with runner.substituted(gradients=False, change=gaussian, dtype=dtype):
+            changed = runner.substituted(gradients=False, change=gaussian, dtype=dtype)
+            with changed, NoBatchNormByHand(len(sample)):  # its variances are to be read
                 one, other = (recorded_features(runner, data) for data in (sample, shifted))
                 # by sample, wherever its part of the features lies
                 distance = (one.features() - other.features()).abs().sum() / batch.samples

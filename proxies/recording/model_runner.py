@@ -35,7 +35,7 @@ from .weights.effective import (
     applied,
     applied_directly,
 )
-from .weights.parameters import named_parameters, refuse_hidden_weights
+from .weights.parameters import named_parameters, refuse_hidden_weights, scales_by_hand
 from .weights.stand_ins import Change, stand_ins
 
 _MOST_COPIED = 1 << 26
@@ -189,12 +189,13 @@ class ModelRunner:
 
     @property
     def norm_scales(self) -> set[str]:
-        """Scales of normalisation layers: the first parameter of each."""
+        """Scales of norms: the first parameter of each layer, and those of norms by hand."""
         norms = {
             node.parameters[0]
             for node in self.graph.nodes
             if node.operator in NORMS and node.parameters
         }
+        norms |= scales_by_hand(self.graph)
         return norms.difference(self.weight_names)  # which a norm may standardise
 
     def require_weights(self) -> None:

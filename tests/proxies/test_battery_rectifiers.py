@@ -199,4 +199,5 @@ def test_a_hard_gate_is_no_rectifier_beside_second_derivatives() -> None:
     model, data = Model(way, **layers).double(), batches(3, 8, 8)
     alone = archrank.score(model, data, proxies="naswot,swap,near")
     beside = archrank.score(model, data, proxies="naswot,swap,near,grasp")
-    assert {n: beside[n].value for n in alone} == {n: s.value for n, s in alone.items()}
+    for name, score in alone.items():
+        assert beside[name].value == pytest.approx(score.value, rel=1e-9), name

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -11,6 +14,7 @@ from ..attempts import Recorded, attempt
 from ..differentiation import gradients
 from ..model_runner import ModelRunner
 from ..modes import SingleSample, WithoutDropout, WithoutNorm
+from ..samples.statistics import NoBatchNormByHand
 from ..signals import SynapticFlow
 from .wide_range import WideRange
 
@@ -33,11 +37,16 @@ def _ones(tensor: Tensor) -> Tensor:
 
 
 def _flow(runner: ModelRunner, mode: type[WithoutDropout]) -> dict[str, SynapticFlow]:
-    """Return the flow; in a wide range of numbers where double precision is left."""
+    """Return the flow; in a wide range of numbers where double precision is left.
+
+    Raises:
+        NotApplicable: batch norm is to be left out, and is written by hand.
+    """
     runner.require_weights()
     ones = runner.some(1).map(_ones)
+    leaving_out: Any = NoBatchNormByHand(len(ones)) if mode is WithoutNorm else nullcontext()
     with runner.substituted(dtype=torch.float64, change=lambda n, p: p.abs()) as leaves:
-        with mode():
+        with leaving_out, mode():
             output = runner.main_output(runner.run(ones)).sum()
         found = gradients(output, leaves)
         # Weights that are not numbers give none in any range.

@@ -53,17 +53,20 @@ class FeatureReader(WithoutDropout):
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        self._rectifiers.channels.see(func, result)
+        self._rectifiers.channels.see(func, result, args, kwargs)
         layout = self._layouts.next("product", result) if func in PRODUCTS else None
         if layout is not None:
             name = self._names.get(id(weight_of(args, kwargs)))
             if name is not None:
-                features = result.detach()
-                if features.is_complex():
-                    features = real_channels(features, -1 if func is F.linear else 1)
-                last = features if func is F.linear else channels_last(features)
-                self._found(name, layout.parts(last, self._layouts.samples))
+                with torch._C.DisableTorchFunction():  # another reader would see what follows
+                    self._read_layer(name, result.detach(), layout, func is F.linear)
         return result
+
+    def _read_layer(self, name: str, features: Tensor, layout: Layout, last: bool) -> None:
+        if features.is_complex():
+            features = real_channels(features, -1 if last else 1)
+        features = features if last else channels_last(features)
+        self._found(name, layout.parts(features, self._layouts.samples))
 
     def _found(self, name: str | None, features: Tensor) -> None:
         self._features.append(self._read(name, features))

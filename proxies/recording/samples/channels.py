@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -20,6 +21,15 @@ SECOND = frozenset(
 LAST = frozenset((F.linear, F.layer_norm, F.rms_norm))
 """Functions whose results have their channels last: (N, ..., C)."""
 
+_MOVING = frozenset(
+    (
+        *(torch.transpose, torch.swapaxes, torch.swapdims, torch.permute, torch.movedim),
+        *(Tensor.transpose, Tensor.swapaxes, Tensor.swapdims, Tensor.permute, Tensor.movedim),
+        *(torch.moveaxis, Tensor.moveaxis, Tensor.mT.__get__),  # type: ignore[attr-defined]
+    )
+)
+"""Functions that change the order of dimensions and nothing else."""
+
 
 class Channels:
     """The places of channels, by what made the last tensor of a shape.
@@ -31,15 +41,32 @@ class Channels:
         >>> seen.see(torch.conv1d, signal)
         >>> seen.last(signal + 1)
         False
+        >>> cube = torch.zeros(2, 3, 3, 3)
+        >>> seen.see(F.layer_norm, cube)
+        >>> seen.see(torch.movedim, cube.movedim(-1, 1), (cube, -1, 1))
+        >>> seen.last(cube)
+        False
     """
 
     def __init__(self) -> None:
         self._last: dict[tuple[int, ...], bool] = {}
 
-    def see(self, func: Any, result: Any) -> None:
+    def see(
+        self,
+        func: Any,
+        result: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
         """See the result of a function."""
         if func in SECOND or func in LAST:
             self._last[tuple(result.shape)] = func in LAST
+        elif func in _MOVING and args and tuple(args[0].shape) in self._last:
+            before = list(range(1, args[0].dim() + 1))
+            after = [*func(torch.empty(before, device="meta"), *args[1:], **(kwargs or {})).shape]
+            place = after.index(before[-1] if self._last[tuple(args[0].shape)] else before[1])
+            if place in (1, len(after) - 1):
+                self._last[tuple(result.shape)] = place == len(after) - 1
 
     def last(self, tensor: Tensor) -> bool:
         """Return whether the channels are last: those of tokens are, if nothing says otherwise."""

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ....errors import ScoreError
+from ....graphs import Graph
 
 _PARAMETRIZATIONS = "parametrizations"
+_SPREADS = frozenset(("sqrt", "norm", "variance"))
 
 
 def named_parameters(model: nn.Module) -> list[tuple[str, Tensor]]:
@@ -35,6 +37,34 @@ def named_parameters(model: nn.Module) -> list[tuple[str, Tensor]]:
         return place[path], own.index(name) if name in own else -1
 
     return sorted(model.named_parameters(), key=key)
+
+
+def scales_by_hand(graph: Graph) -> set[str]:
+    """Return the scales of norms that are written by hand, as RMS norm often is.
+
+    Each multiplies what was just divided by a root, a norm or a deviation.
+    """
+    nodes = {node.index: node for node in graph.nodes}
+    read: dict[int, list[int]] = {}
+    for source, target in graph.edges.tolist():
+        read.setdefault(target, []).append(source)
+
+    def reads(index: int, operators: frozenset[str], further: int) -> bool:
+        sources = read.get(index, ())
+        if any(nodes[s].operator in operators for s in sources):
+            return True
+        sums = [s for s in sources if further and nodes[s].operator in ("add", "clamp")]
+        return any(reads(s, operators, further - 1) for s in sums)
+
+    def normalises(index: int) -> bool:
+        return nodes[index].operator in ("div", "mul") and reads(index, _SPREADS, 1)
+
+    return {
+        node.parameters[0]
+        for index, node in nodes.items()
+        if node.operator == "mul" and len(node.parameters) == 1
+        if any(normalises(source) for source in read.get(index, ()))
+    }
 
 
 def refuse_hidden_weights(model: nn.Module) -> None:
