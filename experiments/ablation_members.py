@@ -1,8 +1,9 @@
 """The part ``members`` of the ablations: GENNAPE's members on several encoders, alone and left out.
 
-Encoders are trained without labels on networks of spaces without a labelled family, and kept in the
-folder ``--work``. Members are fitted to few labels of a family. Or they are fitted to another
-family, and rank this one without labels and after adapting to a few.
+Encoders are trained without labels on networks of spaces that have no labelled family. They are
+kept in the folder ``--work``. Members are fitted in one of two ways: to few labels of the family
+that they rank; or to another family, and then they rank this family without labels and again after
+adapting to a few.
 """
 
 from __future__ import annotations

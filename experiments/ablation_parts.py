@@ -1,4 +1,4 @@
-"""Variants of learned predictors that the ablations fit: parts, and how they are made."""
+"""Variants of learned predictors that the ablations fit, and how they are made."""
 
 from __future__ import annotations
 

@@ -1,17 +1,19 @@
 """What pretraining is worth: frozen encoders, pretrained and untrained, under the same small head.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/ablation_pretraining.py WORK``.
-It may be killed at any moment and continues where it was: graphs and checkpoints lie in the folder
-WORK, finished figures are lines of ``experiments/results/stores/ablation_pretraining.jsonl``.
-``--tables`` writes ``experiments/results/ablation_pretraining.md`` from them and learns nothing.
-``--chosen-on`` judges the families that objectives were chosen on instead of those reported.
+The script may be killed at any moment; started again, it continues where it was. Graphs and
+checkpoints lie in the folder WORK, and finished figures are lines of
+``experiments/results/stores/ablation_pretraining.jsonl``. ``--tables`` writes
+``experiments/results/ablation_pretraining.md`` from these lines and trains nothing. ``--chosen-on``
+judges the families that objectives were chosen on, instead of the reported ones.
 
-Protocol: one corpus without labels (``SPACES`` and networks wired at random); no network of the
-families judged, nor of those that objectives were chosen on, nor of timm, is in it. The
-head is ridge regression on standardised vectors, its penalty chosen by leave-one-out error, of
-labels as normal scores; the same for all rows, fixed beforehand. Labels are drawn by each seed; the
-test is fixed, or all others. Of the zoo, each model's best checkpoint of ImageNet-1k alone counts,
-and a random quarter of the models, whole families, is tested on.
+Protocol: all encoders learn from one corpus without labels (``SPACES`` and networks wired at
+random). It holds no network of the families that are judged, of those that objectives were chosen
+on, or of timm. The head is ridge regression from standardised vectors to normal scores of the
+labels; leave-one-out error chooses its penalty. It was fixed beforehand and is the same for all
+rows. Each seed draws the labels; the test is a fixed set, or all other networks. In the zoo of
+timm, each model counts once, with its best checkpoint that was trained on ImageNet-1k alone. A
+random quarter of its models is the test, in whole families.
 """
 
 from __future__ import annotations

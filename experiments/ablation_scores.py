@@ -1,4 +1,4 @@
-"""Proxies per node of the cells that ``parzc`` reads: the part ``scores`` of the ablations."""
+"""The part ``scores`` of the ablations: proxies per node of the cells that ``parzc`` reads."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The cost of long runs: growth of memory, overhead per task, and the gain of a second Ray node.
 
-Run from the repository, on a machine that does nothing else:
-``ARCHRANK_DATA=FOLDER python experiments/benchmark_scaling.py``. It writes
-``experiments/results/scaling.md``. Needs the extra [ray] and the table ``nats_sss``.
+Run from the repository, on a machine that does nothing else: ``ARCHRANK_DATA=FOLDER python
+experiments/benchmark_scaling.py``. It writes ``experiments/results/scaling.md``. It needs the extra
+[ray] and the table ``nats_sss``.
 """
 
 from __future__ import annotations

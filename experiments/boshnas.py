@@ -1,15 +1,15 @@
 """BOSHNAS on FlexiBERT's 500: gradient search in embeddings of graphs against simpler searches.
 
-Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/boshnas.py``. It may be killed at
-any moment and continues where it was: finished runs are lines of
-``experiments/results/stores/boshnas.jsonl``; at the end it writes
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/boshnas.py``. The script may be
+killed at any moment; started again, it continues where it was. Finished runs are lines of
+``experiments/results/stores/boshnas.jsonl``. At the end it writes
 ``experiments/results/boshnas.md``. ``--tables`` writes the page alone.
 
-Protocol: the published scores come from code in which operations had no effect, so that the 500
-rows are 301 networks. Each network is one candidate, its label the mean GLUE score of its rows, its
-graph that of the network as trained. A search sees the label of what it evaluates; after n
-evaluations the best label counts. Everything has its default settings, which were chosen on other
-spaces. One thread.
+Protocol: the published scores come from code in which operations had no effect, so the 500 rows are
+only 301 networks. Each network is one candidate. Its label is the mean GLUE score of its rows, and
+its graph is that of the network that was trained. A search sees the labels of the networks that it
+evaluates; after n evaluations its best label counts. All methods have their default settings, which
+were chosen on other spaces, and one thread.
 """
 
 from __future__ import annotations

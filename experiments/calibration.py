@@ -1,13 +1,14 @@
 """New devices from few measured networks: each device left out, then measured on 0 to 20 networks.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/calibration.py --work CACHE``,
-after ``experiments/speed.py``, whose graphs in CACHE it reads. For each device it fits the
-pretrained predictor to the rows of the others (kept in CACHE), and learns each setting of the
-device from the first networks of ``CALIBRATION``, or from as many random ones. It writes
-``experiments/results/calibration.md``. That parts of the time are a group of columns, that batches
-of 16 times as many samples are borrowed, and how intervals are widened were settled on these
-figures, over all devices; so was by which distance networks are chosen; that attention of other
-than four dimensions runs unfused was, on the same table. ``--choose`` prints ``CALIBRATION``.
+after ``experiments/speed.py``, whose graphs in CACHE it reads. For each device, the script fits the
+pretrained predictor to the rows of the other devices and keeps it in CACHE. The predictor then
+learns each setting of the device from the first networks of ``CALIBRATION``, or from as many random
+ones. The script writes ``experiments/results/calibration.md``. ``--choose`` prints ``CALIBRATION``.
+
+Five choices were made by looking at these figures, over all devices: the parts of the time are a
+group of columns; batches of 16 times as many samples are borrowed; how intervals are widened; the
+distance by which networks are chosen; and attention of other than four dimensions runs unfused.
 """
 
 from __future__ import annotations

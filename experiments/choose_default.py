@@ -1,18 +1,17 @@
 """Choose the few proxies that ``proxies="auto"`` computes, without NAS-Bench-201.
 
-Run from the repository, after the runs of ``experiments/run_benchmark.py``:
-``python experiments/choose_default.py``. It writes ``experiments/results/default.md``.
+Run from the repository, after the runs of ``experiments/run_benchmark.py``: ``python
+experiments/choose_default.py``. It writes ``experiments/results/default.md``.
 
-The default is the mean rank of the proxies of highest mean Kendall tau over spaces (tasks of one
-space averaged first, so that no space counts more than another). How many is decided by leaving
-each space out in turn: the proxies chosen on the others, judged on it. A number of them is worth
-its mean tau on the spaces left out, less its mean shortfall against the better of params and FLOPs:
-a default must not be worse than counting. Searching all sets of at most four does worse on spaces
-left out; the page shows it.
+The default is the mean rank of the proxies with the highest mean Kendall tau over spaces. The tasks
+of a space are averaged first, so that no space counts more than another. The number of proxies is
+decided by leaving out each space in turn: proxies are chosen on the other spaces and judged on this
+one. The worth of a number is its mean tau on the spaces left out, less its mean shortfall against
+the better of params and FLOPs, because a default must not be worse than counting. A search of all
+sets of at most four proxies does worse on the spaces left out; the page shows this.
 
-The set that is shipped stays until the choice beats it: until the 95 % interval of the mean
-difference over spaces (Student's t, paired) lies above zero. NAS-Bench-201 has no part in that
-either.
+The shipped set stays until a choice beats it: until the 95 % interval of the mean difference over
+spaces (Student's t, paired) lies above zero. NAS-Bench-201 has no part in this comparison either.
 """
 
 from __future__ import annotations

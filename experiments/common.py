@@ -1,8 +1,8 @@
 """Shared code of the experiments: the description of the machine, resumable files, and pages.
 
 Each finished piece of work is written at once as a line of JSON. A script that was killed can be
-started again and does what is missing. Pages are written from these lines alone, so that
-``--tables`` can write them anew.
+started again and then does what is missing. Pages are written from these lines alone, so
+``--tables`` can write them again.
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
-"""Predicted latency and energy against measured ones: new devices from few measurements, and
-devices known from a hundred.
+"""Predicted latency and energy against measured ones, on new devices and on known ones.
 
-Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/cost.py``. It may be killed at
-any moment and continues where it was: finished fits are lines of
-``experiments/results/stores/cost.jsonl``; at the end it writes ``experiments/results/cost.md``.
-``--tables`` writes that alone.
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/cost.py``. The script may be
+killed at any moment; started again, it continues where it was. Finished fits are lines of
+``experiments/results/stores/cost.jsonl``. At the end the script writes
+``experiments/results/cost.md``. ``--tables`` writes the page alone.
 
-Transfer: the devices of HELP (ND, FD) and NASFLAT (F1-F4, FA). For each seed, 900 (NAS-Bench-201)
-or 800 (FBNet) random networks are known on every source device, and other random ones on each
-target device; the test is all networks that the target was not measured on. Settings (levels,
-prior, draws) were chosen on HELP's validation devices, on source devices in the place of targets,
-and on FBNet devices that are no task's target; never on a reported target device. What compilers
-leave out (``inventory``) was settled looking at the Pixel 3 and the edge GPU of HW-NAS-Bench, all
-cells; the latter is reported.
+New devices are learned from few measurements, known devices from a hundred.
+
+Transfer: the devices are those of HELP (ND, FD) and NASFLAT (F1-F4, FA). For each seed, 900
+(NAS-Bench-201) or 800 (FBNet) random networks are known on every source device, and other random
+ones on each target device. The test is all networks that were not measured on the target. Settings
+(levels, prior, draws) were chosen on HELP's validation devices, on source devices in the place of
+targets, and on FBNet devices that are no task's target, but never on a reported target device.
+Which operators compilers leave out (``inventory``) was settled by looking at all cells on the Pixel
+3 and on the edge GPU of HW-NAS-Bench; the latter is reported.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The speed of encoders, with and without folding of repeated blocks.
 
-Run from the repository: ``python experiments/encoders.py [--networks N] [--seconds S]``. It prints
-a Markdown table of graphs and nodes per second on one thread, for the forward alone and for
-forward and backward, on networks of NAS-Bench-201. All encoders have the same width and otherwise
-their defaults. The time to make the tensors is not counted; the line above the table reports it.
+Run from the repository: ``python experiments/encoders.py [--networks N] [--seconds S]``. The script
+prints a Markdown table of graphs and nodes per second on one thread, for the forward pass alone and
+for forward and backward, on networks of NAS-Bench-201. All encoders have the same width and
+otherwise their defaults. The time to make the tensors is not counted; the line above the table
+reports it.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python experiments/fixed_scale.py
 
-Each family is scored by the scale that the others, without its relatives, fix; beside it stand the
-former rule (normal scores among the candidates, mean log Phi of kinds), sizes, and what a plain
-linear fit to labels of other families comes to. Reads the scores that are kept in
-``results/stores/pretraining``.
+Each family is scored on the scale that is fixed by the other families, without its relatives. The
+page compares this with the former rule (normal scores among the candidates, mean log Phi of kinds),
+with sizes, and with a plain linear fit to the labels of other families. The script reads the scores
+that are kept in ``results/stores/pretraining``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The rule that combined evidence before 0.2, where each candidate changed the others."""
+"""The rule that combined evidence before 0.2: each candidate changed the scores of the others."""
 
 from __future__ import annotations
 

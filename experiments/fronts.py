@@ -2,9 +2,9 @@
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/fronts.py --work CACHE --graphs
 GRAPHS``, after ``experiments/speed.py`` (whose ``left_out.npy`` CACHE holds) and
-``experiments/imagenet_zoo.py trace GRAPHS``. Everything predicted is of families left out, times
-and accuracy alike (the latter is kept in CACHE). Measured are times, and as accuracy the best
-ImageNet top-1 of a network's weights trained on ImageNet-1k alone. It writes
+``experiments/imagenet_zoo.py trace GRAPHS``. All predicted times and accuracies are those of
+families left out; the script keeps the accuracies in CACHE. The measured accuracy of a network is
+the best ImageNet top-1 of its weights that were trained on ImageNet-1k alone. The script writes
 ``experiments/results/fronts.md`` and two pictures beside it.
 """
 

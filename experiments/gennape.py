@@ -1,16 +1,17 @@
 """GENNAPE on unseen families: without labels, and adapted to a few.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/gennape.py --work FOLDER [FOLD
-...]``. It may be killed at any moment and continues where it was: finished work is lines of
-``experiments/results/stores/gennape.jsonl``; encoders and predictors lie in the folder ``--work``,
-outside the repository. ``--tables`` writes ``experiments/results/gennape.md`` from the lines and
-fits nothing.
+...]``. The script may be killed at any moment; started again, it continues where it was. Finished
+work is lines of ``experiments/results/stores/gennape.jsonl``; encoders and predictors lie in the
+folder ``--work``, outside the repository. ``--tables`` writes ``experiments/results/gennape.md``
+from the lines and fits nothing.
 
-Protocol: encoders (``ablation_members.ENCODERS``) are trained on networks of spaces that no
-labelled family is of. Families are left out in five groups, relatives together, and GENNAPE learns
-the labelled families of the others (``archrank.predictors.pretrained.gennape_recipe``), with three
-seeds. It ranks up to 100 networks of a family left out without labels, or those that are left when
-k random ones are given. Labels are means of normal scores over a table's tasks.
+Protocol: encoders (``ablation_members.ENCODERS``) are trained on networks of spaces to which no
+labelled family belongs. Families are left out in five groups, with relatives in the same group.
+GENNAPE learns the labelled families of the other groups
+(``archrank.predictors.pretrained.gennape_recipe``), with three seeds. It ranks up to 100 networks
+of each family left out: first without labels, then the remaining ones after it was given k random
+labels. A label is the mean of normal scores over the tasks of a table.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     python experiments/gpu_check.py --device cuda --out experiments/results/gpu.md
 
-Each check is a row of the page: what was checked, what was found, seconds. One that fails does not
-stop the others; the exit code is then 1. ``--small`` takes smaller networks, for a trial on a CPU.
+Each check is a row of the page: what was checked, what was found, and the seconds it took. A check
+that fails does not stop the others; the exit code is then 1. ``--small`` takes smaller networks,
+for a trial on a CPU.
 """
 
 from __future__ import annotations

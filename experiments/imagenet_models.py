@@ -1,11 +1,12 @@
 """The time that ``archrank rank`` takes for ImageNet models of timm and torchvision, by part.
 
-Run from the repository: ``python experiments/imagenet_models.py``, on a machine that does nothing
-else. It may be killed at any moment and continues where it was: what was measured are lines of
-``experiments/results/stores/imagenet_models.jsonl``; at the end it writes
-``experiments/results/imagenet_models.md``. Delete the lines to measure anew.
+Run from the repository, on a machine that does nothing else: ``python
+experiments/imagenet_models.py``. The script may be killed at any moment; started again, it
+continues where it was. Measurements are lines of
+``experiments/results/stores/imagenet_models.jsonl``. At the end the script writes
+``experiments/results/imagenet_models.md``. To measure again, delete the lines.
 
-The models have random weights and read random images: no weights are fetched. None of the proxies
+The models have random weights and read random images; no weights are fetched. None of the proxies
 needs a backward pass.
 """
 

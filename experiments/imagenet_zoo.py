@@ -3,8 +3,8 @@
     python experiments/imagenet_zoo.py trace GRAPHS     trace every network, on the meta device
     python experiments/imagenet_zoo.py judge GRAPHS     five folds of whole families; the page
 
-GRAPHS is a folder, one file per network, which `trace` fills and goes on with where it was stopped.
-Nothing is chosen on these folds but what the page says.
+GRAPHS is a folder with one file per network. ``trace`` fills it and, if it was stopped, continues.
+Nothing was chosen on these folds except what the page says.
 """
 
 from __future__ import annotations

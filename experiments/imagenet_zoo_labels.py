@@ -2,10 +2,10 @@
 
     python experiments/imagenet_zoo_labels.py GRAPHS
 
-GRAPHS is the folder of ``imagenet_zoo.py``. Whole families are held out in five folds, as there; of
-each fold k random networks are labelled with their top-1 and the others are the test. A seed draws
-the same networks for every predictor. It may be killed at any moment and continues where it was;
-``--tables`` writes the page from what is done.
+GRAPHS is the folder of ``imagenet_zoo.py``. Whole families are held out in five folds, as there. In
+each fold, k random networks are labelled with their top-1, and the others are the test. A seed
+draws the same networks for every predictor. The script may be killed at any moment; started again,
+it continues where it was. ``--tables`` writes the page from the finished work.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """The best settings of losses: their targets, the sizes mixed in a batch, and their slopes.
 
-Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/losses.py``. It may be killed at
-any moment and continues where it was: finished fits are lines of
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/losses.py``. The script may be
+killed at any moment; started again, it continues where it was. Finished fits are lines of
 ``experiments/results/stores/losses.jsonl``. ``--tables`` writes ``experiments/results/losses.md``
 from the lines and fits nothing.
 
-Protocol: the small graph predictor of the part ``losses`` of ``predictor_ablations.py``, on tasks
-that no page about losses or neural predictors reports: jigsaw of TransNAS-Bench-101 micro,
-Once-for-all and digits. 78 labels of each, the test is a fixed random 500 others. The defaults of
-``archrank.predictors.neural.losses.loss`` are the settings with the best mean over the three.
+Protocol: the small graph predictor of the part ``losses`` of ``predictor_ablations.py`` is fitted
+on three tasks that no page about losses or neural predictors reports: jigsaw of TransNAS-Bench-101
+micro, Once-for-all and digits. It gets 78 labels of each task; the test is a fixed random 500 other
+networks. The defaults of ``archrank.predictors.neural.losses.loss`` are the settings with the best
+mean over the three tasks.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Predicted memory of networks, compared with the memory that torch holds on the CPU.
 
-Run from the repository: ``python experiments/memory.py``. It runs a forward, and a step of training
-(forward, backward; the optimiser's states are added as their sizes), of 40 networks of timm with
-random weights, in single precision and in bfloat16, and counts the storages that operators make
-and let go of. It continues where it was: finished networks are lines of
-``experiments/results/stores/memory.jsonl``; at the end it writes ``experiments/results/memory.md``.
+Run from the repository: ``python experiments/memory.py``. The script runs 40 networks of timm with
+random weights, in single precision and in bfloat16: a forward pass, and a training step (forward
+and backward; the states of the optimiser are added as their sizes). It counts the storages that
+operators make and release. Started again, it continues where it was: finished networks are lines of
+``experiments/results/stores/memory.jsonl``. At the end it writes ``experiments/results/memory.md``.
 Nothing was fitted to these networks.
 """
 

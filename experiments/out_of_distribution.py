@@ -1,11 +1,11 @@
 """Whether the pretrained predictor notices networks that are out of distribution.
 
-Run from the repository: ``python experiments/out_of_distribution.py``; about ten minutes. For each
-group of spaces an encoder and ``archrank.predictors.Distribution`` learn from random networks of
-all other spaces. Fresh networks of those spaces should be in distribution (the limit lets 1 % of
-known ones be outside), and networks of the group out of it. It writes
-``experiments/results/out_of_distribution.md``. Finished groups are lines of
-``experiments/results/stores/familiarity.jsonl`` and are not repeated.
+Run from the repository: ``python experiments/out_of_distribution.py``; it takes about ten minutes.
+For each group of spaces, an encoder and ``archrank.predictors.Distribution`` learn from random
+networks of all other spaces. New networks of those other spaces should be in distribution (the
+limit leaves 1 % of the known ones outside), and networks of the group should be out of
+distribution. The script writes ``experiments/results/out_of_distribution.md``. Finished groups are
+lines of ``experiments/results/stores/familiarity.jsonl`` and are not repeated.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Write what each part is worth: tables of ``docs/what_each_part_is_worth.md``, and a picture.
 
 Run from the repository: ``python experiments/parts.py`` draws ``docs/pictures/parts.png``;
-``experiments/document_tables.py`` writes the tables. Both read the lines of other experiments
-alone, and measure nothing. A worth is a difference of Kendall's tau (where said of Spearman's rho)
-with and without a part, seed by seed, all else equal.
+``experiments/document_tables.py`` writes the tables. Both read only the lines of other experiments
+and measure nothing. The worth of a part is the difference of Kendall's tau (in some tables of
+Spearman's rho, which they say) with and without the part, seed by seed, all else equal.
 """
 
 from __future__ import annotations

@@ -1,28 +1,28 @@
 """What parts of learned predictors are worth: ParZC alone, GENNAPE's parts, losses, encoders.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/predictor_ablations.py PART ...
---work FOLDER``. It may be killed at any moment and continues where it was: finished fits are lines
-of ``experiments/results/stores/ablations.jsonl``; node statistics, encoders and checkpoints lie in
-the folder ``--work``, outside the repository. ``--tables`` writes
+--work FOLDER``. The script may be killed at any moment; started again, it continues where it was.
+Finished fits are lines of ``experiments/results/stores/ablations.jsonl``. Node statistics, encoders
+and checkpoints lie in the folder ``--work``, outside the repository. ``--tables`` writes
 ``experiments/results/ablations.md`` from the lines and fits nothing. Parts:
 
-- ``scores``: proxies per node of the cells that ``parzc parts`` reads, then of those that
-  ``parzc`` does (``--only`` says of which alone), one file per 50 cells; ``--share 0 2`` and
+- ``scores``: proxies per node of the cells that ``parzc parts`` reads, then of the cells that
+  ``parzc`` reads (``--only`` selects one of the two), in one file per 50 cells; ``--share 0 2`` and
   ``--share 1 2`` do half of them each.
-- ``parzc``: ParZC without a graph encoder, on these, at four numbers of labels.
+- ``parzc``: ParZC without a graph encoder, on these statistics, at four numbers of labels.
 - ``parzc parts``: each of its parts in turn, at few labels.
 - ``gennape``: GENNAPE's ablation within one space.
-- ``losses``: one small graph predictor under each loss, on standardised labels and batches of like
-  sizes; ``losses served``: as ``GraphPredictor`` serves them.
-- ``members``: GENNAPE's members one by one and left out one by one, on encoders pretrained and not;
-  ``--only`` "few labels" of the family that they rank, or of an "other family" (by default both;
-  ``ablation_members.py``).
+- ``losses``: one small graph predictor under each loss, on standardised labels and batches of
+  similar sizes; ``losses served``: with the settings that ``GraphPredictor`` chooses for each loss.
+- ``members``: each member of GENNAPE alone and left out, on encoders with and without pretraining
+  (``ablation_members.py``); ``--only "few labels"`` fits them to the family that they rank,
+  ``--only "other family"`` to another one; by default both.
 - ``encoders``: one graph predictor with each encoder.
 - ``pretraining``: minutes and memory of contrastive pretraining on networks of many spaces;
   ``--networks`` and ``--epochs`` make it shorter.
 
-Protocol, where it is not said otherwise: as ``experiments/predictors.py``, tested on a fixed random
-1,000 architectures. No setting was chosen on test labels.
+Protocol, unless a page says otherwise: that of ``experiments/predictors.py``, tested on a fixed
+random 1,000 architectures. No setting was chosen on test labels.
 """
 
 from __future__ import annotations

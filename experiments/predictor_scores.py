@@ -1,10 +1,10 @@
 """Scores of proxies for the predictors of ``experiments/predictors.py`` to learn from.
 
-Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/predictor_scores.py``.
-It may be killed at any moment and continues where it was: finished networks are lines of
-``experiments/results/stores/nasbench201_scores.csv``. Scored are the proxies of ``proxies="auto"``
-at initialisation on one small batch of CIFAR-10 images, for one of each class of equal cells. One
-thread per process.
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/predictor_scores.py``. The script
+may be killed at any moment; started again, it continues where it was. Finished networks are lines
+of ``experiments/results/stores/nasbench201_scores.csv``. The script scores the proxies of
+``proxies="auto"`` at initialisation on one small batch of CIFAR-10 images, for one cell of each
+class of equal cells. Each process has one thread.
 """
 
 from __future__ import annotations

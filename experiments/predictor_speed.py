@@ -1,11 +1,11 @@
 """How long the default predictor takes to fit and to predict, and its memory.
 
-Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/predictor_speed.py``. It may be
-killed at any moment and continues where it was: finished figures are lines of
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/predictor_speed.py``. The script
+may be killed at any moment; started again, it continues where it was. Finished figures are lines of
 ``experiments/results/stores/predictor_speed.jsonl``. ``--tables`` writes
 ``experiments/results/predictor_speed.md`` from the lines and measures nothing. Each figure comes
-from a fresh process of one thread that has imported archrank, in which no graph was made before.
-Seconds are of the processor, so that other work on the machine counts for little.
+from a new process with one thread that has imported archrank and has not made any graph. Seconds
+are processor time, so that other work on the machine counts for little.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
 """Predictors against measured accuracy, at few and many labels, on every space with labels.
 
-Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/predictors.py [SPACE ...]``.
-It may be killed at any moment and continues where it was: finished fits are lines of
-``experiments/results/stores/predictors.jsonl``. ``--tables`` writes
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/predictors.py [SPACE ...]``. The
+script may be killed at any moment; started again, it continues where it was. Finished fits are
+lines of ``experiments/results/stores/predictors.jsonl``. ``--tables`` writes
 ``experiments/results/predictors.md`` from them and fits nothing.
 
-Protocol: for each seed, labelled architectures are the first of a seeded shuffle, so that fewer
-labels are part of more; the test is all others, or a fixed random 5,000 of them (1,000 where the
-graphs of networks take long to make: ``Problem.tested``). ``tau`` is over all of these; ``tau
-apart`` leaves out networks that are equal to a labelled one. Labels are validation accuracies where
-the table has them, the truth is test accuracy. Scores of proxies are those that NB-Suite-Zero
-published for the same architectures; ``ArchRank`` is fitted without and with them. No setting was
-chosen on test labels.
+Protocol: for each seed, the labelled architectures are the first of a seeded shuffle, so larger
+sets of labels contain the smaller ones. The test is all other architectures, or a fixed random
+5,000 of them (1,000 where the graphs of networks take long to make: ``Problem.tested``). ``tau`` is
+over all of these; ``tau apart`` leaves out networks that are equal to a labelled one. Labels are
+validation accuracies where the table has them; the truth is test accuracy. Scores of proxies are
+those that NB-Suite-Zero published for the same architectures. ``ArchRank`` is fitted without and
+with these scores. No setting was chosen on test labels.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python experiments/proxies.py [--repeats 5] [--out experiments/results/proxies.md]
 
-Network: the NAS-Bench-201 macro skeleton (C = 16, N = 5, 32x32 images, 10 classes) with a cell of
-five convolutions and a skip; batch 64, CPU. All stretches are measured in turn in every round, and
-each ratio is taken within its round; medians and ranges over rounds are reported. Memory is the
-peak above the start, each in a process of its own.
+The network is the NAS-Bench-201 macro skeleton (C = 16, N = 5, 32x32 images, 10 classes) with a
+cell of five convolutions and a skip; the batch has 64 samples, on the CPU. Each round measures
+everything in turn, and each ratio is taken within its round. The page reports medians and ranges
+over rounds. Memory is the peak above the start, measured in a process of its own for each proxy.
 """
 
 from __future__ import annotations

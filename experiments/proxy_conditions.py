@@ -1,8 +1,9 @@
 """The effect of batch and resolution on proxies whose rank correlation differs from published ones.
 
-Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/proxy_conditions.py``. It writes
-``experiments/results/proxy_conditions.md``: the first networks of the samples of
-``run_benchmark.py``, scored anew under several conditions, with Spearman's rho to the same labels.
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/proxy_conditions.py``. The script
+scores the first networks of the samples of ``run_benchmark.py`` again under several conditions, and
+compares each with the same labels by Spearman's rho. It writes
+``experiments/results/proxy_conditions.md``.
 """
 
 from __future__ import annotations

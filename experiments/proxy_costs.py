@@ -1,10 +1,10 @@
 """The cost of proxies relative to the network's own passes, at 0.1 to 20 billion multiply-adds.
 
-Run from the repository: ``python experiments/proxy_costs.py``. Run it again if it was interrupted.
+Run from the repository: ``python experiments/proxy_costs.py``. If it was interrupted, run it again.
 ``--tables`` writes the page alone.
 
-The unit is the CPU time of one forward and backward of the same batch on one thread, which is taken
-before and after each call of ``score``; a ratio is to the mean of both. Tracing is included.
+The unit is the CPU time of one forward and backward of the same batch on one thread. It is measured
+before and after each call of ``score``, and a ratio is to the mean of both. Tracing is included.
 """
 
 from __future__ import annotations

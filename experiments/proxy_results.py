@@ -1,9 +1,9 @@
 """Result pages of the stores that ``run_benchmark.py`` filled.
 
-Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/proxy_results.py``. It measures
-nothing. For each store it writes ``experiments/results/NAME.md`` with every figure, and for all of
-them ``experiments/results/benchmark.md``: tau of the scores that matter in every space, and ours
-beside published figures.
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/proxy_results.py``. The script
+measures nothing. For each store it writes ``experiments/results/NAME.md`` with every figure. For
+all stores together it writes ``experiments/results/benchmark.md``: the tau of the scores that
+matter in every space, and our figures beside published ones.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Compare every network's parameters and multiply-adds with the published tables.
 
 Run from the repository, with the tables in the data folder (``archrank data list`` says where):
-``python experiments/published_figures.py [--tables NAME ...]``. It writes
-``experiments/results/published_figures.md``, and keeps there the rows of tables that are not named.
-Minutes per table: every architecture's graph is made.
+``python experiments/published_figures.py [--tables NAME ...]``. The script writes
+``experiments/results/published_figures.md`` and keeps the rows of tables that are not named. Each
+table takes minutes, because every architecture's graph is made.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Published figures of proxies, to stand beside ours: facts with their source.
+"""Published figures of proxies with their sources, for comparison with ours.
 
-Samples, batches and initialisations differ between papers, so agreement within .05 is what can be
-asked for. ``FIGURES[space, task][proxy]`` is a list of (metric, value, source).
+Samples, batches and initialisations differ between papers, so no closer agreement than .05 can be
+expected. ``FIGURES[space, task][proxy]`` is a list of (metric, value, source).
 """
 
 from __future__ import annotations

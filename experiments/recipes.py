@@ -1,16 +1,17 @@
 """One predictor for several datasets and lengths of training, compared with one for each.
 
-Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/recipes.py``. It may be killed at
-any moment and continues where it was: finished fits are lines of
-``experiments/results/stores/recipes.jsonl``; at the end it writes
-``experiments/results/recipes.md``. ``--tables`` writes this alone.
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/recipes.py``. The script may be
+killed at any moment; started again, it continues where it was. Finished fits are lines of
+``experiments/results/stores/recipes.jsonl``. At the end the script writes
+``experiments/results/recipes.md``. ``--tables`` writes the page alone.
 
-Protocol: NAS-Bench-201, three datasets, 12 and 200 epochs: six conditions. Each has labelled cells
-of its own, drawn by the seed (validation accuracy); a cell's condition is its context: two columns
-for the dataset, one for log2 of the epochs. ``joint`` is one ``ArchRank`` on all labels,
-``separate`` one for each condition on its own labels, the same ones. Tested on a fixed random 1,000
-cells that are never labelled, on their test accuracy in that condition. The graph is that of the
-CIFAR-10 network in all conditions. No setting was chosen on these labels.
+Protocol: NAS-Bench-201 with three datasets and 12 or 200 epochs has six conditions. Each condition
+has labelled cells of its own, drawn by the seed (validation accuracy). The context of a cell is its
+condition: two columns for the dataset and one for log2 of the epochs. ``joint`` is one ``ArchRank``
+on all labels; ``separate`` is one for each condition, on that condition's part of the same labels.
+The test is a fixed random 1,000 cells that are never labelled, with their test accuracy in that
+condition. The graph is that of the CIFAR-10 network in all conditions. No setting was chosen on
+these labels.
 """
 
 from __future__ import annotations

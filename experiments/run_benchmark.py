@@ -1,11 +1,11 @@
 """The runs behind ``experiments/results``: scores of a seeded sample of every measured space.
 
 Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/run_benchmark.py [NAME ...]``.
-It may be killed at any moment and continues where it was; the stores are
-``experiments/results/stores/NAME.sqlite``, of which ``proxy_results.py`` makes pages. One thread
-per process, so that two processes of this script fill two cores; both may work on one store.
+The script may be killed at any moment; started again, it continues where it was. The stores are
+``experiments/results/stores/NAME.sqlite``; ``proxy_results.py`` makes pages from them. Each process
+has one thread, so two processes of this script fill two cores. Both may work on one store.
 
-Costly proxies are scored on the first networks of the same sample only, as runs of their own.
+Costly proxies are scored only on the first networks of the same sample, as separate runs.
 """
 
 from __future__ import annotations

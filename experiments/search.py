@@ -1,22 +1,23 @@
 """Searches with predictors and proxies against searches without, on measured spaces.
 
-Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/search.py [PART ...]``. It may be
-killed at any moment and continues where it was: finished runs are lines of
-``experiments/results/stores/search.jsonl``. ``--tables`` writes ``experiments/results/search.md``
-from them and searches nothing. Parts, all by default:
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/search.py [PART ...]``. The
+script may be killed at any moment; started again, it continues where it was. Finished runs are
+lines of ``experiments/results/stores/search.jsonl``. ``--tables`` writes
+``experiments/results/search.md`` from them and searches nothing. The parts, all by default:
 
 - ``settings``: settings of ``archrank.search.Searcher`` on problems that are not reported
   otherwise: TransNAS-Bench-101 micro, NAS-Bench-Macro, NATS-Bench's size space, the digits. The
   defaults were chosen on these problems.
 - ``nasbench201``: the searches on three data sets.
-- ``assisted``: four searches beside themselves assisted by proxies.
-- ``zero``, ``evidence``, ``transfer``: no labels at all, the best of a thousand random cells by
-  proxies, by the pretrained predictor, or by one of another benchmark's labels.
+- ``assisted``: four searches, each with and without the assistance of proxies.
+- ``zero``, ``evidence``, ``transfer``: without any labels, the best of a thousand random cells by
+  proxies, by the pretrained predictor, or by a predictor that learned another benchmark's labels.
 - ``accel``: accuracy and latency on three devices of Accel-NASBench.
 - ``overhead``: seconds of asking and telling.
 
-Protocol on NAS-Bench-201: a search sees mean validation accuracies after 200 epochs; after n
-evaluations the architecture with the best one counts, by its mean test accuracy. One thread.
+Protocol on NAS-Bench-201: a search sees mean validation accuracies after 200 epochs. After n
+evaluations, the architecture with the best validation accuracy counts, by its mean test accuracy.
+One thread.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How much faster a space makes a graph than building and tracing the network.
 
 Run from the repository: ``python experiments/spaces.py [--networks N]``. It writes
-``experiments/results/spaces.md``. Every architecture is one that was not asked for before; parts
-that networks share stay in memory, as in use.
+``experiments/results/spaces.md``. Every architecture is new to the process. Parts that networks
+share stay in memory, as in ordinary use.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """The shipped speed predictor: how it is made, and its errors on families left out.
 
-Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/speed.py --work CACHE``. It
-traces every measured network once (files of CACHE, about 0.3 s each; it continues where it was),
-fits the predictor, writes ``costs/weights/`` and ``experiments/results/speed.md``. ``--tables``
-writes the page alone.
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/speed.py --work CACHE``. The
+script traces every measured network once (into files of CACHE, about 0.3 s each; started again, it
+continues where it was). Then it fits the predictor and writes ``costs/weights/`` and
+``experiments/results/speed.md``. ``--tables`` writes the page alone.
 
-Folds are families (``family`` of the table), so that no relative of a tested network was seen.
-Width, decay and epochs were chosen on inner folds of the training part of one fold, on half of the
-networks; classes of operators, and that attention of other than four dimensions runs unfused, were
-settled looking at which families were off, all of them.
+Folds are families (``family`` of the table), so no relative of a tested network was seen. Width,
+decay and epochs were chosen on inner folds of the training part of one fold, on half of the
+networks. Two choices were settled by looking at which families were off, among all of them: the
+classes of operators, and that attention of other than four dimensions runs unfused.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Score the two smallest models of every implementation of timm with every proxy.
 
-Each status should be "ok" or "not applicable", and GradSign in double precision what its
-definition gives, a loop over samples. Images have the least size of ``SIZES`` that the model takes.
-Results are lines of a file of JSON lines; a run that was cut continues where it was.
+Each status should be "ok" or "not applicable". GradSign in double precision should equal a loop
+over samples, which is its definition. Images have the least size of ``SIZES`` that the model takes.
+Results are lines of a JSON-lines file; a run that was stopped continues where it was.
 
     python experiments/timm_scores.py --log FILE --out experiments/results/timm_scores.md
 """

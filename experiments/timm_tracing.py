@@ -1,7 +1,7 @@
 """Trace every model of timm and write the results.
 
-Models are made on the meta device, so no weight is allocated. Each result is a line of a file of
-JSON lines; a run that was cut continues where it was.
+Models are made on the meta device, so no weights are allocated. Results are lines of a JSON-lines
+file; a run that was stopped continues where it was.
 
     python experiments/timm_tracing.py --log timm.jsonl --out experiments/results/timm_tracing.md
 """

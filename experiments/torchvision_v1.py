@@ -2,9 +2,9 @@
 
     python experiments/torchvision_v1.py
 
-Every classification model of torchvision is traced on the meta device at the size that its first
-weights were measured at, and ranked by its graph alone; the weights' published ImageNet top-1 is
-read from torchvision, and nothing is fetched. Made once for each release.
+The script traces every classification model of torchvision on the meta device, at the size at which
+its first weights were measured, and ranks it by its graph alone. It reads the published ImageNet
+top-1 of these weights from torchvision and fetches nothing. It is run once for each release.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """Ranking a family of architectures left out of training: with no labels, or up to a hundred.
 
-Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/transfer.py [POOL ...]``. It may
-be killed at any moment and continues where it was: finished work is lines of
-``experiments/results/stores/transfer.jsonl``; scores of proxies are in
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/transfer.py [POOL ...]``. The
+script may be killed at any moment; started again, it continues where it was. Finished work is lines
+of ``experiments/results/stores/transfer.jsonl``. Scores of proxies are in
 ``experiments/results/stores/pretraining``, made by ``archrank pretrain --recipe default``.
 ``--tables`` writes ``experiments/results/transfer.md`` from the lines.
 
-Protocol: for each family all is learnt from the families of
-``archrank.predictors.pretrained.recipe.SOURCES`` but itself and its relatives. Labels of k random
-architectures of the family are given, the others are the test; a seed draws the same ones for every
-predictor. Where a table has several tasks, seed s has task s modulo their number.
+Protocol: for each family, the predictor learns from all families of
+``archrank.predictors.pretrained.recipe.SOURCES`` except the family itself and its relatives. Then
+it gets the labels of k random architectures of the family; the other architectures are the test. A
+seed draws the same architectures for every predictor. If a table has several tasks, seed s has task
+s modulo their number.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """Whether predicted intervals and probabilities are calibrated.
 
-Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/uncertainty.py``. It may be
-killed at any moment and continues where it was: finished fits are lines of
-``experiments/results/stores/uncertainty.jsonl``; at the end it writes
+Run from the repository: ``ARCHRANK_DATA=FOLDER python experiments/uncertainty.py``. The script may
+be killed at any moment; started again, it continues where it was. Finished fits are lines of
+``experiments/results/stores/uncertainty.jsonl``. At the end the script writes
 ``experiments/results/uncertainty.md`` and ``uncertainty.svg``. ``--tables`` writes these alone.
 
-Protocol: labelled and tested architectures as in ``experiments/predictors.py``, tested on 1,000 of
-those. Coverage is of the labels of architectures that equal no labelled one. Pairs are random ones
-of tested architectures with different labels. Beside ``ArchRank`` stand five networks on codes and
-their raw spread, which is what is often reported. No setting was chosen on test labels.
+Protocol: labelled and tested architectures are those of ``experiments/predictors.py``, but only
+1,000 of them are tested. Coverage counts only architectures that are not equal to a labelled one.
+Pairs are random pairs of tested architectures with different labels. ``ArchRank`` is compared with
+five networks on codes and their raw spread, which is what papers often report. No setting was
+chosen on test labels.
 """
 
 from __future__ import annotations

@@ -92,6 +92,10 @@ def scatter(score: Array, truth: Array, direction: float, title: str, caption: s
     return picture(width, height, parts, f"{title}: rank by score against the label")
 
 
+STEP = 30
+"""The width of each colour in the legend of agreement."""
+
+
 def agreement(matrix: pd.DataFrame) -> Markup:
     """Draw tau-b between any two scores, those that agree beside one another, as a triangle."""
     known = matrix.notna().sum() > 1
@@ -120,8 +124,10 @@ def agreement(matrix: pd.DataFrame) -> Markup:
                 f'<rect {_paint(tau)} x="{short(left + column * cell)}" y="{row * cell}" '
                 f'width="{cell - 1}" height="{cell - 1}"><title>{what}</title></rect>'
             )
-    parts += _legend(left + size * 0.55, 8)
-    return picture(left + size + 8, height, parts, "agreement of the scores with one another")
+    key = left + max(size * 0.55, 3 * cell)  # beside the first rows, however few there are
+    parts += _legend(key, 8)
+    width = max(left + size, key + 5 * STEP) + 8
+    return picture(width, height, parts, "agreement of the scores with one another")
 
 
 def _paint(tau: float) -> str:
@@ -151,10 +157,10 @@ def _legend(x: float, y: float) -> list[str]:
     parts = []
     for index, step in enumerate(steps):
         kind = "pos" if step >= 0 else "neg"
-        at = x + index * 30
+        at = x + index * STEP
         parts.append(
             f'<rect class="{kind}" fill-opacity="{short(max(abs(step), 0.04))}" x="{short(at)}" '
-            f'y="{y}" width="29" height="10"/>'
+            f'y="{y}" width="{STEP - 1}" height="10"/>'
         )
         parts.append(label(at + 15, y + 22, number(step, 1), "k m"))
     return parts
