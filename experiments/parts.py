@@ -339,18 +339,30 @@ APART = (", every cell", ", without none", ", all 725")
 """Pools that hold the networks of another one."""
 
 
-def rhos(predictor: str) -> dict[str, float]:
-    """Read rho without labels, the mean over tasks, by family."""
+def rhos(predictor: str, count: int = 0) -> dict[str, float]:
+    """Read rho with so many labels, the mean over tasks and seeds, by family."""
     found: dict[str, list[float]] = {}
-    for line in having("transfer", predictor=predictor, count=0):
+    for line in having("transfer", predictor=predictor, count=count):
         if not line["pool"].endswith(APART):
-            found.setdefault(line["pool"], []).append(line["rho"][0])
+            found.setdefault(line["pool"], []).append(float(np.ravel(line["rho"])[0]))
     return {pool: float(np.mean(values)) for pool, values in found.items()}
 
 
 def expert_table() -> str:
     """Tabulate what the expert without labels owes to its parts, over families."""
     both = {name: (rhos(with_it), rhos(without)) for name, (with_it, without) in EXPERT.items()}
+    return over_families(both, "rho")
+
+
+def prior_table() -> str:
+    """Tabulate what other families add to a few labels of this one."""
+    both = {
+        f"other families, beside {count} labels": (
+            rhos("TransferRank", count),
+            rhos("ArchRank from scratch", count),
+        )
+        for count in (10, 20, 50)
+    }
     return over_families(both, "rho")
 
 
@@ -454,6 +466,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "parts-encoders": encoder_table,
     "parts-archrank": archrank_table,
     "parts-expert": expert_table,
+    "parts-prior": prior_table,
 }
 """Mark -> what ``document_tables.py`` writes between its two comments."""
 
