@@ -19,8 +19,9 @@ from ..predictors.reading import Reader, Sample
 from ..scoring.candidates import collect
 from .devices import SETTINGS
 from .grouped import Regression, regression
-from .loads import CLASSES
+from .loads import CLASSES, loads
 from .predictor import checked_costs
+from .roofline import PROCESSOR, processor_times
 from .speed import Speed, SpeedPredictor
 from .tracing import graph_of
 
@@ -45,6 +46,7 @@ _BELIEFS = (-1.0, -1.0, -2.0, -1.0)
 _FULLER = (1.0, 16.0)
 """Batches that are borrowed, in batches asked for: a slow device is as full with few samples as
 known ones with many."""
+_TOLD_APART = 5  # measurements from which a processor is told from devices like the known ones
 _JUDGED = 3  # measurements from which how far it is off without one is told
 
 
@@ -77,10 +79,11 @@ class DeviceSpeed(Predictor):
     differs from their mean, which shares of the time go into each class of operators and into work,
     bytes and starts, and how large the network is; w and b are learnt as ``grouped`` says, so that
     few measurements move only b. There are several such regressions: t_k of this batch or, as of a
-    slower device, of one 16 times as large; and, with a datasheet, work and bytes of t_k scaled by
-    the ratio of the two devices' figures, or not. Their predictions are averaged in proportion to
-    the probability of the measurements under each. Intervals are widened by the errors on measured
-    networks that were held out.
+    slower device, of one 16 times as large; from 5 measurements on one without known devices, on
+    what a roofline says of a processor (``roofline.processor_times``); and, with a datasheet, work
+    and bytes scaled by the ratio of the two devices' figures, or not. Their predictions are
+    averaged in proportion to the probability of the measurements under each. Intervals are widened
+    by the errors on measured networks that were held out.
 
     With a datasheet alone, only settings of the same kind (tensor cores, or none) are borrowed
     from.
@@ -245,6 +248,8 @@ class DeviceSpeed(Predictor):
         self._borrow()
         scaled = (False,) if self.datasheet is None else (False, True)
         ways = [_way(times, one) for one in scaled for times in _FULLER]
+        if len(logs) >= _TOLD_APART:
+            ways += [_way(1.0, one, processor=True) for one in scaled]
         columns = [self._columns(samples, way) for way in ways]
         self.ways_ = _learnt(ways, columns, logs)
         self.stretch_ = 1.0
@@ -270,23 +275,35 @@ class DeviceSpeed(Predictor):
 
     def _columns(self, samples: Sequence[Sample], way: dict[str, Any]) -> _Columns:
         """Return what a regression reads."""
+        if way.get("processor", False):  # files of before have none
+            return self._columns_of_processor(samples, way)
         logs, shares, parts = [], [], []
         for place in self.sources_:
             there = [self._there(sample, place, way["times"]) for sample in samples]
             log, share, part = self.base_.shares(there)
-            logs.append(log + (self._scaled(part, place) if way["scaled"] else 0.0))
+            known = SETTINGS[place].teraflops, SETTINGS[place].gigabytes
+            logs.append(log + (self._scaled(part, known) if way["scaled"] else 0.0))
             shares.append(share)
             parts.append(part)
         mean = np.mean(logs, axis=0)
         differences = (np.array(logs) - mean).T / np.sqrt(len(logs))
-        size = (mean / np.log(100.0))[:, None]
-        return _Columns(mean, [differences, np.mean(shares, axis=0), size, np.mean(parts, axis=0)])
+        return _Columns(
+            mean, [differences, np.mean(shares, axis=0), _size(mean), np.mean(parts, axis=0)]
+        )
 
-    def _scaled(self, parts: Array, place: int) -> Array:
-        """By how much the datasheet changes the logarithms of a setting's times."""
+    def _columns_of_processor(self, samples: Sequence[Sample], way: dict[str, Any]) -> _Columns:
+        """Return what a regression reads where nothing is borrowed: no sources."""
+        networks = [loads(sample.graph) for sample in samples]
+        by_class, parts = processor_times(networks, [self._batch(sample) for sample in samples])
+        shares = [each / each.sum(axis=1, keepdims=True) for each in (by_class, parts)]
+        mean = np.log(parts.sum(axis=1))
+        mean += self._scaled(shares[1], PROCESSOR) if way["scaled"] else 0.0
+        return _Columns(mean, [shares[0], _size(mean), shares[1]])
+
+    def _scaled(self, parts: Array, known: tuple[float, float]) -> Array:
+        """By how much the datasheet changes the logarithms of the times of a known device."""
         assert self.datasheet is not None
-        known = SETTINGS[place]
-        work, moved = known.teraflops / self.datasheet[0], known.gigabytes / self.datasheet[1]
+        work, moved = known[0] / self.datasheet[0], known[1] / self.datasheet[1]
         scaled: Array = np.log(parts @ np.array([work, moved, 1.0]))
         return scaled
 
@@ -310,18 +327,27 @@ class DeviceSpeed(Predictor):
         """What it learnt from, in words."""
         return f"a device of which {self.n_samples_} networks were measured"
 
-    def _there(self, sample: Sample, place: int, times: float) -> Sample:
+    def _batch(self, sample: Sample) -> float:
         if len(sample.context) > 1:
             raise InputError(f"context: got {sample.context}, expected a batch size alone")
         batch = sample.context[0] if sample.context else float(self.batch_size_)
-        if not batch >= 1 or not 0 <= place < len(SETTINGS):
+        if not batch >= 1:
             raise InputError(f"context: got a batch size of {batch}, expected at least 1")
-        return Sample(sample.graph, context=(float(place), times * batch))
+        return batch
+
+    def _there(self, sample: Sample, place: int, times: float) -> Sample:
+        return Sample(sample.graph, context=(float(place), times * self._batch(sample)))
 
 
-def _way(times: float, scaled: bool) -> dict[str, Any]:
+def _way(times: float, scaled: bool, processor: bool = False) -> dict[str, Any]:
     """Return a regression on so many batches, scaled by the datasheet or not."""
-    return {"times": times, "scaled": scaled, "share": 1.0}
+    return {"times": times, "scaled": scaled, "processor": processor, "share": 1.0}
+
+
+def _size(mean: Array) -> Array:
+    """Return the column (n, 1) of how large networks are."""
+    size: Array = (mean / np.log(100.0))[:, None]
+    return size
 
 
 def _learnt(
@@ -331,7 +357,9 @@ def _learnt(
     models, centres = [], []
     for one in columns:
         centres.append([group.mean(axis=0) for group in one.groups])
-        models.append(regression(one.centred(centres[-1]), logs - one.mean, _BELIEFS))
+        models.append(
+            regression(one.centred(centres[-1]), logs - one.mean, _BELIEFS[-len(one.groups) :])
+        )
     shares = special.softmax([model.evidence for model in models])
     return [
         {**way, "share": float(share), "centre": centre, "model": asdict(model)}

@@ -192,3 +192,55 @@ def _scale(model: Roofline, given: Rows, target: Tensor) -> None:
     for one in settings.unique().tolist():
         by = torch.median(off[settings == one])
         model.setting_part[one] += by * torch.tensor([-1.0, -1.0, 1.0])
+
+
+# --- a processor that nothing was measured on -----------------------------------------------------
+
+PROCESSOR = (3.0, 94.0)
+"""TFLOP/s and GB/s of the processor that ``processor_times`` has in mind."""
+_EFFICIENCY = {
+    "conv": 0.6,
+    **dict.fromkeys(("conv_pointwise", "linear"), 0.5),
+    "conv_strided": 0.45,
+    "conv_grouped": 0.25,
+    **dict.fromkeys(("matmul", "attention", "attention_biased"), 0.3),
+    "depthwise": 0.08,
+    "depthwise_large": 0.1,
+}
+"""Of the multiply-adds in a second, the share that vector units reach: less with few inner
+channels. Other classes only move data."""
+_UNFUSED = {"batch_norm": 0.0, **dict.fromkeys(("relu", "smooth_activation", "add", "mul"), 0.3)}
+"""The share of what these classes read and write that other operators do not do for them."""
+_CACHED = 2.0  # times the memory's rate at which results go through caches
+_READ = 0.65  # of the memory's rate at which weights, which no cache keeps, are read
+_STARTING = 0.005  # ms to start an operator
+_SINGLE = 4  # bytes of a number
+
+
+def processor_times(networks: Sequence[Loads], batches: Sequence[float]) -> tuple[Array, Array]:
+    """Return the milliseconds of batches on a processor by its datasheet alone.
+
+        t = sum over operators i of  n_i (W_i / (e P) + 4 k (reads + writes) / (2 B) +
+            4 weights / (0.65 B) + 5 us)
+
+    P multiply-adds and B bytes a second, e and k the class's shares. They are wide of the mark on
+    any one device: what differs is learnt from measurements (``calibrating``).
+
+    Notes:
+        Shares and rates are our choice, written down before they were tried on any processor.
+
+    Returns:
+        Milliseconds (n, classes) of work and data, by class, and (n, 3) of work, bytes and starts.
+    """
+    work_rate, byte_rate = PROCESSOR[0] / 2 * 1e9, PROCESSOR[1] * 1e6  # in a millisecond
+    per_work = np.array([1 / (_EFFICIENCY.get(name, np.inf) * work_rate) for name in CLASSES])
+    moved = np.array([_UNFUSED.get(name, 1.0) for name in CLASSES]) * _SINGLE / byte_rate
+    by_class, parts = np.zeros((len(networks), len(CLASSES))), np.zeros((len(networks), 3))
+    for row, (one, batch) in enumerate(zip(networks, batches, strict=True)):
+        work, read, written, weights = (one.counts * one.times[:, None]).T
+        busy = work * batch * per_work[one.classes]
+        results = (read + written) * batch * moved[one.classes] / _CACHED
+        data = results + weights * _SINGLE / (_READ * byte_rate)
+        np.add.at(by_class[row], one.classes, busy + data)
+        parts[row] = busy.sum(), data.sum(), _STARTING * one.times.sum()
+    return by_class, parts

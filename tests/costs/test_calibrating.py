@@ -14,6 +14,8 @@ from archrank.costs import DeviceSpeed, SpeedPredictor
 from archrank.costs.calibrating import CALIBRATION, calibrated, speed_on
 from archrank.costs.devices import SETTINGS
 from archrank.costs.grouped import regression
+from archrank.costs.loads import CLASSES, loads
+from archrank.costs.roofline import processor_times
 from archrank.errors import InputError
 from archrank.graphs import Graph
 from archrank.predictors import Sample
@@ -91,20 +93,43 @@ def test_ways_are_averaged_by_how_likely_they_make_the_measurements(
     times = known.on("rtx4090", BATCH).predict(graphs) ** 0.9
     learnt = DeviceSpeed(known, (100.0, 900.0)).fit(given(graphs[::2]), times[::2])
     evidences, said = [], []
-    for scaled in (False, True):
-        for fuller in (1.0, 16.0):
-            columns = learnt._columns(given(graphs), {"times": fuller, "scaled": scaled})
+    for fuller, processor in ((1.0, False), (16.0, False), (1.0, True)):
+        for scaled in (False, True):
+            way = {"times": fuller, "scaled": scaled, "processor": processor}
+            columns = learnt._columns(given(graphs), way)
             centred = [group - group[::2].mean(axis=0) for group in columns.groups]
+            beliefs = (-1.0, -2.0, -1.0) if processor else (-1.0, -1.0, -2.0, -1.0)
             found = regression(
                 [group[::2] for group in centred],
                 np.log(times[::2]) - columns.mean[::2],
-                (-1.0, -1.0, -2.0, -1.0),
+                beliefs,
             )
             evidences.append(found.evidence)
             said.append(columns.mean + found.mean(np.concatenate(centred, axis=1)))
     shares = np.exp(np.array(evidences) - max(evidences))
     wanted = np.exp(shares / shares.sum() @ np.array(said))
     np.testing.assert_allclose(learnt.predict(given(graphs)), wanted, rtol=1e-6)
+
+
+def test_a_processor_like_none_that_is_known(known: SpeedPredictor, graphs: list[Graph]) -> None:
+    """What a roofline says of it, all of it three times as slow."""
+    by_class, parts = processor_times([loads(graph) for graph in graphs], [4.0] * len(graphs))
+    times = 3 * parts.sum(axis=1)
+    samples = [Sample(graph, context=(4.0,)) for graph in graphs]
+    learnt = DeviceSpeed(known).fit(samples[::2], times[::2])
+    assert learnt.ways_[2]["processor"]
+    assert learnt.ways_[2]["share"] > 0.99
+    np.testing.assert_allclose(learnt.predict(samples), times, rtol=0.02)
+    np.testing.assert_allclose(by_class.sum(axis=1), parts[:, :2].sum(axis=1))
+
+
+def test_a_processor_takes_for_an_operator_what_its_formula_says() -> None:
+    conv = archrank.trace(nn.Conv2d(8, 16, 3, bias=False), (8, 10, 10))
+    by_class, parts = processor_times([loads(conv)], [2.0])
+    work = 2 * 8 * 16 * 9 * 64 / (0.6 * 1.5e9)
+    data = 2 * 4 * (8 * 100 + 16 * 64) / (2 * 94e6) + 4 * 8 * 16 * 9 / (0.65 * 94e6)
+    assert by_class[0, CLASSES.index("conv")] == pytest.approx(work + data)
+    np.testing.assert_allclose(parts, [[work, data, 0.005]])
 
 
 def test_intervals_are_as_wide_as_errors_without_each_measurement(
