@@ -24,7 +24,7 @@ from ..predictors.pretrained.recipes import context_of
 from ..progress import shown
 from ..proxies.given_data import as_targets, drawn
 from ..proxies.planner import batches_needed, usable_device
-from ..proxies.recording.model_runner import Loss
+from ..proxies.recording.objective import Loss
 from ..scoring.candidates import Candidate, collect
 from ..scoring.data import GivenData
 from ..scoring.engine import EngineName, checked_engine
@@ -150,28 +150,17 @@ def rank(
     checked_engine(engine, address, jobs, device)
     found = collect(candidates)
     enough, proxies = wanted_of(wanted, level)
-    if isinstance(inputs, str):
-        inputs = DataSource(inputs)
-    if isinstance(inputs, DataSource):
-        inputs = inputs.batches(
-            [one.inputs for one in found], batch_size, batches_needed(proxies), seed
-        )
-    inputs = drawn(inputs, batch_size, batches_needed(proxies), seed)
-    targets = as_targets(targets)
-    _check_inputs(found, inputs)
+    data = _given_data(found, inputs, targets, loss, batch_size, batches_needed(proxies), seed)
     labels = None if measured is None else read_measured(measured, [one.name for one in found])
-    scales = replace(
-        _scales(limits, costs, latency, "cpu" if engine == "ray" else usable_device(device)),
-        batch_size=batch_size,
-    )
+    where = "cpu" if engine == "ray" else usable_device(device)
+    scales = _scales(limits, costs, latency, where, batch_size)
     if speed is not None:
         scales = _elsewhere(scales, speed, confidence)
     if scales.measures and (jobs > 1 or engine == "ray"):
         raise InputError("jobs: latency is measured, which needs jobs=1; or name a predictor of it")
-    own_loss = named_loss(loss) if isinstance(loss, str) else loss
     plan = Plan(
         proxies,
-        GivenData(inputs, targets, own_loss, batch_size),
+        data,
         tuple(range(seed, seed + seeds)),
         scales.device,
         scales,
@@ -188,8 +177,7 @@ def rank(
         _announce(found, plan)
     with shown(progress) as report:
         rows, excluded = within_limits(score_candidates(found, plan, report, callback))
-    if loss is None:
-        _warn_of_classes(rows, inputs, targets)
+    _warn_of_classes(rows, data)
     columns = [criterion.column(rows, seeds) for criterion in wanted]
     if labels is not None:
         columns = [Learnt(labels).column(rows, columns, combine)]
@@ -198,57 +186,71 @@ def rank(
     return replace(tabulate(rows, columns, combine, scales.shown, origin), excluded=excluded)
 
 
-def _warn_of_classes(rows: Sequence[Row], inputs: Any, targets: Any) -> None:
-    """Warn of targets that proxies cannot make use of.
+def _is_names(value: Any) -> bool:
+    """Whether these are names to rank by; targets never are."""
+    several = isinstance(value, (list, tuple)) and len(value) > 0
+    return isinstance(value, str) or (several and all(isinstance(one, str) for one in value))
 
-    Proxies that read targets have no value for networks with fewer outputs than there are classes,
-    so the others alone make the order. Samples of one class are most often the beginning of a data
-    set that is sorted by class.
+
+def _given_data(
+    candidates: Sequence[Candidate],
+    inputs: Any,
+    targets: Any,
+    loss: Loss | str | None,
+    batch_size: int,
+    batches: int,
+    seed: int,
+) -> GivenData:
+    """Return the data that candidates run on, drawn from files or loaders once for all of them.
+
+    Raises:
+        InputError: they cannot be drawn, or a candidate has no input at all.
     """
-    batches = inputs if isinstance(inputs, list) else []
-    given = [targets, *(b[-1] for b in batches if isinstance(b, (tuple, list)) and b)]
-    classes = [y for y in given if isinstance(y, Tensor) and _are_classes(y)]
-    seen = torch.cat(classes).unique() if classes else torch.empty(0)
-    if len(seen) == 1 and sum(map(len, classes)) > 4:
-        warnings.warn(
-            f"targets: all samples are of class {int(seen)}; if the data set is sorted by class, "
-            "shuffle it, so that proxies see several classes",
-            ArchrankWarning,
-            stacklevel=3,
-        )
-    count = int(seen.max()) + 1 if len(seen) else 0
-    few = [row for row in rows if row.scores and row.graph and _outputs(row.graph) < count]
-    if few:
-        names = ", ".join(row.candidate.name for row in few[:3]) + (", ..." if few[3:] else "")
-        warnings.warn(
-            f"targets: the data have {count} classes, but {len(few)} of {len(rows)} candidates "
-            f"have fewer outputs ({names}), so proxies that read targets have no value there; "
-            f"give them {count} outputs",
-            ArchrankWarning,
-            stacklevel=3,
-        )
+    if isinstance(inputs, str):
+        inputs = DataSource(inputs)
+    if isinstance(inputs, DataSource):
+        inputs = inputs.batches([one.inputs for one in candidates], batch_size, batches, seed)
+    inputs = drawn(inputs, batch_size, batches, seed)
+    _check_inputs(candidates, inputs)
+    own_loss = named_loss(loss) if isinstance(loss, str) else loss
+    return GivenData(inputs, as_targets(targets), own_loss, batch_size)
 
 
-def _are_classes(targets: Tensor) -> bool:
-    return targets.dim() == 1 and targets.numel() > 0 and targets.dtype == torch.long
+def _check_inputs(candidates: Sequence[Candidate], inputs: Any) -> None:
+    for candidate in candidates:
+        if inputs is None and not candidate.says_its_input:
+            raise InputError(
+                f"inputs: candidate {candidate.name!r} brings no input of its own; pass a shape "
+                "without batch dimension such as (3, 32, 32), in the shell --input 3,32,32, or set "
+                "INPUT in its file"
+            )
 
 
-def _outputs(graph: Graph) -> int:
-    shape = graph.nodes[-1].out_shape
-    return shape[-1] if len(shape) == 2 else sys.maxsize
+def _scales(
+    limits: Mapping[str, float] | None,
+    costs: Iterable[str],
+    latency: str | Path | None,
+    device: str,
+    batch_size: int,
+) -> Scales:
+    """Return the costs that are limited or shown, and how each is found."""
+    allowed = checked_limits(limits)
+    wanted = tuple(dict.fromkeys((*allowed, *(checked_cost(cost, "costs") for cost in costs))))
+    folder = None if latency is None else str(latency)
+    if folder is not None and not is_predictor(folder):
+        raise InputError(f"latency: {folder!r} is not a folder of a saved predictor")
+    return Scales(wanted, allowed, folder, device, batch_size=batch_size)
 
 
-def _announce(candidates: Sequence[Candidate], plan: Plan) -> None:
-    """Announce long work and about how long it will take."""
-    seconds = seconds_needed(candidates, plan)
-    count, proxies = len(candidates), len(plan.proxies)
-    if seconds and plan.enough is not None:
-        _LOGGER.info("ranking %d candidates on %s: about %s", count, plan.device, duration(seconds))
-    elif seconds:
-        _LOGGER.info(
-            "scoring %d candidates by %d proxies on %s: about %s",
-            *(count, proxies, plan.device, duration(seconds)),
-        )
+def _elsewhere(scales: Scales, speed: str, confidence: float) -> Scales:
+    """Return the scales with the predicted latency of another device."""
+    if scales.latency is not None:
+        raise InputError("latency, speed: got both, expected a predictor or a device")
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence: got {confidence!r}, expected a number between 0 and 1")
+    on_device(speed)
+    costs = tuple(dict.fromkeys((*scales.costs, "latency")))
+    return replace(scales, costs=costs, speed=speed, confidence=confidence)
 
 
 def affordable(
@@ -289,42 +291,56 @@ def affordable(
     return made
 
 
-def _is_names(value: Any) -> bool:
-    """Whether these are names to rank by; targets never are."""
-    several = isinstance(value, (list, tuple)) and len(value) > 0
-    return isinstance(value, str) or (several and all(isinstance(one, str) for one in value))
+def _announce(candidates: Sequence[Candidate], plan: Plan) -> None:
+    """Announce long work and about how long it will take."""
+    seconds = seconds_needed(candidates, plan)
+    count, proxies = len(candidates), len(plan.proxies)
+    if seconds and plan.enough is not None:
+        _LOGGER.info("ranking %d candidates on %s: about %s", count, plan.device, duration(seconds))
+    elif seconds:
+        _LOGGER.info(
+            "scoring %d candidates by %d proxies on %s: about %s",
+            *(count, proxies, plan.device, duration(seconds)),
+        )
 
 
-def _check_inputs(candidates: Sequence[Candidate], inputs: Any) -> None:
-    for candidate in candidates:
-        if inputs is None and not candidate.says_its_input:
-            raise InputError(
-                f"inputs: candidate {candidate.name!r} brings no input of its own; pass a shape "
-                "without batch dimension such as (3, 32, 32), in the shell --input 3,32,32, or set "
-                "INPUT in its file"
-            )
+def _warn_of_classes(rows: Sequence[Row], data: GivenData) -> None:
+    """Warn of classes that proxies cannot make use of; a loss of one's own may read any targets.
+
+    Proxies that read targets have no value for networks with fewer outputs than there are classes,
+    so the others alone make the order. Samples of one class are most often the beginning of a data
+    set that is sorted by class.
+    """
+    if data.own_loss is not None:
+        return
+    batches = data.inputs if isinstance(data.inputs, list) else []
+    given = [data.targets, *(b[-1] for b in batches if isinstance(b, (tuple, list)) and b)]
+    classes = [y for y in given if isinstance(y, Tensor) and _are_classes(y)]
+    seen = torch.cat(classes).unique() if classes else torch.empty(0)
+    if len(seen) == 1 and sum(map(len, classes)) > 4:
+        warnings.warn(
+            f"targets: all samples are of class {int(seen)}; if the data set is sorted by class, "
+            "shuffle it, so that proxies see several classes",
+            ArchrankWarning,
+            stacklevel=3,
+        )
+    count = int(seen.max()) + 1 if len(seen) else 0
+    few = [row for row in rows if row.scores and row.graph and _outputs(row.graph) < count]
+    if few:
+        names = ", ".join(row.candidate.name for row in few[:3]) + (", ..." if few[3:] else "")
+        warnings.warn(
+            f"targets: the data have {count} classes, but {len(few)} of {len(rows)} candidates "
+            f"have fewer outputs ({names}), so proxies that read targets have no value there; "
+            f"give them {count} outputs",
+            ArchrankWarning,
+            stacklevel=3,
+        )
 
 
-def _elsewhere(scales: Scales, speed: str, confidence: float) -> Scales:
-    """Return the scales with the predicted latency of another device."""
-    if scales.latency is not None:
-        raise InputError("latency, speed: got both, expected a predictor or a device")
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence: got {confidence!r}, expected a number between 0 and 1")
-    on_device(speed)
-    costs = tuple(dict.fromkeys((*scales.costs, "latency")))
-    return replace(scales, costs=costs, speed=speed, confidence=confidence)
+def _are_classes(targets: Tensor) -> bool:
+    return targets.dim() == 1 and targets.numel() > 0 and targets.dtype == torch.long
 
 
-def _scales(
-    limits: Mapping[str, float] | None,
-    costs: Iterable[str],
-    latency: str | Path | None,
-    device: str,
-) -> Scales:
-    allowed = checked_limits(limits)
-    wanted = tuple(dict.fromkeys((*allowed, *(checked_cost(cost, "costs") for cost in costs))))
-    folder = None if latency is None else str(latency)
-    if folder is not None and not is_predictor(folder):
-        raise InputError(f"latency: {folder!r} is not a folder of a saved predictor")
-    return Scales(wanted, allowed, folder, device)
+def _outputs(graph: Graph) -> int:
+    shape = graph.nodes[-1].out_shape
+    return shape[-1] if len(shape) == 2 else sys.maxsize
