@@ -63,10 +63,8 @@ def draw(table: pd.DataFrame, device: str, path: Path) -> None:
     figure = draw_front(shown, front, "latency_ms", "", figure_class())
     axes, (batch, limit) = figure.axes[0], DEVICES[device]
     axes.axvline(limit, color="#b5541c", linewidth=1, linestyle=":")
-    axes.set_xlabel(
-        f"ms a sample that the graph says, on {device}, {batch} at once (90 % interval)"
-    )
-    axes.set_ylabel("ImageNet top-1 that the graph says, % (90 % interval)")
+    axes.set_xlabel(f"predicted ms per sample on {device}, batch of {batch} (90 % interval)")
+    axes.set_ylabel("expected ImageNet top-1, % (90 % interval)")
     axes.set_title(f"{len(table)} networks of torchvision; dotted: the limit", fontsize=12)
     figure.savefig(path, dpi=110)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import fnmatch
 import inspect
+import warnings
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -42,10 +43,13 @@ class FromZoo(Builder):
         zoo, options = import_zoo(self.zoo), dict(self.options)
         if self.zoo == "timm":
             model = zoo.create_model(self.name, pretrained=False, **options)
-        else:
-            builder = zoo.models.get_model_builder(self.name)
-            has_backbone = "weights_backbone" in inspect.signature(builder).parameters
-            backbone = {"weights_backbone": None} if has_backbone else {}
+            assert isinstance(model, nn.Module)
+            return model
+        builder = zoo.models.get_model_builder(self.name)
+        has_backbone = "weights_backbone" in inspect.signature(builder).parameters
+        backbone = {"weights_backbone": None} if has_backbone else {}
+        with warnings.catch_warnings():  # of a default that the caller did not choose
+            warnings.filterwarnings("ignore", "The default weight initialization", FutureWarning)
             model = builder(weights=None, **{**backbone, **options})
         assert isinstance(model, nn.Module)
         return model
