@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from .pretrained.transfer import TransferRank
     from .reading import Sample, samples, with_context
     from .tabular.additive import AdditiveProcess
-    from .tabular.baselines import MLP, GaussianProcess, RandomForest, Ridge, XGBoost
+    from .tabular.gaussian_process import GaussianProcess
+    from .tabular.mlp import MLP
+    from .tabular.ridge import Ridge
     from .tabular.surrogate import Surrogate
+    from .tabular.trees import RandomForest, XGBoost
     from .tabular.untrained import Vote
 
 _HOME = {
@@ -59,11 +62,11 @@ _HOME = {
     "GraphEmbedding": "features.distances",
     "edit_distance": "features.distances",
     "spectral_distance": "features.distances",
-    "GaussianProcess": "tabular.baselines",
-    "MLP": "tabular.baselines",
-    "RandomForest": "tabular.baselines",
-    "Ridge": "tabular.baselines",
-    "XGBoost": "tabular.baselines",
+    "GaussianProcess": "tabular.gaussian_process",
+    "MLP": "tabular.mlp",
+    "RandomForest": "tabular.trees",
+    "Ridge": "tabular.ridge",
+    "XGBoost": "tabular.trees",
     "Surrogate": "tabular.surrogate",
     "TransferRank": "pretrained.transfer",
     "Vote": "tabular.untrained",

@@ -23,7 +23,10 @@ from ..features.evidence import AUTO
 from ..features.rank_transform import ALL, RankTransform
 from ..reading import Sample, listed
 from ..tabular.additive import AdditiveProcess
-from ..tabular.baselines import GaussianProcess, RandomForest, Ridge, TabularPredictor, XGBoost
+from ..tabular.contract import TabularPredictor
+from ..tabular.gaussian_process import GaussianProcess
+from ..tabular.ridge import Ridge
+from ..tabular.trees import RandomForest, XGBoost
 from ..tabular.untrained import Vote
 from .calibration import Calibration, checked_coverage
 from .line import Line

@@ -12,7 +12,7 @@ from ..ensemble.line import Line
 from ..features.columns import Columns
 from ..features.evidence import EVIDENCE, PROXIES
 from ..reading import Sample
-from ..tabular.baselines import TabularPredictor
+from ..tabular.contract import TabularPredictor
 from ..tabular.untrained import Vote
 from .graph_ensemble import GraphEnsemble
 from .reference import Reference

@@ -15,8 +15,8 @@ from ...errors import InputError
 from ..contract import Predictor
 from ..features.columns import GROUPS
 from ..reading import Sample
-from ..tabular.baselines import RandomForest
 from ..tabular.surrogate import Surrogate
+from ..tabular.trees import RandomForest
 
 LabelKind = Literal["number", "percent"]
 _TUNED = 500

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import linalg, optimize
 
 from ...basics import Array
-from .baselines import PARTS, TabularPredictor
+from .contract import PARTS, TabularPredictor
 
 Pairs = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
 

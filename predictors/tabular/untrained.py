@@ -9,7 +9,7 @@ import numpy as np
 
 from ...basics import Array
 from ..features.evidence import AUTO
-from .baselines import TabularPredictor
+from .contract import TabularPredictor
 
 SIZES = ("log2 params", "log2 flops", "log2 activations")
 
