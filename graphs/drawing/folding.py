@@ -1,8 +1,8 @@
-"""Folding: which boxes to draw.
+"""Folding: the choice of the boxes to draw.
 
-The nodes are arranged as the tree of module calls that made them; chains such as convolution, norm,
-activation become one box, equal siblings one frame with "xN", and modules are closed to one box,
-deepest first, until few enough boxes are left.
+The nodes form the tree of module calls that made them. A chain such as convolution, norm,
+activation becomes one box, and equal siblings become one frame with "xN". Then modules become one
+box each, deepest first, until few enough boxes are left.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _WORTH_FOLDING = 3
 
 
 def fold(graph: Graph, max_nodes: int) -> list[Item]:
-    """Return what to draw of a graph, at most ``max_nodes`` boxes in all."""
+    """Return the items to draw of a graph, at most ``max_nodes`` boxes in all."""
     return _Folding(graph, max_nodes).items()
 
 
 @dataclass(eq=False)
 class _Span:
-    """The nodes ``lo`` to ``hi - 1``, made by one call of the module at ``path``."""
+    """The nodes ``lo`` to ``hi - 1``, which one call of the module at ``path`` made."""
 
     path: str
     lo: int
@@ -58,7 +58,7 @@ class _Folding:
         self.root = self._tree(self._chains(), "", 0)
 
     def _chains(self) -> list[_Span]:
-        """Return each run like convolution, norm, activation, read at its end alone, as a leaf."""
+        """Return chains (convolution, norm, activation) as leaves, if only their end is read."""
         chains: list[_Span] = []
         lo = 0
         while lo < len(self.nodes):
@@ -95,7 +95,7 @@ class _Folding:
         return self._keyed(span)
 
     def _keyed(self, span: _Span) -> _Span:
-        """Return numbers of what the span holds, equal for equal spans."""
+        """Return numbers for the contents of a span, equal for equal spans."""
         exact, alike = [], []
         for i in range(span.lo, span.hi):
             node = self.nodes[i]
@@ -129,7 +129,7 @@ class _Folding:
         return [self._module("", run[0].lo, run[-1].hi) if len(run) > 1 else run[0] for run in runs]
 
     def _open(self, span: _Span) -> list[Item]:
-        """Return the items of a span's children, equal ones beside one another as one."""
+        """Return the items of a span's children; equal neighbours become one item."""
         children = span.children
         keys = [child.alike if child.closed else child.exact for child in children]
         items: list[Item] = []
@@ -176,7 +176,7 @@ class _Folding:
         return [Item(span.lo, span.hi, 1, [s for s in lines if s], family(first.operator), tip)]
 
     def _module(self, path: str, lo: int, hi: int) -> Item:
-        """Return one box that says what a whole module holds."""
+        """Return one box that lists the contents of a whole module."""
         nodes = self.nodes[lo:hi]
         counts = Counter(node.operator for node in nodes).most_common()
         parts = [f"{count} {name}" for name, count in counts]
@@ -191,7 +191,7 @@ class _Folding:
 
 
 def _repetition(keys: Sequence[int], start: int) -> tuple[int, int]:
-    """Return the period and number of repeats that cover most from ``start`` on; (1, 1) if none."""
+    """Return the period and the repeats that cover most from ``start`` on; (1, 1) if none."""
     best = (1, 1)
     for period in range(1, min(_LONGEST_PERIOD, (len(keys) - start) // 2) + 1):
         pattern, times = keys[start : start + period], 1

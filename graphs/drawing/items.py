@@ -45,7 +45,7 @@ class Picture:
 
 
 def boxes(items: Sequence[Item]) -> Iterator[Item]:
-    """Yield the boxes, those inside frames among them."""
+    """Yield all boxes, including those inside frames."""
     for item in items:
         if item.inside:
             yield from boxes(item.inside)
@@ -54,5 +54,5 @@ def boxes(items: Sequence[Item]) -> Iterator[Item]:
 
 
 def count_boxes(items: Sequence[Item]) -> int:
-    """Return how many boxes there are, those inside frames among them."""
+    """Return the number of boxes, including those inside frames."""
     return sum(1 for _ in boxes(items))

@@ -1,4 +1,4 @@
-"""What a box says of its operators."""
+"""The texts of boxes: their operators, shapes and modules."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def size_text(shape: Sequence[int]) -> str:
 
 
 def clip(text: str, room: int) -> str:
-    """Return the text, its end left out where it is too long."""
+    """Return the text without its end if it is too long."""
     return text if len(text) <= room else text[: max(room - 1, 1)] + "…"
 
 
 def tail(text: str, room: int) -> str:
-    """Return the text, its beginning left out where too long: a path's end says most."""
+    """Return the text without its beginning if it is too long: a path's end says most."""
     return text if len(text) <= room else "…" + text[len(text) - max(room - 1, 1) :]

@@ -1,7 +1,7 @@
-"""Layers: every item below all that feed it, few crossings, edges as straight as may be.
+"""Layers: every item lies below its inputs, with few crossings and edges as straight as possible.
 
-The layout is ours: layers by longest path, ordered by barycentre. An edge over several layers runs
-through lanes of its own, so that no edge crosses a box.
+Layers follow the longest path and are ordered by barycentre; this layout is our choice. An edge
+over several layers runs through lanes of its own, so that no edge crosses a box.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ Layer = list[Cell]
 
 
 def layers_of(items: Sequence[Item], pairs: Collection[Edge]) -> list[Layer]:
-    """Return the items and the lanes of long edges in layers, each placed across.
+    """Return the items and the lanes of long edges in layers, with horizontal positions.
 
     Args:
-        items: in execution order, so that every edge goes forward.
-        pairs: indices of items that an edge joins, or ``ENTRY`` and ``EXIT``.
+        items: the items in execution order, so that every edge goes forward.
+        pairs: the indices of items that an edge joins, or ``ENTRY`` and ``EXIT``.
     """
     layers = _filled(items, pairs)
     _order(layers)
@@ -54,7 +54,7 @@ def layers_of(items: Sequence[Item], pairs: Collection[Edge]) -> list[Layer]:
 
 
 def _filled(items: Sequence[Item], pairs: Collection[Edge]) -> list[Layer]:
-    """Return each item, the entry, the exit and all lanes in the layer that they belong to."""
+    """Return the layers, each with its items and lanes, and the entry or the exit."""
     entered, left = any(a == ENTRY for a, _ in pairs), any(b == EXIT for _, b in pairs)
     shift = int(entered)
     depth = _depths(len(items), pairs)
@@ -129,12 +129,12 @@ def _join(upper: Cell, lower: Cell) -> None:
 
 
 def _settle(layer: Layer, wanted: Sequence[float]) -> None:
-    """Move cells as near as possible (least squares) to where each wants to be.
+    """Move cells as near as possible (least squares) to the positions that they want.
 
-    They keep their order and do not overlap.
+    The cells keep their order and do not overlap.
 
-    Pool adjacent violators: take off each cell's own offset, and the order constraint is that of
-    isotonic regression.
+    The method is pool adjacent violators: without the offset of each cell, the order is the
+        constraint of isotonic regression.
     """
     offsets, offset = [], 0.0
     for i, cell in enumerate(layer):

@@ -18,8 +18,8 @@ def lay_out(items: Sequence[Item], edges: Sequence[Edge], columns: bool = False)
     """Place items in layers from top to bottom, those inside frames first.
 
     Args:
-        items: what to place, in execution order (so every edge goes forward).
-        edges: pairs of node indices, or ``ENTRY`` and ``EXIT`` for what lies outside.
+        items: the items to place, in execution order, so that every edge goes forward.
+        edges: pairs of node indices, or ``ENTRY`` and ``EXIT`` for nodes that lie outside.
         columns: whether a long picture may be broken into columns.
     """
     pairs, inner = _between(items, edges)
@@ -44,7 +44,7 @@ def lay_out(items: Sequence[Item], edges: Sequence[Edge], columns: bool = False)
 def _between(
     items: Sequence[Item], edges: Sequence[Edge]
 ) -> tuple[list[Edge], dict[int, list[Edge]]]:
-    """Return the pairs of items that edges join, and by frame the edges as seen from inside."""
+    """Return the pairs of items that edges join, and for each frame the edges inside it."""
     starts = [item.lo for item in items]
     pairs: dict[Edge, None] = {}  # a dictionary, for its order
     inner: dict[int, dict[Edge, None]] = {i: {} for i, item in enumerate(items) if item.inside}
@@ -61,7 +61,7 @@ def _between(
 def _stack(
     layers: Sequence[Layer], heights: Sequence[float], breaks: set[int]
 ) -> tuple[list[float], float, float]:
-    """Put layers below one another; return the top of each, and the whole width and height."""
+    """Stack the layers; return the top of each, and the whole width and height."""
     tops: list[float] = []
     y = left = total = 0.0
     for k, height in enumerate(heights):
@@ -114,12 +114,12 @@ def _columns(layers: Sequence[Layer], breaks: set[int]) -> Iterator[Sequence[Lay
 
 
 def _right(column: Sequence[Layer]) -> float:
-    """Return where a column ends on its right."""
+    """Return the right end of a column."""
     return max((cell.x + cell.width / 2 for layer in column for cell in layer), default=0)
 
 
 def _breaks(layers: Sequence[Layer], heights: Sequence[float]) -> set[int]:
-    """Choose layers that begin a new column: where few edges cross, near equal heights."""
+    """Choose the layers that begin a column: few edges cross there, and heights are similar."""
     total = sum(heights) + GAP_Y * len(heights)
     width = float(BOX_WIDTH + GUTTER)
     for layer in layers:
@@ -146,7 +146,7 @@ def _breaks(layers: Sequence[Layer], heights: Sequence[float]) -> set[int]:
 
 
 def _inside(frame: Item, source: int, target: int) -> list[Edge]:
-    """Return what an edge that touches ``frame`` looks like from inside it."""
+    """Return an edge that touches ``frame``, as seen from inside the frame."""
 
     def folded(node: int) -> int:
         return frame.lo + (node - frame.lo) % frame.period

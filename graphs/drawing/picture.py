@@ -56,7 +56,7 @@ def draw(
 
 
 def _save(svg: str, path: Path) -> None:
-    """Write a picture in the format that the path's ending says; the file appears whole."""
+    """Write a picture in the format of the path's ending; the file is never seen half written."""
     if path.suffix.lower() == ".svg":
         with written_whole(path) as partial:
             partial.write_text(svg, encoding="utf-8")

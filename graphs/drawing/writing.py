@@ -1,4 +1,4 @@
-"""Writing: plain SVG that reads on light and on dark pages."""
+"""Writing: plain SVG that is readable on light and on dark pages."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def svg_of(graph: Graph, picture: Picture, title: str) -> str:
 
 
 def _legend(families: set[str], width: float, body: list[str]) -> float:
-    """Append the colour of each family to ``body``; return where the last line of them stands."""
+    """Append the colour of each family to ``body``; return where their last line stands."""
     x, y = float(MARGIN), 58.0
     for name, colour in COLOURS.items():
         if name not in families:
@@ -94,5 +94,5 @@ def _write(picture: Picture, dx: float, dy: float, times: int, body: list[str]) 
 
 
 def _text(text: str) -> str:
-    """Return text that may stand in XML."""
+    """Return text that is safe in XML."""
     return escape(_NOT_XML.sub("�", text), {'"': "&quot;"})

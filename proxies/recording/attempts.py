@@ -1,4 +1,4 @@
-"""Trying to record a signal: what goes wrong becomes the reason why it is missing, and where."""
+"""Attempts to record a signal: an error becomes the reason why the signal is missing, and where."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def attempt(recorded: Recorded, *names: str) -> Iterator[None]:
 
 
 class BackwardError(ScoreError):
-    """What was raised after a forward: in a backward, or in what is made of it."""
+    """An error that was raised after a forward: in a backward, or in what is computed from it."""
 
     def __init__(self, cause: str):
         super().__init__(
@@ -47,7 +47,7 @@ class BackwardError(ScoreError):
         self._cause = cause
 
     def located(self, path: str | None) -> ScoreError:
-        """Return the error that says in which module the backward fails, itself if in none."""
+        """Return the error with the module in which the backward fails; unchanged if none does."""
         if path is None:
             return self
         where = f"module {path!r}" if path else "the model's own forward"
@@ -73,11 +73,11 @@ def _out_of_memory(error: BaseException) -> ScoreError:
 
 @contextmanager
 def failed_forward(model: nn.Module) -> Iterator[None]:
-    """Say of an error in a forward in which module it was raised.
+    """Say in which module an error in a forward was raised.
 
     Raises:
-        NotApplicable: what runs there is not defined for the module.
-        ScoreError: in the place of anything else that a forward may raise but want of memory.
+        NotApplicable: the operation that runs there is not defined for the module.
+        ScoreError: the forward raised anything else, except that memory ran out.
     """
     try:
         yield
@@ -101,7 +101,7 @@ def failed_forward(model: nn.Module) -> Iterator[None]:
 def failing_module(model: nn.Module, error: BaseException) -> str:
     """Return the path of the innermost module whose method raised, ``""`` for the root.
 
-    It is read from the error's own traceback, so that nothing has to be followed beforehand.
+    The path is read from the traceback of the error, so nothing has to be watched beforehand.
     """
     names = {id(module): name for name, module in model.named_modules()}
     found, step = "", error.__traceback__
@@ -113,7 +113,7 @@ def failing_module(model: nn.Module, error: BaseException) -> str:
 
 
 def is_want_of_memory(error: BaseException) -> bool:
-    """Return whether the error is torch's own of memory on a CPU, which is of no type of its own.
+    """Return whether torch ran out of memory on a CPU, an error that has no type of its own.
 
     Example:
         >>> is_want_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
@@ -123,7 +123,7 @@ def is_want_of_memory(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Return type and first line of an error, shortened.
+    """Return the type and the first line of an error, shortened.
 
     Example:
         >>> describe(ValueError("one line\\nand another"))
@@ -135,10 +135,10 @@ def describe(error: BaseException) -> str:
 
 
 def scalar(loss: Any) -> torch.Tensor:
-    """Return a loss as a tensor of no dimension.
+    """Return a loss as a tensor without dimensions.
 
     Raises:
-        ScoreError: it is no tensor of one number.
+        ScoreError: the loss is not a tensor of one number.
     """
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
         raise ScoreError(f"loss: returned {kind_of(loss)}, expected a tensor of one number")
@@ -146,7 +146,7 @@ def scalar(loss: Any) -> torch.Tensor:
 
 
 def kind_of(value: Any) -> str:
-    """Return what a value is, in words: of tensors the shape, of all others the type."""
+    """Describe a value: a tensor by its shape, anything else by its type."""
     if isinstance(value, torch.Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     return type(value).__name__

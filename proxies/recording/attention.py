@@ -1,4 +1,4 @@
-"""The pass that watches attention: which tokens it looks at, and how the loss feels that."""
+"""The pass that watches attention: its maps of tokens, and the gradient of the loss by them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .recorders.attention import AttentionRecorder
 
 
 def attention_maps(graph: Graph) -> set[int]:
-    """Return the nodes that make maps of tokens to tokens, alone or together with their use."""
+    """Return the nodes that make maps of tokens to tokens, alone or fused with their use."""
     return {
         node.index
         for node in graph.nodes
@@ -25,7 +25,7 @@ def attention_maps(graph: Graph) -> set[int]:
 
 
 def record_attention(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """Run one forward of the batch with unfused attention, and a backward if wanted."""
+    """Run one forward of the batch with unfused attention, and a backward if it is needed."""
     recorded: Recorded = {}
     backward = "attention_importances" in wanted
     with attempt(recorded, *wanted):

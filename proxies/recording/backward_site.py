@@ -1,4 +1,4 @@
-"""In which module a backward fails, found by running it once more."""
+"""The module in which a backward fails, found by running the backward again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .modes import WithoutDropout
 def failing_backward(runner: ModelRunner) -> str | None:
     """Return the path of the module in whose backward the loss of the first batch fails.
 
-    None if it does not fail.
+    The result is None if it does not fail.
     """
     owners: dict[Node, str] = {}
     reached = [""]

@@ -29,10 +29,10 @@ OF_OUTPUT = ("output_confidence", "targets", "class_count", "input_jacobian")
 
 
 def record_batch(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """Run one training-mode forward of the batch and the backwards that are asked for.
+    """Run one forward of the batch in training mode, and the backwards that signals need.
 
-    The first-order gradient is taken once. If the Hessian product is wanted it is taken with its
-    graph, which the product then differentiates: no forward is repeated.
+    The first-order gradient is computed once. If the Hessian product is needed, the gradient keeps
+    its graph, and the product differentiates that graph. No forward is repeated.
     """
     recorded: Recorded = {}
     of_loss = [name for name in OF_LOSS if name in wanted]
@@ -129,7 +129,7 @@ def _record_output(
 
 
 def _classes(targets: Tensor) -> Tensor:
-    """Return targets as classes, also those that are written as one 1 among zeros."""
+    """Return targets as classes; one-hot targets are converted."""
     if not targets.is_floating_point():
         return targets
     classes = targets.argmax(dim=1)

@@ -1,4 +1,4 @@
-"""Batches: the arguments of one forward, made from whatever the user passed."""
+"""Batches: the arguments of one forward, made from the data that the user passed."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .samples.structures import mapped
 
 @dataclass(frozen=True)
 class Batch:
-    """Arguments of one forward, and the targets of its loss if there are any.
+    """The arguments of one forward, and the targets of its loss if there are any.
 
     Attributes:
         args, kwargs: of the forward.
         targets: of its loss.
-        together: whether no sample can be run alone, as with the nodes of a graph.
-        whole: places among the tensors of those that belong to all samples, though they may have as
-            many rows, as a mask of as many tokens does.
-        second: places of those in which forward takes samples in the second dimension, behind a
-            sequence, or in dimension ``place``; here they are the first all the same.
-        by_step: whether outputs and targets, too, have samples second, behind a sequence, or are
-            flattened so.
-        outputs: how many samples there are where those are other than rows: whole graphs, bags.
-        place: of the samples in those that are ``second``: 1, or -1 for the last dimension.
+        together: whether no sample can run alone, as the nodes of a graph cannot.
+        whole: the places, among the tensors, of those that belong to all samples. They may have as
+            many rows as there are samples, as a mask of as many tokens has.
+        second: the places of tensors in which forward takes samples in the second dimension, behind
+            a sequence, or in dimension ``place``. In this batch, samples come first all the same.
+        by_step: whether outputs and targets also have samples second, behind a sequence, or are
+            flattened in that order.
+        outputs: the number of samples if samples are not rows: whole graphs, or bags.
+        place: the dimension of samples in tensors that are ``second``: 1, or -1 for the last one.
     """
 
     args: tuple[Any, ...]
@@ -94,7 +94,7 @@ class Batch:
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Return the same batch with ``change`` applied to the inputs of samples.
 
-        Numbers, masks and what says which samples belong together stay as they are.
+        Numbers, masks, and tensors that say which samples belong together stay as they are.
         """
         held = {id(tensor) for tensor in self.held}
 
@@ -130,10 +130,10 @@ class Batch:
         return self._mapped(changed)
 
     def check_floating(self) -> None:
-        """Refuse inputs that cannot be moved a little.
+        """Refuse inputs that cannot be perturbed.
 
         Raises:
-            NotApplicable: all are of whole, or one is of complex, numbers.
+            NotApplicable: all inputs are whole numbers, or one is complex.
         """
         if any(t.is_complex() for t in self.tensors):
             raise NotApplicable("needs a real input to perturb; this one is complex")
@@ -152,7 +152,7 @@ class Batch:
 
 
 def samples_first(batches: list[Batch], model: nn.Module, graph: Graph, inputs: Any) -> list[Batch]:
-    """Return the batches of a model with samples first, wherever its graph shows that they lie.
+    """Return the batches of a model with samples first, wherever its graph shows them to be.
 
     Args:
         batches: of one tensor each, or others, which come back as they are.
@@ -214,9 +214,9 @@ def _holds_samples_last(batch: Batch, graph: Graph) -> bool:
 
 
 def rows_of(value: Any, start: int, stop: int, size: int, kept: Sequence[Tensor] = ()) -> Any:
-    """Return ``value`` with rows ``start`` to ``stop`` of each of its tensors of ``size`` rows.
+    """Return ``value`` with only rows ``start`` to ``stop`` of each tensor that has ``size`` rows.
 
-    Those that are ``kept`` stay whole.
+    Tensors that are ``kept`` stay whole.
     """
 
     def cut(tensor: Tensor) -> Tensor:
@@ -234,12 +234,12 @@ def in_precision(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def as_real(tensor: Tensor) -> Tensor:
-    """Return a complex tensor as pairs of real numbers, which it is learnt as; any other itself."""
+    """Return a complex tensor as pairs of real numbers, as it is trained, any other as it is."""
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Return the device of the model's first parameter; that of one without any is the CPU."""
+    """Return the device of the model's first parameter; the CPU if it has none."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
@@ -254,8 +254,8 @@ def make_batches(
 ) -> list[Batch]:
     """Return up to ``count`` batches from what the user passed, on the model's device.
 
-    A shape gives deterministic normal random inputs; a tensor, tuple or dict is one batch; what
-    else there may be, and how targets are told from inputs, say ``drawn`` and ``parted``.
+    A shape gives normal random inputs, the same for the same seed. A tensor, tuple or dict is one
+    batch. ``drawn`` documents all other data, and ``parted`` how targets are told from inputs.
     """
     device = device_of(model)
 

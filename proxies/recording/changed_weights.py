@@ -23,7 +23,7 @@ _GAMMA = 1e-2
 
 
 def recorded_features(runner: ModelRunner, batch: Batch) -> PooledRecorder:
-    """Return what one forward shows of the features; call it inside ``runner.substituted``."""
+    """Return the features that one forward shows; call this inside ``runner.substituted``."""
     recorder = PooledRecorder()
     with WithoutDropout(), recorder:
         runner.run(batch)
@@ -71,9 +71,9 @@ _SUMS = frozenset((F.linear, torch.conv1d, torch.conv2d, torch.conv3d))
 
 
 class ConstantWeights(WithoutDropout):
-    """A mode that computes alike outputs once: those of a layer whose weight is one constant.
+    """A mode that computes equal outputs once: the outputs of a layer whose weight is one constant.
 
-    Then a layer sums the channels of each of its groups, and all outputs of a group are the same.
+    Such a layer sums the channels of each of its groups, so all outputs of a group are equal.
     """
 
     def __init__(self, constant: Iterable[Tensor]):
@@ -89,7 +89,7 @@ class ConstantWeights(WithoutDropout):
 def _repeated(
     func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **named: Any
 ) -> Tensor:
-    """Return what ``func`` gives, computed of one input and one output of each group."""
+    """Return the result of ``func``, computed from one input and one output of each group."""
     channels = 1 - weight.dim()
     groups = input.shape[channels] // weight.shape[1]
     each = len(weight) // groups

@@ -29,7 +29,7 @@ def check_differentiable(loss: Tensor) -> None:
 def gradients(
     loss: Tensor, leaves: Gradients, create_graph: bool = False, retain_graph: bool = False
 ) -> Gradients:
-    """Return the gradient of a scalar by each leaf; one that it does not depend on gets zeros.
+    """Return the gradient of a scalar by each leaf; zeros for a leaf that it does not depend on.
 
     Raises:
         ScoreError: it depends on nothing that requires a gradient.
@@ -45,7 +45,7 @@ def pulled_back(
     create_graph: bool = False,
     retain_graph: bool = False,
 ) -> Gradients:
-    """Return the gradient by each leaf of the sum of outputs times weights, zeros where none."""
+    """Return the gradient of sum(outputs * weights) by each leaf; zeros if there is none."""
     found = torch.autograd.grad(
         outputs,
         [*leaves.values()],
@@ -61,7 +61,7 @@ def pulled_back(
 
 
 class _Whole:
-    """Stands in for the checkpointing that runs a function without gradients first."""
+    """A substitute for the checkpointing that first runs a function without gradients."""
 
     @staticmethod
     def apply(function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
@@ -70,16 +70,16 @@ class _Whole:
 
 
 def _at_once(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Iterator[None]:
-    """Stand in for the checkpointing that drops what the backward needs: drop nothing."""
+    """Replace the checkpointing that drops tensors which the backward needs: drop nothing."""
     yield
 
 
 @contextmanager
 def without_checkpoints() -> Iterator[None]:
-    """Run checkpointed parts of networks once, and keep what their backward needs.
+    """Run checkpointed parts of networks once, and keep the tensors that their backward needs.
 
-    A part that ran again within the backward would run outside the modes that look on, with dropout
-    and on gradients of its own.
+    If a part ran again within the backward, it would run outside the modes that record: with
+        dropout, and with gradients of its own.
     """
     with (
         mock.patch.object(checkpoint, "CheckpointFunction", _Whole),

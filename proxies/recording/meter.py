@@ -1,4 +1,4 @@
-"""Seconds and peak memory of a stretch of work."""
+"""The seconds and the peak memory that some work takes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 class Meter:
-    """The time of a ``with`` block, and by how much memory peaked above its start.
+    """The time of a ``with`` block, and the peak of memory above its start.
 
-    On CUDA by the allocator's own peak; on Linux by the process's peak resident set, which the
-    kernel lets a process reset; elsewhere ``peak_memory`` is None.
+    On CUDA this is the peak of the allocator. On Linux it is the peak of the resident set, which
+    the kernel lets a process reset. Elsewhere ``peak_memory`` is None.
     """
 
     def __init__(self, device: torch.device):

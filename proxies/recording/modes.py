@@ -46,7 +46,7 @@ def _convolution(
     output_padding: Any,
     groups: int,
 ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-    """Return the function of ``torch.nn.functional`` that is this ``torch.convolution``."""
+    """Return the function of ``torch.nn.functional`` that equals this ``torch.convolution``."""
     dims = weight.dim() - 2
     shared = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     if transposed:
@@ -56,9 +56,9 @@ def _convolution(
 
 
 def _undropped_input(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """Return the input of dropout, as a tensor of its own where dropout would make one.
+    """Return the input of dropout, copied where dropout would return a new tensor.
 
-    An operator in place may follow, and must not write to what a backward needs.
+    An operator that works in place may follow, and must not overwrite what a backward needs.
     """
     input: Tensor = args[0] if args else kwargs["input"]
     itself = func is torch.dropout_ or kwargs.get("inplace") or kwargs.get("training") is False
@@ -66,7 +66,7 @@ def _undropped_input(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
 
 class WithoutDropout(TorchFunctionMode):
-    """A mode that runs dropout as the identity: a score is not a coin toss."""
+    """A mode that runs dropout as the identity, so that scores do not depend on chance."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -85,15 +85,15 @@ class WithoutDropout(TorchFunctionMode):
         return self.call(func, args, kwargs)
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run any other function; subclasses catch some here."""
+        """Run any other function; subclasses replace some of them here."""
         return func(*args, **kwargs)
 
     def copied(self, source: Tensor, result: Tensor) -> None:
-        """See what dropout returns in the place of its input."""
+        """Record what dropout returns instead of its input."""
 
 
 class TwiceDifferentiable(TorchFunctionMode):
-    """A mode that writes the hard sigmoid by functions that torch can differentiate twice."""
+    """A mode that computes the hard sigmoid with functions that torch can differentiate twice."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -113,7 +113,7 @@ _GROUPED = frozenset((torch._grouped_mm, F.grouped_mm))
 
 
 def _grouped(rows: Tensor, weights: Tensor, offs: Tensor | None = None, **_: Any) -> Tensor:
-    """Multiply groups of rows, which end at ``offs``, by a matrix each, as torch does in single."""
+    """Multiply groups of rows, which end at ``offs``, by one matrix each, in any precision."""
     if offs is None:
         return rows @ weights
     ends = [int(end) for end in offs]
@@ -123,10 +123,10 @@ def _grouped(rows: Tensor, weights: Tensor, offs: Tensor | None = None, **_: Any
 
 
 class InPrecision(TorchFunctionMode):
-    """A mode that makes numbers of another precision than the network usually runs in.
+    """A mode that makes numbers in another precision than the network usually runs in.
 
-    A network makes floats of its own where it casts, as images of whole numbers, or fills tensors;
-    beside weights in another precision they would not do.
+    A network makes floats itself where it casts whole numbers or fills tensors. They would not fit
+    weights in another precision.
     """
 
     def __init__(self, usual: torch.dtype, wanted: torch.dtype):
@@ -146,7 +146,7 @@ class InPrecision(TorchFunctionMode):
 
 
 class WithoutNorm(WithoutDropout):
-    """Batch norm as the identity, which keeps a network of positive weights positive."""
+    """A mode that runs batch norm as the identity, so that positive networks stay positive."""
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func is F.batch_norm or func is torch.batch_norm:
@@ -155,7 +155,7 @@ class WithoutNorm(WithoutDropout):
 
 
 class SingleSample(WithoutDropout):
-    """Batch norm that says clearly what it cannot do with a single value."""
+    """A mode in which batch norm refuses a single value per channel, with a clear reason."""
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func is F.batch_norm:
@@ -176,7 +176,7 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Run batch norm as each sample alone would see it."""
+    """Run batch norm with the statistics of each sample alone."""
     if not training:
         return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     refuse_single_values(input, samples, training)
@@ -194,7 +194,7 @@ def refuse_single_values(source: Tensor, samples: int, training: bool) -> None:
     """Refuse the input of a batch norm that would divide by the deviation of one value.
 
     Raises:
-        ScoreError: it is in training mode, and a sample holds one value per channel.
+        ScoreError: batch norm is in training mode, and a sample has one value per channel.
     """
     if training and source.numel() == samples * source.shape[1]:
         raise NotApplicable(

@@ -1,4 +1,4 @@
-"""What a loss is about: the main output, the classes, and the loss that the user gave."""
+"""The objective: the main output, the classes, and the loss that the user gave."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Loss = Callable[[Any, Any], Tensor]
 
 
 def main_tensor(output: Any, graph: Graph) -> Tensor:
-    """Return the tensor of the output that the classifier's loss is about.
+    """Return the tensor of the output that the loss of a classifier reads.
 
-    A mapping's (or object's) ``logits`` or ``out`` if it has one; else the output with the
-    longest path behind it in the graph, numbers aside: of (features, logits) or (logits,
-    auxiliary logits) that is the logits.
+    This is ``logits`` or ``out`` of a mapping or an object that has one. Otherwise it is the output
+    with the longest path in the graph, numbers aside. Of (features, logits) and of (logits,
+    auxiliary logits), these are the logits.
 
     Raises:
         ScoreError: there is no tensor of real or complex numbers.
@@ -57,7 +57,7 @@ def output_depths(graph: Graph) -> list[int]:
 
 
 def class_targets(logits: Tensor, targets: Any, seed: int) -> Tensor:
-    """Return the classes (N,) or their shares (N, classes), drawn by the seed if none are given.
+    """Return classes (N,) or shares of classes (N, classes), drawn by the seed if none are given.
 
     Raises:
         ScoreError: the logits are not (N, classes), or the targets do not fit them.
@@ -94,7 +94,7 @@ def given_loss(loss: Loss, output: Any, targets: Any) -> Tensor:
     """Return the user's loss.
 
     Raises:
-        ScoreError: it fails, or is no number.
+        ScoreError: the loss raises an error, or is not a number.
     """
     try:
         value = loss(output, targets)

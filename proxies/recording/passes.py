@@ -1,8 +1,8 @@
 """The passes over a network, each recording several signals at once.
 
-A pass takes the model runner and the names of the signals wanted of it and returns name -> signal,
-or name -> ``ScoreError`` for a signal that could not be recorded. One that fails leaves the
-others standing.
+A pass takes the model runner and the names of the signals that are needed. It returns name ->
+signal, or name -> ``ScoreError`` for a signal that could not be recorded. If one pass fails, the
+others still run.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from .twins import record_twins
 
 @dataclass(frozen=True)
 class Pass:
-    """One way through the network: which signals it can record, and how."""
+    """A pass over the network: the signals that it can record, and the function that does so."""
 
     provides: frozenset[str]
     record: Callable[[ModelRunner, frozenset[str]], Recorded]
 
 
 def record_weights(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """Return the graph and the weights, which need no forward."""
+    """Return the graph and the weights; no forward is needed."""
     recorded: Recorded = {"graph": runner.graph}
     if "weights" in wanted:
         with attempt(recorded, "weights"):

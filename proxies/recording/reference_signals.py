@@ -1,7 +1,7 @@
-"""Signals that only published codes read: what they take from modules, batches and parameters.
+"""Signals that only published codes read, from modules, batches and parameters.
 
-They serve the proxies of ``variants``. Random tensors that a published code draws are drawn
-here by one function each, so that a comparison can put the same numbers in both places.
+The proxies of ``variants`` read them. Each random tensor that a published code draws is drawn here
+by its own function, so that a comparison can use the same numbers in both codes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _GAMMA = 1e-2
 
 
 def second_draw(tensor: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the perturbation of an input: normal, like it."""
+    """Return the perturbation of an input: normal numbers of the same shape."""
     return torch.randn(tensor.shape, generator=generator).to(tensor)
 
 
@@ -41,7 +41,7 @@ def square_image(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def record_relus(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """Run one forward that watches the inputs of modules alone, blind to functions."""
+    """Run one forward that records the inputs of modules only, and ignores functions."""
     recorded: Recorded = {}
     with attempt(recorded, *wanted):
         batch = runner.first
@@ -69,7 +69,7 @@ def record_relus(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
 
 
 def _sees(module: nn.Module, args: tuple[Any, ...]) -> set[str]:
-    """Return the names of the signals that the module's input belongs to."""
+    """Return the names of the signals that need the module's input."""
     if not args or not isinstance(args[0], Tensor):
         return set()
     seen = {"named_relu_kernel"} if "ReLU" in type(module).__name__ else set()
@@ -106,7 +106,7 @@ def record_module_features(runner: ModelRunner, wanted: frozenset[str]) -> Recor
 
 
 def record_module_sizes(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """Run one forward of one sample that counts what modules without children hold and do."""
+    """Run one forward of one sample; count parameters and operations of childless modules."""
     recorded: Recorded = {}
     with attempt(recorded, "module_sizes"):
         sizes: list[ModuleSize] = []
@@ -123,7 +123,7 @@ def record_module_sizes(runner: ModelRunner, wanted: frozenset[str]) -> Recorded
 
 
 def _operations(module: nn.Module, source: Tensor, output: Tensor) -> int:
-    """Return the number of operations that the code counts.
+    """Return the number of operations as the published code counts them.
 
     These are products of convolutions and linear layers, additions of a convolution's bias, and
     passes of batch norm, ReLU and pooling over elements.
@@ -148,7 +148,7 @@ def _operations(module: nn.Module, source: Tensor, output: Tensor) -> int:
 
 
 def _loss_gradients(runner: ModelRunner, leaves: Gradients, index: int) -> Gradients:
-    """Return the gradient of one batch's loss; what it does not depend on gets zeros."""
+    """Return the gradient of one batch's loss; zeros for parameters that it does not depend on."""
     batch = runner.batches[index]
     with WithoutDropout():
         loss = runner.batch_loss(runner.run_soundly(batch), batch)
@@ -166,7 +166,7 @@ def record_parameter_gradients(runner: ModelRunner, wanted: frozenset[str]) -> R
 
 
 def record_second_saliencies(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """Run one forward and backward; on copies if the network overwrites its layers' outputs."""
+    """Run one forward and backward, on copies if the network overwrites outputs of its layers."""
     recorded: Recorded = {}
     with attempt(recorded, "second_saliencies"), runner.substituted() as leaves:
         batch = runner.first
@@ -218,7 +218,7 @@ def record_coupled_kernel(runner: ModelRunner, wanted: frozenset[str]) -> Record
 
 
 def record_given_perturbation(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """Run two forwards of the network as it is: of the batch, and of the batch perturbed."""
+    """Run two forwards of the unchanged network: one of the batch, one of the perturbed batch."""
     recorded: Recorded = {}
     with attempt(recorded, "given_perturbation"):
         batch = runner.first
@@ -236,7 +236,7 @@ def record_given_perturbation(runner: ModelRunner, wanted: frozenset[str]) -> Re
 
 
 def record_given_blocks(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
-    """Run AZ-NAS's pass over the network and the batch as they are."""
+    """Run the pass of AZ-NAS over the unchanged network and batch."""
     recorded: Recorded = {}
     with attempt(recorded, "given_blocks"):
         generator = torch.Generator().manual_seed(runner.seed)

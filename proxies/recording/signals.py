@@ -1,4 +1,4 @@
-"""What can be recorded from a network at initialisation: the inputs of the proxies' functions."""
+"""The signals that can be recorded from a network at initialisation: the inputs of proxies."""
 
 from __future__ import annotations
 
@@ -63,20 +63,20 @@ OF_SEVERAL_BATCHES = frozenset({"gradient_statistics", "batch_gradients"})
 
 @dataclass(frozen=True)
 class GradientStatistics:
-    """Over batches: mean of ``|g|`` and (population) standard deviation of ``g``, per element."""
+    """The mean of ``|g|`` and the population deviation of ``g`` over batches, per element."""
 
     mean_abs: Tensor
     std: Tensor
 
     def per_deviation(self, values: Tensor | float) -> float:
-        """Return the sum of values over deviations, of the elements that deviate."""
+        """Return the sum of values divided by deviations, over elements that deviate."""
         ratios = torch.where(self.std > 0, values / self.std, 0)
         return float(ratios.sum(dtype=torch.float64))
 
 
 @dataclass(frozen=True)
 class Saliency:
-    """``values[n, c]``: sum over positions of output times its gradient, sample n, channel c."""
+    """``values[n, c]``: the sum over positions of output times gradient, sample n, channel c."""
 
     parameter: str | None
     values: Tensor
@@ -84,12 +84,13 @@ class Saliency:
 
 @dataclass(frozen=True)
 class SynapticFlow:
-    """``|W|`` and the summed output's gradient with respect to it, in the linearised network.
+    """``|W|`` and the gradient of the summed output by it, in the linearised network.
 
     Attributes:
-        magnitude: of the weight.
-        gradient: of the summed output, to be multiplied by 4 to the power of ``power``.
-        power: 0 unless the gradient is beyond the range of double precision.
+        magnitude: ``|W|``.
+        gradient: the gradient of the summed output, to be multiplied by 4 to the power of
+            ``power``.
+        power: 0, unless the gradient is beyond the range of double precision.
     """
 
     magnitude: Tensor
@@ -98,7 +99,7 @@ class SynapticFlow:
 
     @classmethod
     def within_range(cls, magnitude: Tensor, gradient: Tensor, power: int) -> SynapticFlow:
-        """Make one without a power if double precision holds it."""
+        """Return a flow without a power if double precision can hold it."""
         product = float((magnitude * gradient).abs().sum())
         if product == 0 or math.log2(product) + 2 * power < _LARGEST_LOG2:
             return cls(magnitude, gradient * 2.0**power * 2.0**power)
@@ -106,10 +107,10 @@ class SynapticFlow:
 
     @cached_property
     def total(self) -> float:
-        """The sum of ``|W * dR/dW|``.
+        """Return the sum of ``|W * dR/dW|``.
 
         Raises:
-            ScoreError: it is beyond the range of double precision.
+            ScoreError: the sum is beyond the range of double precision.
         """
         if self.power:
             decimal = self.log_total / math.log(10)
@@ -121,7 +122,7 @@ class SynapticFlow:
 
     @cached_property
     def log_total(self) -> float:
-        """The logarithm of the total, whatever its size; minus infinity if it is 0."""
+        """Return the logarithm of the total, of any size; minus infinity if it is 0."""
         product = self._product
         if not product > 0:
             return -math.inf if product == 0 else product
@@ -141,11 +142,12 @@ class SynapticFlow:
 
 @dataclass(frozen=True)
 class Perturbation:
-    """Zen-score's ingredients.
+    """The two quantities of the Zen-score.
 
     Attributes:
-        distance: mean over samples of the L1 distance of the features of x and of x + gamma eps.
-        variances: per batch norm, the mean over channels of the batch variance, in call order.
+        distance: the mean over samples of the L1 distance between the features of x and of x +
+            gamma eps.
+        variances: for each batch norm in call order, the mean over channels of the batch variance.
     """
 
     distance: float
@@ -154,7 +156,7 @@ class Perturbation:
 
 @dataclass(frozen=True)
 class SignSums:
-    """``sums[name]``: sum over ``samples`` samples of the sign of the gradient, per element."""
+    """``sums[name]``: the sum over ``samples`` samples of the sign of the gradient, per element."""
 
     samples: int
     sums: dict[str, Tensor]
@@ -167,11 +169,13 @@ class SignSums:
 
 @dataclass(frozen=True)
 class ActivationPatterns:
-    """How many units (positions of rectifiers) differ in where, over the samples, they are on.
+    """The numbers of different patterns of units: a pattern says for which samples a unit is on.
+
+    A unit is a position of a rectifier.
 
     Attributes:
-        total: distinct patterns over all rectifiers together.
-        by_rectifier: distinct patterns of each, in call order.
+        total: the number of different patterns over all rectifiers together.
+        by_rectifier: the number for each rectifier, in call order.
     """
 
     total: int
@@ -180,15 +184,15 @@ class ActivationPatterns:
 
 @dataclass(frozen=True)
 class LayerFeatures:
-    """Moments of one output over samples and positions.
+    """The moments of one output over samples and positions.
 
-    Of fewer samples and positions than channels, R < C, moments are held as (R, R) matrices, which
-    have the same eigenvalues but for zeros, and so the same trace and norm.
+    With fewer samples and positions than channels, R < C, moments are stored as (R, R) matrices.
+    These have the same eigenvalues except zeros, and so the same trace and norm.
 
     Attributes:
-        parameter: the weight that made it; None for a rectifier's.
-        moment: (C, C) mean of f f^T.
-        covariance: (C, C) covariance over samples and positions.
+        parameter: the weight of the layer that made the output; None for a rectifier.
+        moment: (C, C), the mean of f f^T.
+        covariance: (C, C), the covariance over samples and positions.
     """
 
     parameter: str | None
@@ -198,13 +202,14 @@ class LayerFeatures:
 
 @dataclass(frozen=True)
 class Block:
-    """One block of a network: a stretch of it between two feature maps.
+    """One block of a network: the part between two feature maps.
 
     Attributes:
-        entropy: of the normalised eigenvalues of the covariance of its output's channels.
-        spectral_norm: largest singular value of the correlation between a random sign vector at
-            its output and its pull-back to the block's input; None for the first block, and where
-            the positions of both do not correspond; NaN for an identity.
+        entropy: the entropy of the normalised eigenvalues of the covariance of the output's
+            channels.
+        spectral_norm: the largest singular value of the correlation between a random sign vector at
+            the output and its pull-back to the input. It is None for the first block and where the
+            positions of output and input do not correspond, and NaN for an identity.
     """
 
     entropy: float
@@ -213,7 +218,7 @@ class Block:
 
 @dataclass(frozen=True)
 class ModuleSize:
-    """Parameters that a module holds itself, and its operations on one sample."""
+    """The parameters that a module holds itself, and its operations on one sample."""
 
     parameters: int
     operations: int
@@ -221,7 +226,7 @@ class ModuleSize:
 
 @dataclass(frozen=True)
 class Twin:
-    """Cosines of one layer between the network and its perturbed twin."""
+    """The cosines of one layer between the network and its perturbed twin."""
 
     weights: float
     gradients: float

@@ -26,7 +26,7 @@ _LEAST = 1e-8  # length that a cosine is divided by
 
 
 class FirstOutputs(WithoutDropout):
-    """A mode that hands the output of each layer's first call to a function."""
+    """A mode that passes the output of each layer's first call to a function."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ def _of_loss(
     shifts: dict[str, Tensor] | None,
     take: Callable[[str, Tensor], None],
 ) -> Gradients:
-    """Return the gradients of the weights, shifted if asked; ``take`` gets the layers' outputs."""
+    """Return the gradients of the weights, shifted or not; ``take`` gets the layers' outputs."""
     with runner.substituted(change=_shifted(shifts)) as leaves:
         layouts = runner.layouts().counted(batch.samples)
         with FirstOutputs(leaves, take, layouts):
@@ -117,7 +117,7 @@ def _of_loss(
 
 
 def _attacked(runner: ModelRunner, batch: Batch, shifts: dict[str, Tensor]) -> Batch:
-    """Return the batch moved by a step along the sign of the twin's input gradient."""
+    """Return the batch after one step along the sign of the twin's input gradient."""
     moving = batch.map(lambda t: t.clone().requires_grad_() if t.is_floating_point() else t)
     with runner.substituted(change=_shifted(shifts)):
         with WithoutDropout():
