@@ -11,13 +11,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
+from typing import TYPE_CHECKING
 
 from ...formats import count
-from ..graph import Graph
 from ..operators import NORMS, PRODUCTS
 from .items import Item, count_boxes
 from .labels import TIMES, operation, size_text, tail, where
 from .style import ACTIVATIONS, ROOM, family
+
+if TYPE_CHECKING:
+    from ..graph import Graph
 
 _LONGEST_PERIOD = 16
 _WORTH_FOLDING = 3

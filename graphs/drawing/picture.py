@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...errors import InputError
 from ...files import written_whole
-from ..graph import Graph
 from .folding import fold
 from .layout import lay_out
 from .writing import svg_of
+
+if TYPE_CHECKING:
+    from ..graph import Graph
 
 
 def draw(

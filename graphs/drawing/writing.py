@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from ...formats import count
-from ..graph import Graph
 from .items import Picture, boxes
 from .labels import clip
 from .style import CHARACTER, COLOURS, FRAME, GREY, INK, LINE, MARGIN, PADDING, ROOM
+
+if TYPE_CHECKING:
+    from ..graph import Graph
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
