@@ -69,8 +69,12 @@ class ModelRunner:
     _effective: dict[str, EffectiveWeights] = field(default_factory=dict, repr=False)
     _separable: dict[str, bool] = field(default_factory=dict, repr=False)
     _layouts: dict[str, Layouts] = field(default_factory=dict, repr=False)
+    _own: torch.dtype = field(init=False, repr=False)
     _running: torch.dtype | None = field(default=None, init=False, repr=False)
     _replaced: Replaced | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._own = float_type(self.model)
 
     @cached_property
     def _generators(self) -> list[Own]:
@@ -302,10 +306,10 @@ class ModelRunner:
         Raises:
             ScoreError: it fails; says in which module.
         """
-        changed = self._running
+        changed = self._running or (None if self._own == self.dtype else self.dtype)
         casts: Any = nullcontext()
         if changed is not None:
-            batch, casts = batch.in_precision(changed), InPrecision(self.dtype, changed)
+            batch, casts = batch.in_precision(changed), InPrecision(self._own, changed)
         try:
             with failed_forward(self.model), casts, self._replaced or nullcontext():
                 args, kwargs = batch.taken

@@ -267,6 +267,23 @@ def test_half_precision_is_promoted(dtype: torch.dtype) -> None:
     assert next(model.parameters()).dtype == dtype
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_network_that_casts_its_input_to_half_is_promoted(dtype: torch.dtype) -> None:
+    class Cast(nn.Module):
+        def __init__(self, body: nn.Module, wanted: torch.dtype):
+            super().__init__()
+            self.body, self.wanted = body, wanted
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(x.to(self.wanted)).float()
+
+    scores = run(Cast(net().to(dtype), dtype))
+    expected = run(Cast(net().to(dtype).float(), torch.float32))
+    assert failed(scores) == failed(expected) == NEVER
+    for name in set(scores) - NEVER:
+        assert scores[name].value == pytest.approx(expected[name].value, rel=1e-5), name
+
+
 def test_nan_weights_are_named() -> None:
     model = net()
     with torch.no_grad():
