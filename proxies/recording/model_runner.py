@@ -29,6 +29,7 @@ from .samples.arrangements import arrangements
 from .samples.layout import independent
 from .samples.survey import Layouts, rows_first, survey
 from .weights.effective import (
+    AppliedWeights,
     EffectiveWeightFinder,
     EffectiveWeights,
     Replaced,
@@ -87,28 +88,43 @@ class ModelRunner:
         These are parameters of two or more dimensions; of several that are made into one weight,
         the one that stands for it.
         """
-        used = {name for _, name in applied(self.graph)}
         effective = self.effective()
         return [
             name
             for name, parameter in named_parameters(self.model)
             if name in effective.values
-            or (name in used and name not in effective.sources and parameter.dim() > 1)
+            or (name in self._applied and name not in effective.sources and parameter.dim() > 1)
         ]
+
+    @cached_property
+    def _applied(self) -> set[str]:
+        """The parameters that layers apply, to whichever samples."""
+        found = {name for _, name in applied(self.graph)}
+        if self.graph.exact:
+            return found
+        # The graph is that of one sample, which may not reach all experts or branches.
+        with self.substituted(gradients=False, names=()):
+            noted = AppliedWeights(*self._constants())
+            with noted:
+                for batch in self.batches:
+                    self.run(batch)
+        return found | noted.names
 
     def effective(self) -> EffectiveWeights:
         """Return the weights that layers compute from parameters; found once in each mode."""
         if self.mode not in self._effective:
-            direct = applied_directly(self.model, self.graph)
+            direct = self.graph.exact and applied_directly(self.model, self.graph)
             self._effective[self.mode] = EffectiveWeights() if direct else self._found_weights()
         return self._effective[self.mode]
 
     def _found_weights(self) -> EffectiveWeights:
-        """Run the network on few samples, since weights depend on no data."""
+        """Run the network on few samples, since weights depend on no data; what runs may do so."""
+        batches = [self.some(2)] if self.graph.exact else self.batches
         with self.substituted(gradients=False, names=()):
             finder = EffectiveWeightFinder(*self._constants())
             with WithoutNorm(), finder:  # norms that cannot stand so few are left out
-                self.run(self.some(2))
+                for batch in batches:
+                    self.run(batch)
         return finder.result()
 
     @property

@@ -122,6 +122,25 @@ def test_experts_that_get_some_rows_are_those_that_get_all() -> None:
     assert {r.status for r in everything.values()} <= {"ok", "not applicable", "unsupported"}
 
 
+@pytest.mark.parametrize("normed", [False, True], ids=["plain", "weight norm"])
+def test_experts_that_the_first_sample_does_not_reach_are_not_left_out(normed: bool) -> None:
+    generator = torch.Generator().manual_seed(3)
+    inputs = [4 * torch.randn(12, 1, 3, generator=generator) for _ in range(2)]
+    data = [(x, torch.arange(12) % 4) for x in inputs]
+    sparse, dense = Experts(True), Experts(False)
+    for model in (sparse, dense):
+        if normed:
+            for expert in model.experts:
+                nn.utils.parametrizations.weight_norm(expert)
+    reached = sparse.router(torch.tanh(sparse.embed(data[0][0]))).argmax(-1)
+    assert set(reached.flatten().tolist()) == {0, 1, 2}
+    scores, expected = (
+        archrank.score(model, data, proxies=OF_GRADIENTS) for model in (sparse, dense)
+    )
+    for name in OF_GRADIENTS:
+        assert scores[name].value == pytest.approx(expected[name].value, rel=1e-3), name
+
+
 class Grouped(Experts):
     """The same experts, their weights in one tensor, by a product of groups."""
 

@@ -276,6 +276,23 @@ class Provenance(TorchFunctionMode):
         """See a product with a weight, and the dimension in which its outputs lie."""
 
 
+class AppliedWeights(Provenance):
+    """A mode that notes the parameters that layers apply.
+
+    Attributes:
+        names: of them; of a weight made of several, of all.
+    """
+
+    def __init__(self, parameters: dict[str, Tensor], constants: Iterable[Tensor]):
+        super().__init__(parameters, constants)
+        self.names: set[str] = set()
+
+    def _applied(self, weight: Any) -> Any:
+        if isinstance(weight, Tensor) and weight.dim() > 1:
+            self.names.update(self._names.get(id(weight), ()))
+        return super()._applied(weight)
+
+
 class EffectiveWeightFinder(Provenance):
     """A mode that notes the weights that are not parameters."""
 
@@ -341,7 +358,8 @@ class Replaced(Provenance):
         weights: EffectiveWeights,
     ):
         super().__init__(parameters, constants)
-        self._leaves = {name: leaves[name] for name in weights.values}
+        own = {name: leaves[name] for name in weights.values}
+        self._leaves = {name: getattr(leaf, "applied", leaf) for name, leaf in own.items()}
         self._adapters = weights.adapters
         self._merged: set[int] = set()  # what adapters give, which is in a layer's weight already
         self._biases = weights.biases

@@ -198,6 +198,39 @@ def test_complex_weights_are_pairs_of_real_ones() -> None:
             assert scores[name].value == pytest.approx(expected[name].value, rel=1e-5), name
 
 
+PRODUCTS = {
+    "linear": lambda z, w: F.linear(z, w.T),
+    "matmul": lambda z, w: z @ w,
+    "einsum": lambda z, w: torch.einsum("bi,io->bo", z, w),
+    "mm": torch.mm,
+}
+
+
+class Multiplied(nn.Module):
+    """A layer of complex weights, written as a product."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        torch.manual_seed(0)
+        self.weight = nn.Parameter(torch.randn(6, 8, dtype=torch.cfloat) * 0.3)
+        self.head, self.kind = nn.Linear(8, 4), kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = torch.fft.fft(x)
+        return self.head(PRODUCTS[self.kind](z, self.weight.to(z.dtype)).abs())
+
+
+@pytest.mark.parametrize("kind", list(PRODUCTS)[1:])
+def test_products_with_complex_weights_are_linear_layers(kind: str) -> None:
+    data = (torch.randn(8, 6, generator=torch.Generator().manual_seed(1)), torch.arange(8) % 4)
+    scores, expected = (archrank.score(Multiplied(how), *data) for how in (kind, "linear"))
+    assert sum(result.status == "ok" for result in expected.values()) > 30
+    for name in set(expected) - {"nasgraph", "nasgraph_density"}:
+        assert scores[name].reason == expected[name].reason, name
+        if expected[name].value is not None:
+            assert scores[name].value == pytest.approx(expected[name].value, rel=1e-4), name
+
+
 class Complex(nn.Module):
     """Complex layers on complex inputs; or the same function on pairs of real numbers."""
 
