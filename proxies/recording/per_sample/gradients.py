@@ -127,6 +127,7 @@ def _batched(
             return False
         check_differentiable(loss)
         loss.backward(inputs=mode.anchors)
+        mode.finish()
     return True
 
 

@@ -133,6 +133,13 @@ class PerSample(WithoutDropout):
         for sink in self._sinks:
             sink.take(name, self._first + offset, gradients)
 
+    def finish(self) -> None:
+        """Give away what still waits after the backward for uses that the loss does not see."""
+        waiting, self._waiting = self._waiting, {}
+        for name, (_, held) in waiting.items():
+            for sink in self._sinks:
+                sink.take(name, self._first, held)
+
     def arrived_outer(self, name: str, output: Tensor, input: Tensor) -> None:
         """Take the gradients of a linear layer of one position: outer products."""
         if self.uses[name] > 1:

@@ -53,6 +53,25 @@ def shared(m: Calls, x: Tensor) -> Tensor:
     return m.head(x.mean((2, 3)))
 
 
+def shared_unseen(m: Calls, x: Tensor) -> Tensor:
+    """Return what uses some layers again for what the loss does not see."""
+    features = m.conv(x)
+    _ = m.conv(2 * x)
+    tokens = torch.relu(features).mean((2, 3))
+    once, again = torch.tanh(m.mid(tokens)), torch.tanh(m.mid(3 * tokens))
+    return m.head(once + again.detach())
+
+
+def fixed_point(m: Calls, x: Tensor) -> Tensor:
+    """Return the last step of a fixed point that is looked for without gradients."""
+    start = torch.tanh(m.conv(x).mean((2, 3)))
+    found = torch.zeros_like(start)
+    with torch.no_grad():
+        for _ in range(4):
+            found = torch.tanh(m.mid(found) + start)
+    return m.head(torch.tanh(m.mid(found) + start))
+
+
 def attention(m: Calls, x: Tensor) -> Tensor:
     tokens = m.embed(x.flatten(2).transpose(1, 2))
     tokens = tokens + m.attend(tokens, tokens, tokens)[0]
@@ -195,6 +214,12 @@ NETWORKS = {
     "three dimensions": lambda: Calls(volume, conv=nn.Conv3d(1, 4, 3), head=nn.Linear(4, 5)),
     "shared weights": lambda: Calls(
         shared, stem=nn.Conv2d(3, 6, 1), block=nn.Conv2d(6, 6, 3, padding=1), head=nn.Linear(6, 5)
+    ),
+    "shared, unseen by the loss": lambda: Calls(
+        shared_unseen, conv=nn.Conv2d(3, 6, 3), mid=nn.Linear(6, 6), head=nn.Linear(6, 5)
+    ),
+    "fixed point": lambda: Calls(
+        fixed_point, conv=nn.Conv2d(3, 6, 3), mid=nn.Linear(6, 6), head=nn.Linear(6, 5)
     ),
     "keywords": lambda: Calls(by_keyword, conv=nn.Conv2d(3, 6, 3), head=nn.Linear(6, 5)),
     "tokens": lambda: nn.Sequential(
