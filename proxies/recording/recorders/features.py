@@ -12,7 +12,7 @@ from torch import Tensor
 from ....errors import NotApplicable
 from ...spectra import gram, standardised
 from ..modes import WithoutDropout
-from ..samples.channels import Channels, channels_last, real_channels
+from ..samples.channels import Channels, by_sample, real_channels
 from ..samples.layout import Layout
 from ..samples.survey import CountedLayouts, Layouts
 from ..signals import LayerFeatures
@@ -65,8 +65,7 @@ class FeatureReader(WithoutDropout):
     def _read_layer(self, name: str, features: Tensor, layout: Layout, last: bool) -> None:
         if features.is_complex():
             features = real_channels(features, -1 if last else 1)
-        features = features if last else channels_last(features)
-        self._found(name, layout.parts(features, self._layouts.samples))
+        self._found(name, by_sample(features, layout, self._layouts.samples, last))
 
     def _found(self, name: str | None, features: Tensor) -> None:
         self._features.append(self._read(name, features))
@@ -93,11 +92,10 @@ class _RectifiedFeatures(RectifierRecorder):
         self.channels = Channels()
 
     def before(self, source: Tensor, layout: Layout) -> None:
-        self._last = layout.dim == 1 or self.channels.last(source)
+        self._last = self.channels.last(source, layout)
 
     def after(self, result: Tensor, layout: Layout) -> None:
-        last = result if self._last else channels_last(result)
-        self._found(None, layout.parts(last, self._layouts.samples))
+        self._found(None, by_sample(result, layout, self._layouts.samples, self._last))
 
 
 def moments(name: str | None, features: Tensor) -> LayerFeatures:

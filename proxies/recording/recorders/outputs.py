@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..modes import WithoutDropout
-from ..samples.channels import channels_last, real_channels
+from ..samples.channels import by_sample, real_channels
 from ..samples.layout import ROWS, Layout
 from ..samples.survey import CountedLayouts
 from ..signals import Saliency
@@ -51,8 +51,8 @@ class OutputRecorder(WithoutDropout):
         if func not in PRODUCTS:
             return result
         name = self._names.get(id(weight_of(args, kwargs)))
-        if name is not None and self._layouts is not None:
-            self._layouts.see_layer(name, result)
+        if self._layouts is not None:  # what is not a layer of its own is known by its shape
+            self._layouts.see_layer(name or f"{func.__name__} {tuple(result.shape)}", result)
         if self._keeping:
             layout = self._layouts.next("product", result) if self._layouts else ROWS
             if result.requires_grad and layout is not None:
@@ -71,8 +71,8 @@ class OutputRecorder(WithoutDropout):
                 product = real_product(held, gradient.detach(), channels)
                 rows = self._layouts is None or layout == ROWS
                 if self._layouts is not None and not rows:
-                    last = product if channels == -1 else channels_last(product)
-                    product = layout.parts(last, self._layouts.samples).flatten(1, -2).sum(dim=1)
+                    product = by_sample(product, layout, self._layouts.samples, channels == -1)
+                    product = product.flatten(1, -2).sum(dim=1)
                 elif product.dim() > 2:
                     positions = (1, -2) if channels == -1 else (2, -1)
                     product = product.flatten(*positions).sum(dim=positions[0])

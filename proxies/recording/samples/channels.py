@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .layout import Layout
+
 SECOND = frozenset(
     (
         *(torch.conv1d, torch.conv2d, torch.conv3d),
@@ -68,14 +70,38 @@ class Channels:
             if place in (1, len(after) - 1):
                 self._last[tuple(result.shape)] = place == len(after) - 1
 
-    def last(self, tensor: Tensor) -> bool:
-        """Return whether the channels are last: those of tokens are, if nothing says otherwise."""
-        return self._last.get(tuple(tensor.shape), tensor.dim() <= 3)
+    def last(self, tensor: Tensor, layout: Layout | None = None) -> bool:
+        """Return whether the channels are last.
+
+        Those of tokens are, and of what has its samples second, if nothing says otherwise.
+        """
+        otherwise = tensor.dim() <= 3 or (layout is not None and layout.dim == 1)
+        return self._last.get(tuple(tensor.shape), otherwise)
 
 
 def channels_last(features: Tensor) -> Tensor:
     """Return features (N, C, ...) as (N, ..., C)."""
     return features.movedim(1, -1)
+
+
+def by_sample(features: Tensor, layout: Layout, samples: int, last: bool) -> Tensor:
+    """Return features as (N, ..., C), samples first and channels last.
+
+    Args:
+        features: with the channels second, or ``last``.
+        layout: where the samples lie. They may lie among the channels, where each has weights of
+            its own in one grouped convolution.
+        samples: how many there are.
+
+    Example:
+        >>> by_sample(torch.zeros(1, 5 * 8, 7, 7), Layout(1, inner=8), 5, last=False).shape
+        torch.Size([5, 7, 7, 8])
+    """
+    if last:
+        return layout.parts(features, samples)
+    if layout.dim == 1:
+        return channels_last(layout.parts(features, samples).flatten(1, 2))
+    return layout.parts(channels_last(features), samples)
 
 
 def real_channels(features: Tensor, dim: int) -> Tensor:

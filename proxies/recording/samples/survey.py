@@ -144,6 +144,8 @@ class CountedLayouts:
         if self.layouts.found is None:
             return ROWS if tensor.dim() > 1 and tensor.shape[0] == self.samples else None
         known = self.layouts.found[kind]
+        # two samples make fewer calls than these where each sample makes its own
+        self._in_parts |= kind == "product" and index >= len(known)
         layout, sure = known[index] if index < len(known) else (None, False)
         if layout is None or (proven and not sure) or not layout.fits(tensor, self.samples):
             return None
