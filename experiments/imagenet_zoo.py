@@ -175,14 +175,14 @@ def page(parts: list[list[str]], command: str) -> str:
             f"{RESAMPLED} draws of families.",
             "",
             "Labels: published ImageNet top-1 of timm's checkpoints (`imagenet_zoo`), recipes as "
-            f"{len(WORDS)} words and {len(PARTS)} parts of their tags. No weight is made, no pass "
-            "is run.",
+            f"{len(WORDS)} words and {len(PARTS)} parts of their tags, published epochs and "
+            "strength of augmentation. No weight is made, no pass is run.",
             "",
             "Looked at while designing: which features, groups of them, recipes' words, learners "
             "and weights join was chosen among about thirty on these families, in these folds and "
             "two other draws of them, so that the figures are flattered by that choice; single "
-            "learners are listed beside it. The table of torchvision's first weights was made "
-            "once, after.",
+            "learners are listed beside it. `imagenet_zoo_choice.py` repeats the comparison. The "
+            "table of torchvision's first weights was made once, after.",
             "",
             *(line for part in parts for line in part),
         ]

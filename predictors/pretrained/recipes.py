@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from ...errors import InputError
@@ -45,12 +46,55 @@ PARTS = (
     *("ra", "ra2", "ra3", "ra4", "sbb2", "sw", "tv2"),
 )
 """Parts of timm's tags that checkpoints of two families or more have."""
+SCHEDULES = {
+    "^tv_": (90, 0),  # torchvision's first weights
+    "^tv2_": (600, 3),  # torchvision's second
+    "gluon|^bt_": (120, 1),  # He et al. 2019, Bag of Tricks
+    "^a1h?_|^b[12]k_|^c[12]_|^ch_|^d_": (600, 3),  # Wightman et al. 2021, ResNet Strikes Back
+    "^a2_|^ah_|^bh_": (300, 3),
+    "^a3_": (100, 3),
+    "^lamb": (450, 2),  # timm: A2, half as long again, without CutMix
+    "^rmsp": (300, 1),  # timm: without RandAugment
+    "^ra_": (450, 2),  # timm's training scripts
+    "^pycls": (100, 0),  # Radosavovic et al. 2020, RegNet
+    "^tf_|^aa_|^ap_|^ns_": (350, 2),  # Tan and Le 2019, EfficientNet; Bello et al. 2021, ResNet-RS
+    "^fb_in1k|^fb_dist|deit": (300, 3),  # Touvron et al. 2021, DeiT
+    "^sw_|^ms_|^sail|goog_in1k|msft|^nv_": (300, 3),  # Liu et al. 2021, Swin
+    "^dm_": (360, 3),  # Brock et al. 2021, NFNet
+    "rvgg": (120, 0),  # Ding et al. 2021, RepVGG
+    "^nav": (400, 2),  # Han et al. 2021, ReXNet
+    "sam_in1k": (300, 0),  # Chen et al. 2022, ViT with SAM
+}
+"""What a tag says -> epochs on ImageNet-1k and how strongly images are augmented, as published.
+
+Augmentation: 0 crops and flips; 1 also colours, erasing or mixup; 2 a policy such as RandAugment; 3
+a policy with mixup and CutMix. The first pattern that matches counts; the tag's own number of
+epochs (``e3600``, ``450e``, ``300ep``) comes before it.
+"""
+_TYPICAL = (300, 2)
+"""The schedule of recipes that say nothing of theirs."""
 PLAIN = "in1k"
 """A recipe that says no more than that ImageNet-1k was trained on."""
 
 
+def schedule_of(recipe: str) -> tuple[int, int]:
+    """Return the epochs of a recipe and the strength of its augmentation (``SCHEDULES``).
+
+    Example:
+        >>> schedule_of("tv_in1k"), schedule_of("ra4_e3600_r224_in1k"), schedule_of("in1k")
+        ((90, 0), (3600, 2), (300, 2))
+    """
+    known = (schedule for tag, schedule in SCHEDULES.items() if re.search(tag, recipe))
+    epochs, augmentation = next(known, _TYPICAL)
+    own = re.search(r"(?:^|_)(?:e(\d+)|(\d+)ep?)(?:_|$)", recipe)
+    return (int(own[1] or own[2]) if own else epochs), augmentation
+
+
 def context_of(recipe: str) -> tuple[float, ...]:
-    """Return for each of ``WORDS`` and then ``PARTS`` whether a recipe has it, as 1 or 0.
+    """Return what a recipe's tag says, as numbers.
+
+    They are 1 or 0 for each of ``WORDS`` and then ``PARTS``, then log(epochs / 300) and the
+    strength of augmentation (``schedule_of``).
 
     Args:
         recipe: a tag of timm's checkpoints, such as ``"in1k"``, ``"a1_in1k"`` or
@@ -62,8 +106,8 @@ def context_of(recipe: str) -> tuple[float, ...]:
     Example:
         >>> dict(zip((*WORDS, *PARTS), context_of("a1_in1k")))["timm's A1"]
         1.0
-        >>> sum(context_of("in1k"))  # of its parts, "in1k" alone is known
-        1.0
+        >>> [round(number, 2) for number in context_of("a1_in1k")[-2:]]
+        [0.69, 3.0]
     """
     if not isinstance(recipe, str) or not re.fullmatch(r"\w+", recipe):
         raise InputError(
@@ -72,7 +116,9 @@ def context_of(recipe: str) -> tuple[float, ...]:
         )
     said = [re.search(pattern, recipe) is not None for pattern in WORDS.values()]
     parts = recipe.split("_")
-    return tuple(map(float, (*said, *(part in parts for part in PARTS))))
+    epochs, augmentation = schedule_of(recipe)
+    numbers = (*said, *(part in parts for part in PARTS), math.log(epochs / 300), augmentation)
+    return tuple(map(float, numbers))
 
 
 def is_in1k_alone(recipe: str) -> bool:

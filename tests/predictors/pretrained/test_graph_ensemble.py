@@ -10,7 +10,13 @@ import pytest
 from archrank.errors import InputError
 from archrank.predictors import GraphEnsemble, Sample
 from archrank.predictors.checks import small_graphs
-from archrank.predictors.pretrained.recipes import PARTS, WORDS, context_of, is_in1k_alone
+from archrank.predictors.pretrained.recipes import (
+    PARTS,
+    WORDS,
+    context_of,
+    is_in1k_alone,
+    schedule_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +86,29 @@ def test_accuracies_above_a_hundred_are_refused(graphs) -> None:
     ],
 )
 def test_recipes_are_read_by_their_words(recipe: str, words: tuple[str, ...], alone: bool) -> None:
-    context = dict(zip((*WORDS, *PARTS), context_of(recipe), strict=True))
+    *said, _, _ = context_of(recipe)
+    context = dict(zip((*WORDS, *PARTS), said, strict=True))
     assert {word for word in WORDS if context[word]} == set(words)
     assert {part for part in PARTS if context[part]} == set(PARTS) & set(recipe.split("_"))
     assert is_in1k_alone(recipe) is alone
+
+
+@pytest.mark.parametrize(
+    ("recipe", "schedule"),
+    [
+        ("in1k", (300, 2)),
+        ("gluon_in1k", (120, 1)),
+        ("a3_in1k", (100, 3)),
+        ("dist_450e_in1k", (450, 2)),
+        ("300ep_in1k", (300, 2)),
+        ("sw_r448_e450_in1k", (450, 3)),
+        ("sw_in12k_ft_in1k", (300, 3)),
+        ("sam_in1k", (300, 0)),
+    ],
+)
+def test_a_recipe_has_a_schedule(recipe: str, schedule: tuple[int, int]) -> None:
+    assert schedule_of(recipe) == schedule
+    assert context_of(recipe)[-2:] == pytest.approx((np.log(schedule[0] / 300), schedule[1]))
 
 
 def test_what_is_no_recipe_is_refused() -> None:
