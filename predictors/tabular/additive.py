@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy import linalg, optimize
 
 from ...basics import Array
 from .contract import PARTS, TabularPredictor
-
-Pairs = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
 
 CONTEXT = "context"
 _FAR = 1e6  # a distance at which nothing is alike
@@ -203,7 +200,7 @@ class Term(ABC):
     """What the kernels of one part are made of.
 
     Attributes:
-        distance, product: (n, m) between samples, or (pairs,) of chosen ones.
+        distance, product: (n, m) between samples.
         square: (n,), the product of each first sample with itself.
     """
 
@@ -213,7 +210,7 @@ class Term(ABC):
 
     @abstractmethod
     def kernel(self, scales: Array) -> Array:
-        """Return the sum of the kernels, shaped like the distances."""
+        """Return the sum (n, m) of the kernels."""
 
     @abstractmethod
     def variance(self, scales: Array) -> Array:
@@ -245,7 +242,7 @@ class StretchedTerm(Term):
         decay *= smooth
         alike, straight = 1.0 + reach, linear * self.product
         alike *= decay
-        reach *= reach
+        reach *= reach  # in place: making arrays takes longer than filling them
         reach *= decay
         return alike + straight, [alike, reach, straight]
 
@@ -270,22 +267,11 @@ class Prior(NamedTuple):
 
 
 def most_probable(terms: Sequence[Term], labels: Array, prior: Prior, steps: int) -> Array:
-    """Return the logarithms of scales that maximise the posterior.
-
-    Args:
-        terms: between all training samples (n, n).
-        labels: (n,).
-        prior: of the scales.
-        steps: the most that the search takes.
-    """
-    pairs = np.triu_indices(len(labels))  # matrices are symmetric: half of each is enough
-    halves = [
-        replace(term, distance=term.distance[pairs], product=term.product[pairs]) for term in terms
-    ]
+    """Return the logarithms of scales that maximise the posterior."""
     found = optimize.minimize(
         improbability,
         prior.mean,
-        (halves, labels, prior, pairs),
+        (terms, labels, prior),
         jac=True,
         method="L-BFGS-B",
         bounds=optimize.Bounds(prior.low, prior.high),
@@ -296,32 +282,23 @@ def most_probable(terms: Sequence[Term], labels: Array, prior: Prior, steps: int
 
 
 def improbability(
-    scales: Array, terms: Sequence[Term], labels: Array, prior: Prior, pairs: Pairs
+    scales: Array, terms: Sequence[Term], labels: Array, prior: Prior
 ) -> tuple[float, Array]:
-    """Return the negative logarithm of the posterior but for a constant, and its gradient.
-
-    Terms are between ``pairs``, which are those of the upper triangle.
-    """
+    """Return the negative logarithm of the posterior but for a constant, and its gradient."""
     noise = np.exp(scales[-1])
+    kernel = (noise + _JITTER) * np.eye(len(labels))
     by_term = np.exp(scales[:-1]).reshape(-1, len(terms)).T
-    total = np.zeros(len(pairs[0]))
     slopes_of = []
     for term, own in zip(terms, by_term, strict=True):
         part, slopes = term.with_slopes(own)
-        total += part
+        kernel += part
         slopes_of.append(slopes)
-    kernel = np.zeros((len(labels), len(labels)))
-    kernel[pairs] = total
-    kernel += (noise + _JITTER) * np.eye(len(labels))
-    # LAPACK reads columns first: the transposed view needs no copy.
-    factor = linalg.cholesky(kernel.T, lower=True, check_finite=False)
+    factor = linalg.cholesky(kernel, lower=True, check_finite=False)
     solution = linalg.cho_solve((factor, True), labels, check_finite=False)
-    inverse, _ = linalg.lapack.dpotri(factor, lower=True)
-    pull = solution[pairs[0]] * solution[pairs[1]] - inverse.T[pairs]
-    trace = solution @ solution - np.trace(inverse)
-    pull[pairs[0] != pairs[1]] *= 2.0  # the lower triangle
+    inverse = linalg.cho_solve((factor, True), np.eye(len(labels)), check_finite=False)
+    pull = np.outer(solution, solution) - inverse
     gained = np.array([[np.vdot(pull, by) for by in slopes] for slopes in slopes_of]).T
-    gained = np.append(gained.ravel(), noise * trace)
+    gained = np.append(gained.ravel(), noise * np.trace(pull))
     off = (scales - prior.mean) / prior.deviation
     value = 0.5 * labels @ solution + np.log(np.diag(factor)).sum() + 0.5 * off @ off
     return float(value), off / prior.deviation - 0.5 * gained

@@ -164,7 +164,7 @@ class FixedTerm(Term):
     """A linear kernel and Matern ones (nu = 5/2) of given lengths; scales are their variances."""
 
     lengths: Sequence[float]
-    _made: dict[int, Array] = field(default_factory=dict, init=False)
+    _made: dict[int, Array] = field(default_factory=dict)
 
     def kernel(self, scales: Array) -> Array:
         total = np.zeros_like(self.product)
