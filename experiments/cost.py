@@ -18,7 +18,7 @@ Which operators compilers leave out (``inventory``) was settled by looking at al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -341,6 +341,32 @@ def mean_of(results: list[dict], method: str, **where: object) -> str:
     return interval(values) if values else "-"
 
 
+KNOWN = {
+    "nasbench201": (
+        "NAS-Bench-201 on the devices of HW-NAS-Bench",
+        "Networks for CIFAR-10. Aim for latency: .99.",
+    ),
+    "hat": (
+        "HAT's translation transformers",
+        "The table holds averages over layers, from which no network can be built: predictors "
+        "read these ten numbers and the sums over layers that follow from them; FLOPs are "
+        "multiply-adds of these sums, per token. Total: encoder and decoder. Encoders have six "
+        "layers, always; on a GPU their latency hardly depends on anything. Aim: .98.",
+    ),
+    "gpt": (
+        "Language models of HW-GPT-Bench",
+        f"{SOME:,} random ones of 10,000. Energy: kWh of one forward, measured.",
+    ),
+    "ec_nas": (
+        "NAS-Bench-101's cells of EC-NAS",
+        f"{SOME:,} random ones of 2,532. Energy: kWh of four epochs of training. Carbon is "
+        "this energy times what the grid emits at the hour, which no network says: in the "
+        "table it is from 44 to 201 g/kWh.",
+    ),
+}
+"""Devices known from many measurements: task -> title and note of its table."""
+
+
 def tables() -> list[str]:
     """Write the page from the lines."""
     results = LINES.read()
@@ -360,84 +386,64 @@ def tables() -> list[str]:
         "Published figures are of 20 samples unless said otherwise, some chosen by a sampler; ours "
         "are random.",
     ]
-    for name, task in TASKS.items():
-        here = [r for r in results if r["task"] == name]
-        if not here:
-            continue
-        aim = "" if np.isnan(task.aim) else f" Aim at 20: {task.aim:.3f}."
-        sources, targets = (", ".join(f"`{d}`" for d in ds.split()) for ds in _devices(task))
-        lines += [
-            *("", f"### {name}: {task.space}", ""),
-            f"From {sources} to {targets}. Published: {task.published}.{aim}",
-            "",
-        ]
-        lines += markdown_table(
-            ["method", *(f"{count} samples" for count in COUNTS)],
-            [
-                [title, *(mean_of(here, method, count=count) for count in COUNTS)]
-                for method, title in METHODS.items()
-            ],
-            numbers=True,
-        )
-        lines += ["", "Each target at 20 samples, `CostPredictor`, sources and few samples:", ""]
-        lines.append(
-            "; ".join(
-                f"`{d}` {mean_of(here, 'CostPredictor, adapted', count=20, device=d)}"
-                for d in task.targets.split()
-            )
-            + "."
-        )
+    of_task = {name: [r for r in results if r["task"] == name] for name in (*TASKS, *KNOWN)}
+    for name in TASKS:
+        if of_task[name]:
+            lines += _new_devices(name, of_task[name])
     lines += ["", f"## Devices known from {MANY} measurements"]
-    for name, title, note in (
-        (
-            "nasbench201",
-            "NAS-Bench-201 on the devices of HW-NAS-Bench",
-            "Networks for CIFAR-10. Aim for latency: .99.",
-        ),
-        (
-            "hat",
-            "HAT's translation transformers",
-            "The table holds averages over layers, from which no network can be built: predictors "
-            "read these ten numbers and the sums over layers that follow from them; FLOPs are "
-            "multiply-adds of these sums, per token. Total: encoder and decoder. Encoders have six "
-            "layers, always; on a GPU their latency hardly depends on anything. Aim: .98.",
-        ),
-        (
-            "gpt",
-            "Language models of HW-GPT-Bench",
-            f"{SOME:,} random ones of 10,000. Energy: kWh of one forward, measured.",
-        ),
-        (
-            "ec_nas",
-            "NAS-Bench-101's cells of EC-NAS",
-            f"{SOME:,} random ones of 2,532. Energy: kWh of four epochs of training. Carbon is "
-            "this energy times what the grid emits at the hour, which no network says: in the "
-            "table it is from 44 to 201 g/kWh.",
-        ),
-    ):
-        here = [r for r in results if r["task"] == name]
-        titles = {**METHODS, CEILING: f"`CostPredictor`, {MOST:,} measurements"}
-        methods = [m for m in titles if any(r["method"] == m for r in here)]
-        rows = []
-        groups = {"mean of latencies": SINGLE[name], "mean of energies": ENERGY}
-        if name in SAMPLED:
-            energies = [cost for cost in SINGLE[name] if cost.startswith("energy")]
-            others = [cost for cost in SINGLE[name] if cost not in energies]
-            groups = {"mean of energies": energies, "mean of times": others}
-        if name == "hat":
-            groups = {
-                f"mean of {part}": [d for d in SINGLE[name] if part in d]
-                for part in ("total", "decoder", "encoder")
-            }
-        for group, devices in groups.items():
-            cells = [mean_of([r for r in here if r["device"] in devices], m) for m in methods]
-            rows.append([f"**{group}**", *cells])
-            for device in devices:
-                cells = [mean_of(here, m, device=device) for m in methods]
-                rows.append([f"`{device}`", *cells])
-        headings = ["cost", *(titles[m].removesuffix(ALONE) for m in methods)]
-        lines += ["", f"### {title}", "", note, "", *markdown_table(headings, rows, numbers=True)]
+    for name in KNOWN:
+        lines += _known_devices(name, of_task[name])
     return lines
+
+
+def _new_devices(name: str, results: list[dict]) -> list[str]:
+    """Tabulate methods by the number of samples of a new device."""
+    task = TASKS[name]
+    aim = "" if np.isnan(task.aim) else f" Aim at 20: {task.aim:.3f}."
+    sources, targets = (", ".join(f"`{d}`" for d in ds.split()) for ds in _devices(task))
+    rows = [
+        [title, *(mean_of(results, method, count=count) for count in COUNTS)]
+        for method, title in METHODS.items()
+    ]
+    each = "; ".join(
+        f"`{d}` {mean_of(results, 'CostPredictor, adapted', count=20, device=d)}"
+        for d in task.targets.split()
+    )
+    return [
+        *("", f"### {name}: {task.space}", ""),
+        f"From {sources} to {targets}. Published: {task.published}.{aim}",
+        "",
+        *markdown_table(["method", *(f"{count} samples" for count in COUNTS)], rows, numbers=True),
+        *("", "Each target at 20 samples, `CostPredictor`, sources and few samples:", ""),
+        f"{each}.",
+    ]
+
+
+def _known_devices(name: str, results: list[dict]) -> list[str]:
+    """Tabulate methods on devices with many measurements, each and by group."""
+    title, note = KNOWN[name]
+    titles = {**METHODS, CEILING: f"`CostPredictor`, {MOST:,} measurements"}
+    methods = [m for m in titles if any(r["method"] == m for r in results)]
+    rows = []
+    for group, devices in _groups(name).items():
+        own = [r for r in results if r["device"] in devices]
+        rows.append([f"**{group}**", *(mean_of(own, m) for m in methods)])
+        for device in devices:
+            rows.append([f"`{device}`", *(mean_of(results, m, device=device) for m in methods)])
+    headings = ["cost", *(titles[m].removesuffix(ALONE) for m in methods)]
+    return ["", f"### {title}", "", note, "", *markdown_table(headings, rows, numbers=True)]
+
+
+def _groups(name: str) -> dict[str, Sequence[str]]:
+    """Return the costs of a task by the group whose mean is told."""
+    if name == "hat":
+        parts = ("total", "decoder", "encoder")
+        return {f"mean of {part}": [d for d in SINGLE[name] if part in d] for part in parts}
+    if name in SAMPLED:
+        energies = [cost for cost in SINGLE[name] if cost.startswith("energy")]
+        times = [cost for cost in SINGLE[name] if cost not in energies]
+        return {"mean of energies": energies, "mean of times": times}
+    return {"mean of latencies": SINGLE[name], "mean of energies": ENERGY}
 
 
 def _seeds(results: list[dict]) -> str:

@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from common import RESULTS, command_line, made_by, markdown_table, parser, write_page
 
-from archrank.data import space, table
+from archrank.data import Table, space, table
 from archrank.data.spaces.graph_networks.graphgym import SETTINGS
 from archrank.errors import InputError
 from archrank.graphs import Graph
@@ -104,6 +104,43 @@ def figures(
     return [check(graph) for check in checks]
 
 
+def checked_rows(
+    measured: Table, task: str | None, pool: ProcessPoolExecutor
+) -> Iterator[list[str]]:
+    """Compare a table with the networks that are built of all its rows, a row for each column."""
+    name = measured.name
+    own = [c for c in CHECKS if c[:2] == (name, task)]
+    costs = measured.costs[[column for *_, column, _ in own]].dropna()
+    assert measured.space is not None
+    work = partial(figures, measured.space, task, [check for *_, check in own])
+    start = time.perf_counter()
+    found = list(pool.map(work, map(str, costs.index), chunksize=64))
+    seconds = time.perf_counter() - start
+    for i, (_, _, column, _) in enumerate(own):
+        # tables in millions keep six or seven digits, so half a unit of the last is equal
+        off = [
+            (arch, ours[i], theirs)
+            for (arch, theirs), ours in zip(costs[column].items(), found, strict=True)
+            if abs(ours[i] - theirs) > rounding(name, column, theirs)
+        ]
+        row = [name, task or "", f"`{column}`", f"{len(costs):,}", f"{len(off):,}"]
+        print(*row, f"{seconds:.0f} s", off[:3], flush=True)
+        yield row
+
+
+def formula_row(name: str, task: str | None, column: str, formula: str) -> list[str]:
+    """Compare a column of a table with what a space counts by a formula."""
+    measured = table(name)
+    known = measured.costs[column].dropna()
+    assert measured.space is not None
+    count = getattr(space(measured.space), formula)
+    context = () if task is None else (task,)
+    differs = sum(abs(count(arch, *context) - theirs) > 1 for arch, theirs in known.items())
+    row = [name, task or "", f"`{column}`", f"{len(known):,}", f"{differs:,}"]
+    print(*row, flush=True)
+    return row
+
+
 def main() -> None:
     """Compare all and write the table."""
     options = parser(__doc__)
@@ -113,42 +150,16 @@ def main() -> None:
     options.add_argument("--jobs", type=int, default=1)
     options.add_argument("--out", type=Path, default=RESULT)
     arguments = options.parse_args()
-    rows = []
+    rows: list[list[str]] = []
     with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
         for name, task in dict.fromkeys((c[0], c[1]) for c in CHECKS if c[0] in arguments.tables):
-            own = [c for c in CHECKS if c[:2] == (name, task)]
             try:
                 measured = table(name)
             except InputError as error:
                 print(error, file=sys.stderr)
                 continue
-            costs = measured.costs[[column for *_, column, _ in own]].dropna()
-            assert measured.space is not None
-            work = partial(figures, measured.space, task, [check for *_, check in own])
-            start = time.perf_counter()
-            found = list(pool.map(work, map(str, costs.index), chunksize=64))
-            seconds = time.perf_counter() - start
-            for i, (_, _, column, _) in enumerate(own):
-                # tables in millions keep six or seven digits, so half a unit of the last is equal
-                off = [
-                    (arch, ours[i], theirs)
-                    for (arch, theirs), ours in zip(costs[column].items(), found, strict=True)
-                    if abs(ours[i] - theirs) > rounding(name, column, theirs)
-                ]
-                counts = f"{len(costs):,}", f"{len(off):,}"
-                rows.append([name, task or "", f"`{column}`", *counts])
-                print(*rows[-1], f"{seconds:.0f} s", off[:3], flush=True)
-    for name, task, column, formula in FORMULAS:
-        if name not in arguments.tables:
-            continue
-        measured = table(name)
-        known = measured.costs[column].dropna()
-        assert measured.space is not None
-        count = getattr(space(measured.space), formula)
-        context = () if task is None else (task,)
-        differs = sum(abs(count(arch, *context) - theirs) > 1 for arch, theirs in known.items())
-        rows.append([name, task or "", f"`{column}`", f"{len(known):,}", f"{differs:,}"])
-        print(*rows[-1], flush=True)
+            rows += checked_rows(measured, task, pool)
+    rows += [formula_row(*one) for one in FORMULAS if one[0] in arguments.tables]
     compared = list(dict.fromkeys(name for name, *_ in rows))
     earlier = kept(arguments.out, set(compared))
     note = f" Compared now: {', '.join(compared)}; other rows are of earlier runs." * bool(earlier)
