@@ -296,7 +296,8 @@ def member_taus(lines: Sequence[Mapping], name: str, row: str) -> list[float]:
 TEXT = (
     "One head or eight weighed by fuzzy clusters (FCM) on a frozen encoder, which saw no "
     f"network of a labelled family: it learnt from {EACH} networks each of "
-    f"{', '.join(UNLABELLED)}. *untrained*: random weights, of each seed's own. *contrast*: "
+    f"{', '.join(UNLABELLED)}. Each was trained once, so that ± does not cover the luck of its "
+    "training; *untrained*: random weights, of each seed's own. *contrast*: "
     "GENNAPE's objective alone, 15 epochs; *statistics*: the default of `Pretraining`. T: "
     "labels divided by log10(FLOPs); pairs: which of two is better. Heads learn by squared "
     "error, as in the paper, or by DiffKendall where said; the k-GNN learns to rank on folded "
