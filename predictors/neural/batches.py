@@ -27,17 +27,17 @@ _RELATIVE_POSITION = -2  # the column of the default features that differs betwe
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class NodeTensors:
-    """What encoders read of n nodes and m edges.
+    """The tensors that encoders read, for n nodes and m edges.
 
     Attributes:
         operator: int64 (n,), ids of the default vocabulary; 0 is unknown.
         gennape_operator: int64 (n,), ids of GENNAPE's vocabulary; 0 is unknown.
         x: float32 (n, 26), log-scaled features (``Graph.to_pyg("default")``).
         resolution, kernel, bias, weighted: GENNAPE's features (``Graph.to_pyg("gennape")``).
-        multiplicity: float32 (n,), how many nodes of the network each one stands for.
+        multiplicity: float32 (n,), the number of nodes of the network that each one stands for.
         statistics: float32 (n, s), statistics of proxies; 0 where missing.
         present: float32 (n, s), 1 where the statistic is known, else 0.
-        positions: float32 (n, k), Laplacian positions; k is 0 unless asked for.
+        positions: float32 (n, k), Laplacian positions; k is 0 by default.
         edges: int64 (2, m), from operand to consumer.
     """
 
@@ -63,7 +63,7 @@ class GraphTensors(NodeTensors):
     """One graph as tensors.
 
     Attributes:
-        key: equal for graphs of equal structure with equal statistics in the same form.
+        key: a name that is equal for graphs with equal structure and statistics in the same form.
 
     Example:
         >>> import torch
@@ -87,17 +87,17 @@ class GraphTensors(NodeTensors):
     ) -> GraphTensors:
         """Return the tensors of ``graph``.
 
-        With ``fold``, runs of equal blocks are one block each (see
-        ``archrank.predictors.features.repeats``): a node that stands for several has their
-        number as ``multiplicity``, and the mean of their statistics and of their relative
+        With ``fold``, each run of equal blocks becomes one block (see
+        ``archrank.predictors.features.repeats``). A node that stands for several nodes has their
+        number as ``multiplicity``, and the means of their statistics and of their relative
         positions.
 
         Args:
             graph: any graph.
             fold: whether to represent repeated blocks once.
-            statistics: (len(graph), s), one row per node; what is not finite is missing.
-            positions: number of Laplacian positions (``predictors/positions.py``), of the folded
-                graph if folded.
+            statistics: (len(graph), s), one row per node; values that are not finite are missing.
+            positions: the number of Laplacian positions (``neural/positions.py``), of the folded
+                graph if it is folded.
 
         Raises:
             InputError: ``statistics`` has another shape, or ``positions`` is negative.
@@ -138,7 +138,7 @@ class GraphTensors(NodeTensors):
 def fold(
     graph: Graph, *, statistics: npt.ArrayLike | None = None, positions: int = 0
 ) -> GraphTensors:
-    """``GraphTensors.of`` with repeated blocks represented once.
+    """Return ``GraphTensors.of`` with repeated blocks represented once.
 
     Example:
         >>> import torch
@@ -163,7 +163,7 @@ def _statistics(graph: Graph, statistics: npt.ArrayLike | None) -> npt.NDArray[n
 
 
 def _labels(graph: Graph, x: npt.NDArray[np.float32]) -> list[int]:
-    """Equal integers for nodes that are equal but for their position and wiring."""
+    """Return equal integers for nodes that are equal except for their position and wiring."""
     features = np.ascontiguousarray(np.delete(x, _RELATIVE_POSITION, axis=1))
     unknown = np.where(graph.operator == 0, graph.aten, -1)
     facts = zip(graph.operator.tolist(), unknown.tolist(), graph.signature.tolist(), strict=True)
@@ -195,12 +195,12 @@ def _digest(values: npt.NDArray[np.float32]) -> str:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class GraphBatch(NodeTensors):
-    """Several graphs side by side: nodes concatenated, edges moved, nothing padded.
+    """Several graphs together: nodes are concatenated, edges renumbered, and nothing is padded.
 
     Attributes:
-        graph: int64 (nodes,), which graph each node belongs to; ascending.
-        count: number of graphs.
-        context: float32 (count, c) or None, what is known beside the graphs.
+        graph: int64 (nodes,), the graph of each node; ascending.
+        count: the number of graphs.
+        context: float32 (count, c) or None, further facts about each graph.
 
     Example:
         >>> import torch
@@ -220,7 +220,7 @@ class GraphBatch(NodeTensors):
         """Return the batch of ``graphs``.
 
         Args:
-            graphs: at least one, all with equally many statistics and positions.
+            graphs: at least one, all with the same numbers of statistics and positions.
             context: (len(graphs), c), one row per graph.
 
         Raises:
@@ -273,27 +273,29 @@ def batches(
     max_nodes: int = MOST_NODES,
     spread: float = 0.5,
 ) -> list[list[int]]:
-    """Mini-batches of graphs of similar size, as positions in ``graphs``; each in exactly one.
+    """Return mini-batches of graphs of similar size, as positions in ``graphs``.
 
-    Graphs are sorted by ``log2(nodes) + spread * u`` with ``u`` uniform in [0, 1), cut into
-    batches, and the batches shuffled. Neighbours thus differ by up to ``spread`` doublings and
-    change with the seed, so that training sees other batches every epoch while encoders that pad
-    pad little. A batch of one size says nothing about how sizes compare: where a loss compares the
-    graphs of a batch, prefer a large ``spread``, which costs encoders that do not pad nothing.
+    Each graph is in exactly one batch. Graphs are sorted by ``log2(nodes) + spread * u`` with ``u``
+    uniform in [0, 1) and cut into batches, and the batches are shuffled. So sizes in a batch differ
+    by up to ``spread`` doublings, and batches change with the seed. Training sees other batches in
+    every epoch, and encoders that pad waste little. A batch of one size says nothing about how
+    sizes compare. If a loss compares the graphs of a batch, prefer a large ``spread``; it costs
+    nothing for encoders that do not pad.
 
-    Positions rather than tensors, because labels and whatever else belongs to the graphs must be
-    cut alike.
+    Batches are positions, not tensors, because labels and other data of the graphs must be cut in
+    the same way.
 
     Notes:
         This is our choice.
 
     Args:
-        graphs: what to batch, ``GraphTensors`` or graphs; only their lengths are read.
-        size: the most graphs in a batch.
-        seed: of the order; give every epoch one of its own.
-        shuffle: if not, batches come in ascending size, equal sizes in the order given.
-        max_nodes: the most nodes in a batch; a larger graph is a batch by itself.
-        spread: how many doublings of size may be mixed; ``math.inf`` ignores size.
+        graphs: ``GraphTensors`` or graphs; only their lengths are read.
+        size: the largest number of graphs in a batch.
+        seed: the seed of the order; use another one for every epoch.
+        shuffle: whether batches are shuffled; otherwise they come in ascending size, and equal
+            sizes in the given order.
+        max_nodes: the largest number of nodes in a batch; a larger graph is a batch by itself.
+        spread: the doublings of size that may be mixed; ``math.inf`` ignores size.
 
     Raises:
         InputError: ``size`` or ``max_nodes`` is below 1, or ``spread`` is negative.
@@ -324,7 +326,7 @@ def batches(
 def cut_in_order(
     order: Iterable[int], nodes: Sequence[int], size: int, max_nodes: int = MOST_NODES
 ) -> list[list[int]]:
-    """Return positions in their order, cut into batches of so many graphs and nodes at most."""
+    """Return positions in order, cut into batches of limited numbers of graphs and nodes."""
     result: list[list[int]] = []
     room = 0
     for i in order:
@@ -337,22 +339,23 @@ def cut_in_order(
 
 
 class Keyed(Protocol):
-    """What has a key, equal for what is the same."""
+    """An object with a key that is equal for equal objects."""
 
     @property
     def key(self) -> str: ...
 
 
 def unique(graphs: Sequence[Keyed | Graph]) -> tuple[list[int], Tensor]:
-    """Return the first of each kind among equal graphs, and which of them each graph equals.
+    """Return the first of each set of equal graphs, and the one that each graph equals.
 
-    ``encoded(firsts)[inverse]`` is what encoding all would give, for less where some are equal.
+    ``encoded(firsts)[inverse]`` equals the encoding of all graphs, and costs less if some are
+    equal.
 
     Args:
         graphs: ``GraphTensors``, compared by key, or graphs, compared by hash.
 
     Returns:
-        Positions of the firsts, ascending, and int64 (len(graphs),), indices into the firsts.
+        The positions of the firsts, ascending, and int64 (len(graphs),), indices into the firsts.
 
     Example:
         >>> import torch

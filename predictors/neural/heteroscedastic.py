@@ -1,4 +1,4 @@
-"""Networks that separate the noise of labels (aleatoric) from their own uncertainty (epistemic)."""
+"""Networks that predict the noise of labels (aleatoric) and their own uncertainty (epistemic)."""
 
 from __future__ import annotations
 
@@ -45,17 +45,18 @@ class Apart(NamedTuple):
 class HeteroscedasticNetwork(Predictor):
     """Networks on an embedding of graphs that predict aleatoric and epistemic uncertainty.
 
-    Several networks, each of two outputs m and v: the label is normal around m with the variance v,
-    which depends on the architecture. They are trained from their own initialisations, and each
-    leaves out one of five folds of the labels. Of their outputs
+    Each of several networks has two outputs m and v: the label is normal around m with variance v,
+    which depends on the architecture. Each network has its own initialisation and leaves out one of
+    five folds of the labels. Over networks,
 
-        mean = E m,   aleatoric^2 = E v,   epistemic^2 = Var m,   total^2 = the sum of both,
+        mean = E m,   aleatoric^2 = E v,   epistemic^2 = Var m,   total^2 = the sum of both.
 
-    over networks. All deviations are scaled alike, so that 80 % of the errors on labels that were
-    left out lie within as many as of a normal variable.
+    All deviations are multiplied by one factor: 80 % of the errors on labels that were left out lie
+    within the interval that holds 80 % of a normal variable.
 
-    Each label's loss, (log v + (y - m)^2 / v) / 2, is weighed by sqrt(v), not differentiated:
-    networks otherwise explain hard labels as noise before they learn them.
+    The loss of each label, (log v + (y - m)^2 / v) / 2, is weighted by sqrt(v), which counts as a
+    constant in the gradient. Otherwise networks explain difficult labels as noise before they learn
+    them.
 
     Source: Tuli et al., FlexiBERT, 2022 (BOSHNAS: both parts, on an embedding of graphs, there by
     a natural-parameter network and dropout); Nix and Weigend, 1994, and Lakshminarayanan et al.,
@@ -64,19 +65,22 @@ class HeteroscedasticNetwork(Predictor):
     choice, as are the defaults, made on other spaces than FlexiBERT.
 
     Args:
-        embedding: of graphs, a ``GraphEmbedding`` to be fitted, or the
-            name of its distance; None for ``parts`` alone.
-        parts: of ``PARTS``, columns beside or instead.
-        hidden: widths of hidden layers.
-        members: how many networks.
-        steps, rate, penalty: of AdamW on all labels at once, the rate falling by a cosine.
-        random_state: seed.
+        embedding: the embedding of graphs: a ``GraphEmbedding`` to be fitted, or the name of its
+            distance; None for ``parts`` alone.
+        parts: names in ``PARTS``; their columns are read beside the embedding or instead of it.
+        hidden: the widths of hidden layers.
+        members: the number of networks.
+        steps, rate, penalty: the settings of AdamW on all labels at once; the rate falls by a
+            cosine.
+        random_state: the seed of everything random.
         space, task, inputs, proxies: see ``Predictor``.
 
     Attributes:
-        embedding_, features_: what makes the matrix; the one that is not used is None.
-        layers_: of all networks, per layer weights (members, in, out) and biases (members, 1, out).
-        scale_: what both deviations were multiplied by.
+        embedding_, features_: the embedding and the features that make the matrix; an unused one is
+            None.
+        layers_: the layers of all networks: weights (members, in, out) and biases (members, 1,
+            out).
+        scale_: the factor of both deviations.
 
     Example:
         >>> from archrank.predictors.checks import small_graphs
@@ -121,7 +125,7 @@ class HeteroscedasticNetwork(Predictor):
 
     @property
     def read_parts(self) -> tuple[str, ...]:
-        """What its matrix is made of: ``"embedding"``, where there is one, and parts."""
+        """Return the parts of the matrix: ``"embedding"``, if there is one, and ``parts``."""
         return (*(() if self.embedding is None else ("embedding",)), *self.parts)
 
     def fit_encoder(self, samples: Sequence[Sample]) -> None:
@@ -192,7 +196,7 @@ class HeteroscedasticNetwork(Predictor):
         self._calibrate(inputs, labels, taught)
 
     def _taught(self, matrix: Array) -> Array:
-        """Which labels each member learns from (members, n), as 0 and 1; equal rows together."""
+        """Return which labels each member learns from, as 0 and 1; equal rows go together."""
         _, group = np.unique(matrix, axis=0, return_inverse=True)
         groups = int(group.max()) + 1
         if groups < _LEAST_FOLDED:
@@ -203,7 +207,7 @@ class HeteroscedasticNetwork(Predictor):
         return taught
 
     def _initial(self, width: int, rng: torch.Generator) -> list[list[Tensor]]:
-        """Weights as for rectifiers, without biases; all labels are noise to begin with."""
+        """Return initial weights for rectifiers, by which all labels are noise."""
         layers = []
         for before, after in pairwise([width, *self.hidden, 2]):
             draw = torch.randn(self.members, before, after, generator=rng, dtype=torch.float64)
@@ -227,9 +231,9 @@ class HeteroscedasticNetwork(Predictor):
     # --- predicting ---------------------------------------------------------------------------
 
     def moments(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Means, aleatoric and epistemic deviations, each (n,), of rows of the matrix (n, columns).
+        """Return means, aleatoric and epistemic deviations, each (n,), of standardised labels.
 
-        Of standardised labels; differentiable by the rows.
+        They are differentiable by the rows of the matrix (n, columns).
         """
         means, variances = _forward(points, self._tensors())
         epistemic = (means.var(dim=0, correction=1) + _LEAST_VARIANCE).sqrt()
@@ -237,7 +241,7 @@ class HeteroscedasticNetwork(Predictor):
         return means.mean(dim=0), self.scale_ * aleatoric, self.scale_ * epistemic
 
     def predict_matrix(self, matrix: Array) -> tuple[Array, Array]:
-        """Means and total deviations, both (n,), of standardised labels."""
+        """Return means and total deviations, both (n,), of standardised labels."""
         mean, aleatoric, epistemic = self._moments(matrix)
         return mean, np.hypot(aleatoric, epistemic)
 
@@ -267,7 +271,7 @@ class HeteroscedasticNetwork(Predictor):
 
 
 def _forward(rows: Tensor, layers: Sequence[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
-    """Means and variances (members, n) of labels."""
+    """Return means and variances (members, n) of labels."""
     state = rows.expand(len(layers[0][0]), *rows.shape)
     for at, (weights, biases) in enumerate(layers):
         state = (torch.nn.functional.silu(state) if at else state) @ weights + biases

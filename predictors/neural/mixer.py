@@ -28,15 +28,15 @@ EVALUATIONS = ("mean", "sample")
 class BayesianLinear(nn.Module):
     """A linear layer without bias whose weights are normal variables.
 
-    ``W = mu + softplus(rho) eps`` with ``eps ~ N(0, 1)``, drawn anew at every forward of the
-    training mode from torch's global generator; all items of a batch share a draw.
+    ``W = mu + softplus(rho) eps`` with ``eps ~ N(0, 1)``. In training mode, every forward draws eps
+    anew from torch's global generator; all items of a batch share a draw.
 
     Args:
         in_features: size of the last dimension of inputs.
         out_features: size of the last dimension of outputs.
         prior_rho: initial rho of all weights; -5 is a deviation of 0.0067.
-        evaluation: in eval mode, ``mean`` uses mu and is deterministic, ``sample`` draws as in
-            training, which is what ParZC's released code does.
+        evaluation: in evaluation mode, ``mean`` uses mu and is deterministic; ``sample`` draws as
+            in training, as the released code of ParZC does.
 
     Shape:
         (..., in_features) to (..., out_features).
@@ -48,7 +48,7 @@ class BayesianLinear(nn.Module):
     Kaiming-uniform with a = sqrt 5) as in ParZC.
 
     Notes:
-        The mean in eval mode is our choice.
+        The mean in evaluation mode is our choice.
 
     Example:
         >>> layer = BayesianLinear(2, 3).eval()
@@ -91,7 +91,7 @@ class BayesianLinear(nn.Module):
         ``sum log(s / sigma) + (sigma^2 + mu^2) / (2 s^2) - 1/2`` with s the prior's deviation.
 
         Raises:
-            InputError: prior_std is not positive.
+            InputError: ``prior_std`` is not positive.
 
         Example:
             >>> layer = BayesianLinear(1, 1, prior_rho=0.0)
@@ -111,16 +111,17 @@ class BayesianLinear(nn.Module):
 class MixerBlock(nn.Module):
     """Two residual two-layer perceptrons: ``x + F(LN x)``, twice.
 
-    ``F = Linear(d, r d), GELU, dropout, Linear(r d, d), dropout``. With ``released`` mixing both
-    act on the channels of each segment by itself, as ParZC's released code does; with ``across``
-    the first acts across segments, for each channel by itself, as in an MLP-Mixer.
+    ``F = Linear(d, r d), GELU, dropout, Linear(r d, d), dropout``. With ``released`` mixing, both
+    perceptrons act on the channels of each segment separately, as in the released code of ParZC.
+    With ``across`` mixing, the first acts across segments, for each channel separately, as in an
+    MLP-Mixer.
 
     Args:
-        width: channels of a segment.
-        segments: how many there are; only ``across`` depends on it.
+        width: the channels of a segment.
+        segments: the number of segments; only ``across`` depends on it.
         mixing: one of ``MIXINGS``.
-        ratios: r of the two.
-        dropout: chance of a value to be dropped.
+        ratios: r of the two perceptrons.
+        dropout: the probability that a value is dropped.
 
     Shape:
         (..., segments, width) to the same.
@@ -164,15 +165,15 @@ class MixerBlock(nn.Module):
 
 
 class StandAloneHead(nn.Module):
-    """What ParZC ends in where no other encoder follows.
+    """The last layers of ParZC if no other encoder follows.
 
-    ``BayesianLinear(d, d), Linear(d, d / 2), dropout, Linear(d / 2, outputs)``; there is no
-    nonlinearity between them.
+    ``BayesianLinear(d, d), Linear(d, d / 2), dropout, Linear(d / 2, outputs)``, without
+    nonlinearities between them.
 
     Args:
         width: d.
-        outputs: how many values.
-        dropout: chance of a value to be dropped.
+        outputs: the number of outputs.
+        dropout: the probability that a value is dropped.
         bayesian: whether the first layer is Bayesian; else an ordinary one without bias.
         prior_rho, evaluation: as in ``BayesianLinear``.
 
@@ -222,25 +223,25 @@ class MABN(nn.Module):
     ``Linear(inputs, length)``, cut into segments, ``BayesianLinear(segment, width)``, ``depth``
     ``MixerBlock``, LayerNorm, mean over segments, ``BayesianLinear(width, outputs)``.
 
-    The paper's ablations are one argument away: ``body="mlp"`` leaves segments out, for ``depth``
-    layers ``Linear(width, width), GELU, dropout`` after ``BayesianLinear(length, width)`` (the
-    paper leaves its form open; our choice), and ``bayesian=False`` makes ordinary layers without
-    bias of the Bayesian ones. On NDS, ParZC has ``length=752, width=1600, depth=5, dropout=0.18,
-    head="stand_alone"``.
+    Two arguments make the ablations of the paper. ``body="mlp"`` has no segments, but ``depth``
+    layers ``Linear(width, width), GELU, dropout`` after ``BayesianLinear(length, width)``; the
+    paper does not say their form, which is our choice. ``bayesian=False`` replaces Bayesian layers
+    by ordinary ones without bias. On NDS, ParZC has ``length=752, width=1600, depth=5,
+    dropout=0.18, head="stand_alone"``.
 
     Args:
-        inputs: how many statistics, proxies times nodes.
-        length: size that they are projected to.
-        segment: size of a segment; divides the length.
-        width: channels.
-        depth: blocks.
-        dropout: in the blocks.
-        outputs: how many values; 1 for a score.
+        inputs: the number of statistics: proxies times nodes.
+        length: the size that they are projected to.
+        segment: the size of a segment; it divides the length.
+        width: the number of channels.
+        depth: the number of blocks.
+        dropout: the probability of dropout in the blocks.
+        outputs: the number of outputs; 1 for a score.
         mixing: one of ``MIXINGS``.
         evaluation: one of ``EVALUATIONS``, for eval mode.
         bayesian: whether weights are random variables.
         body: one of ``BODIES``.
-        head: one of ``HEADS``: the last layer, or ``StandAloneHead`` in its place.
+        head: one of ``HEADS``: the last layer, or ``StandAloneHead`` instead of it.
         prior_rho: as in ``BayesianLinear``.
 
     Shape:
@@ -324,7 +325,7 @@ class MABN(nn.Module):
     def kl(self, prior_std: float = 1.0) -> Tensor:
         """Return the sum of ``BayesianLinear.kl`` over the Bayesian layers; 0 if there are none.
 
-        To be added to the loss, divided by the number of training items; ParZC leaves it out.
+        Divide it by the number of training items and add it to the loss. ParZC leaves it out.
 
         Example:
             >>> MABN(4, length=8, segment=4, width=4, depth=1, bayesian=False).kl().item()
@@ -337,17 +338,18 @@ class MABN(nn.Module):
 def monte_carlo(module: nn.Module, inputs: Tensor, draws: int, seed: int) -> tuple[Tensor, Tensor]:
     """Return the mean and deviation of a module's outputs over draws of its Bayesian weights.
 
-    Only these are random: all else is in eval mode, whatever the module's mode and ``evaluation``.
-    The module and torch's generators are left as they were. No gradients.
+    Only these weights are random. All else runs in evaluation mode, whatever the module's mode and
+    ``evaluation`` are. The module and torch's generators are left as they were. There are no
+    gradients.
 
     Args:
-        module: holds ``BayesianLinear``; without any the deviation is 0.
-        inputs: as the module takes them.
-        draws: at least 2.
-        seed: same seed, same result.
+        module: a module with ``BayesianLinear`` layers; without any, the deviation is 0.
+        inputs: the inputs of the module.
+        draws: the number of draws, at least 2.
+        seed: the seed of the draws.
 
     Returns:
-        Two tensors like an output; the deviation is the unbiased sample's (n - 1).
+        Two tensors like an output; the deviation is the unbiased one (n - 1).
 
     Raises:
         InputError: fewer than 2 draws.

@@ -46,10 +46,10 @@ def layers_of(sample: Sample) -> npt.NDArray[np.intp]:
 def layer_statistics(sample: Sample, name: str, scaling: str = "minmax") -> Array:
     """Return a proxy's statistic of each layer (layers,), scaled in the network; 0 if missing.
 
-    ``snip``, ``synflow``, ``plain`` and ``grasp`` are means over a layer's parameters, ``fisher``
-    is one over its output channels, others the layer's value. ``"minmax"``: (v - min) / (max -
-    min), which keeps the order along the depth and gives up all scale; ``"log"``: sign(v) log(1 +
-    |v|), which keeps it.
+    ``snip``, ``synflow``, ``plain`` and ``grasp`` are means over the parameters of a layer, and
+    ``fisher`` is a mean over its output channels. Other proxies have one value for the layer.
+    ``"minmax"`` is (v - min) / (max - min); it keeps the order along the depth, but no scale.
+    ``"log"`` is sign(v) log(1 + |v|); it keeps the scale.
 
     Source: ParZC (AAAI 2025) and its released code.
 
@@ -75,7 +75,7 @@ def layer_statistics(sample: Sample, name: str, scaling: str = "minmax") -> Arra
 
 
 def _output_channels(graph: Graph, layers: npt.NDArray[np.intp]) -> Array:
-    """How many channels each layer gives (layers,)."""
+    """Return the number of output channels of each layer, (layers,)."""
     linear = CANONICAL_ID["linear"]
     channels = [
         graph.nodes[node].out_shape[-1 if graph.operator[node] == linear else 1]
@@ -85,7 +85,7 @@ def _output_channels(graph: Graph, layers: npt.NDArray[np.intp]) -> Array:
 
 
 class _Network(nn.Module):
-    """The mixer alone, or its output given to a graph encoder as context."""
+    """The mixer alone, or a graph encoder whose context is the mixer's output."""
 
     def __init__(self, inputs: int, mixer: Mapping[str, Any], encoder: str | None, seed: int):
         super().__init__()
@@ -107,7 +107,7 @@ class _Network(nn.Module):
 
 
 class _OfGraphs(nn.Module):
-    """The network with its graphs given, a function of the statistics alone."""
+    """The network with fixed graphs, as a function of the statistics alone."""
 
     def __init__(self, network: _Network, graphs: Sequence[GraphTensors]):
         super().__init__()
@@ -118,37 +118,44 @@ class _OfGraphs(nn.Module):
 
 
 class ParZC(Predictor):
-    """Statistics of a network's layers under several proxies, mixed and trained to rank.
+    """A predictor that mixes the statistics of a network's layers, under several proxies.
 
     Each layer's statistic is scaled within its network (``layer_statistics``); the vectors of
     all proxies, one after the other, go through ``MABN``.
-    Alone that gives the score; joined to an encoder (``encoder="transformer"``) the mixer's output
-    is the context of the graph's vector (in ParZC it is added to the tokens of a cell; a context
-    serves graphs of any size, our choice). The loss is DiffKendall's product form on standardised
-    labels. The mean of the Bayesian weights predicts; the standard deviation is that of
-    ``draws`` samples of the weights.
+    Alone, the mixer gives the score. Joined to an encoder (``encoder="transformer"``), its output
+    is the context of the graph's vector. The loss is DiffKendall's product form on standardised
+    labels. Predictions use the mean of the Bayesian weights. The standard deviation is that of
+    predictions with ``draws`` samples of the weights.
+
+    Notes:
+        ParZC adds the mixer's output to the tokens of a cell. A context serves graphs of any size
+        and is our choice.
 
     Args:
         encoder: None for the mixer alone, or the name of an encoder to join it to.
         mixer: options of MABN, such as ``{"mixing": "across", "evaluation": "sample"}``.
-        scaling: of statistics, one of ``"minmax"`` (released) and ``"log"``.
-        positions: ``"order"`` puts layers in order of execution and zeros behind the last
-            (released: the same place is another layer in networks of other depth), ``"module"``
-            gives each module path its own place. By order, the statistics of a network that is
-            deeper than all that were learnt from are read at evenly spaced depths (our choice).
-        loss: one of ``LOSSES``, or a module (which no file holds).
-        loss_options: of it; of DiffKendall the released slope and form by default.
-        normal_scores: learn the normal scores of labels in place of standardised ones (released).
-        epochs, batch_size, learning_rate, weight_decay: of Adam with a cosine schedule; defaults
-            are ParZC's on NAS-Bench-201.
-        divergence: weight of the divergence of Bayesian weights from their prior; released 0.
-        draws: of weights, for the standard deviation.
-        random_state: seed of everything random.
-        proxies: whose statistics; samples that bring values per node of them are not scored again.
+        scaling: the scaling of statistics, ``"minmax"`` (released) or ``"log"``.
+        positions: ``"order"`` (released) puts layers in order of execution and zeros behind the
+            last one, so that a place belongs to different layers in networks of different depth.
+            ``"module"`` gives each module path its own place. By order, a network that is deeper
+            than all training networks is read at evenly spaced depths (our choice).
+        loss: one of ``LOSSES``, or a module, which cannot be saved.
+        loss_options: the options of the loss; by default DiffKendall has the released slope and
+            form.
+        normal_scores: whether labels are learned as normal scores; released are standardised
+            labels.
+        epochs, batch_size, learning_rate, weight_decay: the settings of Adam with a cosine
+            schedule; the defaults are those of ParZC on NAS-Bench-201.
+        divergence: the weight of the divergence of Bayesian weights from their prior; 0 in the
+            released code.
+        draws: the number of samples of the weights behind the standard deviation.
+        random_state: the seed of everything random.
+        proxies: the proxies whose statistics are read; samples that have their values per node are
+            not scored again.
         space, task, inputs: see ``Predictor``.
 
     Raises:
-        InputError: from ``fit``: an argument is out of range, or samples bring no statistics.
+        InputError: from ``fit``: an argument is out of range, or samples have no statistics.
 
     Source: Dong et al., "ParZC", AAAI 2025, and its released code where the paper is silent.
 
@@ -325,7 +332,7 @@ class ParZC(Predictor):
 
 
 def _at_most(values: Array, places: int) -> Array:
-    """Values (n,) as they are, or read at so many evenly spaced depths if they are more."""
+    """Return values (n,), read at evenly spaced depths if there are too many."""
     if len(values) <= places:
         return values
     depths = np.linspace(0, len(values) - 1, places)

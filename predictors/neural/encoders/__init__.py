@@ -1,4 +1,4 @@
-"""Encoders of graphs, one family per file; ``encoder`` makes one by name."""
+"""Encoders of graphs, one family per file; ``encoder`` creates one by name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def encoder(name: str, **options: Any) -> Encoder:
 
     Args:
         name: one of ``encoders``.
-        options: what its class takes, such as ``width``, ``statistics``, ``context``, ``dropout``.
+        options: the arguments of its class, such as ``width``, ``statistics``, ``context``,
+            ``dropout``.
 
     Raises:
         InputError: there is no such encoder, or it has no such option.

@@ -14,20 +14,20 @@ from .embedding import node_embedder
 
 
 class Encoder(nn.Module, ABC):
-    """Embeds nodes, lets them exchange messages, reads one vector per graph out.
+    """An encoder: embeds nodes, lets them exchange messages, and reads out one vector per graph.
 
         forward(batch) = join([graph_states(batch), context])
 
-    Without a context ``join`` is the identity; with one it is a linear layer on both side by side,
-    as FBNetV3 joins an architecture's embedding and its training recipe. What an encoder is not
-    made for, such as a context with ``context=0``, it does not read.
+    Without a context, ``join`` is the identity. With one, it is a linear layer on both,
+    concatenated, as FBNetV3 joins the embedding of an architecture and its training recipe. An
+    encoder ignores inputs that it is not made for, such as a context with ``context=0``.
 
     Args:
-        width: size of the vectors.
-        embedder: ``"default"`` or ``"gennape"`` (``predictors/encoders/embedding.py``).
-        statistics: number of statistics per node that batches must bring; their mask goes along.
-        context: size of the context that batches must bring.
-        dropout: probability of dropping an element of a node's vector after each layer.
+        width: the size of the vectors.
+        embedder: ``"default"`` or ``"gennape"`` (``encoders/embedding.py``).
+        statistics: the number of statistics per node that batches must have, besides their mask.
+        context: the size of the context that batches must have.
+        dropout: the probability of dropping an element of a node's vector after each layer.
 
     Raises:
         InputError: an argument is out of range.
@@ -56,7 +56,7 @@ class Encoder(nn.Module, ABC):
     def graph_states(self, batch: GraphBatch) -> Tensor:
         """Return the vectors of the graphs before the context joins, (graphs, width).
 
-        By default the mean over the nodes.
+        By default this is the mean over the nodes.
         """
         return mean_of_nodes(self.node_states(batch), batch)
 
@@ -64,8 +64,7 @@ class Encoder(nn.Module, ABC):
         """Return the vectors of the graphs, (graphs, width).
 
         Raises:
-            InputError: the batch lacks the statistics, positions or context that this encoder
-                was made for.
+            InputError: the batch lacks statistics, positions or a context that this encoder needs.
         """
         states = self.graph_states(batch)
         if self.join is None:
@@ -82,14 +81,14 @@ def sum_of_nodes(states: Tensor, batch: GraphBatch) -> Tensor:
 
 
 def mean_of_nodes(states: Tensor, batch: GraphBatch, chosen: Tensor | None = None) -> Tensor:
-    """Return the mean of each graph's nodes, each counted as often as its multiplicity says.
+    """Return the mean of each graph's nodes, each weighted by its multiplicity.
 
         h_G = sum_v m_v h_v / sum_v m_v
 
     Args:
         states: (nodes, width).
-        batch: the nodes' batch.
-        chosen: bool (nodes,), which nodes count; all unless given.
+        batch: the batch of the nodes.
+        chosen: bool (nodes,), the nodes that count; by default all.
     """
     weight = batch.multiplicity if chosen is None else batch.multiplicity * chosen
     weight = weight[:, None]
@@ -97,18 +96,18 @@ def mean_of_nodes(states: Tensor, batch: GraphBatch, chosen: Tensor | None = Non
 
 
 class Counts(nn.Module):
-    """A graph's vector from the mean of its nodes and from how often there are nodes of a kind.
+    """The vector of a graph from the mean of its nodes and the counts of nodes of learned kinds.
 
         h_G = W [mean_v h_v, log(1 + sum_v m_v softplus(U h_v + c))] + b
 
-    The mean forgets how many nodes there are: what is repeated twenty times looks like what is
-    there once. The second part are counts of kinds that are learnt.
+    The mean does not contain the number of nodes: a block that is repeated twenty times looks like
+    a single one. The second part counts nodes of learned kinds.
 
     Notes:
         This is our choice.
 
     Args:
-        width: of the vectors.
+        width: the size of the vectors.
     """
 
     def __init__(self, width: int) -> None:
@@ -139,14 +138,14 @@ def encode(
 ) -> Tensor:
     """Return the vectors of ``graphs`` in their order, without gradients, in evaluation mode.
 
-    Graphs of one key are encoded once, those of similar size together.
+    Graphs with equal keys are encoded once, and graphs of similar size together.
 
     Args:
-        model: any encoder; its mode comes back as it was.
-        graphs: what to encode.
+        model: any encoder; its mode is restored.
+        graphs: the graphs to encode.
         context: (len(graphs), c), one row per graph. Rows may differ between equal graphs, so
             with a context each graph is encoded by itself.
-        size, max_nodes: the most graphs and nodes at a time.
+        size, max_nodes: the largest numbers of graphs and nodes at a time.
 
     Returns:
         float32 (len(graphs), model.width), on the model's device.

@@ -1,4 +1,4 @@
-"""Along which direction of the edges messages go."""
+"""The direction of the edges in which messages go."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DIRECTIONS = ("forward", "both")
 
 
 def checked(direction: str) -> str:
-    """``direction`` itself.
+    """Return ``direction`` if it is valid.
 
     Raises:
         InputError: it is neither ``"forward"`` nor ``"both"``.
@@ -24,7 +24,7 @@ def checked(direction: str) -> str:
 
 
 def reverse(edges: Tensor) -> Tensor:
-    """Return the edges from consumer to operand."""
+    """Return the edges reversed, from consumer to operand."""
     return edges.flip(0)
 
 
@@ -34,13 +34,13 @@ def undirected(edges: Tensor) -> Tensor:
 
 
 class Directed(nn.Module):
-    """A layer along the edges and, for ``"both"``, another one against them, averaged.
+    """A layer along the edges, for ``"both"`` averaged with another layer against them.
 
-    The two have weights of their own, so that operand and consumer stay distinguishable.
+    The two layers have separate weights, so that operands and consumers stay distinguishable.
     Source: Rossi et al., "Edge directionality improves learning on heterophilic graphs", 2023.
 
     Args:
-        make: makes a layer ``(states, edges) -> states``.
+        make: a function that makes a layer ``(states, edges) -> states``.
         direction: ``"forward"`` or ``"both"``.
     """
 

@@ -1,4 +1,4 @@
-"""From a node's operator and features to its first vector."""
+"""Embedders: from a node's operator and features to its first vector."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _KERNELS = 8
 
 
 class StatisticsEmbedder(nn.Module):
-    """A linear layer on per-node statistics and their mask, to be added to a node's vector.
+    """A linear layer on the statistics of a node and their mask; the result is added to its vector.
 
         W [s * p, p] + b,  p = 1 where the statistic is known, else 0
 
-    Adding it is the same as appending both to the features before a linear layer. A missing value
-    and a known 0 differ by the mask.
+    The sum is equal to a linear layer on the features with both appended. The mask distinguishes a
+    missing value from a known 0.
 
     Notes:
         This is our choice.
@@ -49,12 +49,14 @@ class GennapeEmbedder(nn.Module):
         regular:   [operator (24), shape (8)]
         weighted:  [operator (14), shape (8), kernel_1 (4), kernel_2 (4), bias (2)]
 
-    ``operator``: an embedding of 32 ids, one table for each kind of node; ``shape``: one linear
-    layer on the resolution, shared; ``kernel``: one embedding of 8 ids for both axes; ``bias``: a
-    linear layer on the one-hot flag. Another width than 32 adds a linear layer (our choice).
-    It knows no multiplicity.
+    ``operator`` is an embedding of 32 ids, with one table for each kind of node. ``shape`` is one
+    linear layer on the resolution, shared by both kinds. ``kernel`` is one embedding of 8 ids for
+    both axes. ``bias`` is a linear layer on the one-hot flag. Multiplicity is ignored.
 
     Source: GENNAPE (Mills et al., AAAI-23), released code.
+
+    Notes:
+        If the width is not 32, a linear layer follows. This is our choice.
     """
 
     def __init__(self, width: int = 32) -> None:
@@ -79,7 +81,7 @@ class GennapeEmbedder(nn.Module):
 
 
 class DefaultEmbedder(nn.Module):
-    """Operator embedding plus a linear layer on the log-scaled features.
+    """An embedding of the operator plus a linear layer on the log-scaled features.
 
         E[operator] + W [x, log2(multiplicity)] + b
 
@@ -99,7 +101,7 @@ class DefaultEmbedder(nn.Module):
 
 
 class NodeEmbedder(nn.Module):
-    """One of the embedders above, plus that of statistics if there are any."""
+    """One of the embedders above, plus the embedder of statistics if there are any."""
 
     def __init__(self, nodes: nn.Module, statistics: nn.Module | None) -> None:
         super().__init__()

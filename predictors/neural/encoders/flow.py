@@ -1,4 +1,4 @@
-"""Directed graph flow: information flows through the network's graph as data and gradients do."""
+"""Directed graph flow: information flows through the graph as data and gradients do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .direction import reverse
 
 
 class GraphFlow(nn.Module):
-    """Dense graph flow: what arrives at a node is gated by its operator.
+    """Dense graph flow: the operator of a node gates the sum of its inputs.
 
         X' = sigmoid(O W_o) * (A X W_x) + X W_x + b,   (A X)_v = sum_{u -> v} X_u
 
@@ -40,7 +40,7 @@ class GraphFlow(nn.Module):
 
 
 class GatedAttention(nn.Module):
-    """Graph attention, gated by the node's operator.
+    """Graph attention that is gated by the node's operator.
 
         X'_v = LayerNorm(sigmoid(O_v W_o) * sum_{u -> v or u = v} a_uv W_p X_u)
         a_uv = softmax_u(LeakyReLU(w . (W_p X_u * W_p X_v)))
@@ -72,10 +72,13 @@ class GatedAttention(nn.Module):
 
 
 class Flow(nn.Module):
-    """Layers of graph flow and gated attention side by side, averaged, in one direction.
+    """Layers that average graph flow and gated attention, in one direction.
 
-    Each layer's input is normalised: whole networks have nodes of many operands, and sums over
-    them would grow from layer to layer (our choice; FLAN's cells are small).
+    The input of each layer is normalised. Nodes of whole networks can have many operands, so sums
+    over them would grow from layer to layer.
+
+    Notes:
+        The normalisation is our choice. The cells of FLAN are small.
     """
 
     def __init__(self, width: int, layers: int, dropout: float) -> None:
@@ -96,22 +99,22 @@ class Flow(nn.Module):
 
 
 class FlowEncoder(Encoder):
-    """A flow along the edges and one against them, read out where each ends.
+    """A flow along the edges and a flow against them, each read out where it ends.
 
         forward, backward = Flow(X, O, edges), Flow'(X, O, reversed edges)
         embedding = Linear([forward at the outputs, backward at the inputs, mean of each])
 
-    Outputs are the nodes without consumers, inputs those without operands; several are averaged.
-    A flow of L layers reaches L edges far, hence the means beside the ends. Sparse: time and
-    memory are linear in nodes and edges.
+    Outputs are the nodes without consumers, and inputs are the nodes without operands; several are
+    averaged. A flow with L layers reaches only L edges far, so the means are read out as well. Time
+    and memory are linear in the number of nodes and edges.
 
     Args:
         width: size of all vectors.
-        layers: layers of each flow.
+        layers: the number of layers of each flow.
         embedder: ``"default"`` or ``"gennape"``, for X; O is an embedding of the operator.
         statistics, context, dropout: see ``Encoder``.
 
-    Source: GATES (ECCV-20) for the flow, FLAN (ICML-24) for attention beside it and for the
+    Source: GATES (ECCV-20) for the flow; FLAN (ICML-24) for the added attention and for the
     reversed graph.
 
     Notes:
@@ -141,7 +144,7 @@ class FlowEncoder(Encoder):
         self.ends = nn.Linear(4 * width, width)
 
     def flows(self, batch: GraphBatch) -> tuple[Tensor, Tensor]:
-        """Return the nodes' states after the flow along the edges and after that against them."""
+        """Return the states of the nodes after each flow, along the edges and against them."""
         states, operators = self.embed(batch), self.operator(batch.operator)
         along: Tensor = self.along(states, operators, batch.edges)
         against: Tensor = self.against(states, operators, reverse(batch.edges))
@@ -153,7 +156,7 @@ class FlowEncoder(Encoder):
         return (along + against) / 2
 
     def graph_states(self, batch: GraphBatch) -> Tensor:
-        """Apply a linear layer to the flows' ends and means, (graphs, width)."""
+        """Return a linear function of the ends and means of both flows, (graphs, width)."""
         along, against = self.flows(batch)
         source, target = batch.edges
         parts = [
@@ -166,7 +169,7 @@ class FlowEncoder(Encoder):
 
 
 def _absent(nodes: Tensor, batch: GraphBatch) -> Tensor:
-    """bool (nodes,): which nodes of the batch are not among ``nodes``."""
+    """Return bool (nodes,): the nodes of the batch that are not among ``nodes``."""
     result = torch.ones(len(batch), dtype=torch.bool, device=nodes.device)
     result[nodes] = False
     return result

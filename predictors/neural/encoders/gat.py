@@ -19,9 +19,9 @@ class GATLayers(nn.Module):
 
     Args:
         width: size of the vectors, a multiple of ``heads``.
-        layers, heads: how many.
+        layers, heads: the numbers of layers and heads.
         direction: ``"forward"`` or ``"both"``.
-        dropout: after each layer.
+        dropout: the probability of dropping an element after each layer.
 
     Raises:
         InputError: ``heads`` do not divide ``width``.
@@ -46,14 +46,14 @@ class GATLayers(nn.Module):
 
 
 class GATEncoder(Encoder):
-    """GATv2 layers with residuals (``GATLayers``), the mean of the nodes.
+    """GATv2 layers with residuals (``GATLayers``), then the mean of the nodes.
 
     Args:
         width: size of all vectors, a multiple of ``heads``.
-        layers, heads: how many.
+        layers, heads: the numbers of layers and heads.
         embedder: ``"default"`` or ``"gennape"``.
-        direction: ``"both"``, attention to operands and to consumers with weights of their own
-            (our choice), or ``"forward"``.
+        direction: ``"both"`` for attention to operands and to consumers with separate weights (our
+            choice), or ``"forward"``.
         statistics, context, dropout: see ``Encoder``.
 
     Raises:

@@ -16,19 +16,20 @@ class GINEncoder(Encoder):
 
         h_v <- h_v + MLP((1 + eps) g_v + sum_{u -> v} g_u),  g = LayerNorm(h)
 
-    LayerNorm where the paper has BatchNorm, so that one graph by itself gives what it gives in
-    company; the mean where the paper has the sum, so that size does not scale the embedding (both
-    our choice).
+    The paper has BatchNorm; with LayerNorm, the embedding of a graph does not depend on the other
+    graphs of its batch. The paper has the sum; with the mean, the embedding does not grow with the
+    size of the graph. Both are our choice.
 
     Args:
         width: size of all vectors.
-        layers: number of layers.
+        layers: the number of layers.
         embedder: ``"default"`` or ``"gennape"``.
-        direction: ``"both"``, messages along and against the edges with weights of their own, for
-            what an operator is worth depends on its consumers too (our choice), or ``"forward"``.
+        direction: ``"both"`` for messages along and against the edges with separate weights,
+            because the worth of an operator also depends on its consumers (our choice), or
+            ``"forward"``.
         statistics, context, dropout: see ``Encoder``.
-        readout: ``"mean"`` of the nodes, or ``"counts"``, their mean and how often there are nodes
-            of learnt kinds, so that depth shows (``Counts``).
+        readout: ``"mean"`` for the mean of the nodes, or ``"counts"`` for their mean and the counts
+            of nodes of learned kinds, which show the depth (``Counts``).
 
     Source: Xu et al., "How powerful are graph neural networks?", ICLR-19, eq. 4.1.
 
@@ -62,7 +63,7 @@ class GINEncoder(Encoder):
         self.readout = Counts(width) if readout == "counts" else None
 
     def graph_states(self, batch: GraphBatch) -> Tensor:
-        """Return the mean of the nodes, or their counts too, (graphs, width)."""
+        """Return the mean of the nodes, or the mean and their counts, (graphs, width)."""
         states = self.node_states(batch)
         if self.readout is None:
             return mean_of_nodes(states, batch)

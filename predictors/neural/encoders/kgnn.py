@@ -12,21 +12,21 @@ from .direction import checked, undirected
 
 
 class KGNNEncoder(Encoder):
-    """Six GraphConv layers with tanh, the mean of the nodes, a post-projection.
+    """Six GraphConv layers with tanh, the mean of the nodes, and a post-projection.
 
         h_v <- tanh(W_1 h_v + W_2 sum_{u -> v} h_u + b)
         embedding = Linear(Linear(ReLU(Linear(Linear(mean_v h_v)))))
 
-    The defaults are the baseline that GENNAPE releases; its head is a further linear layer on the
-    embedding. Dropout is none there.
+    The defaults are those of the baseline that GENNAPE releases, which has no dropout. Its head is
+    another linear layer on the embedding.
 
     Args:
         width: size of all vectors.
-        layers: number of GraphConv layers.
-        embedder: ``"gennape"``, the exact one, or ``"default"``.
-        direction: ``"forward"``, messages from operand to consumer (the default, for GENNAPE's
-            edges are directed that way), or ``"both"``, the same weights along and against the
-            edges, as on an undirected graph.
+        layers: the number of GraphConv layers.
+        embedder: ``"gennape"``, the published one, or ``"default"``.
+        direction: ``"forward"`` for messages from operand to consumer, the direction of GENNAPE's
+            edges; or ``"both"`` for the same weights along and against the edges, as on an
+            undirected graph.
         statistics, context, dropout: see ``Encoder``.
 
     Source: Morris et al., "Weisfeiler and Leman go neural", AAAI-19, eq. 4; GENNAPE (AAAI-23).

@@ -1,4 +1,4 @@
-"""Graphs in the form that an encoder reads, made once per graph."""
+"""Graphs in the form that an encoder reads; each graph is converted once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .contract import Encoder
 
 @cache
 def tensor_reader(fold: bool, positions: int) -> Callable[[Graph], GraphTensors]:
-    """Return ``GraphTensors.of`` in one form, remembered as long as the graph lives."""
+    """Return ``GraphTensors.of`` in one form; its results are kept as long as their graphs live."""
     return once_per_graph(partial(GraphTensors.of, fold=fold, positions=positions))
 
 
 def positions_of(encoder: Encoder) -> int:
-    """Return how many Laplacian positions an encoder reads."""
+    """Return the number of Laplacian positions that an encoder reads."""
     return int(getattr(encoder, "positions", 0))

@@ -16,17 +16,17 @@ from .gat import GATLayers
 
 
 class GraphAttention(nn.Module):
-    """Multi-head attention in which some heads see the whole graph and some only neighbours.
+    """Multi-head attention in which some heads see the whole graph, and some see only neighbours.
 
         head(v) = sum_u softmax_u(q_v . k_u / sqrt(d) + log m_u) v_u     over all nodes u
         edge head(v) = sum_u softmax_u(q_v . k_u / sqrt(d)) v_u          over v and its neighbours
 
-    ``m`` is multiplicity: a node that stands for several is looked at as several.
+    ``m`` is the multiplicity: a node that stands for several nodes counts as several.
 
     Args:
         width: size of the vectors, a multiple of ``heads``.
-        heads: all heads.
-        edge_heads: how many of them attend along edges only.
+        heads: the number of all heads.
+        edge_heads: the number of heads that attend along edges only.
     """
 
     def __init__(self, width: int, heads: int, edge_heads: int) -> None:
@@ -40,9 +40,10 @@ class GraphAttention(nn.Module):
 
         Args:
             states: (nodes, width).
-            batch: the nodes' batch.
-            edges: (2, e), whom edge heads look at: (seen, looking).
-            large: bool (nodes,), whose graphs are too large for any but edge heads.
+            batch: the batch of the nodes.
+            edges: (2, e), the pairs (key, query) of edge heads.
+            large: bool (nodes,), the nodes of graphs that are too large for all heads but edge
+                heads.
         """
         parts = self.project(states).view(len(states), 3, self.heads, -1)
         some, rest = parts[:, :, : self.edge_heads], parts[:, :, self.edge_heads :]
@@ -66,7 +67,7 @@ def _along_edges(parts: Tensor, edges: Tensor) -> Tensor:
 
 
 def _everywhere(parts: Tensor, batch: GraphBatch, chosen: Tensor) -> Tensor:
-    """Attention within each graph of the chosen nodes, padded to the largest; 0 elsewhere."""
+    """Return attention within each graph of the chosen nodes; 0 elsewhere."""
     rows = chosen.nonzero()[:, 0]
     result = torch.zeros_like(parts[:, 0])
     if len(rows) == 0:
@@ -82,7 +83,7 @@ def _everywhere(parts: Tensor, batch: GraphBatch, chosen: Tensor) -> Tensor:
 
 
 class TransformerLayer(nn.Module):
-    """Attention and feed-forward, each normalised before and added after."""
+    """Attention and a feed-forward network, each with a norm before it and a residual around it."""
 
     def __init__(
         self, width: int, heads: int, edge_heads: int, feedforward: int, dropout: float
@@ -103,27 +104,27 @@ class TransformerLayer(nn.Module):
 
 
 class TransformerEncoder(Encoder):
-    """Transformer over the nodes, with positions, a graph attention branch and edge heads.
+    """A transformer over the nodes, with positions, a graph attention branch and edge heads.
 
         tokens = E(nodes) + W positions + GAT(E(nodes))
         embedding = mean_v LayerNorm(layers(tokens))_v
 
-    Heads that see whole graphs take memory quadratic in their nodes, padded to the largest graph
-    of the batch; in graphs of more than ``dense_nodes`` nodes all heads attend along edges only,
-    whatever else is in the batch. Batches of graphs of similar size waste least.
+    Heads that see whole graphs need memory quadratic in the nodes of the largest graph of the
+    batch. In graphs of more than ``dense_nodes`` nodes, all heads attend along edges only, whatever
+    else is in the batch. Batches of graphs of similar size waste least memory.
 
-    In training each eigenvector's sign is drawn anew for each graph, since an eigenvector times
-    -1 is as good a one; in evaluation signs are as given (``predictors/positions.py``).
+    The sign of an eigenvector is arbitrary. In training, signs are drawn anew for each graph; in
+    evaluation, they are as given (``neural/positions.py``).
 
     Args:
         width: size of all vectors, a multiple of ``heads``.
-        layers, heads: how many.
-        edge_heads: how many of the heads attend along edges only, in both directions.
-        branch: number of GATv2 layers beside the tokens.
-        feedforward: inner width of the feed-forward layers; ``4 * width`` unless given.
-        positions: number of Laplacian positions that batches must bring
+        layers, heads: the numbers of layers and heads.
+        edge_heads: the number of heads that attend along edges only, in both directions.
+        branch: the number of GATv2 layers beside the tokens.
+        feedforward: the inner width of the feed-forward layers; ``4 * width`` by default.
+        positions: the number of Laplacian positions that batches must have
             (``GraphTensors.of(graph, positions=8)``); 0 for none.
-        dense_nodes: the largest graph that is looked at as a whole.
+        dense_nodes: the largest number of nodes for which heads see the whole graph.
         embedder: ``"default"`` or ``"gennape"``.
         statistics, context, dropout: see ``Encoder``.
 
@@ -133,7 +134,7 @@ class TransformerEncoder(Encoder):
     Source: PINAT (Lu et al., AAAI-23) for tokens and the two kinds of heads.
 
     Notes:
-        Norms before the layers, GATv2 and the limit are our choice.
+        The norms before the layers, GATv2 and the limit are our choice.
 
     Example:
         >>> TransformerEncoder(width=16, heads=2, edge_heads=1, layers=1).width

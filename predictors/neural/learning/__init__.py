@@ -1,1 +1,1 @@
-"""How networks are trained: plans, runs that go on, seeds, scales of labels, kept weights."""
+"""Training of networks: plans, resumable runs, seeds, scales of labels, and saved weights."""

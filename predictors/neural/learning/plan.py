@@ -1,4 +1,4 @@
-"""The plan by which a network is trained, and the report of an epoch."""
+"""The plan of a training, and the report of an epoch."""
 
 from __future__ import annotations
 
@@ -36,25 +36,26 @@ class Plan:
     """The settings of a training.
 
     Attributes:
-        epochs: how many; 0 leaves the weights as they are.
-        batch_size: the most items in a batch.
+        epochs: the number of epochs; 0 leaves the weights as they are.
+        batch_size: the largest number of items in a batch.
         learning_rate, weight_decay, optimiser: ``"adam"`` or ``"adamw"``.
-        schedule: of the learning rate r: ``"constant"``, or ``"cosine"``, ``r (1 + cos(pi d)) / 2``
-            with d the share of the steps done.
-        clip: the largest norm of the gradient; None for none.
-        batching: of graphs: ``"similar"`` in size and cut anew every epoch
-            (``batches``), or ``"equal"`` in the number of
-            nodes and of weighted nodes, cut once and only shuffled (GENNAPE's released code).
-        spread: of ``"similar"``: how many doublings of size may be mixed.
-        validation: share of the labels to hold out; 0 for none. The weights of the epoch that
-            predicts them best are kept.
-        holdout: which labels are held out: ``"random"`` ones or the ``"last"``.
-        selection: what best means: ``"kendall"``, the tau-b, or ``"mape"``, the least mean
-            absolute error relative to the label.
-        patience: stop after so many epochs without a better one; None never stops.
-        seed: of everything random but the initial weights.
-        device: to train on.
-        interval: seconds between two checkpoints.
+        schedule: the schedule of the learning rate r: ``"constant"``, or ``"cosine"`` for ``r (1 +
+            cos(pi d)) / 2``, where d is the share of steps that are done.
+        clip: the largest norm of the gradient; None for no limit.
+        batching: how graphs share a batch: ``"similar"`` for graphs of similar size, cut anew in
+            every epoch (``batches``), or ``"equal"`` for graphs with equal numbers of nodes and of
+            weighted nodes, cut once and only shuffled (the released code of GENNAPE).
+        spread: with ``"similar"``, the doublings of size that may be mixed.
+        validation: the share of the labels to hold out; 0 for none. The weights of the epoch that
+            predicts these best are kept.
+        holdout: the labels that are held out: ``"random"`` ones, or the ``"last"`` ones.
+        selection: the criterion of the best epoch: ``"kendall"`` for tau-b, or ``"mape"`` for the
+            least mean absolute error relative to the label.
+        patience: the number of epochs without a better one after which training stops; None for no
+            stop.
+        seed: the seed of everything random except the initial weights.
+        device: the device to train on.
+        interval: the seconds between two checkpoints.
 
     Raises:
         InputError: a value outside its range.
@@ -107,7 +108,7 @@ class Plan:
             raise InputError(f"validation: got {self.validation!r}, expected a share in [0, 1)")
 
     def rate(self, done: float) -> float:
-        """Return the learning rate when a share of the training is done."""
+        """Return the learning rate after a share of the training."""
         return self.learning_rate * SCHEDULES[self.schedule](done)
 
 
@@ -116,9 +117,9 @@ class Epoch:
     """The report of a finished epoch.
 
     Attributes:
-        epoch, epochs: which one, counted from 1, of how many.
-        loss: the mean over its batches.
-        validation: what ``Plan.selection`` says of the held-out labels; None without any.
+        epoch, epochs: the number of this epoch, counted from 1, and of all epochs.
+        loss: the mean loss over its batches.
+        validation: the value of ``Plan.selection`` on the held-out labels; None if there are none.
     """
 
     epoch: int

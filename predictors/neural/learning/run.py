@@ -1,4 +1,4 @@
-"""A training under way, and the checkpoint that it can go on from."""
+"""A training in progress, and the checkpoint from which it can continue."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Objective = Callable[[list[int], int], Tensor]
 
 
 class Run:
-    """A training under way: what it has done so far, and the file that it can go on from."""
+    """A training in progress: its history, and the file from which it can continue."""
 
     def __init__(self, module: nn.Module, plan: Plan, identity: str, file: Path | None):
         self.module, self.plan, self.file = module.to(plan.device), plan, file
@@ -47,11 +47,11 @@ class Run:
 
     @property
     def epoch(self) -> int:
-        """How many epochs are over."""
+        """Return the number of finished epochs."""
         return len(self.history)
 
     def finished(self) -> bool:
-        """Say whether all epochs are over, or too many since the best one."""
+        """Return whether all epochs are over, or too many since the best one."""
         if self.epoch >= self.plan.epochs:
             return True
         patience = self.plan.patience
@@ -80,7 +80,7 @@ class Run:
             self.save()
 
     def close_epoch(self, steps: int, validation: float | None) -> None:
-        """Note what the epoch gave, and its weights if none gave better."""
+        """Record the result of the epoch, and its weights if it is the best so far."""
         mean = self.total / max(steps, 1)
         self.history.append(Epoch(self.epoch + 1, self.plan.epochs, mean, validation))
         self.step, self.total = 0, 0.0
@@ -93,14 +93,14 @@ class Run:
             self.best_epoch = self.epoch
 
     def finish(self) -> None:
-        """Keep a file of the end, then take the best weights."""
+        """Save the final state, then load the best weights."""
         self.save()
         if self.best:
             self.module.load_state_dict(self.best)
         self.module.eval()
 
     def save(self) -> None:
-        """Write the checkpoint; the file is the old or the new one, never half of one."""
+        """Write the checkpoint; the file is the old or the new one, never a part of one."""
         if self.file is None:
             return
         from safetensors.torch import save_file
@@ -122,7 +122,7 @@ class Run:
         self.saved = time.monotonic()
 
     def resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
+        """Continue from the checkpoint, if there is one."""
         if self.file is None or not self.file.exists():
             return
         from safetensors import SafetensorError, safe_open
@@ -159,7 +159,7 @@ class Run:
 
 
 def digest(*parts: Any) -> str:
-    """Return hex digits that tell data apart: tensors by their bytes, all else by its ``repr``.
+    """Return hexadecimal digits that identify data: tensors by their bytes, all else by ``repr``.
 
     Example:
         >>> digest(torch.ones(2), "a") == digest(torch.ones(2), "b")
@@ -174,7 +174,7 @@ def digest(*parts: Any) -> str:
 
 
 def _flat(nested: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield tensors with the path to each, joined by dots."""
+    """Yield tensors with their paths, joined by dots."""
     for name, value in nested.items():
         if isinstance(value, Tensor):
             yield prefix + name, value

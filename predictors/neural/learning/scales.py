@@ -1,4 +1,4 @@
-"""Scales of what is read beside the graph, as the training set gives them."""
+"""Scales of the inputs beside the graph, learned from the training set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _table(sample: Sample, names: Sequence[str]) -> Array:
 def statistic_scale(samples: Sequence[Sample], names: Sequence[str]) -> Array:
     """Return the scale of statistics (3, len(names)), one column each.
 
-    Its rows are the median size s, and the mean and deviation of ``asinh(v / s)``.
+    Its rows are the median magnitude s, and the mean and the deviation of ``asinh(v / s)``.
     """
     scale = np.ones((3, len(names)))
     if not names:
@@ -50,7 +50,7 @@ def contexts_of(samples: Sequence[Sample]) -> Array:
     """Return the contexts of samples (samples, c).
 
     Raises:
-        InputError: they have other lengths.
+        InputError: contexts have different lengths.
     """
     lengths = sorted({len(sample.context) for sample in samples})
     if len(lengths) > 1:
@@ -61,13 +61,13 @@ def contexts_of(samples: Sequence[Sample]) -> Array:
 
 
 def context_scale(samples: Sequence[Sample]) -> Array:
-    """Return rows of the mean and the deviation of each column of the context."""
+    """Return two rows: the mean and the deviation of each column of the context."""
     rows = contexts_of(samples)
     return np.array([mean_and_std(column) for column in rows.T]).reshape(-1, 2).T
 
 
 def mean_and_std(values: Array) -> tuple[float, float]:
-    """Return the mean of values (n,) and what to divide them by."""
+    """Return the mean of values (n,) and their divisor."""
     return float(values.mean()), divisor(values)
 
 

@@ -1,4 +1,4 @@
-"""Seeds: one for each step, and torch's generator left as it was."""
+"""Seeds: one for each step, without a trace in torch's generators."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's generator within; afterwards it is as it was. Made for initial weights.
+    """Seed torch's generator inside the block, as for initial weights, and restore it afterwards.
 
     Example:
         >>> with seeded(0):
@@ -27,7 +27,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def own_random_state(device: str) -> Iterator[None]:
-    """Leave torch's generators, of the CPU and of a device, as they were."""
+    """Restore torch's generators, of the CPU and of a device, after the block."""
     place = torch.device(device)
     if place.type == "cuda" and place.index is None:
         place = torch.device("cuda", torch.cuda.current_device())

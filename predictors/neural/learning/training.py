@@ -1,4 +1,4 @@
-"""One small training loop for everything in this room that is a torch module."""
+"""One small training loop for all torch modules of this room."""
 
 from __future__ import annotations
 
@@ -33,22 +33,24 @@ def train(
 ) -> list[Epoch]:
     """Train a module in place; it ends on the plan's device, in evaluation mode.
 
-    Every step draws from a seed of its own, so that a checkpoint (weights, optimiser, history) goes
-    on from any step as if nothing had happened, bit for bit on a CPU; torch's global generator is
-    left as it was. A checkpoint of a finished run gives its weights at once.
+    Every step has its own seed. So a run that continues from a checkpoint (weights, optimiser,
+    history) gives the same result as one that was not interrupted, bit for bit on a CPU. torch's
+    global generator is left as it was. A checkpoint of a finished run gives its weights at once.
 
     Args:
-        module: what to train, with the same initial weights when a run goes on.
+        module: the module to train. A run that continues needs the same initial weights.
         objective: (positions of items, epoch from 0) -> scalar loss.
-        batching: epoch from 0 -> batches of positions; must be the same each time it is asked.
-        plan: how.
-        validate: called after each epoch, larger is better: the best epoch's weights are kept.
-        identity: what else tells this run's data from another's, for the checkpoint.
-        checkpoint: file to write every ``plan.interval`` seconds and to go on from if it is there.
-        progress: called after each epoch.
+        batching: epoch from 0 -> batches of positions, always the same for the same epoch.
+        plan: the settings of the training.
+        validate: a function that is called after each epoch; larger is better, and the weights of
+            the best epoch are kept.
+        identity: further data that distinguish this run from others, for the checkpoint.
+        checkpoint: the file that is written every ``plan.interval`` seconds, and from which the run
+            continues if it exists.
+        progress: a function that is called after each epoch.
 
     Returns:
-        All epochs, those before an interruption too.
+        All epochs, including those before an interruption.
 
     Raises:
         InputError: the loss is not finite, or the checkpoint is damaged or of another run.
@@ -92,13 +94,13 @@ def train_on_labels(
     """Train a module that predicts (graphs,) from a ``GraphBatch``.
 
     Args:
-        module: what to train.
-        graphs: what to learn from.
+        module: the module to train.
+        graphs: the graphs to learn from.
         labels: (len(graphs),).
-        plan: how; fewer than two labels are not held out.
+        plan: the settings; fewer than two labels are not held out.
         context: (len(graphs), c), one row per graph.
-        loss: one of ``LOSSES``, or a module of (predictions,
-            labels); ``Scheduled`` is told the epoch.
+        loss: one of ``LOSSES``, or a module of (predictions, labels); ``Scheduled`` receives the
+            epoch.
         checkpoint, progress: see ``train``.
 
     Raises:
@@ -132,7 +134,7 @@ def train_on_labels(
 
 
 class _Lesson:
-    """Labelled graphs: those to learn from, those held out, and how far off a module is."""
+    """Labelled graphs: those to learn from, those held out, and the errors of a module."""
 
     def __init__(
         self,
@@ -157,7 +159,7 @@ class _Lesson:
 
     @torch.no_grad()
     def validate(self) -> float:
-        """Return how good predictions of the labels held out are; larger is better."""
+        """Return the quality of predictions of the held-out labels; larger is better."""
         predicted = torch.zeros(len(self.held))
         for rows in batches([self.graphs[i] for i in self.held], 64, shuffle=False):
             batch = self._batch([self.held[i] for i in rows])
@@ -172,7 +174,7 @@ class _Lesson:
 
 
 def graph_batching(graphs: Sequence[GraphTensors], plan: Plan) -> Batching:
-    """Return the batches of graphs that a plan says, epoch by epoch.
+    """Return the batches of graphs by a plan, epoch by epoch.
 
     Example:
         >>> import archrank
@@ -193,12 +195,12 @@ def graph_batching(graphs: Sequence[GraphTensors], plan: Plan) -> Batching:
 
 
 def even_batching(count: int, plan: Plan, groups: Sequence[int] | None = None) -> Batching:
-    """Return batches of items that have no size, shuffled anew every epoch.
+    """Return batches of items without a size, shuffled anew in every epoch.
 
     Args:
-        count: of items.
-        plan: how.
-        groups: of each item; those of different ones are never in one batch.
+        count: the number of items.
+        plan: the settings of the training.
+        groups: the group of each item; items of different groups are never in one batch.
 
     Example:
         >>> [len(batch) for batch in even_batching(5, Plan(batch_size=2))(0)]

@@ -27,7 +27,7 @@ def arrays_of(module: nn.Module) -> State:
 
 
 def load_arrays(module: nn.Module, weights: State, new: Sequence[str] = ()) -> None:
-    """Set a module's weights, but for those whose names begin with one of ``new``.
+    """Set a module's weights, except those whose names begin with one of ``new``.
 
     Raises:
         InputError: the weights are those of another module.

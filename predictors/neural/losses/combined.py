@@ -1,4 +1,4 @@
-"""Several losses as one: at once, or one after the other."""
+"""Several losses as one: together, or one after the other."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ class Mixed(nn.Module):
 
 
 class Scheduled(nn.Module):
-    """One loss after the other: each for its epochs, the last one for all that follow.
+    """One loss after the other: each for its epochs, and the last one for all later epochs.
 
-    Trainings set ``epoch``, counted from 0, by ``tell_epoch``, inside other losses too.
+    Trainings set ``epoch``, counted from 0, by ``tell_epoch``, also inside other losses.
 
     Args:
         parts: (loss or its name, epochs), at least one.
 
     Attributes:
-        epoch: which epoch it is.
+        epoch: the current epoch.
 
     Raises:
         InputError: no parts, an unknown name, or epochs that are not a whole number of at least 1.
@@ -98,7 +98,7 @@ class Scheduled(nn.Module):
 
 
 def tell_epoch(given: nn.Module, epoch: int) -> None:
-    """Tell a loss and all that it is made of which epoch it is, counted from 0.
+    """Set the current epoch, counted from 0, in a loss and in all its parts.
 
     Example:
         >>> both = Mixed([(Scheduled([("mse", 1), ("list_mle", 1)]), 1.0)])

@@ -1,29 +1,29 @@
 """Kendall's tau with smooth signs.
 
-With ``dx``, ``dy`` a pair's differences in predictions and targets, and s the slope, a pair is
-worth
+Let ``dx`` and ``dy`` be the differences of a pair in predictions and targets, and s the slope. The
+value of a pair is
 
 - ``original``: ``tanh(s dx dy / 2)``, s = 1 (Zheng et al.);
 - ``product``: ``tanh(s dx / 2) tanh(s dy / 2)``, s = 0.5 (ParZC);
 - ``hard``: ``tanh(s dx / 2) sign(dy)``, s = 1: only predictions are smoothed.
 
-As s grows, each tends to ``sign(dx dy)``, and the value to tau. The first two weigh pairs by how
-far their targets are apart, so they depend on the targets' unit: accuracies in [0, 1] are so near
-each other that gradients vanish. Give z-scored targets, preferably by the mean and deviation of
-the whole training set; ``standardise`` does it with those of the call. Predictions are not
-bounded: the value also rises by inflating them, and gradients vanish once pairs saturate. What is
-wrong by then stays wrong for long, under ``original`` above all.
+As s grows, each tends to ``sign(dx dy)``, and their mean to tau. The first two weight pairs by the
+distance of their targets, so they depend on the unit of the targets: accuracies in [0, 1] are so
+close to each other that gradients vanish. Give z-scored targets, preferably with the mean and
+deviation of the whole training set; ``standardise`` takes those of the call. Predictions are not
+bounded: larger predictions also increase the value, and gradients vanish as soon as pairs saturate.
+Pairs that are wrong by then stay wrong for long, especially under ``original``.
 
-``relative`` lets the data say what a large difference is: dx, and dy where it is smoothed, are
-divided by the medians of their absolute values, so that s alone says how steep a middling pair is,
-whatever the unit of targets and however far predictions have grown.
+With ``relative``, the data define a large difference: dx, and dy if it is smoothed, are divided by
+the medians of their absolute values. Then s alone sets the slope of a median pair, whatever the
+unit of targets and the scale of predictions are.
 
 Notes:
     ``relative`` is our choice; the median of predictions is held constant in the gradient.
-    The form ``hard`` is our choice. ``pairs`` is the default denominator since it does not jump
-    where two predictions happen to meet; a training set's ties only scale it. Under ``untied``,
-    equal predictions, of a head initialised to zero say, leave their factor out, so that there is
-    a gradient to part them.
+    The form ``hard`` is our choice. ``pairs`` is the default denominator, because it does not jump
+    when two predictions become equal; ties in a training set only scale it. Under ``untied``, the
+    factor of predictions is left out while all predictions are equal, as those of a head
+    initialised to zero are, so that there is a gradient that separates them.
 
 Source: Zheng et al., "DiffKendall", NeurIPS 2023; Dong et al., "ParZC", AAAI 2025, whose released
 code returns twice this value: it divides ordered pairs by the number of unordered.
@@ -110,7 +110,7 @@ def smoothed_kendall(
 def _worth(
     form: str, half: float, half_of_targets: float, gap: Tensor, contrast: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return what pairs of such differences are worth, and the derivative in predictions'."""
+    """Return the values of pairs, and their derivatives by the differences of predictions."""
     amplitude: Tensor | float
     steepness: Tensor | float
     if form == "original":
@@ -154,7 +154,7 @@ def diff_kendall(
 
 
 def _standardised(values: Tensor) -> Tensor:
-    """Mean 0 and population deviation 1; constant values become zeros."""
+    """Return values with mean 0 and population deviation 1; constant values become zeros."""
     if not len(values):
         return values
     centred = values - values.mean()
@@ -168,5 +168,5 @@ def _untied_both(predictions: Tensor, targets: Tensor) -> float:
 
 
 def _floating(values: Tensor, predictions: Tensor) -> torch.dtype:
-    """Return a type in which targets can be averaged: their own, but at least the predictions'."""
+    """Return the type to average targets in: their own, at least that of the predictions."""
     return torch.promote_types(values.dtype, predictions.dtype)

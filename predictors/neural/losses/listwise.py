@@ -1,4 +1,4 @@
-"""Losses of whole orders."""
+"""Losses of the whole order of items."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .pairs import places_of
 
 
 def list_mle(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Return minus the log-likelihood of the true order of items drawn best first by softmax.
+    """Return minus the log-likelihood of the true order, if a softmax draws items best first.
 
     ``mean over i of log(exp(x_i) + sum over {j: y_j < y_i} of exp(x_j)) - x_i``: each item against
     itself and all that are truly worse. Without ties this is ListMLE over the number of items, so

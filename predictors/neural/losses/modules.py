@@ -120,7 +120,7 @@ SERVED: Mapping[str, Mapping[str, Any]] = {
 def orders(given: nn.Module) -> bool:
     """Say whether a loss only orders, so that it leaves the scale of predictions open.
 
-    A loss made of several orders if all its parts do; other modules are taken to.
+    A combined loss only orders if all its parts do. Other modules are assumed to only order.
 
     Example:
         >>> orders(DiffKendall()), orders(MSE())
@@ -134,8 +134,8 @@ def loss(name_or_module: str | nn.Module, **options: Any) -> nn.Module:
 
     Args:
         name_or_module: one of ``LOSSES``, or any module of (predictions, targets).
-        options: of the named loss; without any those of ``SERVED``, where the classes have the
-            published ones.
+        options: the options of the named loss; by default those of ``SERVED``, while the classes
+            have the published defaults.
 
     Raises:
         InputError: no such name, no such option, or options beside a module.

@@ -20,7 +20,7 @@ def pairwise_hinge(
     Args:
         predictions: (items,).
         targets: (items,).
-        margin: by how much the better is to be predicted above the worse; above 0.
+        margin: the distance by which the better item should be predicted above the worse; above 0.
         chunk: as in ``smoothed_kendall``.
 
     Raises:
@@ -47,7 +47,7 @@ def pairwise_hinge(
 
 
 def pairwise_logistic(predictions: Tensor, targets: Tensor, *, chunk: int | None = None) -> Tensor:
-    """Return the cross-entropy of the guess which of a pair is better.
+    """Return the cross-entropy of predicting which of a pair is better.
 
     ``mean over pairs with dy != 0 of log(1 + exp(-dx sign(dy)))``.
 
