@@ -27,7 +27,7 @@ from .modes import InPrecision, WithoutDropout, WithoutNorm
 from .objective import Loss, class_targets, given_loss, main_tensor, output_depths
 from .samples.arrangements import arrangements
 from .samples.layout import independent
-from .samples.survey import Layouts, rows_first, survey
+from .samples.survey import Layouts, picks_rows, rows_first, survey
 from .weights.effective import (
     AppliedWeights,
     EffectiveWeightFinder,
@@ -193,13 +193,14 @@ class ModelRunner:
     def layouts(self) -> Layouts:
         """Return where samples lie in what the network makes of them; found once in each mode."""
         if self.mode not in self._layouts:
-            shown = rows_first(self.graph)
+            picks = picks_rows(self.graph)
+            shown = rows_first(self.graph) and not picks
             found = Layouts(shown=shown and self.separable)
             if not shown and self.separable:
                 batch = self.first
                 # What fails for one sample is said by the passes that need it.
                 with suppress(Exception), self.substituted(gradients=False):
-                    found = survey(lambda i, j: self.run(batch.rows(i, j)), len(batch))
+                    found = survey(lambda i, j: self.run(batch.rows(i, j)), len(batch), picks)
             self._layouts[self.mode] = found
         return self._layouts[self.mode]
 

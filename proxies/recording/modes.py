@@ -76,8 +76,8 @@ class WithoutDropout(TorchFunctionMode):
             result = _undropped_input(func, args, kwargs)
             self.copied(args[0] if args else kwargs["input"], result)
             return result
-        if func in _REQUIRE and args[0].requires_grad and args[1]:
-            return None  # a forward that prepares its input: it is differentiable already
+        if func in _REQUIRE:  # by a forward that prepares its input, which may be prepared already
+            return None if args[0].requires_grad and args[1] else func(*args)
         if func in _DROPOUT_POSITION:
             args, kwargs = _undropped(func, args, kwargs)
         if func is torch.convolution:

@@ -44,10 +44,10 @@ class FirstOutputs(WithoutDropout):
         result = func(*args, **kwargs)
         if func in PRODUCTS:
             name = self._names.get(id(weight_of(args, kwargs)))
+            if self._layouts is not None:
+                self._layouts.see_layer(name or "", result, ordered=False)
             if name is None:
                 return result
-            if self._layouts is not None:
-                self._layouts.see_layer(name, result)
             first = name not in self._taken
             self._taken.add(name)
             if first and not is_functorch_wrapped_tensor(result):  # vmap hides samples

@@ -27,8 +27,9 @@ class AttentionRecorder(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         if is_softmax(func):
-            layout = self._layouts.next("map", result)
-            if layout is not None and self._is_map(result, args[1]):
+            is_map = self._is_map(result, args[1])
+            layout = self._layouts.next("map", result, needed="an attention map" if is_map else "")
+            if layout is not None and is_map:
                 heads = self._by_head(result, layout)
                 self._confidence[result.data_ptr()] = heads.amax(-1).mean((0, 1, 3))
                 self._maps[result.data_ptr()] = (result, layout)
@@ -64,6 +65,7 @@ class AttentionRecorder(TorchDispatchMode):
         return self._found([self._importance[key] for key in self._maps if key in self._importance])
 
     def _found(self, heads: list[Tensor]) -> list[Tensor]:
+        self._layouts.refuse_parts()
         if not heads:
             raise NotApplicable("the model has no attention of tokens to tokens")
         return heads

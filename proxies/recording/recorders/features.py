@@ -54,10 +54,10 @@ class FeatureReader(WithoutDropout):
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
         self._rectifiers.channels.see(func, result, args, kwargs)
-        layout = self._layouts.next("product", result) if func in PRODUCTS else None
-        if layout is not None:
+        if func in PRODUCTS:
             name = self._names.get(id(weight_of(args, kwargs)))
-            if name is not None:
+            layout = self._layouts.next("product", result, needed=name or "")
+            if name is not None and layout is not None:
                 with torch._C.DisableTorchFunction():  # another reader would see what follows
                     self._read_layer(name, result.detach(), layout, func is F.linear)
         return result
@@ -72,7 +72,8 @@ class FeatureReader(WithoutDropout):
 
     def result(self) -> list[Any]:
         """Return what was read, in the order of the calls."""
-        self._rectifiers.operators.refuse_entangled()
+        self._rectifiers.refuse_incomplete()
+        self._layouts.refuse_parts()
         if not self._features:
             raise NotApplicable("the model has no layer that keeps samples apart")
         return [read for read in self._features if read is not None]

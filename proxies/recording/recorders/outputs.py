@@ -54,7 +54,9 @@ class OutputRecorder(WithoutDropout):
         if self._layouts is not None:  # what is not a layer of its own is known by its shape
             self._layouts.see_layer(name or f"{func.__name__} {tuple(result.shape)}", result)
         if self._keeping:
-            layout = self._layouts.next("product", result) if self._layouts else ROWS
+            layout: Layout | None = ROWS
+            if self._layouts is not None:
+                layout = self._layouts.next("product", result, needed=name or "")
             if result.requires_grad and layout is not None:
                 if result._is_view():  # an operator in place would cut off a view's hook
                     result = torch.ops.aten._unsafe_view(result, result.shape)

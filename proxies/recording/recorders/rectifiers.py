@@ -37,7 +37,9 @@ class RectifierRecorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         source = self.operators.source(func, args, kwargs)
-        layout = None if source is None else self._layouts.next("rectifier", source)
+        layout = None
+        if source is not None:
+            layout = self._layouts.next("rectifier", source, needed="a rectifier")
         if source is not None and layout is not None:
             with _disable_current_modes():  # other recorders would see the comparisons in it
                 self.before(source.detach(), layout)
@@ -47,6 +49,15 @@ class RectifierRecorder(TorchDispatchMode):
             with _disable_current_modes():
                 self.after(result.detach(), layout)
         return result
+
+    def refuse_incomplete(self) -> None:
+        """Refuse a forward of which not all rectifiers could be read.
+
+        Raises:
+            ScoreError: there was one that is made of others, or in which no samples were found.
+        """
+        self.operators.refuse_entangled()
+        self._layouts.refuse_parts()
 
     def before(self, source: Tensor, layout: Layout) -> None:
         """See the input of a rectifier, and where samples lie in it."""
@@ -78,7 +89,7 @@ class CodeKernel(RectifierRecorder):
 
     def result(self) -> Tensor:
         """Return the kernel (N, N) in float64."""
-        self.operators.refuse_entangled()
+        self.refuse_incomplete()
         if self._kernel is None:
             raise NotApplicable(_NO_RECTIFIER)
         return self._kernel
@@ -107,7 +118,7 @@ class PatternCount(RectifierRecorder):
 
     def result(self) -> ActivationPatterns:
         """Return the numbers of distinct patterns, over all and by rectifier."""
-        self.operators.refuse_entangled()
+        self.refuse_incomplete()
         if not self._found:
             raise NotApplicable(_NO_RECTIFIER)
         total = _distinct(np.concatenate(self._found))

@@ -24,12 +24,13 @@ from ....graphs import Graph
 from ....graphs.operators import NORMS, WEIGHTED
 from ..modes import WithoutDropout, instance_norm
 from ..weights.effective import PRODUCTS
-from .layout import ROWS, Layout, layout_of
+from .layout import ROWS, Layout, is_close, layout_of
 from .rectifiers import MAYBE_RECTIFIERS, Rectifiers
 
 KINDS = ("product", "norm", "rectifier", "map")
 """What is surveyed: layers' outputs, batch norms' inputs, rectifiers' inputs, softmaxes."""
 
+_LOOKED_FOR = 4
 _ALSO = {"input", "softmax", "attention"}
 # Operators that pick or place rows, by an operand that may depend on values.
 _PICKS = frozenset(
@@ -83,10 +84,14 @@ class Layouts:
         found: kind -> what was found in each call of it, in order; None if samples are the rows
             everywhere.
         shown: whether the graph of one sample shows that they are.
+        constant: kind -> the calls of it whose tensors depend on no sample.
+        picked: whether values may decide in which row a sample lies.
     """
 
     found: dict[str, list[Found]] | None = None
     shown: bool = False
+    constant: dict[str, set[int]] = field(default_factory=dict)
+    picked: bool = False
 
     def counted(self, samples: int) -> CountedLayouts:
         """Return the layouts for one forward of so many samples."""
@@ -102,14 +107,23 @@ class CountedLayouts:
     _count: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     _alone: Counter[str] = field(default_factory=Counter)
     _in_parts: bool = False
+    _left_out: list[str] = field(default_factory=list)
 
-    def see_layer(self, name: str, output: Tensor) -> None:
-        """See the output of a layer, which may hold some of the samples only.
+    def see_layer(self, name: str, output: Tensor, ordered: bool = True) -> None:
+        """See the output of a layer, which may hold some of the samples only, or in other rows.
 
         Where the graph shows that samples are the rows, one row belongs to all samples, unless the
         layer makes one for each sample in turn.
+
+        Args:
+            name: of its weight.
+            output: of the layer.
+            ordered: whether ``next`` is asked for the output, too.
         """
-        if not self.layouts.shown or is_functorch_wrapped_tensor(output):
+        hidden = is_functorch_wrapped_tensor(output)
+        if not ordered and (hidden or self.layouts.picked):
+            self.next("product", output, needed=name)
+        if hidden or not (name and self.layouts.shown):
             return
         rows = output.shape[0] if output.dim() > 1 else 1
         if rows == self.samples:
@@ -128,17 +142,34 @@ class CountedLayouts:
                 f"a layer runs on parts of the batch of {self.samples} samples in turn, so its "
                 "features cannot be read as one: run it on the whole batch"
             )
+        if self._left_out:
+            raise ScoreError(
+                f"the samples cannot be told apart in the output of {self._left_out[0]}, which "
+                "would be left out: it is under vmap, or is of some of the rows alone as in "
+                "experts, or mixes samples"
+            )
 
-    def next(self, kind: str, tensor: Tensor, proven: bool = False) -> Layout | None:
+    def next(
+        self, kind: str, tensor: Tensor, proven: bool = False, needed: str = ""
+    ) -> Layout | None:
         """Return where samples lie in the tensor of the next call of a kind; None where nowhere.
 
         Args:
             kind: one of ``KINDS``.
             tensor: of the call.
             proven: take nothing but what values prove.
+            needed: what made it, if samples must be found unless it depends on none.
         """
         index = self._count[kind]
         self._count[kind] += 1
+        layout = self._at(kind, index, tensor, proven)
+        unknown = self.layouts.found is not None or is_functorch_wrapped_tensor(tensor)
+        constant = index in self.layouts.constant.get(kind, ())
+        if needed and layout is None and unknown and not constant:
+            self._left_out.append(needed)
+        return layout
+
+    def _at(self, kind: str, index: int, tensor: Tensor, proven: bool) -> Layout | None:
         if is_functorch_wrapped_tensor(tensor):  # vmap hides its dimension
             return None
         if self.layouts.found is None:
@@ -229,6 +260,7 @@ class _Beside(_Watch):
         self._alone = alone
         self._samples, self._position = samples, position
         self.found: dict[str, list[Found]] = {kind: [] for kind in KINDS}
+        self.constant: dict[str, set[int]] = {kind: set() for kind in KINDS}
 
     def norm(self, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         self.see("norm", input)
@@ -242,6 +274,8 @@ class _Beside(_Watch):
         found: Found = (None, False)
         if index < len(known):
             found = layout_of(tensor.detach(), self._samples, known[index], self._position)
+            if is_close(tensor.detach(), known[index]):
+                self.constant[kind].add(index)
         self.found[kind].append(found)
 
 
@@ -252,17 +286,35 @@ def _normalised(layout: Layout, samples: int, input: Tensor, *args: Any, **kwarg
     return instance_norm(layout, samples, input, *args, **kwargs)
 
 
-def survey(run: Callable[[int, int], Any], samples: int) -> Layouts:
+def survey(run: Callable[[int, int], Any], samples: int, picks: bool = False) -> Layouts:
     """Return the layouts of a network of which the graph does not show that samples are the rows.
 
     Args:
         run: runs the network on samples ``start`` to ``stop`` of the batch.
         samples: in the batch.
+        picks: whether values may decide in which row a sample lies. Then several samples are looked
+            for beside all, and one that is not where the others are is nowhere.
     """
+    first = 0 if picks else max(samples - 2, 0)
+    wanted = range(max(samples - _LOOKED_FOR, 0), samples) if picks else [samples - 1]
+    seen = []
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        beside = min(2, samples)
-        with _Alone() as alone:
-            run(samples - 1, samples)
-        with _Beside(alone.seen, beside, beside - 1) as found:
-            run(samples - beside, samples)
-    return Layouts(found.found)
+        for sample in wanted:
+            with _Alone() as alone:
+                run(sample, sample + 1)
+            with _Beside(alone.seen, samples - first, sample - first) as beside:
+                run(first, samples)
+            seen.append(beside)
+    if not picks:
+        return Layouts(seen[0].found, constant=seen[0].constant)
+    found = {
+        kind: [_agreed(calls) for calls in zip(*(s.found[kind] for s in seen), strict=False)]
+        for kind in KINDS
+    }
+    constant = {kind: set.intersection(*(s.constant[kind] for s in seen)) for kind in KINDS}
+    return Layouts(found, constant=constant, picked=True)
+
+
+def _agreed(found: tuple[Found, ...]) -> Found:
+    """Return what values prove of all samples that were looked for."""
+    return found[0] if all(one == found[0] and one[1] for one in found) else (None, False)
