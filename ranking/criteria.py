@@ -236,10 +236,12 @@ def criteria(by: str | Iterable[str], context: tuple[float, ...] = ()) -> list[C
     return found
 
 
-def wanted_of(
+def proxies_needed(
     wanted: Sequence[Criterion], level: Level
 ) -> tuple[Callable[[Graph], bool] | None, tuple[str, ...]]:
-    """Return of which graphs no proxy is wanted (None: of none), and the proxies of all others.
+    """Return what tells which graphs need no proxies, and the proxies that all others need.
+
+    The first is None if every graph needs them.
 
     Raises:
         InputError: the level is none, or proxies are asked for that graphs alone do not give.

@@ -33,7 +33,7 @@ from ..scoring.rows import Plan, Row, score_candidates
 from ..scoring.sources import DataSource, named_loss
 from ..scoring.work import checked_count
 from .aggregation import COMBINATIONS, Combination
-from .criteria import ByPredictor, Criterion, Level, criteria, wanted_of
+from .criteria import ByPredictor, Criterion, Level, criteria, proxies_needed
 from .learning import Learnt, Measured, read_measured
 from .table import Ranking, tabulate, within_limits
 
@@ -149,7 +149,7 @@ def rank(
     checked_count("batch_size", batch_size)
     checked_engine(engine, address, jobs, device)
     found = collect(candidates)
-    enough, proxies = wanted_of(wanted, level)
+    enough, proxies = proxies_needed(wanted, level)
     data = _given_data(found, inputs, targets, loss, batch_size, batches_needed(proxies), seed)
     labels = None if measured is None else read_measured(measured, [one.name for one in found])
     where = "cpu" if engine == "ray" else usable_device(device)
@@ -279,7 +279,7 @@ def affordable(
         )
     choices: tuple[Level, ...] = ("auto", "quick", "graphs")
     for choice in choices:
-        enough, proxies = wanted_of(wanted, choice)
+        enough, proxies = proxies_needed(wanted, choice)
         made = replace(plan, proxies=proxies, enough=enough)
         seconds = seconds_needed(candidates, made, worth=0.0)
         if seconds <= budget:

@@ -213,18 +213,6 @@ def read_columns(
     return columns
 
 
-def _equally_long(part: str, rows: Sequence[npt.ArrayLike | None]) -> Array:
-    lengths = {-1 if row is None else len(np.asarray(row)) for row in rows}
-    if -1 in lengths or len(lengths) > 1:
-        found = "none" if lengths == {-1} else f"lengths {sorted(lengths)} (-1: none)"
-        raise InputError(
-            f"X: this predictor learnt from each sample's {part}, all of one length; got "
-            f"{found}. Pass architectures of the space that it was fitted to, or fit it again to "
-            "graphs alone (archrank fit --portable)"
-        )
-    return np.array([np.asarray(row) for row in rows], dtype=np.float64)
-
-
 class Features(BaseEstimator):  # type: ignore[misc]
     """Standardised columns of chosen parts, with the names and columns of the training set.
 
@@ -247,7 +235,7 @@ class Features(BaseEstimator):  # type: ignore[misc]
     def fit(self, columns: Columns) -> Self:
         """Choose and scale columns by those of training samples."""
         self.vocabulary_ = {
-            part: sorted({word for counts in rows for word in counts})
+            part: sorted({name for counts in rows for name in counts})
             for part, rows in columns.counts.items()
             if part in self.parts
         }
@@ -291,12 +279,24 @@ def _symmetric_log(values: Array, scale: Array) -> Array:
 
 
 def _log_counts(rows: Sequence[dict[str, float]], vocabulary: Sequence[str]) -> Array:
-    place = {word: i for i, word in enumerate(vocabulary)}
+    place = {name: i for i, name in enumerate(vocabulary)}
     once = {id(counts): counts for counts in rows}  # equal networks share theirs
     table = np.zeros((len(once), len(vocabulary)))
     for row, counts in enumerate(once.values()):
-        for word, count in counts.items():
-            if word in place:
-                table[row, place[word]] = count
+        for name, count in counts.items():
+            if name in place:
+                table[row, place[name]] = count
     of = {key: row for row, key in enumerate(once)}
     return np.log1p(table)[[of[id(counts)] for counts in rows]]
+
+
+def _equally_long(part: str, rows: Sequence[npt.ArrayLike | None]) -> Array:
+    lengths = {-1 if row is None else len(np.asarray(row)) for row in rows}
+    if -1 in lengths or len(lengths) > 1:
+        found = "none" if lengths == {-1} else f"lengths {sorted(lengths)} (-1: none)"
+        raise InputError(
+            f"X: this predictor learnt from each sample's {part}, all of one length; got "
+            f"{found}. Pass architectures of the space that it was fitted to, or fit it again to "
+            "graphs alone (archrank fit --portable)"
+        )
+    return np.array([np.asarray(row) for row in rows], dtype=np.float64)
