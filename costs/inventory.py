@@ -229,7 +229,8 @@ class Program:
         """How many nodes zeros in the sums of running nodes have their shape of."""
         sums = [n for n, name in enumerate(self.names) if name == "add"]
         zeros = {z for n in sums if self.reached[self.same[n]] for z in self.read[n]}
-        return len({tuple(self.sources[z]) for z in zeros if self.names[z] == "zero"})
+        shapes = [self.read[z] for z in zeros if self.names[z] == "zero"]
+        return len({self.same[source] for read in shapes for source in read})
 
     def _weighted(self, node: int) -> bool:
         """Whether it is a convolution, perhaps with its normalisation."""
@@ -250,7 +251,8 @@ def program(graph: Graph, thorough: bool) -> Program:
     """Return the nodes of a graph as a compiler sees them.
 
     A sum of one thing and zeros is that thing. A thorough compiler also knows that a sum of zeros
-    is zeros, and computes nothing twice.
+    is zeros, and computes nothing twice. Another one knows zeros only where one node alone reads
+    them, and makes all others.
     """
     read: list[list[int]] = [[] for _ in range(len(graph))]
     for source, target in graph.edges.tolist():
@@ -258,7 +260,8 @@ def program(graph: Graph, thorough: bool) -> Program:
     names = graph.operators
     sources, same = [list(some) for some in read], list(range(len(graph)))
     first: dict[tuple[object, ...], int] = {}
-    zero = np.array([name == "zero" for name in names])
+    readers = np.bincount(graph.edges[:, 0], minlength=len(graph))
+    zero = np.array([name == "zero" for name in names]) & (thorough | (readers == 1))
     for node, name in enumerate(names):
         taken = sources[node] = [same[source] for source in read[node]]
         if thorough and name in _REPEATABLE:
@@ -267,7 +270,9 @@ def program(graph: Graph, thorough: bool) -> Program:
             others = [source for source in taken if not zero[source]]
             zero[node] = thorough and not others
             same[node] = others[0] if len(others) == 1 else node
-            sources[node] = others if not thorough else taken
+            sources[node] = taken if thorough else others
+        elif name == "zero" and not zero[node]:
+            sources[node] = []  # all that they need is a shape
     return Program(names, read, sources, same, zero)
 
 

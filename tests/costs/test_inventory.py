@@ -163,6 +163,16 @@ def test_sums_with_zeros_by_the_order_of_what_they_add() -> None:
     assert sums(conv.format("skip_connect", "none")) == [0, 30]
 
 
+def test_zeros_that_several_nodes_read_are_made_unless_a_compiler_is_thorough() -> None:
+    graph = space("nasbench201").graph(
+        "|none~0|+|none~0|none~1|+|nor_conv_3x3~0|skip_connect~1|none~2|"
+    )
+    names = np.asarray(graph.operators)
+    made = [Counter(names[program(graph, thorough).runs].tolist()) for thorough in (True, False)]
+    assert [counts["zero"] for counts in made] == [0, 15]  # of the first node of each cell
+    assert made[1]["add"] - made[0]["add"] == 15  # the sum that reads them
+
+
 def test_operators_of_one_size_have_one_name() -> None:
     net = nn.Sequential(
         nn.Conv2d(4, 4, 3, padding=1),
