@@ -299,6 +299,70 @@ def test_adapters_beside_a_layer_are_merged_into_it(count: int) -> None:
     assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
 
 
+class Matrices(nn.Module):
+    """A layer and the two matrices of a low-rank adapter, which meet in one of several ways."""
+
+    def __init__(self, way: Callable[[Any, Tensor], Tensor]):
+        super().__init__()
+        self.base, self.way = nn.Linear(8, 8), way
+        self.down, self.up = (nn.Parameter(torch.zeros(s)) for s in ((2, 8), (8, 2)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.way(self, x)
+
+
+def added_in_place(m: Any, x: Tensor) -> Tensor:
+    result = m.base(x)
+    result += (F.dropout(x, 0.1, m.training) @ m.down.transpose(0, 1) @ m.up.transpose(0, 1)) * 0.5
+    return result
+
+
+MATRICES: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "in place": added_in_place,
+    "scaled between": lambda m, x: m.base(x) + (0.5 * (x @ m.down.T)) @ m.up.T,
+    "einsum": lambda m, x: (
+        m.base(x) + 0.5 * torch.einsum("ntr,or->nto", torch.einsum("nti,ri->ntr", x, m.down), m.up)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MATRICES)
+def test_adapters_of_matrices_are_merged_into_their_layer(kind: str) -> None:
+    def merged(m: Any, x: Tensor) -> Tensor:
+        return F.linear(x, m.base.weight + 0.5 * m.up @ m.down, m.base.bias)
+
+    def way(m: Model, x: Tensor) -> Tensor:
+        return m.head(F.relu(m.mid(F.relu(m.embed(x)))).mean(1))
+
+    def layers(one: Callable[[Any, Tensor], Tensor]) -> Layers:
+        return lambda: {"embed": nn.Linear(3, 8), "mid": Matrices(one), "head": nn.Linear(8, 4)}
+
+    model, twin = pair((way, layers(MATRICES[kind])), (way, layers(merged)))
+    data = batches(5, 3)
+    compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH | BLOCKS)
+
+
+def test_a_product_of_three_is_a_bilinear_layer() -> None:
+    class Both(nn.Module):
+        def __init__(self, by_hand: bool):
+            super().__init__()
+            torch.manual_seed(0)
+            self.one, self.two, self.head = nn.Linear(5, 6), nn.Bilinear(6, 5, 8), nn.Linear(8, 4)
+            self.by_hand = by_hand
+
+        def forward(self, x: Tensor) -> Tensor:
+            h, two = F.relu(self.one(x)), self.two
+            if self.by_hand:
+                made = torch.einsum("ni,oij,nj->no", h, two.weight, x) + two.bias
+            else:
+                made = two(h, x)
+            return self.head(F.relu(made))
+
+    data = batches(5)
+    scores, expected = (archrank.score(Both(one).double(), data) for one in (True, False))
+    compared(scores, expected, OF_THE_GRAPH)
+
+
 def test_a_narrow_branch_that_others_read_is_no_adapter() -> None:
     torch.manual_seed(0)
 

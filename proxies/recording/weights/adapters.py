@@ -12,7 +12,7 @@ from ....graphs import Graph
 from ....graphs.functions import DROPOUTS
 
 _PRODUCT = frozenset(("mul", "__mul__", "__rmul__"))
-_SUM = frozenset(("add", "__add__", "__iadd__"))
+_SUM = frozenset(("add", "add_", "__add__", "__radd__", "__iadd__"))
 _COPIES = frozenset(("to", "clone", "contiguous", "float", "double", "type"))
 
 
@@ -42,6 +42,12 @@ class _Map:
     adapter: bool = False
     biased: bool = False
     whole: bool = False
+    scaled: bool = False
+
+    @property
+    def scalable(self) -> bool:
+        """Whether a number may multiply it: it is an adapter, or the first half of one."""
+        return self.adapter or not (self.biased or self.whole)
 
 
 class Adapters:
@@ -87,9 +93,9 @@ class Adapters:
             self._same[id(result)] = self._same.get(source, source)
             if maps:
                 self._maps[id(result)] = maps[0]
-        elif name in _PRODUCT and len(maps) == 1 and maps[0].adapter and _numbers(args):
+        elif name in _PRODUCT and len(maps) == 1 and maps[0].scalable and _numbers(args):
             scaled = maps[0].weight * _numbers(args)[0]
-            self._maps[id(result)] = replace(maps[0], weight=scaled)
+            self._maps[id(result)] = replace(maps[0], weight=scaled, scaled=True)
         elif name in _SUM and len(args) == len(maps) == 2 and self._merge(maps, result):
             pass
         else:
@@ -103,7 +109,7 @@ class Adapters:
     def _merge(self, maps: list[_Map], result: Tensor) -> bool:
         layer, adapter = sorted(maps, key=lambda one: one.adapter)
         alike = layer.input == adapter.input and layer.weight.shape == adapter.weight.shape
-        if layer.adapter or not adapter.adapter or not alike:
+        if layer.adapter or layer.scaled or not adapter.adapter or not alike:
             return False
         (name,) = layer.names
         whole = replace(layer, weight=layer.weight + adapter.weight, whole=True)

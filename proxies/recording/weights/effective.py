@@ -225,6 +225,8 @@ class Provenance(TorchFunctionMode):
         result = form.run(self._applied(weight), None if name is None else self.bias_of(name))
         if name is not None and form.outputs is not None:
             self.multiplied(name, result, form.outputs)
+            if form.input is not None:
+                self.mapped(name, form.input, weight, result)
         return result
 
     def _name_of(self, weight: Any) -> str | None:
@@ -275,6 +277,9 @@ class Provenance(TorchFunctionMode):
     def multiplied(self, name: str, result: Tensor, outputs: int) -> None:
         """See a product with a weight, and the dimension in which its outputs lie."""
 
+    def mapped(self, name: str, input: Tensor, weight: Tensor, result: Tensor) -> None:
+        """See an input times a weight, written as a product, without a bias."""
+
 
 class AppliedWeights(Provenance):
     """A mode that notes the parameters that layers apply.
@@ -303,6 +308,7 @@ class EffectiveWeightFinder(Provenance):
         self._ambiguous: set[str] = set()
         self._adapters = Adapters()
         self._biases = Biases()
+        self._product: Tensor | None = None  # the last one that was written as such
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -313,7 +319,7 @@ class EffectiveWeightFinder(Provenance):
             (name,) = self._names[id(args[1])]
             bias = args[2] if len(args) > 2 else None
             self._adapters.applied(args[0], args[1], bias, name, result)
-        else:
+        elif result is not self._product:
             self._adapters.called(func, args, result)
         return result
 
@@ -332,6 +338,11 @@ class EffectiveWeightFinder(Provenance):
     def multiplied(self, name: str, result: Tensor, outputs: int) -> None:
         self._biases.multiplied(name, result, outputs)
 
+    def mapped(self, name: str, input: Tensor, weight: Tensor, result: Tensor) -> None:
+        if self._names[id(weight)] == (name,) and weight.numel() == self._parameters[name].numel():
+            self._adapters.applied(input, weight, None, name, result)
+            self._product = result
+
     def _parameter_in(self, tensor: Tensor) -> tuple[str, Tensor] | None:
         names = self._names.get(id(tensor), ())
         return (names[0], self._parameters[names[0]]) if len(names) == 1 else None
@@ -343,6 +354,7 @@ class EffectiveWeightFinder(Provenance):
         adapted = self._adapters.result()
         values.update((name, layer.weight) for name, layer in adapted.items())
         parts = frozenset(part for layer in adapted.values() for part in layer.parts)
+        values = {name: value for name, value in values.items() if name not in parts}
         biases = {w: b for w, b in self._biases.result().items() if w not in adapted}
         return EffectiveWeights(values, frozenset((*sources, *adapted, *parts)), parts, biases)
 

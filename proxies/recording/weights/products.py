@@ -33,12 +33,14 @@ class LinearForm:
         run: returns the result, given the weight or what stands for it, and a bias.
         outputs: in which dimension of the result the outputs lie; None if in several, or if the
             layer has a bias already.
+        input: what the weight multiplies, None if dimensions are in another order.
     """
 
     source: Tensor
     weight: Callable[[], Tensor]
     run: Callable[[Tensor, Tensor | None], Tensor]
     outputs: int | None
+    input: Tensor | None
 
 
 def linear_form(
@@ -90,7 +92,7 @@ _NONE: Equation = (("", ""), "")
 def _read(func: Any, args: tuple[Any, ...]) -> tuple[Equation, Any, Any] | None:
     """Return a product of two tensors as an equation, and both."""
     if func is torch.einsum and isinstance(args[0], str):
-        operands = args[1:] if len(args) == 3 else args[1]
+        operands = args[1] if isinstance(args[1], (list, tuple)) else args[1:]
         return (_einsum(args[0], *operands), *operands) if len(operands) == 2 else None
     if func in _PLUS:
         args = args[1:]
@@ -171,4 +173,5 @@ def _contraction(
         return result if bias is None or of_layer else result + bias
 
     outputs = made.index(new[0]) if bias is None and len(new) == 1 else None
-    return LinearForm(w, weight, run, outputs)
+    plain = outputs is not None and [*of_x] == [*rest, *summed] and order == [*made]
+    return LinearForm(w, weight, run, outputs, x if plain else None)
