@@ -7,11 +7,9 @@ which storage. Following storages instead of tensors also resolves views and in-
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -38,7 +36,7 @@ from .arguments import (
 from .arrays import ATTRIBUTES
 from .graph import Graph
 from .module_path import ModulePath
-from .operators import CANONICAL_ID
+from .node_table import NodeTable
 
 # Copies and casts: the result is the operand.
 _COPIES = frozenset(
@@ -88,8 +86,7 @@ class Recorder(TorchDispatchMode):
         self.values = values
         self.paused = False
         self.last_call = ""
-        self._names = list(parameters)
-        self._sizes = [p.numel() for p in parameters.values()]
+        self._sizes = {name: p.numel() for name, p in parameters.items()}
         self._maker: dict[int, int] = {}  # storage -> node
         self._derived: dict[int, tuple[int, ...]] = {}  # storage -> parameters it comes from
         self._noise: set[int] = set()  # storages of random numbers alone
@@ -98,21 +95,7 @@ class Recorder(TorchDispatchMode):
         self._keep: list[Tensor] = []  # a freed storage's address must not come back
         self._kept_bytes = 0
         self._overwritten: list[tuple[Tensor, Tensor]] = []  # parameters, and what they held
-        self._table: dict[str, dict[str, int]] = {"aten": {}, "module": {}}
-        self._operator: list[int] = []
-        self._aten: list[int] = []
-        self._module: list[int] = []
-        self._attributes: list[tuple[int, ...]] = []
-        self._signature: list[int] = []
-        self._in_shapes: list[tuple[int, ...]] = []
-        self._out_shapes: list[tuple[int, ...]] = []
-        self._uses: list[tuple[int, ...]] = []
-        self._flops: list[int] = []
-        self._edges: list[tuple[int, int]] = []
-        self._constant: set[int] = set()  # nodes computed from parameters alone
-        self._weights: set[tuple[int, int]] = (
-            set()
-        )  # of those, (node, layer that it is a weight of)
+        self._nodes = NodeTable()
         for index, parameter in enumerate(parameters.values()):
             storage = storage_of(parameter)
             start = int(parameter.storage_offset())
@@ -141,7 +124,7 @@ class Recorder(TorchDispatchMode):
         """Return whether this tensor comes from parameters alone."""
         storage = storage_of(tensor)
         maker = self._maker.get(storage)
-        return maker in self._constant or (maker is None and storage in self._derived)
+        return maker in self._nodes.constant or (maker is None and storage in self._derived)
 
     # --- running --------------------------------------------------------------------------------
 
@@ -300,9 +283,7 @@ class Recorder(TorchDispatchMode):
 
     def _weigh(self, weight: Tensor, node: int) -> None:
         """Note of which node's result a layer takes its weight."""
-        maker = self._maker.get(storage_of(weight), -1)
-        if maker in self._constant:
-            self._weights.add((maker, node))
+        self._nodes.weigh(self._maker.get(storage_of(weight), -1), node)
 
     def add(
         self,
@@ -318,20 +299,18 @@ class Recorder(TorchDispatchMode):
         made: tuple[int, ...] | None = None,
     ) -> int:
         """Append one node that made ``outputs``, and return its index."""
-        node = len(self._operator)
-        self._operator.append(CANONICAL_ID[operator])
-        self._aten.append(self._intern("aten", aten))
-        self._module.append(self._intern("module", self.path.current))
-        self._attributes.append(attributes)
-        self._signature.append(zlib.crc32(constants.encode()))
-        self._in_shapes.append(source)
-        self._out_shapes.append(tuple(outputs[0].shape) if made is None else made)
-        self._uses.append(tuple(dict.fromkeys(parameters)))
-        self._flops.append(count)
-        makers = list(makers)
-        self._edges.extend((maker, node) for maker in makers)
-        if operator != "input" and self._constant.issuperset(makers):
-            self._constant.add(node)
+        shapes = source, tuple(outputs[0].shape) if made is None else made
+        node = self._nodes.add(
+            operator,
+            aten,
+            self.path.current,
+            makers,
+            parameters,
+            shapes,
+            attributes,
+            count,
+            constants,
+        )
         self._set(outputs, node=node)
         return node
 
@@ -422,68 +401,6 @@ class Recorder(TorchDispatchMode):
             storage in self._noise,
         )
 
-    def _intern(self, table: str, name: str) -> int:
-        names = self._table[table]
-        return names.setdefault(name, len(names))
-
-    def _fold_weights(self) -> None:
-        """Leave out what only makes weights: a layer has the parameters that its weight is of."""
-        readers: dict[int, set[int]] = {}
-        sources: dict[int, list[int]] = {}
-        for maker, node in self._edges:
-            readers.setdefault(maker, set()).add(node)
-            sources.setdefault(node, []).append(maker)
-        dropped: set[int] = set()
-        for node in sorted(self._constant, reverse=True):
-            read = readers.get(node, set())
-            if read and all(r in dropped or (node, r) in self._weights for r in read):
-                dropped.add(node)
-        if not dropped:
-            return
-        for node in range(len(self._uses)):
-            made = (m for m in sources.get(node, ()) if m in dropped)
-            own = (*(p for maker in made for p in self._uses[maker]), *self._uses[node])
-            self._uses[node] = tuple(dict.fromkeys(own))
-        kept = [node for node in range(len(self._operator)) if node not in dropped]
-        columns: tuple[list[Any], ...] = (
-            *(self._operator, self._aten, self._module, self._attributes, self._signature),
-            *(self._in_shapes, self._out_shapes, self._uses, self._flops),
-        )
-        for column in columns:
-            column[:] = [column[node] for node in kept]
-        place = {node: index for index, node in enumerate(kept)}
-        self._edges = [(place[m], place[n]) for m, n in self._edges if m in place and n in place]
-
     def graph(self) -> Graph:
         """Return what was recorded, as arrays."""
-        self._fold_weights()
-        in_shapes, in_offsets = _ragged(self._in_shapes)
-        out_shapes, out_offsets = _ragged(self._out_shapes)
-        uses, uses_offsets = _ragged(self._uses)
-        n = len(self._operator)
-        return Graph(
-            operator=np.array(self._operator, dtype=np.int16),
-            aten=np.array(self._aten, dtype=np.int32),
-            module=np.array(self._module, dtype=np.int32),
-            attributes=np.array(self._attributes, dtype=np.int32).reshape(n, len(ATTRIBUTES)),
-            signature=np.array(self._signature, dtype=np.uint32),
-            in_shapes=in_shapes,
-            in_offsets=in_offsets,
-            out_shapes=out_shapes,
-            out_offsets=out_offsets,
-            uses=uses.astype(np.int32),
-            uses_offsets=uses_offsets,
-            node_flops=np.array(self._flops, dtype=np.int64),
-            edges=np.array(self._edges, dtype=np.int32).reshape(-1, 2),
-            parameter_sizes=np.array(self._sizes, dtype=np.int64),
-            aten_names=tuple(self._table["aten"]),
-            module_names=tuple(self._table["module"]),
-            parameter_names=tuple(self._names),
-            exact=not self.values,
-        )
-
-
-def _ragged(rows: list[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray]:
-    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum([len(row) for row in rows], out=offsets[1:])
-    return np.array([v for row in rows for v in row], dtype=np.int64), offsets
+        return self._nodes.graph(self._sizes, exact=not self.values)
