@@ -105,7 +105,10 @@ class TwiceDifferentiable(TorchFunctionMode):
 
 
 _CASTS = frozenset(
-    (Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16, Tensor.to, Tensor.type)
+    (
+        *(Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16, Tensor.to, Tensor.type),
+        Tensor.cfloat,  # type: ignore[attr-defined]
+    )
 )
 
 
@@ -131,18 +134,19 @@ class InPrecision(TorchFunctionMode):
 
     def __init__(self, usual: torch.dtype, wanted: torch.dtype):
         super().__init__()
-        self._usual, self._wanted = usual, wanted
+        self._wanted = {usual: wanted, usual.to_complex(): wanted.to_complex()}
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         grouped = func in _GROUPED and args[0].dtype == torch.float64
         result = (_grouped if grouped else func)(*args, **(kwargs or {}))
-        if not isinstance(result, Tensor) or result.dtype != self._usual:
+        wanted = self._wanted.get(result.dtype) if isinstance(result, Tensor) else None
+        if wanted is None:
             return result
-        if func in _CASTS and args[0].dtype == self._wanted:
-            return args[0]  # it would round
-        return result.to(self._wanted)
+        if func in _CASTS and args[0].dtype in self._wanted.values():
+            return args[0].to(wanted)  # the result was rounded
+        return result.to(wanted)
 
 
 class WithoutNorm(WithoutDropout):

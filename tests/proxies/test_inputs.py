@@ -101,19 +101,25 @@ def test_batches_of_a_dictionary_and_targets() -> None:
     assert archrank.score(Keywords(), whole, proxies="snip")["snip"].value is not None
 
 
-def test_every_proxy_of_complex_weights_has_a_value() -> None:
+@pytest.mark.parametrize("fixed", [False, True], ids=["of its input", "fixed"])
+def test_every_proxy_of_complex_weights_has_a_value(fixed: bool) -> None:
+    """Whether a network casts to the precision of its input, or always to the same one."""
+
     class Spectral(nn.Module):
-        def __init__(self) -> None:
+        def __init__(self, fixed: bool) -> None:
             super().__init__()
             torch.manual_seed(0)
             self.embed, self.head = nn.Linear(3, 8), nn.Linear(8, 4)
-            self.mix = nn.Linear(8, 8, dtype=torch.complex64)
+            self.mix, self.fixed = nn.Linear(8, 8, dtype=torch.complex64), fixed
 
         def forward(self, x: Tensor) -> Tensor:
             x = torch.relu(self.embed(x))
-            dtype = torch.complex64 if x.dtype == torch.float32 else torch.complex128
+            single = self.fixed or x.dtype == torch.float32
+            dtype = torch.complex64 if single else torch.complex128
             return self.head(torch.relu(self.mix(x.to(dtype)).real).mean(1))
 
-    scores = archrank.score(Spectral(), (5, 3), batch_size=6)
+    scores, expected = (archrank.score(Spectral(f), (5, 3), batch_size=6) for f in (fixed, False))
     assert {r.status for r in scores.values()} <= {"ok", "not applicable"}
     assert scores["croze"].value is not None
+    for name in ("synflow", "epsinas", "snip"):
+        assert scores[name].value == pytest.approx(expected[name].value, rel=1e-12), name
