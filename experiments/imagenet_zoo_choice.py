@@ -23,7 +23,7 @@ from archrank.predictors import RandomForest, Sample, Surrogate, XGBoost
 from archrank.predictors.features.columns import GROUPS
 from archrank.predictors.pretrained.recipes import PARTS, WORDS, context_of
 from archrank.predictors.pretrained.zoo import best_plain, checkpoints, graphs_of
-from archrank.predictors.tabular.baselines import TabularPredictor
+from archrank.predictors.tabular.contract import TabularPredictor
 
 PAGE = RESULTS / "imagenet_zoo_choice.md"
 LINES = Lines(STORES / "imagenet_zoo_choice.jsonl")

@@ -66,7 +66,7 @@ def test_what_cannot_be_traced_is_a_row_and_exit_code_1(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        ((), "MODEL"),
+        ((), "CANDIDATES"),
         (("--on", "gtx1"), "device"),
         (("--batch", "many"), "--batch"),
         (("--memory", "much"), "memory"),

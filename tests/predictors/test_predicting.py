@@ -182,7 +182,7 @@ class TestWrongFiles:
 
     def test_the_shell_says_what_is_wrong(self, folder: Path, table: Path, tmp_path: Path) -> None:
         for words, said in (
-            (("predict", folder), "candidates: got none"),
+            (("predict", folder), "CANDIDATES: got none"),
             (("predict", tmp_path / "none", "x"), "no file"),
             (("predict", folder, "|conv~0|"), "conv"),
             (("fit", "--labels", table, "--out", tmp_path / "new"), "expected a Python file"),

@@ -87,7 +87,9 @@ def test_layers_under_vmap_keep_their_gradients() -> None:
     scores, expected = (archrank.score(Mapped(by_map), (6,), batch_size=8) for by_map in (1, 0))
     for name in ("grad_norm", "snip", "grasp", "zico", "gradsign", "synflow", "vkdnw", "l2_norm"):
         assert scores[name].value == pytest.approx(expected[name].value, rel=1e-4), name
-    assert {result.status for result in scores.values()} <= {"ok", "not applicable"}
+    for result in scores.values():  # vmap hides which sample a feature belongs to
+        hidden = result.status == "unsupported" and "two.weight" in result.reason
+        assert hidden or result.status in ("ok", "not applicable"), result.name
 
 
 CASTS = {
