@@ -196,15 +196,21 @@ def amounts(**texts: str | None) -> dict[str, float]:
     return found
 
 
-def megabytes(**texts: str | None) -> dict[str, float]:
-    """Return what ``--max-NAME`` options say of memory, as 24GB, 500MB or, in MB, 500."""
-    found: dict[str, float] = {}
-    for name, text in texts.items():
-        if text is not None:
-            unit = {"GB": 1e3, "MB": 1.0}.get(text[-2:].upper())
-            option = name.replace("_", "-")
-            found |= {name: amounts(**{option: text[:-2] if unit else text})[option] * (unit or 1)}
-    return found
+def megabytes(option: str, text: str | None) -> float | None:
+    """Return what an option says of memory, as 24GB, 500MB or, in MB, 500; None if it is not given.
+
+    Raises:
+        InputError: it is not an amount of memory.
+    """
+    if text is None:
+        return None
+    unit = {"GB": 1e3, "MB": 1.0}.get(text[-2:].upper())
+    try:
+        return amounts(size=text[:-2] if unit else text)["size"] * (unit or 1)
+    except InputError as error:
+        raise InputError(
+            f"{option}: got {text!r}, expected an amount of memory, as 24GB or 500MB"
+        ) from error
 
 
 def check_writable(option: str, path: Path | None) -> None:

@@ -91,6 +91,7 @@ def costs(
         if not specs:
             raise InputError("CANDIDATES: got none, expected at least one, as timm:resnet50")
         check_writable("--out", out)
+        size = megabytes("--memory", memory)
         how: dict[str, Any] = {"compiled": compiled, "training": training}
         how |= {"layout": layout, "precision": precision}
         with progress(quiet, "tracing") as report, results_only():
@@ -100,7 +101,7 @@ def costs(
                 on=[name.strip() for name in on.split(",")],
                 batch_sizes=None if batch is None else _sizes(batch),
                 level=confidence,
-                fits_in=None if memory is None else megabytes(memory=memory)["memory"] * 1e6,
+                fits_in=None if size is None else size * 1e6,
                 optimiser=optimiser,
                 checkpoints=checkpoints,
                 progress=report,

@@ -104,7 +104,7 @@ def rank(
     ] = None,
     max_memory: Annotated[
         str | None,
-        typer.Option(help="Leave out networks whose forward pass needs more memory, in MB."),
+        typer.Option(help="Leave out networks whose forward pass needs more memory, as in 500MB."),
     ] = None,
     max_latency: Annotated[
         str | None, typer.Option(help="Leave out networks whose forward pass takes longer, in ms.")
@@ -163,10 +163,8 @@ def rank(
     """
     with errors(quiet):
         shape = shape_of(input_)
-        limits = {
-            **amounts(params=max_params, flops=max_flops, memory=max_memory, latency=max_latency),
-            **megabytes(train_memory=max_train_memory),
-        }
+        limits = amounts(params=max_params, flops=max_flops, latency=max_latency)
+        limits |= _memory(max_memory, max_train_memory)
         check_writable("--out", out)
         check_writable("--plot", plot)
         check_picture("--plot", plot)
@@ -219,6 +217,15 @@ def rank(
     if failed:
         say(f"{failed} of {len(result)} candidates could not be ranked")
         raise typer.Exit(1)
+
+
+def _memory(forward: str | None, training: str | None) -> dict[str, float]:
+    """Return the limits of memory in MB, by the names of costs."""
+    given = {
+        "memory": megabytes("--max-memory", forward),
+        "train_memory": megabytes("--max-train-memory", training),
+    }
+    return {cost: size for cost, size in given.items() if size is not None}
 
 
 def _show(result: Ranking, top: int | None = None) -> None:

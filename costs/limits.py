@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError
+from ..formats import number
 from ..graphs import Graph
 from ..predictors import Predictor
 from ..predictors.loading import load_predictor
@@ -233,7 +234,7 @@ def all_excluded(excluded: list[Excluded], candidates: int) -> InputError:
         by_name.setdefault(one.name, []).append(one)
     name, nearest = min(by_name.items(), key=lambda item: max(one.times for one in item[1]))
     most = max(nearest, key=lambda one: one.times)
-    far = "" if math.isinf(most.times) else f", {most.times:.3g} times the limit"
+    far = "" if math.isinf(most.times) else f", {number(most.times, 3)} times the limit"
     said = "; ".join(one.reason for one in nearest)
     return InputError(
         f"limits: none of {candidates} candidates is within them; the nearest is {name!r} "

@@ -268,3 +268,28 @@ def test_the_default_score_has_a_meaning(models: Path) -> None:
     line = "score: the predicted label in standard deviations of labels"
     assert line in invoke("rank", "models.py", "--level", "graphs").stdout
     assert line not in invoke("rank", "models.py", "--by", "params").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "text"),
+    [
+        (("rank", "models.py"), "--max-memory", "lots"),
+        (("rank", "models.py"), "--max-train-memory", "-1GB"),
+        (("costs", "models.py"), "--memory", "GB"),
+    ],
+)
+def test_amounts_of_memory_are_explained(
+    models: Path, words: tuple[str, ...], option: str, text: str
+) -> None:
+    result = invoke(*words, f"{option}={text}")
+    assert result.exit_code == 2
+    wanted = f"error: {option}: got {text!r}, expected an amount of memory, as 24GB or 500MB\n"
+    assert result.stderr == wanted
+
+
+def test_memory_takes_units(models: Path) -> None:
+    """A forward pass of the small network needs kilobytes, of the large one a few more."""
+    words = ("rank", "models.py", "--by", "params", "--json", "--max-memory")
+    same = [json.loads(invoke(*words, text).stdout)["table"] for text in ("1", "1MB", "0.001GB")]
+    names = [[row["name"] for row in table] for table in same]
+    assert names == [["large", "small"]] * 3

@@ -18,6 +18,7 @@ from archrank.costs import CostPredictor
 from archrank.costs.memory import inference_memory
 from archrank.data import space
 from archrank.errors import InputError
+from archrank.formats import number
 from archrank.predictors import with_context
 from archrank.ranking.table import Ranking
 
@@ -99,7 +100,7 @@ def test_nobody_left_names_the_nearest() -> None:
     said = rf"none of 4 candidates .* nearest is 'w4' \(params {smallest} is more than 10, "
     with pytest.raises(InputError, match=said):
         ranked(limits={"params": 10})
-    with pytest.raises(InputError, match=f"{smallest / 10:.3g} times the limit"):
+    with pytest.raises(InputError, match=f"{number(smallest / 10, 3)} times the limit"):
         ranked(limits={"params": 10})
 
 
