@@ -281,7 +281,7 @@ class ModelRunner:
             replacing.put_into(self.model)
             stack.callback(setattr, self, "_running", self._running)
             self._running = None if dtype == self.dtype else dtype
-            if folded.values or folded.biases:
+            if folded.replace:
                 stack.callback(setattr, self, "_replaced", self._replaced)
                 self._replaced = Replaced(*self._constants(), replacing.leaves, folded)
             yield replacing.leaves

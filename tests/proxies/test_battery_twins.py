@@ -155,6 +155,44 @@ def test_a_tied_embedding_keeps_both_its_uses() -> None:
     compared(scores, expected, set())
 
 
+def test_a_weight_and_its_transpose_are_both_layers() -> None:
+    def layers() -> dict[str, nn.Module]:
+        return {"embed": nn.Linear(3, 8), "head": nn.Linear(8, 4)}
+
+    def by_hand(m: Model, x: Tensor) -> Tensor:
+        back = F.relu(m.embed(x)) @ m.embed.weight
+        return m.head((back @ m.embed.weight.T).mean(1))
+
+    def plain(m: Model, x: Tensor) -> Tensor:
+        back = F.linear(F.relu(m.embed(x)), m.embed.weight.T)
+        return m.head(F.linear(back, m.embed.weight).mean(1))
+
+    model, twin = pair((by_hand, layers), (plain, layers))
+    data = batches(5, 3)
+    compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH)
+
+
+def test_layers_of_slices_have_features() -> None:
+    def sliced(m: Model, x: Tensor) -> Tensor:
+        weight, bias = m.both.weight, m.both.bias
+        gate = F.silu(F.linear(x, weight[:8], bias[:8]))
+        return m.head((gate * F.linear(x, weight[8:], bias[8:])).mean(1))
+
+    def apart(m: Model, x: Tensor) -> Tensor:
+        return m.head((F.silu(m.one(x)) * m.two(x)).mean(1))
+
+    torch.manual_seed(0)
+    one, two, both, head = nn.Linear(3, 8), nn.Linear(3, 8), nn.Linear(3, 16), nn.Linear(8, 4)
+    with torch.no_grad():
+        both.weight.copy_(torch.cat([one.weight, two.weight]))
+        both.bias.copy_(torch.cat([one.bias, two.bias]))
+    model = Model(sliced, both=both, head=head).double()
+    twin = Model(apart, one=one, two=two, head=head).double()
+    names = "near,meco,fisher,snip,gradsign"
+    scores, expected = (archrank.score(m, batches(5, 3), proxies=names) for m in (model, twin))
+    compared(scores, expected, set())
+
+
 # --- weights that recurrent layers and attention compute ------------------------------------------
 
 

@@ -16,7 +16,7 @@ from ..samples.channels import Channels, by_sample, real_channels
 from ..samples.layout import Layout
 from ..samples.survey import CountedLayouts, Layouts
 from ..signals import LayerFeatures
-from ..weights.effective import PRODUCTS, names_by_weight
+from ..weights.effective import PRODUCTS, name_of, names_by_weight
 from .outputs import weight_of
 from .rectifiers import RectifierRecorder
 
@@ -55,7 +55,7 @@ class FeatureReader(WithoutDropout):
         result = func(*args, **kwargs)
         self._rectifiers.channels.see(func, result, args, kwargs)
         if func in PRODUCTS:
-            name = self._names.get(id(weight_of(args, kwargs)))
+            name = name_of(self._names, weight_of(args, kwargs))
             layout = self._layouts.next("product", result, needed=name or "")
             if name is not None and layout is not None:
                 with torch._C.DisableTorchFunction():  # another reader would see what follows

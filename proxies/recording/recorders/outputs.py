@@ -15,7 +15,7 @@ from ..samples.channels import by_sample, real_channels
 from ..samples.layout import ROWS, Layout
 from ..samples.survey import CountedLayouts
 from ..signals import Saliency
-from ..weights.effective import PRODUCTS, names_by_weight
+from ..weights.effective import PRODUCTS, name_of, names_by_weight
 
 
 def weight_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -50,7 +50,7 @@ class OutputRecorder(WithoutDropout):
         result = func(*args, **kwargs)
         if func not in PRODUCTS:
             return result
-        name = self._names.get(id(weight_of(args, kwargs)))
+        name = name_of(self._names, weight_of(args, kwargs))
         if self._layouts is not None:  # what is not a layer of its own is known by its shape
             self._layouts.see_layer(name or f"{func.__name__} {tuple(result.shape)}", result)
         if self._keeping:

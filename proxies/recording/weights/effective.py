@@ -75,6 +75,11 @@ def names_by_weight(leaves: dict[str, Tensor]) -> dict[int, str]:
     return {id(getattr(leaf, "applied", leaf)): name for name, leaf in leaves.items()}
 
 
+def name_of(names: dict[int, str], weight: Any) -> str | None:
+    """Return the name of what a layer applies: a leaf, or made of one; None of anything else."""
+    return names.get(id(weight)) or getattr(weight, "made_of", None)
+
+
 def applied(graph: Graph) -> Iterator[tuple[str, str]]:
     """Yield the path of each module that applies weights, and a parameter of its operator."""
     wanted = WEIGHTED - {"embedding"} | {UNKNOWN}
@@ -105,12 +110,19 @@ class EffectiveWeights:
         sources: names of all parameters of which they are made.
         adapters: names of those among them that are beside a layer.
         biases: weight -> the parameter that is added to each product with it.
+        in_parts: whether several weights are made of one parameter, as of its slices.
     """
 
     values: dict[str, Tensor] = field(default_factory=dict)
     sources: frozenset[str] = frozenset()
     adapters: frozenset[str] = frozenset()
     biases: dict[str, str] = field(default_factory=dict)
+    in_parts: bool = False
+
+    @property
+    def replace(self) -> bool:
+        """Whether layers apply anything else than parameters as they are."""
+        return bool(self.values or self.biases or self.in_parts)
 
 
 def _tensors(arguments: tuple[Any, Any]) -> Iterator[Tensor]:
@@ -356,7 +368,9 @@ class EffectiveWeightFinder(Provenance):
         parts = frozenset(part for layer in adapted.values() for part in layer.parts)
         values = {name: value for name, value in values.items() if name not in parts}
         biases = {w: b for w, b in self._biases.result().items() if w not in adapted}
-        return EffectiveWeights(values, frozenset((*sources, *adapted, *parts)), parts, biases)
+        several = not self._ambiguous.isdisjoint(self._values)
+        sources.update((*adapted, *parts))
+        return EffectiveWeights(values, frozenset(sources), parts, biases, several)
 
 
 class Replaced(Provenance):
@@ -439,6 +453,8 @@ class Replaced(Provenance):
 
     def derived(self, names: tuple[str, ...], weight: Tensor) -> Tensor:
         main = representative(names, weight, self._parameters)
+        if main not in self._leaves:
+            weight.made_of = main  # type: ignore[attr-defined]
         return self._leaves.get(main, weight)
 
 
