@@ -57,11 +57,13 @@ def score(
 
             print(json.dumps({"name": name, "scores": [asdict(r) for r in scores.values()]}))
         else:
+            width = max(map(len, scores))
+            print(f"{'proxy':{width}} {'value':>12} {'seconds':>8} {'MB':>8}  status")
             for r in scores.values():
                 value = "-" if r.value is None else f"{r.value:.6g}"
                 peak = "?" if r.peak_memory is None else f"{r.peak_memory / 1e6:.1f}"
-                cost = f"{r.seconds:7.3f} s {peak:>7} MB"
-                print(f"{r.name:16}{value:>13} {cost}  {r.status}  {r.reason or ''}".rstrip())
+                said = f"{r.status}: {r.reason}" if r.reason else r.status
+                print(f"{r.name:{width}} {value:>12} {r.seconds:8.3f} {peak:>8}  {said}")
     failed = [r for r in scores.values() if r.value is None and r.status not in _NO_FAILURES]
     if failed:
         raise typer.Exit(1)

@@ -293,3 +293,12 @@ def test_memory_takes_units(models: Path) -> None:
     same = [json.loads(invoke(*words, text).stdout)["table"] for text in ("1", "1MB", "0.001GB")]
     names = [[row["name"] for row in table] for table in same]
     assert names == [["large", "small"]] * 3
+
+
+def test_scores_are_aligned_under_their_headings(models: Path) -> None:
+    lines = invoke("score", "models.py:small", "--by", "params,snip", "--batch", 4).stdout
+    heading, *rows = lines.splitlines()
+    assert heading.split() == ["proxy", "value", "seconds", "MB", "status"]
+    place = heading.index("status")
+    assert [row[place:] for row in rows] == ["ok", "ok"]
+    assert {row[place - 1] for row in rows} == {" "}

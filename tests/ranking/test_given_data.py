@@ -76,3 +76,10 @@ def test_samples_of_one_class_are_told_of() -> None:
         ranked(IMAGES, [1] * 8)
     with pytest.warns(ArchrankWarning, match="all samples are of class 1"):
         ranked([(IMAGES, torch.ones(8, dtype=torch.long))])
+
+
+def test_a_shape_in_words_is_told_from_a_name() -> None:
+    with pytest.raises(InputError, match=r"'3,8,8', a shape is a tuple of numbers"):
+        ranked("3,8,8")
+    with pytest.raises(InputError, match="'digit', did you mean 'digits'"):
+        ranked("digit")
