@@ -3,51 +3,19 @@
 from __future__ import annotations
 
 import gc
-import weakref
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory import Living
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 import archrank
 from archrank.costs.memory import inference_memory, largest_batch, training_memory
 from archrank.errors import InputError
 from archrank.graphs import Graph
-
-
-class Living(TorchDispatchMode):
-    """Bytes of all storages that operators made and nobody has let go of, and the most so far."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.alive = self.peak = 0
-        self.known: set[int] = set()
-
-    def hold(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
-        if not size or key in self.known:
-            return
-        self.known.add(key)
-        self.alive += size
-        self.peak = max(self.peak, self.alive)
-        weakref.finalize(storage, self.free, key, size)
-
-    def free(self, key: int, size: int) -> None:
-        self.known.discard(key)
-        self.alive -= size
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, Tensor):
-                self.hold(tensor)
-        return made
 
 
 def weights(model: nn.Module) -> int:
@@ -59,8 +27,7 @@ def really(model: nn.Module, inputs: Tensor, training: bool, amp: bool = False) 
     gc.collect()
     model.train(training)
     there = {t.untyped_storage()._cdata for t in model.state_dict().values()}
-    with Living() as living:
-        living.known |= there
+    with Living(there) as living:
         living.hold(inputs)
         with torch.autocast("cpu", torch.bfloat16, enabled=amp):
             with torch.set_grad_enabled(training):
