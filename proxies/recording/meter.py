@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import time
 from pathlib import Path
-from types import TracebackType
 
 import torch
 
@@ -37,12 +36,7 @@ class Meter:
         self._start = time.perf_counter()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         if self._cuda is not None:
             torch.cuda.synchronize(self._cuda)
         self.seconds = time.perf_counter() - self._start

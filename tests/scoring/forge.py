@@ -14,7 +14,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 
 @dataclass
@@ -53,12 +52,7 @@ class Forge:
     def __enter__(self) -> Forge:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         assert self.server.stdin is not None
         self.server.stdin.close()
         self.server.wait()
