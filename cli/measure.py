@@ -112,6 +112,8 @@ def measure(
                 figures = f"{row.latency_ms:10.3f} {row.spread_ms:9.3f} {row.memory_mb:9.1f}"
                 said = f"  {row.status}: {row.reason}" if row.status != "ok" else ""
                 print(f"{row.batch_size:5} {figures} {row.params:12,.0f}  {row.name}{said}")
+            if not quiet:
+                say("ms: the median; spread: from the first to the third quartile, in ms")
     if (table["status"] != "ok").any():
         raise typer.Exit(1)
 

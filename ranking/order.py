@@ -20,7 +20,7 @@ from ..errors import ArchrankWarning, InputError, checked_choice
 from ..formats import duration
 from ..graphs import Graph
 from ..predictors.loading import is_predictor
-from ..predictors.pretrained.recipes import context_of
+from ..predictors.pretrained.recipes import PARTS, WORDS, context_of
 from ..progress import shown
 from ..proxies.given_data import as_targets, drawn
 from ..proxies.planner import batches_needed, usable_device
@@ -143,7 +143,7 @@ def rank(
     """
     if _is_names(targets) and by == "auto":
         targets, by = None, targets  # as in rank(candidates, shape, "params")
-    wanted = criteria(by, () if recipe is None else context_of(recipe))
+    wanted = criteria(by, () if recipe is None else _context(recipe))
     checked_choice("combine", combine, COMBINATIONS)
     checked_count("seeds", seeds)
     checked_count("batch_size", batch_size)
@@ -302,6 +302,20 @@ def _announce(candidates: Sequence[Candidate], plan: Plan) -> None:
             "scoring %d candidates by %d proxies on %s: about %s",
             *(count, proxies, plan.device, duration(seconds)),
         )
+
+
+def _context(recipe: str) -> tuple[float, ...]:
+    """Return what a recipe's tag says, and warn if that is nothing."""
+    context, usual = context_of(recipe), context_of("in1k")
+    flags = len(WORDS) + len(PARTS)
+    if not any(context[:flags]) and context[flags:] == usual[flags:]:
+        warnings.warn(
+            f"recipe: no part of {recipe!r} is known, so it says nothing of the training; give a "
+            "name as timm tags checkpoints, such as 'a1_in1k' or 'fb_in22k_ft_in1k'",
+            ArchrankWarning,
+            stacklevel=3,
+        )
+    return context
 
 
 def _warn_of_classes(rows: Sequence[Row], data: GivenData) -> None:

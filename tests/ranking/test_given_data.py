@@ -83,3 +83,14 @@ def test_a_shape_in_words_is_told_from_a_name() -> None:
         ranked("3,8,8")
     with pytest.raises(InputError, match="'digit', did you mean 'digits'"):
         ranked("digit")
+
+
+@pytest.mark.filterwarnings("error::archrank.errors.ArchrankWarning")
+def test_a_recipe_that_says_nothing_is_told_of() -> None:
+    def ranked_by(recipe: str) -> None:
+        archrank.rank([nets.narrow], (3, 8, 8), by="params", recipe=recipe, progress=False)
+
+    for known in ("in1k", "a1_in1k", "ra2_e600_in1k", "e450"):
+        ranked_by(known)
+    with pytest.warns(ArchrankWarning, match="recipe: no part of 'a7' is known"):
+        ranked_by("a7")
