@@ -179,7 +179,8 @@ def draw() -> None:
                 pairs, said, so = pooled(space, count, name).T
                 some = pairs > 0
                 what = "ArchRank" if name == "interval" else "five networks"
-                label = f"{what}, {count} labels"
+                when = latest(space, count)[1] if name == "interval" else ""
+                label = f"{what}, {count} labels{when}"
                 axis.plot(said[some] / pairs[some], so[some] / pairs[some], line, marker="o",
                           markersize=3, color=colour, label=label)  # fmt: skip
         axis.set_title(space)
