@@ -3,6 +3,9 @@
 Unlike the statistics that predict accuracy, these count every operator, whether or not a signal
 passes it: most devices compute it. What is left of it after a compiler is counted apart. Which of
 several things the compiler of a device does is not known; measurements decide what counts.
+
+Notes:
+    What compilers do is inferred from measured cells of NAS-Bench-201 (``experiments/cost.py``).
 """
 
 from __future__ import annotations
