@@ -251,8 +251,7 @@ def transfer(name: str, counts: tuple[int, ...], seed: int, done: set) -> Iterat
     data = measured(task.space)
     everything = np.arange(len(data.samples))
     known = np.random.default_rng(seed).permutation(everything)[: task.known]
-    taught, labels = [], []
-    predicted = []
+    taught, labels, predicted = [], [], []
     for number, device in enumerate(sources):
         costs = data.costs[device]
         rows = known[np.isfinite(costs[known])]
@@ -332,18 +331,14 @@ def single(name: str, seed: int, done: set) -> Iterator[dict]:
 
 
 def measured_again(devices: tuple[str, ...], done: set) -> Iterator[dict]:
-    """Compare costs of networks for CIFAR-10 with those of the same networks for CIFAR-100.
-
-    But for the last layer they are the same, so that what differs is how costs are measured.
-    """
+    """Compare costs of networks for CIFAR-10 with those of the same networks for CIFAR-100."""
+    task, found = "nasbench201", table("nasbench201").hardware
     for device in devices:
-        if ("nasbench201", device, MOST, 0, AGAIN) in done:
-            continue
-        found = table("nasbench201").hardware
-        first, again = (found[column].to_numpy() for column in (device, f"{device}0"))
-        good = (first > 0) & (again > 0)
-        result = {"task": "nasbench201", "device": device, "count": MOST, "seed": 0}
-        yield {**result, "method": AGAIN, "rho": spearman(first[good], again[good])}
+        if (task, device, MOST, 0, AGAIN) not in done:
+            both = found[[device, f"{device}0"]].to_numpy()
+            rho = spearman(*both[(both > 0).all(axis=1)].T)
+            result = {"task": task, "device": device, "count": MOST, "seed": 0, "method": AGAIN}
+            yield {**result, "rho": rho}
 
 
 def run() -> None:
@@ -437,7 +432,7 @@ def _new_devices(name: str, results: list[dict]) -> list[str]:
     """Tabulate methods by the number of samples of a new device."""
     task = TASKS[name]
     aim = "" if np.isnan(task.aim) else f" Aim at 20: {task.aim:.3f}."
-    sources, targets = (", ".join(f"`{d}`" for d in ds.split()) for ds in _devices(task))
+    sources, targets = (f"`{ds.replace(' ', '`, `')}`" for ds in (task.sources, task.targets))
     rows = [
         [title, *(mean_of(results, method, count=count) for count in COUNTS)]
         for method, title in METHODS.items()
@@ -494,11 +489,6 @@ def _seeds(results: list[dict]) -> str:
             figures.setdefault((r["task"], r["count"], r["method"]), set()).add(r["seed"])
     counts = {len(seeds) for seeds in figures.values()}
     return "no" if not counts else " to ".join(map(str, sorted({min(counts), max(counts)})))
-
-
-def _devices(task: Task) -> Iterator[str]:
-    yield task.sources
-    yield task.targets
 
 
 def main() -> None:
