@@ -37,9 +37,7 @@ from .weights.effective import (
     applied_directly,
 )
 from .weights.parameters import named_parameters, refuse_hidden_weights, scales_by_hand
-from .weights.stand_ins import Change, stand_ins
-
-_MOST_COPIED = 1 << 26
+from .weights.stand_ins import MOST_COPIED, Change, stand_ins
 
 
 @dataclass
@@ -251,8 +249,8 @@ class ModelRunner:
     ) -> Iterator[dict[str, Tensor]]:
         """Run the model on stand-ins of its parameters and buffers; yield name -> leaf.
 
-        Stand-ins of parameters share memory with the parameters unless ``dtype`` or ``change``
-        make new ones; nothing may write to them. Buffers are copies, for batch norm to write to.
+        Stand-ins are copies, for models to write to; those of very many parameters share memory
+        with them unless ``dtype`` or ``change`` make new ones.
         Whatever happens inside, the model comes back as it was.
 
         Args:
@@ -382,7 +380,7 @@ def _copies_of_others(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor]
 
     Once it has copied many elements it copies no more: the model may hold on to whole data sets.
     """
-    own, left = float_type(model), _MOST_COPIED
+    own, left = float_type(model), MOST_COPIED
 
     def copied(tensor: Tensor) -> Tensor:
         nonlocal left

@@ -147,3 +147,25 @@ def test_eval_mode_and_compiled_wrapper() -> None:
     eager = check(prepared(), ["grad_norm"])
     assert scores["grad_norm"].value == pytest.approx(eager["grad_norm"].value, rel=1e-6)
     assert not net.training
+
+
+def test_a_model_that_writes_to_its_weights() -> None:
+    """As clipping and moving averages do; on a plain call they would keep what is written."""
+
+    class Clips(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.head = nn.Linear(5, 8), nn.Linear(8, 4)
+            self.register_buffer("average", torch.zeros(8, 5))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.one.weight.data.clamp_(-0.1, 0.1)
+            with torch.no_grad():
+                self.head.bias.mul_(0.5)
+                self.average.lerp_(self.one.weight, 0.1)
+            return self.head(torch.relu(self.one(x)))
+
+    model = Clips()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    archrank.score(model, (5,), batch_size=6)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

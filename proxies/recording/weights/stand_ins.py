@@ -12,6 +12,9 @@ from ..batches import as_real, in_precision
 from .effective import EffectiveWeights, applied_as
 from .parameters import named_parameters
 
+MOST_COPIED = 1 << 26
+"""Elements up to which what a model may write to is copied."""
+
 Change = Callable[[str, Tensor], Tensor]
 """(name, parameter) -> what stands in for it."""
 
@@ -47,6 +50,9 @@ def stand_ins(
 ) -> StandIns:
     """Make stand-ins of all parameters and buffers.
 
+    Those of parameters are copies, since some models write to their weights, unless they are very
+    many: then they share memory.
+
     Args:
         model: the module.
         folded: the weights that layers compute, which have leaves of their own.
@@ -57,13 +63,17 @@ def stand_ins(
     """
     leaves: dict[str, Tensor] = {}
     made: dict[int, Tensor] = {}
+    few = sum(parameter.numel() for parameter in model.parameters()) <= MOST_COPIED
+
+    def own(tensor: Tensor) -> Tensor:
+        real = in_precision(tensor.detach(), dtype)
+        shared = real.data_ptr() == tensor.data_ptr()
+        return real.clone() if real.is_inference() or (few and shared) else real
 
     def stand_in(name: str, tensor: Tensor) -> Tensor:
-        real = as_real(in_precision(tensor.detach(), dtype))
+        real = as_real(own(tensor))
         if change is not None:
             real = change(name, real)
-        if real.is_inference():
-            real = real.clone()
         if name in wanted and real.is_floating_point():
             leaves[name] = real = real.detach().requires_grad_(gradients)
         return applied_as(real) if tensor.is_complex() else real
@@ -72,7 +82,7 @@ def stand_ins(
         if name in folded.values:
             stand_in(name, folded.values[name])  # the leaf that layers apply
         if name in folded.sources:
-            made[id(parameter)] = in_precision(parameter.detach(), dtype)
+            made[id(parameter)] = own(parameter)
         else:
             made[id(parameter)] = stand_in(name, parameter)
     for buffer in model.buffers():
