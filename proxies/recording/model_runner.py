@@ -160,7 +160,7 @@ class ModelRunner:
         return runs
 
     def _arrange(self, as_one: Batch, by_step: bool) -> None:
-        moved = [b.arranged(as_one.second, as_one.whole) for b in self.batches]
+        moved = [b.arranged(as_one.second, as_one.whole, as_one.place) for b in self.batches]
         self.batches[:] = [replace(batch, by_step=by_step) for batch in moved]
 
     def _main_or_none(self, batch: Batch) -> Tensor | None:

@@ -207,3 +207,27 @@ def test_samples_in_the_last_dimension(steps: int | None) -> None:
             archrank.score(m, d) for m, d in zip(models, (turned, data), strict=True)
         )
         compared(scores, expected, OUT)
+
+
+@pytest.mark.parametrize("mask", [False, True], ids=["both last", "weights of samples first"])
+def test_samples_in_the_last_dimension_of_two_inputs(mask: bool) -> None:
+    def last(m: Model, x: Tensor, more: Tensor) -> Tensor:
+        x = x.permute(2, 0, 1)
+        return tokens_first(m, x * more[:, None, None] if mask else x + more.permute(2, 0, 1))
+
+    def first(m: Model, x: Tensor, more: Tensor) -> Tensor:
+        return tokens_first(m, x * more[:, None, None] if mask else x + more)
+
+    models = []
+    for way in (last, first):
+        torch.manual_seed(0)
+        layers = {"embed": nn.Linear(3, 8), "out": nn.Linear(8, 8), "head": nn.Linear(8, 4)}
+        models.append(Model(way, **layers).double())
+    data, turned = [], []
+    for x, targets in batches(5):
+        more = x[:, 0, 0] if mask else x.sin()
+        data.append(((x, more), targets))
+        moved = [t if t.dim() == 1 else t.movedim(0, -1).contiguous() for t in (x, more)]
+        turned.append(((*moved,), targets))
+    scores, expected = (archrank.score(m, d) for m, d in zip(models, (turned, data), strict=True))
+    compared(scores, expected, OUT)

@@ -13,7 +13,7 @@ from ..batches import Batch
 _MOST = 32
 
 Place = int | None
-"""The dimension of the samples in a tensor, None in one that belongs to all samples."""
+"""The dimension of the samples in a tensor (-1: the last), None in one that belongs to all."""
 
 
 def arrangements(batch: Batch, outputs: int) -> Iterator[Batch]:
@@ -34,13 +34,16 @@ def arrangements(batch: Batch, outputs: int) -> Iterator[Batch]:
         yield from _arranged(batch, [[0], *(_places(t, len(batch)) for t in others)])
     if first.layout is torch.strided and first.dim() > 1 and first.shape[1] == outputs:
         yield from _arranged(batch, [[1], *(_places(t, outputs, second=True) for t in others)])
+    if first.layout is torch.strided and first.dim() > 1 and first.shape[-1] == outputs:
+        last: list[list[Place]] = [[-1], *(_last_places(t, outputs) for t in others)]
+        yield from _arranged(batch, last, moved=-1)
 
 
-def _arranged(batch: Batch, places: list[list[Place]]) -> Iterator[Batch]:
+def _arranged(batch: Batch, places: list[list[Place]], moved: int = 1) -> Iterator[Batch]:
     for chosen in islice(product(*places), _MOST):
-        second = frozenset(i for i, place in enumerate(chosen) if place == 1)
+        second = frozenset(i for i, place in enumerate(chosen) if place == moved)
         whole = frozenset(i for i, place in enumerate(chosen) if place is None)
-        yield batch.arranged(second, whole)
+        yield batch.arranged(second, whole, moved)
 
 
 def _places(tensor: Tensor, samples: int, second: bool = False) -> list[Place]:
@@ -52,3 +55,11 @@ def _places(tensor: Tensor, samples: int, second: bool = False) -> list[Place]:
         return [None]
     dims = (1, 0) if second and tensor.dim() > 2 else (0, 1) if second else (0,)
     return [*(d for d in dims if d < tensor.dim() and tensor.shape[d] == samples), None]
+
+
+def _last_places(tensor: Tensor, samples: int) -> list[Place]:
+    """Return where so many samples may lie in a tensor beside one that has them last."""
+    if tensor.layout is not torch.strided:
+        return [None]
+    last: list[Place] = [-1] if tensor.dim() > 1 and tensor.shape[-1] == samples else []
+    return [*last, *([0] if len(tensor) == samples else []), None]
