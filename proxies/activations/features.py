@@ -31,11 +31,12 @@ def near(
 
     Notes:
         H is the Shannon entropy in nats. Outputs of layers and of rectifiers both count, as
-        published. Positions are rows and channels are columns, so the rank is at most the number of
-        channels. From wider layers, ``channels`` channels are drawn (or rows, if there are fewer
-        rows than channels), and their rank is scaled up, since the time of an eigenvalue problem
-        grows with the cube of its size. The value of a node is the rank of its layer. The ranks of
-        rectifiers count only in the total.
+        published. Positions are rows and channels are columns, so the rank is at most the number
+        of channels. Layers inside PyTorch's fused multi-head attention do not count, neither here
+        nor in ``in_train``. From wider layers, ``channels`` channels are drawn (or rows, if there
+        are fewer rows than channels), and their rank is scaled up, since the time of an eigenvalue
+        problem grows with the cube of its size. The value of a node is the rank of its layer. The
+        ranks of rectifiers count only in the total.
     """
     if channels < 1:
         raise ScoreError(f"channels: got {channels:g}, expected at least 1")
