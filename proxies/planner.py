@@ -16,13 +16,13 @@ from ..errors import InputError, ScoreError
 from ..graphs import Graph, trace
 from ..graphs.tracing import checked_module, unwrap
 from .given_data import drawn, first_input
+from .passes import PASSES, Pass
 from .recording.attempts import BackwardError, Recorded, attempt
 from .recording.backward_site import failing_backward
 from .recording.batches import Batch, device_of, make_batches, samples_first
 from .recording.meter import Meter
 from .recording.model_runner import ModelRunner, pass_dtype
 from .recording.objective import Loss
-from .recording.passes import PASSES, Pass
 from .recording.signals import OF_SEVERAL_BATCHES
 from .registry import Measure, Proxy, all_proxies, get, names_in
 from .scores import Result, Scores, on_nodes

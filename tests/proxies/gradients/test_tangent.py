@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 import archrank
 from archrank.errors import ScoreError
+from archrank.proxies import per_sample
 from archrank.proxies.gradients.tangent import ntk_condition, vkdnw, vkdnw_entropy
 from archrank.proxies.recording.batches import Batch
 from archrank.proxies.recording.model_runner import ModelRunner
-from archrank.proxies.recording.per_sample import gradients as per_sample
 
 N = 7
 

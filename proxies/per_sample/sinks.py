@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..signals import SignSums
+from ..recording.signals import SignSums
 
 
 class Sink(ABC):

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..modes import WithoutDropout, instance_norm
-from ..recorders.outputs import weight_of
-from ..samples.layout import ROWS, Layout
-from ..samples.survey import CountedLayouts
-from ..weights.effective import PRODUCTS
+from ..recording.modes import WithoutDropout, instance_norm
+from ..recording.recorders.outputs import weight_of
+from ..recording.samples.layout import ROWS, Layout
+from ..recording.samples.survey import CountedLayouts
+from ..recording.weights.effective import PRODUCTS
 from .sinks import Sink
 
 _SLICE_ELEMENTS = 1 << 24

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 import archrank
 from archrank.errors import ScoreError
+from archrank.proxies import per_sample
+from archrank.proxies.per_sample import _batched, per_sample_signals
 from archrank.proxies.recording.batches import make_batches
 from archrank.proxies.recording.model_runner import ModelRunner
-from archrank.proxies.recording.per_sample import gradients as per_sample
-from archrank.proxies.recording.per_sample.gradients import _batched, per_sample_signals
 from archrank.proxies.recording.signals import SignSums
 
 SAMPLES = 9

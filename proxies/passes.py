@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .attempts import Recorded, attempt
-from .attention import record_attention
-from .batch_pass import OF_FORWARD, OF_LOSS, OF_OUTPUT, record_batch
-from .blocks.views import record_blocks
-from .changed_weights import record_constant_outputs, record_perturbation
-from .flow.synaptic_flow import record_flow
-from .model_runner import ModelRunner
-from .per_sample.gradients import record_per_sample
-from .reference_signals import (
+from .per_sample import record_per_sample
+from .recording.attempts import Recorded, attempt
+from .recording.attention import record_attention
+from .recording.batch_pass import OF_FORWARD, OF_LOSS, OF_OUTPUT, record_batch
+from .recording.blocks.views import record_blocks
+from .recording.changed_weights import record_constant_outputs, record_perturbation
+from .recording.flow.synaptic_flow import record_flow
+from .recording.model_runner import ModelRunner
+from .recording.reference_signals import (
     record_batch_gradients,
     record_coupled_kernel,
     record_given_blocks,
@@ -29,7 +29,7 @@ from .reference_signals import (
     record_relus,
     record_second_saliencies,
 )
-from .twins import record_twins
+from .recording.twins import record_twins
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....errors import ScoreError
-from ..attempts import Recorded, attempt
-from ..batches import Batch, rows_of
-from ..differentiation import Gradients, check_differentiable
-from ..model_runner import ModelRunner
-from ..modes import SingleSample, WithoutDropout
-from ..samples.layout import independent
-from ..samples.survey import picks_rows
+from ...errors import ScoreError
+from ..recording.attempts import Recorded, attempt
+from ..recording.batches import Batch, rows_of
+from ..recording.differentiation import Gradients, check_differentiable
+from ..recording.model_runner import ModelRunner
+from ..recording.modes import SingleSample, WithoutDropout
+from ..recording.samples.layout import independent
+from ..recording.samples.survey import picks_rows
 from .sinks import Entries, Kernel, Signs, Sink
 from .split_layers import PerSample
 

@@ -1,1 +1,0 @@
-"""Gradients of each sample by itself, without a loop over samples."""
