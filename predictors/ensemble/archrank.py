@@ -26,6 +26,7 @@ from ..tabular.additive import AdditiveProcess
 from ..tabular.contract import TabularPredictor
 from ..tabular.gaussian_process import GaussianProcess
 from ..tabular.ridge import Ridge
+from ..tabular.threads import on_one_thread
 from ..tabular.trees import RandomForest, XGBoost
 from ..tabular.untrained import Vote
 from .calibration import Calibration, checked_coverage
@@ -156,6 +157,7 @@ class ArchRank(Predictor):
             self.proxies_ = []
         return self
 
+    @on_one_thread
     def _fit(self, samples: list[Sample], labels: Array) -> None:
         groups = _groups(samples)
         self.orders_ = RankTransform.of(groups, labels, _FEW).orders

@@ -12,6 +12,7 @@ from scipy import linalg, optimize
 
 from ...basics import Array
 from .contract import PARTS, TabularPredictor
+from .threads import on_one_thread
 
 CONTEXT = "context"
 _FAR = 1e6  # a distance at which nothing is alike
@@ -127,6 +128,7 @@ class AdditiveProcess(TabularPredictor):
 
     # --- learning and predicting ----------------------------------------------------------------
 
+    @on_one_thread
     def fit_matrix(self, matrix: Array, labels: Array) -> None:
         self.matrix_, self.mean_ = matrix, float(labels.mean())
         self.residuals_ = labels - self.mean_

@@ -10,6 +10,7 @@ import numpy as np
 from ...basics import Array
 from ...errors import InputError
 from .contract import PARTS, TabularPredictor, filled
+from .threads import on_one_thread
 
 
 class GaussianProcess(TabularPredictor):
@@ -53,6 +54,7 @@ class GaussianProcess(TabularPredictor):
     def read_parts(self) -> tuple[str, ...]:
         return ("neighbourhoods",) if self.kernel == "wl" else tuple(self.parts)
 
+    @on_one_thread
     def fit_matrix(self, matrix: Array, labels: Array) -> None:
         import warnings
 
