@@ -214,10 +214,11 @@ def page() -> list[str]:
         "",
         "The shipped mean was chosen with these families in view: about thirty learners were "
         "compared in these folds before, the ones of interest of which are here. Schedules "
-        "(`SCHEDULES` in `predictors/pretrained/recipes.py`) were written down from papers and "
-        "model cards. Two earlier lists of them, with guesses for recipes whose schedule is not "
-        "published, were looked at too (tau .807 and .803 with recipes); that these two numbers "
-        "stand in one kernel with the words was chosen here (a kernel of their own: .793).",
+        "(`SCHEDULES` in `predictors/pretrained/recipes.py`) were written down from what papers "
+        "say, not looked up one by one (two were, in model cards). Two earlier lists of them, with "
+        "guesses for recipes whose schedule is not published, were looked at too (tau .807 and "
+        ".803 with recipes); that these two numbers stand in one kernel with the words was "
+        "chosen here (a kernel of their own: .793).",
         "",
         *(line for asked in ASKED for line in table_of(rows, asked)),
     ]

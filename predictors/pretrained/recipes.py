@@ -69,7 +69,8 @@ SCHEDULES = {
 
 Augmentation: 0 crops and flips; 1 also colours, erasing or mixup; 2 a policy such as RandAugment; 3
 a policy with mixup and CutMix. The first pattern that matches counts; the tag's own number of
-epochs (``e3600``, ``450e``, ``300ep``) comes before it.
+epochs (``e3600``, ``450e``, ``300ep``) comes before it. Variants, and recipes that follow one of
+these, count as it (our choice).
 """
 _TYPICAL = (300, 2)
 """The schedule of recipes that say nothing of theirs."""
@@ -86,7 +87,7 @@ def schedule_of(recipe: str) -> tuple[int, int]:
     """
     known = (schedule for tag, schedule in SCHEDULES.items() if re.search(tag, recipe))
     epochs, augmentation = next(known, _TYPICAL)
-    own = re.search(r"(?:^|_)(?:e(\d+)|(\d+)ep?)(?:_|$)", recipe)
+    own = re.search(r"(?:^|_)(?:e([1-9]\d*)|([1-9]\d*)ep?)(?:_|$)", recipe)
     return (int(own[1] or own[2]) if own else epochs), augmentation
 
 

@@ -16,7 +16,7 @@ from .model_runner import ModelRunner
 from .modes import WithoutDropout
 from .recorders.outputs import weight_of
 from .recorders.pooled import PooledRecorder
-from .samples.statistics import NoBatchNormByHand
+from .samples.norms_by_hand import NoBatchNormByHand
 from .signals import Perturbation
 
 _GAMMA = 1e-2

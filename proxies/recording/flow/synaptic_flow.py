@@ -14,7 +14,7 @@ from ..attempts import Recorded, attempt
 from ..differentiation import gradients
 from ..model_runner import ModelRunner
 from ..modes import SingleSample, WithoutDropout, WithoutNorm
-from ..samples.statistics import NoBatchNormByHand
+from ..samples.norms_by_hand import NoBatchNormByHand
 from ..signals import SynapticFlow
 from .wide_range import WideRange
 

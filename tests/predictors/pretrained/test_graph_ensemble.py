@@ -104,6 +104,7 @@ def test_recipes_are_read_by_their_words(recipe: str, words: tuple[str, ...], al
         ("sw_r448_e450_in1k", (450, 3)),
         ("sw_in12k_ft_in1k", (300, 3)),
         ("sam_in1k", (300, 0)),
+        ("e0_in1k", (300, 2)),
     ],
 )
 def test_a_recipe_has_a_schedule(recipe: str, schedule: tuple[int, int]) -> None:
