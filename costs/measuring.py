@@ -23,8 +23,8 @@ from torch.utils.benchmark import Timer
 from ..basics import Progress
 from ..errors import ArchrankError, InputError
 from ..graphs import Graph, trace
+from ..graphs.inputs.tensors import is_shape
 from ..graphs.randomness import seeded
-from ..graphs.tracing import is_shape
 from ..proxies.planner import usable_device
 from ..proxies.recording.batches import Batch, make_batches
 from ..proxies.recording.meter import Meter

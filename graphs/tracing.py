@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import UninitializedParameter
 
-from ..errors import InputError, UnsupportedModelError
+from ..errors import UnsupportedModelError
 from .functions import FunctionRecorder
 from .graph import Graph
+from .inputs.hints import hint_about
+from .inputs.models import checked_module, float_type, unwrap
+from .inputs.tensors import Inputs, arguments_of, as_tensors, is_shape, placed, tensors_in
 from .keeping import kept
 from .module_path import ModulePath
 from .randomness import seeded
 from .recording import NeedsValues, Recorder
 
-Inputs = Any
-"""A shape without batch dimension, a tensor with one, or forward's tuple or dict of tensors."""
-
 _SEED = 0
-_CHANNELS = (1, 3, 4)
-"""How many channels images have, as opposed to sides."""
 
 
 @torch.inference_mode(False)
@@ -70,7 +65,7 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
             raise UnsupportedModelError(
                 f"parameter {name!r} has no shape yet (a lazy module): run one forward first"
             )
-    forward = _Forward(model, *_arguments(model, inputs))
+    forward = _Forward(model, *arguments_of(model, inputs))
     try:
         return _of_one_sample(forward, inputs)
     except UnsupportedModelError as error:
@@ -81,17 +76,6 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
             return _of_one_sample(replace(forward, values=True), inputs)
         except UnsupportedModelError as real_error:
             raise UnsupportedModelError(f"{real_error}{hint}") from error
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """Return the module inside wrappers that only change how it runs."""
-    while True:
-        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            model = model.module
-        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):  # torch.compile
-            model = model._orig_mod  # type: ignore[assignment]
-        else:
-            return model
 
 
 def _of_one_sample(forward: _Forward, inputs: Inputs) -> Graph:
@@ -219,7 +203,7 @@ def _record(forward: _Forward, path: ModulePath, quiet: set[nn.Module], watching
     recorder = Recorder(dict(model.named_parameters()), path, values)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     place = device if values else torch.device("meta")
-    args, kwargs = _placed(forward.args, place), _placed(forward.kwargs, place)
+    args, kwargs = placed(forward.args, place), placed(forward.kwargs, place)
     with ExitStack() as stack:
         stack.enter_context(_undisturbed(forward))
         for module in quiet:
@@ -297,150 +281,6 @@ def _is_compiled(module: nn.Module) -> bool:
     return getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
 
 
-def is_shape(inputs: Inputs) -> bool:
-    """Return whether ``inputs`` is a shape: a sequence of integers."""
-    return (
-        isinstance(inputs, Sequence)
-        and not isinstance(inputs, str)
-        and len(inputs) > 0
-        and all(isinstance(n, int) and not isinstance(n, bool) for n in inputs)
-    )
-
-
-def _arguments(model: nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of one forward pass, of one sample where that is well defined."""
-    if is_shape(inputs):
-        if min(inputs) < 1:
-            raise InputError(f"inputs: shape {tuple(inputs)} has a size below 1")
-        return (torch.empty(1, *inputs, dtype=float_type(model), device="meta"),), {}
-    if isinstance(inputs, Tensor):
-        if inputs.dim() == 0 or inputs.shape[0] == 0:
-            raise InputError(
-                f"inputs: a tensor of shape {tuple(inputs.shape)} holds no sample; expected a "
-                "batch dimension first"
-            )
-        if inputs.layout is not torch.strided:
-            raise InputError(
-                f"inputs: samples cannot be taken from a tensor of layout {inputs.layout}; pass "
-                "inputs.to_dense(), or a dictionary of it if its rows go together, as edges do"
-            )
-        return (inputs[:1],), {}
-    if isinstance(inputs, Mapping):
-        return (), dict(inputs)
-    if isinstance(inputs, Sequence) and not isinstance(inputs, str) and len(inputs) > 0:
-        return tuple(inputs), {}
-    raise InputError(
-        f"inputs: got {inputs!r}, expected a shape without batch dimension such as (3, 32, 32), a "
-        "tensor with one, or the tuple or dict of tensors that forward takes"
-    )
-
-
-def float_type(model: nn.Module) -> torch.dtype:
-    """Return the floating type that the model's weights have; float32 if it has none."""
-    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-
-
-def _placed(value: Any, device: torch.device) -> Any:
-    """Return the same arguments with every tensor on ``device``."""
-    if isinstance(value, Tensor):
-        if value.device == device:
-            return value
-        if value.is_meta:  # a shape, now wanted with values
-            return torch.randn(value.shape, dtype=value.dtype).to(device)
-        if device.type == "meta" and not value.is_sparse:
-            return torch.empty_strided(
-                value.shape, value.stride(), dtype=value.dtype, device=device
-            )
-        return value.to(device)
-    if isinstance(value, Mapping):
-        return {key: _placed(item, device) for key, item in value.items()}
-    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
-        return type(value)(_placed(item, device) for item in value)
-    return value
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Return all tensors of nested sequences, mappings and plain objects, each once."""
-    seen: set[int] = set()
-    waiting = [value]
-    while waiting:
-        item = waiting.pop(0)
-        if item is None or isinstance(item, (str, bytes, int, float, complex, nn.Module)):
-            continue
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
-        if isinstance(item, Tensor):
-            yield item
-        elif isinstance(item, Mapping):
-            waiting[:0] = list(item.values())
-        elif isinstance(item, (list, tuple, set, frozenset)):
-            waiting[:0] = list(item)
-        else:
-            waiting[:0] = list(attributes_in(item).values())
-
-
-def attributes_in(value: Any) -> dict[str, Any]:
-    """Return the attributes of an object, including those in slots.
-
-    Example:
-        >>> class Output:
-        ...     __slots__ = ("logits",)
-        >>> output = Output()
-        >>> output.logits = 3
-        >>> attributes_in(output), attributes_in(3)
-        ({'logits': 3}, {})
-    """
-    found: dict[str, Any] = dict(getattr(value, "__dict__", {}))
-    for kind in type(value).__mro__:
-        slots = vars(kind).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if hasattr(value, name) and name != "__dict__":
-                found[name] = getattr(value, name)
-    return found
-
-
-# --- what users give, and what may be wrong with it -----------------------------------------------
-
-
-def checked_module(model: Any) -> nn.Module:
-    """Return a module unchanged, or the module of an exported program.
-
-    Raises:
-        InputError: it is neither; for a class, a function or a state dict the message says what to
-            do.
-    """
-    if isinstance(model, nn.Module):
-        return model
-    if isinstance(model, ExportedProgram):
-        return model.module()
-    came, fix = type(model).__name__, ""
-    if inspect.isclass(model):
-        came, fix = f"the class {model.__name__}", f"; pass an instance, as {model.__name__}()"
-    elif callable(model):
-        fix = "; pass what it returns"
-    elif isinstance(model, Mapping) and all(isinstance(v, Tensor) for v in model.values()):
-        came, fix = "a state dict", "; build the network, load it by load_state_dict, and pass that"
-    raise InputError(f"model: got {came}, expected a torch.nn.Module{fix}")
-
-
-def as_tensors(value: Any) -> Any:
-    """Return a value with its arrays as tensors, and real numbers in torch's default precision.
-
-    Example:
-        >>> as_tensors({"x": np.zeros((2, 3))})["x"].dtype
-        torch.float32
-    """
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        tensor = torch.as_tensor(value)
-        return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
-    if isinstance(value, dict):
-        return {key: as_tensors(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(as_tensors(item) for item in value)
-    return value
-
-
 def _hint_about_forward(model: nn.Module, inputs: Any) -> str:
     """Suggest what to pass to a forward pass instead of an input that it fails on."""
     if isinstance(inputs, Mapping):
@@ -463,36 +303,6 @@ def _hint_about_forward(model: nn.Module, inputs: Any) -> str:
         )
     if len(inputs) > 1:
         with suppress(UnsupportedModelError):
-            _settled(_Forward(model, *_arguments(model, inputs[1:])))
+            _settled(_Forward(model, *arguments_of(model, inputs[1:])))
             return f" A shape has no batch dimension: did you mean {tuple(inputs[1:])}?"
     return ""
-
-
-def hint_about(inputs: Any) -> str:
-    """Suggest what may be wrong with an input that a forward pass fails on; empty if unknown.
-
-    Example:
-        >>> hint_about((64, 3, 32, 32))
-        ' A shape has no batch dimension: did you mean (3, 32, 32)?'
-        >>> hint_about(torch.zeros(2, 32, 32, 3))
-        ' Channels come last here: did you mean inputs.permute(0, 3, 1, 2)?'
-    """
-    if isinstance(inputs, Tensor):
-        shape = tuple(inputs.shape[1:])
-        if _channels_last(shape):
-            return " Channels come last here: did you mean inputs.permute(0, 3, 1, 2)?"
-        if inputs.dtype == torch.uint8:
-            return " They are whole numbers up to 255: did you mean inputs.float() / 255?"
-        return ""
-    if not isinstance(inputs, Sequence) or not all(isinstance(n, int) for n in inputs):
-        return ""
-    shape = tuple(inputs)
-    if len(shape) == 4:
-        return f" A shape has no batch dimension: did you mean {shape[1:]}?"
-    if _channels_last(shape):
-        return f" Channels come last here: did you mean {(shape[2], *shape[:2])}?"
-    return ""
-
-
-def _channels_last(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 3 and shape[2] in _CHANNELS and shape[0] not in _CHANNELS

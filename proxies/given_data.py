@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from ..errors import InputError
+from ..graphs.inputs.tensors import as_tensors, is_shape
 from ..graphs.randomness import seeded
-from ..graphs.tracing import as_tensors, is_shape
 
 _TARGETS = ("labels", "label", "targets", "target", "y")
 """Names that a dictionary of tensors has its targets under."""

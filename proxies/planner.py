@@ -14,7 +14,7 @@ from torch import nn
 
 from ..errors import InputError, ScoreError
 from ..graphs import Graph, trace
-from ..graphs.tracing import checked_module, unwrap
+from ..graphs.inputs.models import checked_module, unwrap
 from .given_data import drawn, first_input
 from .passes import PASSES, Pass
 from .recording.attempts import BackwardError, Recorded, attempt

@@ -13,7 +13,7 @@ import torch
 
 from ..errors import InputError
 from ..graphs import Graph
-from ..graphs.tracing import as_tensors
+from ..graphs.inputs.tensors import as_tensors
 from ..proxies.recording.objective import Loss
 from .candidates import Candidate, FromSpace
 from .sources import FileLoss

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ..data.image_batches import SOURCES, images
 from ..data.image_folder import folder_images
 from ..errors import InputError, did_you_mean
+from ..graphs.inputs.tensors import is_shape
 from ..graphs.randomness import seeded
-from ..graphs.tracing import is_shape
 from ..proxies.given_data import drawn
 from .python_files import defined_names, load_file, takes_nothing, version_of
 

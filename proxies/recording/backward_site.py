@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 from torch.autograd.graph import Node
 
+from ...graphs.inputs.tensors import tensors_in
 from ...graphs.module_path import ModulePath, module_calls
-from ...graphs.tracing import tensors_in
 from .differentiation import gradients
 from .model_runner import ModelRunner
 from .modes import WithoutDropout

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ...errors import InputError, NotApplicable
 from ...graphs import Graph, trace
-from ...graphs.tracing import float_type, is_shape, tensors_in
+from ...graphs.inputs.models import float_type
+from ...graphs.inputs.tensors import is_shape, tensors_in
 from ..given_data import drawn, parted
 from .samples.structures import mapped
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ...errors import NotApplicable, ScoreError
 from ...graphs import Graph
+from ...graphs.inputs.tensors import tensors_in
 from ...graphs.operators import CANONICAL
-from ...graphs.tracing import tensors_in
 from .attempts import describe, kind_of, scalar
 
 Loss = Callable[[Any, Any], Tensor]

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ....graphs.inputs.tensors import tensors_in
 from ....graphs.module_path import ModulePath, module_calls
-from ....graphs.tracing import tensors_in
 from ..batches import Batch
 from ..model_runner import ModelRunner
 from ..modes import WithoutDropout

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....graphs.tracing import tensors_in
+from ....graphs.inputs.tensors import tensors_in
 
 
 @dataclass(frozen=True)

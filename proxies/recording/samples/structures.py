@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ....graphs.tracing import attributes_in, tensors_in
+from ....graphs.inputs.tensors import attributes_in, tensors_in
 
 Change = Callable[[Tensor], Tensor]
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import archrank
-from archrank.graphs.tracing import attributes_in
+from archrank.graphs.inputs.tensors import attributes_in
 from archrank.proxies.recording.samples.structures import mapped
 
 Named = collections.namedtuple("Named", "logits aux")

@@ -1,0 +1,1 @@
+"""What users give to trace and score: a model and its inputs."""

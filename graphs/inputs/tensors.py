@@ -1,0 +1,131 @@
+"""What users give as inputs of a forward pass: shapes, tensors, arrays, and nested ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...errors import InputError
+from .models import float_type
+
+Inputs = Any
+"""A shape without batch dimension, a tensor with one, or forward's tuple or dict of tensors."""
+
+
+def is_shape(inputs: Inputs) -> bool:
+    """Return whether ``inputs`` is a shape: a sequence of integers."""
+    return (
+        isinstance(inputs, Sequence)
+        and not isinstance(inputs, str)
+        and len(inputs) > 0
+        and all(isinstance(n, int) and not isinstance(n, bool) for n in inputs)
+    )
+
+
+def as_tensors(value: Any) -> Any:
+    """Return a value with its arrays as tensors, and real numbers in torch's default precision.
+
+    Example:
+        >>> as_tensors({"x": np.zeros((2, 3))})["x"].dtype
+        torch.float32
+    """
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        tensor = torch.as_tensor(value)
+        return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
+    if isinstance(value, dict):
+        return {key: as_tensors(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(as_tensors(item) for item in value)
+    return value
+
+
+def arguments_of(model: nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of one forward pass, of one sample where that is well defined."""
+    if is_shape(inputs):
+        if min(inputs) < 1:
+            raise InputError(f"inputs: shape {tuple(inputs)} has a size below 1")
+        return (torch.empty(1, *inputs, dtype=float_type(model), device="meta"),), {}
+    if isinstance(inputs, Tensor):
+        if inputs.dim() == 0 or inputs.shape[0] == 0:
+            raise InputError(
+                f"inputs: a tensor of shape {tuple(inputs.shape)} holds no sample; expected a "
+                "batch dimension first"
+            )
+        if inputs.layout is not torch.strided:
+            raise InputError(
+                f"inputs: samples cannot be taken from a tensor of layout {inputs.layout}; pass "
+                "inputs.to_dense(), or a dictionary of it if its rows go together, as edges do"
+            )
+        return (inputs[:1],), {}
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    if isinstance(inputs, Sequence) and not isinstance(inputs, str) and len(inputs) > 0:
+        return tuple(inputs), {}
+    raise InputError(
+        f"inputs: got {inputs!r}, expected a shape without batch dimension such as (3, 32, 32), a "
+        "tensor with one, or the tuple or dict of tensors that forward takes"
+    )
+
+
+def placed(value: Any, device: torch.device) -> Any:
+    """Return the same arguments with every tensor on ``device``."""
+    if isinstance(value, Tensor):
+        if value.device == device:
+            return value
+        if value.is_meta:  # a shape, now wanted with values
+            return torch.randn(value.shape, dtype=value.dtype).to(device)
+        if device.type == "meta" and not value.is_sparse:
+            return torch.empty_strided(
+                value.shape, value.stride(), dtype=value.dtype, device=device
+            )
+        return value.to(device)
+    if isinstance(value, Mapping):
+        return {key: placed(item, device) for key, item in value.items()}
+    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+        return type(value)(placed(item, device) for item in value)
+    return value
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Return all tensors of nested sequences, mappings and plain objects, each once."""
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        item = waiting.pop(0)
+        if item is None or isinstance(item, (str, bytes, int, float, complex, nn.Module)):
+            continue
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, Tensor):
+            yield item
+        elif isinstance(item, Mapping):
+            waiting[:0] = list(item.values())
+        elif isinstance(item, (list, tuple, set, frozenset)):
+            waiting[:0] = list(item)
+        else:
+            waiting[:0] = list(attributes_in(item).values())
+
+
+def attributes_in(value: Any) -> dict[str, Any]:
+    """Return the attributes of an object, including those in slots.
+
+    Example:
+        >>> class Output:
+        ...     __slots__ = ("logits",)
+        >>> output = Output()
+        >>> output.logits = 3
+        >>> attributes_in(output), attributes_in(3)
+        ({'logits': 3}, {})
+    """
+    found: dict[str, Any] = dict(getattr(value, "__dict__", {}))
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(value, name) and name != "__dict__":
+                found[name] = getattr(value, name)
+    return found
