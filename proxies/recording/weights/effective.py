@@ -21,9 +21,9 @@ from torch.utils._python_dispatch import _disable_current_modes
 from ....graphs import Graph
 from ....graphs.functions import DROPOUTS
 from ....graphs.operators import UNKNOWN, WEIGHTED
-from .adapters import Adapters, is_sum, may_be_adapted
+from .adapters import Adapters, is_sum, kind_of, may_be_adapted
 from .biases import Biases, is_sum_of_two, keeps_outputs, may_be_biased
-from .products import LinearForm, linear_form
+from .products import LinearForm, in_steps, linear_form
 
 APPLYING = frozenset(
     (
@@ -155,6 +155,21 @@ class Provenance(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        steps = in_steps(func, args, kwargs, self._step)
+        if steps is not None and self._multiplies(args):
+            return steps()
+        return self.call(func, args, kwargs)
+
+    def _step(self, func: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.__torch_function__(func, (), args, kwargs)
+
+    def _multiplies(self, args: tuple[Any, ...]) -> bool:
+        """Return whether a product with a parameter is added to what is none."""
+        base, *factors = ([*self._names_of(((a,), {}))] for a in args[:3])
+        return not base and any(factors)
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one function of torch."""
         if func in _POSITIONS or func in _RECURRENT:
             return self._apply(func, args, kwargs)
         sources = self._sources(args, kwargs)
@@ -322,18 +337,28 @@ class EffectiveWeightFinder(Provenance):
         self._biases = Biases()
         self._product: Tensor | None = None  # the last one that was written as such
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        result = super().__torch_function__(func, types, args, kwargs)
-        self._biases.called(func, args, kwargs or {}, result, self._parameter_in)
-        if func is F.linear and not kwargs and id(args[1]) in self._own:
-            (name,) = self._names[id(args[1])]
-            bias = args[2] if len(args) > 2 else None
-            self._adapters.applied(args[0], args[1], bias, name, result)
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = super().call(func, args, kwargs)
+        self._biases.called(func, args, kwargs, result, self._parameter_in)
+        kind = kind_of(func, args, kwargs) if len(args) > 1 else None
+        name = None if kind is None else self._alone(args[1])
+        if kind is not None and name is not None:
+            bias = args[2] if len(args) > 2 else kwargs.get("bias")
+            self._adapters.applied(args[0], args[1], kind, bias, name, result)
         elif result is not self._product:
-            self._adapters.called(func, args, result)
+            self._adapters.called(func, tuple(map(self._number, args)), kwargs, result)
         return result
+
+    def _alone(self, weight: Any) -> str | None:
+        """Return the parameter that a weight is, or is a view of."""
+        names = self._names.get(id(weight), ())
+        whole = len(names) == 1 and weight.numel() == self._parameters[names[0]].numel()
+        return names[0] if whole else None
+
+    def _number(self, value: Any) -> Any:
+        """Return a constant of one element as a number, all else as it is."""
+        constant = isinstance(value, Tensor) and self._names.get(id(value)) == ()
+        return float(value) if constant and value.numel() == 1 else value
 
     def derived(self, names: tuple[str, ...], weight: Tensor) -> Tensor:
         main = representative(names, weight, self._parameters)
@@ -351,8 +376,8 @@ class EffectiveWeightFinder(Provenance):
         self._biases.multiplied(name, result, outputs)
 
     def mapped(self, name: str, input: Tensor, weight: Tensor, result: Tensor) -> None:
-        if self._names[id(weight)] == (name,) and weight.numel() == self._parameters[name].numel():
-            self._adapters.applied(input, weight, None, name, result)
+        if self._alone(weight) == name:
+            self._adapters.applied(input, weight, (F.linear,), None, name, result)
             self._product = result
 
     def _parameter_in(self, tensor: Tensor) -> tuple[str, Tensor] | None:
@@ -391,33 +416,32 @@ class Replaced(Provenance):
         self._biases = weights.biases
         self._biased: dict[int, str] = {}  # product -> the bias that it has already
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
+    def _multiplies(self, args: tuple[Any, ...]) -> bool:
+        return super()._multiplies(args) or self._is_merged(args[1:3])
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._biased and any(id(a) in self._biased for a in args):
-            return self._read_biased(func, types, args, kwargs or {})
+            return self._read_biased(func, args, kwargs)
         if not self._adapters or not self._is_merged(args):
-            return super().__torch_function__(func, types, args, kwargs)
+            return super().call(func, args, kwargs)
         rest = [a for a in args if isinstance(a, Tensor) and id(a) not in self._merged]
         if is_sum(func) and len(rest) == 1:
             return rest[0]
         with torch._C.DisableTorchFunction(), _disable_current_modes(), torch.no_grad():
-            result = func(*args, **(kwargs or {}))
+            result = func(*args, **kwargs)
         if isinstance(result, Tensor):
             self._merged.add(id(result))
             self._keep.append(result)
         return result
 
-    def _read_biased(
-        self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def _read_biased(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a function of a product that has its bias already: not the sum with that bias."""
         product = next(a for a in args if id(a) in self._biased)
         bias = self._biased[id(product)]
         rest = [a for a in args if a is not product]
         if is_sum_of_two(func, args, kwargs) and self._names.get(id(rest[0])) == (bias,):
             return product
-        result = super().__torch_function__(func, types, args, kwargs)
+        result = super().call(func, args, kwargs)
         if keeps_outputs(func, product, result):
             self._biased[id(result)] = bias
             self._keep.append(result)

@@ -19,8 +19,43 @@ from torch import Tensor
 _MATMUL = frozenset(
     (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__, torch.linalg.matmul)
 ) | {torch.bmm, Tensor.bmm}
+_PLUS_IN_PLACE = frozenset((Tensor.addmm_, Tensor.baddbmm_))
 _PLUS = frozenset((torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm))
 _KEYWORDS = ("input", "other", "mat2", "dims")
+
+
+def in_steps(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], run: Callable[..., Any]
+) -> Callable[[], Tensor] | None:
+    """Return a product that is added to a tensor, as by ``addmm``, in two steps; None of others.
+
+    Args:
+        func: a function of torch.
+        args, kwargs: its arguments.
+        run: calls a function of torch with arguments.
+
+    Example:
+        >>> one, two = torch.ones(2, 2), torch.eye(2)
+        >>> run = lambda func, *args, **kwargs: func(*args, **kwargs)
+        >>> steps = in_steps(torch.addmm, (one, one, two), {"alpha": 0.5}, run)
+        >>> steps().equal(1.5 * one)
+        True
+    """
+    if func not in _PLUS | _PLUS_IN_PLACE or len(args) < 3 or kwargs.keys() - {"beta", "alpha"}:
+        return None
+    base, one, other = args[:3]
+    beta, alpha = (kwargs.get(name, 1) for name in ("beta", "alpha"))
+    in_place = func in _PLUS_IN_PLACE
+
+    def steps() -> Tensor:
+        product = run(torch.matmul, one, other)
+        scaled = base
+        if beta != 1:
+            scaled = run(Tensor.mul_ if in_place else torch.mul, base, beta)
+        summed: Tensor = run(Tensor.add_ if in_place else torch.add, scaled, product, alpha=alpha)
+        return summed
+
+    return steps
 
 
 @dataclass(frozen=True)
