@@ -16,7 +16,6 @@ from typer._completion_classes import completion_init
 
 from .. import __version__
 from .benchmark import benchmark
-from .console import errors, misused
 from .costs import costs
 from .data import data
 from .fit import fit
@@ -27,7 +26,9 @@ from .pretrain import pretrain
 from .rank import rank
 from .report import report
 from .score import proxies, score
-from .surroundings import COMPLETES, completion, defaults, project_file
+from .shared.console import errors
+from .shared.misuse import misused
+from .shared.surroundings import COMPLETES, completion, defaults, project_file
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 EXAMPLES: dict[Callable[..., None], str] = {

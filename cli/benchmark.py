@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import STORE_KEEPS, check_writable, errors, kept_in, progress, results_only
-from .options import Address, AsJson, Batch, Device, Engine, Jobs, Quiet, Seeds, Task
+from .shared.console import STORE_KEEPS, errors, kept_in, progress, results_only
+from .shared.options import Address, AsJson, Batch, Device, Engine, Jobs, Quiet, Seeds, Task
+from .shared.places import check_writable
 
 if TYPE_CHECKING:
     from ..scoring.table_runs import Outcome

@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import (
-    check_writable,
-    errors,
-    megabytes,
-    progress,
-    results_only,
-    say,
-    shape_of,
-    write_file,
-)
-from .options import SPEC_HELP, AsJson, Input, OutTable, Quiet
+from .shared.amounts import megabytes, shape_of
+from .shared.console import errors, progress, results_only, say
+from .shared.options import SPEC_HELP, AsJson, Input, OutTable, Quiet
+from .shared.places import check_writable, write_file
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
-from .console import errors, say
-from .options import AsJson
+from .shared.console import errors, say
+from .shared.options import AsJson
 
 if TYPE_CHECKING:
     from ..data.fetching import Outcome

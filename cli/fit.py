@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import errors, kept_in, make_room, progress, results_only, say, shape_of
-from .options import AsJson, Input, Jobs, Quiet, Seed, Task
+from .shared.amounts import shape_of
+from .shared.console import errors, kept_in, progress, results_only, say
+from .shared.options import AsJson, Input, Jobs, Quiet, Seed, Task
+from .shared.places import make_room
 
 if TYPE_CHECKING:
     from ..predictors import Predictor

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import check_writable, errors, results_only, shape_of, write_file
-from .options import AsJson, Input, Model, one_model
+from .shared.amounts import shape_of
+from .shared.console import errors, results_only
+from .shared.options import AsJson, Input, Model, one_model
+from .shared.places import check_writable, write_file
 
 
 def graph(

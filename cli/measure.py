@@ -9,17 +9,10 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .console import (
-    check_writable,
-    errors,
-    kept_in,
-    make_room,
-    progress,
-    results_only,
-    say,
-    shape_of,
-)
-from .options import SPEC_HELP, AsJson, Device, Input, NamesFile, Quiet, Seed
+from .shared.amounts import shape_of
+from .shared.console import errors, kept_in, progress, results_only, say
+from .shared.options import SPEC_HELP, AsJson, Device, Input, NamesFile, Quiet, Seed
+from .shared.places import check_writable, make_room
 
 
 def measure(

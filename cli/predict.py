@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .console import check_writable, errors, progress, results_only
-from .options import AsJson, Jobs, NamesFile, OutTable, Quiet
+from .shared.console import errors, progress, results_only
+from .shared.options import AsJson, Jobs, NamesFile, OutTable, Quiet
+from .shared.places import check_writable
 
 
 def predict(

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .console import errors, kept_in, make_room, progress, results_only, say, shape_of
-from .options import AsJson, Device, Input, Jobs, Quiet, Seed
+from .shared.amounts import shape_of
+from .shared.console import errors, kept_in, progress, results_only, say
+from .shared.options import AsJson, Device, Input, Jobs, Quiet, Seed
+from .shared.places import make_room
 
 
 def pretrain(

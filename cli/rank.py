@@ -9,21 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import (
-    STORE_KEEPS,
-    amounts,
-    check_picture,
-    check_writable,
-    errors,
-    kept_in,
-    megabytes,
-    progress,
-    results_only,
-    say,
-    shape_of,
-    write_file,
-)
-from .options import (
+from .shared.amounts import amounts, megabytes, shape_of
+from .shared.console import STORE_KEEPS, errors, kept_in, progress, results_only, say
+from .shared.options import (
     Address,
     AsJson,
     Batch,
@@ -41,6 +29,7 @@ from .options import (
     Seeds,
     Specs,
 )
+from .shared.places import check_picture, check_writable, write_file
 
 if TYPE_CHECKING:
     from ..ranking.table import Ranking

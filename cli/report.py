@@ -10,8 +10,9 @@ import typer
 
 from ..errors import InputError
 from ..files import written_whole
-from .console import check_writable, errors, say
-from .options import AsJson, Seed
+from .shared.console import errors, say
+from .shared.options import AsJson, Seed
+from .shared.places import check_writable
 
 Store = Annotated[
     Path, typer.Argument(metavar="STORE", help="The file that archrank benchmark wrote.")

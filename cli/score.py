@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .console import errors, results_only, shape_of
-from .options import AsJson, Batch, Data, Device, Input, LossName, Model, Seed, one_model
+from .shared.amounts import shape_of
+from .shared.console import errors, results_only
+from .shared.options import AsJson, Batch, Data, Device, Input, LossName, Model, Seed, one_model
 
 _NO_FAILURES = ("unsupported", "not applicable")
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import archrank
 from archrank.cli.app import app, main
-from archrank.cli.options import Combine, EngineName, Level
+from archrank.cli.shared.options import Combine, EngineName, Level
 from archrank.ranking.aggregation import COMBINATIONS
 from archrank.ranking.criteria import LEVELS
 from archrank.scoring.engine import ENGINES
@@ -213,7 +213,34 @@ def test_other_projects_are_left_alone(models: Path) -> None:
         ),
         ("completion tcsh", "SHELL: got 'tcsh', expected one of bash, zsh, fish"),
         ("data fetch --timeout 0 digits", "--timeout: got '0', expected at least 1"),
-        ("fit --out x", "Missing option '--labels'."),
+        (
+            "fit --out x",
+            "--labels is missing; for example: archrank fit --labels results.csv --out model",
+        ),
+        (
+            "rank m.py --devicespeed i7",
+            "archrank rank has no option --devicespeed; did you mean --device-speed?",
+        ),
+        (
+            "rank m.py --speed i7",
+            "archrank rank has no option --speed; did you mean --device-speed?",
+        ),
+        (
+            "rank m.py --proxies params",
+            "archrank rank has no option --proxies; did you mean --by?",
+        ),
+        ("rank m.py --zzz", "archrank rank has no option --zzz"),
+        (
+            "data fecth digits",
+            "'fecth' is no command, did you mean 'fetch'? "
+            "expected one of list, fetch, import, verify",
+        ),
+        ("m.py --by params", "'m.py' is no command; did you mean archrank rank m.py?"),
+        (
+            "report a.sqlite b.sqlite",
+            "archrank report: 'b.sqlite' is too much; "
+            "for example: archrank report run.sqlite --out run.html",
+        ),
     ],
 )
 def test_wrong_options_are_named_in_one_line(
@@ -225,7 +252,22 @@ def test_wrong_options_are_named_in_one_line(
     assert stopped.value.code == 2
     first, second = capsys.readouterr().err.splitlines()
     assert first == f"error: {said}"
-    assert re.fullmatch("help: archrank .* -h", second)
+    assert re.fullmatch("help: archrank(| .*) -h", second)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [("rank m.py --by", "a value is missing"), ("rank m.py --json=yes", "it takes no value")],
+)
+def test_values_that_are_missing_or_too_much_are_named(
+    words: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["archrank", *words.split()])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    option = words.split()[-1].partition("=")[0]
+    assert capsys.readouterr().err == f"error: {option}: {said}\n"
 
 
 def test_a_command_that_ends_well_or_not_says_so_in_its_exit_code(

@@ -13,7 +13,7 @@ import pytest
 from torch import nn
 
 import archrank
-from archrank.cli.console import amounts
+from archrank.cli.shared.amounts import amounts
 from archrank.costs import CostPredictor
 from archrank.costs.memory import inference_memory
 from archrank.data import space

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer._completion_shared import get_completion_script
 
-from ..errors import InputError, did_you_mean
+from ...errors import InputError, did_you_mean
 
 Shell = Literal["bash", "zsh", "fish"]
 COMPLETES = "_ARCHRANK_COMPLETE"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..errors import ArchrankError, InputError, UnsupportedModelError
+from ...errors import ArchrankError, InputError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,8 +87,8 @@ def one_model(
     spec: str, shape: Any, data: str | None = None, batch_size: int = 64, seed: int = 0
 ) -> tuple[str, nn.Module, Any]:
     """Build the only model that a name stands for; return its name, itself and its input."""
-    from ..graphs.randomness import seeded
-    from ..scoring.candidates import collect
+    from ...graphs.randomness import seeded
+    from ...scoring.candidates import collect
 
     found = collect(spec)
     if len(found) > 1:
@@ -108,7 +108,7 @@ def one_model(
             f"MODEL: {candidate.name!r} cannot be built ({type(error).__name__}: {error})"
         ) from error
     if data is not None:
-        from ..scoring.sources import DataSource
+        from ...scoring.sources import DataSource
 
         source = DataSource(data, shape)
         return candidate.name, module, source.batches([candidate.inputs], batch_size, 2, seed)
