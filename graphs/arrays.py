@@ -113,6 +113,14 @@ class Arrays:
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
 
+    # --- inputs -------------------------------------------------------------------------------
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of the inputs, with the batch dimension."""
+        inputs = np.flatnonzero(self.operator == CANONICAL.index("input")).tolist()
+        return tuple(row_of(self.out_shapes, self.out_offsets, i) for i in inputs)
+
     # --- size ---------------------------------------------------------------------------------
 
     def __len__(self) -> int:

@@ -7,7 +7,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ...errors import InputError
 from ...graphs import Graph, assemble, trace
 from ..image_batches import images
+from .additive import DeferredGraph, SizeTable
 
 Values = tuple[Any, ...]
 
@@ -214,9 +215,15 @@ class ChoiceSpace(Space):
     A value is None where the choice has no effect (a block past its stage's depth). Subclasses say
     what the choices are (``choices``), which have effect (``active``), and how values are
     written and read (``format``, ``parse``).
+
+    Attributes:
+        choices: the choices.
+        additive: whether each choice adds the same parameters, FLOPs and activations, whatever the
+            others are. Then sizes are added up, and a graph is made only if one looks at its nodes.
     """
 
     choices: ClassVar[tuple[Choice, ...]]
+    additive: ClassVar[bool] = False
 
     @abstractmethod
     def parse(self, arch: str) -> Values:
@@ -282,6 +289,25 @@ class ChoiceSpace(Space):
             for choice, value in zip(self.choices, self.values(arch), strict=True)
         ]
         return np.array([x for part in parts for x in part], dtype=np.float32)
+
+    def graph(self, arch: str, task: str | None = None) -> Graph:
+        if not self.additive:
+            return super().graph(arch, task)
+        values, inputs = self.values(arch), self.task(task).inputs
+        task = task or next(iter(self.tasks))
+        make, sizes = partial(super().graph, arch, task), partial(self._sizes, values, task)
+        return DeferredGraph(make, sizes, ((1, *inputs),))
+
+    def _sizes(self, values: Values, task: str) -> dict[str, int]:
+        if task not in self._size_tables:
+            options = [choice.options for choice in self.choices]
+            graph = super().graph
+            self._size_tables[task] = SizeTable.of(options, lambda v: graph(self.format(v), task))
+        return self._size_tables[task].sizes(values)
+
+    @cached_property
+    def _size_tables(self) -> dict[str, SizeTable]:
+        return {}
 
     @property
     def encoding_names(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, fields
+from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol
 
@@ -62,9 +63,6 @@ class NodeTensors:
 class GraphTensors(NodeTensors):
     """One graph as tensors.
 
-    Attributes:
-        key: a name that is equal for graphs with equal structure and statistics in the same form.
-
     Example:
         >>> import torch
         >>> import archrank
@@ -74,7 +72,15 @@ class GraphTensors(NodeTensors):
         (6, torch.Size([2, 5]))
     """
 
-    key: str
+    @cached_property
+    def key(self) -> str:
+        """Digits that are equal for equal tensors."""
+        told = blake2b(digest_size=16)
+        for field in fields(self):
+            array = getattr(self, field.name).numpy()
+            told.update(repr(array.shape).encode())
+            told.update(array.tobytes())
+        return told.hexdigest()
 
     @classmethod
     def of(
@@ -131,7 +137,6 @@ class GraphTensors(NodeTensors):
             present=torch.from_numpy((_sums(known, group) > 0).astype(np.float32)),
             positions=torch.from_numpy(laplacian_positions(len(kept), edges, positions)),
             edges=torch.from_numpy(np.ascontiguousarray(edges.T)),
-            key="-".join(map(str, (graph.hash, len(kept), positions, _digest(values)))),
         )
 
 
@@ -187,10 +192,6 @@ def _group_means(
     known = np.isfinite(values)
     means = _sums(np.where(known, values, 0), group) / _sums(known, group).clip(1)
     return np.asarray(means, dtype=np.float32)
-
-
-def _digest(values: npt.NDArray[np.float32]) -> str:
-    return blake2b(values.tobytes(), digest_size=16).hexdigest() if values.shape[1] else ""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

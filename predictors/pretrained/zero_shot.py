@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from ...basics import Array
 from ...graphs import Graph
-from ...graphs.operators import CANONICAL_ID
 from ..features.evidence import PROXIES, measurements, table_of
 from ..reading import Sample
 from .distribution import Distribution, warn_of_outsiders
@@ -23,7 +22,7 @@ Basis = Literal["top-1", "proxies", "sizes"]
 
 _OF_ANOTHER_KIND = 0.1  # the chance that networks of real size are unlike ImageNet's; our choice
 
-_LOOKED_AT = 200
+_LOOKED_AT = 100
 """How many of the architectures that are judged at once are looked at for outsiders."""
 REAL_SIZE = 96
 """Height and width of images from which on a network is judged by its graph alone."""
@@ -37,11 +36,7 @@ def is_of_real_size(graph: Graph) -> bool:
         >>> is_of_real_size(archrank.trace(torch.nn.Conv2d(3, 8, 3), (3, 224, 224)))
         True
     """
-    for node in np.flatnonzero(graph.operator == CANONICAL_ID["input"]).tolist():
-        shape = graph.out_shapes[graph.out_offsets[node] : graph.out_offsets[node + 1]]
-        if len(shape) == 4 and shape[2:].min() >= REAL_SIZE:
-            return True
-    return False
+    return any(len(shape) == 4 and min(shape[2:]) >= REAL_SIZE for shape in graph.input_shapes)
 
 
 @dataclass(frozen=True)

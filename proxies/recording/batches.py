@@ -183,10 +183,6 @@ def _outputs_by_step(graph: Graph, steps: int) -> bool:
     return shape[:1] == (steps,) and (steps > 1 or len(shape) > 2)
 
 
-def _input_shapes(graph: Graph) -> list[tuple[int, ...]]:
-    return [node.out_shape for node in graph.nodes if node.operator == "input"]
-
-
 def _takes_sequences_first(model: nn.Module, graph: Graph, shape: Sequence[int]) -> bool:
     steps = shape[0]
     if steps == 1:  # of one step and one sample the graph does not say which is which
@@ -194,11 +190,11 @@ def _takes_sequences_first(model: nn.Module, graph: Graph, shape: Sequence[int])
             return False
         steps = 2
         graph = trace(model, torch.zeros(steps, *shape, dtype=float_type(model)))
-    return [one[:2] for one in _input_shapes(graph)] == [(steps, 1)]
+    return [one[:2] for one in graph.input_shapes] == [(steps, 1)]
 
 
 def _holds_sequences(batch: Batch, graph: Graph) -> bool:
-    shapes = _input_shapes(graph)
+    shapes = graph.input_shapes
     if len(batch.args) != 1 or len(batch.tensors) != 1 or len(shapes) != 1:
         return False
     (tensor,), (shape,) = batch.tensors, shapes
@@ -207,11 +203,11 @@ def _holds_sequences(batch: Batch, graph: Graph) -> bool:
 
 
 def _holds_samples_last(batch: Batch, graph: Graph) -> bool:
-    shapes = _input_shapes(graph)
+    shapes = graph.input_shapes
     if len(batch.args) != 1 or len(batch.tensors) != 1 or len(shapes) != 1:
         return False
     shape = batch.tensors[0].shape
-    return len(shape) > 1 and shapes == [(*shape[:-1], 1)] and len(batch) > 1
+    return len(shape) > 1 and shapes == ((*shape[:-1], 1),) and len(batch) > 1
 
 
 def rows_of(value: Any, start: int, stop: int, size: int, kept: Sequence[Tensor] = ()) -> Any:

@@ -128,6 +128,7 @@ class ENAS(ChoiceSpace):
     title = "ENAS macro networks of six layers"
     reference = "Pham et al., ENAS, ICML 2018; set of Zhang et al., D-VAE, NeurIPS 2019"
     tasks: ClassVar[dict[str, Signature]] = {"cifar10": Signature((3, 32, 32), 10)}
+    additive = True
     choices = tuple(
         choice
         for i in range(LAYERS)

@@ -212,6 +212,7 @@ class NASBench201(ChoiceSpace):
     title = "NAS-Bench-201, NATS-Bench topology space"
     reference = "Dong & Yang, NAS-Bench-201, ICLR 2020; Dong et al., NATS-Bench, 2021"
     tasks = _TASKS
+    additive = True
     choices = tuple(Choice(f"{source}->{target}", OPERATORS) for source, target in EDGES)
     size = product_size(choices)
 

@@ -300,6 +300,7 @@ class TransNASMicro(TransNAS, ChoiceSpace):
     name = "transnas101_micro"
     title = "TransNAS-Bench-101, cells"
     reference = "Duan et al., TransNAS-Bench-101, CVPR 2021"
+    additive = True
     choices = tuple(Choice(f"{source}->{target}", _DIGITS) for source, target in EDGES)
     size = product_size(choices)
 

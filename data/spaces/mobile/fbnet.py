@@ -80,6 +80,7 @@ class FBNet(ChoiceSpace):
     title = "FBNet on CIFAR-100, as measured by HW-NAS-Bench and HELP"
     reference = "Wu et al., FBNet, CVPR 2019; Li et al., HW-NAS-Bench, ICLR 2021"
     tasks: ClassVar[dict[str, Signature]] = {"cifar100": Signature((3, 32, 32), 100)}
+    additive = True
     choices = tuple(Choice(f"layer{i}", OPERATORS) for i in range(sum(s.depth for s in STAGES)))
     size = product_size(choices)
 

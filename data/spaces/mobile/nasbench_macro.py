@@ -35,6 +35,7 @@ class NASBenchMacro(ChoiceSpace):
         "Su et al., Prioritized architecture sampling with Monto-Carlo tree search, CVPR 2021"
     )
     tasks: ClassVar[dict[str, Signature]] = {"cifar10": Signature((3, 32, 32), 10)}
+    additive = True
     choices = tuple(Choice(f"layer{i}", _OPTIONS) for i in range(sum(STAGES)))
     size = product_size(choices)
 

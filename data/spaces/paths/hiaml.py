@@ -104,6 +104,7 @@ class HiAML(ChoiceSpace):
     title = "HiAML"
     reference = "Mills et al., GENNAPE, AAAI 2023"
     tasks: ClassVar[dict[str, Signature]] = {"cifar10": Signature((3, 32, 32), 10)}
+    additive = True
     choices = tuple(Choice(f"stage{i}", tuple(_BLOCKS)) for i in range(4))
     size = product_size(choices)
 
