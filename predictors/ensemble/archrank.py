@@ -199,7 +199,8 @@ class ArchRank(Predictor):
             left, (along, doubt) = targets[train] - line.at(known)[0], line.at(asked)
             for name, member in library.items():
                 mean, std = _predicted(_fitted(member, known, left), asked)
-                held_out[name][out], variances[name][out] = along + mean, doubt + std**2
+                held_out[name][out] = along + line.share * mean
+                variances[name][out] = doubt + std**2
         weights = self._weighed(held_out, targets)
         mean, variance = _joined(
             np.array([held_out[name] for name in weights]),
@@ -319,8 +320,9 @@ class ArchRank(Predictor):
             np.array([std**2 for _, std in predicted]),
             np.array([self.weights_[name] for name in self.members_]),
         )
-        along, doubt = Line(**self.line_).at(columns)
-        return along + mean, doubt + variance
+        line = Line(**self.line_)
+        along, doubt = line.at(columns)
+        return along + line.share * mean, doubt + variance
 
     def _recalled(
         self, samples: Sequence[Sample], mean: Array, variance: Array

@@ -18,6 +18,7 @@ class Line:
         slope: b.
         variance: of b.
         mean, std: the mean and standard deviation of the evidence of labelled samples.
+        share: how much counts of what members predict around the line.
 
     Example:
         >>> columns = Columns(2, {"evidence": np.array([[1.0], [3.0]])}, {}, ())
@@ -31,6 +32,7 @@ class Line:
     variance: float = 0.0
     mean: float = 0.0
     std: float = 1.0
+    share: float = 1.0
 
     def at(self, columns: Columns) -> tuple[Array, Array]:
         """Return the line (n,) and its variance (n,) at samples."""

@@ -18,25 +18,28 @@ from .graph_ensemble import GraphEnsemble
 from .reference import Reference
 from .zero_shot import Basis, ZeroShot
 
+_FEW = 5  # labels from which half of what members learn counts; our choice
+
 
 class AdaptedRank(ArchRank):
     """An ``ArchRank`` that starts from the evidence of other families.
 
-        y = b^2 b z + f(x)
+        y = b^2 b z + s f(x),   s = n^2 / (n^2 + 25)
 
     z is the evidence: the expected top-1 of networks of real size, else what sizes and proxies say
     on the scale that families fixed. Its slope b resembles that of one of the known families;
     labels show which (``Slopes``). The line b z is weighed by the share b^2 of the labels' variance
     that it would explain, since a line that explains little does more harm than good. The members
-    learn the rest f, with the evidence as one more score. One additional member learns nothing, so
-    that the line may stand alone.
+    learn the rest f, with the evidence as one more score. What they learn from n labels counts by
+    the share s, since from a handful of labels they learn more noise than order. One additional
+    member learns nothing, so that the line may stand alone.
 
     Source: a Gaussian process with a parametric mean, for any predictor; Rasmussen and Williams
     2006, section 2.7.
 
     Notes:
-        That every member learns around the line, and the weight b^2, are our choice. They were
-        chosen on other draws of labels than those that `experiments/results/transfer.md` reports.
+        That every member learns around the line, and the weights b^2 and s, are our choice. They
+        were chosen on other draws of labels than `experiments/results/transfer.md` reports.
 
     Attributes:
         reference_: what families fixed (``Reference.state``).
@@ -96,7 +99,8 @@ class AdaptedRank(ArchRank):
         )
         chance = max(slope, 0.0) ** 2
         doubt = chance * variance + chance * (1.0 - chance) * slope**2
-        return replace(flat, slope=chance * slope, variance=doubt)
+        share = len(targets) ** 2 / (len(targets) ** 2 + _FEW**2)
+        return replace(flat, slope=chance * slope, variance=doubt, share=share)
 
     def _parts_read(self, several: Any) -> tuple[str, ...]:
         return ("evidence", *super()._parts_read(several))
