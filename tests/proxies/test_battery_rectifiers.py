@@ -32,9 +32,17 @@ WAYS: dict[str, Rectifier] = {
     "masked fill": lambda x: x.masked_fill(x < 0, 0),
     "assignment": lambda x: assigned(x.clone()),
     "half of the sum": lambda x: (x + x.abs()) / 2,
+    "clamp without an end": lambda x: x.clamp(0, float("inf")),
+    "hardtanh without an end": lambda x: F.hardtanh(x, 0.0, 1e9),
+    "largest of a stack": lambda x: torch.stack([x, 0 * x]).amax(0),
+    "largest of a stack, and where": lambda x: torch.stack([torch.zeros_like(x), x], -1).max(-1)[0],
+    "smallest of a stack": lambda x: -torch.stack([-x, x * 0], 1).min(1).values,
     "sign": lambda x: x * (x.sign() + 1) * 0.5,
 }
-ONE_CALL = {"clamp", "clamp in place", "clamp_min", "threshold"}
+ONE_CALL = {
+    *("clamp", "clamp in place", "clamp_min", "threshold"),
+    *("clamp without an end", "hardtanh without an end"),
+}
 """In all others a block ends with the layer, as what follows it reads it twice."""
 
 

@@ -46,8 +46,9 @@ class RectifierRecorder(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         self.operators.see(result)
         if layout is not None:
+            made = result[0] if isinstance(result, tuple) else result  # the largest, and where
             with _disable_current_modes():
-                self.after(result.detach(), layout)
+                self.after(made.detach(), layout)
         return result
 
     def refuse_incomplete(self) -> None:

@@ -6,7 +6,7 @@ Activations written by hand, as ``x * (x > 0)`` or ``x * torch.sigmoid(x)``, are
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -28,6 +28,8 @@ _BY_ELEMENT = frozenset(
     "log_sigmoid_forward addcmul".split()
 )
 _MAY_FILL = frozenset("where maximum minimum fmax fmin".split())
+_CUTTING = frozenset("clamp clamp_min clamp_max hardtanh threshold".split())
+_EXTREMES = frozenset("amax amin max min".split())
 
 _STEP, _STEPS = 0.01, 600
 _STEEPEST = 5.0
@@ -43,6 +45,8 @@ class Formula:
         function: the same function of any tensor.
         rectifies: whether a rectifier is among its calls.
         merges: whether its last call reads the root in two ways.
+        cuts: whether its last call cuts off numbers.
+        stacked: the dimension in which a result holds several functions of the root.
     """
 
     root: TensorWeakRef
@@ -50,6 +54,8 @@ class Formula:
     function: Callable[[Tensor], Any]
     rectifies: bool = False
     merges: bool = False
+    cuts: bool = False
+    stacked: int | None = None
 
     @property
     def source(self) -> Tensor | None:
@@ -61,7 +67,8 @@ class Formula:
     def is_rectifier(self) -> bool:
         """Whether the function passes positive numbers and damps negative ones, without a jump.
 
-        That is found by its values at numbers from -6 to 6.
+        If its last call reads the root once, all negative ones must become zero. That is found by
+        its values at numbers from -6 to 6.
         """
         like = self.source
         if like is None or not like.is_floating_point():
@@ -73,7 +80,9 @@ class Formula:
             except (RuntimeError, TypeError, ValueError, IndexError):  # it needs the root's shape
                 return False
         shaped = isinstance(y, Tensor) and y.is_floating_point() and y.shape == x.shape
-        return shaped and _rectifies(y.double().tolist())
+        if not shaped or (not self.merges and bool(y[:_STEPS].any())):
+            return False
+        return _rectifies(y.double().tolist())
 
 
 def _rectifies(values: list[float]) -> bool:
@@ -108,28 +117,58 @@ class Formulas:
     def of_call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Formula | None:
         """Return the formula of what a call will make; None if it is no function of one tensor."""
         base = func.overloadpacket.__name__
+        if base == "stack":
+            return self._stack(*args, **kwargs)
+        if base in _EXTREMES and len(args) > 1 and not isinstance(args[1], Tensor):
+            return self._extreme(func, args[0], args[1])
         if base not in _BY_ELEMENT and base.rstrip("_") not in _BY_ELEMENT:
             return None
         operands = [*nested_tensors(args)]
-        if not operands or any(is_functorch_wrapped_tensor(t) or t.is_meta for t in operands):
+        if not _are_plain(operands):
             return None
         size = max(t.numel() for t in operands)
         read = [t for t in operands if t.numel() == size > 1]
         if base.rstrip("_") in _MAY_FILL:
             read = [t for t in read if t in self._known or bool(t.any())]
         made = {id(t): self._formula(t) for t in read}
-        sources = [one.source for one in made.values()]
-        if not sources or any(source is not sources[0] for source in sources):
-            return None
-        first = made[id(read[0])]
         functions = {key: one.function for key, one in made.items()}
-        rectifies = any(one.rectifies for one in made.values())
         run = _repeated(func, args, kwargs, functions)
-        return Formula(first.root, first.version, run, rectifies, len(made) > 1)
+        joined = _joined([*made.values()], run)
+        cuts = base.rstrip("_") in _CUTTING
+        return joined and replace(joined, merges=len(made) > 1, cuts=cuts)
+
+    def _stack(self, tensors: list[Tensor], dim: int = 0) -> Formula | None:
+        """Return the formula of several functions of one tensor, as one tensor."""
+        if not _are_plain(tensors):
+            return None
+        functions = [
+            self._formula(t) if t in self._known or bool(t.any()) else None for t in tensors
+        ]
+        made = [one for one in functions if one is not None]
+
+        def run(x: Tensor) -> Tensor:
+            return torch.stack([x * 0 if one is None else one.function(x) for one in functions])
+
+        joined = _joined(made, run)
+        return joined and replace(joined, stacked=dim % (tensors[0].dim() + 1))
+
+    def _extreme(self, func: Any, stack: Tensor, dim: Any) -> Formula | None:
+        """Return the formula of the largest or smallest of several functions of one tensor."""
+        found: Formula | None = self._known.get(stack)
+        dims = dim if isinstance(dim, (list, tuple)) else [dim]
+        if found is None or [d % stack.dim() for d in dims] != [found.stacked]:
+            return None
+        several = found.function
+
+        def run(x: Tensor) -> Any:
+            made = func(several(x), 0 if isinstance(dim, int) else [0])
+            return made[0] if isinstance(made, tuple) else made
+
+        return replace(found, function=run, merges=True, stacked=None)
 
     def _formula(self, tensor: Tensor) -> Formula:
         found: Formula | None = self._known.get(tensor)
-        if found is not None and found.source is not None:
+        if found is not None and found.source is not None and found.stacked is None:
             return found
         return Formula(TensorWeakRef(tensor), tensor._version, lambda x: x)
 
@@ -138,10 +177,26 @@ class Formulas:
         if not isinstance(result, Tensor):
             return
         source = None if formula is None else formula.source
-        if source is not None and source is not result and source.shape == result.shape:
+        shaped = source is not None and source.shape == result.shape
+        if source is not result and (shaped or (formula and formula.stacked is not None)):
             self._known[result] = formula
         else:
             self._known.pop(result, None)
+
+
+def _are_plain(operands: list[Tensor]) -> bool:
+    """Return whether there are operands, all of them with values."""
+    hidden = any(is_functorch_wrapped_tensor(t) or t.is_meta for t in operands)
+    return bool(operands) and not hidden
+
+
+def _joined(made: list[Formula], function: Callable[[Tensor], Any]) -> Formula | None:
+    """Return a function of what are functions of one root; None if the roots differ."""
+    sources = [one.source for one in made]
+    if not sources or any(source is not sources[0] for source in sources):
+        return None
+    rectifies = any(one.rectifies for one in made)
+    return Formula(made[0].root, made[0].version, function, rectifies)
 
 
 def _repeated(

@@ -57,7 +57,7 @@ class Rectifiers:
             self._formula = formula and replace(formula, rectifies=True)
             return found
         self._formula = formula
-        if formula is None or not formula.merges or not formula.is_rectifier:
+        if formula is None or not (formula.merges or formula.cuts) or not formula.is_rectifier:
             return None
         if formula.rectifies:
             self.entangled = True
