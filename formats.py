@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -55,3 +56,16 @@ def count(value: float, digits: int = 4) -> str:
         if abs(value) >= size:
             return f"{value / size:.{digits}g}{unit}"
     return f"{value:.{digits}g}"
+
+
+def named(names: Sequence[str], most: int = 3) -> str:
+    """Name things, and say how many more there are beside the first ones.
+
+    Example:
+        >>> named(["a"]), named(["a", "b", "c"]), named(["a", "b", "c", "d", "e"])
+        ('a', 'a, b and c', 'a, b, c and 2 more')
+    """
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last

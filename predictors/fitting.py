@@ -178,4 +178,5 @@ def sample_of(predictor: Predictor, candidate: Candidate) -> str | Sample:
 
     model = build()
     inputs = candidate.inputs_for(model, predictor.inputs)
-    return samples([model], inputs=inputs, proxies=predictor.needed_proxies)[0]
+    (read,) = samples([model], inputs=inputs, proxies=predictor.needed_proxies)
+    return replace(read, name=candidate.name)

@@ -36,6 +36,7 @@ class Sample:
             none.
         context: numbers on which the label depends besides the architecture: dataset, recipe,
             device.
+        name: what messages call it, if it is no architecture of a space.
     """
 
     graph: Graph
@@ -44,6 +45,7 @@ class Sample:
     scores: Mapping[str, float] = field(default_factory=lambda: NOTHING)
     node_scores: Mapping[str, Array] = field(default_factory=lambda: NOTHING)
     context: tuple[float, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True)

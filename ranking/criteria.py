@@ -211,8 +211,8 @@ def sample_of(row: Row, seed: int | None, predictor: Predictor) -> Sample:
         home, arch = build.home, build.arch
         # As it was learnt from: the network without what has no effect in it.
         graph = row.graph if row.node_scores else home.graph(home.canonical(arch), build.task)
-        return Sample(graph, arch, home.encode(arch), scores, row.node_scores)
-    return Sample(row.graph, scores=scores, node_scores=row.node_scores)
+        return Sample(graph, arch, home.encode(arch), scores, row.node_scores, name=row.name)
+    return Sample(row.graph, scores=scores, node_scores=row.node_scores, name=row.name)
 
 
 def criteria(by: str | Iterable[str], context: tuple[float, ...] = ()) -> list[Criterion]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..basics import SIZES, Callback, Progress
 from ..costs.limits import Scales, checked_cost, checked_limits, latency_origin, on_device
 from ..errors import ArchrankWarning, InputError, checked_choice
-from ..formats import duration
+from ..formats import duration, named
 from ..graphs import Graph
 from ..predictors.loading import is_predictor
 from ..predictors.pretrained.recipes import PARTS, WORDS, context_of
@@ -341,7 +341,7 @@ def _warn_of_classes(rows: Sequence[Row], data: GivenData) -> None:
     count = int(seen.max()) + 1 if len(seen) else 0
     few = [row for row in rows if row.scores and row.graph and _outputs(row.graph) < count]
     if few:
-        names = ", ".join(row.candidate.name for row in few[:3]) + (", ..." if few[3:] else "")
+        names = named([row.name for row in few])
         warnings.warn(
             f"targets: the data have {count} classes, but {len(few)} of {len(rows)} candidates "
             f"have fewer outputs ({names}), so proxies that read targets have no value there; "

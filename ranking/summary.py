@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Protocol
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..formats import number
+from ..formats import named, number
 
 _LEFT_OUT = frozenset({"above", "seconds", "same_as", "activations", "depth"})
 
@@ -20,6 +21,12 @@ _ITSELF = frozenset({("auto",), ("expected",)})
 """Criteria that are the score itself."""
 MOST_COLUMNS = 9
 """Of a summary; `Ranking.details` has the others."""
+_COMBINED = {
+    "mean_rank": "the mean of the relative ranks by each criterion, from 0 (last) to 1 (first)",
+    "log_rank": "the mean of log(rank / candidates) by each criterion, 0 for the first by all",
+    "vote": "the share of the others that most criteria rank lower",
+}
+"""What a score of several criteria is, by how it combines them."""
 SURE = 0.75
 """Two neighbours are told apart if one is better with at least this probability."""
 _FEW, _MOST_LINES = 3, 10
@@ -33,6 +40,7 @@ class Ranked(Protocol):
     failures: pd.DataFrame
     excluded: pd.DataFrame
     by: tuple[str, ...]
+    combine: str
     made_of: frozenset[str]
 
     @property
@@ -59,7 +67,7 @@ def shown_columns(ranking: Ranked) -> list[str]:
     hidden = (_LEFT_OUT - set(ranking.by)) | (ranking.made_of - told)
     if ranking.by in _ITSELF:
         hidden |= set(ranking.by)
-    if table["std_error"].isna().all():  # nothing says it
+    if _same_error(ranking) is not None or table["std_error"].isna().all():  # it tells nothing
         hidden |= {"std_error"}
     names = [name for name in table.columns if name not in hidden]
     # What it is ranked by gives way to costs, which are one column each.
@@ -67,6 +75,15 @@ def shown_columns(ranking: Ranked) -> list[str]:
     too_many = max(0, len(names) - MOST_COLUMNS)
     left_out = set(spare[max(0, len(spare) - too_many) :])
     return [name for name in names if name not in left_out][:MOST_COLUMNS]
+
+
+def _same_error(ranking: Ranked) -> float | None:
+    """Return the standard error that one criterion gives all candidates alike, or None."""
+    known = ranking.table["std_error"].dropna()
+    if len(ranking.by) > 1 or len(known) < 2:
+        return None
+    alike = known.max() - known.min() <= 1e-9 * abs(known.max())
+    return float(known.iloc[0]) if alike else None
 
 
 def summarise_shortlist(shortlist: pd.DataFrame) -> pd.DataFrame:
@@ -89,16 +106,22 @@ def _marks(ranking: Ranked) -> list[str]:
 
 
 def _units(ranking: Ranked) -> list[str]:
-    """Say what the score of the default predictor is measured in."""
-    if (
-        ranking.by != ("auto",)
-        or "measured" in ranking.table
-        or ranking.table["score"].isna().all()
-    ):
+    """Say what the score is measured in, if its name does not, and how certain it is."""
+    if ranking.table["score"].isna().all():
         return []
-    return [
-        "score: the predicted label in standard deviations of labels; std_error: its uncertainty"
-    ]
+    same = _same_error(ranking)
+    lines = []
+    if ranking.by == ("auto",) and "measured" not in ranking.table:
+        error = "; std_error: its uncertainty" if same is None else ""
+        lines.append(f"score: the predicted label in standard deviations of labels{error}")
+    elif len(ranking.by) > 1 and "measured" not in ranking.table:
+        lines.append(f"score: {_COMBINED[ranking.combine]}")
+    if same:
+        lines.append(
+            f"Each score is uncertain by {number(same)} (one standard deviation): "
+            "nothing here says that one is surer than another"
+        )
+    return lines
 
 
 def _failures(ranking: Ranked) -> list[str]:
@@ -106,20 +129,26 @@ def _failures(ranking: Ranked) -> list[str]:
     proxies: dict[tuple[str, str, str], list[str]] = {}
     for name, proxy, status, reason in ranking.failures.astype(str).itertuples(index=False):
         proxies.setdefault((name, status, reason), []).append(proxy)
-    names: dict[str, list[str]] = {}
+    causes: dict[str, tuple[str, list[str]]] = {}
     for (name, status, reason), of in proxies.items():
-        names.setdefault(f"{', '.join(of)}: {status}: {reason}", []).append(name)
-    lines = []
-    for said, whose in names.items():
-        lines.append(f"{_joined(whose)}: {said}")
+        which = "" if of == ["all"] else f"{', '.join(of)}: "
+        said = f"{which}{status}: {reason}"
+        causes.setdefault(f"{which}{status}: {_cause(reason)}", (said, []))[1].append(name)
+    lines = [f"{named(whose)}: {said}" for said, whose in causes.values()]
     more = len(lines) - _MOST_LINES
     rest = [f"and {more} more reasons: Ranking.failures (--json) holds all"] if more > 0 else []
     return [*lines[:_MOST_LINES], *rest]
 
 
-def _joined(names: list[str]) -> str:
-    """Name one or two candidates, or the first of several and how many there are beside it."""
-    return " and ".join(names) if len(names) < 3 else f"{names[0]} and {len(names) - 1} more"
+def _cause(reason: str) -> str:
+    """Return what is left of a reason without what differs from network to network.
+
+    That is its names and numbers. Where a reason ends in a question, what to do is the same
+    whatever stands before it.
+    """
+    if reason.endswith("?"):
+        return reason.rpartition(". ")[2]
+    return re.sub(r"'[^']*'|\d+|(?<=cannot trace )\w+", "", reason)
 
 
 def _left_out(ranking: Ranked) -> list[str]:
@@ -129,11 +158,8 @@ def _left_out(ranking: Ranked) -> list[str]:
         if len(beyond) <= _FEW:
             lines += [f"{row.name}: left out: {row.reason}" for row in beyond.itertuples()]
             continue
-        first = [f"{row.name} {number(row.value)}" for row in beyond.head(_FEW).itertuples()]
-        more = f" and {len(beyond) - _FEW} more"
-        lines.append(
-            f"{len(beyond)} left out: {cost} above {number(limit)}: {', '.join(first)}{more}"
-        )
+        each = [f"{row.name} {number(row.value)}" for row in beyond.itertuples()]
+        lines.append(f"{len(beyond)} left out: {cost} above {number(limit)}: {named(each, _FEW)}")
     return lines
 
 

@@ -15,6 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from ...basics import Array
 from ...errors import ArchrankWarning, InputError
+from ...formats import named
 from ...graphs import Graph
 from ..neural.fuzzy import FuzzyCMeans
 from ..neural.pretraining import Pretrained
@@ -166,14 +167,22 @@ def _operators(graph: Graph) -> list[str]:
     ]
 
 
-def warn_of_outsiders(in_distribution: npt.NDArray[np.bool_]) -> None:
-    """Warn if any architecture in a report is out of distribution."""
-    outside = ~in_distribution
-    if outside.any():
-        warnings.warn(
-            f"{int(outside.sum())} of {len(outside)} architectures are out of distribution: "
-            "unlike everything that this predictor was trained on. Trust their order less than "
-            "their standard deviations suggest",
-            OutOfFamilyWarning,
-            stacklevel=4,
-        )
+def warn_of_outsiders(in_distribution: npt.NDArray[np.bool_], names: Sequence[str]) -> None:
+    """Warn if any architecture in a report is out of distribution, and name some that have names.
+
+    Args:
+        in_distribution: whether each architecture is in distribution.
+        names: of the architectures; an empty one is unknown.
+    """
+    outside = np.flatnonzero(~in_distribution).tolist()
+    if not outside:
+        return
+    known = [names[i] for i in outside]
+    which = f" ({named(known)})" if all(known) else ""
+    warnings.warn(
+        f"{len(outside)} of {len(names)} architectures are out of distribution{which}: unlike "
+        "everything that this predictor was trained on. Trust their places less than their "
+        "standard deviations suggest",
+        OutOfFamilyWarning,
+        stacklevel=4,
+    )

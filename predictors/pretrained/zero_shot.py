@@ -99,9 +99,10 @@ class ZeroShot:
         others = np.setdiff1d(np.arange(len(samples)), at)
         if self.distribution is not None and len(others):
             # Looking at thousands would take most of the time, and say the same.
-            seen = others[:: -(-len(others) // _LOOKED_AT)]
-            report = self.distribution.report([samples[i].graph for i in seen.tolist()])
-            warn_of_outsiders(report.in_distribution)
+            seen = [samples[i] for i in others[:: -(-len(others) // _LOOKED_AT)].tolist()]
+            report = self.distribution.report([sample.graph for sample in seen])
+            names = [sample.name or sample.arch or "" for sample in seen]
+            warn_of_outsiders(report.in_distribution, names)
         return mean, std
 
     def explain(self, samples: Sequence[Sample]) -> dict[str, Array]:

@@ -271,8 +271,26 @@ def test_what_many_have_in_common_is_said_once() -> None:
     assert len(ranking.failures) == 12
     lines = [line for line in str(ranking).splitlines() if "cannot trace" in line]
     assert len(lines) == 1
-    assert lines[0].startswith("net 3 and 11 more: all: ")
+    assert lines[0].startswith("net 3, net 4, net 5 and 9 more: ")
     assert "did you mean (8, 8, 8)?" in lines[0]
+
+
+def test_one_wrong_shape_is_one_message_whatever_the_networks() -> None:
+    made = {"conv": lambda: torch.nn.Conv2d(3, 4, 3), "linear": lambda: torch.nn.Linear(8, 2)}
+    ranking = archrank.rank(made, (8, 3, 16, 9), by="params")
+    assert ranking.failures["reason"].nunique() == 2
+    assert str(ranking).count("did you mean (3, 16, 9)?") == 1
+    assert "conv and linear: unsupported: " in str(ranking)
+
+
+def test_an_error_that_all_candidates_share_is_no_column() -> None:
+    made = [nets.narrow, nets.wide, nets.deep]
+    ranking = archrank.rank(made, level="graphs", **OPTIONS)
+    (error,) = set(ranking.table["std_error"])
+    heading, *_, last = str(ranking).splitlines()
+    assert "std_error" not in heading
+    assert last.startswith(f"Each score is uncertain by {error:.4g} ")
+    assert "std_error" in str(archrank.rank(made, by="snip", seeds=2, **OPTIONS)).splitlines()[0]
 
 
 def test_all_failing_is_still_a_table() -> None:

@@ -246,6 +246,9 @@ class TestTransferRank:
         strangers = [archrank.data.space("flexibert").graph(a) for a in _some("flexibert", 2)]
         with pytest.warns(OutOfFamilyWarning, match="2 of 18"):
             ranker.predict([*graphs, *strangers])
+        called = [Sample(graph, name=f"bert {i}") for i, graph in enumerate(strangers)]
+        with pytest.warns(OutOfFamilyWarning, match=r"distribution \(bert 0 and bert 1\)"):
+            ranker.predict([*map(Sample, graphs), *called])
 
 
 def _net(width: int, kernel: int = 3) -> torch.nn.Module:
