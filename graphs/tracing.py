@@ -43,9 +43,9 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
         inputs: a shape without batch dimension such as ``(3, 32, 32)``; a tensor with a batch
             dimension, of which the first sample is traced; or the tuple (positional) or dict
             (keywords) of tensors that ``forward`` takes. The batch dimension is the first, the
-            second if the model takes sequences first, or the last of a tensor if there are outputs
-            for it alone. A tuple or dict is traced whole, so the figures of the graph are those of
-            the whole input.
+            second if the model takes sequences first, or another one of a tensor if there are
+            outputs for it alone. A tuple or dict is traced whole, so the figures of the graph are
+            those of the whole input.
 
     Raises:
         InputError: ``model`` or ``inputs`` is invalid.
@@ -83,26 +83,30 @@ def _of_one_sample(forward: _Forward, inputs: Inputs) -> Graph:
     try:
         graph = _settled(forward)
     except UnsupportedModelError:
-        last = _of_last_dimension(forward, inputs, None)
-        if last is None:
+        other = _of_other_dimension(forward, inputs, None)
+        if other is None:
             raise
-        return last
+        return other
     second = _of_second_dimension(forward, inputs, graph)
-    return second or _of_last_dimension(forward, inputs, graph) or graph
+    return second or _of_other_dimension(forward, inputs, graph) or graph
 
 
-def _of_last_dimension(forward: _Forward, inputs: Inputs, of_row: Graph | None) -> Graph | None:
-    """Return the graph of one sample where samples are the input's last dimension, else None.
+def _of_other_dimension(forward: _Forward, inputs: Inputs, of_row: Graph | None) -> Graph | None:
+    """Return the graph of one sample where samples lie in another dimension, else None.
 
     Then there are as many outputs as samples, also for one row of the input, if that can run.
     """
-    if not isinstance(inputs, Tensor) or inputs.dim() < 2 or inputs.shape[-1] < 2:
+    if not isinstance(inputs, Tensor):
         return None
-    if of_row is not None and (len(inputs) < 2 or _output_rows(of_row) != inputs.shape[-1]):
-        return None
-    with suppress(UnsupportedModelError):
-        one, two = (_settled(replace(forward, args=(inputs[..., :n],))) for n in (1, 2))
-        return one if (_output_rows(one), _output_rows(two)) == (1, 2) else None
+    for dim in (-1, *range(1, inputs.dim() - 1)):
+        samples = inputs.shape[dim] if inputs.dim() > 1 else 0
+        if samples < 2 or (of_row and (len(inputs) < 2 or _output_rows(of_row) != samples)):
+            continue
+        with suppress(UnsupportedModelError):
+            few = [replace(forward, args=(inputs.narrow(dim, 0, n),)) for n in (1, 2)]
+            one, two = map(_settled, few)
+            if (_output_rows(one), _output_rows(two)) == (1, 2):
+                return one
     return None
 
 

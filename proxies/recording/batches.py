@@ -32,7 +32,8 @@ class Batch:
         by_step: whether outputs and targets also have samples second, behind a sequence, or are
             flattened in that order.
         outputs: the number of samples if samples are not rows: whole graphs, or bags.
-        place: the dimension of samples in tensors that are ``second``: 1, or -1 for the last one.
+        place: the dimension of samples in tensors that are ``second``: 1, -1 for the last one, or
+            another.
     """
 
     args: tuple[Any, ...]
@@ -172,7 +173,8 @@ def samples_first(batches: list[Batch], model: nn.Module, graph: Graph, inputs: 
 def _samples_first(batch: Batch, graph: Graph) -> Batch:
     if _holds_sequences(batch, graph):
         return replace(batch.arranged(_FIRST), by_step=_outputs_by_step(graph, len(batch)))
-    return batch.arranged(_FIRST, place=-1) if _holds_samples_last(batch, graph) else batch
+    place = _other_place(batch, graph)
+    return batch if place is None else batch.arranged(_FIRST, place=place)
 
 
 _FIRST = frozenset({0})
@@ -202,12 +204,16 @@ def _holds_sequences(batch: Batch, graph: Graph) -> bool:
     return tensor.dim() == len(shape) and shape[:2] == (rows[0], 1) and rows.numel() > 1
 
 
-def _holds_samples_last(batch: Batch, graph: Graph) -> bool:
+def _other_place(batch: Batch, graph: Graph) -> int | None:
+    """Return the dimension of which one element was traced, if it is not the first."""
     shapes = graph.input_shapes
-    if len(batch.args) != 1 or len(batch.tensors) != 1 or len(shapes) != 1:
-        return False
-    shape = batch.tensors[0].shape
-    return len(shape) > 1 and shapes == ((*shape[:-1], 1),) and len(batch) > 1
+    if len(batch.args) != 1 or len(batch.tensors) != 1 or len(shapes) != 1 or len(batch) < 2:
+        return None
+    shape, traced = tuple(batch.tensors[0].shape), shapes[0]
+    if len(shape) != len(traced):
+        return None
+    (*differ,) = (dim for dim, size in enumerate(shape) if traced[dim] != size)
+    return differ[0] if len(differ) == 1 and differ[0] > 0 and traced[differ[0]] == 1 else None
 
 
 def rows_of(value: Any, start: int, stop: int, size: int, kept: Sequence[Tensor] = ()) -> Any:

@@ -132,7 +132,8 @@ class ModelRunner:
         known = self._separable
         if self.mode not in known:
             batch = self.batches[0]
-            plain = len(batch.tensors) < 2 and all(t.layout is torch.strided for t in batch.tensors)
+            # A dictionary is traced whole, so its graph does not say where its samples lie.
+            plain = not batch.kwargs and [t.layout for t in batch.tensors] == [torch.strided]
             known[self.mode] = plain or self._runs_alone(batch)
             if not known[self.mode]:
                 self._mark(together=True, outputs=self._outputs())

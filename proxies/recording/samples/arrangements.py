@@ -34,9 +34,10 @@ def arrangements(batch: Batch, outputs: int) -> Iterator[Batch]:
         yield from _arranged(batch, [[0], *(_places(t, len(batch)) for t in others)])
     if first.layout is torch.strided and first.dim() > 1 and first.shape[1] == outputs:
         yield from _arranged(batch, [[1], *(_places(t, outputs, second=True) for t in others)])
-    if first.layout is torch.strided and first.dim() > 1 and first.shape[-1] == outputs:
-        last: list[list[Place]] = [[-1], *(_last_places(t, outputs) for t in others)]
-        yield from _arranged(batch, last, moved=-1)
+    for dim in (-1, *range(2, first.dim() - 1)) if first.layout is torch.strided else ():
+        if first.dim() > 1 and first.shape[dim] == outputs:
+            places: list[list[Place]] = [[dim], *(_other_places(t, outputs, dim) for t in others)]
+            yield from _arranged(batch, places, moved=dim)
 
 
 def _arranged(batch: Batch, places: list[list[Place]], moved: int = 1) -> Iterator[Batch]:
@@ -57,9 +58,10 @@ def _places(tensor: Tensor, samples: int, second: bool = False) -> list[Place]:
     return [*(d for d in dims if d < tensor.dim() and tensor.shape[d] == samples), None]
 
 
-def _last_places(tensor: Tensor, samples: int) -> list[Place]:
-    """Return where so many samples may lie in a tensor beside one that has them last."""
+def _other_places(tensor: Tensor, samples: int, dim: int) -> list[Place]:
+    """Return where so many samples may lie in a tensor beside one that has them in ``dim``."""
     if tensor.layout is not torch.strided:
         return [None]
-    last: list[Place] = [-1] if tensor.dim() > 1 and tensor.shape[-1] == samples else []
-    return [*last, *([0] if len(tensor) == samples else []), None]
+    deep = tensor.dim() > max(1, dim)
+    moved: list[Place] = [dim] if deep and tensor.shape[dim] == samples else []
+    return [*moved, *([0] if len(tensor) == samples else []), None]
