@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
-from ...errors import NotApplicable
+from ...errors import NotApplicable, ScoreError
 from .attempts import Recorded, attempt
 from .batches import Batch, as_real
 from .differentiation import Gradients, check_differentiable, gradients
@@ -70,6 +70,7 @@ def record_twins(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
 
         def compare(name: str, output: Tensor) -> None:
             if name in features:
+                _check_alike(name, features[name], output)
                 agreements[name] = _cosine(features.pop(name), output)
 
         first_gradients = _of_loss(runner, batch, None, keep)
@@ -89,6 +90,20 @@ def record_twins(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
             raise NotApplicable("no layer of the model could be compared with its twin")
         recorded["twins"] = found
     return recorded
+
+
+def _check_alike(name: str, one: Tensor, other: Tensor) -> None:
+    """Refuse outputs of a layer that are of other sizes in the twin.
+
+    Raises:
+        ScoreError: they are.
+    """
+    if one.shape != other.shape:
+        layer = name.rpartition(".")[0] or name
+        raise ScoreError(
+            f"module {layer!r} gives {tuple(one.shape)}, and {tuple(other.shape)} in the network's "
+            "twin: how much it reads depends on values, so its outputs cannot be compared"
+        )
 
 
 def _unit(gradient: Tensor) -> Tensor:

@@ -61,3 +61,22 @@ def test_croze_lets_go_of_features_as_it_compares(monkeypatch: pytest.MonkeyPatc
     images, labels = data()
     assert archrank.score(net, images, labels, proxies="croze")["croze"].value > 0
     assert len(compared) == 6
+
+
+def test_a_number_of_tokens_that_changes_in_the_twin_is_said_to() -> None:
+    class Cut(nn.Module):
+        """A network that reads a token less of an input beyond a bound."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.body, self.head = nn.Linear(3, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.embed(x)[:, : 5 if x.abs().max() <= 1 else 4]
+            return self.head(F.relu(self.body(tokens)).mean(1))
+
+    torch.manual_seed(0)
+    x = torch.randn(N, 5, 3).sign()  # a step along any gradient leads beyond the bound
+    score = archrank.score(Cut(), x, torch.arange(N) % 4, proxies="croze")["croze"]
+    assert score.status == "unsupported"
+    assert "module 'body' gives" in str(score.reason)
