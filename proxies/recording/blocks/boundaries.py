@@ -68,18 +68,24 @@ def _cuts(flow: Flow) -> set[int]:
 
 
 def _last_attached(calls: list[Call], i: int, cuts: set[int], containers: set[str]) -> int:
-    """Return the last cut from ``i`` on that norms and activations of the same block make."""
-    role = calls[i].role
-    while i + 1 in cuts:
-        following = calls[i + 1]
-        inside = _belongs(following.path, _home(calls[i].path, containers), calls)
-        attached = (following.role == "norm" and role in ("product", "other")) or (
-            following.role == "activation"
-        )
+    """Return the last cut from ``i`` on that norms and activations of the same block make.
+
+    Moves of numbers between them, as to channels last and back, say nothing of where it ends.
+    """
+    last = i
+    for j in range(i + 1, len(calls)):
+        following = calls[j]
+        if j not in cuts:
+            break
+        if following.role == "move":
+            continue
+        inside = _belongs(following.path, _home(calls[last].path, containers), calls)
+        follows_layer = calls[last].role in ("product", "move", "other")
+        attached = following.role == "activation" or (following.role == "norm" and follows_layer)
         if not (inside and attached):
             break
-        i, role = i + 1, following.role
-    return i
+        last = j
+    return last
 
 
 def _belongs(path: str, home: str, calls: list[Call]) -> bool:

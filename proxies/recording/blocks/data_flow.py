@@ -15,16 +15,19 @@ from ....graphs.module_path import ModulePath, module_calls
 from ..batches import Batch
 from ..model_runner import ModelRunner
 from ..modes import WithoutDropout
-from ..samples.channels import LAST, SECOND
+from ..samples.channels import LAST, MOVING, SECOND, moved_last
 from ..weights.effective import PRODUCTS
 
 _NORMS = frozenset(
     {F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, torch.batch_norm, F.rms_norm}
 )
-_KEEPS = frozenset({"activation", "merge"})  # the order of dimensions
 _ACTIVATIONS = frozenset(
     "relu relu6 leaky_relu prelu elu selu celu gelu silu mish hardswish hardtanh sigmoid tanh "
     "hardsigmoid softplus clamp clamp_min clip threshold".split()
+)
+_MOVES = frozenset(
+    "reshape view view_as reshape_as flatten unflatten squeeze unsqueeze contiguous clone "
+    "to".split()
 )
 _ELEMENTWISE = frozenset("add radd iadd sub mul rmul imul div cat concat where lerp".split())
 
@@ -34,7 +37,8 @@ class Call:
     """One function call on something that depends on the input.
 
     Attributes:
-        role: ``"norm"``, ``"product"``, ``"merge"``, ``"activation"`` or ``"other"``.
+        role: ``"norm"``, ``"product"``, ``"merge"``, ``"activation"``, ``"move"`` (the same numbers
+            in another order or shape, their channels last or second) or ``"other"``.
         path: of the module that made it.
         sources: the calls whose results it reads, -1 for the inputs.
         shape: of its result; empty if that is not of real numbers.
@@ -75,7 +79,7 @@ class DependentCalls(WithoutDropout):
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = self.ran(func, args, kwargs)
-        if getattr(func, "__name__", "") == "__get__":  # an attribute, which may be None
+        if getattr(func, "__name__", "") == "__get__" and func not in MOVING:  # it may be None
             return result
         operands = list(tensors_in((args, kwargs)))
         made = list(tensors_in(result))
@@ -89,7 +93,7 @@ class DependentCalls(WithoutDropout):
             self._maker[id(made[0])] = self._maker[id(operands[0])]
             self._keep.append(made[0])
             return result
-        result = self.seen(self._count, func, operands, made, result)
+        result = self.seen(self._count, func, args, kwargs, made, result)
         for tensor in (*made, *tensors_in(result)):
             self._maker[id(tensor)] = self._count
             self._keep.append(tensor)
@@ -106,7 +110,13 @@ class DependentCalls(WithoutDropout):
         return func(*args, **kwargs)
 
     def seen(
-        self, index: int, func: Any, operands: list[Tensor], made: list[Tensor], result: Any
+        self,
+        index: int,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        made: list[Tensor],
+        result: Any,
     ) -> Any:
         """Return the result of call ``index``, or what to hand on in its place."""
         return result
@@ -148,8 +158,15 @@ class FlowRecorder(DependentCalls):
         return func(*args, **kwargs)
 
     def seen(
-        self, index: int, func: Any, operands: list[Tensor], made: list[Tensor], result: Any
+        self,
+        index: int,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        made: list[Tensor],
+        result: Any,
     ) -> Any:
+        operands = list(tensors_in((args, kwargs)))
         sources = {self._maker[id(t)] for t in operands if id(t) in self._maker}
         for source in sources:
             if source < 0:
@@ -160,8 +177,10 @@ class FlowRecorder(DependentCalls):
         role = _role(func, weighted, len(sources))
         shape = tuple(made[0].shape) if made[0].is_floating_point() else ()
         read = [self.flow.calls[source] for source in sources if source >= 0]
-        alike = [call for call in read if call.shape == shape] if role in _KEEPS else []
-        last = _channels_last(func, shape, alike)
+        last = _channels_last(func, shape, [call for call in read if call.shape == shape])
+        if role == "move" and len(shape) > 2:
+            moved = _moved_last(func, args, kwargs, read[0], shape) if len(read) == 1 else None
+            role, last = ("other", last) if moved is None else (role, moved)
         if self._results is not None:
             self._results.append(made[0].detach().clone())
         self.flow.calls.append(Call(role, self._path.current, sources, shape, last))
@@ -183,10 +202,29 @@ def _channels_last(func: Any, shape: tuple[int, ...], alike: list[Call]) -> bool
     return any(call.channels_last for call in alike) if alike else len(shape) == 3
 
 
+def _moved_last(
+    func: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    source: Call,
+    shape: tuple[int, ...],
+) -> bool | None:
+    """Return whether the channels of a moved result are last; None if it cannot be said."""
+    if func in MOVING:
+        return moved_last(func, args, kwargs, source.channels_last) if source.shape else None
+    if shape == source.shape:
+        return source.channels_last
+    if source.channels_last:
+        return True if shape[-1:] == source.shape[-1:] else None
+    return False if shape[:2] == source.shape[:2] else None
+
+
 def _role(func: Any, weighted: bool, sources: int) -> str:
     if func in _NORMS:
         return "norm"
     name = getattr(func, "__name__", "").strip("_")
+    if func in MOVING or name in _MOVES:
+        return "move"
     if func in PRODUCTS or (weighted and name not in _ELEMENTWISE):
         return "product"
     if sources > 1:

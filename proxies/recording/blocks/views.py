@@ -43,7 +43,13 @@ class BoundaryRecorder(DependentCalls):
         self.calls = 0
 
     def seen(
-        self, index: int, func: Any, operands: list[Tensor], made: list[Tensor], result: Any
+        self,
+        index: int,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        made: list[Tensor],
+        result: Any,
     ) -> Any:
         self.calls = index + 1
         if index not in self._wanted:
@@ -126,8 +132,10 @@ def blocks(
             rows = place.parts(feature)
             norm = None
             if before is not None:
-                # Signs are drawn by sample, so that they are the same in every layout.
-                probe = rademacher(tuple(rows.shape), i, generator).to(feature)
+                # Signs are drawn by sample and channel, so that they are the same in every layout.
+                second = _second(rows, place) if rows.dim() > 3 else rows
+                probe = rademacher(tuple(second.shape), i, generator).to(feature)
+                probe = probe.movedim(1, -1) if rows.dim() > 3 and place.channels_last else probe
                 pulled = _pulled_back(before[0], feature, place.whole(probe, feature.shape))
                 norm = _spectral_norm(
                     _second(before[1].parts(pulled), before[1]), _second(probe, place)

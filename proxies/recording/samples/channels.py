@@ -23,7 +23,7 @@ SECOND = frozenset(
 LAST = frozenset((F.linear, F.layer_norm, F.rms_norm))
 """Functions whose results have their channels last: (N, ..., C)."""
 
-_MOVING = frozenset(
+MOVING = frozenset(
     (
         *(torch.transpose, torch.swapaxes, torch.swapdims, torch.permute, torch.movedim),
         *(Tensor.transpose, Tensor.swapaxes, Tensor.swapdims, Tensor.permute, Tensor.movedim),
@@ -63,12 +63,10 @@ class Channels:
         """See the result of a function."""
         if func in SECOND or func in LAST:
             self._last[tuple(result.shape)] = func in LAST
-        elif func in _MOVING and args and tuple(args[0].shape) in self._last:
-            before = list(range(1, args[0].dim() + 1))
-            after = [*func(torch.empty(before, device="meta"), *args[1:], **(kwargs or {})).shape]
-            place = after.index(before[-1] if self._last[tuple(args[0].shape)] else before[1])
-            if place in (1, len(after) - 1):
-                self._last[tuple(result.shape)] = place == len(after) - 1
+        elif func in MOVING and args and tuple(args[0].shape) in self._last:
+            last = moved_last(func, args, kwargs or {}, self._last[tuple(args[0].shape)])
+            if last is not None:
+                self._last[tuple(result.shape)] = last
 
     def last(self, tensor: Tensor, layout: Layout | None = None) -> bool:
         """Return whether the channels are last.
@@ -77,6 +75,30 @@ class Channels:
         """
         otherwise = tensor.dim() <= 3 or (layout is not None and layout.dim == 1)
         return self._last.get(tuple(tensor.shape), otherwise)
+
+
+def moved_last(
+    func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], last: bool
+) -> bool | None:
+    """Return whether the channels are last once one of ``MOVING`` changed the order of dimensions.
+
+    Args:
+        func: the function.
+        args, kwargs: its arguments.
+        last: whether they were last before, or else second.
+
+    Returns:
+        None if they are neither last nor second.
+
+    Example:
+        >>> image = torch.zeros(2, 8, 5, 5)
+        >>> moved_last(torch.permute, (image, (0, 2, 3, 1)), {}, last=False)
+        True
+    """
+    before = list(range(1, args[0].dim() + 1))
+    after = [*func(torch.empty(before, device="meta"), *args[1:], **kwargs).shape]
+    place = after.index(before[-1] if last else before[1])
+    return place == len(after) - 1 if place in (1, len(after) - 1) else None
 
 
 def channels_last(features: Tensor) -> Tensor:
