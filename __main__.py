@@ -1,5 +1,15 @@
 """``python -m archrank`` is the command ``archrank``."""
 
-from .cli.app import main
+import signal
 
-main()
+
+def main() -> None:
+    """Run the command; Ctrl-C ends it at once until it can say what it keeps."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from .cli.app import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

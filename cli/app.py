@@ -5,6 +5,7 @@ Everything that needs torch is imported inside the commands, so that ``--help`` 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -26,7 +27,8 @@ from .pretrain import pretrain
 from .rank import rank
 from .report import report
 from .score import proxies, score
-from .shared.console import errors
+from .shared.console import errors, say
+from .shared.interruption import EXIT_CODE, listen, plain_message
 from .shared.misuse import misused
 from .shared.surroundings import COMPLETES, completion, defaults, project_file
 
@@ -64,6 +66,7 @@ app.add_typer(data)
 
 def main() -> None:
     """Entry point of the console script."""
+    listen()
     try:
         if COMPLETES in os.environ:  # a shell asks, as the command completion told it to
             completion_init()
@@ -72,11 +75,14 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        say(plain_message())
+        sys.exit(EXIT_CODE)
     except Exception as error:
         if not hasattr(error, "exit_code"):
             raise
         sys.exit(misused(error))
+    finally:
+        gc.freeze()  # else Python looks through all of torch before it ends, for a second or two
 
 
 def _version(wanted: bool) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .shared.console import STORE_KEEPS, errors, kept_in, progress, results_only
+from .shared.console import errors, progress, results_only
+from .shared.interruption import kept_in
 from .shared.options import Address, AsJson, Batch, Device, Engine, Jobs, Quiet, Seeds, Task
 from .shared.places import check_writable
 
@@ -63,11 +64,11 @@ def benchmark(
     have no value for some network are listed and are not a failure. The exit code is 1 if the store
     cannot be written, and 2 on wrong usage.
     """
-    with errors(quiet):
+    with errors(quiet), kept_in(store):
         check_writable("--store", store)
         from .. import benchmark as benchmarks
 
-        with kept_in(store, STORE_KEEPS), progress(quiet) as report, results_only():
+        with progress(quiet) as report, results_only():
             outcome = benchmarks.run(
                 store,
                 space,

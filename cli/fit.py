@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .shared.amounts import shape_of
-from .shared.console import errors, kept_in, progress, results_only, say
+from .shared.console import errors, progress, results_only, say
+from .shared.interruption import kept_in
 from .shared.options import AsJson, Input, Jobs, Quiet, Seed, Task
 from .shared.places import make_room
 
 if TYPE_CHECKING:
     from ..predictors import Predictor
-
-SCORES_KEEP = "scores of --proxies are kept as soon as there are some"
 
 
 def fit(
@@ -74,15 +73,15 @@ def fit(
 
     Finished proxy scores are kept. If the command stops, run it again to continue.
     """
-    with errors(quiet):
+    kept = out.with_name(out.name + ".scores")
+    with errors(quiet), kept_in(kept):
         from ..costs.predictor import fit_costs
         from ..predictors.fitting import fit as fit_to_labels
         from ..proxies.registry import names_in
 
         wanted = tuple(names_in(proxies)) if proxies else ()
-        kept = out.with_name(out.name + ".scores")
         make_room("--out", out)
-        with kept_in(kept, SCORES_KEEP), progress(quiet) as told, results_only():
+        with progress(quiet) as told, results_only():
             fitted: Predictor
             if cost or like is not None:
                 shape = shape_of(input_)

@@ -10,7 +10,8 @@ import typer
 
 from ..errors import InputError
 from .shared.amounts import shape_of
-from .shared.console import errors, kept_in, progress, results_only, say
+from .shared.console import errors, progress, results_only, say
+from .shared.interruption import kept_in
 from .shared.options import SPEC_HELP, AsJson, Device, Input, NamesFile, Quiet, Seed
 from .shared.places import check_writable, make_room
 
@@ -62,7 +63,7 @@ def measure(
 
     The exit code is 1 if a model cannot be measured.
     """
-    with errors(quiet):
+    with errors(quiet), kept_in(out, "" if out else "--out FILE keeps what was measured"):
         sizes = _numbers(batch_sizes)
         shape = shape_of(input_)
         check_writable("--out", out)
@@ -76,11 +77,7 @@ def measure(
             names = [f"{space}:{name}" for name in names]
         if calibrate is not None and not names:
             names = list(calibrating.CALIBRATION[:networks])
-        with (
-            kept_in(out, "--out FILE keeps what was measured"),
-            progress(quiet, "measuring") as report,
-            results_only(),
-        ):
+        with progress(quiet, "measuring") as report, results_only():
             table = measuring.measure(
                 names,
                 shape,

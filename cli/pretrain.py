@@ -10,7 +10,8 @@ import typer
 
 from ..errors import InputError
 from .shared.amounts import shape_of
-from .shared.console import errors, kept_in, progress, results_only, say
+from .shared.console import errors, progress, results_only, say
+from .shared.interruption import kept_in
 from .shared.options import AsJson, Device, Input, Jobs, Quiet, Seed
 from .shared.places import make_room
 
@@ -95,11 +96,15 @@ def pretrain(
         )
         make_room("--out", out)
         names = _listed(spaces)
-        with progress(quiet, "graphs") as report, results_only():
+        checkpoint = corpus.checkpoint_of(out)
+        with (
+            kept_in(checkpoint, "a checkpoint is written every 30 seconds of training"),
+            progress(quiet, "graphs") as report,
+            results_only(),
+        ):
             graphs = corpus.graphs_to_learn_from(
                 names, networks, tuple(candidates or ()), shape_of(input_), seed, report, wirings
             )
-        checkpoint = corpus.checkpoint_of(out)
         with (
             kept_in(checkpoint, "a checkpoint is written every 30 seconds"),
             progress(quiet, "epochs") as report,

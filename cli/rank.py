@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .shared.amounts import amounts, megabytes, shape_of
-from .shared.console import STORE_KEEPS, errors, kept_in, progress, results_only, say
+from .shared.console import errors, progress, results_only, say
+from .shared.interruption import STORE_KEEPS, kept_in
 from .shared.options import (
     Address,
     AsJson,
@@ -150,7 +151,7 @@ def rank(
     The exit code is 0 if every candidate is ranked, 1 if one could not be ranked, and 2 on wrong
     usage.
     """
-    with errors(quiet):
+    with errors(quiet), kept_in(store, "" if store else STORE_KEEPS):
         shape = shape_of(input_)
         limits = amounts(params=max_params, flops=max_flops, latency=max_latency)
         limits |= _memory(max_memory, max_train_memory)
@@ -161,7 +162,7 @@ def rank(
         from ..ranking import order
         from ..scoring.sources import DataSource
 
-        with kept_in(store, STORE_KEEPS), progress(quiet) as report, results_only():
+        with progress(quiet) as report, results_only():
             result = order.rank(
                 specs,
                 shape if data is None else DataSource(data, shape),

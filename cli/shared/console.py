@@ -8,7 +8,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -18,9 +17,6 @@ from ...progress import bar
 
 if TYPE_CHECKING:
     from ...basics import Progress
-
-
-STORE_KEEPS = "--store FILE keeps finished scores"
 
 
 def say(text: str) -> None:
@@ -84,24 +80,6 @@ def results_only() -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
-
-
-@contextmanager
-def kept_in(place: Path | None, advice: str) -> Iterator[None]:
-    """Say where an interrupted command's results are and how to go on, or that there are none.
-
-    Args:
-        place: the file that keeps results; None if there is none.
-        advice: how results can be kept, said where nothing was.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        if place is None or not place.exists():
-            say(f"interrupted: nothing was kept; {advice}")
-        else:
-            say(f"interrupted: what was finished is in {place}; run the same command to go on")
-        raise
 
 
 @contextmanager
