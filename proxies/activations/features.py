@@ -18,7 +18,7 @@ _CONSTANT = 1e-12  # variance, relative to the mean square, that is rounding alo
 
 @register(
     "near",
-    version=3,
+    version=4,
     summary="Effective rank of the features of all layers and rectifiers.",
     formula="sum_l exp(H(s / sum s)), s singular values of the features, rows samples x positions",
     reference="Husistein et al., NEAR, 2024; rows of convolutions our choice",
@@ -32,11 +32,10 @@ def near(
     Notes:
         H is the Shannon entropy in nats. Outputs of layers and of rectifiers both count, as
         published. Positions are rows and channels are columns, so the rank is at most the number
-        of channels. Layers inside PyTorch's fused multi-head attention do not count, neither here
-        nor in ``in_train``. From wider layers, ``channels`` channels are drawn (or rows, if there
-        are fewer rows than channels), and their rank is scaled up, since the time of an eigenvalue
-        problem grows with the cube of its size. The value of a node is the rank of its layer. The
-        ranks of rectifiers count only in the total.
+        of channels. From wider layers, ``channels`` channels are drawn (or rows, if there are fewer
+        rows than channels), and their rank is scaled up, since the time of an eigenvalue problem
+        grows with the cube of its size. The value of a node is the rank of its layer. The ranks of
+        rectifiers count only in the total.
     """
     if channels < 1:
         raise ScoreError(f"channels: got {channels:g}, expected at least 1")
@@ -124,7 +123,7 @@ def _smallest(columns: Tensor) -> float:
 
 @register(
     "in_train",
-    version=3,
+    version=4,
     summary="Spread of features over channels, and of gradients over weights, per depth.",
     formula="gamma (1 + o) / log(L + 1), gamma = sum_l log((sum v)^2 / sum v^2), v eigenvalues of "
     "the features' covariance, o = sum_l min(1, std(g_l) / max|g_l|)",

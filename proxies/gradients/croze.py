@@ -8,7 +8,7 @@ from ..registry import Measure, register
 
 @register(
     "croze",
-    version=3,
+    version=4,
     summary="Agreement of weights, gradients and features with a disturbed twin.",
     formula="sum_l (1 + cos W) |cos g| (1 + cos f), between the network and its twin",
     reference="Ha et al., CRoZe, NeurIPS 2023",
@@ -22,7 +22,6 @@ def croze(twins: list[Twin]) -> Measure:
         The twin's weights move by 1 % of their norm up the loss. Its inputs move by 0.01 along the
         sign of their gradient. W is compared after one gradient step of length 1. The proxy is
         meant for robustness. The released code reads only the features of NAS-Bench-201 and DARTS
-        cells; here f is the output of every layer,
-        but for those inside PyTorch's fused multi-head attention.
+        cells; here f is the output of every layer.
     """
     return Measure(sum((1 + t.weights) * abs(t.gradients) * (1 + t.features) for t in twins))

@@ -8,7 +8,7 @@ from ..registry import Measure, register
 
 @register(
     "fisher",
-    version=3,
+    version=4,
     summary="Fisher information of the channels of convolutions and linear layers.",
     formula="sum_c 1/2 mean_n (sum_positions A * dL/dA)^2",
     reference="Turner et al., ICLR 2020; as a proxy Abdelfattah et al., ICLR 2021",
@@ -20,8 +20,6 @@ def fisher(saliencies: list[Saliency]) -> Measure:
 
     Notes:
         Each channel counts once; foresight's code counts it once per weight of the channel.
-
-        Layers inside PyTorch's fused multi-head attention function do not count.
     """
     by_parameter: dict[str, float] = {}
     total = 0.0

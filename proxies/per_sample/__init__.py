@@ -48,10 +48,10 @@ def per_sample_signals(runner: ModelRunner, wanted: frozenset[str]) -> dict[str,
 
     Samples are independent here, so chunks of them are exact, and memory does not grow with their
     number (but for kernels; the tangent kernel reads the first 64 alone). Models whose weights act
-    through operators that cannot be split by sample (recurrent layers, fused attention
-    projections), that mix samples in other ways than batch norm, or in which values decide what
-    goes with what, are looped over sample by sample: slower, the same definition. Where no sample
-    can be run alone, as with the nodes of a graph, each gradient is that of the sample's own loss.
+    through operators that cannot be split by sample (recurrent layers), that mix samples in other
+    ways than batch norm, or in which values decide what goes with what, are looped over sample by
+    sample: slower, the same definition. Where no sample can be run alone, as with the nodes of a
+    graph, each gradient is that of the sample's own loss.
 
     Raises:
         ScoreError: batch norm over a single value, or no gradient at all.

@@ -24,7 +24,7 @@ from ...graphs.randomness import Own, own_generators, seeded
 from .attempts import failed_forward
 from .batches import Batch, as_real, in_precision, rows_of
 from .differentiation import without_checkpoints
-from .modes import InPrecision, WithoutDropout, WithoutNorm
+from .modes import InPrecision, WithoutDropout, WithoutNorm, attention_in_steps
 from .objective import Loss, class_targets, given_loss, main_tensor, output_depths
 from .samples.arrangements import arrangements
 from .samples.layout import independent
@@ -268,6 +268,7 @@ class ModelRunner:
         with ExitStack() as stack:
             stack.enter_context(_restored(self.model, _copies_of_others(self.model, dtype)))
             stack.enter_context(without_checkpoints())
+            stack.enter_context(attention_in_steps())
             stack.enter_context(torch.inference_mode(False))
             moved = stack.enter_context(seeded(self.seed, self._generators))
             stack.callback(lambda: setattr(self, "drew", self.drew or moved()))

@@ -47,16 +47,12 @@ _CELLS = (torch.lstm_cell, torch.gru_cell, torch.rnn_tanh_cell, torch.rnn_relu_c
 _POSITIONS: dict[Any, tuple[int, ...]] = {
     **dict.fromkeys(PRODUCTS, (1,)),
     F.bilinear: (2,),
-    F.multi_head_attention_forward: (5, 11),
     **dict.fromkeys(_CELLS, (2, 3)),
 }
-_KEYWORDS = frozenset(
-    "weight in_proj_weight out_proj_weight q_proj_weight k_proj_weight v_proj_weight".split()
-)
 _PLAIN = frozenset(
     (
         *(nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.RNN, nn.LSTM, nn.GRU),
-        *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.MultiheadAttention),
+        *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
         *(nn.RNNCell, nn.LSTMCell, nn.GRUCell),
     )
 )
@@ -221,7 +217,7 @@ class Provenance(TorchFunctionMode):
         if positions is None:  # the last list holds a recurrent layer's weights
             positions = (max(i for i, a in enumerate(args) if isinstance(a, (list, tuple))),)
         args = tuple(self._applied(a) if i in positions else a for i, a in enumerate(args))
-        kwargs = {n: self._applied(v) if n in _KEYWORDS else v for n, v in kwargs.items()}
+        kwargs = {n: self._applied(v) if n == "weight" else v for n, v in kwargs.items()}
         return func(*args, **kwargs)
 
     def _applied(self, weight: Any) -> Any:

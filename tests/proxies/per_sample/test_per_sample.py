@@ -225,6 +225,13 @@ NETWORKS = {
     "tokens": lambda: nn.Sequential(
         nn.Flatten(2), nn.Linear(64, 8), nn.LayerNorm(8), nn.GELU(), nn.Flatten(), nn.Linear(24, 5)
     ),
+    "attention": lambda: Calls(
+        attention,
+        embed=nn.Linear(3, 8),
+        attend=nn.MultiheadAttention(8, 2, batch_first=True),
+        norm=nn.LayerNorm(8),
+        head=nn.Linear(8, 5),
+    ),
 }
 LOOPED = {
     "experts": lambda: Calls(
@@ -240,13 +247,6 @@ LOOPED = {
     "causal": lambda: Calls(causal, embed=nn.Linear(192, 6), head=nn.Linear(6, 5)),
     "coordinates": lambda: Calls(
         coordinates, conv=nn.Conv2d(3, 6, 3), bias=nn.Linear(1, 6), head=nn.Linear(6, 5)
-    ),
-    "attention": lambda: Calls(
-        attention,
-        embed=nn.Linear(3, 8),
-        attend=nn.MultiheadAttention(8, 2, batch_first=True),
-        norm=nn.LayerNorm(8),
-        head=nn.Linear(8, 5),
     ),
     "lstm": lambda: Calls(
         rows_as_sequence, lstm=nn.LSTM(24, 7, batch_first=True), head=nn.Linear(7, 5)
