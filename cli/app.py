@@ -5,6 +5,7 @@ Everything that needs torch is imported inside the commands, so that ``--help`` 
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -67,12 +68,21 @@ app.add_typer(data)
 def main() -> None:
     """Entry point of the console script."""
     listen()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the shell closed it, as by >&-
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     try:
         if COMPLETES in os.environ:  # a shell asks, as the command completion told it to
             completion_init()
         sys.exit(app(prog_name="archrank", standalone_mode=False))
     except BrokenPipeError:  # the reader (head, less) has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_nowhere()
+        sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _write_nowhere()
+        say("error: the output cannot be written, since no space is left on the device")
         sys.exit(1)
     except KeyboardInterrupt:
         say(plain_message())
@@ -83,6 +93,11 @@ def main() -> None:
         sys.exit(misused(error))
     finally:
         gc.freeze()  # else Python looks through all of torch before it ends, for a second or two
+
+
+def _write_nowhere() -> None:
+    """Let what is still to be printed be lost, which Python would try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version(wanted: bool) -> None:

@@ -11,6 +11,7 @@ from .shared.amounts import megabytes, shape_of
 from .shared.console import errors, progress, results_only, say
 from .shared.options import SPEC_HELP, AsJson, Input, OutTable, Quiet
 from .shared.places import check_writable, write_file
+from .shared.tables import print_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +105,7 @@ def costs(
             print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
         else:
             _show(table, confidence)
-            if not quiet:
+            if not quiet and table["status"].eq("ok").any():
                 _explain(table)
         if out is not None:
             write_file("--out", out, lambda path: table.to_csv(path, index=False))
@@ -113,23 +114,35 @@ def costs(
 
 
 def _show(table: pd.DataFrame, confidence: float) -> None:
-    ends = f"{confidence:.0%} interval"
-    fits = table["largest_batch"].notna().any()
-    print(
-        f"{'device':18} {'batch':>5} {'ms':>8} {ends:>19} {'images/s':>8} {'MB':>7} {'train MB':>9}"
-        f"{'  fits' if fits else ''}  {'bound by':8}  name"
-    )
-    for row in table.itertuples(index=False):
-        if row.status != "ok":
-            print(f"{row.status}: {row.reason}  {row.name}")
-            continue
-        interval = f"{row.low_ms:.4g} to {row.high_ms:.4g}"
-        print(
-            f"{row.device:18} {row.batch_size:5.0f} {row.ms:8.4g} {interval:>19} "
-            f"{row.images_per_second:8.4g} {row.memory_mb:7.0f} {row.train_memory_mb:9.0f}"
-            f"{f' {row.largest_batch:5.0f}' if fits else ''}  {row.bound_by:8}  {row.name}"
-            f"{' *' if row.beyond else ''}"
-        )
+    from ..formats import number
+
+    good = table[table["status"] == "ok"]
+    columns = {
+        "device": good["device"].tolist(),
+        "batch": [f"{size:.0f}" for size in good["batch_size"]],
+        "ms": good["ms"].map(number).tolist(),
+        f"{confidence:.0%} interval": [
+            f"{number(low)} to {number(high)}"
+            for low, high in zip(good["low_ms"], good["high_ms"], strict=True)
+        ],
+        "images/s": good["images_per_second"].map(number).tolist(),
+        "MB": [f"{size:.0f}" for size in good["memory_mb"]],
+        "train MB": [f"{size:.0f}" for size in good["train_memory_mb"]],
+        "fits": good["largest_batch"].astype(float).map(number).tolist(),
+        "bound by": good["bound_by"].tolist(),
+        "name": [
+            f"{name} *" if beyond else name
+            for name, beyond in zip(good["name"], good["beyond"], strict=True)
+        ],
+    }
+    if good["largest_batch"].isna().all():
+        del columns["fits"]
+    failed = table[table["status"] != "ok"].drop_duplicates(["name", "reason"])
+    reasons = [f"{row.name}: {row.status}: {row.reason}" for row in failed.itertuples(index=False)]
+    if len(good):
+        print_table(columns, ("device", "bound by", "name"), reasons)
+    else:
+        print("\n".join(reasons))
 
 
 def _explain(table: pd.DataFrame) -> None:

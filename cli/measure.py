@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,10 @@ from .shared.console import errors, progress, results_only, say
 from .shared.interruption import kept_in
 from .shared.options import SPEC_HELP, AsJson, Device, Input, NamesFile, Quiet, Seed
 from .shared.places import check_writable, make_room
+from .shared.tables import print_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def measure(
@@ -97,15 +101,32 @@ def measure(
             print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
         else:
             say(f"{table['machine'][0]}, threads: {table['threads'][0]}, torch {table['torch'][0]}")
-            print(f"{'batch':>5} {'ms':>10} {'spread':>9} {'MB':>9} {'params':>12}  name")
-            for row in table.itertuples(index=False):
-                figures = f"{row.latency_ms:10.3f} {row.spread_ms:9.3f} {row.memory_mb:9.1f}"
-                said = f"  {row.status}: {row.reason}" if row.status != "ok" else ""
-                print(f"{row.batch_size:5} {figures} {row.params:12,.0f}  {row.name}{said}")
+            _show(table)
             if not quiet:
                 say("ms: the median; spread: from the first to the third quartile, in ms")
     if (table["status"] != "ok").any():
         raise typer.Exit(1)
+
+
+def _show(table: pd.DataFrame) -> None:
+    good = table[table["status"] == "ok"]
+    failed = table[table["status"] != "ok"]
+    columns = {
+        "batch": [str(size) for size in good["batch_size"]],
+        "ms": [f"{time:.3f}" for time in good["latency_ms"]],
+        "spread": [f"{time:.3f}" for time in good["spread_ms"]],
+        "MB": [f"{size:.1f}" for size in good["memory_mb"]],
+        "params": [f"{size:,.0f}" for size in good["params"]],
+        "name": good["name"].tolist(),
+    }
+    reasons = [
+        f"{row.name}, batch {row.batch_size}: {row.status}: {row.reason}"
+        for row in failed.itertuples(index=False)
+    ]
+    if len(good):
+        print_table(columns, ("name",), reasons)
+    else:
+        print("\n".join(reasons))
 
 
 def _numbers(text: str) -> list[int]:

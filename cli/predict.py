@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
+from ..formats import number
 from .shared.console import errors, progress, results_only
 from .shared.options import AsJson, Jobs, NamesFile, OutTable, Quiet
-from .shared.places import check_writable
+from .shared.places import check_writable, write_file
+from .shared.tables import print_table
 
 
 def predict(
@@ -46,9 +48,15 @@ def predict(
         with progress(quiet) as report, results_only():
             table = predicting.predict(load_predictor(model), names, jobs, report)
         if out is not None:
-            table.to_csv(out, index=False)
+            write_file("--out", out, lambda path: table.to_csv(path, index=False))
         if as_json:
             print(json.dumps(json.loads(table.to_json(orient="records")), indent=2))
             return
-        for row in table.itertuples(index=False):
-            print(f"{row.predicted:12.6g} ± {row.std:<10.3g} {row.name}")
+        columns = {
+            "predicted": [f"{value:.6g}" for value in table["predicted"]],
+            "std": table["std"].map(number).tolist(),
+            "name": table["name"].tolist(),
+        }
+        if table["std"].isna().all():  # it does not say how certain it is
+            del columns["std"]
+        print_table(columns, ("name",))

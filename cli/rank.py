@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,6 +30,7 @@ from .shared.options import (
     Specs,
 )
 from .shared.places import check_picture, check_writable, write_file
+from .shared.tables import print_table
 
 if TYPE_CHECKING:
     from ..ranking.table import Ranking
@@ -219,25 +219,9 @@ def _memory(forward: str | None, training: str | None) -> dict[str, float]:
 
 
 def _show(result: Ranking, top: int | None = None) -> None:
-    """Print the summary of a ranking, or of those to train first.
-
-    It is folded to the width of a terminal; elsewhere each candidate has one line, however long
-    its name.
-    """
-    from rich.console import Console
-    from rich.table import Table
-
+    """Print the summary of a ranking, or of those to train first."""
     from ..ranking.summary import notes, summarise, summarise_shortlist
 
     summary = summarise(result) if top is None else summarise_shortlist(result.shortlist(top))
-    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
-    for name in summary.columns:
-        is_text = name in ("name", "because")
-        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
-    for row in summary.itertuples(index=False):
-        table.add_row(*row)
-    width = None if sys.stdout.isatty() else sys.maxsize
-    console = Console(width=width, markup=False, emoji=False, highlight=False)
-    console.print(table)
-    for line in notes(result, marked=top is None):
-        console.print(line)
+    columns = {name: summary[name].tolist() for name in summary.columns}
+    print_table(columns, ("name", "because"), notes(result, marked=top is None))

@@ -10,6 +10,7 @@ import typer
 from .shared.amounts import shape_of
 from .shared.console import errors, results_only
 from .shared.options import AsJson, Batch, Data, Device, Input, LossName, Model, Seed, one_model
+from .shared.tables import print_table
 
 _NO_FAILURES = ("unsupported", "not applicable")
 
@@ -58,13 +59,17 @@ def score(
 
             print(json.dumps({"name": name, "scores": [asdict(r) for r in scores.values()]}))
         else:
-            width = max(map(len, scores))
-            print(f"{'proxy':{width}} {'value':>12} {'seconds':>8} {'MB':>8}  status")
-            for r in scores.values():
-                value = "-" if r.value is None else f"{r.value:.6g}"
-                peak = "?" if r.peak_memory is None else f"{r.peak_memory / 1e6:.1f}"
-                said = f"{r.status}: {r.reason}" if r.reason else r.status
-                print(f"{r.name:{width}} {value:>12} {r.seconds:8.3f} {peak:>8}  {said}")
+            results = list(scores.values())
+            columns = {
+                "proxy": list(scores),
+                "value": ["-" if r.value is None else f"{r.value:.6g}" for r in results],
+                "seconds": [f"{r.seconds:.3f}" for r in results],
+                "MB": [
+                    "-" if r.peak_memory is None else f"{r.peak_memory / 1e6:.1f}" for r in results
+                ],
+                "status": [f"{r.status}: {r.reason}" if r.reason else r.status for r in results],
+            }
+            print_table(columns, ("proxy", "status"))
     failed = [r for r in scores.values() if r.value is None and r.status not in _NO_FAILURES]
     if failed:
         raise typer.Exit(1)

@@ -150,7 +150,7 @@ class Store:
     def _no_store(self, why: str) -> InputError:
         return InputError(
             f"store: {self.path!r} cannot be opened as a store ({why}); name a new file, or one "
-            "that this release's archrank benchmark wrote"
+            "that this release of archrank wrote"
         )
 
     def _is_empty(self) -> bool:
