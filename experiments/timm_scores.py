@@ -160,7 +160,8 @@ _WHY = [
     "rounding, which decides whether its units are on (ghostnet, repghostnet, legacy_seresnet). So",
     "does a classifier that averages behind it (convmixer), and weights whose gradient is zero but",
     "for rounding get its sign (cspnext, csatv2, mobilevit, vovnet). Standardised weights (nfnet,",
-    "nf_regnet) are scored as their folded twins, of which the loop knows nothing.",
+    "nf_regnet) are scored as their folded twins, of which the loop knows nothing. Before tokens,",
+    "torch's batch norm misreads the gradient of a single sample in the loop (efficientformer).",
 ]
 
 

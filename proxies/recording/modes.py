@@ -67,6 +67,16 @@ def _undropped_input(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     return input if itself or input.grad_fn is None else input.clone()
 
 
+def _backward_in_order(normed: Tensor) -> Tensor:
+    """Let the backward of batch norm get the gradient of a single sample in order.
+
+    Torch 2.13 misreads it in another order, as that of tokens (1, H W, C) turned into an image.
+    """
+    if normed.requires_grad and len(normed) == 1:
+        normed.register_hook(lambda gradient: gradient.contiguous())
+    return normed
+
+
 class WithoutDropout(TorchFunctionMode):
     """A mode that runs dropout as the identity, so that scores do not depend on chance."""
 
@@ -84,7 +94,8 @@ class WithoutDropout(TorchFunctionMode):
             args, kwargs = _undropped(func, args, kwargs)
         if func is torch.convolution:
             func, args, kwargs = _convolution(*args, **kwargs)
-        return self.call(func, args, kwargs)
+        result = self.call(func, args, kwargs)
+        return _backward_in_order(result) if func is F.batch_norm else result
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run any other function; subclasses replace some of them here."""
@@ -194,6 +205,9 @@ def instance_norm(
     if not training:
         return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     refuse_single_values(input, samples, training)
+    if samples == 1:
+        made = F.batch_norm(input, None, None, weight, bias, True, momentum, eps)
+        return _backward_in_order(made)
     if layout == ROWS:
         return F.instance_norm(input, None, None, weight, bias, True, momentum, eps)
     # What is folded into the batch lies behind the channels: (N, C, k, ...).

@@ -12,6 +12,7 @@ from test_battery_twins import BLOCKS, batches, pair
 from torch import Tensor, nn
 
 import archrank
+from archrank.proxies import per_sample
 
 FLOWS = {"synflow", "synflow_log", "logsynflow", "dss"}
 
@@ -95,3 +96,53 @@ def test_norms_of_single_samples_by_hand(kind: str) -> None:
     data = batches(3, 8, 8)
     assert torch.allclose(model(data[0][0]), twin(data[0][0]))
     compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH | BLOCKS)
+
+
+class ByFormula(nn.Module):
+    """Batch norm in training, written out."""
+
+    def __init__(self, given: nn.BatchNorm2d):
+        super().__init__()
+        self.weight, self.bias, self.eps = given.weight, given.bias, given.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(x, (0, 2, 3), correction=0, keepdim=True)
+        scale, shift = (p.view(1, -1, 1, 1) for p in (self.weight, self.bias))
+        return (x - mean) / (variance + self.eps).sqrt() * scale + shift
+
+
+def test_a_norm_before_tokens_has_the_gradients_of_its_formula(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a single sample whose gradient comes from tokens torch's own norm has wrong ones."""
+
+    class Hybrid(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.stem, self.norm = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)
+            self.mid, self.head = nn.Linear(8, 8), nn.Linear(8, 4)
+            nn.init.normal_(self.norm.weight)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.norm(self.stem(x)).flatten(2).transpose(1, 2)
+            return self.head(torch.tanh(self.mid(tokens)).mean(1))
+
+    x = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(1)).double()
+    y, twin = torch.arange(3), Hybrid().double()
+    twin.norm = ByFormula(twin.norm)
+    weights = [twin.stem.weight, twin.mid.weight, twin.head.weight]
+    sums = [torch.zeros_like(weight) for weight in weights]
+    for i in range(3):
+        loss = F.cross_entropy(twin(x[i : i + 1]), y[i : i + 1])
+        for total, gradient in zip(sums, torch.autograd.grad(loss, weights), strict=True):
+            total += gradient.sign()
+    expected = sum(float(total.abs().sum()) for total in sums)
+    for chunk in (64, 2, 1):
+        monkeypatch.setattr(per_sample, "_CHUNK", chunk)
+        score = archrank.score(Hybrid().double(), x, y, proxies="gradsign")["gradsign"]
+        assert score.value == expected, chunk
+    norms = [
+        archrank.score(m, x[:1], y[:1], proxies="grad_norm") for m in (Hybrid().double(), twin)
+    ]
+    assert norms[0]["grad_norm"].value == pytest.approx(norms[1]["grad_norm"].value, rel=1e-5)
