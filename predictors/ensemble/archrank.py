@@ -18,6 +18,7 @@ from ...graphs import Graph
 from ...metrics import kendall, kendall_deviation
 from ..contract import Predictor
 from ..features.cache import once_per_graph
+from ..features.cells import cells
 from ..features.columns import GROUPS, Columns, Features, read_columns
 from ..features.evidence import AUTO
 from ..features.rank_transform import ALL, RankTransform
@@ -32,6 +33,7 @@ from ..tabular.untrained import Vote
 from .calibration import Calibration, checked_coverage
 from .line import Line
 
+_ENOUGH = 32  # labels, from which on encoded cells are worth their time
 _FEW = 12  # fewer labels say nothing of members' worth: all weigh the same
 _LEAST_WEIGHT = 0.01  # members with less are left out: each costs time to predict
 _WORTHWHILE = 0.01  # of tau: what proxies must gain to be computed of everything predicted
@@ -58,6 +60,15 @@ def members() -> dict[str, TabularPredictor]:
         "boosting on codes": XGBoost(("code", "context")),
         "boosting on everything": XGBoost((*graph, *more)),
         "forest on cells": RandomForest((*graph, "cells", "context"), extra=True),
+    }
+
+
+def members_on_encoded_cells() -> dict[str, TabularPredictor]:
+    """Return the members that learn from cells as a graph neural network encodes them."""
+    encoded = ("encoded cells", "encoded reductions", "context")
+    return {
+        "process on encoded cells": AdditiveProcess(encoded),
+        "sum of processes on encoded cells": AdditiveProcess(("statistics", *encoded)),
     }
 
 
@@ -92,7 +103,8 @@ class ArchRank(Predictor):
             the cross-validated tau by .01; otherwise predictions need no proxies. Scores that
             samples already have are always used.
         members: name -> tabular predictor instead of the default ones; those whose parts the
-            samples lack (codes, scores) are left out.
+            samples lack (codes, scores) are left out. By default, members on encoded cells join
+            from 32 labels on.
         folds: the number of folds of cross-validation.
         random_state: the seed of everything random.
         space, task, inputs: see ``Predictor``.
@@ -339,11 +351,18 @@ class ArchRank(Predictor):
         variance[again] *= 1.0 - share
         return mean, variance
 
+    def default_members(self, samples: Sequence[Sample]) -> dict[str, TabularPredictor]:
+        """Return the members to choose from if none were given."""
+        if len(samples) < _ENOUGH or not any(cells(sample.graph) for sample in samples):
+            return members()
+        return {**members(), **members_on_encoded_cells()}
+
     def _library(self, samples: Sequence[Sample]) -> dict[str, TabularPredictor]:
         """Return the members that these samples can be given to, without parts that they lack."""
         has = available(samples)
+        offered = self.default_members(samples) if self.members is None else self.members
         found: dict[str, TabularPredictor] = {}
-        for name, member in (members() if self.members is None else self.members).items():
+        for name, member in offered.items():
             parts = tuple(part for part in member.parts if has.get(part, True))
             if member.parts and not parts:
                 continue

@@ -25,7 +25,7 @@ from .blocks import KEPT, alive, blocks
 from .cache import once_per_graph
 from .operator_classes import STEPS, marked_classes
 
-_FARTHEST = 2  # the latest entry of a cell is told apart from earlier ones
+FARTHEST = 2  # the latest entry of a cell is told apart from earlier ones
 _END = "end"
 _WIRING = "wiring"
 
@@ -45,7 +45,7 @@ class Cell(NamedTuple):
     reduces: bool
 
 
-class _Arc(NamedTuple):
+class Arc(NamedTuple):
     """What lies between two junctions: the steps between, from where (entries < 0) and to where."""
 
     word: str
@@ -133,7 +133,7 @@ def _cell(inside: list[int], kinds: list[str], operands: list[list[int]], extent
     place = {node: i for i, node in enumerate(inside)}
     outside = sorted({s for node in inside for s in operands[node]} - set(place), reverse=True)
     for rank, source in enumerate(outside):
-        place[source] = -1 - min(rank, _FARTHEST - 1)
+        place[source] = -1 - min(rank, FARTHEST - 1)
     return Cell(
         tuple(kinds[node] for node in inside),
         tuple(tuple(place[source] for source in operands[node]) for node in inside),
@@ -150,9 +150,9 @@ class _Way(NamedTuple):
     fitted: bool = False
 
 
-def _arcs(cell: Cell) -> list[_Arc]:
+def arcs_of(cell: Cell) -> list[Arc]:
     """Return the arcs of a cell, by target."""
-    readers = np.zeros(len(cell.kinds) + _FARTHEST, dtype=int)
+    readers = np.zeros(len(cell.kinds) + FARTHEST, dtype=int)
     for sources in cell.operands:
         np.add.at(readers, list(sources), 1)  # entries count from the back
     arcs = []
@@ -163,7 +163,7 @@ def _arcs(cell: Cell) -> list[_Arc]:
         way = before[0]
         halves = kind == "concat" and not way.steps and len(set(before)) == 1
         if len(sources) > 1 and not halves:
-            arcs += [_Arc(_named(cell, one, kind), one.origin, node) for one in before]
+            arcs += [Arc(_named(cell, one, kind), one.origin, node) for one in before]
             way = _Way((), node)
         if _is_step(kind):
             alone = way.origin < 0 and readers[way.origin] == 1
@@ -172,7 +172,7 @@ def _arcs(cell: Cell) -> list[_Arc]:
             else:
                 way = way._replace(steps=(*way.steps, kind))
         if len(sources) < 2 and (node == last or (way.steps and readers[node] > 1)):
-            arcs.append(_Arc(" ".join(way.steps) or _WIRING, way.origin, node))
+            arcs.append(Arc(" ".join(way.steps) or _WIRING, way.origin, node))
             way = _Way((), node)
         ways.append(way)
     return arcs
@@ -193,14 +193,14 @@ def _is_step(kind: str) -> bool:
 @lru_cache(maxsize=KEPT)
 def words_of(cell: Cell) -> dict[str, float]:
     """Return the words of one cell."""
-    arcs = _arcs(cell)
-    depth = dict.fromkeys(range(-_FARTHEST, len(cell.kinds)), 0)
+    arcs = arcs_of(cell)
+    depth = dict.fromkeys(range(-FARTHEST, len(cell.kinds)), 0)
     for arc in arcs:
         depth[arc.target] = max(depth[arc.target], depth[arc.source] + (arc.word != _WIRING))
     return {"depth": float(max(depth.values())), **_walks(cell, arcs)}
 
 
-def _walks(cell: Cell, arcs: list[_Arc]) -> dict[str, float]:
+def _walks(cell: Cell, arcs: list[Arc]) -> dict[str, float]:
     """Return what random walks from the end back to the entries meet."""
     words: defaultdict[str, float] = defaultdict(float)
     number = np.bincount([arc.target for arc in arcs], minlength=len(cell.kinds)).tolist()
@@ -218,7 +218,7 @@ def _walks(cell: Cell, arcs: list[_Arc]) -> dict[str, float]:
         words[f"last {arc.word}"] += shares.get(_END, 0.0)
         words["length"] += total
         coming[arc.source][arc.word] += total
-    for entry in range(-_FARTHEST, 0):
+    for entry in range(-FARTHEST, 0):
         for word, share in coming[entry].items():
             words[f"first {word} of {-entry}"] += share
     return words

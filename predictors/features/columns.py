@@ -21,6 +21,7 @@ from . import profile, statistics
 from .cache import once_per_graph
 from .cells import cell_counts, reduction_counts
 from .counts import edge_counts, neighbourhood_counts, path_counts
+from .encoded_cells import encoded_cells, encoded_reductions
 from .evidence import EVIDENCE
 
 
@@ -160,6 +161,8 @@ _KINDS: Mapping[str, Kind] = {
     "neighbourhoods": CountsOfGraph(once_per_graph(neighbourhood_counts)),
     "cells": CountsOfGraph(once_per_graph(cell_counts)),
     "reductions": CountsOfGraph(once_per_graph(reduction_counts)),
+    "encoded cells": NumbersOfGraph(once_per_graph(encoded_cells)),
+    "encoded reductions": NumbersOfGraph(once_per_graph(encoded_reductions)),
     "code": VectorOfSample(),
     "scores": Scores(),
     "evidence": Evidence(),

@@ -41,12 +41,12 @@ def marked_classes(graph: Graph) -> npt.NDArray[np.object_]:
         columns = [ATTRIBUTES.index(f"{name}{axis}") for axis in range(3)]
         marks |= bit * (graph.attributes[:, columns] > 1).any(axis=1)
     # As objects, which are shared: strings of NumPy are made anew each time they are read.
-    named = np.array([[kind + mark for mark in _MARKS] for kind in CLASSES], dtype=object)
+    named = np.array([[kind + mark for mark in MARKS] for kind in CLASSES], dtype=object)
     found: npt.NDArray[np.object_] = named[classes_of(graph), marks]
     return found
 
 
-_MARKS = ("", "/", "~", "/~")
+MARKS = ("", "/", "~", "/~")
 
 
 @lru_cache(maxsize=1)

@@ -10,8 +10,18 @@ import pytest
 
 from archrank.data import space
 from archrank.metrics import kendall
-from archrank.predictors import AdditiveProcess, ArchRank, Ridge, Sample, samples, with_context
+from archrank.predictors import (
+    AdditiveProcess,
+    ArchRank,
+    Ridge,
+    Sample,
+    TransferRank,
+    samples,
+    with_context,
+)
 from archrank.predictors.checks import small_graphs
+from archrank.predictors.ensemble.archrank import members, members_on_encoded_cells
+from archrank.predictors.features.cells import cell_counts, cells
 from archrank.predictors.features.evidence import AUTO
 
 MEMBERS = {"sizes": Ridge(("statistics",)), "scores": Ridge(("scores",))}
@@ -153,3 +163,35 @@ class TestWeights:
         given = [replace(sample, scores={"size": float(len(sample.graph))}) for sample in graphs]
         fitted = ArchRank(members=MEMBERS).fit(given, np.arange(8.0))
         assert fitted.weights_ == {"sizes": 0.5, "scores": 0.5}
+
+
+class TestEncodedCells:
+    MEMBERS = members_on_encoded_cells()
+
+    def test_they_take_part_where_there_are_cells_and_labels_enough(self) -> None:
+        some = space("nasbench301").sample(32, seed=0)
+        given = samples(some, space="nasbench301")
+        assert self.MEMBERS.keys() <= ArchRank().default_members(given).keys()
+        assert ArchRank().default_members(given[1:]).keys() == members().keys()
+        chains = [sample for sample in samples(small_graphs()) if not cells(sample.graph)] * 32
+        assert ArchRank().default_members(chains).keys() == members().keys()
+
+    def test_other_families_are_joined_without_them(self) -> None:
+        given = samples(space("nasbench301").sample(32, seed=0), space="nasbench301")
+        assert TransferRank().default_members(given).keys() == members().keys()
+
+    def test_they_rank_by_wiring_and_come_back_from_files(self, tmp_path: Path) -> None:
+        genotypes = space("nasbench301")
+        archs = genotypes.sample(60, seed=1)
+        # Depth of the normal cell, which no size of the network tells.
+        labels = [cell_counts(genotypes.graph(arch))["depth"] for arch in archs]
+        fitted = ArchRank(members=self.MEMBERS, space=genotypes).fit(archs[:40], labels[:40])
+        assert fitted.score(archs[40:], labels[40:]) > 0.6
+        fitted.save(tmp_path / "model")
+        loaded = ArchRank.load(tmp_path / "model")
+        for first, second in zip(
+            fitted.predict(archs, return_std=True),
+            loaded.predict(archs, return_std=True),
+            strict=True,
+        ):
+            assert np.array_equal(first, second)
