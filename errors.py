@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable
+from numbers import Integral
+from typing import Any
 
 
 class ArchrankError(Exception):
@@ -101,3 +103,14 @@ def checked_choice(argument: str, given: str, known: Collection[str]) -> None:
     if given not in known:
         hint = did_you_mean(str(given), known)
         raise InputError(f"{argument}: got {given!r}, {hint}expected one of {', '.join(known)}")
+
+
+def checked_count(argument: str, given: Any, least: int = 1) -> int:
+    """Return a whole number, of Python or NumPy.
+
+    Raises:
+        InputError: the number is not whole or is too small.
+    """
+    if isinstance(given, bool) or not isinstance(given, Integral) or given < least:
+        raise InputError(f"{argument}: got {given!r}, expected a whole number of at least {least}")
+    return int(given)

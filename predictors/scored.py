@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..basics import Progress
+from ..errors import checked_count
 from ..scoring.candidates import Candidate, in_space
 from ..scoring.data import GivenData
 from ..scoring.rows import Plan, score_candidates
-from ..scoring.work import checked_count
 from .reading import Reader, Sample
 
 

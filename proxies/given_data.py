@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from ..errors import InputError
-from ..graphs.inputs.tensors import as_tensors, is_shape
+from ..graphs.inputs.tensors import as_tensors, check_inputs, is_shape
 from ..graphs.randomness import seeded
 
 _TARGETS = ("labels", "label", "targets", "target", "y")
@@ -42,10 +42,14 @@ def drawn(inputs: Any, batch_size: int = 64, count: int = 1, seed: int = 0) -> A
         >>> [(tuple(x.shape), len(y)) for x, y in batches]
         [((2, 1), 2), ((2, 1), 2)]
     """
-    single = isinstance(inputs, (Tensor, np.ndarray, Mapping, tuple, str))
+    if hasattr(inputs, "to_numpy"):  # a table of pandas
+        inputs = np.array(inputs)
+    single = isinstance(inputs, (Tensor, np.ndarray, Mapping, tuple))
     if inputs is None or single or is_shape(inputs):
         _refuse_missing(inputs)
         return inputs
+    if isinstance(inputs, str):
+        check_inputs(inputs)
     if _is_data_set(inputs):
         inputs = _loader(inputs, batch_size, count, seed)
     if not isinstance(inputs, Iterable):
@@ -64,11 +68,21 @@ def drawn(inputs: Any, batch_size: int = 64, count: int = 1, seed: int = 0) -> A
         ) from error
     if not batches:
         raise InputError(
-            "inputs: there is no batch; an iterator or generator can be read only once: give the "
-            "loader or the list itself"
+            "inputs: there is no batch; a data set may be empty, and an iterator or generator can "
+            "be read only once: give the loader or the list itself"
         )
     _refuse_missing(batches)
+    for batch in batches:
+        as_targets(_likely_targets(batch))  # which refuses names of classes
     return batches
+
+
+def _likely_targets(batch: Any) -> Any:
+    """Return what of a batch is its targets for most models."""
+    if isinstance(batch, Mapping):
+        return next((batch[name] for name in _TARGETS if name in batch), None)
+    several = isinstance(batch, (list, tuple)) and len(batch) > 1
+    return batch[-1] if several else None
 
 
 def _refuse_missing(data: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import InputError, ScoreError
+from ..errors import InputError, ScoreError, checked_count
 from ..graphs import Graph, trace
 from ..graphs.inputs.models import checked_module, unwrap
 from .given_data import drawn, first_input
@@ -90,9 +90,9 @@ def score(
     """
     wanted = chosen(proxies)
     for name, number, least in (("batch_size", batch_size, 1), ("batches", batches, _SEVERAL)):
-        if not isinstance(number, int) or number < least:
-            raise InputError(f"{name}: got {number!r}, expected a whole number of at least {least}")
+        checked_count(name, number, least)
     model = unwrap(checked_module(model))
+    device = None if device is None else usable_device(str(device))
     with _placed(model, device):
         given: list[Batch] = []
         count = batches if batches_needed(wanted) > 1 else 1
@@ -249,7 +249,7 @@ def usable_device(device: str) -> str:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).split(" device type at ")[0]
+        reason = str(error).split(" device type at ")[0].split(". ")[0]
         raise InputError(
             f"device: {device!r} cannot be used here ({reason}); 'auto' takes CUDA where there is "
             "one, and else the CPU"

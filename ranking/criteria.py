@@ -225,9 +225,12 @@ def criteria(by: str | Iterable[str], context: tuple[float, ...] = ()) -> list[C
     Raises:
         InputError: a name is not that of a proxy, population score or saved predictor.
     """
-    names = names_in(by) if isinstance(by, str) else [*by]
-    if not names or "" in names:
-        raise InputError(f"by: got {by!r}, expected 'auto' or names of proxies")
+    names = names_in(by) if isinstance(by, str) else [*by] if isinstance(by, Iterable) else []
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise InputError(
+            f"by: got {by!r}, expected 'auto' or names of proxies; a proxy of your own has a name "
+            "once archrank.proxies.register has it"
+        )
     found: list[Criterion] = []
     for name in dict.fromkeys(names):
         first, bar, second = name.partition("|")

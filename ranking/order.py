@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ..basics import SIZES, Callback, Progress
 from ..costs.limits import Scales, checked_cost, checked_limits, latency_origin, on_device
-from ..errors import ArchrankWarning, InputError, checked_choice
+from ..errors import ArchrankWarning, InputError, checked_choice, checked_count
 from ..formats import duration, named
 from ..graphs import Graph
+from ..graphs.inputs.tensors import as_tensors, check_inputs, is_shape
 from ..predictors.loading import is_predictor
 from ..predictors.pretrained.recipes import PARTS, WORDS, context_of
 from ..progress import shown
@@ -31,7 +32,6 @@ from ..scoring.engine import EngineName, checked_engine
 from ..scoring.estimates import seconds_needed
 from ..scoring.rows import Plan, Row, score_candidates
 from ..scoring.sources import DataSource, named_loss
-from ..scoring.work import checked_count
 from .aggregation import COMBINATIONS, Combination
 from .criteria import ByPredictor, Criterion, Level, criteria, proxies_needed
 from .learning import Learnt, Measured, read_measured
@@ -145,8 +145,7 @@ def rank(
         targets, by = None, targets  # as in rank(candidates, shape, "params")
     wanted = criteria(by, () if recipe is None else _context(recipe))
     checked_choice("combine", combine, COMBINATIONS)
-    checked_count("seeds", seeds)
-    checked_count("batch_size", batch_size)
+    seeds, batch_size = checked_count("seeds", seeds), checked_count("batch_size", batch_size)
     checked_engine(engine, address, jobs, device)
     found = collect(candidates)
     enough, proxies = proxies_needed(wanted, level)
@@ -217,7 +216,11 @@ def _given_data(
 
 
 def _check_inputs(candidates: Sequence[Candidate], inputs: Any) -> None:
+    if not isinstance(inputs, list) or is_shape(inputs):  # a list of batches else
+        check_inputs(inputs if inputs is None else as_tensors(inputs))
     for candidate in candidates:
+        if isinstance(candidate.inputs, (int, float, str)):  # INPUT of a file may be anything
+            check_inputs(candidate.inputs)
         if inputs is None and not candidate.says_its_input:
             raise InputError(
                 f"inputs: candidate {candidate.name!r} brings no input of its own; pass a shape "
@@ -235,6 +238,7 @@ def _scales(
 ) -> Scales:
     """Return the costs that are limited or shown, and how each is found."""
     allowed = checked_limits(limits)
+    costs = (costs,) if isinstance(costs, str) else costs
     wanted = tuple(dict.fromkeys((*allowed, *(checked_cost(cost, "costs") for cost in costs))))
     folder = None if latency is None else str(latency)
     if folder is not None and not is_predictor(folder):

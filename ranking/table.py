@@ -15,10 +15,9 @@ import pandas as pd
 
 from ..basics import SIZES, Array
 from ..costs.limits import COLUMNS, COSTS, Excluded, all_excluded, checked_cost
-from ..errors import InputError
+from ..errors import InputError, checked_count
 from ..files import written_whole
 from ..scoring.rows import Row
-from ..scoring.work import checked_count
 from .aggregation import chances, combined, deviation, mean_over_seeds, relative_ranks
 from .criteria import Column
 from .front import pareto_front

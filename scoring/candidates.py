@@ -56,6 +56,10 @@ def collect(candidates: Any) -> list[Candidate]:
         ['ReLU', 'Identity', 'Identity-2']
     """
     found: list[Candidate] = []
+    if isinstance(candidates, nn.ModuleList):
+        candidates = list(candidates)
+    if isinstance(candidates, nn.ModuleDict):
+        candidates = dict(candidates.items())
     _refuse_state_dict(candidates)
     if isinstance(candidates, Mapping):
         for name, item in candidates.items():
@@ -82,13 +86,13 @@ def _is_pair(item: Any) -> bool:
 
 
 def _named(name: str, item: Any) -> list[Candidate]:
-    several = _expand(item)
+    several = _expand(item, said=f"{name!r} is")
     alone = len(several) == 1
     return [replace(c, name=name if alone else f"{name}/{c.name}") for c in several]
 
 
-def _expand(item: Any, index: int = 0) -> list[Candidate]:
-    _refuse_state_dict(item)
+def _expand(item: Any, index: int = 0, said: str = "got") -> list[Candidate]:
+    _refuse_state_dict(item, said)
     if isinstance(item, Candidate):
         return [item]
     if isinstance(item, ExportedProgram):
@@ -100,14 +104,14 @@ def _expand(item: Any, index: int = 0) -> list[Candidate]:
     if callable(item):
         name = getattr(item, "__name__", "<lambda>")
         return [Candidate(f"candidate-{index + 1}" if name == "<lambda>" else name, item)]
-    raise InputError(f"candidates: got an item of type {type(item).__name__}, expected {_KINDS}")
+    raise InputError(f"candidates: {said} an item of type {type(item).__name__}, expected {_KINDS}")
 
 
-def _refuse_state_dict(item: Any) -> None:
+def _refuse_state_dict(item: Any, said: str = "got") -> None:
     if isinstance(item, Mapping) and item and all(isinstance(v, Tensor) for v in item.values()):
         raise InputError(
-            "candidates: got a state dict, which holds weights but no network; build the network, "
-            "load them by its load_state_dict, and give the network"
+            f"candidates: {said} a state dict, which holds weights but no network; build the "
+            "network, load them by its load_state_dict, and give the network"
         )
 
 

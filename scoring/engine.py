@@ -7,9 +7,9 @@ from collections.abc import Generator, Iterable
 from functools import partial
 from typing import Any, Literal, get_args
 
-from ..errors import InputError, checked_choice
+from ..errors import InputError, checked_choice, checked_count
 from .processes import in_processes
-from .work import Scored, Work, checked_count, gave_up, score_work
+from .work import Scored, Work, gave_up, score_work
 
 EngineName = Literal["local", "ray"]
 ENGINES = get_args(EngineName)

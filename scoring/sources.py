@@ -42,7 +42,13 @@ class DataSource:
             MissingExtraError: images cannot be read without Pillow.
         """
         if ".py:" in self.name:
-            return drawn(_in_file(self.name, "data"), batch_size, count, seed)
+            found = _in_file(self.name, "data")
+            if isinstance(found, str):
+                raise InputError(
+                    f"data: {self.name} is the text {found!r}, expected data or what loads them; "
+                    "a folder of images is given by its own path"
+                )
+            return drawn(found, batch_size, count, seed)
         folder = Path(self.name)
         if not folder.is_dir() and self.name not in SOURCES:
             if len(folder.parts) > 1 or self.name.endswith("/"):
@@ -61,7 +67,7 @@ class DataSource:
 
 def _shape_of_all(own: Sequence[Any]) -> Shape | None:
     """Return the shape that candidates take; None if they do not say."""
-    shapes = {inputs for inputs in own if is_shape(inputs)}
+    shapes = {tuple(inputs) for inputs in own if is_shape(inputs)}
     if len(shapes) > 1:
         raise InputError(
             f"data: candidates take images of {' and '.join(map(str, sorted(shapes)))}; give one "

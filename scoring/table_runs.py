@@ -18,7 +18,7 @@ from ..basics import Callback, Finished, Progress
 from ..data import space as get_space
 from ..data import table as get_table
 from ..data.tables.catalogue import TABLES
-from ..errors import InputError
+from ..errors import InputError, checked_count
 from ..progress import shown
 from ..proxies import Result, get
 from ..proxies.planner import chosen, usable_device
@@ -26,7 +26,7 @@ from .candidates import in_space
 from .data import SpaceData
 from .engine import checked_engine, run_works
 from .store import Failure, Store
-from .work import Work, checked_count
+from .work import Work
 
 
 @dataclass(frozen=True)

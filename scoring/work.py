@@ -241,14 +241,3 @@ def _threads(count: int | None) -> Iterator[None]:
 def gave_up(work: Work, how: str) -> Scored:
     """Return the failure of work that ended each process that tried it."""
     return Scored(failure=("error", f"{how}, for want of memory perhaps"))
-
-
-def checked_count(name: str, number: Any, least: int = 1) -> int:
-    """Check that a number is whole and at least ``least``, and return it.
-
-    Raises:
-        InputError: the number is not whole or is too small.
-    """
-    if not isinstance(number, int) or number < least:
-        raise InputError(f"{name}: got {number!r}, expected a whole number of at least {least}")
-    return number

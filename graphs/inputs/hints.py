@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .tensors import is_shape
 
 _CHANNELS = (1, 3, 4)
 """How many channels images have, as opposed to sides."""
@@ -25,10 +26,12 @@ def hint_about(inputs: Any) -> str:
         shape = tuple(inputs.shape[1:])
         if _channels_last(shape):
             return " Channels come last here: did you mean inputs.permute(0, 3, 1, 2)?"
+        if inputs.dim() == 3 and inputs.shape[0] in _CHANNELS:
+            return " The first dimension is the batch: did you mean inputs[None], one image?"
         if inputs.dtype == torch.uint8:
             return " They are whole numbers up to 255: did you mean inputs.float() / 255?"
         return ""
-    if not isinstance(inputs, Sequence) or not all(isinstance(n, int) for n in inputs):
+    if not is_shape(inputs):
         return ""
     shape = tuple(inputs)
     if len(shape) == 4:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,12 @@ Inputs = Any
 
 
 def is_shape(inputs: Inputs) -> bool:
-    """Return whether ``inputs`` is a shape: a sequence of integers."""
+    """Return whether ``inputs`` is a shape: a sequence of whole numbers."""
     return (
         isinstance(inputs, Sequence)
         and not isinstance(inputs, str)
         and len(inputs) > 0
-        and all(isinstance(n, int) and not isinstance(n, bool) for n in inputs)
+        and all(isinstance(n, Integral) and not isinstance(n, bool) for n in inputs)
     )
 
 
@@ -43,13 +44,16 @@ def as_tensors(value: Any) -> Any:
     return value
 
 
-def arguments_of(model: nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of one forward pass, of one sample where that is well defined."""
+def check_inputs(inputs: Inputs) -> None:
+    """Refuse what is no input of any forward pass; None stands for an input that is not given.
+
+    Raises:
+        InputError: it is neither a shape, nor a tensor of samples, nor a tuple or dict.
+    """
     if is_shape(inputs):
         if min(inputs) < 1:
             raise InputError(f"inputs: shape {tuple(inputs)} has a size below 1")
-        return (torch.empty(1, *inputs, dtype=float_type(model), device="meta"),), {}
-    if isinstance(inputs, Tensor):
+    elif isinstance(inputs, Tensor):
         if inputs.dim() == 0 or inputs.shape[0] == 0:
             raise InputError(
                 f"inputs: a tensor of shape {tuple(inputs.shape)} holds no sample; expected a "
@@ -60,15 +64,35 @@ def arguments_of(model: nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], dic
                 f"inputs: samples cannot be taken from a tensor of layout {inputs.layout}; pass "
                 "inputs.to_dense(), or a dictionary of it if its rows go together, as edges do"
             )
+    elif inputs is not None and (not _is_several(inputs) or _are_numbers(inputs)):
+        raise InputError(
+            f"inputs: got {inputs!r}, expected a shape without batch dimension such as (3, 32, 32),"
+            " a tensor with one, or the tuple or dict of tensors that forward takes"
+        )
+
+
+def _is_several(inputs: Inputs) -> bool:
+    listed = isinstance(inputs, Sequence) and not isinstance(inputs, str) and len(inputs) > 0
+    return listed or isinstance(inputs, Mapping)
+
+
+def _are_numbers(inputs: Inputs) -> bool:
+    """Return whether they are numbers, of which some are not whole, as (3, 32.0, 32)."""
+    return not isinstance(inputs, Mapping) and all(isinstance(n, Real) for n in inputs)
+
+
+def arguments_of(model: nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of one forward pass, of one sample where that is well defined.
+
+    Raises:
+        InputError: see ``check_inputs``.
+    """
+    check_inputs(inputs)
+    if is_shape(inputs):
+        return (torch.empty(1, *inputs, dtype=float_type(model), device="meta"),), {}
+    if isinstance(inputs, Tensor):
         return (inputs[:1],), {}
-    if isinstance(inputs, Mapping):
-        return (), dict(inputs)
-    if isinstance(inputs, Sequence) and not isinstance(inputs, str) and len(inputs) > 0:
-        return tuple(inputs), {}
-    raise InputError(
-        f"inputs: got {inputs!r}, expected a shape without batch dimension such as (3, 32, 32), a "
-        "tensor with one, or the tuple or dict of tensors that forward takes"
-    )
+    return ((), dict(inputs)) if isinstance(inputs, Mapping) else (tuple(inputs), {})
 
 
 def placed(value: Any, device: torch.device) -> Any:

@@ -80,8 +80,14 @@ def class_targets(logits: Tensor, targets: Any, seed: int) -> Tensor:
         raise ScoreError(
             f"targets: got {kind_of(targets)} for {count} outputs, expected one per sample"
         )
-    if targets.is_floating_point():
+    if targets.is_floating_point() and targets.shape == logits.shape:
         return targets.to(logits.device)
+    if targets.is_floating_point() or targets.dim() != 1:
+        raise ScoreError(
+            f"targets: got {kind_of(targets)}, and cross-entropy takes a class number for each "
+            f"sample, ({count},), or shares of classes, ({count}, {classes}), as real numbers; "
+            "for other targets pass loss= (in the shell --loss)"
+        )
     if int(targets.min()) < 0 or int(targets.max()) >= classes:
         raise ScoreError(
             f"targets: classes {int(targets.min())} to {int(targets.max())} do not fit "
