@@ -41,11 +41,15 @@ def _owned(model: nn.Module, owners: dict[Node, str]) -> Iterator[None]:
     """Note which module makes each node of the autograd graph: the innermost one."""
     path = ModulePath(model)
 
+    def entered(module: nn.Module, args: Any) -> None:
+        for tensor in tensors_in(args):  # made by the module around, which runs still
+            _claim(tensor, path.current, owners)
+
     def left(module: nn.Module, args: Any, output: Any) -> None:
         for tensor in tensors_in(output):
             _claim(tensor, path.current, owners)
 
-    with module_calls(left), path.tracked():
+    with module_calls(left, entered), path.tracked():
         yield
 
 

@@ -119,6 +119,24 @@ def test_a_failing_backward_names_its_module(kind: type[nn.Module], said: str) -
     assert scores["near"].value is not None
 
 
+class Between(nn.Module):
+    """Writes to what the backward needs before it calls its layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        grown = torch.exp(x)
+        return self.layer(grown.mul_(0.5))
+
+
+def test_a_failing_backward_before_a_layer_names_the_module_around_it() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), Between(), nn.Linear(4, 3))
+    reason = archrank.score(model, (4,), proxies="snip")["snip"].reason
+    assert "the backward failed in module '1' (RuntimeError" in str(reason)
+
+
 class Flexible(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         from torch.nn.attention.flex_attention import flex_attention
