@@ -14,11 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ...basics import Array, Callback, Finished
 from ...data.spaces.contract import Space
-from ...errors import InputError
+from ...errors import InputError, checked_count
 from ...predictors.reading import Sample
 from ..scoring import space_named
 from .acquisition import checked_kind
@@ -27,6 +25,7 @@ from .knowledge import Knowledge
 from .models import Models
 from .pools import Listing
 from .proposals import Proposals
+from .results import result_of
 from .trials import Trial, Trials
 
 
@@ -109,8 +108,7 @@ class Searcher:
         self.space.task(task)
         numbers = {"start": (start, 2), "refit": (refit, 1), "candidates": (candidates, 10)}
         for name, (number, least) in numbers.items():
-            if not isinstance(number, int) or number < least:
-                raise InputError(f"{name}: got {number!r}, expected a whole number from {least}")
+            checked_count(name, number, least)
         self._start, self._refit_every, self._callback = start, refit, callback
         self._knowledge = Knowledge(self.space, task, known or {}, samples)
         self._goals = _measured_goals(objectives, constraints, self._knowledge)
@@ -141,6 +139,11 @@ class Searcher:
                 "known": sorted(known or {}),
             }
             self._trials.open(state, settings)
+
+    def __repr__(self) -> str:
+        goals = ", ".join(map(str, self._goals.objectives))
+        counts = f"{self._trials.told_count} told, {len(self.pending)} pending"
+        return f"<Searcher of {goals} in {self.space.name}: {counts}>"
 
     # --- what is known --------------------------------------------------------------------------
 
@@ -203,7 +206,7 @@ class Searcher:
         if len(archs) != len(values):
             raise InputError(f"values: got {len(values)} for {len(archs)} architectures")
         events = [
-            {"tell": self.space.normalise(arch), **self._result(value)}
+            {"tell": self.space.normalise(arch), **result_of(value, self.measured)}
             for arch, value in zip(archs, values, strict=True)
         ]
         before = self._trials.told_count
@@ -231,13 +234,15 @@ class Searcher:
             made = {
                 arch: {"failed": trial.reason}
                 if trial.status == "failed"
-                else self._result(trial.values)
+                else result_of(trial.values, self.measured)
                 for arch, trial in finished.items()
             }
         else:
             if hasattr(results, "columns"):
                 results = results[list(self.measured)].to_dict("index")
-            made = {self.space.normalise(a): self._result(v) for a, v in results.items()}
+            made = {
+                self.space.normalise(a): result_of(v, self.measured) for a, v in results.items()
+            }
         here = {trial.arch for trial in self._trials.told}
         events = [{"tell": arch, **result} for arch, result in made.items() if arch not in here]
         self._trials.add(events)
@@ -280,28 +285,6 @@ class Searcher:
                 f"{told[-1].reason}"
             )
 
-    def _result(self, value: Any) -> dict[str, Any]:
-        """Return a told value as an event holds it."""
-        if value is None:
-            return {"failed": "no value"}
-        if isinstance(value, BaseException):
-            return {"failed": f"{type(value).__name__}: {value}"}
-        if not isinstance(value, Mapping):
-            if len(self.measured) != 1:
-                raise InputError(
-                    f"values: got {value!r}, expected a mapping with {', '.join(self.measured)}"
-                )
-            value = {self.measured[0]: value}
-        missing = [name for name in self.measured if name not in value]
-        if missing:
-            raise InputError(f"values: {', '.join(missing)} missing of {dict(value)!r}")
-        try:
-            numbers = {name: float(value[name]) for name in self.measured}
-        except (TypeError, ValueError) as error:
-            raise InputError(f"values: expected numbers ({error})") from None
-        bad = [name for name, number in numbers.items() if not np.isfinite(number)]
-        return {"failed": f"{', '.join(bad)} is not finite"} if bad else {"values": numbers}
-
     def await_result(self, arch: str) -> None:
         """Mark an architecture as pending that was chosen elsewhere."""
         self._trials.add([{"ask": self.space.normalise(arch)}])
@@ -333,8 +316,7 @@ class Searcher:
                 without measuring (it says how near they come), or the predictor does not say how
                 sure it is and the acquisition needs that.
         """
-        if not isinstance(n, int) or n < 1:
-            raise InputError(f"n: got {n!r}, expected a whole number of at least 1")
+        n = checked_count("n", n)
         if self._trials.told_count < self._start or len(self._trials.of("done")) < 2:
             archs = self._proposals.first(n)
         else:

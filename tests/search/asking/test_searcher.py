@@ -594,3 +594,10 @@ def test_spaces_of_ones_own():
     searcher = Searcher(Bits(), CODES, candidates=100)
     searcher.run(lambda arch: arch.count("1"), 40, batch=5)
     assert searcher.best().values["accuracy"] == 12
+
+
+def test_it_shows_what_it_is() -> None:
+    searcher = Searcher("nats_sss", objectives=["accuracy", "-params"], seed=0)
+    (arch, _) = searcher.ask(2)
+    searcher.tell(arch, {"accuracy": 0.5})
+    assert repr(searcher) == "<Searcher of accuracy, -params in nats_sss: 1 told, 1 pending>"
