@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections import OrderedDict, UserDict, UserList, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import is_
 from types import CellType, CodeType, FunctionType, MethodType, SimpleNamespace
@@ -32,7 +32,8 @@ def kept(*roots: Any, stand_in: Callable[[Tensor], Tensor] | None = None) -> Ite
     These are attributes, lists, dictionaries, sets and queues, also nested and in objects, and
     everything that the functions of modules and their hooks reach through closures, globals and
     defaults. Caches of functions are emptied if anything was added to them. Registered parameters
-    and buffers are restored too, but not the values in their memory.
+    and buffers are restored too, and whether parameters are frozen, but not the values in their
+    memory; so are the default type of numbers and the choice of deterministic algorithms.
 
     Args:
         roots: modules and arguments of a forward pass.
@@ -42,12 +43,16 @@ def kept(*roots: Any, stand_in: Callable[[Tensor], Tensor] | None = None) -> Ite
     """
     search = _Search(stand_in)
     search.visit(roots)
+    default, exact = torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         search.substitute()
         yield
     finally:
         for undo in search.undo:
             undo()
+        torch.set_default_dtype(default)
+        torch.use_deterministic_algorithms(exact, warn_only=warns)
 
 
 def reached(kinds: tuple[type, ...], *roots: Any) -> list[Any]:
@@ -147,6 +152,8 @@ class _Search:
         if self._stand_in is not None:
             for tensors in (module.parameters(recurse=False), module.buffers(recurse=False)):
                 self._registered.update(map(id, tensors))
+        flags = [(p, p.requires_grad) for p in module.parameters(recurse=False)]
+        self.undo.append(functools.partial(_restore_flags, flags))
         self._dict(vars(module))
         for kind in type(module).__mro__:
             if id(kind) in self._seen or _is_foreign(kind):
@@ -229,6 +236,12 @@ def _restore_sequence(items: list[Any] | deque[Any], before: list[Any]) -> None:
     else:
         deque.clear(items)
         deque.extend(items, before)
+
+
+def _restore_flags(flags: Sequence[tuple[Tensor, bool]]) -> None:
+    for parameter, before in flags:
+        if parameter.requires_grad != before:
+            parameter.requires_grad_(before)
 
 
 def _restore_set(items: set[Any], before: set[Any]) -> None:

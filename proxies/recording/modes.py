@@ -22,7 +22,9 @@ _DROPOUT_POSITION = {
     **dict.fromkeys((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu), 5),
 }
 
-_REQUIRE = frozenset((Tensor.requires_grad.__set__,))  # type: ignore[attr-defined]
+_REQUIRE = frozenset(
+    (Tensor.requires_grad.__set__, Tensor.requires_grad_)  # type: ignore[attr-defined]
+)
 
 
 def _undropped(
@@ -88,8 +90,9 @@ class WithoutDropout(TorchFunctionMode):
             result = _undropped_input(func, args, kwargs)
             self.copied(args[0] if args else kwargs["input"], result)
             return result
-        if func in _REQUIRE:  # by a forward that prepares its input, which may be prepared already
-            return None if args[0].requires_grad and args[1] else func(*args)
+        if func in _REQUIRE and args[0].requires_grad:
+            # A forward that prepares its input or freezes weights changes nothing of a pass.
+            return args[0] if func is Tensor.requires_grad_ else None
         if func in _DROPOUT_POSITION:
             args, kwargs = _undropped(func, args, kwargs)
         if func is torch.convolution:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import archrank
 from archrank.errors import UnsupportedModelError
 from archrank.graphs import Graph, trace
 from archrank.graphs.keeping import kept
@@ -298,3 +299,52 @@ def test_seeded_draws_the_same_and_gives_back() -> None:
             assert moved()
     assert drawn[0] == drawn[1]
     assert random_state() == before
+
+
+class Flags(nn.Module):
+    """A forward that freezes its layer and changes what holds for all of torch."""
+
+    def __init__(self, fails: bool):
+        super().__init__()
+        self.layer, self.head, self.fails = nn.Linear(4, 4), nn.Linear(4, 3), fails
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.layer.requires_grad_(False)
+        self.head.bias.requires_grad = False
+        torch.set_default_dtype(torch.float64)
+        torch.use_deterministic_algorithms(True)
+        if self.fails:
+            raise ValueError("half-way")
+        return self.head(torch.relu(self.layer(x)))
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["done", "failed"])
+def test_flags_are_put_back(fails: bool) -> None:
+    net = Flags(fails)
+    for run in (archrank.trace, functools.partial(archrank.score, proxies="snip,gradsign,near")):
+        if fails:
+            with pytest.raises(archrank.errors.UnsupportedModelError):
+                run(net, (4,))
+        else:
+            run(net, (4,))
+        assert all(parameter.requires_grad for parameter in net.parameters())
+        assert torch.get_default_dtype() == torch.float32
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_forward_that_freezes_weights_scores_as_one_that_does_not() -> None:
+    class Freezing(nn.Module):
+        def __init__(self, freezes: bool):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer, self.head, self.freezes = nn.Linear(4, 8), nn.Linear(8, 3), freezes
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.freezes:
+                self.layer.weight.requires_grad = False
+                self.head.requires_grad_(False)
+            return self.head(torch.relu(self.layer(x)))
+
+    scores, expected = (archrank.score(Freezing(one), (4,)) for one in (True, False))
+    for name, score in expected.items():
+        assert (scores[name].status, scores[name].value) == (score.status, score.value), name
