@@ -13,6 +13,7 @@ from ..basics import Array
 from ..errors import InputError, did_you_mean
 from ..predictors.features.columns import GROUPS
 from ..predictors.fitting import read_labels
+from ..predictors.pretrained.families import Slopes
 from ..predictors.pretrained.reference import Reference
 from ..predictors.pretrained.shipped import shipped
 from ..predictors.reading import Sample
@@ -39,8 +40,8 @@ class Learnt:
 
     z is the score before any label, standardised over the candidates. b has a prior from the slopes
     of the families that the shipped predictor was trained on (``Slopes``). f is an
-    ``AdditiveProcess`` on the graph and the scores. A labelled candidate keeps its label, without
-    error.
+    ``AdditiveProcess`` on the graph and the scores, scaled by all candidates. A labelled candidate
+    keeps its label, without error.
 
     Attributes:
         measured: labels by name of candidate, larger is better.
@@ -85,13 +86,16 @@ class Learnt:
             )
 
 
-def expected(before: Array, samples: Sequence[Sample], labels: Array) -> tuple[Array, Array]:
+def expected(
+    before: Array, samples: Sequence[Sample], labels: Array, slopes: Slopes | None = None
+) -> tuple[Array, Array]:
     """Return expected labels (n,) and their standard deviations (n,); see ``Learnt``.
 
     Args:
         before: scores before any label (n,), larger is better.
         samples: what is known of each candidate.
         labels: (n,), NaN where there is none.
+        slopes: what slopes families have; by default those of the shipped predictor.
     """
     known = np.flatnonzero(np.isfinite(labels))
     centre, spread = labels[known].mean(), labels[known].std()
@@ -100,9 +104,9 @@ def expected(before: Array, samples: Sequence[Sample], labels: Array) -> tuple[A
     deviation = before.std()
     z = (before - before[known].mean()) / (deviation if deviation > 0 else 1.0)
     y = (labels[known] - centre) / spread
-    slopes = Reference.read(shipped().reference_).slopes()
+    slopes = slopes or Reference.read(shipped().reference_).slopes()
     slope, doubt = slopes.given(z[known], y)
-    process = AdditiveProcess(PARTS).fit([samples[i] for i in known.tolist()], y - slope * z[known])
+    process = AdditiveProcess(PARTS).fit_among(samples, known, y - slope * z[known])
     left, error = process.predict(samples, return_std=True)
     return centre + spread * (slope * z + left), spread * np.sqrt(error**2 + doubt * z**2)
 

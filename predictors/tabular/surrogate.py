@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 from scipy import spatial
 
 from ...basics import Array
@@ -133,9 +134,11 @@ class Surrogate(AdditiveProcess):
 
     # --- learning and predicting ----------------------------------------------------------------
 
-    def _fit(self, samples: list[Sample], labels: Array) -> None:
+    def _fit_scaled(
+        self, samples: list[Sample], labelled: npt.NDArray[np.intp], labels: Array
+    ) -> None:
         self.read_parts_ = self._present(samples)
-        super()._fit(samples, labels)
+        super()._fit_scaled(samples, labelled, labels)
 
     def _present(self, samples: Sequence[Sample]) -> tuple[str, ...]:
         """Return the parts that all samples have."""
