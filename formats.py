@@ -31,6 +31,20 @@ def number(value: Any, digits: int = 4) -> str:
     return f"{found:.{digits}g}"
 
 
+def chance(probability: float) -> str:
+    """Write a probability in percent; one that is not certain is never written as if it were.
+
+    Example:
+        >>> [chance(p) for p in (0.0, 0.001, 0.254, 0.9999, 1.0, float("nan"))]
+        ['0%', '<1%', '25%', '>99%', '100%', '-']
+    """
+    if math.isnan(probability):
+        return "-"
+    if 0 < probability < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 <= probability < 1 else f"{probability:.0%}"
+
+
 def duration(seconds: float) -> str:
     """Write a time about as people say it.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,11 @@ def setting(
     found = [one for one in SETTINGS if one.name == key]
     found += [one for one in SETTINGS if one.device == key and one not in found]
     if not found:
-        names = ", ".join(one.name for one in SETTINGS)
-        raise InputError(f"device: got {device!r}, expected one of {names}")
+        names = [one.name for one in SETTINGS]
+        raise InputError(
+            f"device: got {device!r}, {did_you_mean(device, names)}"
+            f"expected one of {', '.join(names)}"
+        )
     wanted = {
         name: value
         for name, value in (

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..errors import InputError
+from ..errors import InputError, checked_choice
 from ..formats import number
 from ..graphs import Graph
 from ..predictors import Predictor
@@ -195,8 +195,7 @@ def checked_limits(limits: Mapping[str, float] | None) -> dict[str, float]:
 
 def checked_cost(cost: str, argument: str) -> str:
     """Return the cost if there is one of that name."""
-    if cost not in COSTS:
-        raise InputError(f"{argument}: got {cost!r}, expected one of {', '.join(COSTS)}")
+    checked_choice(argument, cost, COSTS)
     return cost
 
 

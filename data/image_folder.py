@@ -75,5 +75,7 @@ def _read(file: Path, channels: int, height: int, width: int) -> Tensor:
             fitted = picture.convert("RGB" if channels == 3 else "L").resize((width, height))
             pixels = torch.from_numpy(np.array(fitted, dtype=np.float32) / 255)
     except (OSError, ValueError) as error:
-        raise InputError(f"data: {str(file)!r} cannot be read as an image ({error})") from error
+        raise InputError(
+            f"data: {str(file)!r} cannot be read as an image ({error}); leave it out"
+        ) from error
     return pixels.view(height, width, channels).permute(2, 0, 1)

@@ -96,7 +96,7 @@ def read_labels(path: str | Path, column: str | None = None) -> tuple[list[str],
     if len(table.columns) < 2 or table.empty:
         raise InputError(
             f"labels: {str(path)!r} has {len(table.columns)} columns and {len(table)} rows; "
-            "expected architectures in the first column and labels in another"
+            "expected architectures in the first column and labels in another, separated by commas"
         )
     wanted = str(table.columns[1]) if column is None else column
     if wanted not in table.columns:

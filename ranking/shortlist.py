@@ -56,7 +56,11 @@ def _reasons(row: pd.Series[Any], table: pd.DataFrame, by: tuple[str, ...]) -> I
         yield f"high: {', '.join(good[:3])}"
     if bad:
         yield f"low: {', '.join(bad[:2])}"
-    if not good and not bad and "top-1" not in row:
+    if good or bad or np.isfinite(row.get("top-1", np.nan)):
+        return
+    if evidence:
+        yield "all evidence is near the mean of the candidates"
+    else:
         for name in by:
             place = int((table[name] > row[name]).sum()) + 1
             yield f"{name} {number(row[name])}, {place} of {len(table)}"

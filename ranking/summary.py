@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ..formats import named, number
+from ..formats import chance, named, number
 
 _LEFT_OUT = frozenset({"above", "seconds", "same_as", "activations", "depth"})
 
@@ -90,7 +90,7 @@ def summarise_shortlist(shortlist: pd.DataFrame) -> pd.DataFrame:
     """Return a shortlist as text, without empty columns."""
     known = shortlist.dropna(axis="columns", how="all")
     if "chance" in known:
-        known = known.assign(chance=known["chance"].map("{:.0%}".format))
+        known = known.assign(chance=known["chance"].map(chance))
     return known.map(number)
 
 
@@ -114,7 +114,9 @@ def _units(ranking: Ranked) -> list[str]:
     if ranking.by == ("auto",) and "measured" not in ranking.table:
         error = "; std_error: its uncertainty" if same is None else ""
         lines.append(f"score: the predicted label in standard deviations of labels{error}")
-    elif len(ranking.by) > 1 and "measured" not in ranking.table:
+    elif "measured" in ranking.table:
+        lines.append("score: the expected label, or the measured one; std_error: its uncertainty")
+    elif len(ranking.by) > 1:
         lines.append(f"score: {_COMBINED[ranking.combine]}")
     if same:
         lines.append(

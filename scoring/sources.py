@@ -53,10 +53,11 @@ class DataSource:
         if not folder.is_dir() and self.name not in SOURCES:
             if len(folder.parts) > 1 or self.name.endswith("/"):
                 raise InputError(f"data: there is no folder {self.name!r}; check the path")
+            known = [*SOURCES, *(place.name for place in Path().iterdir() if place.is_dir())]
             is_numbers = set(self.name) <= set("0123456789,x() ")
             hint = "a shape is a tuple of numbers, such as (3, 32, 32); " if is_numbers else ""
             raise InputError(
-                f"data: got {self.name!r}, {hint or did_you_mean(self.name, SOURCES)}expected one "
+                f"data: got {self.name!r}, {hint or did_you_mean(self.name, known)}expected one "
                 f"of {', '.join(SOURCES)}, a folder of images, or 'file.py:loader'"
             )
         shape = self.shape or _shape_of_all(own)
