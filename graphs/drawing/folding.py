@@ -11,22 +11,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
-from typing import TYPE_CHECKING
 
 from ...formats import count
+from ..arrays import Arrays
 from ..operators import NORMS, PRODUCTS
 from .items import Item, count_boxes
 from .labels import TIMES, operation, size_text, tail, where
 from .style import ACTIVATIONS, ROOM, family
 
-if TYPE_CHECKING:
-    from ..graph import Graph
-
 _LONGEST_PERIOD = 16
 _WORTH_FOLDING = 3
 
 
-def fold(graph: Graph, max_nodes: int) -> list[Item]:
+def fold(graph: Arrays, max_nodes: int) -> list[Item]:
     """Return the items to draw of a graph, at most ``max_nodes`` boxes in all."""
     return _Folding(graph, max_nodes).items()
 
@@ -48,7 +45,7 @@ class _Span:
 class _Folding:
     """The choice of boxes to draw."""
 
-    def __init__(self, graph: Graph, max_nodes: int):
+    def __init__(self, graph: Arrays, max_nodes: int):
         self.nodes = list(graph.nodes)
         self.max_nodes = max_nodes
         self.sources: list[list[int]] = [[] for _ in self.nodes]

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ...errors import InputError
 from ...files import written_whole
+from ..arrays import Arrays
 from .folding import fold
 from .layout import lay_out
 from .writing import svg_of
 
-if TYPE_CHECKING:
-    from ..graph import Graph
-
 
 def draw(
-    graph: Graph, path: str | Path | None = None, *, title: str | None = None, max_nodes: int = 60
+    graph: Arrays, path: str | Path | None = None, *, title: str | None = None, max_nodes: int = 60
 ) -> str:
     """Draw ``graph`` as SVG text, and write it to ``path`` if one is given.
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from ...formats import count
+from ..arrays import Arrays
 from .items import Picture, boxes
 from .labels import clip
 from .style import CHARACTER, COLOURS, FRAME, GREY, INK, LINE, MARGIN, PADDING, ROOM
 
-if TYPE_CHECKING:
-    from ..graph import Graph
-
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def svg_of(graph: Graph, picture: Picture, title: str) -> str:
+def svg_of(graph: Arrays, picture: Picture, title: str) -> str:
     """Return the SVG of a picture under its title, the facts of the graph and a legend."""
     shown = list(boxes(picture.items))
     width = max(picture.width, 430.0) + 2 * MARGIN
