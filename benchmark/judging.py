@@ -300,8 +300,8 @@ def _combinations(
         found.append(chosen[0])
     if not learned:
         notes.append(
-            f"Nothing was learned from labels: {len(bench.truth)} architectures are too few to "
-            f"learn from {ensembles.LABELS[0]} and judge on others."
+            f"No predictor was fitted to labels: {len(bench.truth)} architectures are too few to "
+            f"fit one to {ensembles.LABELS[0]} of them and judge it on the others."
         )
     results = [_result_of_ensemble(bench, one, measured) for one in (*found, *learned)]
     return results, None if chosen is None else _held_out(bench, *chosen)

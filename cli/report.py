@@ -53,6 +53,7 @@ def report(
             if path is not None and path.absolute() == store.absolute():
                 raise InputError(f"{option}: {str(path)!r} is the store itself; name another file")
         from ..benchmark import report as reports
+        from ..benchmark.conclusion import conclusion
 
         found = reports.write_report(
             store, page, run=run, resamples=resamples, seed=seed, date=date, machine=machine
@@ -66,5 +67,7 @@ def report(
         for one in found.runs:
             if one.problem:
                 say(f"run {one.number} ({one.title}) is not judged: {one.problem}")
+            if one.judged is not None and not as_json:
+                print(f"{one.title}: {conclusion(one.judged)}")
         if as_json:
             print(json.dumps(found.to_dict(), indent=2))

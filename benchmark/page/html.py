@@ -16,10 +16,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ... import __version__
+from ..conclusion import conclusion
 from ..results import SHARE, TOP, Judged, Report, Result, RunReport
 from ..wording import batch_words, commands, number, sample_words, scoring_seeds, seconds
 from . import pictures
-from .conclusion import conclusion
 from .cost_picture import Point, best_for_their_time, cost_against_quality
 from .main_table import main_table
 from .overview import overview

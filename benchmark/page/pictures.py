@@ -63,7 +63,7 @@ def axis(scale: Scale) -> Markup:
 
 def scatter(score: Array, truth: Array, direction: float, title: str, caption: str) -> Markup:
     """Draw rank by score against label, each architecture a dot; better is right, and up."""
-    width, height, left, bottom, top = 232, 176, 40, 22, 30
+    width, height, left, bottom, top = 232, 182, 40, 22, 36
     known = np.isfinite(score)
     score, truth_here = score[known], truth[known]
     rank = pd.Series(score).rank().to_numpy()
@@ -75,8 +75,8 @@ def scatter(score: Array, truth: Array, direction: float, title: str, caption: s
         for r, t in zip(rank[::step], truth_here[::step], strict=True)
     )
     parts = [
-        label(left, 11, title, "t"),
-        label(left, 24, caption, "c"),
+        label(left, 12, title, "t"),
+        label(left, 29, caption, "c"),
         line(left, height - bottom, width, height - bottom, "axis"),
     ]
     for tick in ticks(up.low, up.high, 4):

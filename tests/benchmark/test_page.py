@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from stores import COUNT, plausible, settings, write
 
+from archrank.benchmark.conclusion import conclusion
 from archrank.benchmark.judging import judge
-from archrank.benchmark.page.conclusion import conclusion
 from archrank.benchmark.page.cost_picture import Point, best_for_their_time, cost_against_quality
 from archrank.benchmark.page.main_table import main_table
 from archrank.benchmark.report import to_html, write_report

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..results import Figure, Judged, Result
-from ..wording import best, columns, interval_words, number
+from .results import Figure, Judged, Result
+from .wording import best, columns, interval_words, number
 
 
 def conclusion(judged: Judged) -> str:
