@@ -119,8 +119,8 @@ def page() -> list[str]:
         *markdown_table(("predictor", *(f"{c} labels" for c in COUNTS)), rows),
         "",
         "Looked at while designing, with other seeds (100 to 102) of the same folds: that the "
-        "expert's word is one more column for all members, and that each of them learns around "
-        "a line of it.",
+        "expert's word is one more column for all members, that each of them learns around a line "
+        "of it, and how much a handful of labels counts.",
     ]
 
 
