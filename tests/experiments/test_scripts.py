@@ -18,6 +18,7 @@ PARSING = ("parser(__doc__", "measure_and_write(__doc__", "ArgumentParser(")
 PAGES = {  # of stored lines; those that read tables of figures are not among them
     "ablation_pretraining": "ablation_pretraining",
     "cost": "cost",
+    "encoded_cells": "encoded_cells",
     "gennape": "gennape",
     "out_of_distribution": "out_of_distribution",
     "imagenet_models": "imagenet_models",
