@@ -126,8 +126,8 @@ def _show(table: pd.DataFrame, confidence: float) -> None:
             for low, high in zip(good["low_ms"], good["high_ms"], strict=True)
         ],
         "images/s": good["images_per_second"].map(number).tolist(),
-        "MB": [f"{size:.0f}" for size in good["memory_mb"]],
-        "train MB": [f"{size:.0f}" for size in good["train_memory_mb"]],
+        "MB": [number(size, 3) for size in good["memory_mb"]],
+        "train MB": [number(size, 3) for size in good["train_memory_mb"]],
         "fits": good["largest_batch"].astype(float).map(number).tolist(),
         "bound by": good["bound_by"].tolist(),
         "name": [

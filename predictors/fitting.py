@@ -156,7 +156,13 @@ def readable(
 def candidates_of(predictor: Predictor, names: Sequence[str]) -> list[Candidate] | None:
     """Return the candidates that names stand for; None if all are architectures of its space."""
     if predictor.space is None:
-        return collect(list(names))
+        try:
+            return collect(list(names))
+        except InputError as error:
+            raise InputError(
+                f"{error}; names of architectures need their space, and those of your own networks "
+                "their file, as models.py:net"
+            ) from error
     others = {name for name in names if _is_candidate(name)}
     if not others:
         return None

@@ -15,7 +15,8 @@ from ..formats import chance, named, number
 _LEFT_OUT = frozenset({"above", "seconds", "same_as", "activations", "depth"})
 
 
-_EXPECTED = frozenset({"top-1", "top-1 low", "top-1 high"})
+_INTERVAL = frozenset({"top-1 low", "top-1 high"})
+_EXPECTED = _INTERVAL | {"top-1"}
 """Details that are shown beside the score: the expected accuracy, in %."""
 _ITSELF = frozenset({("auto",), ("expected",)})
 """Criteria that are the score itself."""
@@ -70,7 +71,9 @@ def shown_columns(ranking: Ranked) -> list[str]:
     if _same_error(ranking) is not None or table["std_error"].isna().all():  # it tells nothing
         hidden |= {"std_error"}
     names = [name for name in table.columns if name not in hidden]
-    # What it is ranked by gives way to costs, which are one column each.
+    # Intervals, and then what it is ranked by, give way to costs, which are one column each.
+    if len(names) > MOST_COLUMNS:
+        names = [name for name in names if name not in _INTERVAL]
     spare = [name for name in ranking.by if name in names]
     too_many = max(0, len(names) - MOST_COLUMNS)
     left_out = set(spare[max(0, len(spare) - too_many) :])
@@ -176,6 +179,7 @@ def as_html(ranking: Ranked) -> str:
     parts += [f"<p>{escape(line)}</p>" for line in (*_marks(ranking), *_units(ranking))]
     for heading, lines in (("Failures", _failures(ranking)), ("Left out", _left_out(ranking))):
         if lines:
-            items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+            told = [line.replace(": left out: ", ": ") for line in lines]  # the heading says it
+            items = "".join(f"<li>{escape(line)}</li>" for line in told)
             parts.append(f"<p>{heading}</p><ul>{items}</ul>")
     return "".join(parts)

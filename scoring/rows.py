@@ -264,10 +264,11 @@ class _Scoring:
 
     def _tell_of_kept(self) -> None:
         self._told = True
-        _LOGGER.info(
-            "continuing: %s already has %d of %d candidates",
-            *(self._plan.store, self._kept, len(self.rows)),
-        )
+        place, kept, count = self._plan.store, self._kept, len(self.rows)
+        if kept == count:
+            _LOGGER.info("nothing to score: %s already has all %d candidates", place, count)
+        else:
+            _LOGGER.info("continuing: %s already has %d of %d candidates", place, kept, count)
 
     def _finish(self, row: Row) -> None:
         if row.graph is not None and not row.failures and not row.same_as:

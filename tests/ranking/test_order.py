@@ -77,7 +77,13 @@ def test_networks_of_real_size_are_ranked_by_their_graphs_alone() -> None:
     def build() -> nn.Module:
         return nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Flatten())
 
-    table = archrank.rank({"net": build}, (3, 96, 96), batch_size=2).table
+    ranking = archrank.rank({"net": build}, (3, 96, 96), batch_size=2)
+    assert "top-1 high" in str(ranking)
+    costly = archrank.rank({"net": build}, (3, 96, 96), batch_size=2, costs=["memory"])
+    heading = str(costly).splitlines()[0]  # an interval gives way to a cost that was asked for
+    assert "memory_mb" in heading
+    assert "top-1 low" not in heading
+    table = ranking.table
     assert table["top-1 low"][0] < table["top-1"][0] < table["top-1 high"][0]
     assert table["near"].isna().all()
     full = archrank.rank({"net": build}, (3, 96, 96), batch_size=2, level="full").table

@@ -66,5 +66,5 @@ def test_what_is_kept_already_is_said(
         archrank.rank(CELLS, **options)
     assert caplog.messages == [
         f"continuing: {store} already has 2 of 3 candidates",
-        f"continuing: {store} already has 3 of 3 candidates",
+        f"nothing to score: {store} already has all 3 candidates",
     ]
