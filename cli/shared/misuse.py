@@ -15,6 +15,7 @@ _EXPECTED = {
     "int_from_float": "a whole number",
     "float_parsing": "a number",
     "bool_parsing": "true or false",
+    "path_type": "a path",
     "greater_than_equal": "at least {ge:g}",
     "less_than_equal": "at most {le:g}",
 }
@@ -91,6 +92,8 @@ def _no_command(written: str, path: str, commands: Iterable[str]) -> str:
 def _misvalued(error: Any, cause: dict[str, Any]) -> str:
     """Say what an option got and what it expects."""
     option, given = _written(error.param), cause["input"]
+    if str(error.ctx.get_parameter_source(error.param.name)).endswith("DEFAULT_MAP"):
+        option = f"{option.lstrip('-')} in pyproject.toml"
     if cause["type"] in _EXPECTED:
         hint, expected = "", _EXPECTED[cause["type"]].format(**cause.get("ctx", {}))
     else:  # "'mean' is not one of 'mean_rank', 'vote'"

@@ -56,6 +56,11 @@ def defaults(path: Path, commands: Mapping[str, Any]) -> dict[str, dict[str, Any
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     given = table.get("tool", {}).get("archrank", {})
+    if not isinstance(given, dict):
+        raise InputError(
+            f"{path}: tool.archrank is {given!r}, expected a table, as [tool.archrank] with lines "
+            "below it"
+        )
     names = {name: _options(command) for name, command in commands.items()}
     shared = {key: value for key, value in given.items() if not isinstance(value, dict)}
     found: dict[str, dict[str, Any]] = {name: {} for name in names}
@@ -97,6 +102,5 @@ def _text(value: Any) -> Any:
 
 def _unknown(path: Path, section: str, key: str, known: set[str]) -> InputError:
     hint = did_you_mean(key.replace("_", "-"), sorted(known))
-    return InputError(
-        f"{path}: [{section}] has {key!r}, {hint}expected one of {', '.join(sorted(known))}"
-    )
+    expected = f"expected one of {', '.join(sorted(known))}" if known else "expected nothing there"
+    return InputError(f"{path}: [{section}] has {key!r}, {hint}{expected}")

@@ -184,6 +184,8 @@ def test_defaults_of_a_project(models: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("[tool.archrank.rnak]\nby = 'params'", "did you mean 'archrank.rank'"),
         ("[tool.archrank.rank]\nfrnot = 'flops'", "did you mean 'front'"),
         ("[tool.archrank\n", "cannot be read"),
+        ("[tool]\narchrank = 3", "tool.archrank is 3, expected a table"),
+        ("[tool.archrank.data]\njson = true", "expected nothing there"),
     ],
 )
 def test_wrong_defaults(models: Path, text: str, said: str) -> None:
@@ -193,6 +195,33 @@ def test_wrong_defaults(models: Path, text: str, said: str) -> None:
     assert said in result.stderr
     assert "pyproject.toml" in result.stderr
     assert archrank.__version__ in invoke("--version").stdout  # in spite of it
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("jobs = 'two'", "jobs in pyproject.toml: got 'two', expected a whole number"),
+        ("store = 3", "store in pyproject.toml: got 3, expected a path"),
+        (
+            "combine = 'mean'",
+            "combine in pyproject.toml: got 'mean', did you mean 'mean_rank'? "
+            "expected one of mean_rank, log_rank, vote",
+        ),
+    ],
+)
+def test_a_wrong_value_of_a_project_names_its_file(
+    models: Path,
+    value: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (models / "pyproject.toml").write_text(f"[tool.archrank.rank]\n{value}\n")
+    monkeypatch.setattr(sys, "argv", ["archrank", "rank", "models.py", "--by", "params"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.splitlines()[0] == f"error: {said}"
 
 
 def test_other_projects_are_left_alone(models: Path) -> None:
