@@ -113,13 +113,19 @@ class Arrays:
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
 
-    # --- inputs -------------------------------------------------------------------------------
+    # --- inputs and outputs -------------------------------------------------------------------
 
     @property
     def input_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shapes of the inputs, with the batch dimension."""
         inputs = np.flatnonzero(self.operator == CANONICAL.index("input")).tolist()
         return tuple(row_of(self.out_shapes, self.out_offsets, i) for i in inputs)
+
+    @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of the outputs, with the batch dimension."""
+        outputs = np.flatnonzero(self.operator == CANONICAL.index("output")).tolist()
+        return tuple(row_of(self.in_shapes, self.in_offsets, i) for i in outputs)
 
     # --- size ---------------------------------------------------------------------------------
 

@@ -39,6 +39,17 @@ def is_of_real_size(graph: Graph) -> bool:
     return any(len(shape) == 4 and min(shape[2:]) >= REAL_SIZE for shape in graph.input_shapes)
 
 
+def is_a_classifier(graph: Graph) -> bool:
+    """Tell whether an output of a network is a vector for each sample, as scores of classes are.
+
+    Example:
+        >>> import torch, archrank
+        >>> is_a_classifier(archrank.trace(torch.nn.Conv2d(3, 8, 3), (3, 224, 224)))
+        False
+    """
+    return any(len(shape) == 2 and shape[1] > 1 for shape in graph.output_shapes)
+
+
 @dataclass(frozen=True)
 class ZeroShot:
     """A predictor without labels that judges each architecture by itself, in standard deviations.
@@ -108,7 +119,9 @@ class ZeroShot:
     def explain(self, samples: Sequence[Sample]) -> dict[str, Array]:
         """Return each kind of evidence, and the expected top-1 with its 90 % interval.
 
-        Values are NaN for architectures that were not judged by them.
+        Values are NaN for architectures that were not judged by them. No top-1 is expected of
+        networks that are no classifiers, such as those that segment images: they are ordered by
+        what their design would reach as one.
         """
         table = table_of([measurements(s.graph, s.scores) for s in samples])
         at = self._of_expert(samples)
@@ -117,10 +130,11 @@ class ZeroShot:
             values[at] = np.nan
         if self.expert is not None and len(at):
             given = [_of_graph(samples[i]) for i in at]
+            classifies = [is_a_classifier(sample.graph) for sample in given]
             said = (self.expert.predict(given), *self.expert.interval(given))
             for name, values in zip(("top-1", "top-1 low", "top-1 high"), said, strict=True):
                 found[name] = np.full(len(samples), np.nan)
-                found[name][at] = values
+                found[name][at] = np.where(classifies, values, np.nan)
         return {name: values for name, values in found.items() if np.isfinite(values).any()}
 
     def _of_expert(self, samples: Sequence[Sample]) -> npt.NDArray[np.intp]:

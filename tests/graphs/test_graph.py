@@ -402,3 +402,13 @@ def test_newer_format_says_so(graph, tmp_path):
     _with(graph, path, names=np.frombuffer(json.dumps(names).encode(), np.uint8))
     with pytest.raises(InputError, match="format 1"):
         Graph.load(path)
+
+
+def test_shapes_of_inputs_and_outputs_are_those_of_the_tensors():
+    class Two(torch.nn.Module):
+        def forward(self, x, y):
+            return (x + 1).flatten(1), x.mean(1) * y
+
+    graph = trace(Two(), (torch.zeros(1, 3, 4, 5), torch.zeros(1, 4, 5)))
+    assert graph.input_shapes == ((1, 3, 4, 5), (1, 4, 5))
+    assert sorted(graph.output_shapes) == [(1, 4, 5), (1, 60)]

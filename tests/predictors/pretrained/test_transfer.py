@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy import stats
 from sklearn.linear_model import RidgeCV
+from torch import nn
 
 import archrank
 from archrank.errors import InputError
@@ -188,6 +189,18 @@ class TestTransferRank:
         assert ranker.enough is not None
         assert [ranker.enough(graph) for graph in (graphs[0], large[0])] == [False, True]
 
+    def test_no_top1_is_expected_of_what_is_no_classifier(self, graphs, reference) -> None:
+        labels = 60 + 2 * np.log([graph.params for graph in graphs])
+        expert = GraphEnsemble("percent", 10).fit(graphs, labels)
+        ranker = TransferRank.without_labels(reference, expert=expert)
+        dense = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 1))
+        large = [archrank.trace(net, (3, 96, 96)) for net in (dense, _net(8))]
+        told = ranker.explain(large)
+        assert np.isfinite(ranker.predict(large)).all()
+        for name in ("top-1", "top-1 low", "top-1 high"):
+            assert np.isfinite(told[name]).tolist() == [False, True]
+        assert "top-1" not in ranker.explain(large[:1])
+
     def test_a_few_labels_against_it_turn_it_round(self, graphs, reference) -> None:
         labels = [-float(np.log(graph.params)) for graph in graphs]
         ranker = TransferRank(reference.state()).fit(graphs, labels)
@@ -253,7 +266,8 @@ class TestTransferRank:
 
 def _net(width: int, kernel: int = 3) -> torch.nn.Module:
     return torch.nn.Sequential(
-        torch.nn.Conv2d(3, width, kernel, stride=4), torch.nn.ReLU(), torch.nn.Conv2d(width, 8, 3)
+        *(torch.nn.Conv2d(3, width, kernel, stride=4), torch.nn.ReLU()),
+        *(torch.nn.Conv2d(width, 8, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()),
     )
 
 
