@@ -13,8 +13,8 @@ def number(value: Any, digits: int = 4) -> str:
     """Write a number in few characters; missing ones are a dash, what is not a number stays.
 
     Example:
-        >>> [number(v) for v in (11_689_512, 12_345, 640, 0.12345678, 1.36e-16, float("nan"))]
-        ['11.69M', '12.35k', '640', '0.1235', '1.36e-16', '-']
+        >>> [number(v) for v in (11_689_512, 12_345, 640, 0.12345678, 1e31, float("nan"))]
+        ['11.69M', '12.35k', '640', '0.1235', '1e+31', '-']
     """
     if isinstance(value, str):
         return value
@@ -25,7 +25,7 @@ def number(value: Any, digits: int = 4) -> str:
         return str(found)
     if found == int(found) and abs(found) < 1000:
         return str(int(found))
-    for size, unit in _UNITS:
+    for size, unit in _UNITS if abs(found) < 1e15 else ():
         if abs(found) >= max(size, 1e4):
             return f"{found / size:.{digits}g}{unit}"
     return f"{found:.{digits}g}"

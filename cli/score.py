@@ -7,9 +7,21 @@ from typing import Annotated
 
 import typer
 
+from ..formats import number
 from .shared.amounts import shape_of
-from .shared.console import errors, results_only
-from .shared.options import AsJson, Batch, Data, Device, Input, LossName, Model, Seed, one_model
+from .shared.console import errors, progress, results_only
+from .shared.options import (
+    AsJson,
+    Batch,
+    Data,
+    Device,
+    Input,
+    LossName,
+    Model,
+    Quiet,
+    Seed,
+    one_model,
+)
 from .shared.tables import print_table
 
 _NO_FAILURES = ("unsupported", "not applicable")
@@ -31,19 +43,20 @@ def score(
     seed: Seed = 0,
     device: Device = "auto",
     batch: Batch = 64,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Score one model by proxies.
 
     The exit code is 1 if a proxy fails. A proxy that does not apply to the model is not a failure.
     """
-    with errors():
+    with errors(quiet):
         shape = shape_of(input_)
         from ..proxies import score as score_model
         from ..proxies.planner import usable_device
         from ..scoring.sources import named_loss
 
-        with results_only():
+        with progress(quiet) as report, results_only():
             name, module, inputs = one_model(model, shape, data, batch, seed)
             scores = score_model(
                 module,
@@ -53,6 +66,7 @@ def score(
                 seed=seed,
                 device=usable_device(device),
                 batch_size=batch,
+                progress=report or False,
             )
         if as_json:
             from dataclasses import asdict
@@ -62,7 +76,7 @@ def score(
             results = list(scores.values())
             columns = {
                 "proxy": list(scores),
-                "value": ["-" if r.value is None else f"{r.value:.6g}" for r in results],
+                "value": ["-" if r.value is None else number(r.value, 6) for r in results],
                 "seconds": [f"{r.seconds:.3f}" for r in results],
                 "MB": [
                     "-" if r.peak_memory is None else f"{r.peak_memory / 1e6:.1f}" for r in results

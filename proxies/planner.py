@@ -12,9 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..basics import Progress
 from ..errors import InputError, ScoreError, checked_count
+from ..formats import named
 from ..graphs import Graph, trace
 from ..graphs.inputs.models import checked_module, unwrap
+from ..progress import begin, shown
 from .given_data import drawn, first_input
 from .passes import PASSES, Pass
 from .recording.attempts import BackwardError, Recorded, attempt
@@ -51,6 +54,7 @@ def score(
     batch_size: int = 64,
     batches: int = 2,
     graph: Graph | None = None,
+    progress: Progress | bool = False,
 ) -> Scores:
     """Score a model at initialisation with zero-cost proxies, in as few passes as possible.
 
@@ -74,6 +78,8 @@ def score(
         batch_size: the number of samples in random batches and in batches drawn from a dataset.
         batches: the number of batches for proxies that need several (ZiCo), at least 2.
         graph: the graph of the model, if it was traced before.
+        progress: a function that is called with (done, total, names of proxies) after each pass,
+            or True for a bar.
 
     Raises:
         InputError: an argument is invalid.
@@ -103,7 +109,9 @@ def score(
         if graph is None:
             graph = trace(model, first_input(model, inputs))
         given = samples_first(given, model, graph, inputs)
-        return _scored(ModelRunner(model, graph, given, loss, seed, pass_dtype(model)), wanted)
+        runner = ModelRunner(model, graph, given, loss, seed, pass_dtype(model))
+        with shown(progress) as report:
+            return _scored(runner, wanted, report)
 
 
 def chosen(proxies: str | Iterable[str] | None) -> list[Proxy]:
@@ -145,11 +153,18 @@ def _reads_data(wanted: list[Proxy], device: torch.device) -> bool:
     return device.type != "meta" and any(need != "graph" for p in wanted for need in p.needs)
 
 
-def _scored(runner: ModelRunner, wanted: list[Proxy]) -> Scores:
+def _scored(runner: ModelRunner, wanted: list[Proxy], progress: Progress | None) -> Scores:
     """Run the passes in each mode that proxies ask for, and then the proxies on the signals."""
     costs = {proxy.name: _Cost() for proxy in wanted}
     results, parts = {}, {}
-    recorded = {mode: _recorded(replace(runner, mode=mode), wanted, costs) for mode in _MODES}
+    recorded: dict[str, Recorded] = {mode: {} for mode in _MODES}
+    runners = {mode: replace(runner, mode=mode) for mode in _MODES}
+    uses = [use for mode in _MODES for use in _uses(wanted, mode)]
+    for done, use in enumerate(uses, 1):
+        begin(progress, named(use.proxies, 1))
+        recorded[use.mode].update(_recorded(use, runners[use.mode], costs))
+        if progress is not None:
+            progress(done, len(uses), named(use.proxies, 1))
     for proxy in wanted:
         start, cost = time.perf_counter(), costs[proxy.name]
         measure, status, reason = _evaluate(proxy, recorded[_run_mode(proxy)], runner.model)
@@ -168,22 +183,35 @@ def _scored(runner: ModelRunner, wanted: list[Proxy]) -> Scores:
     return Scores(runner.graph, results, parts)
 
 
-def _recorded(runner: ModelRunner, wanted: list[Proxy], costs: dict[str, _Cost]) -> Recorded:
-    """Record the signals that the proxies of the runner's mode need, and what they cost."""
-    group = [proxy for proxy in wanted if _run_mode(proxy) == runner.mode]
-    device = device_of(runner.model)
-    signals: Recorded = {}
+@dataclass(frozen=True)
+class _Use:
+    """A pass in a mode, the signals asked of it, and the proxies that read them."""
+
+    one: Pass
+    mode: str
+    asked: frozenset[str]
+    proxies: tuple[str, ...]
+
+
+def _uses(wanted: list[Proxy], mode: str) -> Iterator[_Use]:
+    """Yield the passes that the proxies of a mode need."""
+    group = [proxy for proxy in wanted if _run_mode(proxy) == mode]
     for one in PASSES:
         asked = one.provides.intersection(need for proxy in group for need in proxy.needs)
-        users = [p.name for p in group if asked.intersection(p.needs)]
-        if not users:
-            continue
-        with Meter(device) as meter:
-            signals.update(_record(one, runner, asked, device))
-        for name in users:
-            costs[name].seconds += meter.seconds / len(users)
-            if meter.peak_memory is not None:
-                costs[name].peaks.append(meter.peak_memory)
+        users = tuple(p.name for p in group if asked.intersection(p.needs))
+        if users:
+            yield _Use(one, mode, asked, users)
+
+
+def _recorded(use: _Use, runner: ModelRunner, costs: dict[str, _Cost]) -> Recorded:
+    """Record the signals of a pass, and what they cost each proxy that reads them."""
+    device = device_of(runner.model)
+    with Meter(device) as meter:
+        signals = _record(use.one, runner, use.asked, device)
+    for name in use.proxies:
+        costs[name].seconds += meter.seconds / len(use.proxies)
+        if meter.peak_memory is not None:
+            costs[name].peaks.append(meter.peak_memory)
     return signals
 
 

@@ -197,3 +197,18 @@ def test_proxies_that_need_several_batches_fail_with_one_alone() -> None:
             assert "needs at least two batches" in result.reason
         else:
             assert "two batches" not in (result.reason or "")
+
+
+def test_each_pass_is_reported() -> None:
+    told: list[tuple[int, int, str]] = []
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 8), torch.nn.ReLU())
+    wanted = "params,snip,naswot,gradsign,zen"
+    scores = archrank.score(
+        net, (3, 4, 4), proxies=wanted, progress=lambda *report: told.append(report)
+    )
+    done, totals, names = zip(*told, strict=True)
+    assert list(done) == list(range(1, totals[0] + 1))
+    assert set(totals) == {len(told)}
+    assert any("gradsign" in name for name in names)
+    silent = archrank.score(net, (3, 4, 4), proxies=wanted)
+    assert [one.value for one in scores.values()] == [one.value for one in silent.values()]
