@@ -99,8 +99,12 @@ class DeferredGraph(Graph):
     def __getattr__(self, name: str) -> Any:
         if name not in _ARRAYS:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        vars(self).update(vars(self.make()))
-        object.__setattr__(self, "__class__", Graph)
+        make = vars(self).get("make")
+        if make is not None:  # else another thread has made it meanwhile
+            vars(self).update(vars(make()))
+            object.__setattr__(self, "__class__", Graph)
+            for known in ("make", "sizes", "inputs"):
+                vars(self).pop(known, None)
         return getattr(self, name)
 
     def __reduce_ex__(self, protocol: Any) -> Any:

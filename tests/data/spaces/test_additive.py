@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,8 @@ def test_a_deferred_graph_becomes_an_ordinary_one(deferred: Graph, tmp_path: Pat
     assert (deferred.params, deferred.flops) == (params, flops)
     assert Graph.load(tmp_path / "one.graph") == deferred
     deferred.check()
+    assert set(vars(deferred)) >= {field.name for field in fields(Graph)}
+    assert not set(vars(deferred)) & {"make", "sizes", "inputs"}
     with pytest.raises(AttributeError, match="nothing"):
         deferred.nothing  # noqa: B018
 
@@ -86,6 +89,15 @@ def test_a_deferred_graph_can_be_replaced_and_pickled_before_anything_else() -> 
     assert pickle.loads(pickle.dumps(own.graph(arch))) == own.graph(arch)
     assert "FLOPs" in repr(own.graph(arch))
     assert hash(own.graph(arch)) == hash(own.graph(arch))
+
+
+def test_threads_that_look_at_once_see_one_graph() -> None:
+    own = space("nasbench201")
+    graphs = [own.graph(arch) for arch in own.sample(20, seed=6)]
+    whole = [own.graph(arch).hash for arch in own.sample(20, seed=6)]
+    with ThreadPoolExecutor(8) as pool:
+        found = [list(pool.map(lambda _, g=graph: g.hash, range(8))) for graph in graphs]
+    assert found == [[one] * 8 for one in whole]
 
 
 def test_an_architecture_is_checked_before_its_graph_is_made() -> None:
