@@ -19,9 +19,9 @@ from ..predictors.reading import Reader, Sample
 from ..scoring.candidates import collect
 from .devices import SETTINGS
 from .grouped import Regression, regression
-from .loads import CLASSES, loads
+from .operators.loads import CLASSES, loads
+from .operators.roofline import PROCESSOR, processor_times
 from .predictor import checked_costs
-from .roofline import PROCESSOR, processor_times
 from .speed import Speed, SpeedPredictor
 from .tracing import graph_of
 

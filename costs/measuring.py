@@ -173,7 +173,7 @@ def operator_costs(
         >>> sorted(operator_costs({"net": net}, (3, 16, 16), device="cpu", seconds=0.01))
         ['conv2d 3x3 3x16x16 to 8x14x14', 'relu 8x14x14 to 8x14x14']
     """
-    from .inventory import operator_names
+    from .operators.inventory import operator_names
 
     place = usable_device(device)
     costs: dict[str, float] = {}

@@ -13,7 +13,7 @@ from ..basics import Array
 from ..errors import InputError
 from ..predictors.contract import Predictor
 from ..predictors.reading import Reader, Sample
-from .inventory import counted, inventory
+from .operators.inventory import counted, inventory
 from .predictor import checked_costs
 
 _PULL = 1e-4  # towards zero: tells apart entries that networks never have one without the other

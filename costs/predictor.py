@@ -19,7 +19,7 @@ from ..predictors.features.columns import Features, read_columns
 from ..predictors.fitting import read_labels, readable, without_codes
 from ..predictors.reading import Reader, Sample
 from .grouped import Regression, regression
-from .inventory import Inventory, counted, inventory
+from .operators.inventory import Inventory, counted, inventory
 
 _COMPILED = ("scaled", "read", "apart")
 LEVELS = ("sizes", "kinds", "unused", *_COMPILED, "operators", "code", "scores")

@@ -17,9 +17,9 @@ from ..errors import InputError
 from ..predictors.contract import Predictor
 from ..predictors.reading import Reader, Sample
 from .devices import SETTINGS, Setting, setting
-from .loads import CLASSES, loads
+from .operators.loads import CLASSES, loads
+from .operators.roofline import Roofline, Rows, fitted, rows
 from .predictor import checked_costs
-from .roofline import Roofline, Rows, fitted, rows
 
 _LEVELS = np.linspace(0.0, 1.0, 201)  # at which quantiles of errors are kept
 _AT_ONCE = 64  # networks whose operators are looked at together

@@ -28,7 +28,7 @@ from archrank import load_predictor
 from archrank.costs import DeviceSpeed, SpeedPredictor
 from archrank.costs.calibrating import CALIBRATION
 from archrank.costs.devices import SETTINGS
-from archrank.costs.loads import CLASSES, loads
+from archrank.costs.operators.loads import CLASSES, loads
 from archrank.data import space
 from archrank.metrics import spearman
 from archrank.predictors import Sample

@@ -33,7 +33,7 @@ from torch import nn
 
 import archrank
 from archrank.costs import CostPredictor, OperatorTable
-from archrank.costs.inventory import inventory
+from archrank.costs.operators.inventory import inventory
 from archrank.data import space, table
 from archrank.metrics import spearman
 from archrank.predictors import Sample

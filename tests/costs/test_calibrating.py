@@ -14,8 +14,8 @@ from archrank.costs import DeviceSpeed, SpeedPredictor
 from archrank.costs.calibrating import CALIBRATION, calibrated, speed_on
 from archrank.costs.devices import SETTINGS
 from archrank.costs.grouped import regression
-from archrank.costs.loads import CLASSES, loads
-from archrank.costs.roofline import processor_times
+from archrank.costs.operators.loads import CLASSES, loads
+from archrank.costs.operators.roofline import processor_times
 from archrank.errors import InputError
 from archrank.graphs import Graph
 from archrank.predictors import Sample

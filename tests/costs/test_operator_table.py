@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import lsq_linear
 
 from archrank.costs import OperatorTable
-from archrank.costs.inventory import counted, inventory
+from archrank.costs.operators.inventory import counted, inventory
 from archrank.data import space
 from archrank.errors import InputError
 from archrank.predictors import check_predictor, samples

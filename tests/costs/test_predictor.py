@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
 from archrank.costs import CostPredictor
-from archrank.costs.inventory import inventory
+from archrank.costs.operators.inventory import inventory
 from archrank.data import space
 from archrank.errors import InputError
 from archrank.metrics import spearman

@@ -15,8 +15,8 @@ from torch import nn
 import archrank
 from archrank.costs import SpeedPredictor, estimate
 from archrank.costs.devices import SETTINGS, setting
-from archrank.costs.loads import loads
-from archrank.costs.roofline import Roofline, rows
+from archrank.costs.operators.loads import loads
+from archrank.costs.operators.roofline import Roofline, rows
 from archrank.costs.speed import error_quantiles
 from archrank.errors import InputError
 from archrank.graphs import Graph

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import archrank
-from archrank.costs.inventory import counted, inventory, needed, program
+from archrank.costs.operators.inventory import counted, inventory, needed, program
 from archrank.data import space
 from archrank.predictors.features.operator_classes import CLASSES, classes_of
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
-from ..graphs import Graph
-from ..graphs.features import owned_parameters
+from ...errors import InputError
+from ...graphs import Graph
+from ...graphs.features import owned_parameters
 from .lifetimes import Lifetimes, cuts, training_peak
 
 OPTIMISERS = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2, "adamw": 2, "lamb": 2, "lion": 1}

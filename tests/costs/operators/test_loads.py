@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import archrank
-from archrank.costs.loads import CLASSES, loads
+from archrank.costs.operators.loads import CLASSES, loads
 
 
 def named(model: nn.Module, shape: tuple[int, ...]) -> dict[str, np.ndarray]:

@@ -152,7 +152,7 @@ def test_autocast_keeps_products_in_two_bytes(
     kind: str, training: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a CPU autocast has softmax and norms in 2 bytes, too; on a GPU, which is meant, in 4.
-    monkeypatch.setattr("archrank.costs.lifetimes._FLOAT", frozenset())
+    monkeypatch.setattr("archrank.costs.memory.lifetimes._FLOAT", frozenset())
     if kind == "convolutions":
         model, images = convolutions(False), torch.zeros(4, 3, 16, 16)
     else:

@@ -20,13 +20,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..basics import Array
-from ..graphs import Graph
-from ..graphs.arrays import ATTRIBUTES
-from ..graphs.features import output_elements, owned_parameters
-from ..graphs.operators import CANONICAL_ID, RECTIFIERS
-from ..predictors.features.cache import once_per_graph
-from ..predictors.features.operator_classes import CLASSES, classes_of
+from ...basics import Array
+from ...graphs import Graph
+from ...graphs.arrays import ATTRIBUTES
+from ...graphs.features import output_elements, owned_parameters
+from ...graphs.operators import CANONICAL_ID, RECTIFIERS
+from ...predictors.features.cache import once_per_graph
+from ...predictors.features.operator_classes import CLASSES, classes_of
 
 Mask = npt.NDArray[np.bool_]
 

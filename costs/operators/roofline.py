@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..basics import Array
+from ...basics import Array
 from .loads import CLASSES, Loads
 
 _BOUND = 3.0  # of a class's and its shapes' part of a logarithm

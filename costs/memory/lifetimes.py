@@ -7,10 +7,10 @@ from collections import defaultdict
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from ..graphs import Graph
-from ..graphs.features import output_elements, owned_parameters
-from ..graphs.operators import CANONICAL_ID, PRODUCTS
+from ...errors import InputError
+from ...graphs import Graph
+from ...graphs.features import output_elements, owned_parameters
+from ...graphs.operators import CANONICAL_ID, PRODUCTS
 
 IntArray = npt.NDArray[np.int64]
 
