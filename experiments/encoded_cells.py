@@ -37,6 +37,9 @@ COUNTS: Mapping[str, tuple[int, ...]] = {
     "nasbench201": (78, 156),
     "transnas101_micro": (32,),
     "nasbench101_10k": (100,),
+    "enas": (50, 100),
+    "nasbench_graph-cora": (50,),
+    "nasbench_macro": (50,),
 }
 TESTED = 1000
 TRAINED = "trained network on cells"
