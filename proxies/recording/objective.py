@@ -22,8 +22,8 @@ def main_tensor(output: Any, graph: Graph) -> Tensor:
     """Return the tensor of the output that the loss of a classifier reads.
 
     This is ``logits`` or ``out`` of a mapping or an object that has one. Otherwise it is the output
-    with the longest path in the graph, numbers aside. Of (features, logits) and of (logits,
-    auxiliary logits), these are the logits.
+    with the longest path in the graph, numbers and what is detached aside. Of (features, logits)
+    and of (logits, auxiliary logits), these are the logits.
 
     Raises:
         ScoreError: there is no tensor of real or complex numbers.
@@ -44,7 +44,8 @@ def main_tensor(output: Any, graph: Graph) -> Tensor:
         depths = [0] * len(tensors)
     # A number beside others, such as an auxiliary loss, belongs to no class.
     sized = [i for i, tensor in enumerate(tensors) if tensor.dim() > 0]
-    return tensors[max(sized or range(len(tensors)), key=lambda i: depths[i])]
+    learnt = [i for i in sized if tensors[i].requires_grad]  # not what is detached beside it
+    return tensors[max(learnt or sized or range(len(tensors)), key=lambda i: depths[i])]
 
 
 def output_depths(graph: Graph) -> list[int]:

@@ -139,6 +139,11 @@ def masked(m: Model, x: Tensor) -> Tensor:
     return finish(m, attend(m, x * mask))
 
 
+def with_detached(m: Model, x: Tensor) -> Any:
+    logits = plain(m, x)
+    return logits, [logits.detach(), (logits.detach() * 2).exp()]
+
+
 def with_auxiliary(m: Model, x: Tensor) -> Any:
     logits = plain(m, x)
     return {"logits": logits, "auxiliary": logits.logsumexp(1).mean(), "flag": True}
@@ -194,4 +199,10 @@ def test_both_layouts_score_the_same(kind: str) -> None:
     outputs = [o["logits"] if isinstance(o, dict) else o for o in outputs]
     assert torch.allclose(*outputs)
     scores, expected = (archrank.score(m, data) for m in models)
+    compared(scores, expected, OF_THE_GRAPH)
+
+
+def test_what_is_detached_beside_the_logits_is_not_taken_for_them() -> None:
+    data = given(TOKENS)
+    scores, expected = (archrank.score(built(way, TOKENS), data) for way in (with_detached, plain))
     compared(scores, expected, OF_THE_GRAPH)

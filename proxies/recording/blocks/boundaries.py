@@ -73,19 +73,27 @@ def _last_attached(calls: list[Call], i: int, cuts: set[int], containers: set[st
     Moves of numbers between them, as to channels last and back, say nothing of where it ends.
     """
     last = i
-    for j in range(i + 1, len(calls)):
+    start = i + 1
+    for j in sorted(cut for cut in cuts if cut > i):
         following = calls[j]
-        if j not in cuts:
-            break
-        if following.role == "move":
+        if start == j and following.role == "move":
+            start = j + 1
             continue
         inside = _belongs(following.path, _home(calls[last].path, containers), calls)
         follows_layer = calls[last].role in ("product", "move", "other")
         attached = following.role == "activation" or (following.role == "norm" and follows_layer)
+        if start < j:
+            attached = _is_activation(calls[start : j + 1])
         if not (inside and attached):
             break
-        last = j
+        last, start = j, j + 1
     return last
+
+
+def _is_activation(calls: list[Call]) -> bool:
+    """Return whether calls that read one result are an activation, as ``x * sigmoid(x)`` is."""
+    alike = all(call.shape in ((), calls[-1].shape) for call in calls)  # truths have no shape
+    return alike and all(call.by_element for call in calls) and any(c.gates for c in calls)
 
 
 def _belongs(path: str, home: str, calls: list[Call]) -> bool:

@@ -23,11 +23,20 @@ _NORMS = frozenset(
 )
 _ACTIVATIONS = frozenset(
     "relu relu6 leaky_relu prelu elu selu celu gelu silu mish hardswish hardtanh sigmoid tanh "
-    "hardsigmoid softplus clamp clamp_min clip threshold".split()
+    "hardsigmoid softplus clamp clamp_min clip threshold maximum minimum".split()
 )
 _MOVES = frozenset(
     "reshape view view_as reshape_as flatten unflatten squeeze unsqueeze contiguous clone "
     "to".split()
+)
+_GATES = _ACTIVATIONS | frozenset(
+    "gt lt ge le where masked_fill setitem abs sign sgn exp expm1 erf pow square sqrt log log1p "
+    "logsigmoid maximum minimum max min heaviside".split()
+)
+_PLAIN = frozenset("add radd iadd sub rsub isub mul rmul imul div rdiv truediv neg addcmul".split())
+_SHAPE_ONLY = frozenset(
+    "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full "
+    "new_empty".split()
 )
 _ELEMENTWISE = frozenset("add radd iadd sub mul rmul imul div cat concat where lerp".split())
 
@@ -43,6 +52,8 @@ class Call:
         sources: the calls whose results it reads, -1 for the inputs.
         shape: of its result; empty if that is not of real numbers.
         channels_last: whether its channels are last, as linear layers read it.
+        gates: whether it bends numbers one by one, as a part of an activation may.
+        by_element: whether it acts on numbers one by one at all.
         last_read: the last call that reads its result.
     """
 
@@ -51,6 +62,8 @@ class Call:
     sources: set[int]
     shape: tuple[int, ...]
     channels_last: bool = False
+    gates: bool = False
+    by_element: bool = False
     last_read: int = -1
 
 
@@ -183,7 +196,12 @@ class FlowRecorder(DependentCalls):
             role, last = ("other", last) if moved is None else (role, moved)
         if self._results is not None:
             self._results.append(made[0].detach().clone())
-        self.flow.calls.append(Call(role, self._path.current, sources, shape, last))
+        name = _name(func)
+        gates, plain = name in _GATES, name in _PLAIN or name in _MOVES or func in MOVING
+        if name in _SHAPE_ONLY:  # constants beside the numbers
+            shape, plain = (), True
+        call = Call(role, self._path.current, sources, shape, last, gates, gates or plain)
+        self.flow.calls.append(call)
         return result
 
     def left(self, path: str, first: int, output: Any) -> None:
@@ -219,10 +237,15 @@ def _moved_last(
     return False if shape[:2] == source.shape[:2] else None
 
 
+def _name(func: Any) -> str:
+    """Return a function's name, that of an operator without its underscores."""
+    return getattr(func, "__name__", "").strip("_")
+
+
 def _role(func: Any, weighted: bool, sources: int) -> str:
     if func in _NORMS:
         return "norm"
-    name = getattr(func, "__name__", "").strip("_")
+    name = _name(func)
     if func in MOVING or name in _MOVES:
         return "move"
     if func in PRODUCTS or (weighted and name not in _ELEMENTWISE):
