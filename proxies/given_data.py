@@ -19,6 +19,8 @@ from ..graphs.randomness import seeded
 
 _TARGETS = ("labels", "label", "targets", "target", "y")
 """Names that a dictionary of tensors has its targets under."""
+_LABELS = "labels"
+"""The name under which models of Hugging Face take their targets."""
 
 
 def drawn(inputs: Any, batch_size: int = 64, count: int = 1, seed: int = 0) -> Any:
@@ -124,7 +126,8 @@ def parted(
     """Split a batch into the input of ``forward`` and the targets of the loss.
 
     ``(x, y)``, ``(x1, x2, y)`` and dicts with an entry such as ``"labels"`` hold their targets,
-    unless ``forward`` takes them all. Arrays become tensors.
+    unless ``forward`` takes them all. It may take ``labels`` that are one class per sample; these
+    are targets all the same. Arrays become tensors.
 
     Args:
         model: the model that takes the input.
@@ -166,6 +169,8 @@ def parted(
 
 def _parted_dict(model: nn.Module, item: dict[str, Any], targets: Any) -> tuple[Any, Any]:
     names = _names(model)
+    if targets is None and (names is None or _LABELS in names) and _are_classes(item.get(_LABELS)):
+        targets = item[_LABELS]  # which forward takes, too
     if names is None:
         return item, targets
     for name in _TARGETS:
@@ -174,6 +179,11 @@ def _parted_dict(model: nn.Module, item: dict[str, Any], targets: Any) -> tuple[
     (first, *more) = item
     # The only entry left needs no name: {"pixels": x} is what forward(self, x) takes.
     return (item if more or first in names else item[first]), targets
+
+
+def _are_classes(value: Any) -> bool:
+    """Return whether a value is one class for each sample."""
+    return isinstance(value, Tensor) and value.dim() == 1 and value.dtype == torch.int64
 
 
 def _places(model: nn.Module) -> tuple[int, float]:

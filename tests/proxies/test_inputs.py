@@ -123,3 +123,36 @@ def test_every_proxy_of_complex_weights_has_a_value(fixed: bool) -> None:
     assert scores["croze"].value is not None
     for name in ("synflow", "epsinas", "snip"):
         assert scores[name].value == pytest.approx(expected[name].value, rel=1e-12), name
+
+
+@pytest.mark.parametrize("any_name", [False, True], ids=["named", "by keywords"])
+@pytest.mark.parametrize("several", [False, True], ids=["one input", "batches"])
+def test_labels_that_forward_takes_are_targets_too(any_name: bool, several: bool) -> None:
+    """As with models of Hugging Face, whose loss is theirs but whose classes are the user's."""
+
+    class Classifier(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def logits(self, x: Tensor) -> Tensor:
+            return self.last(torch.relu(self.first(x)))
+
+    class Named(Classifier):
+        def forward(self, x: Tensor, labels: Tensor | None = None) -> Any:
+            return {"loss": torch.zeros(()), "logits": self.logits(x)}
+
+    class Keywords(Classifier):
+        def forward(self, **given: Any) -> Any:
+            return {"loss": torch.zeros(()), "logits": self.logits(given["x"])}
+
+    model = Keywords() if any_name else Named()
+    x, labels = torch.randn(5, 4), torch.tensor([2, 0, 0, 1, 2])
+    named: Any = {"x": x, "labels": labels}
+    wanted = ["snip", "gradsign", "fisher", "epe_nas"]
+    found = archrank.score(model, [named] if several else named, proxies=wanted)
+    expected = archrank.score(model, {"x": x}, labels, proxies=wanted)
+    for name in wanted:
+        assert found[name].status == "ok"
+        assert found[name].value == expected[name].value, name
