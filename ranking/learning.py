@@ -14,13 +14,13 @@ from ..errors import InputError, did_you_mean
 from ..predictors.features.columns import GROUPS
 from ..predictors.fitting import read_labels
 from ..predictors.pretrained.families import Slopes
-from ..predictors.pretrained.reference import Reference
 from ..predictors.pretrained.shipped import shipped
+from ..predictors.pretrained.zero_shot import ZeroShot
 from ..predictors.reading import Sample
 from ..predictors.tabular.additive import AdditiveProcess
 from ..scoring.rows import Row
 from .aggregation import combined, mean_over_seeds
-from .criteria import Column
+from .criteria import AUTO, Column
 
 Measured = Mapping[str, float] | pd.Series | str | Path
 """Labels by name of candidate, or the CSV file that holds them."""
@@ -38,8 +38,8 @@ class Learnt:
 
         y = a + b z + f(x),   f ~ GP
 
-    z is the score before any label, standardised over the candidates. b has a prior from the slopes
-    of the families that the shipped predictor was trained on (``Slopes``). f is an
+    z is the score before any label, standardised over the candidates. b has a prior from families
+    that the shipped predictor knows (``known_slopes``). f is an
     ``AdditiveProcess`` on the graph and the scores, scaled by all candidates. A labelled candidate
     keeps its label, without error.
 
@@ -67,7 +67,8 @@ class Learnt:
         mean, error = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
         if known.sum() >= FEWEST:
             samples = [plain_sample(rows[i]) for i in asked.tolist()]
-            mean[asked], error[asked] = expected(before[asked], samples, labels[asked])
+            slopes = known_slopes([column.label for column in columns], samples)
+            mean[asked], error[asked] = expected(before[asked], samples, labels[asked], slopes)
         told = np.isfinite(labels)
         mean[told], error[told] = labels[told], 0.0
         details = {"measured": labels}
@@ -86,8 +87,22 @@ class Learnt:
             )
 
 
+def known_slopes(by: Sequence[str], samples: Sequence[Sample]) -> Slopes:
+    """Return the slopes that families have over such scores.
+
+    The default ranking of real networks is trusted as far as it was right on held-out families of
+    them, every other score as far as what sizes and proxies say together.
+
+    Args:
+        by: the labels of the criteria.
+        samples: the candidates.
+    """
+    known: ZeroShot = shipped().knowledge
+    return known.slopes(known.basis(samples) if [*by] == [AUTO] else "proxies")
+
+
 def expected(
-    before: Array, samples: Sequence[Sample], labels: Array, slopes: Slopes | None = None
+    before: Array, samples: Sequence[Sample], labels: Array, slopes: Slopes
 ) -> tuple[Array, Array]:
     """Return expected labels (n,) and their standard deviations (n,); see ``Learnt``.
 
@@ -95,7 +110,7 @@ def expected(
         before: scores before any label (n,), larger is better.
         samples: what is known of each candidate.
         labels: (n,), NaN where there is none.
-        slopes: what slopes families have; by default those of the shipped predictor.
+        slopes: what slopes families have over such scores (``known_slopes``).
     """
     known = np.flatnonzero(np.isfinite(labels))
     centre, spread = labels[known].mean(), labels[known].std()
@@ -104,7 +119,6 @@ def expected(
     deviation = before.std()
     z = (before - before[known].mean()) / (deviation if deviation > 0 else 1.0)
     y = (labels[known] - centre) / spread
-    slopes = slopes or Reference.read(shipped().reference_).slopes()
     slope, doubt = slopes.given(z[known], y)
     process = AdditiveProcess(PARTS).fit_among(samples, known, y - slope * z[known])
     left, error = process.predict(samples, return_std=True)

@@ -18,7 +18,7 @@ import archrank
 from archrank.errors import InputError
 from archrank.metrics import kendall
 from archrank.predictors import Sample
-from archrank.ranking.learning import expected, read_measured
+from archrank.ranking.learning import expected, known_slopes, read_measured
 from archrank.ranking.shortlist import best_chances
 
 
@@ -64,8 +64,9 @@ def test_scores_are_expected_labels_and_measured_ones_stand() -> None:
 def test_units_do_not_matter(samples: list[Sample], by: float, plus: float, scale: float) -> None:
     before = np.array(WIDTHS, dtype=float)
     labels = np.where(np.arange(8) % 3 == 0, np.log(before), np.nan)
-    mean, error = expected(before, samples, labels)
-    other, other_error = expected(scale * before - 3, samples, by * labels + plus)
+    slopes = known_slopes(["params"], samples)
+    mean, error = expected(before, samples, labels, slopes)
+    other, other_error = expected(scale * before - 3, samples, by * labels + plus, slopes)
     np.testing.assert_allclose(other, by * mean + plus, rtol=1e-4, atol=1e-4 * by)
     np.testing.assert_allclose(other_error, by * error, rtol=1e-4)
 
@@ -75,8 +76,20 @@ def test_a_score_that_labels_agree_with_carries_to_the_others(samples: list[Samp
     before = rng.normal(size=8)
     same = [samples[0]] * 8  # graphs say nothing
     labels = np.where(np.arange(8) < 5, 3 * before, np.nan)
-    mean, _ = expected(before, same, labels)
+    mean, _ = expected(before, same, labels, known_slopes(["params"], same))
     assert stats.spearmanr(mean[5:], before[5:]).statistic == pytest.approx(1.0)
+
+
+def test_the_default_is_trusted_as_far_as_it_was_right_on_such_networks(
+    samples: list[Sample],
+) -> None:
+    def mean(by: str, size: int) -> float:
+        large = [Sample(archrank.trace(model, (3, size, size))) for model in MODELS.values()]
+        slopes = known_slopes([by], large)
+        return float(slopes.slopes @ slopes.weights / slopes.weights.sum())
+
+    assert mean("auto", 96) > 0.85 > mean("auto", 8)
+    assert mean("params", 96) == mean("params", 8)
 
 
 def test_labels_of_a_file(tmp_path: Path) -> None:
