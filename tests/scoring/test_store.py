@@ -118,11 +118,11 @@ class TestTrouble:
             run = store.begin({}, "digits", ["x", "y"])
             add(store, "x", row("params"))
             before = store.scores(run, CONDITION)
-            store._connection.execute("PRAGMA max_page_count = 1")  # as many as there are
+            store.connection.execute("PRAGMA max_page_count = 1")  # as many as there are
             with pytest.raises(StoreError, match=r"is full\). Everything finished before is kept"):
                 add(store, "y", row("params", None, "r" * 100_000))
             assert store.scores(run, CONDITION).equals(before)
-            store._connection.execute("PRAGMA max_page_count = 1000")
+            store.connection.execute("PRAGMA max_page_count = 1000")
             add(store, "y", row("params"))
             assert len(store.scores(run, CONDITION)) == 2
 

@@ -8,10 +8,7 @@ one transaction, so a run that is killed holds whole rows, each once.
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +16,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..basics import Array
-from ..errors import InputError, StoreError
-from ..graphs import Graph
-from ..proxies import Result
+from ...basics import Array
+from ...errors import InputError
+from ...graphs import Graph
+from ...proxies import Result
+from .database import Database
 
 FORMAT = 1
-_WAIT = 60.0  # seconds that a writer waits for another one
-_NO_STORE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}  # a folder, a picture, no place
 
 _SCHEMA = """
 CREATE TABLE runs (
@@ -87,7 +83,7 @@ class Failure:
     reason: str
 
 
-class Store:
+class Store(Database):
     """A file of runs and scores, and a context manager that closes it.
 
     Several processes can open one file. Writers wait for each other, and a score that both write
@@ -111,93 +107,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path, writable: bool = True):
-        self.path = str(path)
-        if not writable and not Path(path).is_file():
-            raise InputError(f"store: there is no file {self.path!r}; archrank benchmark makes it")
-        try:
-            self._connection = _connection(self.path, writable)
-        except sqlite3.OperationalError as error:
-            raise self._no_store(str(error)) from error
-        try:
-            self._prepare(writable)
-        except BaseException:
-            self._connection.close()
-            raise
-
-    def _prepare(self, writable: bool) -> None:
-        """Check that an existing file is a store, or create the tables of a new one."""
-        try:
-            if not writable:
-                self._connection.execute("PRAGMA query_only = ON")
-            elif self._is_empty():
-                with self._writing():
-                    if self._is_empty():  # no other process was quicker
-                        # Not executescript: it would commit behind the transaction's back.
-                        for statement in _SCHEMA.split(";\n"):
-                            self._connection.execute(statement)
-                        self._connection.execute(f"PRAGMA user_version = {FORMAT}")
-            version = self._version()
-            if version != FORMAT:
-                raise self._no_store(f"its format is {version}, expected {FORMAT}")
-            if writable:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                self._connection.execute("PRAGMA synchronous = NORMAL")
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode in _NO_STORE:
-                raise self._no_store(str(error)) from error
-            raise self._unwritable(error) from error
-
-    def _no_store(self, why: str) -> InputError:
-        return InputError(
-            f"store: {self.path!r} cannot be opened as a store ({why}); name a new file, or one "
-            "that this release of archrank wrote"
-        )
-
-    def _is_empty(self) -> bool:
-        return not self._connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-
-    def _version(self) -> int:
-        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; the last process to close it merges the write-ahead log."""
-        self._connection.close()
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Run one transaction, of which all or nothing is written."""
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: sqlite3.DatabaseError) -> StoreError:
-        return StoreError(
-            f"store: {self.path!r} cannot be written ({error}). Everything finished before is "
-            "kept in it: make room, or make it writable, and run the same command again"
-        )
-
-    def _rows(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """Return the rows that a query finds."""
-        try:
-            return self._connection.execute(query, values).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"store: {self.path!r} cannot be read ({error})") from error
+        super().__init__(path, _SCHEMA, FORMAT, writable)
 
     # --- runs -----------------------------------------------------------------------------------
 
@@ -208,12 +118,12 @@ class Store:
             InputError: a run with the same settings has another sample.
         """
         text = _json(settings)
-        with self._writing():
-            found = self._rows("SELECT id FROM runs WHERE settings = ?", (text,))
+        with self.writing():
+            found = self.rows("SELECT id FROM runs WHERE settings = ?", (text,))
             if not found:
-                run = self._insert("INSERT INTO runs (settings) VALUES (?)", (text,))
+                run = self.insert("INSERT INTO runs (settings) VALUES (?)", (text,))
                 ids = [self._architecture(space, arch) for arch in architectures]
-                self._connection.executemany(
+                self.connection.executemany(
                     "INSERT INTO samples VALUES (?, ?, ?)",
                     [(run, position, one) for position, one in enumerate(ids)],
                 )
@@ -228,12 +138,12 @@ class Store:
 
     def runs(self) -> dict[int, dict[str, Any]]:
         """Return number -> settings of every run, oldest first."""
-        found = self._rows("SELECT id, settings FROM runs ORDER BY id")
+        found = self.rows("SELECT id, settings FROM runs ORDER BY id")
         return {run: json.loads(settings) for run, settings in found}
 
     def sample(self, run: int) -> list[str]:
         """Return the architectures of a run, in order."""
-        found = self._rows(
+        found = self.rows(
             "SELECT arch FROM samples JOIN architectures ON id = architecture WHERE run = ? "
             "ORDER BY position",
             (run,),
@@ -251,18 +161,18 @@ class Store:
         rows: Iterable[Result],
     ) -> None:
         """Write the scores of one architecture and seed; existing scores stay unchanged."""
-        with self._writing():
+        with self.writing():
             first = (
-                self._named("conditions", ("settings",), (_json(condition),)),
+                self.named("conditions", ("settings",), (_json(condition),)),
                 self._architecture(space, arch),
                 seed,
             )
-            self._connection.executemany(
+            self.connection.executemany(
                 "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         *first,
-                        self._named("proxies", ("name", "version"), (row.name, row.version)),
+                        self.named("proxies", ("name", "version"), (row.name, row.version)),
                         row.value,
                         row.status,
                         row.reason,
@@ -277,7 +187,7 @@ class Store:
         self, condition: Mapping[str, Any], space: str, arch: str, seed: int
     ) -> set[tuple[str, int]]:
         """Return each (proxy, version) for which one architecture has a value or a reason."""
-        found = self._rows(
+        found = self.rows(
             "SELECT name, version FROM scores JOIN proxies ON proxies.id = proxy "
             "WHERE condition = (SELECT id FROM conditions WHERE settings = ?) AND architecture = "
             "(SELECT id FROM architectures WHERE space = ? AND arch = ?) AND seed = ?",
@@ -287,7 +197,7 @@ class Store:
 
     def of(self, condition: Mapping[str, Any], space: str, arch: str, seed: int) -> list[Result]:
         """Return all scores of one architecture under one seed."""
-        found = self._rows(
+        found = self.rows(
             "SELECT name, version, value, status, reason, seconds, peak_memory FROM scores "
             "JOIN proxies ON proxies.id = proxy "
             "WHERE condition = (SELECT id FROM conditions WHERE settings = ?) AND architecture = "
@@ -298,13 +208,13 @@ class Store:
 
     def add_graph(self, condition: Mapping[str, Any], space: str, arch: str, graph: Graph) -> None:
         """Keep the graph of an architecture; an existing graph stays unchanged."""
-        with self._writing():
-            self._connection.execute(_GRAPHS)
+        with self.writing():
+            self.connection.execute(_GRAPHS)
             place = (
-                self._named("conditions", ("settings",), (_json(condition),)),
+                self.named("conditions", ("settings",), (_json(condition),)),
                 self._architecture(space, arch),
             )
-            self._connection.execute(
+            self.connection.execute(
                 "INSERT OR IGNORE INTO graphs VALUES (?, ?, ?)", (*place, graph.to_bytes())
             )
 
@@ -317,17 +227,17 @@ class Store:
         found: Mapping[tuple[str, int], Array],
     ) -> None:
         """Keep the values per node of each (proxy, version), an empty array if there are none."""
-        with self._writing():
-            self._connection.execute(_NODE_SCORES)
+        with self.writing():
+            self.connection.execute(_NODE_SCORES)
             place = (
-                self._named("conditions", ("settings",), (_json(condition),)),
+                self.named("conditions", ("settings",), (_json(condition),)),
                 self._architecture(space, arch),
                 seed,
             )
-            self._connection.executemany(
+            self.connection.executemany(
                 "INSERT OR IGNORE INTO node_scores VALUES (?, ?, ?, ?, ?)",
                 [
-                    (*place, self._named("proxies", ("name", "version"), key), values.tobytes())
+                    (*place, self.named("proxies", ("name", "version"), key), values.tobytes())
                     for key, values in found.items()
                 ],
             )
@@ -336,9 +246,9 @@ class Store:
         self, condition: Mapping[str, Any], space: str, arch: str, seed: int
     ) -> dict[tuple[str, int], Array]:
         """Return the values per node of each (proxy, version) for which they were kept."""
-        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'node_scores'"):
+        if not self.rows("SELECT 1 FROM sqlite_master WHERE name = 'node_scores'"):
             return {}
-        found = self._rows(
+        found = self.rows(
             "SELECT name, version, nodes FROM node_scores JOIN proxies ON proxies.id = proxy "
             "WHERE condition = (SELECT id FROM conditions WHERE settings = ?) AND architecture = "
             "(SELECT id FROM architectures WHERE space = ? AND arch = ?) AND seed = ?",
@@ -348,9 +258,9 @@ class Store:
 
     def graph(self, condition: Mapping[str, Any], space: str, arch: str) -> Graph | None:
         """Return the graph of an architecture; None if it is not kept."""
-        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'graphs'"):
+        if not self.rows("SELECT 1 FROM sqlite_master WHERE name = 'graphs'"):
             return None
-        found = self._rows(
+        found = self.rows(
             "SELECT graph FROM graphs "
             "WHERE condition = (SELECT id FROM conditions WHERE settings = ?) AND architecture = "
             "(SELECT id FROM architectures WHERE space = ? AND arch = ?)",
@@ -365,7 +275,7 @@ class Store:
         seconds, peak_memory.
         """
         columns = "position arch seed proxy version value status reason seconds peak_memory"
-        found = self._rows(
+        found = self.rows(
             "SELECT position, arch, seed, proxies.name, version, value, status, reason, seconds, "
             f"peak_memory {_OF_A_RUN} "
             "ORDER BY position, seed, proxies.name, version",
@@ -377,7 +287,7 @@ class Store:
     def failures(self, run: int, condition: Mapping[str, Any]) -> list[Failure]:
         """Return the proxies of a run that lack a value for some architecture, by name."""
         found: dict[tuple[str, int], Failure] = {}
-        for name, version, reason, count in self._rows(
+        for name, version, reason, count in self.rows(
             f"SELECT proxies.name, version, reason, COUNT(*) {_OF_A_RUN} AND status != 'ok' "
             "GROUP BY proxies.name, version, reason "
             "ORDER BY proxies.name, version, COUNT(*) DESC, reason",
@@ -388,29 +298,7 @@ class Store:
         return list(found.values())
 
     def _architecture(self, space: str, arch: str) -> int:
-        return self._named("architectures", ("space", "arch"), (space, arch))
-
-    def _named(self, table: str, columns: tuple[str, ...], values: tuple[Any, ...]) -> int:
-        """Return the number of a row, which is created if it does not exist."""
-        where = " AND ".join(f"{column} = ?" for column in columns)
-        found = self._connection.execute(f"SELECT id FROM {table} WHERE {where}", values).fetchone()
-        if found is not None:
-            return int(found[0])
-        marks = ", ".join("?" * len(columns))
-        return self._insert(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", values)
-
-    def _insert(self, statement: str, values: tuple[Any, ...]) -> int:
-        number = self._connection.execute(statement, values).lastrowid
-        assert number is not None
-        return number
-
-
-def _connection(path: str, writable: bool) -> sqlite3.Connection:
-    uri = not writable and not os.access(Path(path).parent, os.W_OK)
-    if uri and not Path(f"{path}-wal").exists():
-        # SQLite would put a lock beside the file; nobody writes it here, so it needs none.
-        path = f"{Path(path).absolute().as_uri()}?immutable=1"
-    return sqlite3.connect(path, timeout=_WAIT, isolation_level=None, uri=uri)
+        return self.named("architectures", ("space", "arch"), (space, arch))
 
 
 def _json(settings: Mapping[str, Any]) -> str:
