@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 
@@ -27,10 +29,10 @@ def lazy_names(
 
     def get(name: str) -> Any:
         if name in rooms:
-            return import_module(f".{rooms[name]}", package)
+            return _imported(f".{rooms[name]}", package)
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f".{homes[name]}", package), name)
+        value = getattr(_imported(f".{homes[name]}", package), name)
         setattr(sys.modules[package], name, value)  # the next access does not come here
         return value
 
@@ -38,6 +40,15 @@ def lazy_names(
         return sorted({*homes, *rooms, *_own(package)})
 
     return get, names
+
+
+def _imported(module: str, package: str) -> ModuleType:
+    """Import a module; what it imports may draw random numbers, as rich does, the user's go on."""
+    state = random.getstate()
+    try:
+        return import_module(module, package)
+    finally:
+        random.setstate(state)
 
 
 def _own(package: str) -> Iterable[str]:

@@ -124,3 +124,14 @@ def test_wheel_holds_the_package_and_nothing_else(tmp_path) -> None:
     outside = [n for n in names if not n.startswith(("archrank/", "archrank-"))]
     assert outside == []
     assert not [n for n in names if "test" in n or "experiments" in n or "examples" in n]
+
+
+def test_importing_a_name_on_first_use_draws_no_random_number() -> None:
+    """In a process of its own, since what is imported once draws nothing the second time."""
+    code = (
+        "import random, archrank\n"
+        "before = random.getstate()\n"
+        "archrank.rank, archrank.load_predictor, archrank.search, archrank.costs.measure\n"
+        "print(random.getstate() == before)"
+    )
+    assert python(code) == "True"
