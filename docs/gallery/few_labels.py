@@ -5,6 +5,7 @@
 
 # %%
 import matplotlib.pyplot as plt
+import pandas as pd
 
 from archrank.data import space, table
 from archrank.metrics import kendall
@@ -39,7 +40,8 @@ figure
 # The weights of its members, chosen by cross-validation on the labels:
 
 # %%
-predictor.report_["weights"]
+weights = pd.Series(predictor.report_["weights"], name="weight")
+weights.sort_values(ascending=False).round(2).to_frame()
 
 # %% [markdown]
 # The probability that one network is better than another:
