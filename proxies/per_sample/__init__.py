@@ -60,7 +60,7 @@ def per_sample_signals(runner: ModelRunner, wanted: frozenset[str]) -> dict[str,
     batch = runner.first
     objective: Objective = runner.sum_of_losses
     if "tangent_kernel" in wanted:
-        objective = lambda output, _: runner.main_output(output).sum()  # noqa: E731
+        objective = lambda output, _: runner.real_output(output).sum()  # noqa: E731
         batch = batch.rows(0, _CHUNK) if runner.separable else batch
     size = batch.samples
     with runner.substituted() as leaves:

@@ -114,12 +114,12 @@ def _record_output(
 ) -> None:
     if "output_confidence" in wanted:
         with attempt(recorded, "output_confidence"):
-            logits = runner.main_output(output).detach()
+            logits = runner.real_output(output).detach()
             recorded["output_confidence"] = logits.softmax(dim=-1).amax(dim=-1)
     by_class = [name for name in ("targets", "class_count") if name in wanted]
     if by_class:
         with attempt(recorded, *by_class):
-            logits = runner.main_output(output)
+            logits = runner.real_output(output)
             recorded["targets"] = _classes(runner.class_targets(logits, batch))
             recorded["class_count"] = logits.shape[1]
     if "input_jacobian" in wanted:
@@ -152,7 +152,7 @@ def _jacobian(runner: ModelRunner, output: Any, batch: Batch, keep: bool) -> Ten
     sources = [t for t in batch.tensors if t.requires_grad]
     if not sources:
         raise NotApplicable("needs a floating-point input to differentiate to; this one is integer")
-    main = runner.main_output(output)
+    main = runner.real_output(output)
     found: tuple[Tensor | None, ...] = ()
     if main.requires_grad:
         found = torch.autograd.grad(main.sum(), sources, retain_graph=keep, allow_unused=True)

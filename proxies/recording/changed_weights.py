@@ -115,7 +115,7 @@ def record_constant_outputs(runner: ModelRunner, wanted: frozenset[str]) -> Reco
 
             changed = runner.substituted(gradients=False, dtype=torch.float64, change=filled)
             with changed as weights, ConstantWeights(weights.values()):
-                output = runner.main_output(runner.run(batch))
+                output = runner.real_output(runner.run(batch))
                 if output.dim() == 0:
                     raise NotApplicable("the output is one number for all samples together")
                 outputs.append(output.reshape(len(output), -1))

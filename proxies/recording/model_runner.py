@@ -354,17 +354,31 @@ class ModelRunner:
         found = main_tensor(output, self.graph)
         return found.transpose(0, 1) if self.batches[0].by_step and found.dim() > 2 else found
 
+    def real_output(self, output: Any) -> Tensor:
+        """Return the main output, which must be of real numbers.
+
+        Raises:
+            NotApplicable: it is complex.
+        """
+        found = self.main_output(output)
+        if found.is_complex():
+            raise NotApplicable(
+                f"the output is complex ({found.dtype}), so neither its sum nor cross-entropy has "
+                "a gradient; let the model return real numbers, such as absolute values"
+            )
+        return found
+
     def batch_loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the mean loss of a batch."""
         if self.loss is not None:
             return given_loss(self.loss, output, batch.targets)
-        logits = self.main_output(output)
+        logits = self.real_output(output)
         return F.cross_entropy(logits, self.class_targets(logits, batch))
 
     def sum_of_losses(self, output: Any, batch: Batch) -> Tensor:
         """Return the sum of the losses of the samples, each as a batch of one."""
         if self.loss is None:
-            logits = self.main_output(output)
+            logits = self.real_output(output)
             return F.cross_entropy(logits, self.class_targets(logits, batch), reduction="sum")
         size = batch.samples
         total = torch.zeros(())

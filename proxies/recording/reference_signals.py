@@ -204,7 +204,7 @@ def record_coupled_kernel(runner: ModelRunner, wanted: frozenset[str]) -> Record
         batch = runner.first
         with runner.substituted(names=names) as leaves:
             with WithoutDropout():
-                output = runner.main_output(runner.run_soundly(batch))
+                output = runner.real_output(runner.run_soundly(batch))
             rows = []
             for sample in output:
                 found = gradients(sample.sum(), leaves, retain_graph=True)

@@ -183,3 +183,52 @@ def test_outputs_that_are_no_logits(kind: str) -> None:
     for name in ("snip", "gradsign", "vkdnw"):
         assert said in scores[name].reason
     assert (scores["epsinas"].value is not None) == (kind == "one of each sample")
+
+
+class Frequencies(nn.Module):
+    """A network that returns complex numbers, or their absolute values."""
+
+    def __init__(self, recurrent: bool, real: bool):
+        super().__init__()
+        torch.manual_seed(0)
+        body: Any = nn.GRU(4, 8, batch_first=True) if recurrent else nn.Linear(4, 8)
+        self.body, self.head, self.real = body, nn.Linear(8, 3), real
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.body(x)
+        made = made[0] if isinstance(made, tuple) else torch.relu(made)
+        found = torch.fft.fft(self.head(made.mean(1)))
+        return found.abs() if self.real else found
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_complex_outputs_have_the_scores_of_the_users_loss_or_a_reason(recurrent: bool) -> None:
+    x, y = torch.randn(6, 5, 4).double(), torch.arange(6) % 3
+    model = Frequencies(recurrent, real=False).double()
+    for name, score in archrank.score(model, x, y).items():
+        assert score.status != "error", (name, score.reason)
+    names = ["snip", "gradsign", "grad_norm"]
+    found = archrank.score(
+        model, x, y, loss=lambda o, t: nn.functional.cross_entropy(o.abs(), t), proxies=names
+    )
+    twin = Frequencies(recurrent, real=True).double()
+    for name, score in archrank.score(twin, x, y, proxies=names).items():
+        assert found[name].value == pytest.approx(score.value, rel=1e-9)
+    reason = archrank.score(model, x, y, proxies="synflow")["synflow"].reason
+    assert "the output is complex (torch.complex128)" in str(reason)
+
+
+def test_inference_mode_inside_a_forward_is_no_error() -> None:
+    class Backbone(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(4, 8), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.inference_mode():
+                features = torch.relu(self.body(x))
+            return self.head(features.clone())
+
+    scores = archrank.score(Backbone(), (4,), batch_size=6)
+    assert {score.status for score in scores.values()} <= {"ok", "not applicable"}
+    assert scores["swap"].value is not None

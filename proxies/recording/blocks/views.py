@@ -16,6 +16,7 @@ from ...spectra import eigenvalues, entropy, gram, spectral_norm
 from ..attempts import Recorded, attempt
 from ..batches import Batch
 from ..model_runner import ModelRunner
+from ..samples.formulas import version_of
 from ..samples.layout import ROWS, Layout, layout_of
 from ..samples.survey import rows_first
 from ..signals import Block
@@ -56,7 +57,7 @@ class BoundaryRecorder(DependentCalls):
             return result
         # A feature of tokens alone depends on no float input: let it be differentiated to.
         self.features.append(made[0] if made[0].requires_grad else made[0].requires_grad_())
-        self._versions.append(made[0]._version)
+        self._versions.append(version_of(made[0]))
         if self._copies and result is made[0]:
             return result.clone()  # for the network to write to
         return result
@@ -64,7 +65,7 @@ class BoundaryRecorder(DependentCalls):
     def overwritten(self) -> bool:
         """Return whether an in-place operator changed any feature."""
         pairs = zip(self.features, self._versions, strict=True)
-        return any(feature._version != version for feature, version in pairs)
+        return any(version_of(feature) != version for feature, version in pairs)
 
 
 def rademacher(shape: tuple[int, ...], index: int, generator: torch.Generator) -> Tensor:

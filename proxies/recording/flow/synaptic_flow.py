@@ -47,7 +47,7 @@ def _flow(runner: ModelRunner, mode: type[WithoutDropout]) -> dict[str, Synaptic
     leaving_out: Any = NoBatchNormByHand(len(ones)) if mode is WithoutNorm else nullcontext()
     with runner.substituted(dtype=torch.float64, change=lambda n, p: p.abs()) as leaves:
         with leaving_out, mode():
-            output = runner.main_output(runner.run(ones)).sum()
+            output = runner.real_output(runner.run(ones)).sum()
         found = gradients(output, leaves)
         # Weights that are not numbers give none in any range.
         if all(map(is_finite, (output, *found.values()))) or not all(
@@ -58,7 +58,7 @@ def _flow(runner: ModelRunner, mode: type[WithoutDropout]) -> dict[str, Synaptic
     with runner.substituted(dtype=torch.float64, change=lambda n, p: p.abs()) as leaves:
         with sdpa_kernel(SDPBackend.MATH), WideRange() as wide:
             with mode():
-                output = runner.main_output(runner.run(ones)).sum()
+                output = runner.real_output(runner.run(ones)).sum()
             found = gradients(output, leaves)
         return {
             n: SynapticFlow.within_range(w.detach(), found[n], wide.power_of(found[n]))

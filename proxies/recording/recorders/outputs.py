@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..modes import WithoutDropout
 from ..samples.channels import by_sample, real_channels
+from ..samples.formulas import version_of
 from ..samples.layout import ROWS, Layout
 from ..samples.survey import CountedLayouts
 from ..signals import Saliency
@@ -66,7 +67,7 @@ class OutputRecorder(WithoutDropout):
 
     def _keep_output(self, result: Tensor, name: str | None, layout: Layout, channels: int) -> None:
         held = result.detach().clone() if self._copies else result.detach()
-        self._held.append((held, held._version))
+        self._held.append((held, version_of(held)))
 
         def arrived(gradient: Tensor) -> None:
             if self._listening:
@@ -93,7 +94,7 @@ class OutputRecorder(WithoutDropout):
 
     def overwritten(self) -> bool:
         """Return whether an in-place operator changed any held output."""
-        return any(tensor._version != version for tensor, version in self._held)
+        return any(version_of(tensor) != version for tensor, version in self._held)
 
     @contextmanager
     def listening(self) -> Iterator[None]:

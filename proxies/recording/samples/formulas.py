@@ -61,7 +61,7 @@ class Formula:
     def source(self) -> Tensor | None:
         """The root, as it was when it was read; None if it was overwritten."""
         found: Tensor | None = self.root()
-        return found if found is not None and found._version == self.version else None
+        return found if found is not None and version_of(found) == self.version else None
 
     @cached_property
     def is_rectifier(self) -> bool:
@@ -97,6 +97,11 @@ def _rectifies(values: list[float]) -> bool:
         and abs(at[-3]) < 0.75 * abs(at[3])
         and abs(at[-6]) < 0.5 * abs(at[6])
     )
+
+
+def version_of(tensor: Tensor) -> int:
+    """Return how often a tensor was written to; 0 of those of inference mode."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 class Formulas:
@@ -170,7 +175,7 @@ class Formulas:
         found: Formula | None = self._known.get(tensor)
         if found is not None and found.source is not None and found.stacked is None:
             return found
-        return Formula(TensorWeakRef(tensor), tensor._version, lambda x: x)
+        return Formula(TensorWeakRef(tensor), version_of(tensor), lambda x: x)
 
     def see(self, result: Any, formula: Formula | None) -> None:
         """See the result of a call, which is a root itself if it has no formula."""
