@@ -177,6 +177,8 @@ def attributes_of(
         if source.dim() < dims or not isinstance(args[1], (int, list, tuple)):
             return columns()
         kernel = _per_axis(args[1], dims)
+        if facts.base.startswith("fractional"):  # its steps are drawn at random
+            return columns(kernel=kernel)
         stride = _per_axis(args[2], dims) if len(args) > 2 and args[2] else kernel
         padding = _per_axis(args[3], dims) if len(args) > 3 else (0,) * dims
         return columns(kernel=kernel, stride=stride, padding=padding)

@@ -94,7 +94,7 @@ _ATEN_NAMES: dict[str, str] = {
     # pooling
     "max_pool": "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices max_pool3d_with_indices "
     "max_pool1d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d "
-    "fractional_max_pool2d max_unpool2d roi_pool",
+    "fractional_max_pool2d fractional_max_pool3d max_unpool2d max_unpool3d roi_pool",
     "avg_pool": "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d "
     "adaptive_avg_pool3d roi_align ps_roi_align",
     # moving values around

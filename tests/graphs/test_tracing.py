@@ -575,3 +575,18 @@ class Attends(nn.Module):
 def test_what_does_not_fit_is_refused(layer: nn.Module, device: str) -> None:
     with pytest.raises(UnsupportedModelError, match="module 'layer'"):
         trace(Mismatched(layer).to(device), (7, 6))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_pools_of_fractional_steps(dims: int) -> None:
+    torch.manual_seed(0)
+    convolution = (nn.Conv2d, nn.Conv3d)[dims - 2](3, 4, 3)
+    pool = (nn.FractionalMaxPool2d, nn.FractionalMaxPool3d)[dims - 2](2, output_ratio=0.5)
+    shape = (3, *[8] * dims)
+    before = torch.get_rng_state()
+    graph = trace(nn.Sequential(convolution, nn.ReLU(), pool), shape)
+    assert torch.equal(torch.get_rng_state(), before)
+    (node,) = (node for node in graph.nodes if node.operator == "max_pool")
+    assert node.out_shape == (1, 4, *[3] * dims)
+    assert graph.product_flops == 4 * 6**dims * 3 * 3**dims
+    assert not graph.unknown_operators
