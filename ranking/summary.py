@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ..basics import SIZES
 from ..formats import chance, named, number
 
 _LEFT_OUT = frozenset({"above", "seconds", "same_as", "activations", "depth"})
@@ -18,8 +19,6 @@ _LEFT_OUT = frozenset({"above", "seconds", "same_as", "activations", "depth"})
 _INTERVAL = frozenset({"top-1 low", "top-1 high"})
 _EXPECTED = _INTERVAL | {"top-1"}
 """Details that are shown beside the score: the expected accuracy, in %."""
-_ITSELF = frozenset({("auto",), ("expected",)})
-"""Criteria that are the score itself."""
 MOST_COLUMNS = 9
 """Of a summary; `Ranking.details` has the others."""
 _COMBINED = {
@@ -65,8 +64,8 @@ def shown_columns(ranking: Ranked) -> list[str]:
     """Return the columns of a summary, at most ``MOST_COLUMNS``."""
     table = ranking.table
     told = {"measured"} if "measured" in table else _EXPECTED
-    hidden = (_LEFT_OUT - set(ranking.by)) | (ranking.made_of - told)
-    if ranking.by in _ITSELF:
+    hidden = (_LEFT_OUT - set(ranking.by)) | (ranking.made_of - told - {*SIZES})
+    if _is_score(ranking):
         hidden |= set(ranking.by)
     if _same_error(ranking) is not None or table["std_error"].isna().all():  # it tells nothing
         hidden |= {"std_error"}
@@ -78,6 +77,14 @@ def shown_columns(ranking: Ranked) -> list[str]:
     too_many = max(0, len(names) - MOST_COLUMNS)
     left_out = set(spare[max(0, len(spare) - too_many) :])
     return [name for name in names if name not in left_out][:MOST_COLUMNS]
+
+
+def _is_score(ranking: Ranked) -> bool:
+    """Return whether the one criterion is the score itself; sizes are columns anyway."""
+    (first, *more), table = ranking.by, ranking.table
+    if more or first in SIZES or first not in table:
+        return False
+    return bool(np.array_equal(table[first].to_numpy(float), table["score"], equal_nan=True))
 
 
 def _same_error(ranking: Ranked) -> float | None:
@@ -119,6 +126,8 @@ def _units(ranking: Ranked) -> list[str]:
         lines.append(f"score: the predicted label in standard deviations of labels{error}")
     elif "measured" in ranking.table:
         lines.append("score: the expected label, or the measured one; std_error: its uncertainty")
+    elif _is_score(ranking):
+        lines.append(f"score: {ranking.by[0]}")
     elif len(ranking.by) > 1:
         lines.append(f"score: {_COMBINED[ranking.combine]}")
     if same:

@@ -289,6 +289,20 @@ def test_one_wrong_shape_is_one_message_whatever_the_networks() -> None:
     assert "conv and linear: unsupported: " in str(ranking)
 
 
+def test_one_criterion_that_is_the_score_is_a_line_not_a_column() -> None:
+    made = [nets.narrow, nets.wide, nets.deep]
+    heading, *_, last = str(archrank.rank(made, by="naswot", **OPTIONS)).splitlines()
+    assert "naswot" not in heading.split()
+    assert last == "score: naswot"
+    for by in ("ntk_condition", "params", "naswot,snip"):  # of another sign, a size, several
+        heading = str(archrank.rank(made, by=by, **OPTIONS)).splitlines()[0]
+        assert {*by.split(",")} <= {*heading.split()}
+    learnt = archrank.rank(
+        made, by="params", measured={"narrow": 1.0, "wide": 3.0, "deep": 2.0}, **OPTIONS
+    )
+    assert "params" in str(learnt).splitlines()[0].split()
+
+
 def test_an_error_that_all_candidates_share_is_no_column() -> None:
     made = [nets.narrow, nets.wide, nets.deep]
     ranking = archrank.rank(made, level="graphs", **OPTIONS)
