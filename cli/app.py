@@ -28,8 +28,8 @@ from .pretrain import pretrain
 from .rank import rank
 from .report import report
 from .score import proxies, score
-from .shared.console import errors, say
-from .shared.interruption import EXIT_CODE, listen, plain_message
+from .shared.console import INTERRUPTED, errors, say
+from .shared.interruption import listen, plain_message
 from .shared.misuse import misused
 from .shared.surroundings import COMPLETES, completion, defaults, project_file
 
@@ -86,7 +86,7 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         say(plain_message())
-        sys.exit(EXIT_CODE)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if not hasattr(error, "exit_code"):
             raise

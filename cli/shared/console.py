@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ...basics import Progress
 
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
+
+
 def say(text: str) -> None:
     """Print to stderr."""
     print(text, file=sys.stderr)
@@ -44,6 +48,9 @@ def errors(quiet: bool = False) -> Iterator[None]:
         say(f"error: {error}")
         usage = isinstance(error, (InputError, MissingExtraError))
         raise typer.Exit(2 if usage else 1) from error
+    except KeyboardInterrupt:
+        say("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
     finally:
         logger.setLevel(level)
         logger.removeHandler(handler)

@@ -15,9 +15,8 @@ from typing import Any
 
 import typer
 
-from .console import say
+from .console import INTERRUPTED, say
 
-EXIT_CODE = 130
 STORE_KEEPS = "--store FILE keeps finished scores"
 _SHOW_CURSOR = "\x1b[?25h"
 
@@ -44,7 +43,7 @@ def _interrupt(message: Callable[[], str], number: int, frame: FrameType | None)
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             say((_SHOW_CURSOR if sys.stderr.isatty() else "") + message())
             sys.stderr.flush()
-            os._exit(EXIT_CODE)
+            os._exit(INTERRUPTED)
         frame = frame.f_back
     raise KeyboardInterrupt
 
@@ -69,7 +68,7 @@ def kept_in(place: Path | None, advice: str = "") -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         say(message())
-        raise typer.Exit(EXIT_CODE) from None
+        raise typer.Exit(INTERRUPTED) from None
     finally:
         if main:
             signal.signal(signal.SIGINT, before)

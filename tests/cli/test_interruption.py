@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from archrank.cli.shared.interruption import EXIT_CODE, kept_in, listen
+from archrank.cli.shared.console import INTERRUPTED, errors
+from archrank.cli.shared.interruption import kept_in, listen
 
 INTERRUPT = "import os, signal; os.kill(os.getpid(), signal.SIGINT)\n"
 LISTEN = "from archrank.cli.shared.interruption import listen\nlisten()\n"
@@ -26,7 +27,7 @@ def test_during_an_import_it_ends_the_process_with_one_line(tmp_path: Path) -> N
     done = ended(
         f"{LISTEN}try:\n    import halfway\nexcept BaseException as e:\n    print(e)", tmp_path
     )
-    assert (done.returncode, done.stdout, done.stderr) == (EXIT_CODE, "", "interrupted\n")
+    assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", "interrupted\n")
 
 
 def test_elsewhere_it_is_an_exception(tmp_path: Path) -> None:
@@ -55,8 +56,18 @@ def test_what_is_kept_is_said(
         kept_in(None if exists is None else place, "name a place"),
     ):
         raise KeyboardInterrupt
-    assert stopped.value.exit_code == EXIT_CODE
+    assert stopped.value.exit_code == INTERRUPTED
     assert capsys.readouterr().err == said.format(place)
+
+
+def test_a_command_that_keeps_nothing_says_so_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as stopped, errors():
+        raise KeyboardInterrupt
+    assert stopped.value.exit_code == INTERRUPTED
+    with pytest.raises(typer.Exit), errors(), kept_in(None, "name a place"):
+        raise KeyboardInterrupt
+    first, second = capsys.readouterr().err.splitlines()
+    assert (first, second) == ("interrupted", "interrupted: nothing was kept; name a place")
 
 
 def test_the_listener_of_the_caller_comes_back() -> None:
