@@ -139,9 +139,9 @@ def tables() -> Sequence[str]:
         "",
         f"{made_by('losses.py', '--tables')} Kendall's tau on {TESTED} networks, of a GIN of "
         f"width 32 and three layers fitted to {LABELS} labels for 100 epochs in batches of 32; "
-        f"seeds {', '.join(map(str, seeds))}. The mean over tasks chose the defaults of "
-        "`archrank.predictors.neural.losses.loss`. No page about losses or neural predictors "
-        "reports these tasks.",
+        f"mean and 95 % interval over the seeds {', '.join(map(str, seeds))}. The mean over tasks "
+        "of seed 0 chose the defaults of `archrank.predictors.neural.losses.loss`; other seeds "
+        "were fitted afterwards. No page about losses or neural predictors reports these tasks.",
         "",
     ]
     rows = []
