@@ -59,7 +59,8 @@ def tables() -> list[str]:
         "Accel-NASBench, OFA, EC-NAS, ENAS and GPT were scored afterwards. How a slope is taken "
         "from families was changed after a first run of this page had shown harm on ENAS and "
         "EC-NAS, with their labels. That members learn around a line of the evidence, and how "
-        "steep it is, was chosen by other draws of labels (seeds 100 to 103) of the same families. "
+        "steep it is, and how much a handful of labels counts, was chosen by other draws of labels "
+        "(seeds 100 to 103) of the same families. "
         "Nothing was chosen by *nasbench101_10k* and *graphgym*.",
         "",
         "## Without labels",
@@ -126,7 +127,8 @@ def _few_tables(results: list[dict]) -> list[str]:
             "The second row of a pool is `ArchRank`, fitted from scratch to the same labels and "
             "scores; the third the difference, paired. In brackets how many seeds, if not "
             f"{SEEDS}; *earlier*: before processes had a kernel for each group of features; "
-            "*before the line*: older, when one member alone learnt around the evidence.",
+            "*before the line*: older, when one member alone learnt around the evidence. Neither "
+            "has the members on encoded cells that `ArchRank` got later (`encoded_cells.md`).",
             "",
             *markdown_table(("pool", "predictor", *(f"{c} labels" for c in COUNTS)), rows),
         ]
