@@ -167,5 +167,10 @@ _READING = (
 )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Score what is missing, and write the page."""
     measure_and_write(__doc__, PAGE, measure, tables)
+
+
+if __name__ == "__main__":
+    main()
