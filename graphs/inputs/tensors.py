@@ -65,10 +65,14 @@ def check_inputs(inputs: Inputs) -> None:
                 "inputs.to_dense(), or a dictionary of it if its rows go together, as edges do"
             )
     elif inputs is not None and (not _is_several(inputs) or _are_numbers(inputs)):
-        raise InputError(
-            f"inputs: got {inputs!r}, expected a shape without batch dimension such as (3, 32, 32),"
-            " a tensor with one, or the tuple or dict of tensors that forward takes"
-        )
+        raise _no_input(inputs)
+
+
+def _no_input(inputs: Any) -> InputError:
+    return InputError(
+        f"inputs: got {inputs!r}, expected a shape without batch dimension such as (3, 32, 32), a "
+        "tensor with one, or the tuple or dict of tensors that forward takes"
+    )
 
 
 def _is_several(inputs: Inputs) -> bool:
@@ -85,9 +89,11 @@ def arguments_of(model: nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], dic
     """Return the arguments of one forward pass, of one sample where that is well defined.
 
     Raises:
-        InputError: see ``check_inputs``.
+        InputError: see ``check_inputs``; there must be an input.
     """
     check_inputs(inputs)
+    if inputs is None:
+        raise _no_input(inputs)
     if is_shape(inputs):
         return (torch.empty(1, *inputs, dtype=float_type(model), device="meta"),), {}
     if isinstance(inputs, Tensor):
