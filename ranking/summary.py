@@ -132,8 +132,8 @@ def _units(ranking: Ranked) -> list[str]:
         lines.append(f"score: {_COMBINED[ranking.combine]}")
     if same:
         lines.append(
-            f"Each score is uncertain by {number(same)} (one standard deviation): "
-            "nothing here says that one is surer than another"
+            f"The standard error of every score is {number(same)}: the predictor does not know "
+            "some better than others"
         )
     return lines
 

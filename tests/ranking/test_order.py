@@ -309,7 +309,7 @@ def test_an_error_that_all_candidates_share_is_no_column() -> None:
     (error,) = set(ranking.table["std_error"])
     heading, *_, last = str(ranking).splitlines()
     assert "std_error" not in heading
-    assert last.startswith(f"Each score is uncertain by {error:.4g} ")
+    assert last.startswith(f"The standard error of every score is {error:.4g}:")
     assert "std_error" in str(archrank.rank(made, by="snip", seeds=2, **OPTIONS)).splitlines()[0]
 
 
