@@ -300,4 +300,4 @@ def test_a_portable_predictor_judges_what_is_not_of_its_space(
     assert len(coded.failures) == 4
     said = [line for line in str(coded).splitlines() if "--portable" in line]
     assert len(said) == 1
-    assert said[0].startswith("a and 3 more: ")
+    assert said[0].startswith("a, b, c and 1 more: ")

@@ -39,7 +39,7 @@ def one_node(operator: int = 3) -> GraphTensors:
         )
     }
     ids, none = torch.tensor([operator]), torch.zeros(2, 0, dtype=torch.int64)
-    return replace(first, **rows, operator=ids, edges=none, key=f"one {operator}")
+    return replace(first, **rows, operator=ids, edges=none)
 
 
 def relabelled(graph: GraphTensors, seed: int) -> GraphTensors:
