@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from ...basics import SIZES
 from ...graphs import Graph
 
-SIZES = ("params", "flops", "product_flops", "activations")
+ADDED = (*SIZES, "product_flops")
+"""The sizes that are added up."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +47,21 @@ class SizeTable:
         first = _sizes(graph(start))
         steps = []
         for i, some in enumerate(options):
-            known = {some[0]: dict.fromkeys(SIZES, 0)}
+            known = {some[0]: dict.fromkeys(ADDED, 0)}
             for option in some[1:]:
                 own = _sizes(graph((*start[:i], option, *start[i + 1 :])))
-                known[option] = {name: own[name] - first[name] for name in SIZES}
+                known[option] = {name: own[name] - first[name] for name in ADDED}
             steps.append(known)
         return cls(first, tuple(steps))
 
     def sizes(self, values: Sequence[Any]) -> dict[str, int]:
         """Return the sizes of the architecture with these values of its choices."""
         added = [step[value] for step, value in zip(self.steps, values, strict=True)]
-        return {name: self.first[name] + sum(one[name] for one in added) for name in SIZES}
+        return {name: self.first[name] + sum(one[name] for one in added) for name in ADDED}
 
 
 def _sizes(graph: Graph) -> dict[str, int]:
-    return {name: getattr(graph, name) for name in SIZES}
+    return {name: getattr(graph, name) for name in ADDED}
 
 
 _ARRAYS = frozenset(field.name for field in fields(Graph))
@@ -72,7 +74,7 @@ class DeferredGraph(Graph):
 
     Args:
         make: returns the graph.
-        sizes: returns its sizes (``SIZES``) without making it.
+        sizes: returns its sizes (``ADDED``) without making it.
         inputs: the shapes of its inputs, with batch dimension.
 
     Example:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from archrank.data import space, spaces
-from archrank.data.spaces.additive import SIZES, DeferredGraph
+from archrank.data.spaces.additive import ADDED, DeferredGraph
 from archrank.data.spaces.contract import ChoiceSpace
 from archrank.graphs import Graph, assemble, trace
 
@@ -36,7 +36,7 @@ def test_sizes_and_inputs_equal_those_of_the_whole_graph(name: str) -> None:
         for arch in own.sample(4, seed=5):
             deferred = own.graph(arch, task)
             whole = assemble(lambda a=arch, t=task: own.build(a, t), own.inputs(task, arch))
-            for size in SIZES:
+            for size in ADDED:
                 assert getattr(deferred, size) == getattr(whole, size), (task, arch, size)
             assert deferred.input_shapes == whole.input_shapes
             assert not looked_at(deferred)
@@ -50,7 +50,7 @@ def test_sizes_equal_those_of_the_traced_network(name: str) -> None:
     arch = own.sample(1, seed=9)[0]
     traced = trace(own.build(arch), own.inputs())
     graph = own.graph(arch)
-    assert [getattr(graph, size) for size in SIZES] == [getattr(traced, size) for size in SIZES]
+    assert [getattr(graph, size) for size in ADDED] == [getattr(traced, size) for size in ADDED]
 
 
 @pytest.fixture
