@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .features.distances import GraphEmbedding, edit_distance, spectral_distance
     from .neural import encoders, losses
     from .neural.fuzzy import FuzzyCMeans
-    from .neural.gennape import GENNAPE
+    from .neural.gennape import GENNAPE, HeadSettings
     from .neural.graph_predictor import KGNN, GraphPredictor
     from .neural.heteroscedastic import HeteroscedasticNetwork
     from .neural.parzc import ParZC
@@ -50,6 +50,7 @@ _HOME = {
     "Features": "features.columns",
     "FuzzyCMeans": "neural.fuzzy",
     "GENNAPE": "neural.gennape",
+    "HeadSettings": "neural.gennape",
     "KGNN": "neural.graph_predictor",
     "GraphEnsemble": "pretrained.graph_ensemble",
     "GraphPredictor": "neural.graph_predictor",
@@ -88,6 +89,7 @@ __all__ = [
     "GaussianProcess",
     "GraphEmbedding",
     "GraphPredictor",
+    "HeadSettings",
     "HeteroscedasticNetwork",
     "OutOfFamilyWarning",
     "ParZC",

@@ -1,10 +1,14 @@
-"""Predictors as files: ``predictor.json`` and ``arrays.safetensors`` in one folder."""
+"""Predictors as files: ``predictor.json`` and ``arrays.safetensors`` in one folder.
+
+A class whose arguments have changed reads those of older files by ``arguments_of_file``.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 import tempfile
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -105,7 +109,7 @@ def _encode(
         }
         arguments = {
             name: _encode(_named(item), arrays, f"{place}.{name}", base)
-            for name, item in value.get_params(deep=False).items()
+            for name, item in _arguments(value).items()
         }
         home = type(value)
         return {"class": home.__qualname__, "arguments": arguments, "fitted": fitted}
@@ -113,6 +117,14 @@ def _encode(
         f"path: {place} is a {type(value).__name__}, which cannot be written without pickle; "
         "expected arrays, numbers, strings, lists, dicts or predictors"
     )
+
+
+def _arguments(value: Any) -> dict[str, Any]:
+    """Return the arguments of the constructor of an estimator or of settings."""
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    arguments: dict[str, Any] = value.get_params(deep=False)
+    return arguments
 
 
 def _named(value: Any) -> Any:
@@ -138,7 +150,7 @@ def _decode(value: Any, arrays: dict[str, np.ndarray[Any, Any]], expected: type[
         {_renamed(name): _decode(item, arrays, expected) for name, item in value[group].items()}
         for group in ("arguments", "fitted")
     )
-    predictor = made(**arguments)
+    predictor = made(**getattr(made, "arguments_of_file", dict)(arguments))
     for name, item in fitted.items():
         setattr(predictor, name, item)
     return predictor
@@ -149,17 +161,22 @@ def _renamed(name: str) -> str:
 
 
 def _is_ours(value: Any, base: type[Any]) -> bool:
-    """Predictors, wherever they were written, and other estimators of archrank."""
+    """Tell whether a value is a predictor, or an estimator or settings of archrank."""
     ours = type(value).__module__.startswith(__name__.partition(".")[0] + ".")
-    return isinstance(value, base) or (isinstance(value, BaseEstimator) and ours)
+    return isinstance(value, base) or (ours and _is_written(type(value)))
+
+
+def _is_written(kind: type[Any]) -> bool:
+    """Tell whether files hold arguments and fitted attributes of a class."""
+    return issubclass(kind, BaseEstimator) or is_dataclass(kind)
 
 
 def _class(name: str, expected: type[Any]) -> type[Any]:
-    """Return a public estimator, or the one asked for; a file imports nothing else."""
+    """Return a public class, or the one asked for; a file imports nothing else."""
     if name == expected.__qualname__:
         return expected
     for room in _ROOMS:
         found = getattr(import_module(room, __package__), name, None)
-        if isinstance(found, type) and issubclass(found, BaseEstimator):
+        if isinstance(found, type) and _is_written(found):
             return found
     raise InputError(f"path: a predictor {name!r} is not known to this archrank")

@@ -59,8 +59,6 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
             (``archrank.Graph.spectrum``).
         spectral_temperature: T of the targets of ``spectral``; 0.05 in the sister paper.
         temperature: of the similarities.
-        contrastive, statistics: weights of ``spectral`` and ``sizes`` under their names in files of
-            archrank 0.1; if one is given, ``objectives`` is ignored.
         fold: represent repeated blocks once for the encoder; everything else reads whole graphs.
         epochs, batch_size, learning_rate: of the training (Adam, cosine schedule).
         spread: how many doublings of size are mixed in a batch where ``together`` is 0; contrast is
@@ -100,8 +98,6 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
         q: int = 21,
         spectral_temperature: float = 0.05,
         temperature: float = 0.1,
-        contrastive: float | None = None,
-        statistics: float | None = None,
         fold: bool = True,
         epochs: int = 30,
         batch_size: int = 64,
@@ -120,8 +116,6 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
         self.q = q
         self.spectral_temperature = spectral_temperature
         self.temperature = temperature
-        self.contrastive = contrastive
-        self.statistics = statistics
         self.fold = fold
         self.epochs = epochs
         self.batch_size = batch_size
@@ -212,13 +206,28 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
         }
         return cls(**{**form, **arguments})
 
+    @classmethod
+    def arguments_of_file(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return today's arguments for those of a file.
+
+        Older files have two weights of their own: ``contrastive`` of the objective ``spectral``,
+        and ``statistics`` of ``sizes``. If one is given, ``objectives`` does not count.
+
+        Example:
+            >>> Pretraining.arguments_of_file({"contrastive": 1.0, "statistics": None})
+            {'objectives': {'spectral': 1.0, 'sizes': 0.0}}
+        """
+        now = dict(arguments)
+        spectral, sizes = now.pop("contrastive", None), now.pop("statistics", None)
+        if spectral is not None or sizes is not None:
+            spectral = 1.0 if spectral is None else spectral
+            now["objectives"] = {"spectral": spectral, "sizes": sizes or 0.0}
+        return now
+
     @property
     def weights(self) -> dict[str, float]:
         """Return the objectives that take part, and their weights."""
-        if self.contrastive is None and self.statistics is None:
-            return weights_of(self.objectives)
-        contrastive = 1.0 if self.contrastive is None else self.contrastive
-        return weights_of({"spectral": contrastive, "sizes": self.statistics or 0.0})
+        return weights_of(self.objectives)
 
     def _pretext(self, encoder: Encoder, corpus: Corpus) -> _Pretext:
         if not 1 <= self.projection < encoder.width:

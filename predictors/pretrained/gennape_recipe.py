@@ -95,12 +95,17 @@ def learnt(
         checkpoint: folder to go on from.
         progress: called after each epoch.
     """
-    from .. import GENNAPE, KGNN
+    from .. import GENNAPE, KGNN, HeadSettings
 
     # Folded, and trained to rank like the other members: in minutes what takes hours as released.
     kgnn = KGNN(loss="diff_kendall", epochs=5, learning_rate=1e-3, fold=True, random_state=seed)
     made = GENNAPE(
-        transform=None, sizes=True, pretrained=encoder, kgnn=kgnn, epochs=10, random_state=seed
+        transform=None,
+        epochs=10,
+        pretrained=encoder,
+        heads=HeadSettings(sizes=True),
+        kgnn=kgnn,
+        random_state=seed,
     )
     return made.fit_families(families, checkpoint, _told(progress, "members"))
 

@@ -4,5 +4,6 @@ from .heads import FuzzyHeads, FuzzyPairHeads
 from .labels import LabelTransform
 from .members import MEMBERS
 from .predictor import GENNAPE
+from .settings import HeadSettings
 
-__all__ = ["GENNAPE", "MEMBERS", "FuzzyHeads", "FuzzyPairHeads", "LabelTransform"]
+__all__ = ["GENNAPE", "MEMBERS", "FuzzyHeads", "FuzzyPairHeads", "HeadSettings", "LabelTransform"]

@@ -33,6 +33,7 @@ from .embedding import Embedding, Inputs
 from .headed import HEADED, HeadedMember, PairMember, ScoringMember
 from .labels import TRANSFORMS, LabelTransform
 from .members import MEMBERS, FlopsMember, KGNNMember, Lesson, Member
+from .settings import HeadSettings, settings_of
 
 
 class GENNAPE(NetworkPredictor):
@@ -56,36 +57,28 @@ class GENNAPE(NetworkPredictor):
     ``fit`` learns one family, as in the paper. ``fit_families`` learns several, with labels of any
     unit. Both can then rank new families and ``adapt`` to a few labels of one.
 
-    Each ablation is one argument: ``members``, ``clusters=1``, ``transform=None``,
-    ``contrastive=False``, ``loss="mse"``.
+    Each part can be left out: ``members`` without it; ``clusters=1``; ``transform=None``;
+    ``loss="mse"``; an encoder that is never pretrained, ``pretrained=Pretraining(epochs=0)``, which
+    ``finetune_encoder=True`` trains with the heads.
 
     Args:
         members: names from ``MEMBERS``, at least one.
         transform: ``"flops"`` or None, of the labels that ``"mse"`` and ``"huber"`` see; losses
             that only order learn the normal scores of labels as they are.
-        clusters, m: C and the fuzzifier of ``FuzzyCMeans``; no more clusters than different
-            embeddings are made.
-        contrastive: whether the encoder is pretrained; if not, the same encoder starts at random
-            and is trained with the heads.
-        finetune_encoder: train the encoder with the heads, a copy for each member.
-        pretrained: a ``Pretrained``, or the path of one as a string; None to pretrain on the
-            graphs given to ``fit``.
-        pretraining: how; None for the defaults of ``Pretraining``.
-        kgnn: the member's settings; None for those released.
-        hidden: width of the heads' hidden layers.
-        epochs, batch_size, learning_rate: of the heads' training.
         loss: of the heads that score graphs, one of ``LOSSES``, or a module (which no file holds).
-        pair_loss: of the heads that compare pairs: ``"pairwise_logistic"`` classifies each pair;
-            others see each graph's mean log odds against its batch.
-        sizes: let heads read parameters, FLOPs, activations and depth beside h (our choice): what
-            families have in common above all.
-        references: the number of reference graphs.
+        epochs: of the heads' training.
+        clusters: the number C of fuzzy clusters, or a ``FuzzyCMeans`` with other settings; its
+            seed is ``random_state``. No more clusters than different embeddings are made.
+        pretrained: a ``Pretrained``, the path of one as a string, or a ``Pretraining`` that makes
+            one of the graphs given to ``fit``; None for the default ``Pretraining``.
+        finetune_encoder: train the encoder with the heads, a copy for each member.
+        heads: everything else about the heads.
+        kgnn: the member's settings; None for those released.
         combination: of members: ``"standardised"``, or ``"ranked"``: the share of the training set
             that is predicted to be worse, which ties all that is beyond it.
         device: the device to compute on.
         random_state: the seed of everything random.
-        space, task, inputs, proxies: see ``Predictor``; proxies are not
-            read.
+        space, task, inputs, proxies: see ``Predictor``; proxies are not read.
 
     Attributes:
         weights_: name -> weight of each member.
@@ -116,7 +109,7 @@ class GENNAPE(NetworkPredictor):
         >>> graphs = small_graphs()
         >>> labels = [float(np.log(graph.params)) for graph in graphs]
         >>> quick = Pretraining("gin", {"width": 16, "layers": 1}, projection=8, epochs=2)
-        >>> gennape = GENNAPE(("fuzzy", "flops"), clusters=2, pretraining=quick, epochs=10)
+        >>> gennape = GENNAPE(("fuzzy", "flops"), clusters=2, pretrained=quick, epochs=10)
         >>> gennape.fit(graphs, labels).score(graphs, labels) > 0.5
         True
     """
@@ -125,23 +118,15 @@ class GENNAPE(NetworkPredictor):
         self,
         members: Sequence[str] = MEMBERS,
         transform: str | None = "flops",
-        clusters: int = 8,
-        m: float = 2.0,
-        contrastive: bool = True,
-        finetune_encoder: bool = False,
-        pretrained: str | Path | Pretrained | None = None,
-        pretraining: Pretraining | None = None,
-        kgnn: GraphPredictor | None = None,
-        hidden: int = 64,
-        epochs: int = 40,
-        batch_size: int = 32,
-        learning_rate: float = 1e-3,
-        references: int = 64,
-        combination: str = "standardised",
         loss: str | nn.Module = "diff_kendall",
-        pair_loss: str | nn.Module = "pairwise_logistic",
-        sizes: bool = False,
+        epochs: int = 40,
         *,
+        clusters: int | FuzzyCMeans = 8,
+        pretrained: str | Path | Pretrained | Pretraining | None = None,
+        finetune_encoder: bool = False,
+        heads: HeadSettings = HeadSettings(),  # noqa: B008
+        kgnn: GraphPredictor | None = None,
+        combination: str = "standardised",
         device: str = "cpu",
         random_state: int = 0,
         space: Any = None,
@@ -151,22 +136,14 @@ class GENNAPE(NetworkPredictor):
     ):
         self.members = members
         self.transform = transform
-        self.clusters = clusters
-        self.m = m
-        self.contrastive = contrastive
-        self.finetune_encoder = finetune_encoder
-        self.pretrained = pretrained
-        self.pretraining = pretraining
-        self.kgnn = kgnn
-        self.hidden = hidden
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.references = references
-        self.combination = combination
         self.loss = loss
-        self.pair_loss = pair_loss
-        self.sizes = sizes
+        self.epochs = epochs
+        self.clusters = clusters
+        self.pretrained = pretrained
+        self.finetune_encoder = finetune_encoder
+        self.heads = heads
+        self.kgnn = kgnn
+        self.combination = combination
         self.device = device
         self.random_state = random_state
         self.space = space
@@ -178,6 +155,11 @@ class GENNAPE(NetworkPredictor):
     # What files that were written before there was a choice leave out.
     loss_: str | nn.Module = "mse"
     families_: list[str] | None = None
+
+    @classmethod
+    def arguments_of_file(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return today's arguments for those of a file, also of an older version."""
+        return settings_of(arguments)
 
     # --- learning -----------------------------------------------------------------------------
 
@@ -245,7 +227,7 @@ class GENNAPE(NetworkPredictor):
         learnt = labels if self.families_ is None else normal_scores(labels)
         if folds and not 2 <= folds <= n // 2:
             raise InputError(f"folds: got {folds}, expected 0, or 2 to half of {n}")
-        rate = learning_rate or self.learning_rate
+        rate = learning_rate or self.heads.learning_rate
         taus = self._held_out(samples, learnt, epochs, rate, folds) if folds else []
         self._go_on(samples, learnt, epochs, rate)
         self.label_mean_, self.label_std_ = float(labels.mean()), float(labels.std())
@@ -277,8 +259,8 @@ class GENNAPE(NetworkPredictor):
             self.kgnn_: GraphPredictor = own if self.kgnn is None else clone(self.kgnn)
         self._built = {name: self._new_member(name) for name in self.members}
         inputs = self._inputs(samples)
-        lesson = Lesson.of(labels, families, self.references, self.random_state)
-        plan = self._plan(self.epochs, self.learning_rate)
+        lesson = Lesson.of(labels, families, self.heads.references, self.random_state)
+        plan = self._plan(self.epochs, self.heads.learning_rate)
         for member in self._built.values():
             member.fit(inputs, lesson, plan, watch)
         self._keep_weights()
@@ -288,7 +270,7 @@ class GENNAPE(NetworkPredictor):
         """Let members go on training, on labels (n,) of one family."""
         one = np.zeros(len(labels), dtype=np.int64)
         inputs = self._inputs(samples)
-        lesson = Lesson.of(labels, one, self.references, self.random_state)
+        lesson = Lesson.of(labels, one, self.heads.references, self.random_state)
         for member in self._members().values():
             member.adapt(inputs, lesson, self._plan(epochs, rate))
         self._keep_weights()
@@ -309,7 +291,7 @@ class GENNAPE(NetworkPredictor):
     def _plan(self, epochs: int, learning_rate: float) -> Plan:
         return Plan(
             epochs,
-            self.batch_size,
+            self.heads.batch_size,
             learning_rate,
             schedule="cosine",
             clip=5.0,
@@ -325,28 +307,28 @@ class GENNAPE(NetworkPredictor):
             graphs,
             families,
             self.encoder_,
-            FuzzyCMeans(self.clusters, m=self.m, random_state=self.random_state),
-            sizes=self.sizes,
-            tuned=self._tuned,
+            self._clustering(),
+            sizes=self.heads.sizes,
+            tuned=self.finetune_encoder,
             device=self.device,
         )
         self.fuzzy_ = embedding.fuzzy
         self.embedding_mean_, self.embedding_std_ = embedding.mean, embedding.std
 
+    def _clustering(self) -> FuzzyCMeans:
+        """Return how graphs are clustered, which is not fitted."""
+        given = self.clusters
+        how = clone(given) if isinstance(given, FuzzyCMeans) else FuzzyCMeans(given)
+        made: FuzzyCMeans = how.set_params(random_state=self.random_state)
+        return made
+
     def _pretrained(self, graphs: list[Graph], watch: Watch) -> Pretrained:
-        if self.pretrained is not None:
-            return read_pretrained(self.pretrained)
-        how = self.pretraining
+        how = self.pretrained
         if how is None:
             how = Pretraining(device=self.device, random_state=self.random_state)
-        if not self.contrastive:
-            how = clone(how).set_params(epochs=0)
+        if not isinstance(how, Pretraining):
+            return read_pretrained(how)
         return how.fit(graphs, watch.file("pretraining.safetensors"), watch.progress)
-
-    @property
-    def _tuned(self) -> bool:
-        """Whether members train encoders of their own."""
-        return self.finetune_encoder or not self.contrastive
 
     def _embedding(self) -> Embedding:
         assert self.encoder_ is not None
@@ -355,8 +337,8 @@ class GENNAPE(NetworkPredictor):
             self.fuzzy_,
             self.embedding_mean_,
             self.embedding_std_,
-            self.sizes,
-            self._tuned,
+            self.heads.sizes,
+            self.finetune_encoder,
             self.device,
         )
 
@@ -372,9 +354,9 @@ class GENNAPE(NetworkPredictor):
             return FlopsMember()
         if name == "kgnn":
             return KGNNMember(self.kgnn_)
-        shape = (name, self._embedding(), self.hidden)
+        shape = (name, self._embedding(), self.heads.hidden)
         if HEADED[name] is PairMember:
-            return PairMember(*shape, loss_by_name(self.pair_loss), self.random_state)
+            return PairMember(*shape, loss_by_name(self.heads.pair_loss), self.random_state)
         loss = loss_by_name(self.loss_)
         transform = LabelTransform(self.target_mean_, self.target_std_, self.transform == "flops")
         return ScoringMember(*shape, loss, self.random_state, None if orders(loss) else transform)
@@ -439,8 +421,5 @@ class GENNAPE(NetworkPredictor):
             raise InputError(
                 f"combination: got {self.combination!r}, expected one of {', '.join(COMBINATIONS)}"
             )
-        for name in ("clusters", "hidden", "references"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}: got {getattr(self, name)!r}, expected at least 1")
-        if self.pretrained is not None and not self.contrastive:
-            raise InputError("pretrained: got an encoder with contrastive=False, expected None")
+        if isinstance(self.clusters, int) and self.clusters < 1:
+            raise InputError(f"clusters: got {self.clusters}, expected at least 1")

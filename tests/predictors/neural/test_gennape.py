@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import kendalltau
+from sklearn.base import clone
 from torch.nn import functional
 
 from archrank.errors import InputError
 from archrank.metrics import kendall
-from archrank.predictors import GENNAPE, KGNN, Pretraining, check_predictor
+from archrank.predictors import (
+    GENNAPE,
+    KGNN,
+    FuzzyCMeans,
+    HeadSettings,
+    Pretraining,
+    check_predictor,
+)
 from archrank.predictors.checks import small_graphs
 from archrank.predictors.neural.gennape import MEMBERS, FuzzyHeads, FuzzyPairHeads, LabelTransform
 from archrank.predictors.neural.gennape.headed import ScoringMember
@@ -23,17 +32,16 @@ GRAPHS = small_graphs()
 LABELS = np.array([float(np.log(graph.params)) for graph in GRAPHS])
 QUICK = Pretraining("gin", {"width": 16, "layers": 2}, projection=8, epochs=3)
 PRETRAINED = QUICK.fit(GRAPHS)
+HEADS = HeadSettings(hidden=8, references=8, learning_rate=1e-2)
 
 
 def quick(**options: object) -> GENNAPE:
     given: dict[str, object] = {
-        "clusters": 2,
-        "pretraining": QUICK,
-        "kgnn": KGNN(epochs=2),
-        "hidden": 8,
         "epochs": 20,
-        "learning_rate": 1e-2,
-        "references": 8,
+        "clusters": 2,
+        "pretrained": QUICK,
+        "heads": HEADS,
+        "kgnn": KGNN(epochs=2),
     }
     return GENNAPE(**{**given, **options})
 
@@ -124,7 +132,8 @@ class TestMembers:
         assert fitted.score(GRAPHS, LABELS) > 0.75
 
     def test_pairs_learn_by_any_loss(self) -> None:
-        taught = quick(members=("fuzzy pairwise",), pair_loss="list_mle", epochs=200)
+        ordered = replace(HEADS, pair_loss="list_mle")
+        taught = quick(members=("fuzzy pairwise",), heads=ordered, epochs=200)
         assert taught.fit(GRAPHS, LABELS).score(GRAPHS, LABELS) > 0.75
 
     def test_a_schedule_is_told_the_epoch(self) -> None:
@@ -177,10 +186,15 @@ class TestMembers:
         loaded = GENNAPE.load(tmp_path / "tuned")
         assert np.array_equal(loaded.predict(GRAPHS), tuned.predict(GRAPHS))
 
-    def test_without_contrast_the_encoder_learns_from_labels(self) -> None:
-        fitted = quick(members=("single",), contrastive=False, epochs=2).fit(GRAPHS, LABELS)
+    def test_without_pretraining_the_encoder_learns_from_labels(self) -> None:
+        never = clone(QUICK).set_params(epochs=0)
+        fitted = quick(members=("single",), pretrained=never, finetune_encoder=True, epochs=2)
+        fitted.fit(GRAPHS, LABELS)
         assert fitted.encoder_.history_ == []
         assert any(name.startswith("encoder") for name in fitted.member_weights_["single"])
+
+
+BOTH = ("fuzzy", "single pairwise")
 
 
 @pytest.mark.parametrize(
@@ -189,11 +203,12 @@ class TestMembers:
         {"combination": "ranked", "members": ("single", "single pairwise", "flops")},
         {"finetune_encoder": True, "members": ("fuzzy", "fuzzy pairwise")},
         {"members": ("flops",)},
-        {"sizes": True, "finetune_encoder": True, "members": ("fuzzy", "single pairwise")},
+        {"heads": HeadSettings(4, sizes=True), "finetune_encoder": True, "members": BOTH},
     ],
 )
 def test_the_contract_holds_in_other_forms(options: dict[str, object]) -> None:
-    check_predictor(quick(pretrained=PRETRAINED, epochs=1, hidden=4, **options))
+    given = {"pretrained": PRETRAINED, "epochs": 1, "heads": HeadSettings(4), **options}
+    check_predictor(quick(**given))
 
 
 class TestFamilies:
@@ -216,7 +231,7 @@ class TestFamilies:
         assert fitted.weights_ == {"single": 0.5, "flops": 0.5}
 
     def test_heads_read_sizes_as_they_vary_within_families(self) -> None:
-        fitted = self.fitted(sizes=True, pretrained=PRETRAINED, epochs=0)
+        fitted = self.fitted(heads=HeadSettings(sizes=True), pretrained=PRETRAINED, epochs=0)
         read = fitted._inputs(fitted._read(GRAPHS)).vectors.numpy()
         assert read.shape == (16, 16 + 4)
         params = np.log2(1.0 + np.array([graph.params for graph in GRAPHS], dtype=float))
@@ -263,16 +278,49 @@ class TestFamilies:
             quick(**options).fit_families(families)
 
 
-def test_files_from_before_there_was_a_loss_still_predict(tmp_path: Path) -> None:
-    fitted = quick(members=("single",), loss="mse").fit(GRAPHS, LABELS)
-    fitted.save(tmp_path / "model")
-    facts = json.loads((tmp_path / "model" / "predictor.json").read_text())
-    for name in ("loss", "pair_loss"):
-        del facts["predictor"]["arguments"][name]
-    for name in ("loss_", "families_"):
-        del facts["predictor"]["fitted"][name]
-    (tmp_path / "model" / "predictor.json").write_text(json.dumps(facts))
-    assert np.array_equal(GENNAPE.load(tmp_path / "model").predict(GRAPHS), fitted.predict(GRAPHS))
+def flat(arguments: dict[str, object]) -> dict[str, object]:
+    """Return the arguments of a file as files named them when each setting stood on its own."""
+    settings = arguments.pop("heads")["arguments"]
+    how = arguments.pop("pretrained")
+    return {**arguments, **settings, "m": 2.0, "contrastive": True, "pretraining": how}
+
+
+class TestOlderFiles:
+    @pytest.fixture
+    def fitted(self, tmp_path: Path) -> GENNAPE:
+        made = quick(members=("single", "fuzzy pairwise"), loss="mse").fit(GRAPHS, LABELS)
+        made.save(tmp_path / "model")
+        return made
+
+    def rewritten(self, path: Path, without: tuple[str, ...], **changes: object) -> GENNAPE:
+        file = path / "model" / "predictor.json"
+        facts = json.loads(file.read_text())
+        predictor = facts["predictor"]
+        predictor["arguments"] = {**flat(predictor["arguments"]), **changes}
+        for group in ("arguments", "fitted"):
+            predictor[group] = {k: v for k, v in predictor[group].items() if k not in without}
+        file.write_text(json.dumps(facts))
+        return GENNAPE.load(path / "model")
+
+    def test_settings_on_their_own_are_gathered(self, fitted: GENNAPE, tmp_path: Path) -> None:
+        read = self.rewritten(tmp_path, ())
+        assert read.heads == HEADS
+        assert read.pretrained.get_params() == QUICK.get_params()
+        assert (read.clusters, read.finetune_encoder) == (2, False)
+        assert np.array_equal(read.predict(GRAPHS), fitted.predict(GRAPHS))
+        again = [
+            one.adapt(GRAPHS[:8], LABELS[:8], epochs=2).predict(GRAPHS) for one in (read, fitted)
+        ]
+        assert np.array_equal(*again)
+
+    def test_an_encoder_that_was_never_pretrained(self, fitted: GENNAPE, tmp_path: Path) -> None:
+        read = self.rewritten(tmp_path, (), contrastive=False, m=1.5)
+        assert (read.pretrained.epochs, read.finetune_encoder) == (0, True)
+        assert (read.clusters.n_clusters, read.clusters.m) == (2, 1.5)
+
+    def test_from_before_there_was_a_loss(self, fitted: GENNAPE, tmp_path: Path) -> None:
+        read = self.rewritten(tmp_path, ("loss", "pair_loss", "loss_", "families_"))
+        assert np.array_equal(read.predict(GRAPHS), fitted.predict(GRAPHS))
 
 
 class TestAdapting:
@@ -364,9 +412,7 @@ def test_killed_and_continued_is_uninterrupted(tmp_path: Path) -> None:
         ({"transform": "log"}, "transform"),
         ({"combination": "median"}, "combination"),
         ({"clusters": 0}, "clusters"),
-        ({"m": 1.0}, "m:"),
-        ({"references": 0}, "references"),
-        ({"contrastive": False, "pretrained": PRETRAINED}, "pretrained"),
+        ({"clusters": FuzzyCMeans(2, m=1.0)}, "m:"),
     ],
 )
 def test_wrong_arguments_are_told(wrong: dict[str, object], said: str) -> None:
