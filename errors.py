@@ -20,6 +20,10 @@ class InputError(ArchrankError, ValueError):
     """An argument is invalid; the message says what was given, what was expected and what to do."""
 
 
+class NothingLeftError(InputError):
+    """A search has asked for every candidate of its space."""
+
+
 class UnsupportedModelError(ArchrankError):
     """A model cannot be traced or scored; the message names the operator and the module path."""
 

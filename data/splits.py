@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError
+from ..files import written_whole
 
 if TYPE_CHECKING:
     from .spaces.contract import Space
@@ -124,10 +125,9 @@ class Split:
 
     def save(self, path: str | Path) -> None:
         """Write everything as JSON; the file appears whole or not at all."""
-        path = Path(path)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps({**asdict(self), "fingerprint": self.fingerprint}, indent=1))
-        partial.replace(path)
+        facts = {**asdict(self), "fingerprint": self.fingerprint}
+        with written_whole(path) as partial:
+            partial.write_text(json.dumps(facts, indent=1))
 
     @classmethod
     def load(cls, path: str | Path) -> Split:

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from ...errors import InputError
+from ...files import written_whole
 from ..spaces import space
 from ..spaces.digits.families import FAMILIES
 from ..spaces.digits.space import Digits
@@ -72,9 +73,8 @@ def finished(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
     text = path.read_text()
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(whole)
-        partial.replace(path)
+        with written_whole(path) as partial:
+            partial.write_text(whole)
     rows = [json.loads(line) for line in whole.splitlines()]
     if rows and rows[0] != _heading():
         raise InputError(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn, TypeVar
 
 from ...errors import InputError
+
+Value = TypeVar("Value")
 
 _WORD = re.compile(r"[A-Za-z0-9_.]+|.", re.DOTALL)
 _INTEGER = re.compile(r"[0-9]{1,9}(?![0-9])")
@@ -117,6 +119,20 @@ class Reader:
             self.fail("one of the digits " + ", ".join(map(str, allowed)))
         self.position += 1
         return int(here)
+
+    def several(self, number: int, separator: str, read: Callable[[], Value]) -> tuple[Value, ...]:
+        """Read so many values by a function, with a separator between them.
+
+        Example:
+            >>> reader = Reader("8:16:16", "nats_sss")
+            >>> reader.several(3, ":", reader.integer)
+            (8, 16, 16)
+        """
+        values = [read()]
+        while len(values) < number:
+            self.expect(separator)
+            values.append(read())
+        return tuple(values)
 
     def end(self) -> None:
         """Fail if anything follows."""

@@ -10,7 +10,7 @@ from ...basics import Array
 from ...errors import InputError
 from ..contract import Predictor, checked_labels
 from ..reading import Sample
-from .learning.plan import Progress
+from .learning.plan import EpochProgress
 
 
 class Watch(NamedTuple):
@@ -22,10 +22,10 @@ class Watch(NamedTuple):
     """
 
     folder: Path | None = None
-    progress: Progress | None = None
+    progress: EpochProgress | None = None
 
     @classmethod
-    def of(cls, checkpoint: str | Path | None, progress: Progress | None) -> Watch:
+    def of(cls, checkpoint: str | Path | None, progress: EpochProgress | None) -> Watch:
         """Return what a caller of ``fit`` asked for."""
         return cls(None if checkpoint is None else Path(checkpoint), progress)
 
@@ -50,7 +50,7 @@ class NetworkPredictor(Predictor):
         X: Any,
         y: Any,
         checkpoint: str | Path | None = None,
-        progress: Progress | None = None,
+        progress: EpochProgress | None = None,
     ) -> Self:
         """Learn from architectures and their labels, larger is better.
 

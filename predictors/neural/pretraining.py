@@ -17,7 +17,7 @@ from .contrast import positive
 from .encoders import encoder as encoder_by_name
 from .encoders.contract import Encoder
 from .encoders.reading import positions_of, tensor_reader
-from .learning.plan import Plan, Progress
+from .learning.plan import EpochProgress, Plan
 from .learning.run import Objective as Loss
 from .learning.run import digest
 from .learning.seeds import seeded
@@ -131,7 +131,7 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
         self,
         graphs: Sequence[Graph | Sample],
         checkpoint: str | Path | None = None,
-        progress: Progress | None = None,
+        progress: EpochProgress | None = None,
     ) -> Pretrained:
         """Return the encoder trained on graphs.
 

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ...basics import Array
+from ...basics import SIZES, Array
 from ..features.evidence import AUTO
 from .contract import TabularPredictor
-
-SIZES = ("log2 params", "log2 flops", "log2 activations")
 
 
 class Vote(TabularPredictor):
@@ -83,4 +81,4 @@ def directions() -> dict[str, float]:
     from ...proxies import get
 
     signs = {name: get(name).sign for name in AUTO}
-    return {**dict.fromkeys(SIZES, 1.0), **signs}
+    return {**dict.fromkeys((f"log2 {name}" for name in SIZES), 1.0), **signs}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.spaces.contract import Space
-from ...errors import InputError, MissingExtraError
+from ...errors import InputError, MissingExtraError, NothingLeftError
 from ...files import written_whole
 from ..asking.searcher import Searcher
 
@@ -105,9 +105,7 @@ class TuneSearcher(TuneBase):
         """Return the config of the next trial, or that there is none."""
         try:
             (arch,) = self._search.ask(1)
-        except InputError as error:
-            if "were asked for" not in str(error):
-                raise
+        except NothingLeftError:
             return TuneBase.FINISHED
         self._archs[trial_id] = arch
         return {**self._config, self._key: arch}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...basics import Array
-from ...errors import InputError
+from ...errors import InputError, NothingLeftError
 from . import pools
 from .acquisition import acquire, choose
 from .goals import Goals
@@ -203,7 +203,7 @@ class Proposals:
             some = self._nearly_allowed(random.Random(self._seed))
             free = [key for key in some if key not in self._trials.taken]
         if not free:
-            return InputError(
+            return NothingLeftError(
                 f"space: all candidates of {self._space.name} were asked for "
                 f"({len(self._trials)} trials)"
             )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...basics import Array
 from ...data.spaces.contract import Space
-from ...errors import InputError
+from ...errors import InputError, NothingLeftError
 from ...predictors.neural.heteroscedastic import HeteroscedasticNetwork
 from ...predictors.reading import Sample
 from ..asking.knowledge import Knowledge
@@ -153,7 +153,7 @@ class GradientSearch(Strategy):
         """Return the candidates that were not asked for."""
         free = [key for key in self._candidates if key not in self._asked]
         if not free:
-            raise InputError(
+            raise NothingLeftError(
                 f"space: all {len(self._candidates)} candidates of {self.space.name} were asked for"
             )
         return free

@@ -304,12 +304,9 @@ class NATSSizes(ChoiceSpace):
 
     def parse(self, arch: str) -> Values:
         reader = Reader(arch, self.name)
-        values = [reader.integer(_WIDTHS)]
-        for _ in range(4):
-            reader.expect(":")
-            values.append(reader.integer(_WIDTHS))
+        values = reader.several(5, ":", lambda: reader.integer(_WIDTHS))
         reader.end()
-        return tuple(values)
+        return values
 
     def format(self, values: Values) -> str:
         return ":".join(map(str, values))

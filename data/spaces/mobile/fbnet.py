@@ -86,13 +86,9 @@ class FBNet(ChoiceSpace):
 
     def parse(self, arch: str) -> Values:
         reader = Reader(arch, self.name)
-        values = []
-        for i in range(len(self.choices)):
-            if i:
-                reader.expect("|")
-            values.append(reader.one_of(OPERATORS))
+        values = reader.several(len(self.choices), "|", lambda: reader.one_of(OPERATORS))
         reader.end()
-        return tuple(values)
+        return values
 
     def format(self, values: Values) -> str:
         return "|".join(values)

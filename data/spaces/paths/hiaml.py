@@ -110,12 +110,9 @@ class HiAML(ChoiceSpace):
 
     def parse(self, arch: str) -> Values:
         reader = Reader(arch, self.name)
-        values = [reader.one_of(_BLOCKS)]
-        for _ in range(3):
-            reader.expect("-")
-            values.append(reader.one_of(_BLOCKS))
+        values = reader.several(4, "-", lambda: reader.one_of(_BLOCKS))
         reader.end()
-        return tuple(values)
+        return values
 
     def format(self, values: Values) -> str:
         return "-".join(values)

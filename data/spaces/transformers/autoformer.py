@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ....graphs import Piece
-from ..contract import Choice, ChoiceSpace, Signature, Values
+from ..contract import Choice, Signature, Values
 from ..reading import Reader
+from .layered import LayeredSpace
 
 HEAD_SIZE = 64
 """Of every head, whatever the width of the embedding."""
@@ -151,7 +152,7 @@ def vision_transformer(
     )
 
 
-class AutoFormer(ChoiceSpace):
+class AutoFormer(LayeredSpace):
     """Embedding width, then heads and MLP ratio of every layer: ``e192-h3r3.5,h4r4,...``.
 
     Every layer has its own tables of relative positions. The class token is there, but the average
@@ -161,55 +162,21 @@ class AutoFormer(ChoiceSpace):
     reference = "Chen et al., AutoFormer, ICCV 2021"
     tasks: ClassVar[dict[str, Signature]] = {"imagenet": Signature((3, 224, 224), 1000)}
     widths: ClassVar[tuple[int, ...]]
-    heads: ClassVar[tuple[int, ...]]
-    ratios: ClassVar[tuple[str, ...]]
-    depths: ClassVar[tuple[int, ...]]
+    mark = "r"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.choices = (
-            Choice("width", cls.widths),
-            Choice("layers", cls.depths),
-            *(
-                choice
-                for i in range(cls.depths[-1])
-                for choice in (Choice(f"heads{i}", cls.heads), Choice(f"ratio{i}", cls.ratios))
-            ),
-        )
-        each = len(cls.heads) * len(cls.ratios)
-        cls.size = len(cls.widths) * sum(each**depth for depth in cls.depths)
-
-    def layers(self, values: Values) -> list[tuple[int, str]]:
-        """Return heads and MLP ratio of every layer that is there."""
-        return list(zip(values[2::2], values[3::2], strict=True))[: values[1]]
-
-    def active(self, values: Values) -> list[bool]:
-        depth: int = values[1]
-        return [True] * (2 + 2 * depth) + [False] * 2 * (self.depths[-1] - depth)
+        cls.choose(Choice("width", cls.widths))
 
     def parse(self, arch: str) -> Values:
         reader = Reader(arch, self.name)
         reader.expect("e")
         width = reader.integer(self.widths)
         reader.expect("-")
-        layers: list[Any] = []
-        while not layers or reader.take(","):
-            if len(layers) == 2 * self.depths[-1]:
-                reader.fail(f"at most {self.depths[-1]} layers", reader.position - 1)
-            reader.expect("h")
-            layers.append(reader.integer(self.heads))
-            reader.expect("r")
-            layers.append(reader.one_of(self.ratios))
-        depth = len(layers) // 2
-        if depth < self.depths[0]:
-            reader.fail(f"',' and more layers: at least {self.depths[0]}")
-        reader.end()
-        layers += (self.heads[0], self.ratios[0]) * (self.depths[-1] - depth)
-        return (width, depth, *layers)
+        return (width, *self.read_layers(reader))
 
     def format(self, values: Values) -> str:
-        layers = ",".join(f"h{heads}r{ratio}" for heads, ratio in self.layers(values))
-        return f"e{values[0]}-{layers}"
+        return f"e{values[0]}-{self.format_layers(values)}"
 
     def network(self, arch: str, task: Signature, name: str) -> nn.Module:
         values = self.parse(arch)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ..contract import Choice, MadeUpSpace, Signature, Values
 from ..reading import Reader
+from .layered import LayeredSpace
 
 VOCABULARY = 50_254
 CONTEXT = 1024
@@ -120,7 +121,7 @@ def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
-class HWGPT(MadeUpSpace):
+class HWGPT(MadeUpSpace, LayeredSpace):
     """Width, bias, and the heads and MLP ratio of every layer: ``e192-b1-h12m2,h8m3,...``.
 
     Networks take token ids of shape (batch, up to 1024). The table's ``macs`` are those of the
@@ -131,75 +132,37 @@ class HWGPT(MadeUpSpace):
     reference = "Sukthanker et al., HW-GPT-Bench, NeurIPS 2024"
     tasks: ClassVar[dict[str, Signature]] = {"openwebtext": Signature((CONTEXT,), VOCABULARY)}
     widths: ClassVar[tuple[int, ...]]
-    heads: ClassVar[tuple[int, ...]]
-    depths: ClassVar[tuple[int, ...]]
-    ratios: ClassVar[tuple[int, ...]] = (2, 3, 4)
+    ratios = (2, 3, 4)
+    mark = "m"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        layers = range(cls.depths[-1])
-        cls.choices = (
-            Choice("width", cls.widths),
-            Choice("bias", (0, 1)),
-            Choice("layers", cls.depths),
-            *(
-                c
-                for i in layers
-                for c in (Choice(f"heads{i}", cls.heads), Choice(f"ratio{i}", cls.ratios))
-            ),
-        )
-        each = len(cls.heads) * len(cls.ratios)
-        cls.size = len(cls.widths) * 2 * sum(each**depth for depth in cls.depths)
-
-    def layers(self, values: Values) -> list[tuple[int, int]]:
-        """Return heads and MLP ratio of every layer that is there."""
-        return list(zip(values[3::2], values[4::2], strict=True))[: values[2]]
-
-    def active(self, values: Values) -> list[bool]:
-        depth: int = values[2]
-        return [True] * (3 + 2 * depth) + [False] * 2 * (self.depths[-1] - depth)
+        cls.choose(Choice("width", cls.widths), Choice("bias", (0, 1)))
 
     def parse(self, arch: str) -> Values:
         reader = Reader(arch, self.name)
         reader.expect("e")
-        values = [reader.integer(self.widths)]
+        width = reader.integer(self.widths)
         reader.expect("-b")
-        values.append(reader.integer((0, 1)))
+        bias = reader.integer((0, 1))
         reader.expect("-")
-        layers: list[int] = []
-        while not layers or reader.take(","):
-            if len(layers) == 2 * self.depths[-1]:
-                reader.fail(f"at most {self.depths[-1]} layers", reader.position - 1)
-            reader.expect("h")
-            layers.append(reader.integer(self.heads))
-            reader.expect("m")
-            layers.append(reader.integer(self.ratios))
-        depth = len(layers) // 2
-        if depth < self.depths[0]:
-            reader.fail(f"',' and more layers: at least {self.depths[0]}")
-        reader.end()
-        layers += (self.heads[0], self.ratios[0]) * (self.depths[-1] - depth)
-        return (*values, depth, *layers)
+        return (width, bias, *self.read_layers(reader))
 
     def format(self, values: Values) -> str:
-        layers = ",".join(f"h{heads}m{ratio}" for heads, ratio in self.layers(values))
-        return f"e{values[0]}-b{values[1]}-{layers}"
+        return f"e{values[0]}-b{values[1]}-{self.format_layers(values)}"
 
     def params(self, arch: str) -> int:
         """Count the network's parameters, by formula; the table's ``params``."""
         values = self.parse(arch)
         width: int = values[0]
         bias: int = values[1]
-        return (
-            2 * VOCABULARY * width
-            + 2 * width
-            + sum(
-                4 * width
-                + self._matrices(width, heads, ratio)
-                + bias * (3 * HEAD_SIZE * heads + 2 * ratio * width + 2 * width)
-                for heads, ratio in self.layers(values)
-            )
+        layers: int = sum(
+            4 * width
+            + self._matrices(width, heads, ratio)
+            + bias * (3 * HEAD_SIZE * heads + 2 * ratio * width + 2 * width)
+            for heads, ratio in self.layers(values)
         )
+        return 2 * VOCABULARY * width + 2 * width + layers
 
     def macs(self, arch: str, batch: int = 8) -> int:
         """Count multiply-accumulates of all matrices, by formula; the table's ``macs``.

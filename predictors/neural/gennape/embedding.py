@@ -17,10 +17,9 @@ from ..batches import GraphTensors
 from ..encoders.reading import positions_of, tensor_reader
 from ..fuzzy import FuzzyCMeans
 from ..learning.scales import divisor
+from ..objectives.tables import SIZES, log_sizes
 from ..pretrained_encoder import Pretrained
 from .combining import Rows, centred
-
-SIZES = ("params", "flops", "activations", "depth")
 
 
 @dataclass(frozen=True)
@@ -127,6 +126,6 @@ class Embedding:
 
 
 def with_sizes(embedded: Array, graphs: Sequence[Graph]) -> Array:
-    """Return vectors (n, width) with log2(1 + v) of ``SIZES`` behind them, (n, width + 4)."""
-    sizes = np.array([[getattr(graph, name) for name in SIZES] for graph in graphs], dtype=float)
-    return np.concatenate([embedded, np.log2(1.0 + sizes.reshape(len(graphs), -1))], axis=1)
+    """Return vectors (n, width) with the sizes of their graphs behind them, (n, width + 4)."""
+    behind = np.array([log_sizes(graph) for graph in graphs]).reshape(len(graphs), len(SIZES))
+    return np.concatenate([embedded, behind], axis=1)

@@ -22,7 +22,7 @@ from ...features.rank_transform import normal_scores
 from ...reading import Sample
 from ..fuzzy import FuzzyCMeans
 from ..graph_predictor import KGNN, GraphPredictor
-from ..learning.plan import Plan, Progress
+from ..learning.plan import EpochProgress, Plan
 from ..losses import loss as loss_by_name
 from ..losses import orders
 from ..network_predictor import UNWATCHED, NetworkPredictor, Watch
@@ -167,7 +167,7 @@ class GENNAPE(NetworkPredictor):
         self,
         families: Mapping[str, tuple[Any, Any]],
         checkpoint: str | Path | None = None,
-        progress: Progress | None = None,
+        progress: EpochProgress | None = None,
     ) -> Self:
         """Learn from several families; predictions are in deviations of a family's labels.
 

@@ -128,5 +128,5 @@ class Epoch:
     validation: float | None = None
 
 
-Progress = Callable[[Epoch], None]
+EpochProgress = Callable[[Epoch], None]
 """What is told of each epoch once it is over."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..batches import GraphBatch, GraphTensors, batches
 from ..losses import loss as loss_by_name
 from ..losses import tell_epoch
-from .plan import SELECTIONS, Epoch, Plan, Progress
+from .plan import SELECTIONS, Epoch, EpochProgress, Plan
 from .run import Objective, Run, digest
 from .seeds import generator_of, own_random_state, seed_of
 
@@ -29,7 +29,7 @@ def train(
     validate: Callable[[], float] | None = None,
     identity: str = "",
     checkpoint: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: EpochProgress | None = None,
 ) -> list[Epoch]:
     """Train a module in place; it ends on the plan's device, in evaluation mode.
 
@@ -89,7 +89,7 @@ def train_on_labels(
     context: Tensor | None = None,
     loss: str | nn.Module = "mse",
     checkpoint: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: EpochProgress | None = None,
 ) -> list[Epoch]:
     """Train a module that predicts (graphs,) from a ``GraphBatch``.
 

@@ -8,6 +8,7 @@ from hashlib import blake2b
 
 import numpy as np
 
+from .... import basics
 from ....basics import Array
 from ....graphs import Graph
 from ...features import profile, statistics
@@ -15,19 +16,19 @@ from ...features.cache import once_per_graph
 from ...features.counts import edge_counts, neighbourhood_counts, path_counts
 from ...reading import Sample
 
-SIZES = ("params", "flops", "activations", "depth")
+SIZES = (*basics.SIZES, "depth")
 """What FBNetV3 calls free: what is known of a graph before anything else."""
 SKETCH = 128
 """Columns that stand for all words of one kind."""
 
 
-def free_statistics(graph: Graph) -> Array:
+def log_sizes(graph: Graph) -> Array:
     """Return the sizes of a graph, ``log2(1 + v)`` of its ``SIZES``, (4,).
 
     Example:
         >>> import archrank, torch
         >>> graph = archrank.trace(torch.nn.Linear(8, 7, bias=False), (8,))
-        >>> free_statistics(graph).round(2).tolist()
+        >>> log_sizes(graph).round(2).tolist()
         [5.83, 5.83, 3.0, 1.0]
     """
     return np.log2(1.0 + np.array([getattr(graph, name) for name in SIZES], dtype=np.float64))
@@ -84,7 +85,7 @@ def labelled(graph: Graph) -> Array:
 
 
 _OF_GRAPH: Mapping[str, Callable[[Graph], Array]] = {
-    "sizes": once_per_graph(free_statistics),
+    "sizes": once_per_graph(log_sizes),
     "statistics": once_per_graph(described),
     "counts": once_per_graph(counted),
 }

@@ -17,7 +17,7 @@ from archrank.errors import InputError
 from archrank.predictors import Pretrained, Pretraining
 from archrank.predictors.checks import small_graphs
 from archrank.predictors.neural.contrast import contrastive_loss, spectral_targets
-from archrank.predictors.neural.objectives.tables import free_statistics
+from archrank.predictors.neural.objectives.tables import log_sizes
 
 GRAPHS = small_graphs()
 SMALL = {"width": 16, "layers": 1, "dropout": 0.1}
@@ -158,7 +158,7 @@ class TestPretraining:
         assert np.linalg.norm(centres[0] - centres[1]) > np.linalg.norm(spread)
 
     def test_free_statistics_become_readable(self) -> None:
-        facts = np.array([free_statistics(graph)[0] for graph in GRAPHS])
+        facts = np.array([log_sizes(graph)[0] for graph in GRAPHS])
 
         def unexplained(pretrained: Pretrained) -> float:
             embedded = pretrained.embed(GRAPHS)[:, :]

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from archrank.basics import SIZES
 from archrank.metrics import kendall
 from archrank.predictors import ArchRank, Sample, Vote, samples
 from archrank.predictors.checks import small_graphs
 from archrank.predictors.features.evidence import AUTO
-from archrank.predictors.tabular.untrained import SIZES, directions
+from archrank.predictors.tabular.untrained import directions
 from archrank.proxies import get
 
 GRAPHS = small_graphs()
@@ -24,7 +25,7 @@ def scored(values: np.ndarray, name: str) -> list[Sample]:
 
 def test_directions_are_those_that_proxies_declare() -> None:
     known = directions()
-    assert set(known) == {*SIZES, *AUTO}
+    assert set(known) == {*(f"log2 {name}" for name in SIZES), *AUTO}
     for name in AUTO:
         assert (known[name] > 0) == get(name).higher_is_better
 
