@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
+IntArray = npt.NDArray[np.int64]
+
 Progress = Callable[[int, int, str], None]
 """A function that is called with how many pieces are done, of how many, and the last one's name."""
 

@@ -38,7 +38,7 @@ class Batch(NamedTuple):
 def steps_of(networks: Sequence[Sequence[Cell]]) -> list[str]:
     """List the words that arcs of cells consist of."""
     found = {cell for cells in networks for cell in cells}
-    return sorted({step for cell in found for arc in arcs_of(cell) for step in arc.word.split()})
+    return sorted({step for cell in found for arc in arcs_of(cell) for step in arc.path.split()})
 
 
 def batch_of(networks: Sequence[Sequence[Cell]], steps: Sequence[str]) -> Batch:
@@ -65,7 +65,7 @@ def batch_of(networks: Sequence[Sequence[Cell]], steps: Sequence[str]) -> Batch:
         for arc in arcs:
             sources.append(number[arc.source])
             targets.append(number[arc.target])
-            parts = arc.word.split()
+            parts = arc.path.split()
             words.append([float(parts.count(s)) for s in steps] + [parts[0] == s for s in steps])
     of = torch.zeros(2 * len(networks), len(place))
     for row, column, share in shares:

@@ -12,9 +12,8 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from ..basics import IntArray
 from .operators import CANONICAL, PRODUCTS
-
-IntArray = npt.NDArray[np.int64]
 
 ATTRIBUTES = (
     *(f"{name}{axis}" for name in ("kernel", "stride", "padding", "dilation") for axis in range(3)),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..basics import IntArray
 from ..errors import InputError
-from .arrays import ATTRIBUTES, Arrays, IntArray
+from .arrays import ATTRIBUTES, Arrays
 from .operators import CANONICAL, CANONICAL_ID, WEIGHTED, vocabulary
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..basics import IntArray
 from ..errors import InputError
 from ..files import written_whole
-from .arrays import Arrays, IntArray, row_of
+from .arrays import Arrays, row_of
 from .features import to_pyg
 from .operators import CANONICAL
 from .spectra import laplacian_spectrum

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..basics import IntArray
 from ..data.spaces.contract import ChoiceSpace, Space, Values
 from ..errors import InputError
 from .scoring import space_named
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

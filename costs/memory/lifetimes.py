@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
-import numpy.typing as npt
 
+from ...basics import IntArray
 from ...errors import InputError
 from ...graphs import Graph
 from ...graphs.features import output_elements, owned_parameters
 from ...graphs.operators import CANONICAL_ID, PRODUCTS
-
-IntArray = npt.NDArray[np.int64]
 
 PRECISIONS = ("fp32", "amp", "half")
 """All in 4 bytes; products in 2 with weights in 4 (torch's autocast); all in 2 bytes."""

@@ -11,13 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...basics import Array
+from ...basics import Array, IntArray
 from ...graphs import ATTRIBUTES, Graph
 from ...graphs.features import output_elements, owned_parameters, resolution
 from ...graphs.operators import CANONICAL, CANONICAL_ID, NORMS
 from ...predictors.features.cache import once_per_graph
-
-IntArray = npt.NDArray[np.int64]
 
 CLASSES = (
     *("conv", "conv_pointwise", "conv_strided", "conv_grouped", "depthwise", "depthwise_large"),

@@ -11,20 +11,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...basics import IntArray
 from ...graphs import Graph
 from ...graphs.operators import CANONICAL_ID
 from .cache import once_per_graph
 from .operator_classes import CLASSES, classes_of
 from .repeats import bottlenecks
 
-IntArray = npt.NDArray[np.int64]
-
 KEPT = 20_000
 """Of how many blocks results are kept."""
 END = len(CLASSES)
-"""The kind of the node behind all outputs."""
+"""The class of the node behind all outputs."""
 
 
 class Alive(NamedTuple):
@@ -62,21 +60,21 @@ class Block(NamedTuple):
     """Consecutive alive nodes, hashable; equal blocks have equal paths.
 
     Attributes:
-        kinds: of its nodes, positions in ``CLASSES``; ``END`` stands for what is behind all
+        classes: of its nodes, positions in ``CLASSES``; ``END`` stands for what is behind all
             outputs.
         edges: int64 (m, 2) of (source, target) as bytes, by target; the source -1 is the last
             node of the block before.
     """
 
-    kinds: bytes
+    classes: bytes
     edges: bytes
 
     def nodes(self) -> Iterator[tuple[int, list[int]]]:
-        """Return the kind of each node and its operands."""
-        operands: list[list[int]] = [[] for _ in self.kinds]
+        """Return the class of each node and its operands."""
+        operands: list[list[int]] = [[] for _ in self.classes]
         for source, target in np.frombuffer(self.edges, np.int64).reshape(-1, 2).tolist():
             operands[target].append(source)
-        return zip(self.kinds, operands, strict=True)
+        return zip(self.classes, operands, strict=True)
 
 
 @once_per_graph
@@ -94,11 +92,11 @@ def blocks(graph: Graph) -> list[Block]:
     parts = (consumers[passed] > 1) | (operands[passed] > 1) | (passed == n)
     # Paths from a later input do not pass what comes before it.
     ends = passed[parts & (passed >= np.flatnonzero(operator == CANONICAL_ID["input"])[-1])]
-    kinds = np.append(classes_of(graph)[nodes], END).astype(np.uint8).tobytes()
+    classes = np.append(classes_of(graph)[nodes], END).astype(np.uint8).tobytes()
     cuts = np.searchsorted(edges[:, 1], ends + 1).tolist()
     made = []
     start = first = 0
     for end, cut in zip(ends.tolist(), cuts, strict=True):
-        made.append(Block(kinds[start : end + 1], (edges[first:cut] - start).tobytes()))
+        made.append(Block(classes[start : end + 1], (edges[first:cut] - start).tobytes()))
         start, first = end + 1, cut
     return made

@@ -31,16 +31,16 @@ _WIRING = "wiring"
 
 
 class Cell(NamedTuple):
-    """The nodes between the ends of cells, hashable; equal cells have equal words.
+    """The nodes between the ends of cells, hashable; equal cells have equal counts.
 
     Attributes:
-        kinds: of its nodes in order, with marks of strides and dilations; the last is its end.
+        classes: of its nodes in order, with marks of strides and dilations; the last is its end.
         operands: of each node: positions in the cell, or -1 for the latest node outside that the
             cell reads, -2 for earlier ones.
         reduces: whether its end is smaller than the latest node outside.
     """
 
-    kinds: tuple[str, ...]
+    classes: tuple[str, ...]
     operands: tuple[tuple[int, ...], ...]
     reduces: bool
 
@@ -48,7 +48,7 @@ class Cell(NamedTuple):
 class Arc(NamedTuple):
     """What lies between two junctions: the steps between, from where (entries < 0) and to where."""
 
-    word: str
+    path: str
     source: int
     target: int
 
@@ -67,8 +67,8 @@ def cell_counts(graph: Graph) -> dict[str, float]:
     Example:
         >>> from archrank.data import space
         >>> cell = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|skip_connect~2|"
-        >>> words = cell_counts(space("nasbench201").graph(cell))
-        >>> words["visits conv3 conv1"], words["last skip"]
+        >>> counts = cell_counts(space("nasbench201").graph(cell))
+        >>> counts["visits conv3 conv1"], counts["last skip"]
         (7.5, 7.5)
     """
     return _added(cell for cell in cells(graph) if not cell.reduces)
@@ -82,8 +82,8 @@ def reduction_counts(graph: Graph) -> dict[str, float]:
 def _added(some: Iterable[Cell]) -> dict[str, float]:
     found: defaultdict[str, float] = defaultdict(float)
     for cell in some:
-        for word, count in words_of(cell).items():
-            found[word] += count
+        for path, count in counts_of(cell).items():
+            found[path] += count
     return dict(found)
 
 
@@ -94,7 +94,7 @@ def cells(graph: Graph) -> list[Cell]:
     n = len(nodes)
     if not n:
         return []
-    kinds = marked_classes(graph)[nodes].tolist()
+    classes = marked_classes(graph)[nodes].tolist()
     made = resolution(graph)[nodes]
     extent = np.maximum(made[:, 1], made[:, 3])
     operands: list[list[int]] = [[] for _ in range(n)]
@@ -102,7 +102,7 @@ def cells(graph: Graph) -> list[Cell]:
     for source, target in edges.tolist():
         operands[target].append(source)
         consumers[source].append(target)
-    ends = _ends(graph, kinds, operands)
+    ends = _ends(graph, classes, operands)
     first_end = [n] * n
     for node in reversed(range(n)):
         after = min((first_end[consumer] for consumer in consumers[node]), default=n)
@@ -112,30 +112,30 @@ def cells(graph: Graph) -> list[Cell]:
         if end < n:
             members[end].append(node)
     return [
-        _cell(inside, kinds, operands, extent)
+        _cell(inside, classes, operands, extent)
         for inside in members.values()
         if any(len(operands[node]) > 1 for node in inside)
     ]
 
 
-def _ends(graph: Graph, kinds: list[str], operands: list[list[int]]) -> set[int]:
+def _ends(graph: Graph, classes: list[str], operands: list[list[int]]) -> set[int]:
     """Nodes where cells end: ends of blocks, and concatenations of sums."""
-    sizes = [len(block.kinds) for block in blocks(graph)]
+    sizes = [len(block.classes) for block in blocks(graph)]
     ends = set((np.cumsum(sizes) - 1).tolist())
-    ends.discard(len(kinds))  # behind all outputs
-    for node, kind in enumerate(kinds):
-        if kind == "concat" and any(kinds[source] == "add" for source in operands[node]):
+    ends.discard(len(classes))  # behind all outputs
+    for node, operator in enumerate(classes):
+        if operator == "concat" and any(classes[source] == "add" for source in operands[node]):
             ends.add(node)
     return ends
 
 
-def _cell(inside: list[int], kinds: list[str], operands: list[list[int]], extent: Array) -> Cell:
+def _cell(inside: list[int], classes: list[str], operands: list[list[int]], extent: Array) -> Cell:
     place = {node: i for i, node in enumerate(inside)}
     outside = sorted({s for node in inside for s in operands[node]} - set(place), reverse=True)
     for rank, source in enumerate(outside):
         place[source] = -1 - min(rank, FARTHEST - 1)
     return Cell(
-        tuple(kinds[node] for node in inside),
+        tuple(classes[node] for node in inside),
         tuple(tuple(place[source] for source in operands[node]) for node in inside),
         bool(outside) and bool(extent[inside[-1]] < extent[outside[0]]),
     )
@@ -152,25 +152,25 @@ class _Way(NamedTuple):
 
 def arcs_of(cell: Cell) -> list[Arc]:
     """Return the arcs of a cell, by target."""
-    readers = np.zeros(len(cell.kinds) + FARTHEST, dtype=int)
+    readers = np.zeros(len(cell.classes) + FARTHEST, dtype=int)
     for sources in cell.operands:
         np.add.at(readers, list(sources), 1)  # entries count from the back
     arcs = []
     ways: list[_Way] = []
-    last = len(cell.kinds) - 1
-    for node, (kind, sources) in enumerate(zip(cell.kinds, cell.operands, strict=True)):
+    last = len(cell.classes) - 1
+    for node, (operator, sources) in enumerate(zip(cell.classes, cell.operands, strict=True)):
         before = [ways[s] if s >= 0 else _Way((), s) for s in sources] or [_Way((), -1)]
         way = before[0]
-        halves = kind == "concat" and not way.steps and len(set(before)) == 1
+        halves = operator == "concat" and not way.steps and len(set(before)) == 1
         if len(sources) > 1 and not halves:
-            arcs += [Arc(_named(cell, one, kind), one.origin, node) for one in before]
+            arcs += [Arc(_named(cell, one, operator), one.origin, node) for one in before]
             way = _Way((), node)
-        if _is_step(kind):
+        if _is_step(operator):
             alone = way.origin < 0 and readers[way.origin] == 1
-            if kind.startswith("conv1") and alone and not way.steps and not way.fitted:
+            if operator.startswith("conv1") and alone and not way.steps and not way.fitted:
                 way = way._replace(fitted=True)
             else:
-                way = way._replace(steps=(*way.steps, kind))
+                way = way._replace(steps=(*way.steps, operator))
         if len(sources) < 2 and (node == last or (way.steps and readers[node] > 1)):
             arcs.append(Arc(" ".join(way.steps) or _WIRING, way.origin, node))
             way = _Way((), node)
@@ -178,47 +178,47 @@ def arcs_of(cell: Cell) -> list[Arc]:
     return arcs
 
 
-def _named(cell: Cell, way: _Way, kind: str) -> str:
-    """Return the word of an arc; without steps it is a skip between sums, and else mere wiring."""
+def _named(cell: Cell, way: _Way, operator: str) -> str:
+    """Return the path of an arc; without steps it is a skip between sums, and else mere wiring."""
     if way.steps:
         return " ".join(way.steps)
-    from_concat = way.origin >= 0 and cell.kinds[way.origin] == "concat"
-    return _WIRING if kind == "concat" or from_concat else "skip"
+    from_concat = way.origin >= 0 and cell.classes[way.origin] == "concat"
+    return _WIRING if operator == "concat" or from_concat else "skip"
 
 
-def _is_step(kind: str) -> bool:
-    return kind.rstrip("/~") in STEPS
+def _is_step(operator: str) -> bool:
+    return operator.rstrip("/~") in STEPS
 
 
 @lru_cache(maxsize=KEPT)
-def words_of(cell: Cell) -> dict[str, float]:
-    """Return the words of one cell."""
+def counts_of(cell: Cell) -> dict[str, float]:
+    """Return the counts of one cell."""
     arcs = arcs_of(cell)
-    depth = dict.fromkeys(range(-FARTHEST, len(cell.kinds)), 0)
+    depth = dict.fromkeys(range(-FARTHEST, len(cell.classes)), 0)
     for arc in arcs:
-        depth[arc.target] = max(depth[arc.target], depth[arc.source] + (arc.word != _WIRING))
+        depth[arc.target] = max(depth[arc.target], depth[arc.source] + (arc.path != _WIRING))
     return {"depth": float(max(depth.values())), **_walks(cell, arcs)}
 
 
 def _walks(cell: Cell, arcs: list[Arc]) -> dict[str, float]:
     """Return what random walks from the end back to the entries meet."""
-    words: defaultdict[str, float] = defaultdict(float)
-    number = np.bincount([arc.target for arc in arcs], minlength=len(cell.kinds)).tolist()
+    counts: defaultdict[str, float] = defaultdict(float)
+    number = np.bincount([arc.target for arc in arcs], minlength=len(cell.classes)).tolist()
     # The arc passed before, towards the end -> the share of walks that come by it.
     coming: defaultdict[int, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
-    coming[len(cell.kinds) - 1][_END] = 1.0
+    coming[len(cell.classes) - 1][_END] = 1.0
     for arc in reversed(arcs):
-        shares = {word: share / number[arc.target] for word, share in coming[arc.target].items()}
+        shares = {path: share / number[arc.target] for path, share in coming[arc.target].items()}
         total = sum(shares.values())
-        if arc.word == _WIRING:
-            for word, share in shares.items():
-                coming[arc.source][word] += share
+        if arc.path == _WIRING:
+            for path, share in shares.items():
+                coming[arc.source][path] += share
             continue
-        words[f"visits {arc.word}"] += total
-        words[f"last {arc.word}"] += shares.get(_END, 0.0)
-        words["length"] += total
-        coming[arc.source][arc.word] += total
+        counts[f"visits {arc.path}"] += total
+        counts[f"last {arc.path}"] += shares.get(_END, 0.0)
+        counts["length"] += total
+        coming[arc.source][arc.path] += total
     for entry in range(-FARTHEST, 0):
-        for word, share in coming[entry].items():
-            words[f"first {word} of {-entry}"] += share
-    return words
+        for path, share in coming[entry].items():
+            counts[f"first {path} of {-entry}"] += share
+    return counts

@@ -48,14 +48,14 @@ def path_counts(graph: Graph) -> dict[str, float]:
     """
     found: defaultdict[str, float] = defaultdict(float)
     for path, count in _of_blocks(graph).items():
-        steps = [STEPS[kind] for kind in path]
+        steps = [STEPS[operator] for operator in path]
         found[" ".join(["path", *steps])] += count
         found[" ".join(["bag", *sorted(steps)])] += count
         found[f"length {len(steps)}"] += count
         for first, second in pairwise(steps):
             found[f"pair {first} {second}"] += count
     for path, count in _chains(graph).items():
-        found[" ".join(["chain", *(STEPS[kind] for kind in path)])] += count
+        found[" ".join(["chain", *(STEPS[operator] for operator in path)])] += count
     return dict(found)
 
 
@@ -69,14 +69,14 @@ def _paths(block: Block) -> PathCounts:
     """Count the paths of a block; none if they do not meet, or it ends the graph."""
     ending: list[PathCounts] = []  # the paths from the beginning of the block to each node
     operands: list[int] = []
-    for kind, operands in block.nodes():
+    for operator, operands in block.nodes():
         here = _merged([ending[i] if i >= 0 else {(): 1.0} for i in operands]) or {(): 1.0}
-        if kind < len(STEPS):
-            here = _with_step(here, kind, LONGEST)
+        if operator < len(STEPS):
+            here = _with_step(here, operator, LONGEST)
         if len(here) > _MOST:
             here = dict(sorted(here.items(), key=lambda item: (-item[1], item[0]))[:_MOST])
         ending.append(here)
-    return ending[-1] if len(operands) > 1 and block.kinds[-1] != END else {}
+    return ending[-1] if len(operands) > 1 and block.classes[-1] != END else {}
 
 
 class _Chains(NamedTuple):
@@ -108,18 +108,18 @@ def _chains_of(block: Block) -> _Chains:
     found_open: PathCounts = {}
     ending: list[tuple[PathCounts, PathCounts]] = []  # the last two steps before a node's consumers
     entry: tuple[PathCounts, PathCounts] = ({}, {(): 1.0})
-    for kind, operands in block.nodes():
+    for operator, operands in block.nodes():
         met = [ending[i] if i >= 0 else entry for i in operands] or [entry]
         here, here_open = (
             _merged([counts[side] for counts in met], 1.0 / len(met)) for side in (0, 1)
         )
-        if kind < len(STEPS):
-            found_open = _merged([found_open, _with_step(here_open, kind, 3)])
-            found = _merged([found, _with_step(here, kind, 3)])
+        if operator < len(STEPS):
+            found_open = _merged([found_open, _with_step(here_open, operator, 3)])
+            found = _merged([found, _with_step(here, operator, 3)])
             # What began before the block and has two steps in it lacks none any more.
-            longer = _with_step(here_open, kind, 2)
+            longer = _with_step(here_open, operator, 2)
             whole: PathCounts = {path: share for path, share in longer.items() if len(path) == 2}
-            here = _merged([_with_step(here, kind, 2), whole])
+            here = _merged([_with_step(here, operator, 2), whole])
             here_open = {path: share for path, share in longer.items() if len(path) < 2}
         ending.append((here, here_open))
     return _Chains(found, found_open, *ending[-1])
@@ -145,10 +145,10 @@ def _merged(several: Sequence[PathCounts], share: float = 1.0) -> PathCounts:
     return total
 
 
-def _with_step(counts: PathCounts, kind: int, longest: int) -> PathCounts:
+def _with_step(counts: PathCounts, operator: int, longest: int) -> PathCounts:
     extended: PathCounts = {}
     for path, count in counts.items():
-        longer = (*path, kind)[-longest:]
+        longer = (*path, operator)[-longest:]
         extended[longer] = extended.get(longer, 0.0) + count
     return extended
 
@@ -172,15 +172,15 @@ def edge_counts(graph: Graph) -> dict[str, float]:
         (1.0, 1.0)
     """
     nodes, edges = alive(graph)
-    kinds = classes_of(graph)[nodes]
+    classes = classes_of(graph)[nodes]
     named = marked_classes(graph)[nodes].tolist()
     operands: list[list[int]] = [[] for _ in named]
     for source, target in edges.tolist():
         operands[target].append(source)
     counts: defaultdict[str, float] = defaultdict(float)
     origin = list(range(len(named)))
-    for node, (kind, sources) in enumerate(zip(kinds.tolist(), operands, strict=True)):
-        if kind in _PASSED_OVER and len(sources) == 1:
+    for node, (operator, sources) in enumerate(zip(classes.tolist(), operands, strict=True)):
+        if operator in _PASSED_OVER and len(sources) == 1:
             origin[node] = origin[sources[0]]
             continue
         counts[f"operator {named[node]}"] += 1.0
@@ -195,7 +195,7 @@ _PASSED_OVER = {CLASSES.index("norm"), CLASSES.index("activation")}
 def neighbourhood_counts(graph: Graph, rounds: int = 3) -> dict[str, float]:
     """Count the Weisfeiler-Lehman labels of alive nodes in every round.
 
-    Round 0 is a node's kind; each round adds the labels of operands and of consumers, in any
+    Round 0 is a node's class; each round adds the labels of operands and of consumers, in any
     order. Labels are 64-bit sums, so two neighbourhoods share a label only by accident. Dot
     products of such counts are the Weisfeiler-Lehman subtree kernel.
 
@@ -212,9 +212,10 @@ def neighbourhood_counts(graph: Graph, rounds: int = 3) -> dict[str, float]:
     """
     nodes, edges = alive(graph)
     source, target = edges.T
-    kinds, numbers = np.unique(classes_of(graph)[nodes], return_counts=True)
+    classes, numbers = np.unique(classes_of(graph)[nodes], return_counts=True)
     counts = {
-        CLASSES[kind]: float(n) for kind, n in zip(kinds.tolist(), numbers.tolist(), strict=True)
+        CLASSES[operator]: float(n)
+        for operator, n in zip(classes.tolist(), numbers.tolist(), strict=True)
     }
     labels = _scattered(classes_of(graph)[nodes].astype(np.uint64))
     for _ in range(rounds):

@@ -11,13 +11,11 @@ import numpy.typing as npt
 from scipy import optimize
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from ...basics import Array
+from ...basics import Array, IntArray
 from ...errors import InputError
 from ...graphs import Graph
 from ...graphs.features import resolution
 from .cache import once_per_graph
-
-IntArray = npt.NDArray[np.int64]
 
 DISTANCES = ("edit", "spectral")
 LARGEST = 300

@@ -36,7 +36,7 @@ _TOKENS = {
         (*(step + mark for step in STEPS for mark in MARKS), "skip", "wiring")
     )
 }
-"""What the words of arcs consist of."""
+"""What the paths of arcs consist of."""
 
 
 def encoded_cells(graph: Graph) -> Array:
@@ -82,7 +82,7 @@ def _mean(some: list[Cell]) -> Array:
 @lru_cache(maxsize=KEPT)
 def encoded(cell: Cell) -> Array:
     """Return the embedding (256,) of one cell."""
-    return embedding(arcs_of(cell), len(cell.kinds) - 1)
+    return embedding(arcs_of(cell), len(cell.classes) - 1)
 
 
 def embedding(arcs: list[Arc], end: int) -> Array:
@@ -93,7 +93,7 @@ def embedding(arcs: list[Arc], end: int) -> Array:
     targets = [place[arc.target] for arc in arcs]
     into, out_of = (_averages(nodes, len(junctions)) for nodes in (targets, sources))
     weights = _weights()
-    operators = np.tanh(_described(arcs) @ weights.words)
+    operators = np.tanh(_described(arcs) @ weights.paths)
     state = weights.roles[[min(node, 0) for node in junctions]]  # entries count from the back
     for layer in range(_LAYERS):
         forward = np.tanh((state @ weights.forward[layer])[sources] + operators)
@@ -105,9 +105,9 @@ def embedding(arcs: list[Arc], end: int) -> Array:
 
 
 class _Weights(NamedTuple):
-    """The random weights; all but those of words and roles have one matrix per layer."""
+    """The random weights; all but those of paths and roles have one matrix per layer."""
 
-    words: Array
+    paths: Array
     roles: Array
     own: Array
     forward: Array
@@ -122,7 +122,7 @@ def _weights() -> _Weights:
     square = (_LAYERS, _WIDTH, _WIDTH)
     scale = _GAIN / np.sqrt(_WIDTH)
     return _Weights(
-        words=random.normal(size=(2 * len(_TOKENS), _WIDTH)) / np.sqrt(2.0),
+        paths=random.normal(size=(2 * len(_TOKENS), _WIDTH)) / np.sqrt(2.0),
         roles=random.normal(size=(1 + FARTHEST, _WIDTH)),
         own=scale * random.normal(size=square),
         forward=scale * random.normal(size=square),
@@ -135,7 +135,7 @@ def _described(arcs: list[Arc]) -> Array:
     """Return for each arc the counts of its steps, and which is the first."""
     described = np.zeros((len(arcs), 2 * len(_TOKENS)))
     for row, arc in zip(described, arcs, strict=True):
-        steps = [_TOKENS[step] for step in arc.word.split()]
+        steps = [_TOKENS[step] for step in arc.path.split()]
         np.add.at(row, steps, 1.0)
         row[len(_TOKENS) + steps[0]] = 1.0
     return described

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ...basics import IntArray
 from ...graphs import Graph
 from ...graphs.arrays import ATTRIBUTES
 from ...graphs.operators import CANONICAL, NORMS, RECTIFIERS
@@ -18,30 +20,36 @@ CLASSES = (
 )
 """Classes of operators that statistics tell apart; 5 stands for 5 and more."""
 STEPS = CLASSES[:9]
-"""The kinds that walks are words of."""
+"""The classes that walks consist of."""
 
 
 @once_per_graph
 def classes_of(graph: Graph) -> npt.NDArray[np.int64]:
     """Return the position in ``CLASSES`` of each node."""
-    kinds = class_of_operator()[graph.operator]
-    kernel = graph.attributes[:, :3].max(axis=1)
-    convolution = (kinds == CLASSES.index("conv1")) & (kernel > 1)
-    kinds[convolution & (kernel <= 3)] = CLASSES.index("conv3")
-    kinds[convolution & (kernel > 3)] = CLASSES.index("conv5")
-    kinds[(kinds == CLASSES.index("depthwise3")) & (kernel > 3)] = CLASSES.index("depthwise5")
-    return kinds
+    return classes_by_kernel(graph.operator, graph.attributes[:, :3].max(axis=1))
+
+
+def classes_by_kernel(
+    operator: npt.NDArray[np.integer[Any]], kernel: npt.NDArray[np.integer[Any]]
+) -> IntArray:
+    """Return the positions in ``CLASSES`` of operators (n,) with their largest kernel size (n,)."""
+    classes: IntArray = class_of_operator()[operator]
+    convolution = (classes == CLASSES.index("conv1")) & (kernel > 1)
+    classes[convolution & (kernel <= 3)] = CLASSES.index("conv3")
+    classes[convolution & (kernel > 3)] = CLASSES.index("conv5")
+    classes[(classes == CLASSES.index("depthwise3")) & (kernel > 3)] = CLASSES.index("depthwise5")
+    return classes
 
 
 @once_per_graph
 def marked_classes(graph: Graph) -> npt.NDArray[np.object_]:
-    """Return the kind of each node, with ``/`` if it strides and ``~`` if it is dilated."""
+    """Return the class of each node, with ``/`` if it strides and ``~`` if it is dilated."""
     marks = np.zeros(len(graph), dtype=np.int64)
     for bit, name in ((1, "stride"), (2, "dilation")):
         columns = [ATTRIBUTES.index(f"{name}{axis}") for axis in range(3)]
         marks |= bit * (graph.attributes[:, columns] > 1).any(axis=1)
     # As objects, which are shared: strings of NumPy are made anew each time they are read.
-    named = np.array([[kind + mark for mark in MARKS] for kind in CLASSES], dtype=object)
+    named = np.array([[name + mark for mark in MARKS] for name in CLASSES], dtype=object)
     found: npt.NDArray[np.object_] = named[classes_of(graph), marks]
     return found
 

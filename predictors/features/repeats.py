@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
+from ...basics import IntArray
 
 LONGEST_PERIOD = 32
 """The most segments that a repeated block may have; longer ones are not found."""

@@ -41,9 +41,9 @@ GROUPS = {
 def names() -> tuple[str, ...]:
     """Return the names of the columns of ``statistics``, in order."""
     columns = [f"log2 {name}" for name in _SIZES]
-    columns += [f"stage {stage} {kind}" for stage in range(STAGES) for kind in CLASSES]
+    columns += [f"stage {stage} {name}" for stage in range(STAGES) for name in CLASSES]
     columns += [f"stage {stage} log2 channels" for stage in range(STAGES)]
-    columns += [f"{how} {kind} on a path" for how in ("most", "fewest", "mean") for kind in CLASSES]
+    columns += [f"{how} {name} on a path" for how in ("most", "fewest", "mean") for name in CLASSES]
     columns += [f"walks {first} to {second}" for first in STEPS for second in STEPS]
     return (*columns, "log2 paths")
 
@@ -58,35 +58,35 @@ def statistics(graph: Graph) -> Array:
         >>> float(values[names().index("most conv3 on a path")])
         1.0
     """
-    kinds = classes_of(graph)
+    classes = classes_of(graph)
     nodes = alive(graph).nodes
     sizes = [graph.params, graph.flops, graph.activations, len(graph), len(nodes), graph.depth]
     return np.concatenate(
         [
             np.log2(1.0 + np.array(sizes, dtype=np.float64)),
-            _stages(graph, kinds, nodes),
+            _stages(graph, classes, nodes),
             _paths(graph),
         ]
     )
 
 
-def _stages(graph: Graph, kinds: npt.NDArray[np.int64], nodes: npt.NDArray[np.int64]) -> Array:
-    """Alive operators of each kind per stage, then the mean log2 of channels per stage."""
+def _stages(graph: Graph, classes: npt.NDArray[np.int64], nodes: npt.NDArray[np.int64]) -> Array:
+    """Alive operators of each class per stage, then the mean log2 of channels per stage."""
     made = resolution(graph)
     extent = np.maximum(made[:, 1], made[:, 3])
     largest = extent[graph.operator == CANONICAL_ID["input"]].max(initial=1.0)
     halvings = np.log2(np.maximum(largest / np.maximum(extent, 1.0), 1.0))
     stage = np.minimum(np.round(halvings), STAGES - 1).astype(np.int64)
     counts = np.zeros((STAGES, len(CLASSES)))
-    np.add.at(counts, (stage[nodes], kinds[nodes]), 1.0)
-    weighted = nodes[kinds[nodes] <= CLASSES.index("product")]
+    np.add.at(counts, (stage[nodes], classes[nodes]), 1.0)
+    weighted = nodes[classes[nodes] <= CLASSES.index("product")]
     total = np.bincount(stage[weighted], np.log2(1.0 + made[weighted, 5]), STAGES)
     number = np.bincount(stage[weighted], minlength=STAGES)
     return np.concatenate([counts.ravel(), total / np.maximum(number, 1)])
 
 
 def _paths(graph: Graph) -> Array:
-    """Most, fewest and mean operators of each kind on paths; which follows which; log2 paths."""
+    """Most, fewest and mean operators of each class on paths; which follows which; log2 paths."""
     counts = np.zeros((3, len(CLASSES)))
     last, follows = np.zeros(len(STEPS)), np.zeros((len(STEPS), len(STEPS)))
     paths = 0.0
@@ -103,8 +103,8 @@ class _Through(NamedTuple):
     """Walks through a block, from the last node of the one before to its own last.
 
     Attributes:
-        counts: (3, kinds) of operators of each kind: most, fewest, mean.
-        first, last: (steps,) the share of walks whose first and latest step is of each kind.
+        counts: (3, classes) of operators of each class: most, fewest, mean.
+        first, last: (steps,) the share of walks whose first and latest step is of each class.
         without: the share of walks without a step.
         follows: (steps, steps) how many steps follow each other.
         log_paths: log2 of how many ways there are.
@@ -126,7 +126,7 @@ def _through(block: Block) -> _Through:
         *(np.zeros((steps, steps)), 0.0),
     )
     walks: list[_Through] = []
-    for kind, operands in block.nodes():
+    for operator, operands in block.nodes():
         met = [walks[i] if i >= 0 else entry for i in operands] or [entry]
         counts, first, last, without, follows, log_paths = met[0]
         if len(met) > 1:
@@ -140,14 +140,14 @@ def _through(block: Block) -> _Through:
             )
             without = sum(walk.without for walk in met) / len(met)
             log_paths = float(np.logaddexp2.reduce([walk.log_paths for walk in met]))
-        if operands and kind < len(CLASSES):  # inputs are not operators
+        if operands and operator < len(CLASSES):  # inputs are not operators
             counts = counts.copy()
-            counts[:, kind] += 1.0
-        if kind < steps:
+            counts[:, operator] += 1.0
+        if operator < steps:
             first, follows = first.copy(), follows.copy()
-            first[kind] += without
-            follows[:, kind] += last
+            first[operator] += without
+            follows[:, operator] += last
             last, without = np.zeros(steps), 0.0
-            last[kind] = 1.0
+            last[operator] = 1.0
         walks.append(_Through(counts, first, last, without, follows, log_paths))
     return walks[-1]

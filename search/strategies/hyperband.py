@@ -9,10 +9,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from ...basics import Array
+from ...basics import Array, IntArray
 from ...data.spaces.contract import Space
 from ...errors import InputError
-from ..choices import Choices, IntArray
+from ..choices import Choices
 from .draws import Strategy
 
 _GOOD = 0.15  # the share of values whose architectures are good

@@ -95,20 +95,20 @@ def test_files(several: CostPredictor, tmp_path: Path) -> None:
 
 
 def test_architectures_stand_for_what_they_compute() -> None:
-    """Two cells of one function: the second computes fifteen convolutions in vain."""
+    """Two cells of one function: the second computes fifteen convolutions that nothing reads."""
     used = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|nor_conv_1x1~1|none~2|"
-    vain = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|none~0|nor_conv_1x1~1|none~2|"
+    unused = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|none~0|nor_conv_1x1~1|none~2|"
     cells = space("nasbench201")
-    assert cells.canonical(used) == cells.canonical(vain)
+    assert cells.canonical(used) == cells.canonical(unused)
     archs = cells.sample(80, seed=0)
     costs = [cells.graph(arch).flops for arch in archs]
     predictor = CostPredictor(space="nasbench201").fit(archs, costs)
-    low, high = predictor.predict([used, vain])
+    low, high = predictor.predict([used, unused])
     assert high > 1.5 * low
-    read = predictor._read([vain])[0]
+    read = predictor._read([unused])[0]
     assert inventory(read.graph).unused[CLASSES.index("conv3")] == 15
-    (other,) = samples([vain], space="nasbench201")  # as other predictors read it
-    assert other.graph == cells.graph(cells.canonical(vain)) != read.graph
+    (other,) = samples([unused], space="nasbench201")  # as other predictors read it
+    assert other.graph == cells.graph(cells.canonical(unused)) != read.graph
 
 
 def test_costs_and_logarithms_are_told_apart() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...features.operator_classes import CLASSES, class_of_operator
+from ...features.operator_classes import CLASSES, classes_by_kernel
 from ..batches import GraphBatch
 from ..encoders.contract import mean_of_nodes
 from .contract import Objective, Step
@@ -22,8 +22,8 @@ class Masked(Objective):
 
     Of each graph a random node and all within a random number of steps of it lose everything but
     their place. From the mean of their vectors a linear layer predicts log(1 + c), where c counts
-    kinds of operators in the part, and pairs of kinds that an edge joins there. A node that stands
-    for several counts as several.
+    operators of each class in the part, and pairs of classes that an edge joins there. A node that
+    stands for several counts as several.
 
     Args:
         width: of the vectors.
@@ -79,27 +79,23 @@ def masked(batch: GraphBatch, part: Tensor) -> GraphBatch:
 
 
 def counts_of(batch: GraphBatch, part: Tensor) -> Tensor:
-    """Return how often each kind, and each pair of kinds, is in a part, (graphs, k + k^2)."""
-    kinds = kinds_in(batch)
+    """Return how often each class, and each pair of classes, is in a part, (graphs, k + k^2)."""
+    classes = classes_in(batch)
     k = len(CLASSES)
     times = part * batch.multiplicity
     operators = torch.zeros(batch.count, k, device=times.device)
-    operators.index_put_((batch.graph, kinds), times, accumulate=True)
+    operators.index_put_((batch.graph, classes), times, accumulate=True)
     source, target = batch.edges
     pairs = torch.zeros(batch.count, k * k, device=times.device)
     touched = torch.maximum(part[source], part[target]) * batch.multiplicity[target]
     pairs.index_put_(
-        (batch.graph[target], kinds[source] * k + kinds[target]), touched, accumulate=True
+        (batch.graph[target], classes[source] * k + classes[target]), touched, accumulate=True
     )
     return torch.cat([operators, pairs], 1)
 
 
-def kinds_in(batch: GraphBatch) -> Tensor:
+def classes_in(batch: GraphBatch) -> Tensor:
     """Return the position in ``CLASSES`` of each node, int64 (nodes,); see ``classes_of``."""
-    kinds = torch.from_numpy(class_of_operator()).to(batch.operator.device)[batch.operator]
     kernel = batch.kernel.amax(dim=1)
-    convolution = kinds == CLASSES.index("conv1")
-    kinds = torch.where(convolution & (kernel > 1), CLASSES.index("conv3"), kinds)
-    kinds = torch.where(convolution & (kernel > 3), CLASSES.index("conv5"), kinds)
-    deep = (kinds == CLASSES.index("depthwise3")) & (kernel > 3)
-    return torch.where(deep, CLASSES.index("depthwise5"), kinds)
+    classes = classes_by_kernel(batch.operator.cpu().numpy(), kernel.cpu().numpy())
+    return torch.from_numpy(classes).to(batch.operator.device)

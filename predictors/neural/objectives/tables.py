@@ -19,7 +19,7 @@ from ...reading import Sample
 SIZES = (*basics.SIZES, "depth")
 """What FBNetV3 calls free: what is known of a graph before anything else."""
 SKETCH = 128
-"""Columns that stand for all words of one kind."""
+"""Columns of a sketch."""
 
 
 def log_sizes(graph: Graph) -> Array:
@@ -35,17 +35,17 @@ def log_sizes(graph: Graph) -> Array:
 
 
 def sketch(counts: Mapping[str, float]) -> Array:
-    """Return counts of words, of an open vocabulary, as a vector (``SKETCH``,).
+    """Return counts by name, of any names, as a vector (``SKETCH``,).
 
-        s = sum_w log(1 + c_w) r_w,  r_w in {-1, 1}^k / sqrt(k)
+        s = sum_n log(1 + c_n) r_n,  r_n in {-1, 1}^k / sqrt(k)
 
-    Each word's signs are random but its own, so that dot products of sketches are those of the
+    Each name's signs are random but its own, so that dot products of sketches are those of the
     logarithmic counts themselves, up to an error that falls with sqrt(k).
 
     Source: Achlioptas, "Database-friendly random projections", JCSS 2003.
 
     Notes:
-        Signs from a hash of the word are our choice.
+        Signs from a hash of the name are our choice.
 
     Example:
         >>> one, other = sketch({"conv3 conv3": 4.0}), sketch({"pool": 4.0})
@@ -53,14 +53,14 @@ def sketch(counts: Mapping[str, float]) -> Array:
         True
     """
     total = np.zeros(SKETCH)
-    for word, count in counts.items():
-        total += np.log1p(count) * _signs(word)
+    for name, count in counts.items():
+        total += np.log1p(count) * _signs(name)
     return total
 
 
 @lru_cache(maxsize=100_000)
-def _signs(word: str) -> Array:
-    digest = blake2b(word.encode(), digest_size=SKETCH // 8).digest()
+def _signs(name: str) -> Array:
+    digest = blake2b(name.encode(), digest_size=SKETCH // 8).digest()
     bits = np.unpackbits(np.frombuffer(digest, dtype=np.uint8))
     made: Array = (2.0 * bits - 1.0) / np.sqrt(SKETCH)
     return made
@@ -74,7 +74,7 @@ def described(graph: Graph) -> Array:
 def counted(graph: Graph) -> Array:
     """Return sketches of a graph's paths, edges and neighbourhoods, (3 SKETCH,)."""
     return np.concatenate(
-        [sketch(words(graph)) for words in (path_counts, edge_counts)] + [labelled(graph)]
+        [sketch(count(graph)) for count in (path_counts, edge_counts)] + [labelled(graph)]
     )
 
 

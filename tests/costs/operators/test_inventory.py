@@ -37,16 +37,16 @@ def test_totals_are_those_of_the_nodes(name: str) -> None:
 def test_what_no_output_needs_is_counted_apart() -> None:
     cells = space("nasbench201")
     used = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|nor_conv_1x1~1|none~2|"
-    vain = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|none~0|nor_conv_1x1~1|none~2|"
+    idle = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|none~0|nor_conv_1x1~1|none~2|"
     conv3 = CLASSES.index("conv3")
     assert inventory(cells.graph(used)).unused[conv3] == 0
-    assert inventory(cells.graph(vain)).unused[conv3] == 15  # one in each cell
+    assert inventory(cells.graph(idle)).unused[conv3] == 15  # one in each cell
     # What is needed is the same of both; in the second more is computed.
     np.testing.assert_array_equal(
-        inventory(cells.graph(used)).unused[-4:], inventory(cells.graph(vain)).unused[-4:]
+        inventory(cells.graph(used)).unused[-4:], inventory(cells.graph(idle)).unused[-4:]
     )
     assert (
-        inventory(cells.graph(vain)).kinds[conv3] == 15 + inventory(cells.graph(used)).kinds[conv3]
+        inventory(cells.graph(idle)).kinds[conv3] == 15 + inventory(cells.graph(used)).kinds[conv3]
     )
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from archrank import trace
 from archrank.data import space
-from archrank.predictors.features.cells import cell_counts, cells, reduction_counts, words_of
+from archrank.predictors.features.cells import cell_counts, cells, counts_of, reduction_counts
 
 SEPARABLE = "depthwise{0} conv1 depthwise{0} conv1"
 ARCS = {
@@ -37,16 +37,16 @@ def walks(cell, node, share, passed=()):
 
 
 def enumerated(cell) -> dict[str, float]:
-    words: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for node in range(2, 6):
         for passed, entry, share in walks(cell, node, 0.25):
-            words["length"] += share * len(passed)
-            words[f"last {passed[0]}"] += share
-            words[f"first {passed[-1]} of {entry}"] += share
+            counts["length"] += share * len(passed)
+            counts[f"last {passed[0]}"] += share
+            counts[f"first {passed[-1]} of {entry}"] += share
             for arc in passed:
-                words[f"visits {arc}"] += share
-            words["depth"] = max(words["depth"], len(passed))
-    return words
+                counts[f"visits {arc}"] += share
+            counts["depth"] = max(counts["depth"], len(passed))
+    return counts
 
 
 @settings(max_examples=15, deadline=None)
@@ -55,7 +55,7 @@ def test_normal_cells_of_darts_are_walked_as_enumerated(seed: int) -> None:
     (arch,) = DARTS.sample(1, seed=seed)
     normal, _ = DARTS.wirings(DARTS.parse(arch))
     read = {source for node in normal for _, source in node if source < 2}
-    found = words_of(cells(DARTS.graph(arch))[1])
+    found = counts_of(cells(DARTS.graph(arch))[1])
     expected = enumerated(normal)
     if read == {0, 1}:  # else the one that is read counts as the latest
         assert {word: share for word, share in found.items() if share} == pytest.approx(expected)
@@ -74,7 +74,7 @@ def test_a_graph_adds_its_cells_up() -> None:
     graph = NB201.graph(NB201.sample(1, seed=4)[0])
     totals: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     for cell in cells(graph):
-        totals[cell.reduces].update(words_of(cell))
+        totals[cell.reduces].update(counts_of(cell))
     assert cell_counts(graph) == pytest.approx(totals[0])
     assert reduction_counts(graph) == pytest.approx(totals[1])
 
@@ -85,12 +85,12 @@ def test_every_walk_ends_at_an_entry(seed: int) -> None:
     for name in ("nasbench201", "nasbench101", "enas"):
         chosen = space(name)
         for cell in cells(chosen.graph(chosen.sample(1, seed=seed)[0])):
-            words = words_of(cell)
+            counts = counts_of(cell)
             for how in ("first", "last"):
-                share = sum(v for w, v in words.items() if w.split()[0] == how)
+                share = sum(v for w, v in counts.items() if w.split()[0] == how)
                 assert share <= 1 + 1e-9
-            visits = sum(v for w, v in words.items() if w.split()[0] == "visits")
-            assert visits == pytest.approx(words.get("length", 0))
+            visits = sum(v for w, v in counts.items() if w.split()[0] == "visits")
+            assert visits == pytest.approx(counts.get("length", 0))
 
 
 class Forked(nn.Module):
@@ -106,8 +106,8 @@ class Forked(nn.Module):
 
 
 def test_counted_by_hand() -> None:
-    words = cell_counts(trace(Forked(), (4, 8, 8)))
-    assert words == pytest.approx(
+    counts = cell_counts(trace(Forked(), (4, 8, 8)))
+    assert counts == pytest.approx(
         {
             "depth": 1,
             "length": 1,

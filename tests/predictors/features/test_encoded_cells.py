@@ -17,7 +17,7 @@ from archrank.predictors.features.encoded_cells import (
     encoded_reductions,
 )
 
-WORDS = ("conv3", "conv1 depthwise3/", "skip", "wiring", "max_pool~")
+PATHS = ("conv3", "conv1 depthwise3/", "skip", "wiring", "max_pool~")
 
 
 @st.composite
@@ -28,7 +28,7 @@ def wirings(draw: st.DrawFn) -> tuple[list[Arc], int]:
     for target in range(count):
         for _ in range(draw(st.integers(1, 3))):
             source = draw(st.integers(-2, target - 1))
-            arcs.append(Arc(draw(st.sampled_from(WORDS)), source, target))
+            arcs.append(Arc(draw(st.sampled_from(PATHS)), source, target))
     return arcs, count - 1
 
 
@@ -37,19 +37,19 @@ def by_loops(arcs: list[Arc], end: int) -> np.ndarray:
     weights = _weights()
     nodes = {end} | {arc.source for arc in arcs} | {arc.target for arc in arcs}
     state = {node: weights.roles[{-1: 2, -2: 1}.get(node, 0)] for node in nodes}
-    words = [np.tanh(row @ weights.words) for row in _described(arcs)]
+    operators = [np.tanh(row @ weights.paths) for row in _described(arcs)]
     for layer in range(len(weights.bias)):
         new = {}
         for node in nodes:
             u = state[node] @ weights.own[layer] + weights.bias[layer]
             ahead = [
-                np.tanh(state[arc.source] @ weights.forward[layer] + word)
-                for arc, word in zip(arcs, words, strict=True)
+                np.tanh(state[arc.source] @ weights.forward[layer] + operator)
+                for arc, operator in zip(arcs, operators, strict=True)
                 if arc.target == node
             ]
             behind = [
-                np.tanh(state[arc.target] @ weights.backward[layer] + word)
-                for arc, word in zip(arcs, words, strict=True)
+                np.tanh(state[arc.target] @ weights.backward[layer] + operator)
+                for arc, operator in zip(arcs, operators, strict=True)
                 if arc.source == node
             ]
             for messages in filter(None, (ahead, behind)):
@@ -72,7 +72,7 @@ def test_the_order_of_nodes_and_arcs_does_not_matter(wiring, random) -> None:
     names = list(range(end + 1))
     random.shuffle(names)
     name = {-2: -2, -1: -1, **dict(enumerate(names))}
-    moved = [Arc(arc.word, name[arc.source], name[arc.target]) for arc in arcs]
+    moved = [Arc(arc.path, name[arc.source], name[arc.target]) for arc in arcs]
     random.shuffle(moved)
     assert np.allclose(embedding(moved, name[end]), embedding(arcs, end), atol=1e-10)
 
@@ -82,8 +82,8 @@ def test_the_order_of_nodes_and_arcs_does_not_matter(wiring, random) -> None:
 def test_another_operator_is_another_embedding(wiring, data) -> None:
     arcs, end = wiring
     at = data.draw(st.integers(0, len(arcs) - 1))
-    word = data.draw(st.sampled_from([word for word in WORDS if word != arcs[at].word]))
-    changed = [*arcs[:at], arcs[at]._replace(word=word), *arcs[at + 1 :]]
+    path = data.draw(st.sampled_from([one for one in PATHS if one != arcs[at].path]))
+    changed = [*arcs[:at], arcs[at]._replace(path=path), *arcs[at + 1 :]]
     same = sorted(changed) == sorted(arcs)
     assert np.allclose(embedding(changed, end), embedding(arcs, end)) == same
 
@@ -91,7 +91,7 @@ def test_another_operator_is_another_embedding(wiring, data) -> None:
 def test_a_network_is_the_mean_of_its_cells() -> None:
     graph = space("nasbench301").graph(space("nasbench301").sample(1, seed=0)[0])
     kept = [cell for cell in cells(graph) if not cell.reduces]
-    expected = np.mean([embedding(arcs_of(cell), len(cell.kinds) - 1) for cell in kept], axis=0)
+    expected = np.mean([embedding(arcs_of(cell), len(cell.classes) - 1) for cell in kept], axis=0)
     row = encoded_cells(graph)
     assert np.allclose(row[:-1], expected)
     assert np.expm1(row[-1]) == pytest.approx(len(kept))

@@ -30,8 +30,8 @@ from archrank.predictors.neural.objectives.clusters import cluster_batching, clu
 from archrank.predictors.neural.objectives.contract import Step
 from archrank.predictors.neural.objectives.masking import (
     RADIUS,
+    classes_in,
     counts_of,
-    kinds_in,
     masked,
     masked_parts,
 )
@@ -149,21 +149,21 @@ class TestMasking:
             assert torch.equal(getattr(hidden, name)[~inside], getattr(BATCH, name)[~inside])
         assert torch.equal(hidden.edges, BATCH.edges)
 
-    def test_kinds_are_those_of_the_features(self) -> None:
+    def test_classes_are_those_of_the_features(self) -> None:
         plain = GraphBatch.of([GraphTensors.of(graph) for graph in GRAPHS])
         expected = np.concatenate([classes_of(graph) for graph in GRAPHS])
-        assert kinds_in(plain).tolist() == expected.tolist()
+        assert classes_in(plain).tolist() == expected.tolist()
 
     def test_counts_against_a_loop(self) -> None:
         torch.manual_seed(5)
         part = masked_parts(BATCH)
-        kinds, k = kinds_in(BATCH).tolist(), len(CLASSES)
+        classes, k = classes_in(BATCH).tolist(), len(CLASSES)
         expected = np.zeros((BATCH.count, k + k * k))
         for node, graph in enumerate(BATCH.graph.tolist()):
-            expected[graph, kinds[node]] += float(part[node] * BATCH.multiplicity[node])
+            expected[graph, classes[node]] += float(part[node] * BATCH.multiplicity[node])
         for source, target in BATCH.edges.T.tolist():
             if part[source] or part[target]:
-                pair = k + kinds[source] * k + kinds[target]
+                pair = k + classes[source] * k + classes[target]
                 times = float(BATCH.multiplicity[target])
                 expected[int(BATCH.graph[target]), pair] += times
         assert np.allclose(counts_of(BATCH, part).numpy(), expected)
