@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+_LOGGER = logging.getLogger("archrank")
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -70,6 +73,21 @@ def begin(progress: Progress | None, name: str) -> None:
     """Show the name of what begins, if progress is shown."""
     if isinstance(progress, Bar):
         progress.begin(name)
+
+
+def tell_of_kept(place: object, kept: int, count: int, what: str) -> None:
+    """Tell that long work goes on from what a file already holds.
+
+    Args:
+        place: the file.
+        kept: how many of them it holds, the first ones.
+        count: how many there are in all.
+        what: is counted, in the plural.
+    """
+    if kept == count:
+        _LOGGER.info("nothing left to do: %s already has all %d %s", place, count, what)
+    elif kept:
+        _LOGGER.info("continuing: %s already has the first %d of %d %s", place, kept, count, what)
 
 
 def in_notebook() -> bool:

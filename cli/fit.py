@@ -109,7 +109,12 @@ def fit(
             return
         say(f"written: {out}")
         print(f"fitted to {fitted.n_samples_} labels")
-        for name, weight in sorted(report.get("weights", {}).items(), key=lambda item: -item[1]):
-            print(f"{weight:6.2f}  {name:28} tau {report['tau'][name]:.3f} in cross-validation")
-        if report:
-            print(f"  mean  {'of all':28} tau {report['tau of the mean']:.3f} in cross-validation")
+        if not report:
+            return
+        weights = sorted(report["weights"].items(), key=lambda item: -item[1])
+        width = max(len(name) for name, _ in weights)
+        for name, weight in weights:
+            tau = report["tau"][name]
+            print(f"{weight:6.2f}  {name:{width}}  tau {tau:.3f} in cross-validation")
+        tau = report["tau of the mean"]
+        print(f"  mean  {'of all':{width}}  tau {tau:.3f} in cross-validation")

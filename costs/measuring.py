@@ -25,6 +25,7 @@ from ..errors import ArchrankError, InputError
 from ..graphs import Graph, trace
 from ..graphs.inputs.tensors import is_shape
 from ..graphs.randomness import seeded
+from ..progress import tell_of_kept
 from ..proxies.planner import usable_device
 from ..proxies.recording.batches import Batch, make_batches
 from ..proxies.recording.meter import Meter
@@ -130,17 +131,21 @@ def measure(
     path = None if out is None else Path(out)
     known = {} if path is None else {_setting(row): row for row in _rows_of(path)}
     rows: list[Measurement] = []
+    total, kept = len(found) * len(sizes), 0
     with _threads(threads) as count:
         for candidate in found:
-            done = len(rows)
             for row in _measured(candidate, inputs, place, sizes, count, seconds, seed, known):
-                if path is not None and _setting(row) not in known:
+                if _setting(row) in known:
+                    kept += 1
+                elif path is not None:
+                    if len(rows) == kept:  # it is the first new one
+                        tell_of_kept(path, kept, total, "measurements")
                     _append(path, row)
                 rows.append(row)
                 if progress is not None:
-                    total = len(found) * len(sizes)
                     progress(len(rows), total, f"{candidate.name}, batch {row.batch_size}")
-            assert len(rows) == done + len(sizes)
+    if kept == total:
+        tell_of_kept(path, kept, total, "measurements")
     return pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
 
 

@@ -14,7 +14,7 @@ from ..scoring.programs import SUFFIXES
 from ..scoring.zoos import ZOOS
 from .contract import Predictor
 from .reading import Sample
-from .scored import read_scored
+from .scored import read_candidates, read_scored
 
 _PREFIXES = tuple(f"{zoo}:" for zoo in ZOOS)
 
@@ -139,18 +139,19 @@ def readable(
     progress: Progress | None = None,
 ) -> list[Any]:
     """Return what a predictor can read: architectures of its space, or samples of candidates."""
-    found = candidates_of(predictor, names)
-    if found is not None:
-        read = []
-        for done, candidate in enumerate(found, 1):
-            read.append(sample_of(predictor, candidate))
-            if progress is not None:
-                progress(done, len(found), candidate.name)
-        return read
-    archs = [str(name) for name in names]
-    if not predictor.needed_proxies:
-        return archs
-    return read_scored(predictor.reader, archs, jobs, kept, progress)
+    found, archs = candidates_of(predictor, names), [str(name) for name in names]
+    if predictor.needed_proxies:
+        if found is None:
+            return list(read_scored(predictor.reader, archs, jobs, kept, progress))
+        return list(read_candidates(predictor.reader, found, jobs, kept, progress))
+    if found is None:
+        return list(archs)
+    read = []
+    for done, candidate in enumerate(found, 1):
+        read.append(sample_of(predictor, candidate))
+        if progress is not None:
+            progress(done, len(found), candidate.name)
+    return read
 
 
 def candidates_of(predictor: Predictor, names: Sequence[str]) -> list[Candidate] | None:
@@ -176,7 +177,7 @@ def _is_candidate(name: str) -> bool:
 
 
 def sample_of(predictor: Predictor, candidate: Candidate) -> str | Sample:
-    """Return a candidate as a sample for predictors."""
+    """Return a candidate as a sample of its graph."""
     build = candidate.build
     if isinstance(build, FromSpace) and build.space == predictor.space:
         return build.arch
@@ -184,5 +185,5 @@ def sample_of(predictor: Predictor, candidate: Candidate) -> str | Sample:
 
     model = build()
     inputs = candidate.inputs_for(model, predictor.inputs)
-    (read,) = samples([model], inputs=inputs, proxies=predictor.needed_proxies)
+    (read,) = samples([model], inputs=inputs)
     return replace(read, name=candidate.name)

@@ -1,4 +1,4 @@
-"""Samples with scores for many architectures of a space; finished scores are kept."""
+"""Samples with scores for many architectures or other candidates; finished scores are kept."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..basics import Progress
-from ..errors import checked_count
-from ..scoring.candidates import Candidate, in_space
+from ..errors import InputError, checked_count
+from ..scoring.candidates import Candidate, FromSpace, in_space
 from ..scoring.data import GivenData
-from ..scoring.rows import Plan, score_candidates
+from ..scoring.estimates import announce
+from ..scoring.rows import Plan, Row, score_candidates
 from .reading import Reader, Sample
 
 
@@ -37,9 +38,27 @@ def read_scored(
         InputError: an argument is invalid, or ``kept`` is not a store.
         StoreError: the store cannot be written.
     """
-    checked_count("jobs", jobs)
     spaces = [reader.space_of(arch) for arch in archs]
     keys = list(dict.fromkeys(s.canonical(a) for s, a in zip(spaces, archs, strict=True)))
+    candidates = [_candidate(reader, key) for key in keys]
+    read = read_candidates(reader, candidates, jobs, kept, progress)
+    return reader.read(archs, dict(zip(keys, read, strict=True)))
+
+
+def read_candidates(
+    reader: Reader,
+    candidates: Sequence[Candidate],
+    jobs: int = 1,
+    kept: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Sample]:
+    """Return samples of candidates with the scores that the reader asks for, as ``read_scored``.
+
+    Raises:
+        InputError: a candidate cannot be built or traced, or as for ``read_scored``.
+        StoreError: the store cannot be written.
+    """
+    checked_count("jobs", jobs)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
     plan = Plan(
@@ -51,17 +70,23 @@ def read_scored(
         per_node=True,
         threads=1,
     )
-    rows = score_candidates([_candidate(reader, key) for key in keys], plan, progress)
-    plain = replace(reader, proxies=())
-    known = {
-        key: replace(
-            sample,
-            scores={name: values[0] for name, values in row.scores.items()},
-            node_scores=row.node_scores,
+    announce(candidates, plan)
+    return [_sample(reader, row) for row in score_candidates(candidates, plan, progress)]
+
+
+def _sample(reader: Reader, row: Row) -> Sample:
+    build = row.candidate.build
+    if isinstance(build, FromSpace) and build.space == reader.space:
+        (sample,) = replace(reader, proxies=()).read([build.arch])
+    elif row.graph is not None:
+        sample = Sample(row.graph, name=row.name)
+    else:
+        _, status, reason = row.failures[0]
+        raise InputError(
+            f"candidates: {row.name!r} has no graph ({status}: {reason}); leave it out"
         )
-        for key, row, sample in zip(keys, rows, plain.read(keys), strict=True)
-    }
-    return reader.read(archs, known)
+    scores = {name: values[0] for name, values in row.scores.items()}
+    return replace(sample, scores=scores, node_scores=row.node_scores)
 
 
 def _candidate(reader: Reader, arch: str) -> Candidate:

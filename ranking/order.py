@@ -29,7 +29,7 @@ from ..proxies.recording.objective import Loss
 from ..scoring.candidates import Candidate, collect
 from ..scoring.data import GivenData
 from ..scoring.engine import EngineName, checked_engine
-from ..scoring.estimates import seconds_needed
+from ..scoring.estimates import announce, seconds_needed
 from ..scoring.rows import Plan, Row, score_candidates
 from ..scoring.sources import DataSource, named_loss
 from .aggregation import COMBINATIONS, Combination
@@ -172,8 +172,8 @@ def rank(
     )
     if budget is not None:
         plan = affordable(found, plan, wanted, budget, level)
-    elif _LOGGER.isEnabledFor(logging.INFO):
-        _announce(found, plan)
+    else:
+        announce(found, plan)
     with shown(progress) as report:
         rows, excluded = within_limits(score_candidates(found, plan, report, callback))
     _warn_of_classes(rows, data)
@@ -293,19 +293,6 @@ def affordable(
         *(len(candidates), choice, duration(seconds), duration(budget)),
     )
     return made
-
-
-def _announce(candidates: Sequence[Candidate], plan: Plan) -> None:
-    """Announce long work and about how long it will take."""
-    seconds = seconds_needed(candidates, plan)
-    count, proxies = len(candidates), len(plan.proxies)
-    if seconds and plan.enough is not None:
-        _LOGGER.info("ranking %d candidates on %s: about %s", count, plan.device, duration(seconds))
-    elif seconds:
-        _LOGGER.info(
-            "scoring %d candidates by %d proxies on %s: about %s",
-            *(count, proxies, plan.device, duration(seconds)),
-        )
 
 
 def _context(recipe: str) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from ..errors import ArchrankError
+from ..formats import duration
 from ..graphs import Graph, trace
 from ..proxies.given_data import first_input
 from .candidate import Candidate
@@ -18,6 +20,7 @@ from .data import GivenData
 from .rows import Plan
 from .work import Work, score_work
 
+_LOGGER = logging.getLogger("archrank")
 LOOKED_AT = 3
 """How many candidates are traced for an estimate, or thrice as many."""
 _WIDTHS, _SIDE = (8, 64), 32
@@ -63,6 +66,21 @@ def seconds_needed(candidates: Sequence[Candidate], plan: Plan, worth: float = 1
     rate = max(0.0, (long[1] - short[1]) / (long[0] - short[0]))
     beside = max(0.0, short[1] - rate * short[0])
     return runs * (beside + rate * size) / max(1.0, min(plan.jobs, runs))
+
+
+def announce(candidates: Sequence[Candidate], plan: Plan) -> None:
+    """Announce long work, and about how long it will take, if anybody listens."""
+    if not _LOGGER.isEnabledFor(logging.INFO):
+        return
+    seconds = seconds_needed(candidates, plan)
+    count, proxies = len(candidates), len(plan.proxies)
+    if seconds and plan.enough is not None:
+        _LOGGER.info("ranking %d candidates on %s: about %s", count, plan.device, duration(seconds))
+    elif seconds:
+        _LOGGER.info(
+            "scoring %d candidates by %d proxies on %s: about %s",
+            *(count, proxies, plan.device, duration(seconds)),
+        )
 
 
 def _graph(candidate: Candidate, plan: Plan) -> Graph | None:

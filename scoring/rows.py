@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -16,7 +15,7 @@ import torch
 from ..basics import Array, Callback, Finished, Progress
 from ..errors import InputError
 from ..graphs import Graph
-from ..progress import begin
+from ..progress import begin, tell_of_kept
 from ..proxies import Result, get
 from .candidates import Candidate
 from .data import Data
@@ -24,7 +23,6 @@ from .engine import run_works
 from .store import Store
 from .work import Scale, Scored, Weighed, Work
 
-_LOGGER = logging.getLogger("archrank")
 Place = tuple[dict[str, Any], str, str]
 """Where a store keeps a network: the condition, where it comes from, and its name there."""
 
@@ -264,11 +262,7 @@ class _Scoring:
 
     def _tell_of_kept(self) -> None:
         self._told = True
-        place, kept, count = self._plan.store, self._kept, len(self.rows)
-        if kept == count:
-            _LOGGER.info("nothing to score: %s already has all %d candidates", place, count)
-        else:
-            _LOGGER.info("continuing: %s already has %d of %d candidates", place, kept, count)
+        tell_of_kept(self._plan.store, self._kept, len(self.rows), "candidates")
 
     def _finish(self, row: Row) -> None:
         if row.graph is not None and not row.failures and not row.same_as:

@@ -6,7 +6,7 @@ this machine or on a Ray cluster; ``archrank.benchmark`` joins the labels and ju
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,12 +19,14 @@ from ..data import space as get_space
 from ..data import table as get_table
 from ..data.tables.catalogue import TABLES
 from ..errors import InputError, checked_count
-from ..progress import shown
+from ..progress import shown, tell_of_kept
 from ..proxies import Result, get
 from ..proxies.planner import chosen, usable_device
 from .candidates import in_space
 from .data import SpaceData
 from .engine import checked_engine, run_works
+from .estimates import announce
+from .rows import Plan
 from .store import Failure, Store
 from .work import Work
 
@@ -246,10 +248,13 @@ def run(
                     finished = opened.finished(settings.condition, space, arch, seed)
                     left = tuple(name for key, name in wanted.items() if key not in finished)
                     if left:
+                        if not scored:
+                            tell_of_kept(store, done, total, "(architecture, seed) pairs")
                         yield work_on(settings, arch, seed, left, device)
                     else:
                         done += 1
 
+        _announce(settings, architectures, names, seeds, device, jobs)
         works = run_works(missing(), engine, jobs, address)
         with shown(progress) as report, closing(works) as results:
             for work, found in results:
@@ -261,9 +266,25 @@ def run(
                 done, scored = done + 1, scored + 1
                 if report is not None:
                     report(done, total, arch)
+        if not scored:
+            tell_of_kept(store, total, total, "(architecture, seed) pairs")
         failures = opened.failures(number, settings.condition)
     asked = [failure for failure in failures if (failure.proxy, failure.version) in wanted]
     return Outcome(number, scored, total, asked)
+
+
+def _announce(
+    settings: Settings,
+    architectures: Sequence[str],
+    proxies: Sequence[str],
+    seeds: int,
+    device: str,
+    jobs: int,
+) -> None:
+    """Say about how long a run takes from its beginning to its end."""
+    works = [work_on(settings, arch, 0, (), device) for arch in architectures]
+    plan = Plan(tuple(proxies), works[0].data, tuple(range(seeds)), device, jobs=jobs, threads=1)
+    announce([work.candidate for work in works], plan)
 
 
 def _finished(number: int, arch: str, seed: int, results: Iterable[Result]) -> Finished:

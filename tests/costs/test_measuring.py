@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -151,7 +152,7 @@ def test_a_line_that_was_cut_off_is_measured_again(tmp_path: Path) -> None:
     assert len(read_measurements(out)) == 2
 
 
-def test_killed_and_started_again(tmp_path: Path) -> None:
+def test_killed_and_started_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """``kill -9`` after some rows: they stay, and the same call does the others only."""
     out = tmp_path / "table.csv"
     names = [f"digits:{arch}" for arch in space("digits").sample(12, seed=1)]
@@ -167,7 +168,13 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
     process.wait()
     kept = read_measurements(out)
     assert 3 <= len(kept) < 12
-    measure(names, out=out, **QUICK)
+    with caplog.at_level(logging.INFO, "archrank"):
+        measure(names, out=out, **QUICK)
+        measure(names, out=out, **QUICK)
+    assert caplog.messages == [
+        f"continuing: {out} already has the first {len(kept)} of 12 measurements",
+        f"nothing left to do: {out} already has all 12 measurements",
+    ]
     whole = read_measurements(out)
     assert whole["name"].tolist() == names
     pd.testing.assert_frame_equal(whole.iloc[: len(kept)], kept, check_exact=True)

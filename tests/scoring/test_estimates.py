@@ -10,7 +10,7 @@ import tiny_networks as nets
 from torch import nn
 
 import archrank
-from archrank.ranking import order
+from archrank import benchmark
 from archrank.scoring import estimates
 from archrank.scoring.candidates import collect
 from archrank.scoring.data import GivenData
@@ -48,10 +48,25 @@ def test_a_calibration_scores_a_real_network() -> None:
 def test_the_time_is_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(order, "seconds_needed", lambda candidates, plan: 250.0)
+    monkeypatch.setattr(estimates, "seconds_needed", lambda candidates, plan: 250.0)
     with caplog.at_level(logging.INFO, "archrank"):
         archrank.rank([nets.narrow, nets.wide], (3, 8, 8), by="snip", batch_size=4, device="cpu")
     assert caplog.messages == ["scoring 2 candidates by 1 proxies on cpu: about 4 min"]
+
+
+def test_the_time_of_a_benchmark_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(estimates, "seconds_needed", lambda candidates, plan: 250.0)
+    store = tmp_path / "run.sqlite"
+    with caplog.at_level(logging.INFO, "archrank"):
+        for sample in (2, 3, 3):
+            benchmark.run(store, "digits", proxies="params", sample=sample, seeds=2)
+    first, _, continuing, _, rest = caplog.messages
+    pairs = "6 (architecture, seed) pairs"
+    assert first == "scoring 2 candidates by 1 proxies on cpu: about 4 min"
+    assert continuing == f"continuing: {store} already has the first 2 of {pairs}"
+    assert rest == f"nothing left to do: {store} already has all {pairs}"
 
 
 def test_what_is_kept_already_is_said(
@@ -65,6 +80,6 @@ def test_what_is_kept_already_is_said(
         archrank.rank(CELLS, **options)
         archrank.rank(CELLS, **options)
     assert caplog.messages == [
-        f"continuing: {store} already has 2 of 3 candidates",
-        f"nothing to score: {store} already has all 3 candidates",
+        f"continuing: {store} already has the first 2 of 3 candidates",
+        f"nothing left to do: {store} already has all 3 candidates",
     ]

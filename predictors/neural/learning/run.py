@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ....errors import InputError
 from ....files import written_whole
+from ....progress import tell_of_kept
 from .plan import OPTIMISERS, Epoch, Plan
 from .seeds import seed_of
 
@@ -156,6 +157,7 @@ class Run:
         self.history = [Epoch(**epoch) for epoch in facts["history"]]
         self.step, self.total = facts["step"], facts["total"]
         self.best_epoch = facts["best_epoch"]
+        tell_of_kept(self.file, self.epoch, self.plan.epochs, "epochs")
 
 
 def digest(*parts: Any) -> str:
