@@ -5,7 +5,7 @@ For each group of spaces, an encoder and ``archrank.predictors.Distribution`` le
 networks of all other spaces. New networks of those other spaces should be in distribution (the
 limit leaves 1 % of the known ones outside), and networks of the group should be out of
 distribution. The script writes ``experiments/results/out_of_distribution.md``. Finished groups are
-lines of ``experiments/results/stores/familiarity.jsonl`` and are not repeated.
+lines of ``experiments/results/stores/out_of_distribution.jsonl`` and are not repeated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from archrank.data import space, spaces
 from archrank.graphs import Graph
 from archrank.predictors import Distribution, Pretraining
 
-LINES, PAGE = Lines(STORES / "familiarity.jsonl"), RESULTS / "out_of_distribution.md"
+LINES, PAGE = Lines(STORES / "out_of_distribution.jsonl"), RESULTS / "out_of_distribution.md"
 GROUPS = {
     "language models": ("flexibert", "gpt", "gpt_m", "gpt_l"),
     "vision transformers": ("autoformer_tiny", "autoformer_small", "autoformer_base", "pit"),
@@ -60,7 +60,7 @@ def judge(group: str, learnt: dict[str, list[Graph]], fresh: dict[str, list[Grap
         for what in ("distance", "entropy", "unknown")
     }
     for of, report in reports.items():
-        made[f"{of} strange"] = float(np.mean(~report.in_distribution))
+        made[f"{of} out"] = float(np.mean(~report.in_distribution))
     seconds = time.perf_counter() - start
     facts = {"group": group, "learnt": len(known), "others": len(others), "tested": len(inside)}
     LINES.append({**facts, **made, "seconds": seconds})
@@ -81,8 +81,8 @@ def tables() -> list[str]:
     rows = [
         [
             f"{r['group']} ({', '.join(GROUPS[r['group']])})",
-            f"{r['group strange']:.2f}",
-            f"{r['others strange']:.3f}",
+            f"{r['group out']:.2f}",
+            f"{r['others out']:.3f}",
             f"{r['group distance']:.2f}",
             f"{r['others distance']:.2f}",
             f"{r['group unknown']:.3f}",

@@ -336,7 +336,7 @@ def page(found: list[Comparison], seconds: float) -> list[str]:
         "## Every proxy on every network",
         "",
         "| proxy | network | values | batch, type, mode of the worst | ours | theirs | "
-        "relative difference | tolerance | verdict | why |",
+        "relative difference | tolerance | result | why |",
         "|---|---|---:|---|---:|---:|---:|---:|---|---|",
         *_worst_rows(compared),
         "",

@@ -422,7 +422,7 @@ def draw() -> None:
     figure = Figure(figsize=(8.0, 0.6 + 0.2 * len(found)), layout="constrained")
     axes = figure.subplots()
     for place, (_, (worth, kind)) in enumerate(found):
-        told = worth.verdict != "unclear"
+        told = worth.conclusion != "unclear"
         axes.barh(place, worth.mean, color=COLOURS[kind], alpha=1.0 if told else 0.35)
         axes.errorbar(
             worth.mean, place, xerr=worth.half, color="#333333", capsize=1.5, linewidth=0.8

@@ -32,7 +32,7 @@ class Worth:
         return f"{sign}{interval(self.values)}"
 
     @property
-    def verdict(self) -> str:
+    def conclusion(self) -> str:
         """Whether its sign is known."""
         if abs(self.mean) <= self.half:
             return "unclear"
@@ -43,13 +43,13 @@ def shown(worth: Worth | None) -> str:
     """Write a worth; in bold where its sign is known."""
     if worth is None:
         return "-"
-    return str(worth) if worth.verdict == "unclear" else f"**{worth}**"
+    return str(worth) if worth.conclusion == "unclear" else f"**{worth}**"
 
 
 def counted(worths: Iterable[Worth | None]) -> str:
     """Count in how many settings a part is better, worse or neither."""
-    verdicts = [worth.verdict for worth in worths if worth is not None]
-    told = {what: verdicts.count(what) for what in ("better", "worse", "unclear")}
+    conclusions = [worth.conclusion for worth in worths if worth is not None]
+    told = {what: conclusions.count(what) for what in ("better", "worse", "unclear")}
     return ", ".join(f"{what} {count}" for what, count in told.items() if count)
 
 

@@ -21,9 +21,9 @@ def test_lines_are_what_was_appended_behind_one_that_was_cut_off(tmp_path: Path)
     lines.append({"seed": 0, "tau": np.float64(0.5)})
     with lines.path.open("a") as file:
         file.write('{"seed": 1, "ta')  # killed while it was written
-    lines.append({"seed": 2, "group strange": 0.25})
-    assert lines.read() == [{"seed": 0, "tau": 0.5}, {"seed": 2, "group strange": 0.25}]
-    assert lines.read(seed=2) == [{"seed": 2, "group strange": 0.25}]
+    lines.append({"seed": 2, "group out": 0.25})
+    assert lines.read() == [{"seed": 0, "tau": 0.5}, {"seed": 2, "group out": 0.25}]
+    assert lines.read(seed=2) == [{"seed": 2, "group out": 0.25}]
     assert lines.read(seed=1) == lines.read(nothing=1) == []
 
 

@@ -38,8 +38,8 @@ def test_an_interval_is_that_of_student(values: list[float]) -> None:
     low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), spread)
     assert worth.mean - worth.half == pytest.approx(low)
     assert worth.mean + worth.half == pytest.approx(high)
-    verdict = "better" if low > 0 else "worse" if high < 0 else "unclear"
-    assert abs(low) < 1e-9 or abs(high) < 1e-9 or worth.verdict == verdict
+    conclusion = "better" if low > 0 else "worse" if high < 0 else "unclear"
+    assert abs(low) < 1e-9 or abs(high) < 1e-9 or worth.conclusion == conclusion
 
 
 def test_only_what_is_clear_is_bold(parts: ModuleType) -> None:

@@ -252,14 +252,14 @@ class TestTransferRank:
         with pytest.raises(InputError, match="keeps no pretraining set"):
             ranker.distribution_report(graphs)
 
-    def test_strangers_are_warned_of(self, graphs, reference) -> None:
+    def test_networks_out_of_distribution_are_warned_of(self, graphs, reference) -> None:
         encoder = Pretraining("gin", {"width": 8, "layers": 1}, projection=4, epochs=1)
         known = Distribution(encoder.fit(graphs), clusters=2, neighbours=2).fit(graphs)
         ranker = TransferRank.without_labels(reference, known)
-        strangers = [archrank.data.space("flexibert").graph(a) for a in _some("flexibert", 2)]
+        others = [archrank.data.space("flexibert").graph(a) for a in _some("flexibert", 2)]
         with pytest.warns(OutOfFamilyWarning, match="2 of 18"):
-            ranker.predict([*graphs, *strangers])
-        called = [Sample(graph, name=f"bert {i}") for i, graph in enumerate(strangers)]
+            ranker.predict([*graphs, *others])
+        called = [Sample(graph, name=f"bert {i}") for i, graph in enumerate(others)]
         with pytest.warns(OutOfFamilyWarning, match=r"distribution \(bert 0 and bert 1\)"):
             ranker.predict([*map(Sample, graphs), *called])
 
