@@ -28,6 +28,8 @@ ORDER = (
 )
 """Each room may import the leaves and the rooms before it; data does without proxies."""
 MOST_FILES, MOST_LINES, LONGEST = 15, 500, 60
+ONE_EACH = {"experiments"}
+"""Folders that list one script for each page of results, however many there are."""
 
 
 def modules() -> dict[str, Path]:
@@ -63,6 +65,13 @@ def imports(name: str, only_on_import: bool = False) -> Iterator[str]:
                 yield origin
 
 
+def scripts() -> list[str]:
+    """Return the files beside the package: tests, experiments, examples and the site's."""
+    folders = ("tests", "experiments", "examples", "docs")
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    return sorted(str(file.relative_to(ROOT)) for file in files)
+
+
 def room_of(name: str) -> str:
     return name.split(".")[0]
 
@@ -94,8 +103,17 @@ def test_no_circles() -> None:
     sorted({str(f.parent.relative_to(ROOT)) for f in MODULES.values()} - {"."}),
 )
 def test_no_room_is_crowded(folder: str) -> None:
-    files = [file.name for file in (ROOT / folder).glob("*.py") if file.name != "__init__.py"]
-    assert len(files) <= MOST_FILES, files
+    assert len(files_of(folder)) <= MOST_FILES
+
+
+@pytest.mark.parametrize("folder", sorted({str(Path(f).parent) for f in scripts()} - ONE_EACH))
+def test_no_folder_of_scripts_is_crowded(folder: str) -> None:
+    assert len(files_of(folder)) <= MOST_FILES
+
+
+def files_of(folder: str) -> list[str]:
+    """Return the names of the modules in a folder."""
+    return [file.name for file in (ROOT / folder).glob("*.py") if file.name != "__init__.py"]
 
 
 def test_every_room_is_in_the_wheel() -> None:
@@ -104,12 +122,14 @@ def test_every_room_is_in_the_wheel() -> None:
     assert {"archrank", *(f"archrank.{'.'.join(f.parts)}" for f in folders)} == set(listed)
 
 
-@pytest.mark.parametrize("name", list(MODULES))
-def test_nothing_is_too_long(name: str) -> None:
-    text = MODULES[name].read_text()
-    assert text.count("\n") <= MOST_LINES, name
+@pytest.mark.parametrize(
+    "file", [*(str(f.relative_to(ROOT)) for f in MODULES.values()), *scripts()]
+)
+def test_nothing_is_too_long(file: str) -> None:
+    text = (ROOT / file).read_text()
+    assert text.count("\n") <= MOST_LINES
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
-            assert lines <= LONGEST, f"{name}.{node.name}: {lines} lines"
+            assert lines <= LONGEST, f"{node.name}: {lines} lines"

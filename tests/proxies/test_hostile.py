@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import archrank
-from archrank.errors import ArchrankError, InputError
+from archrank.errors import ArchrankError
 
 SHAPE = (3, 8, 8)
 
@@ -478,27 +478,6 @@ def test_a_batch_is_never_split() -> None:
         assert set(sizes) <= ({8, 2} if proxy.name in BLOCKS else {8, 1}), proxy.name
         assert sizes[8] <= (3 if proxy.name == "croze" else 2), proxy.name
         assert sum(sizes.values()) <= 3, proxy.name
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        ({"proxies": "snipp"}, "snip"),
-        ({"proxies": []}, "proxies"),
-        ({"batch_size": 0}, "batch_size"),
-        ({"batches": 1}, "batches"),
-        ({"inputs": 7}, "inputs"),
-        ({"inputs": "3,8,8"}, "inputs"),
-        ({"inputs": ()}, "inputs"),
-        ({"inputs": (3, 0, 8)}, "inputs"),
-        ({"inputs": torch.zeros(0, *SHAPE)}, "inputs"),
-        ({"inputs": []}, "inputs"),
-        ({"model": "resnet18"}, "model"),
-    ],
-)
-def test_wrong_usage_names_the_argument(arguments, named) -> None:
-    with pytest.raises(InputError, match=named):
-        archrank.score(**{"model": net(), "inputs": SHAPE, **arguments})
 
 
 @pytest.mark.parametrize("targets", [torch.arange(8), torch.zeros(5, dtype=torch.long), "cat"])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import archrank
+from archrank.errors import InputError
 
 X, HALF = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)), torch.tensor(0.5)
 OF_THE_GRAPH = {"flops", "activations", "az_complexity", "nasgraph", "nasgraph_density"}
@@ -156,3 +157,24 @@ def test_labels_that_forward_takes_are_targets_too(any_name: bool, several: bool
     for name in wanted:
         assert found[name].status == "ok"
         assert found[name].value == expected[name].value, name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"proxies": "snipp"}, "snip"),
+        ({"proxies": []}, "proxies"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"batches": 1}, "batches"),
+        ({"inputs": 7}, "inputs"),
+        ({"inputs": "3,8,8"}, "inputs"),
+        ({"inputs": ()}, "inputs"),
+        ({"inputs": (3, 0, 8)}, "inputs"),
+        ({"inputs": torch.zeros(0, 4)}, "inputs"),
+        ({"inputs": []}, "inputs"),
+        ({"model": "resnet18"}, "model"),
+    ],
+)
+def test_wrong_usage_names_the_argument(arguments, named) -> None:
+    with pytest.raises(InputError, match=named):
+        archrank.score(**{"model": Halved(), "inputs": (4,), **arguments})

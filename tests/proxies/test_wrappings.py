@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from test_battery_layouts import OF_THE_GRAPH, compared
+from test_layouts import OF_THE_GRAPH, compared
 from torch import Tensor, nn
 
 import archrank

@@ -13,8 +13,6 @@ import pandas as pd
 import pytest
 import tiny_networks as nets
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 from torch import nn
 
@@ -23,7 +21,6 @@ from archrank.errors import ArchrankWarning, InputError
 from archrank.predictors import Ridge, Sample
 from archrank.predictors.features.evidence import KINDS, MEASURED, PROXIES
 from archrank.ranking import order
-from archrank.ranking.aggregation import combined
 
 SHAPE = (3, 8, 8)
 OPTIONS = {"inputs": SHAPE, "batch_size": 8}
@@ -399,37 +396,6 @@ def test_wrong_usage_names_the_argument(arguments, named) -> None:
     given_arguments = {"candidates": [nets.wide], **OPTIONS, **arguments}
     with pytest.raises(InputError, match=named):
         archrank.rank(given_arguments.pop("candidates"), **given_arguments)
-
-
-values = st.lists(
-    st.tuples(st.integers(-9, 9), st.integers(-9, 9), st.integers(-9, 9)), min_size=2, max_size=12
-)
-
-
-@given(values, st.sampled_from(["mean_rank", "log_rank", "vote"]))
-@settings(max_examples=80, deadline=None)
-def test_combining_keeps_dominance_and_ignores_scale(rows, combine) -> None:
-    table = np.array(rows, dtype=float)
-    score = combined(table, combine)
-    for i in range(len(table)):
-        for j in range(len(table)):
-            if (table[i] > table[j]).all():
-                assert score[i] > score[j]
-    assert combined(np.arctan(table) * 7 + 1, combine) == pytest.approx(score)
-    order = np.random.default_rng(0).permutation(len(table))
-    assert combined(table[order], combine) == pytest.approx(score[order])
-
-
-def test_vote_by_hand() -> None:
-    # a beats b by 2:1, b beats c by 2:1, c beats a by 2:1: everyone wins half
-    table = np.array([[3.0, 2.0, 1.0], [2.0, 1.0, 3.0], [1.0, 3.0, 2.0]])
-    assert combined(table, "vote").tolist() == [0.5, 0.5, 0.5]
-
-
-def test_log_rank_is_az_nas() -> None:
-    table = np.array([[1.0, 30.0], [2.0, 10.0], [3.0, 20.0], [4.0, 40.0]])
-    ranks = np.array([[1, 3], [2, 1], [3, 2], [4, 4]])
-    assert combined(table, "log_rank") == pytest.approx(np.log(ranks / 4).sum(axis=1) / 2)
 
 
 def test_files(tmp_path) -> None:

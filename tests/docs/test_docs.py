@@ -25,7 +25,7 @@ from archrank.cli.shared.surroundings import defaults
 from archrank.proxies import Measure, register, unregister
 from archrank.proxies.registry import total_of
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from test_battery_layouts import OF_THE_GRAPH, N, compared
+from test_layouts import OF_THE_GRAPH, N, compared
 from torch import Tensor, nn
 
 import archrank

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from test_battery_layouts import OF_THE_GRAPH, Model, attend, compared, finish, given, token_layers
-from test_battery_twins import batches, pair
+from test_layouts import OF_THE_GRAPH, Model, attend, compared, finish, given, token_layers
+from test_twins import batches, pair
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 

@@ -14,7 +14,7 @@ import yaml
 import archrank
 from archrank.errors import MissingExtraError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 USED = ("data", "optuna", "plots", "pymoo", "ray", "zoo")
 

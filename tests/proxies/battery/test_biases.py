@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from test_battery_layouts import OF_THE_GRAPH, Model, compared
-from test_battery_twins import BLOCKS, Layers, Way, batches, pair
+from test_layouts import OF_THE_GRAPH, Model, compared
+from test_twins import BLOCKS, Layers, Way, batches, pair
 from torch import Tensor, nn
 
 import archrank

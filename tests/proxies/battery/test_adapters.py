@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from test_battery_layouts import Model, compared
-from test_battery_twins import BLOCKS, OF_THE_GRAPH, Layers, batches, pair
+from test_layouts import Model, compared
+from test_twins import BLOCKS, OF_THE_GRAPH, Layers, batches, pair
 from torch import Tensor, nn
 
 import archrank
