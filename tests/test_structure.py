@@ -133,3 +133,10 @@ def test_nothing_is_too_long(file: str) -> None:
             body = node.body[1:] if ast.get_docstring(node) else node.body
             lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
             assert lines <= LONGEST, f"{node.name}: {lines} lines"
+
+
+def test_the_changelog_is_one_page() -> None:
+    """It says what the release holds; a merge may bring back lines that were taken out."""
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert text.count("\n") <= 150, "take main's CHANGELOG.md, and say in its section what is new"
+    assert "### Changed" not in text.split("[0.1.0] - unreleased")[1]
