@@ -8,6 +8,7 @@ from torch import Tensor
 from ..errors import ScoreError
 
 _DENSE = 256  # up to this size all singular values cost no more than the largest by steps
+_PRECISION = torch.finfo(torch.float32).eps  # of what is recorded, in the usual type
 _CONVERGED = 1e-9  # residual of a Ritz pair, relative to its value
 
 
@@ -33,6 +34,21 @@ def eigenvalues(symmetric: Tensor, what: str) -> Tensor:
     """Return the eigenvalues of a symmetric matrix of ``what``, ascending, in float64."""
     values: Tensor = torch.linalg.eigvalsh(finite(symmetric.double(), what))
     return values
+
+
+def of_rank(values: Tensor, size: int) -> Tensor:
+    """Return singular values or eigenvalues of a matrix, those that are rounding set to zero.
+
+    Notes:
+        Golub and Van Loan, Matrix Computations, section 5.4.1: a value below the precision of the
+        entries, times the larger side of the matrix, in the largest value is zero. The precision is
+        that of float32 in any type, so that a network has the same rank in all.
+
+    Example:
+        >>> of_rank(torch.tensor([1e-8, 1e-3, 1.0]), 10).tolist()
+        [0.0, 0.0010000000474974513, 1.0]
+    """
+    return torch.where(values > _PRECISION * size * values.max(), values, 0)
 
 
 def gram(rows: Tensor) -> Tensor:

@@ -10,15 +10,16 @@ from torch import Tensor
 from ...errors import NotApplicable, ScoreError
 from ..recording.signals import LayerFeatures
 from ..registry import Measure, register
-from ..spectra import eigenvalues, entropy, finite
+from ..spectra import eigenvalues, entropy, finite, of_rank
 
 _FEATURES = "a layer's features"
+_ROUNDING = 4 * torch.finfo(torch.float32).eps  # of products that are summed, in any type
 _CONSTANT = 1e-12  # variance, relative to the mean square, that is rounding alone
 
 
 @register(
     "near",
-    version=4,
+    version=5,
     summary="Effective rank of the features of all layers and rectifiers.",
     formula="sum_l exp(H(s / sum s)), s singular values of the features, rows samples x positions",
     reference="Husistein et al., NEAR, 2024; rows of convolutions our choice",
@@ -34,7 +35,8 @@ def near(
         published. Positions are rows and channels are columns, so the rank is at most the number
         of channels. From wider layers, ``channels`` channels are drawn (or rows, if there are fewer
         rows than channels), and their rank is scaled up, since the time of an eigenvalue problem
-        grows with the cube of its size. The value of a node is the rank of its layer. The ranks of
+        grows with the cube of its size. Singular values that are rounding of the largest are zero.
+        The value of a node is the rank of its layer. The ranks of
         rectifiers count only in the total.
     """
     if channels < 1:
@@ -56,8 +58,9 @@ def near(
 
 
 def _effective_rank(moment: Tensor) -> float:
-    singular = eigenvalues(moment, _FEATURES).clamp_min(0).sqrt()
-    return float(torch.exp(entropy(singular)))
+    values = eigenvalues(moment, _FEATURES)
+    values = torch.where(values > _ROUNDING * values[-1], values, 0)
+    return float(torch.exp(entropy(values.sqrt())))
 
 
 @register(
@@ -117,8 +120,9 @@ def _several(first_features: list[Tensor]) -> list[Tensor]:
 
 
 def _smallest(columns: Tensor) -> float:
-    """Return the smallest eigenvalue of the correlation of standardised columns."""
-    return float(eigenvalues(columns.T @ columns, _FEATURES)[0])
+    """Return the smallest eigenvalue of the correlation of standardised columns, 0 if rounding."""
+    values = eigenvalues(columns.T @ columns, _FEATURES)
+    return float(of_rank(values, len(values))[0])
 
 
 @register(

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 from ...errors import NotApplicable, ScoreError
+from ..recording.signals import ALL_ZERO
 from ..registry import Measure, register
-from ..spectra import eigenvalues, entropy, finite
+from ..spectra import eigenvalues, entropy, finite, of_rank
 
 
 @register(
     "ntk_condition",
+    version=2,
     summary="Condition number of the neural tangent kernel: how unevenly the network trains.",
     formula="lambda_max / lambda_min of G G^T, rows of G the samples' gradients of the summed "
     "outputs",
@@ -26,13 +28,18 @@ def ntk_condition(tangent_kernel: Tensor) -> Measure:
         Batch norm sees each sample alone, so each row is the gradient of a function of one sample,
         and one batched pass gives all rows. In TE-NAS batch norm sees the batch, which couples the
         rows and takes as many backward passes as there are samples. TE-NAS also reads the scales of
-        norms.
+        norms. A kernel whose rank is less than the number of samples but for rounding has no
+        condition.
     """
     values = eigenvalues(tangent_kernel, "the samples' gradients")
     if len(values) < 2:
         raise ScoreError("a kernel of one sample has no condition; pass a larger batch")
-    if float(values[0]) <= 1e-14 * float(values[-1]):
-        raise NotApplicable("the kernel is singular: two samples' gradients depend on each other")
+    if float(values[-1]) <= 0:
+        raise NotApplicable(ALL_ZERO)
+    if float(of_rank(values.clamp_min(0).sqrt(), len(values))[0]) == 0:
+        raise NotApplicable(
+            "the kernel is singular: but for rounding, some samples' gradients depend on each other"
+        )
     return Measure(float(values[-1] / values[0]))
 
 
@@ -41,7 +48,7 @@ _DECILES = torch.arange(1, 10, dtype=torch.float64) / 10
 
 @register(
     "vkdnw",
-    version=2,
+    version=3,
     summary="Depth, and how evenly the Fisher information spreads over directions.",
     formula="L + H(q / sum q), q the deciles of the eigenvalues of mean_n g_n g_n^T, one weight of "
     "each of the L layers",
@@ -62,7 +69,7 @@ def vkdnw(gradient_entries: Tensor) -> Measure:
 
 @register(
     "vkdnw_entropy",
-    version=2,
+    version=3,
     summary="How evenly the Fisher information spreads over directions.",
     formula="H(q / sum q), q the deciles of the eigenvalues of mean_n g_n g_n^T",
     reference="Tybl and Neumann, VKDNW, CVPR 2025; the empirical Fisher our choice",
@@ -75,14 +82,15 @@ def vkdnw_entropy(gradient_entries: Tensor) -> Measure:
 
     Notes:
         The depth is left out. At most as many eigenvalues as samples are not 0; the deciles are
-        taken of these.
+        taken of these. What is zero but for rounding is zero.
     """
     return Measure(_evenness(gradient_entries))
 
 
 def _evenness(entries: Tensor) -> float:
     entries = finite(entries, "the samples' gradients")
-    values = torch.linalg.svdvals(entries).square() / len(entries)
+    singular = of_rank(torch.linalg.svdvals(entries), max(entries.shape))
+    values = singular.square() / len(entries)
     deciles = torch.quantile(values, _DECILES)
     if float(deciles.sum()) <= 0:
         raise NotApplicable("the gradients of the drawn weights are all zero")

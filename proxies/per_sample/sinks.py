@@ -8,7 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..recording.signals import SignSums
+from ...errors import NotApplicable
+from ..recording.signals import ALL_ZERO, SignSums
+
+_COLUMNS = 1 << 16  # that are made double at a time
 
 
 class Sink(ABC):
@@ -39,16 +42,25 @@ class Signs(Sink):
     def __init__(self, leaves: dict[str, Tensor], samples: int):
         self._samples = samples
         self._sums = {n: torch.zeros_like(leaf, requires_grad=False) for n, leaf in leaves.items()}
+        self._any = False  # whether any gradient was not zero
 
     def take(self, name: str, first: int, gradients: Tensor) -> None:
+        self._any = self._any or bool(gradients.any())
         self._sums[name] += gradients.sign_().sum(dim=0).view_as(self._sums[name])
 
     def take_outer(self, name: str, first: int, output: Tensor, input: Tensor) -> None:
         # the sign of a product is the product of the signs
+        self._any = self._any or bool((output.any(dim=1) & input.any(dim=1)).any())
         self._sums[name] += output.sign().T @ input.sign()
 
     def result(self) -> SignSums:
-        """Return the sums of all samples."""
+        """Return the sums of all samples.
+
+        Raises:
+            NotApplicable: all gradients are zero.
+        """
+        if not self._any:
+            raise NotApplicable(ALL_ZERO)
         return SignSums(self._samples, self._sums)
 
 
@@ -95,17 +107,26 @@ class Kernel(Sink):
                 self._waiting[name] = rows.new_zeros(samples, rows.shape[1])
             self._waiting[name][first : first + len(rows)] = rows
         else:
-            self._kernel += (rows @ rows.T).to("cpu", torch.float64)
+            self._kernel += _products(rows)
 
     def take_outer(self, name: str, first: int, output: Tensor, input: Tensor) -> None:
         if len(output) < len(self._kernel):
             super().take_outer(name, first, output, input)
             return
-        self._kernel += ((output @ output.T) * (input @ input.T)).to("cpu", torch.float64)
+        self._kernel += _products(output) * _products(input)
 
     def result(self) -> Tensor:
         """Return the matrix of all that was taken."""
         while self._waiting:
             _, rows = self._waiting.popitem()
-            self._kernel += (rows @ rows.T).to("cpu", torch.float64)
+            self._kernel += _products(rows)
         return self._kernel
+
+
+def _products(rows: Tensor) -> Tensor:
+    """Return ``rows rows^T`` in float64; single precision would round small eigenvalues off."""
+    found = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
+    for part in rows.split(_COLUMNS, dim=1):
+        double = part.double()
+        found.addmm_(double, double.T)
+    return found.cpu()

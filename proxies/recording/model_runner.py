@@ -24,8 +24,10 @@ from ...graphs.randomness import Own, own_generators, seeded
 from .attempts import failed_forward
 from .batches import Batch, as_real, in_precision, rows_of
 from .differentiation import without_checkpoints
-from .modes import InPrecision, WithoutDropout, WithoutNorm, attention_in_steps
+from .modes import WithoutDropout, WithoutNorm, attention_in_steps
 from .objective import Loss, class_targets, given_loss, main_tensor, output_depths
+from .precision.cancellation import Cancellation
+from .precision.casts import InPrecision
 from .samples.arrangements import arrangements
 from .samples.layout import independent
 from .samples.survey import Layouts, picks_rows, rows_first, survey
@@ -329,7 +331,12 @@ class ModelRunner:
         if changed is not None:
             batch, casts = batch.in_precision(changed), InPrecision(self._own, changed)
         try:
-            with failed_forward(self.model), casts, self._replaced or nullcontext():
+            with (
+                failed_forward(self.model),
+                casts,
+                self._replaced or nullcontext(),
+                Cancellation(),
+            ):
                 args, kwargs = batch.taken
                 return self.model(*args, **kwargs)
         except ScoreError as error:

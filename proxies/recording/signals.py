@@ -57,6 +57,13 @@ SIGNALS: dict[str, str] = {
 """Signal name -> what it is. A *weight* is a parameter of two or more dimensions that a
 convolution, a linear or a recurrent operator applies: no biases, norms, embeddings or positions."""
 
+ALL_ZERO = (
+    "the gradient of each sample is zero but for rounding, as it always is where batch norm of one "
+    "sample is averaged. In evaluation it has others: call model.eval() and ask for the variant "
+    "that runs the model as it is given, gradsign_sum@gradsign"
+)
+"""Why per-sample gradients say nothing."""
+
 OF_SEVERAL_BATCHES = frozenset({"gradient_statistics", "batch_gradients"})
 """Signals that compare batches, so that one batch is not enough to record them."""
 

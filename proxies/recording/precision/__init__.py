@@ -1,0 +1,1 @@
+"""The precision of numbers: which type they have, and which of them are rounding alone."""
