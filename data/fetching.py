@@ -80,8 +80,9 @@ def fetch(
     wanted = [source for source in known if source.fetchable]
     if not wanted:
         raise InputError(
-            f"name: {name!r} cannot be fetched, as no public place of its files is known; if you "
-            f"have them, or the compact tables, use: archrank data import {name} PATH"
+            f"name: {name!r} ({chosen.title}) cannot be fetched, as no public place of its files "
+            f"is known; if you have one of {', '.join(_files_of(chosen))}, use: "
+            f"archrank data import {name} PATH"
         )
     fetched: list[str] = []
     present: list[str] = []
@@ -134,7 +135,7 @@ def import_files(name: str, path: Path, folder: Path | None = None) -> Outcome:
                 imported.append(source.file)
                 break
     if not imported and not copied:
-        names = ", ".join([*(source.file for source in known), *tables])
+        names = ", ".join(_files_of(chosen))
         raise InputError(f"path: {str(path)!r} holds no file of {name!r}; its files are {names}")
     written, kept = _convert(chosen, folder, tuple(copied)) if imported else ((), ())
     return Outcome(name, tuple(imported), (), (), (*copied, *written), kept)
@@ -248,6 +249,12 @@ def _elsewhere(name: str) -> DataSet:
     if chosen.embedded:
         raise InputError(f"name: {name!r} comes with the package; nothing to fetch or import")
     return chosen
+
+
+def _files_of(chosen: DataSet) -> list[str]:
+    """Return the names of the files of a set that can be imported, public or compact."""
+    known = [source.file for source in sources() if source.set == chosen.name and source.read]
+    return [*known, *(f"{file.name}.parquet" for file in chosen.files)]
 
 
 def _problem(folder: Path, chosen: DataSet, name: str) -> str:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import InputError, MissingExtraError
+from ..errors import InputError
 
 SOURCES = ("digits", "mnist", "cifar10", "random")
 """digits comes with the package; mnist and cifar10 lie in the data folder under ``images/``."""
 
-_CIFAR_MEAN, _CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-_MNIST_MEAN, _MNIST_STD = 0.1307, 0.3081
+_MEANS = {"cifar10": (0.4914, 0.4822, 0.4465), "mnist": (0.1307,)}
+_DEVIATIONS = {"cifar10": (0.2470, 0.2435, 0.2616), "mnist": (0.3081,)}
 
 
 def images(
@@ -69,10 +64,8 @@ def images(
         from .digits.protocol import batches
 
         x, y = batches(n, seed)
-    elif source == "mnist":
-        x, y = _mnist(n, seed)
-    elif source == "cifar10":
-        x, y = _cifar10(n, seed)
+    elif source in _MEANS:
+        x, y = _published(source, n, seed)
     else:
         raise InputError(
             f"source: got {source!r}, expected one of {', '.join(SOURCES)} or a tuple of tensors"
@@ -95,6 +88,17 @@ def _own(source: tuple[Any, ...], n: int, seed: int) -> tuple[Tensor, Tensor]:
     return x[index], y[index]
 
 
+def _published(source: str, n: int, seed: int) -> tuple[Tensor, Tensor]:
+    from .image_files import published
+
+    found = published(source)
+    index = _chosen(len(found), n, seed)
+    mean, deviation = (
+        torch.tensor(values[source]).view(1, -1, 1, 1) for values in (_MEANS, _DEVIATIONS)
+    )
+    return ((found.at(index) - mean) / deviation).contiguous(), found.labels[index]
+
+
 def _chosen(total: int, n: int, seed: int) -> Tensor:
     if n > total:
         raise InputError(f"n: got {n}, but there are only {total} images")
@@ -111,61 +115,3 @@ def _fitted(x: Tensor, inputs: tuple[int, ...]) -> Tensor:
         grey = x.mean(1, keepdim=True)
         x = grey.expand(-1, channels, -1, -1).contiguous()
     return x
-
-
-def _file(name: str) -> Path:
-    from .fetching import data_folder
-
-    path = data_folder() / "images" / name
-    if not path.exists():
-        raise InputError(
-            f"source: no file {str(path)!r}. Put {name} there, or set ARCHRANK_DATA to the folder "
-            "that holds images/; source='digits' needs no file"
-        )
-    return path
-
-
-@cache
-def _mnist_arrays(path: Path) -> tuple[Tensor, Tensor]:
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {array.ndim: array for array in (file[name] for name in file.files)}
-    return torch.from_numpy(arrays[3]), torch.from_numpy(arrays[1].astype(np.int64))
-
-
-def _mnist(n: int, seed: int) -> tuple[Tensor, Tensor]:
-    pixels, labels = _mnist_arrays(_file("mnist_train.npz"))
-    index = _chosen(len(pixels), n, seed)
-    return (pixels[index].unsqueeze(1).float() / 255 - _MNIST_MEAN) / _MNIST_STD, labels[index]
-
-
-@cache
-def _cifar_files(path: Path) -> list[tuple[int, bytes]]:
-    """Return (label, JPEG) of the training images in the order of their names; 15 MB."""
-    found: dict[str, bytes] = {}
-    with tarfile.open(path) as archive:
-        for member in archive:
-            parts = Path(member.name).parts
-            if member.isfile() and "train" in parts and member.name.endswith((".jpg", ".jpeg")):
-                content = archive.extractfile(member)
-                assert content is not None
-                found["/".join(parts[-2:])] = content.read()
-    names = sorted(found)
-    folders = sorted({name.partition("/")[0] for name in names})
-    return [(folders.index(name.partition("/")[0]), found[name]) for name in names]
-
-
-def _cifar10(n: int, seed: int) -> tuple[Tensor, Tensor]:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingExtraError("reading CIFAR-10 images", "pillow", "data", error) from error
-    files = _cifar_files(_file("cifar10_jpeg.tar.xz"))
-    pixels, labels = [], []
-    for i in _chosen(len(files), n, seed).tolist():
-        label, content = files[i]
-        with Image.open(io.BytesIO(content)) as picture:
-            pixels.append(np.asarray(picture.convert("RGB")))
-        labels.append(label)
-    x = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (_CIFAR_MEAN, _CIFAR_STD))
-    return ((x - mean) / std).contiguous(), torch.tensor(labels, dtype=torch.int64)
