@@ -32,7 +32,7 @@ Input = Annotated[
 Data = Annotated[
     str | None,
     typer.Option(
-        help="The data to run the networks on: digits, cifar10, a folder of images with "
+        help="The data to run the networks on: digits, cifar10, mnist, a folder of images with "
         "one subfolder per class, or file.py:loader. By default the data are random.",
     ),
 ]
