@@ -17,30 +17,24 @@ from archrank.errors import ArchrankError
 
 SHAPE = (3, 8, 8)
 
-OF_THE_GRAPH = {
-    *("params", "flops", "activations", "az_complexity", "nasgraph", "nasgraph_density"),
-}
+
+def reading(*signals: str) -> set[str]:
+    """Return the proxies that read some of these signals and nothing else."""
+    return {p.name for p in archrank.proxies.list() if p.needs and set(p.needs) <= set(signals)}
+
+
+OF_THE_GRAPH = reading("graph")
 """Need no forward."""
 
-GRADSIGN = {"gradsign", "gradsign_mean", "gradsign_excess", "gradsign_z"}
-VKDNW = {"vkdnw", "vkdnw_entropy"}
-SAMPLE_BY_SAMPLE = GRADSIGN | VKDNW | {"ntk_condition"}
-PARZC = {
-    *("parzc_dagger", "parzc_dagger_linear", "parzc_dagger_exponential"),
-    *("parzc_dagger_sigmoid", "parzc_dagger_sine"),
-}
-SEVERAL_BATCHES = {"zico", "l_swag"}
-BY_LOSS = {
-    *("grad_norm", "snip", "plain", "grasp", "fisher", "in_train", "croze"),
-    *(GRADSIGN | VKDNW | PARZC | SEVERAL_BATCHES),
-}
-"""Of networks without attention, whose proxies need a loss as well."""
-
+FLOW = reading("graph", "flow", "flow_with_norm") - OF_THE_GRAPH
+BLOCKS = reading("blocks")
+ATTENTION = reading("attention_confidences", "attention_importances")
 BY_CLASS = {"epe_nas"}
 BY_INPUT_GRADIENT = {"jacob_cov", "epe_nas"}
-FLOW = {"synflow", "synflow_log", "synflow_bn", "logsynflow", "dss"}
-BLOCKS = {"az_expressivity", "az_progressivity", "az_trainability"}
-ATTENTION = {"attention_confidence", "attention_importance"}
+SAMPLE_BY_SAMPLE = reading("sign_sums", "gradient_entries", "tangent_kernel")
+SEVERAL_BATCHES = {"zico", "l_swag"}
+BY_LOSS = {p.name for p in archrank.proxies.list() if p.labels} - ATTENTION - BY_CLASS
+"""Of networks without attention, whose proxies need a loss as well."""
 
 NEVER = BLOCKS | ATTENTION
 """What the small networks of this file lack: a second block, and attention."""
@@ -345,11 +339,12 @@ class Fails(nn.Module):
 )
 def test_one_failing_pass_leaves_the_others(error: Exception, status: str) -> None:
     scores = run(Fails(error, call=1))
-    of_the_batch = {
-        *("naswot", "linear_regions", "swap", "swap_regular", "near", "meco", "meco_opt"),
-        *("softmax_confidence", *BY_INPUT_GRADIENT, *PARZC),
-        *("grad_norm", "snip", "plain", "grasp", "fisher", "in_train", *SEVERAL_BATCHES),
+    of_the_first = {
+        *("gradients", "hessian_gradients", "gradient_statistics", "saliencies", "input_jacobian"),
+        *("code_kernel", "activation_patterns", "layer_features", "first_features"),
+        "output_confidence",
     }
+    of_the_batch = {p.name for p in archrank.proxies.list() if of_the_first & set(p.needs)}
     assert failed(scores) == NEVER | of_the_batch
     for name in of_the_batch:
         assert scores[name].status == status
