@@ -17,7 +17,7 @@ _NOTHING = 1e-12  # what rounding leaves where a control explains all
 
 
 def kendall(scores: npt.ArrayLike, truth: npt.ArrayLike) -> float:
-    """Kendall's tau-b of two sequences; NaN if either is constant.
+    """Return Kendall's tau-b of two sequences; NaN if either is constant.
 
     Raises:
         InputError: lengths differ, fewer than two values, or a value that is not finite.
@@ -44,7 +44,7 @@ def kendall_deviation(n: int) -> float:
 
 
 def spearman(scores: npt.ArrayLike, truth: npt.ArrayLike) -> float:
-    """Spearman's rho of two sequences, ties averaged; NaN if either is constant.
+    """Return Spearman's rho of two sequences, ties averaged; NaN if either is constant.
 
     Raises:
         InputError: as ``kendall``.
@@ -81,7 +81,8 @@ def residual_rank(scores: npt.ArrayLike, control: npt.ArrayLike) -> Array:
 
 
 def partial_kendall(scores: npt.ArrayLike, truth: npt.ArrayLike, control: npt.ArrayLike) -> float:
-    """Kendall's partial tau: the agreement of scores and truth, controlled for a third column.
+    """Return Kendall's partial tau: the agreement of scores and truth, controlled for a third
+    column.
 
     ``(t_st - t_sc t_tc) / sqrt((1 - t_sc^2) (1 - t_tc^2))`` of the three tau-b. NaN if a column is
     constant, or if the control orders as one of the others does (nothing is left).
@@ -100,7 +101,8 @@ def partial_kendall(scores: npt.ArrayLike, truth: npt.ArrayLike, control: npt.Ar
 
 
 def partial_spearman(scores: npt.ArrayLike, truth: npt.ArrayLike, control: npt.ArrayLike) -> float:
-    """Spearman's partial rho: the correlation of scores and truth, controlled for a third column.
+    """Return Spearman's partial rho: the correlation of scores and truth, controlled for a third
+    column.
 
     As ``partial_kendall``, of the three rho; equal to the correlation of the two
     ``residual_rank``.
@@ -117,7 +119,7 @@ def partial_spearman(scores: npt.ArrayLike, truth: npt.ArrayLike, control: npt.A
 
 
 def ndcg(scores: npt.ArrayLike, truth: npt.ArrayLike, k: int = 10) -> float:
-    """Normalised discounted cumulative gain of the k best-scored; 1 is the ideal order.
+    """Return the normalised discounted cumulative gain of the k best-scored; 1 is the ideal order.
 
     ``DCG / ideal DCG`` with ``DCG = sum over ranks i <= k of gain_i / log2(i + 1)``. The gain is
     linear: the truth scaled to [0, 1] by its smallest and largest value, as GENNAPE's code does
@@ -208,7 +210,7 @@ def regret(scores: npt.ArrayLike, truth: npt.ArrayLike, k: int = 10) -> float:
 
 
 def relative_improvement(scores: npt.ArrayLike, truth: npt.ArrayLike, k: int = 10) -> float:
-    """Percent by which the k best-scored are better, on average, than a random choice.
+    """Return by how many percent the k best-scored are better, on average, than a random choice.
 
     ``RI = 100 (mean truth of the k best-scored - mean truth of all) / |mean truth of all|``; ties
     across the border count as their expectation. The absolute value lets it hold for labels below
@@ -239,7 +241,7 @@ def bootstrap(
     resamples: int = 1000,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile interval of a statistic over resampled rows.
+    """Return a percentile interval of a statistic over resampled rows.
 
     Resamples for which the statistic is NaN (a constant column) are left out; the interval is NaN
     if all are.
@@ -298,7 +300,8 @@ def _partial(
 
 
 def _places(scores: Array) -> tuple[Places, Places]:
-    """Of each value how many are above it, and how many above or equal: its range of places."""
+    """Return how many values are above each value, and how many above or equal: its range of
+    places."""
     ascending = np.sort(scores)
     above = len(scores) - np.searchsorted(ascending, scores, side="right")
     return above, len(scores) - np.searchsorted(ascending, scores, side="left")
@@ -312,7 +315,8 @@ def _chance(scores: Array, count: int) -> Array:
 
 
 def _left_out(size: int, drawn: int) -> Array:
-    """By i = 0 ... size the chance that none of the i best is among ``drawn`` of ``size``."""
+    """Return, for i = 0 ... size, the chance that none of the i best is among ``drawn`` of
+    ``size``."""
     rest = size - np.arange(size + 1)
     out = np.zeros(size + 1)
     possible = rest >= drawn

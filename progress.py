@@ -91,7 +91,7 @@ def tell_of_kept(place: object, kept: int, count: int, what: str) -> None:
 
 
 def in_notebook() -> bool:
-    """Whether this is the kernel of a notebook."""
+    """Tell whether this is the kernel of a notebook."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return type(shell).__name__ == "ZMQInteractiveShell"
 

@@ -62,7 +62,7 @@ class _Columns(NamedTuple):
     groups: list[Array]
 
     def of(self, some: npt.NDArray[np.bool_]) -> _Columns:
-        """Those of some of the networks."""
+        """Return the references of some of the networks."""
         return _Columns(self.mean[some], [group[some] for group in self.groups])
 
     def centred(self, centre: Sequence[Array]) -> list[Array]:
@@ -173,7 +173,8 @@ class DeviceSpeed(Predictor):
         return made
 
     def speed(self, X: Any, level: float = 0.9) -> Speed:
-        """As ``SpeedPredictor.speed``; errors of logarithms are taken as those of Student's t.
+        """Return what ``SpeedPredictor.speed`` returns; errors of logarithms are taken as those of
+        Student's t.
 
         Raises:
             InputError: ``level`` is not between 0 and 1, or as ``predict``.
@@ -192,7 +193,7 @@ class DeviceSpeed(Predictor):
         )
 
     def chance_within(self, X: Any, milliseconds: float) -> Array:
-        """Chances (n,) that the networks take at most so long."""
+        """Return the chances (n,) that the networks take at most so long."""
         logs, std, _ = self._logs(self._read(X))
         chances: Array = self._errors().cdf((np.log(milliseconds) - logs) / std)
         return chances
@@ -262,7 +263,8 @@ class DeviceSpeed(Predictor):
         return (times - self.label_mean_) / self.label_std_, times * std / self.label_std_
 
     def _logs(self, samples: Sequence[Sample]) -> tuple[Array, Array, Array]:
-        """Logarithms of milliseconds, their standard deviations, and shares of the parts."""
+        """Return the logarithms of milliseconds, their standard deviations, and shares of the
+        parts."""
         ways, stretch = getattr(self, "ways_", None), getattr(self, "stretch_", 1.0)
         if ways is None:  # saved when there was one
             way = _way(1.0, self.datasheet is not None)
@@ -301,7 +303,8 @@ class DeviceSpeed(Predictor):
         return _Columns(mean, [shares[0], _size(mean), shares[1]])
 
     def _scaled(self, parts: Array, known: tuple[float, float]) -> Array:
-        """By how much the datasheet changes the logarithms of the times of a known device."""
+        """Return by how much the datasheet changes the logarithms of the times of a known
+        device."""
         assert self.datasheet is not None
         work, moved = known[0] / self.datasheet[0], known[1] / self.datasheet[1]
         scaled: Array = np.log(parts @ np.array([work, moved, 1.0]))
@@ -368,7 +371,8 @@ def _learnt(
 
 
 def _said(ways: Sequence[dict[str, Any]], columns: Sequence[_Columns]) -> tuple[Array, Array]:
-    """Logarithms of milliseconds (n,), the mean of all ways, and their standard deviations."""
+    """Return the logarithms of milliseconds (n,), the mean of all ways, and their standard
+    deviations."""
     means, variances = [], []
     for way, one in zip(ways, columns, strict=True):
         table = np.concatenate(one.centred(way["centre"]), axis=1)
@@ -383,7 +387,7 @@ def _said(ways: Sequence[dict[str, Any]], columns: Sequence[_Columns]) -> tuple[
 def _off(
     ways: Sequence[dict[str, Any]], columns: Sequence[_Columns], logs: Array
 ) -> npt.NDArray[np.float64]:
-    """Error of each measurement in deviations, learnt from the others."""
+    """Return the error of each measurement in deviations, learnt from the others."""
     off = np.zeros(len(logs))
     for out in range(len(logs)):
         kept = np.arange(len(logs)) != out

@@ -52,12 +52,12 @@ class Regression:
     evidence: float
 
     def mean(self, columns: Array) -> Array:
-        """Means (n,) of columns (n, p)."""
+        """Return the means (n,) of columns (n, p)."""
         made: Array = columns @ self.weights + self.intercept
         return made
 
     def predict(self, columns: Array) -> tuple[Array, Array]:
-        """Means and standard deviations (n,) of columns (n, p)."""
+        """Return the means and standard deviations (n,) of columns (n, p)."""
         mean = self.mean(columns)
         scaled = columns * np.sqrt(self.prior)
         unknown = (scaled**2).sum(axis=1) - ((scaled @ self.directions.T) ** 2 @ self.known)
@@ -117,8 +117,8 @@ def regression(
 
 
 def _judged(groups: Sequence[Array], target: Array, centre: Array) -> tuple[Array, Array]:
-    """Draws (m, groups + 1) of a and v, and the log evidence of each: first of the prior, then of
-    what the first ones make likely, with the odds of the prior."""
+    """Return draws (m, groups + 1) of a and v, and the log evidence of each: first of the prior,
+    then of what the first ones make likely, with the odds of the prior."""
     kernels = np.array([group @ group.T for group in groups]).reshape(-1, len(target) ** 2)
     uniform = stats.qmc.Sobol(len(centre), seed=0)
     normal = stats.norm.ppf(np.clip(uniform.random(2 * _DRAWS), 1e-6, 1 - 1e-6))
@@ -151,7 +151,7 @@ def _evidences(kernels: Array, target: Array, logs: Array) -> Array:
 
 
 def _root(prior: Array) -> Array:
-    """Prior deviations of the weights and, 1, of the intercept."""
+    """Return the prior deviations of the weights and, 1, of the intercept."""
     root: Array = np.sqrt(np.append(prior, 1.0))
     return root
 
@@ -172,7 +172,8 @@ class _PosteriorMeans:
         self.moment = self.columns.T @ target
 
     def under(self, prior: Array, noise: float) -> Array:
-        """Of a prior variance of each weight, and of the noise: (columns + 1,)."""
+        """Return the posterior means, given a prior variance of each weight, and of the noise:
+        (columns + 1,)."""
         root = _root(prior)
         if self.square is not None:
             square = self.square * np.outer(root, root) + noise * np.eye(len(root))
@@ -186,7 +187,7 @@ class _PosteriorMeans:
 
 
 def _directions(scaled: Array) -> tuple[Array, Array]:
-    """Orthonormal directions (r, columns) in which rows differ, and how much (squares)."""
+    """Return orthonormal directions (r, columns) in which rows differ, and how much (squares)."""
     rows, columns = scaled.shape
     if rows >= columns:
         squares, vectors = linalg.eigh(scaled.T @ scaled)

@@ -259,7 +259,7 @@ def predicted_latency(predictor: Predictor, given: Any) -> float:
 
 
 def latency_origin(folder: str | Path | None, device: str, speed: str | None = None) -> str:
-    """Where latencies come from, in words."""
+    """Return where latencies come from, in words."""
     if speed is not None:
         there = on_device(speed)
         samples = "one sample" if there.batch_size == 1 else f"{there.batch_size} samples"

@@ -159,7 +159,7 @@ def operator_costs(
     seconds: float = 0.1,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Milliseconds of every operator of the candidates, timed alone on what it is given there.
+    """Time every operator of the candidates alone, on what it is given there; return milliseconds.
 
     Operators are those modules that are one operator of the graph; each of one size is timed once.
     What networks compute by functions (sums of branches, ...) has no entry. The entries are what
@@ -241,7 +241,8 @@ def _measured(
     seed: int,
     known: dict[tuple[str, ...], Measurement],
 ) -> Iterator[Measurement]:
-    """Its rows, one per batch size; built only if one of them is not known."""
+    """Return a candidate's rows, one per batch size; it is built only if one of them is not
+    known."""
     facts: dict[str, Any] = {
         "name": candidate.name,
         "device": device,
@@ -290,7 +291,7 @@ def _built(candidate: Candidate, inputs: Any, device: str, seed: int) -> tuple[n
 
 
 def _sizes_of(model: nn.Module, inputs: Any) -> dict[str, Any]:
-    """Parameters and FLOPs; of what cannot be traced parameters alone."""
+    """Return parameters and FLOPs; of what cannot be traced, parameters alone."""
     params = sum(p.numel() for p in model.parameters())
     try:
         graph: Graph | None = trace(model, inputs)
@@ -302,8 +303,8 @@ def _sizes_of(model: nn.Module, inputs: Any) -> dict[str, Any]:
 def timed(
     model: nn.Module, inputs: Any, size: int, threads: int, seconds: float, seed: int
 ) -> dict[str, Any]:
-    """Latency, spread, runs and memory of a model in evaluation mode on its device, as in
-    ``Measurement``."""
+    """Return the latency, spread, runs and memory of a model in evaluation mode on its device,
+    as in ``Measurement``."""
     batch = _batch(model, inputs, size, seed)
     with torch.inference_mode():
         for _ in range(_WARM_UP):
@@ -325,7 +326,7 @@ def timed(
 def _times(
     module: nn.Module, batch: Batch, threads: int, seconds: float
 ) -> tuple[list[float], int]:
-    """Seconds of a forward, several times, and of how many runs that are the means."""
+    """Return the seconds of a forward, several times, and of how many runs each is the mean."""
     wait = torch.cuda.synchronize if batch.tensors[0].is_cuda else _nothing
     timer = Timer(
         "module(*args, **kwargs); wait()",
@@ -379,7 +380,7 @@ def _resized(batch: Batch, size: int) -> Batch:
 
 
 def _nothing() -> None:
-    """On the CPU a forward is over when it returns."""
+    """Do nothing: on the CPU a forward is over when it returns."""
 
 
 def _failure(error: Exception) -> dict[str, Any]:

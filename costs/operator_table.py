@@ -100,7 +100,7 @@ class OperatorTable(Predictor):
         return super().fit(X, checked_costs(y))
 
     def unknown(self, X: Any) -> list[dict[str, float]]:
-        """Of each architecture the operators without an entry, and how often they occur."""
+        """Return the operators without an entry of each architecture, and how often they occur."""
         return [
             {name: n for name, n in _operators(s).items() if name not in self.table_}
             for s in self._read(X)

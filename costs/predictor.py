@@ -240,7 +240,8 @@ def _gives(counts: Sequence[int], source: int, device: int) -> bool:
 
 
 def _fitted_columns(samples: Sequence[Sample], levels: Sequence[str]) -> dict[str, Any]:
-    """How columns are made: vocabulary, means, deviations; only of levels that samples have."""
+    """Return how columns are made: vocabulary, means, deviations; only of levels that samples
+    have."""
     for level in levels:
         if level not in LEVELS:
             raise InputError(f"levels: got {level!r}, expected some of {', '.join(LEVELS)}")
@@ -331,7 +332,7 @@ def _learnt(
 
 
 def _costs(model: dict[str, Any], groups: Sequence[Array]) -> tuple[Array, Array]:
-    """Costs (n,) and their deviations."""
+    """Return the costs (n,) and their deviations."""
     mean, std = _regression(model).predict(np.concatenate(groups, axis=1))
     costs = _in_units(model, mean)
     return costs, std * (costs if model["log"] else np.exp(model["unit"]))
@@ -410,6 +411,7 @@ def fit_costs(
 
 
 def _in_space(names: Sequence[str], space: str | None) -> list[str]:
-    """Architectures without the space's name before them, which files of measurements have."""
+    """Return architectures without the space's name before them, which files of measurements
+    have."""
     prefix = f"{space}:"
     return [name.removeprefix(prefix) if space is not None else name for name in names]

@@ -237,8 +237,8 @@ class SpeedPredictor(Predictor):
         self.ranges_ = np.array([[times[here].min(), times[here].max()] for here in of])
 
     def _left_out(self, samples: list[Sample], times: Array) -> tuple[Array, Array]:
-        """log(measured / predicted) of every network, its group left out, and the part that it was
-        left out with; else of those seen."""
+        """Return log(measured / predicted) of every network, its group left out, and the part
+        that it was left out with; else of those seen."""
         parts, part = min(self.folds, len(np.unique(self._groups))), np.zeros(len(samples))
         if parts < 2:
             return np.asarray(np.log(times) - self._logs(samples)[0]), part
@@ -276,14 +276,15 @@ class SpeedPredictor(Predictor):
         return (times - self.label_mean_) / self.label_std_, times * spread / self.label_std_
 
     def _spread(self, setting: int) -> float:
-        """Half of what lies between the quantiles of errors that a normal one has at +-1."""
+        """Return half of what lies between the quantiles of errors that a normal one has at +-1."""
         low, high = np.interp([0.159, 0.841], _LEVELS, self.errors_[setting])
         return float(high - low) / 2
 
     def _logs(
         self, samples: Sequence[Sample], states: Sequence[dict[str, Array]] | None = None
     ) -> tuple[Array, Array]:
-        """Logarithms of milliseconds (n,), and what work, bytes and starts have in them (n, 3)."""
+        """Return the logarithms of milliseconds (n,), and what work, bytes and starts have in
+        them (n, 3)."""
         models = [_model(state) for state in (self.states_ if states is None else states)]
         logs, parts = np.zeros(len(samples)), np.zeros((len(samples), 3))
         for start in range(0, len(samples), _AT_ONCE):
@@ -297,7 +298,7 @@ class SpeedPredictor(Predictor):
         return logs, parts
 
     def shares(self, X: Any) -> tuple[Array, Array, Array]:
-        """Logarithms of milliseconds (n,), and which share of them goes into each class of
+        """Return logarithms of milliseconds (n,), and which share of them goes into each class of
         operators (n, classes) and into work, bytes and starts (n, 3).
         """
         samples = self._read(X)
@@ -331,7 +332,8 @@ class SpeedPredictor(Predictor):
 
 
 def error_quantiles(errors: Array, parts: Array) -> Array:
-    """Quantiles of errors at 201 levels from 0 to 1, so far apart that they hold elsewhere.
+    """Return the quantiles of errors at 201 levels from 0 to 1, so far apart that they hold
+    elsewhere.
 
     Errors of relatives are alike, so that an interval that holds 90 % of those that it was taken
     from holds fewer of others. Each error u says how wide the central interval of the other parts

@@ -22,7 +22,7 @@ CLASSES = 10
 def _conv_norm(
     source: int, target: int, kernel: int = 3, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:
-    """Convolution and batch norm."""
+    """Build a convolution and batch norm."""
     convolution = nn.Conv2d(source, target, kernel, stride, kernel // 2, groups=groups, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(target))
 
@@ -35,7 +35,7 @@ def _conv_relu(
 
 
 def _norm_relu_conv(source: int, target: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Batch norm, ReLU and convolution."""
+    """Build batch norm, ReLU and convolution."""
     convolution = nn.Conv2d(source, target, kernel, stride, kernel // 2, bias=False)
     return nn.Sequential(nn.BatchNorm2d(source), nn.ReLU(), convolution)
 
@@ -46,7 +46,7 @@ def _head(width: int) -> nn.Sequential:
 
 
 def _mlp(width: int, hidden: int) -> nn.Sequential:
-    """Two linear layers with GELU between."""
+    """Build two linear layers with GELU between."""
     return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
 
@@ -228,7 +228,7 @@ class _Inception(nn.Module):
 
 
 def inception() -> nn.Module:
-    """Parallel kernels of several sizes, concatenated (Szegedy et al., 2015)."""
+    """Build parallel kernels of several sizes, concatenated (Szegedy et al., 2015)."""
     return nn.Sequential(
         *(_conv_relu(3, 32), nn.MaxPool2d(2), _Inception(32, 64), _Inception(64, 128)),
         *(nn.MaxPool2d(2), _Inception(128, 128), _Inception(128, 192), _head(192)),
@@ -286,7 +286,7 @@ def _inverted_residual(source: int, target: int, stride: int, expansion: int) ->
 
 
 def mobilenet_v2() -> nn.Module:
-    """Inverted residuals with linear bottlenecks (Sandler et al., 2018)."""
+    """Build inverted residuals with linear bottlenecks (Sandler et al., 2018)."""
     layers: list[nn.Module] = [_conv_norm(3, 16), nn.ReLU6()]
     source = 16
     for width, stride in ((16, 1), (24, 2), (24, 1), (32, 2), (32, 1), (48, 1)):
@@ -321,7 +321,7 @@ class _ShuffleUnit(nn.Module):
 
 
 def shufflenet_v2() -> nn.Module:
-    """Channel split and channel shuffle (Ma et al., 2018)."""
+    """Build a network with channel split and channel shuffle (Ma et al., 2018)."""
     layers: list[nn.Module] = [_conv_relu(3, 24)]
     source = 24
     for width in (64, 128, 256):
@@ -345,7 +345,7 @@ def _convnext_block(width: int) -> nn.Module:
 
 
 def convnext() -> nn.Module:
-    """Depthwise 7x7 convolutions with layer norm and GELU (Liu et al., 2022)."""
+    """Build depthwise 7x7 convolutions with layer norm and GELU (Liu et al., 2022)."""
     layers: list[nn.Module] = [nn.Conv2d(3, 40, 2, 2), _ChannelNorm(40)]
     for width in (40, 80, 160):
         if width > 40:
@@ -401,7 +401,7 @@ class _ToTokens(nn.Module):
 
 
 def conv_attention_hybrid() -> nn.Module:
-    """Convolutions below, attention above (as CoAtNet, Dai et al., 2021)."""
+    """Build convolutions below, attention above (as CoAtNet, Dai et al., 2021)."""
     return nn.Sequential(
         *(_conv_relu(3, 24), _basic_block(24, 48, 2), _basic_block(48, 96, 2), _ToTokens()),
         *(_Positions(64, 96), _transformer_block(96, 4), _transformer_block(96, 4)),

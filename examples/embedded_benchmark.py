@@ -24,12 +24,13 @@ from archrank.predictors.features.evidence import PROXIES
 
 
 def draw_sample(n: int, seed: int) -> list[str]:
-    """``n`` of the networks that have labels."""
+    """Return ``n`` of the networks that have labels."""
     return random.Random(seed).sample(sorted(table("digits").architectures), n)
 
 
 def agreement(scores: pd.DataFrame, accuracy: pd.Series[float], seed: int) -> pd.DataFrame:
-    """Kendall's tau and Spearman's rho of each column with the accuracy, the best tau first."""
+    """Return Kendall's tau and Spearman's rho of each column with the accuracy, the best tau
+    first."""
     rows = []
     for name in scores:
         known = scores[name].notna()

@@ -48,7 +48,7 @@ def _depthwise(width: int) -> nn.Module:
 
 
 def _convolutional(block: Callable[[int], nn.Module], width: int, depth: int) -> nn.Module:
-    """Two stages of blocks, the second with twice the channels at half the resolution."""
+    """Build two stages of blocks, the second with twice the channels at half the resolution."""
     stages = (
         *(block(width) for _ in range(depth)),
         nn.Conv2d(width, 2 * width, 2, 2),

@@ -152,7 +152,7 @@ class EveryCandidate(GradientSearch):
     """The largest bound of all candidates instead of those nearest to points that climbed."""
 
     def _climb(self, best: np.ndarray) -> None:
-        """Nothing climbs."""
+        """Climb nowhere."""
 
     def _nearest(self, rows: np.ndarray) -> int:
         mean, epistemic = self._moments(rows)

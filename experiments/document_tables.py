@@ -40,7 +40,8 @@ def table(header: list[str], rows: list[list[str]], right: int = 0) -> str:
 
 
 def costs() -> list[list[str]]:
-    """Rows (label, time, range, memory) of ``results/proxies.md``; none if it is not there."""
+    """Return rows (label, time, range, memory) of ``results/proxies.md``; none if it is not
+    there."""
     path = RESULTS / "proxies.md"
     if not path.is_file():
         return []
@@ -49,7 +50,7 @@ def costs() -> list[list[str]]:
 
 
 def proxy_table() -> str:
-    """One row per registered proxy."""
+    """Tabulate the registered proxies, one row each."""
     measured = {row[0].strip("`"): row[1] for row in costs()}
     header = ["proxy", "measures", "formula", "passes", "reference", "cost"]
     rows = [
@@ -114,7 +115,7 @@ def demo_line() -> str:
 
 
 def space_table() -> str:
-    """One row per search space."""
+    """Tabulate the search spaces, one row each."""
     header = ["space", "what", "architectures", "built for", "reference"]
     rows = []
     for name in archrank.data.spaces():
@@ -129,7 +130,7 @@ def space_table() -> str:
 
 
 def set_table() -> str:
-    """One row per table of measured figures."""
+    """Tabulate the tables of measured figures, one row each."""
     from archrank.data.tables.catalogue import TABLES, data_set, sets_of
     from archrank.data.tables.sources import sources
 
@@ -162,7 +163,8 @@ SHOWN = ("params", "flops", "activations", "auto", "az_nas", "near", "gradsign",
 
 
 def tau_table() -> str:
-    """Kendall's tau of a few scores in every measured space, as ``results/benchmark.md`` has it."""
+    """Tabulate Kendall's tau of a few scores in every measured space, as
+    ``results/benchmark.md`` has it."""
     lines = (RESULTS / "benchmark.md").read_text().splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("| score |"))
     rows = {}
@@ -180,7 +182,7 @@ def tau_table() -> str:
 
 
 def transfer_table() -> str:
-    """Families left out, without labels and with 50."""
+    """Tabulate families left out, without labels and with 50."""
     header = ["family held out", "n", "`params`", "`flops`", "`activations`", "no labels"]
     how = (
         "Spearman's rho of the default ranking on families that were held out, with their "
@@ -250,7 +252,7 @@ def _families() -> list[list[str]]:
 
 
 def real_line() -> str:
-    """How real networks are ordered by their graphs alone: torchvision's first weights."""
+    """Say how real networks are ordered by their graphs alone: torchvision's first weights."""
     lines = (RESULTS / "torchvision_v1.md").read_text().splitlines()
     _, *rows = [cells(line) for line in _rows_below(lines, lines[0])]
     taus = {row[0]: row[1].partition(" ") for row in rows}
@@ -296,7 +298,7 @@ def option_tables() -> str:
 
 
 def _commands(group: Any) -> list[tuple[str, Any]]:
-    """Names and commands, those of groups with the group's name before."""
+    """Return names and commands, those of groups with the group's name before."""
     found = []
     for name, command in group.commands.items():
         inner = _commands(command) if hasattr(command, "commands") else [("", command)]
@@ -327,7 +329,7 @@ def _default(parameter: Any) -> str:
 
 
 def experiment_table() -> str:
-    """One row per script of ``experiments/``: its name and how its docstring begins."""
+    """Tabulate the scripts of ``experiments/``: their names and how their docstrings begin."""
     rows = []
     for script in sorted((ROOT / "experiments").glob("*.py")):
         tree = ast.parse(script.read_text())

@@ -43,7 +43,8 @@ inception_v3 nfnet_l0 mobilevit_s resnetv2_50 hardcorenas_a""".split()
 
 
 def expected(work: Path, graphs: Path) -> pd.DataFrame:
-    """Of each network and size: measured top-1, and the expected one with its 90 % interval.
+    """Return, of each network and size, measured top-1, and the expected one with its 90 %
+    interval.
 
     Whole families are left out of what is learnt; deviations are stretched by the errors of the
     other folds.
@@ -81,7 +82,8 @@ def expected(work: Path, graphs: Path) -> pd.DataFrame:
 def predicted(
     device: str, table: pd.DataFrame, off: np.ndarray, top1: pd.DataFrame
 ) -> pd.DataFrame:
-    """Networks of a device with measured and predicted time and top-1, the best size of each.
+    """Return networks of a device with measured and predicted time and top-1, the best size of
+    each.
 
     Intervals of times are by the errors of the other folds; ``errors`` are their quantiles.
     """
@@ -103,7 +105,7 @@ def chances(found: pd.DataFrame, limit: float) -> np.ndarray:
 
 
 def fronts(found: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Who is on the measured front, and who on the predicted one."""
+    """Return who is on the measured front, and who on the predicted one."""
     measured = pareto_front(np.stack([-found.measured, found.ms], axis=1))
     return measured, pareto_front(np.stack([-found.top1, found.said], axis=1))
 
@@ -166,7 +168,8 @@ def listed(found: pd.DataFrame, limit: float) -> list[tuple]:
 
 
 def met(off: np.ndarray, table: pd.DataFrame, folds: np.ndarray) -> list[list[str]]:
-    """Of networks kept by a limit with a chance, how many meet it; limits are quartiles."""
+    """Return how many of the networks that a limit keeps with a chance meet it; limits are
+    quartiles."""
     lines = []
     for device in table.device.unique():
         here = (table.device == device).to_numpy()

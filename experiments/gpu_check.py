@@ -230,7 +230,7 @@ _CELL = (
 
 
 def looped(model: nn.Module, batch: Tensor, labels: Tensor) -> float:
-    """GradSign by its definition: a forward and a backward of each sample alone."""
+    """Compute GradSign by its definition: a forward and a backward of each sample alone."""
     weights = [p for p in model.parameters() if p.dim() > 1]
     sums = [torch.zeros_like(weight) for weight in weights]
     for i in range(len(batch)):

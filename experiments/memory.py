@@ -66,7 +66,7 @@ class Living(TorchDispatchMode):
 
 
 def really(model: torch.nn.Module, images: torch.Tensor, training: bool) -> int:
-    """Weights and the most that a forward, or a forward and a backward, has alive."""
+    """Measure the weights and the most that a forward, or a forward and a backward, has alive."""
     model.train(training)
     with Living({t.untyped_storage()._cdata for t in model.state_dict().values()}) as living:
         living.hold(images)

@@ -86,7 +86,8 @@ def _raises(error: type[Exception], call: Callable[[], Any], what: str) -> None:
 
 
 def _same(values: Any, others: Any) -> bool:
-    """Equal but for rounding: sums in libraries depend on where in memory an array begins."""
+    """Tell whether values are equal but for rounding: sums in libraries depend on where in
+    memory an array begins."""
     return np.allclose(values, others, rtol=1e-6, atol=1e-6 * float(np.abs(others).max()))
 
 

@@ -62,7 +62,7 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _predict(self, samples: list[Sample]) -> tuple[Array, Array | None]:
-        """Standardised predictions, and their standard deviations if it has any."""
+        """Return standardised predictions, and their standard deviations if it has any."""
 
     # --- the contract -------------------------------------------------------------------------
 

@@ -172,7 +172,7 @@ def candidates_of(predictor: Predictor, names: Sequence[str]) -> list[Candidate]
 
 
 def _is_candidate(name: str) -> bool:
-    """Whether a name is of a file or a zoo, as no architecture of a space is."""
+    """Tell whether a name is of a file or a zoo, as no architecture of a space is."""
     return name.endswith((".py", *SUFFIXES)) or ".py:" in name or name.startswith(_PREFIXES)
 
 

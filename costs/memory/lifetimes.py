@@ -91,7 +91,8 @@ class Lifetimes:
         return widths
 
     def _last(self) -> IntArray:
-        """Readers hold a tensor; so do the callers of modules that it was given to."""
+        """Return who holds a tensor last: readers hold it, and so do the callers of modules that
+        it was given to."""
         paths = [self.graph.module_names[i].split(".") for i in self.graph.module.tolist()]
         paths = [[] if path == [""] else path for path in paths]
         ends: list[list[int]] = []  # of each node, when each module around it returns
@@ -111,7 +112,7 @@ class Lifetimes:
 
 
 def _shared(one: list[str], other: list[str]) -> int:
-    """How many modules around both there are."""
+    """Return how many modules around both there are."""
     for depth, (a, b) in enumerate(zip(one, other, strict=False)):
         if a != b:
             return depth
@@ -182,7 +183,7 @@ def cuts(lives: Lifetimes) -> list[int]:
 
 
 def _forward(lives: Lifetimes, saved: Saved, start: int, stop: int) -> IntArray:
-    """Bytes alive after each node of a forward that keeps what the backward needs."""
+    """Return the bytes alive after each node of a forward that keeps what the backward needs."""
     change = np.zeros(stop - start + 1, dtype=np.int64)
     for i in range(start, stop):
         change[i - start] += int(lives.bytes[i]) + saved.extra.get(i, 0)

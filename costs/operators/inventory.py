@@ -104,7 +104,7 @@ def inventory(graph: Graph) -> Inventory:
 
 
 def operators(graph: Graph) -> dict[str, float]:
-    """How often each operator of exactly one size occurs, by its name."""
+    """Return how often each operator of exactly one size occurs, by its name."""
     counts = Counter(name for name in operator_names(graph) if name)
     return {name: float(count) for name, count in counts.items()}
 
@@ -153,7 +153,7 @@ def _options(attributes: list[int]) -> list[str]:
 
 
 def _shapes(flat: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]) -> list[str]:
-    """Each node's shape without its batch dimension."""
+    """Return each node's shape without its batch dimension."""
     sizes, ends = flat.tolist(), offsets.tolist()
     return ["x".join(map(str, sizes[start + 1 : end])) or "1" for start, end in pairwise(ends)]
 
@@ -220,7 +220,8 @@ class Program:
         return pointwise
 
     def sums_with_zeros(self, first: bool) -> Mask:
-        """Which running nodes are sums of one thing and zeros, with the zeros first or later."""
+        """Return which running nodes are sums of one thing and zeros, with the zeros first or
+        later."""
         found = np.zeros(len(self.names), dtype=np.bool_)
         for node, name in enumerate(self.names):
             if name == "add" and self.same[node] != node and self.reached[self.same[node]]:
@@ -236,7 +237,7 @@ class Program:
         return len({self.same[source] for read in shapes for source in read})
 
     def _weighted(self, node: int) -> bool:
-        """Whether it is a convolution, perhaps with its normalisation."""
+        """Tell whether a node is a convolution, perhaps with its normalisation."""
         while self.names[node] == "batch_norm":
             node = self.sources[node][0]
         return self.names[node] in _WEIGHTED
@@ -280,7 +281,7 @@ def program(graph: Graph, thorough: bool) -> Program:
 
 
 def needed(graph: Graph) -> Mask:
-    """Which nodes a thorough compiler must run, in turn.
+    """Return which nodes a thorough compiler must run, in turn.
 
     What reads zeros is run all the same: it is seldom known what it makes of them.
 

@@ -137,7 +137,7 @@ def _classes(graph: Graph) -> IntArray:
 
 
 def _unfused(graph: Graph) -> npt.NDArray[np.bool_]:
-    """Which nodes are attention that no fused kernel takes: torch's want four dimensions."""
+    """Return which nodes are attention that no fused kernel takes: torch's want four dimensions."""
     dimensions = np.diff(graph.out_offsets)
     unfused: npt.NDArray[np.bool_] = (graph.operator == CANONICAL_ID["attention"]) & (
         dimensions != 4
@@ -146,7 +146,8 @@ def _unfused(graph: Graph) -> npt.NDArray[np.bool_]:
 
 
 def _attention_parts(row: IntArray) -> list[list[int]]:
-    """Rows of the two products, the softmax and, where there is one, the bias of an attention."""
+    """Return the rows of the two products, the softmax and, where there is one, the bias of an
+    attention."""
     work, read, written = row[1:4].tolist()
     queries, inner, outer, heads = row[5:9].tolist()
     scores = work // (inner + outer)
@@ -169,7 +170,7 @@ def _class_of_operator() -> IntArray:
 
 
 def _counts(graph: Graph) -> IntArray:
-    """(n, 4) multiply-adds, elements read, written, and of weights, of each node."""
+    """Return (n, 4) multiply-adds, elements read, written, and of weights, of each node."""
     written = output_elements(graph)
     read = np.zeros(len(graph), dtype=np.int64)
     source, target = graph.edges.astype(np.int64).T
@@ -178,7 +179,7 @@ def _counts(graph: Graph) -> IntArray:
 
 
 def _shapes(graph: Graph) -> IntArray:
-    """(n, 5) as in ``Loads``; of what has no weight, 1 stands for what it does not have.
+    """Return (n, 5) as in ``Loads``; of what has no weight, 1 stands for what it does not have.
 
     Products of two tensors have no channels: their positions are the rows of a product, inner and
     outer its length and columns, groups the number of products.

@@ -123,7 +123,7 @@ class Roofline(nn.Module):
         self.setting_part = nn.Parameter(torch.log(torch.tensor(_START)).repeat(settings, 1))
 
     def parts(self, given: Rows) -> Tensor:
-        """(n, 3) milliseconds of each operator once: of work, of bytes, of its start."""
+        """Return (n, 3) milliseconds of each operator once: of work, of bytes, of its start."""
         shown = self.first(given.shapes) + self.class_input[given.classes]
         hidden = functional.silu(shown + self.setting_input[given.settings])
         own = self.last(functional.silu(self.second(hidden))) + self.class_part[given.classes]
@@ -134,12 +134,12 @@ class Roofline(nn.Module):
         return torch.stack(parts, dim=1)
 
     def sums(self, given: Rows) -> Tensor:
-        """(networks, 3) milliseconds of each network: of work, of bytes, of starts."""
+        """Return (networks, 3) milliseconds of each network: of work, of bytes, of starts."""
         parts = self.parts(given) * given.times[:, None]
         return torch.zeros(given.networks, 3).index_add(0, given.owner, parts)
 
     def forward(self, given: Rows) -> Tensor:
-        """Logarithms of the networks' milliseconds."""
+        """Return the logarithms of the networks' milliseconds."""
         return torch.log(self.sums(given).sum(dim=1))
 
 

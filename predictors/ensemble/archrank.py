@@ -231,7 +231,7 @@ class ArchRank(Predictor):
         return _parts(several)
 
     def _weighed(self, held_out: Mapping[str, Array], targets: Array) -> dict[str, float]:
-        """Weights of members by what they predicted of labels not seen."""
+        """Return the weights of members by what they predicted of labels not seen."""
         if len(targets) < _FEW:
             return dict.fromkeys(held_out, 1.0 / len(held_out))
         return _trusted(held_out, targets)
@@ -315,7 +315,7 @@ class ArchRank(Predictor):
         return middle, (high - low) / 2
 
     def _normal(self, samples: list[Sample]) -> tuple[Array, Array]:
-        """Predictions as normal scores, and their deviations before they are scaled."""
+        """Return predictions as normal scores, and their deviations before they are scaled."""
         columns = read_columns(
             samples, self._parts_read(self.members_.values()), _score_names(self.members_.values())
         )
@@ -339,7 +339,7 @@ class ArchRank(Predictor):
     def _recalled(
         self, samples: Sequence[Sample], mean: Array, variance: Array
     ) -> tuple[Array, Array]:
-        """Predictions and variances with what is known of networks that were labelled."""
+        """Return predictions and variances with what is known of networks that were labelled."""
         place = {key: i for i, key in enumerate(self.known_)}
         found = [(i, place.get(_key(sample), -1)) for i, sample in enumerate(samples)]
         again, known = np.array([pair for pair in found if pair[1] >= 0], int).reshape(-1, 2).T
@@ -378,7 +378,7 @@ class ArchRank(Predictor):
 
 
 def available(samples: Sequence[Sample]) -> dict[str, bool]:
-    """Whether samples have what parts of features need, of parts that not all samples have."""
+    """Tell whether samples have what parts of features need, of parts that not all samples have."""
     codes = {None if sample.code is None else len(sample.code) for sample in samples}
     return {
         "scores": any(sample.scores for sample in samples),
@@ -402,7 +402,8 @@ class _Validated:
 
 @once_per_graph
 def fingerprint(graph: Graph) -> str:
-    """Equal for equal graphs whose nodes are in the same order, as equal architectures have them.
+    """Return what is equal for equal graphs whose nodes are in the same order, as equal
+    architectures have them.
 
     Cheaper than ``hash``, which knows equal graphs in any order.
     """
@@ -425,7 +426,7 @@ def _without(names: Sequence[str], sample: Sample) -> Sample:
 
 
 def _joined(means: Array, variances: Array, weights: Array) -> tuple[Array, Array]:
-    """Mean and variance (n,) of a mixture of members (m, n) by their weights (m,)."""
+    """Return the mean and variance (n,) of a mixture of members (m, n) by their weights (m,)."""
     share = weights[:, None]
     mean = (share * means).sum(axis=0)
     return mean, (share * ((means - mean) ** 2 + variances)).sum(axis=0)
@@ -445,7 +446,7 @@ def _predicted(member: TabularPredictor, columns: Columns) -> tuple[Array, Array
 
 
 def _parts(several: Any) -> tuple[str, ...]:
-    """All parts that members read."""
+    """Return all parts that members read."""
     return tuple(dict.fromkeys(part for member in several for part in member.read_parts))
 
 
@@ -469,7 +470,7 @@ def _folds(samples: Sequence[Sample], count: int, seed: int) -> npt.NDArray[np.i
 
 
 def _trusted(held_out: Mapping[str, Array], labels: Array) -> dict[str, float]:
-    """Weights of members by the tau of what they predicted; next to none become none."""
+    """Return the weights of members by the tau of what they predicted; next to none become none."""
     deviation = kendall_deviation(len(labels))
     taus = np.array([kendall(values, labels) for values in held_out.values()])
     weights = np.exp((taus - taus.max()) / deviation)

@@ -119,7 +119,7 @@ def cells(graph: Graph) -> list[Cell]:
 
 
 def _ends(graph: Graph, classes: list[str], operands: list[list[int]]) -> set[int]:
-    """Nodes where cells end: ends of blocks, and concatenations of sums."""
+    """Return the nodes where cells end: ends of blocks, and concatenations of sums."""
     sizes = [len(block.classes) for block in blocks(graph)]
     ends = set((np.cumsum(sizes) - 1).tolist())
     ends.discard(len(classes))  # behind all outputs

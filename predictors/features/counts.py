@@ -89,7 +89,7 @@ class _Chains(NamedTuple):
 
 
 def _chains(graph: Graph) -> PathCounts:
-    """Three steps in a row, and fewer at the beginning, counted once for each way to the last.
+    """Count three steps in a row, and fewer at the beginning, once for each way to the last.
 
     Ways are shares of a walk from the last step back, so that skipping many blocks adds no more.
     """
@@ -235,7 +235,8 @@ _CONSUMER, _BEFORE, _AFTER = (
 
 
 def _scattered(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Bits of each value spread over all 64, so that sums of such values tell multisets apart.
+    """Return the bits of each value spread over all 64, so that sums of such values tell multisets
+    apart.
 
     Source: the finaliser of splitmix64 (Steele et al., OOPSLA 2014).
     """

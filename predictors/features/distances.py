@@ -127,7 +127,7 @@ def _substitutions(one: _Outline, other: _Outline) -> Array:
 
 
 def _bounds(one: _Outline, other: _Outline) -> EditDistance:
-    """Bounds without a search."""
+    """Return bounds without a search."""
     one, other = sorted((one, other), key=_key)  # the same whichever comes first
     nodes = _substitutions(one, other)
     # To leave two nodes out is never cheaper than to pair them, edges aside.
@@ -149,7 +149,8 @@ def _cost(one: _Outline, other: _Outline, nodes: Array, pairs: tuple[IntArray, I
 
 
 def _in_order(nodes: Array, left_out: float) -> tuple[IntArray, IntArray]:
-    """Pairs of the cheapest alignment of both orders of execution, as of two words."""
+    """Return the pairs of the cheapest alignment of both orders of execution, as of two
+    sequences."""
     n, m = nodes.shape
     steps = left_out * np.arange(m + 1)
     costs = np.zeros((n + 1, m + 1))

@@ -178,7 +178,8 @@ class _Reading:
         return np.stack(columns, axis=1).ravel()
 
     def materials(self) -> Array:
-        """Shares of kinds of rectifiers and normalisation, by the outputs that they make."""
+        """Return the shares of kinds of rectifiers and normalisation, by the outputs that they
+        make."""
         found = []
         for table, kinds in ((_RECTIFIER, RECTIFIERS), (_NORM, NORMS)):
             ids = {name: CANONICAL_ID[name] for name in table if name in CANONICAL_ID}

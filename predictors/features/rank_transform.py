@@ -76,6 +76,6 @@ def normal_scores(labels: Array) -> Array:
 
 
 def _distinct(order: Array) -> tuple[Array, Array]:
-    """Each label once, and its score."""
+    """Return each label once, and its score."""
     labels, first = np.unique(order, return_index=True)
     return labels, normal_scores(order)[first]

@@ -71,7 +71,8 @@ def bottlenecks(nodes: int, edges: IntArray) -> IntArray:
 
 
 def _digests(labels: Sequence[int], edges: IntArray, stops: IntArray) -> list[int]:
-    """Numbers equal for nodes that are alike within their segments: operands, then consumers."""
+    """Return numbers equal for nodes that are alike within their segments: operands, then
+    consumers."""
     n = len(labels)
     segment = np.searchsorted(stops, np.arange(n), side="right").tolist()
     operands: list[list[int]] = [[] for _ in labels]
@@ -93,8 +94,8 @@ def _digests(labels: Sequence[int], edges: IntArray, stops: IntArray) -> list[in
 
 
 def _first_blocks(keys: IntArray, sizes: IntArray) -> list[int]:
-    """For each segment the one that stands for it: the run that saves most nodes first, then
-    what is left of it, inside its block, and right of it."""
+    """Return, for each segment, the one that stands for it: the run that saves most nodes first,
+    then what is left of it,"""
     first = list(range(len(keys)))
     parts = [(0, len(keys))]
     while parts:
@@ -112,7 +113,8 @@ def _first_blocks(keys: IntArray, sizes: IntArray) -> list[int]:
 
 
 def _longest_run(keys: IntArray, sizes: IntArray) -> tuple[int, int, int]:
-    """(start, period, times) of the run that saves most nodes; times is 1 if nothing repeats."""
+    """Return (start, period, times) of the run that saves most nodes; times is 1 if nothing
+    repeats."""
     best, most = (0, 1, 1), 0
     before = np.concatenate([[0], np.cumsum(sizes)])
     for period in range(1, min(LONGEST_PERIOD, len(keys) // 2) + 1):

@@ -71,7 +71,7 @@ def statistics(graph: Graph) -> Array:
 
 
 def _stages(graph: Graph, classes: npt.NDArray[np.int64], nodes: npt.NDArray[np.int64]) -> Array:
-    """Alive operators of each class per stage, then the mean log2 of channels per stage."""
+    """Return alive operators of each class per stage, then the mean log2 of channels per stage."""
     made = resolution(graph)
     extent = np.maximum(made[:, 1], made[:, 3])
     largest = extent[graph.operator == CANONICAL_ID["input"]].max(initial=1.0)
@@ -86,7 +86,8 @@ def _stages(graph: Graph, classes: npt.NDArray[np.int64], nodes: npt.NDArray[np.
 
 
 def _paths(graph: Graph) -> Array:
-    """Most, fewest and mean operators of each class on paths; which follows which; log2 paths."""
+    """Return most, fewest and mean operators of each class on paths; which follows which; log2
+    paths."""
     counts = np.zeros((3, len(CLASSES)))
     last, follows = np.zeros(len(STEPS)), np.zeros((len(STEPS), len(STEPS)))
     paths = 0.0

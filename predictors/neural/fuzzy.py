@@ -152,7 +152,7 @@ class FuzzyCMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
         return cdist(points, self.cluster_centers_, "sqeuclidean")
 
     def _solve(self, points: Array, random: np.random.RandomState) -> _Solution:
-        """Alternates the two updates from one initialisation until memberships stay."""
+        """Alternate the two updates from one initialisation until memberships stay."""
         centers, _ = kmeans_plusplus(points, self.n_clusters, random_state=random)
         squared = cdist(points, centers, "sqeuclidean")
         log_memberships = _log_memberships(squared, self.m)
@@ -180,7 +180,7 @@ class FuzzyCMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
 
 
 def _log_memberships(squared: Array, m: float) -> Array:
-    """log U from squared distances (points, clusters)."""
+    """Return log U from squared distances (points, clusters)."""
     with np.errstate(divide="ignore"):
         logits = -np.log(squared) / (m - 1)
         on_centroid = squared == 0
@@ -190,7 +190,7 @@ def _log_memberships(squared: Array, m: float) -> Array:
 
 
 def _centers(points: Array, log_memberships: Array, m: float, before: Array) -> Array:
-    """Means weighted by U^m; a cluster that no point belongs to stays where it was."""
+    """Return the means weighted by U^m; a cluster that no point belongs to stays where it was."""
     largest = log_memberships.max(0)
     held = np.isfinite(largest)
     # Relative to the largest, so that the weights of a far cluster do not all underflow.

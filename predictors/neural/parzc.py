@@ -98,7 +98,7 @@ class _Network(nn.Module):
             self.mixer = MABN(inputs, **{"outputs": outputs, **mixer})
 
     def forward(self, statistics: Tensor, graphs: Sequence[GraphTensors]) -> Tensor:
-        """Scores (networks,)."""
+        """Return scores (networks,)."""
         mixed: Tensor = self.mixer(statistics)
         if self.encoder is None or self.head is None:
             return mixed[:, 0]
@@ -293,7 +293,7 @@ class ParZC(Predictor):
                 )
 
     def _table(self, samples: Sequence[Sample]) -> Array:
-        """Statistics (networks, proxies x places)."""
+        """Return statistics (networks, proxies x places)."""
         self._check(samples)
         table = np.zeros((len(samples), len(self.proxies), max(len(self.places_), 1)))
         for row, sample in enumerate(samples):

@@ -171,6 +171,6 @@ class XGBoost(TabularPredictor):
 
 
 def _joined(links: Sequence[npt.NDArray[Any]], first: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
-    """Links of trees as links of one list of nodes; -1 where there is none."""
+    """Return the links of trees as links of one list of nodes; -1 where there is none."""
     moved = [np.where(link >= 0, link + at, -1) for link, at in zip(links, first, strict=True)]
     return np.concatenate(moved).astype(np.int32)

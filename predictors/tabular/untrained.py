@@ -77,7 +77,8 @@ class Vote(TabularPredictor):
 
 
 def directions() -> dict[str, float]:
-    """Column -> 1 if it rises with accuracy, -1 if it falls; those of ``Vote``."""
+    """Return 1 for each column that rises with accuracy and -1 for each that falls, those of
+    ``Vote``."""
     from ...proxies import get
 
     signs = {name: get(name).sign for name in AUTO}

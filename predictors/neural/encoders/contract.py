@@ -116,7 +116,7 @@ class Counts(nn.Module):
         self.joined = nn.Linear(2 * width, width)
 
     def forward(self, states: Tensor, batch: GraphBatch) -> Tensor:
-        """(graphs, width), from (nodes, width)."""
+        """Return graphs (graphs, width) for nodes (nodes, width)."""
         kinds = nn.functional.softplus(self.kinds(states)) * batch.multiplicity[:, None]
         counts = sum_of_nodes(kinds, batch).log1p()
         mean = mean_of_nodes(states, batch)

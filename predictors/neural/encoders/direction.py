@@ -50,7 +50,7 @@ class Directed(nn.Module):
         self.against = make() if checked(direction) == "both" else None
 
     def forward(self, states: Tensor, edges: Tensor) -> Tensor:
-        """(nodes, width)."""
+        """Return the new states (nodes, width)."""
         along: Tensor = self.along(states, edges)
         if self.against is None:
             return along

@@ -33,7 +33,7 @@ class StatisticsEmbedder(nn.Module):
         self.linear = nn.Linear(2 * statistics, width)
 
     def forward(self, batch: GraphBatch) -> Tensor:
-        """(nodes, width)."""
+        """Return the embedded nodes (nodes, width)."""
         if batch.statistics.shape[1] != self.statistics:
             raise InputError(
                 f"statistics: got {batch.statistics.shape[1]} per node, expected "
@@ -70,7 +70,7 @@ class GennapeEmbedder(nn.Module):
         self.resize = nn.Identity() if width == 32 else nn.Linear(32, width)
 
     def forward(self, batch: GraphBatch) -> Tensor:
-        """(nodes, width)."""
+        """Return the embedded nodes (nodes, width)."""
         operator, shape = batch.gennape_operator, self.shape(batch.resolution)
         bias = self.bias(nn.functional.one_hot(batch.bias, 2).to(shape.dtype))
         kernels = self.kernel(batch.kernel).flatten(1)
@@ -95,7 +95,7 @@ class DefaultEmbedder(nn.Module):
         self.features = nn.Linear(FEATURES + 1, width)
 
     def forward(self, batch: GraphBatch) -> Tensor:
-        """(nodes, width)."""
+        """Return the embedded nodes (nodes, width)."""
         x = torch.cat([batch.x, batch.multiplicity.log2()[:, None]], 1)
         return self.operator(batch.operator) + self.features(x)  # type: ignore[no-any-return]
 
@@ -109,7 +109,7 @@ class NodeEmbedder(nn.Module):
         self.statistics = statistics
 
     def forward(self, batch: GraphBatch) -> Tensor:
-        """(nodes, width)."""
+        """Return the embedded nodes (nodes, width)."""
         embedded: Tensor = self.nodes(batch)
         return embedded if self.statistics is None else embedded + self.statistics(batch)
 

@@ -31,7 +31,7 @@ class GraphFlow(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, states: Tensor, operators: Tensor, edges: Tensor) -> Tensor:
-        """(nodes, width), from states and operators of that shape and edges (2, m)."""
+        """Return (nodes, width), from states and operators of that shape and edges (2, m)."""
         value = self.value(states)
         source, target = edges
         arriving = torch.zeros_like(value).index_add(0, target, value.index_select(0, source))
@@ -59,7 +59,7 @@ class GatedAttention(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, states: Tensor, operators: Tensor, edges: Tensor) -> Tensor:
-        """(nodes, width), from states and operators of that shape and edges (2, m)."""
+        """Return (nodes, width), from states and operators of that shape and edges (2, m)."""
         value = self.value(states)
         itself = torch.arange(len(states), device=states.device).expand(2, -1)
         source, target = torch.cat([edges, itself], 1)
@@ -90,7 +90,7 @@ class Flow(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor, operators: Tensor, edges: Tensor) -> Tensor:
-        """(nodes, width)."""
+        """Return (nodes, width)."""
         for norm, flow, attention in zip(self.norms, self.flows, self.attentions, strict=True):
             normed = norm(states)
             both = flow(normed, operators, edges) + attention(normed, operators, edges)

@@ -39,7 +39,7 @@ class GATLayers(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor, edges: Tensor) -> Tensor:
-        """(nodes, width)."""
+        """Return the new states (nodes, width)."""
         for norm, layer in zip(self.norms, self.layers, strict=True):
             states = states + self.dropout(layer(norm(states), edges))
         return states

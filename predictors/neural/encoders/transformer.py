@@ -36,7 +36,7 @@ class GraphAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, states: Tensor, batch: GraphBatch, edges: Tensor, large: Tensor) -> Tensor:
-        """(nodes, width).
+        """Return the new states (nodes, width).
 
         Args:
             states: (nodes, width).
@@ -56,7 +56,8 @@ class GraphAttention(nn.Module):
 
 
 def _along_edges(parts: Tensor, edges: Tensor) -> Tensor:
-    """Attention (nodes, heads, d) of queries, keys, values (nodes, 3, heads, d); 0 without edge."""
+    """Return attention (nodes, heads, d) of queries, keys, values (nodes, 3, heads, d); 0
+    without edge."""
     query, key, value = parts.unbind(1)
     seen, looking = edges
     products = query.index_select(0, looking) * key.index_select(0, seen)
@@ -97,7 +98,7 @@ class TransformerLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor, batch: GraphBatch, edges: Tensor, large: Tensor) -> Tensor:
-        """(nodes, width)."""
+        """Return the new states (nodes, width)."""
         attended = self.attention(self.norms[0](states), batch, edges, large)
         states = states + self.dropout(attended)
         return states + self.dropout(self.feedforward(self.norms[1](states)))  # type: ignore[no-any-return]

@@ -123,7 +123,8 @@ class HeadedMember(Member):
         self.model.eval()
 
     def _joined(self, encoded: Tensor, vectors: Tensor) -> Tensor:
-        """Its own encoder's vectors, standardised, and the sizes that stand behind those given."""
+        """Return the vectors of the member's own encoder, standardised, with the sizes of those
+        given behind them."""
         own = self.embedding.scaled(encoded)
         return torch.cat([own, vectors[:, own.shape[1] :]], dim=1)
 
@@ -223,7 +224,8 @@ HEADED: Mapping[str, type[ScoringMember] | type[PairMember]] = {
 
 
 def _classified(odds: Tensor, wanted: Tensor) -> Tensor:
-    """Cross-entropy of the guess which of two is better, over log odds (n, n) of all pairs."""
+    """Return the cross-entropy of the guess which of two is better, over log odds (n, n) of all
+    pairs."""
     better = (wanted[:, None] - wanted[None]).sign()
     # Ties say nothing; of a batch of ties the loss is zero, with a gradient.
     return (functional.softplus(-odds) * (better > 0)).sum() / (better > 0).sum().clip(1)

@@ -88,6 +88,6 @@ class FuzzyPairHeads(nn.Module):
 
 
 def _drawn(clusters: int, hidden: int) -> Tensor:
-    """Weights of ``clusters`` linear layers side by side, drawn as torch draws them."""
+    """Draw the weights of ``clusters`` linear layers side by side as torch draws them."""
     bound = 1 / math.sqrt(hidden)
     return torch.empty(clusters, hidden).uniform_(-bound, bound)

@@ -124,5 +124,5 @@ def weights_of(objectives: str | Mapping[str, float]) -> dict[str, float]:
 
 @cache
 def _spectrum_reader(q: int) -> Callable[[Graph], Array]:
-    """``Graph.spectrum``, remembered as long as the graph lives."""
+    """Return a reader of ``Graph.spectrum`` that remembers it as long as the graph lives."""
     return once_per_graph(lambda graph: graph.spectrum(q))
