@@ -66,7 +66,7 @@ app.add_typer(data)
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command; the entry point of the console script."""
     listen()
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # the shell closed it, as by >&-

@@ -150,7 +150,7 @@ def _make(
 
 
 def _weights(given: str) -> str | dict[str, float]:
-    """Objectives by name, or with weights where there are some."""
+    """Read objectives by name, or with weights where there are some."""
     if "=" not in given:
         return given
     parts = [part.partition("=") for part in _listed(given)]

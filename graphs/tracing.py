@@ -252,7 +252,7 @@ def _record(forward: _Forward, path: ModulePath, quiet: set[nn.Module], watching
 
 @contextmanager
 def _undisturbed(forward: _Forward) -> Iterator[None]:
-    """No gradients, eager and unfused execution; buffers and tensors written on copies."""
+    """Run without gradients, eagerly and unfused; buffers and tensors are written on copies."""
     model, values = forward.model, forward.values
     fused = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:

@@ -40,7 +40,7 @@ class Population:
     reference: str
 
     def score(self, oriented: Array) -> Array:
-        """(candidates,) from oriented values (candidates, proxies), larger is better.
+        """Return scores (candidates,) of oriented values (candidates, proxies), larger is better.
 
         Example:
             >>> table = np.array([[1.0, 2.0, np.nan, 3.0], [2.0, 3.0, 0.5, 4.0]])
@@ -86,7 +86,7 @@ POPULATION: Mapping[str, Population] = {population.name: population for populati
 
 
 def _filled_with_last(values: Array) -> Array:
-    """Missing values replaced by less than the smallest, where a row has any value."""
+    """Replace missing values by less than the smallest, where a row has any value."""
     filled = values.copy()
     lowest = np.where(np.isfinite(values), values, np.inf).min(axis=0)
     lowest = np.where(np.isfinite(lowest), lowest, 0.0)
@@ -97,7 +97,7 @@ def _filled_with_last(values: Array) -> Array:
 
 
 def relative_ranks(values: Array) -> Array:
-    """Ranks scaled to [0, 1], best (largest) = 1, ties averaged; NaN stays NaN.
+    """Return the ranks scaled to [0, 1], best (largest) = 1, ties averaged; NaN stays NaN.
 
     Example:
         >>> relative_ranks(np.array([3.0, 9.0, np.nan, 3.0])).tolist()
@@ -114,7 +114,7 @@ def relative_ranks(values: Array) -> Array:
 
 
 def combined(values: Array, combine: str) -> Array:
-    """One score per candidate from oriented values (candidates, terms); larger is better.
+    """Return one score per candidate from oriented values (candidates, terms); larger is better.
 
     Each candidate is judged by the terms that it has; one without any gets NaN.
 

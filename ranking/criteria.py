@@ -169,7 +169,8 @@ class ByPredictor:
         return mean, std
 
     def _is_broken(self, row: Row) -> bool:
-        """Whether most of what was tried for it is not a number: a network's size would flatter it.
+        """Tell whether most of what was tried for it is not a number: a network's size would
+        flatter it.
 
         What cannot be computed of it for another reason is left out of the judgement.
         """

@@ -10,7 +10,8 @@ from ..errors import InputError
 
 
 def pareto_front(values: npt.ArrayLike, larger_is_better: bool = False) -> npt.NDArray[np.bool_]:
-    """Whether each row is on the Pareto front: no other is as good everywhere and better in one.
+    """Tell whether each row is on the Pareto front: no other is as good everywhere and better in
+    one.
 
     Equal rows are on the front together. Rows with a missing value are not on it.
 

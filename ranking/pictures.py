@@ -99,7 +99,7 @@ def draw_front(
 
 
 def _draw_intervals(axes: Axes, front: pd.DataFrame, cost: str) -> None:
-    """Errors of scores, and the 90 % intervals of what was predicted: scores and latencies."""
+    """Draw errors of scores, and the 90 % intervals of what was predicted: scores and latencies."""
     name = cost.removesuffix("_ms")
     across = _reach(front, cost, f"{name}_low_ms", f"{name}_high_ms")
     up = _reach(front, "score", "score_low", "score_high")
@@ -117,13 +117,13 @@ def _draw_intervals(axes: Axes, front: pd.DataFrame, cost: str) -> None:
 
 
 def _plainly(value: float, _: float) -> str:
-    """Numbers of a logarithmic axis: those that begin with 1, 2 or 5."""
+    """Return the label of a logarithmic axis where the number begins with 1, 2 or 5."""
     shown = f"{value:g}"
     return shown if shown.strip("0.")[:1] in ("1", "2", "5") else ""
 
 
 def _reach(front: pd.DataFrame, of: str, low: str, high: str) -> Array | None:
-    """How far the ends of intervals are from values (2, n), if there are any."""
+    """Return how far the ends of intervals are from values (2, n), if there are any."""
     if low not in front or high not in front:
         return None
     ends, at = front[[low, high]].to_numpy(dtype=float).T, front[of].to_numpy(dtype=float)

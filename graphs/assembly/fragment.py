@@ -82,7 +82,7 @@ class Fragment:
         )
 
     def graph(self) -> Graph:
-        """With input and output nodes again."""
+        """Return the fragment as a graph, with input and output nodes again."""
         first, n = len(self.inputs), len(self.operator)
         last = first + n
 
@@ -150,7 +150,8 @@ def _compact(codes: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, tup
 def _first_used(
     start: list[int], names: tuple[str, ...], codes: np.ndarray, code_names: tuple[str, ...]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Codes of ``code_names`` behind ``start``'s, renumbered into one table with ``names``."""
+    """Return the codes of ``code_names`` behind ``start``'s, renumbered into one table with
+    ``names``."""
     table = {name: i for i, name in enumerate(names)}
     translate = np.array([table.setdefault(name, len(table)) for name in code_names], np.int64)
     moved = translate[codes] if len(codes) else codes

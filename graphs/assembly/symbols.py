@@ -179,7 +179,7 @@ class _Assembler:
         return Symbol(self, node, fragment.output_shape)
 
     def fragment(self, skeleton: nn.Module, output: Symbol) -> Fragment:
-        """Everything appended, as one fragment with the skeleton's names."""
+        """Return everything appended, as one fragment with the skeleton's names."""
         names, sizes, at = _parameters(skeleton, self.calls)
         parts = [part for part, *_ in self.calls]
         columns = {name: _concatenated(parts, name) for name in _COLUMNS}

@@ -130,7 +130,7 @@ def _linear(network: Network) -> Found:
 
 
 def _silu(network: Network) -> Found:
-    """x sigmoid(x)."""
+    """Match x sigmoid(x)."""
     for gate in network.steps:
         if gate.operator != "Sigmoid":
             continue
@@ -140,7 +140,7 @@ def _silu(network: Network) -> Found:
 
 
 def _gelu(network: Network) -> Found:
-    """0.5 x (1 + erf(x / sqrt(2))), its half at the front or at the end."""
+    """Match 0.5 x (1 + erf(x / sqrt(2))), its half at the front or at the end."""
     for error in network.steps:
         if error.operator != "Erf":
             continue
@@ -170,7 +170,7 @@ def _halves(network: Network, step: Step) -> bool:
 
 
 def _attention(network: Network) -> Found:
-    """softmax(a Q (b K)^T + mask) V, as exporters write torch's attention."""
+    """Match softmax(a Q (b K)^T + mask) V, as exporters write torch's attention."""
     for share in network.steps:
         if share.operator != "Softmax":
             continue
@@ -205,7 +205,8 @@ def _attend(
 
 
 def _group_norm(network: Network) -> Found:
-    """Instance norm of groups as channels, and what each channel is scaled and shifted by."""
+    """Match an instance norm of groups as channels, and what each channel is scaled and shifted
+    by."""
     for norm in network.steps:
         if norm.operator != "InstanceNormalization":
             continue
