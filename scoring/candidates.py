@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 
 from ..errors import ArchrankWarning, InputError, did_you_mean
 from .candidate import Builder, Candidate, FromSpace, Given, in_space
-from .programs import SUFFIXES, from_program, given_program
+from .programs import SUFFIXES, WEIGHTS_ONLY, from_program, given_program
 from .python_files import (
     PACKAGE,
     Choice,
@@ -162,7 +162,13 @@ def _meant(prefix: str, colon: str, pattern: str) -> str:
     from ..data import spaces
 
     if Path(prefix).is_dir():
-        return f"which is a folder without {PACKAGE}; "
+        files = sorted(str(path) for path in Path(prefix).glob("*.py"))
+        inside = f", and has {', '.join(files[:5])}" if files else ""
+        return f"which is a folder without {PACKAGE}{inside}; "
+    if Path(prefix).suffix in (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".h5"):
+        return f"{WEIGHTS_ONLY}; "
+    if Path(prefix).suffix == ".ipynb":
+        return "which is a notebook: move the networks to a Python file, or call archrank.rank; "
     if not colon:
         hints = (did_you_mean(prefix, names_in(zoo), f"{zoo}:") for zoo in ZOOS)
         return next(filter(None, hints), "")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from torch import nn
@@ -18,6 +20,11 @@ from .candidate import Builder, Candidate, Given
 PROGRAM, ONNX = ".pt2", ".onnx"
 SUFFIXES = (PROGRAM, ONNX)
 """How names of files end that hold a network."""
+WEIGHTS_ONLY = (
+    "which holds weights, or a network that cannot be rebuilt without its code; name the Python "
+    "file that builds it, as models.py:net"
+)
+"""What is said of files of ``torch.save`` and the like."""
 
 
 @dataclass(frozen=True)
@@ -67,24 +74,52 @@ def load_program(path: Path) -> ExportedProgram:
     """
     if not path.is_file():
         raise InputError(f"candidates: there is no file {str(path)!r}; check the path")
+    problem = f"candidates: {str(path)!r} holds no program that torch.export.load can read"
+    logger = logging.getLogger("torch.export")
+    disabled, logger.disabled = logger.disabled, True  # it logs what the message says
     try:
         return torch.export.load(str(path))
     except Exception as error:  # whatever a file of something else makes torch raise
-        raise InputError(
-            f"candidates: {str(path)!r} holds no program that torch.export.load can read "
-            f"({type(error).__name__}: {error})"
-        ) from error
+        if is_zipfile(path) and any(
+            name.endswith("/data.pkl") for name in ZipFile(path).namelist()
+        ):
+            raise InputError(
+                f"{problem}, but what torch.save wrote, {WEIGHTS_ONLY}, or save the network by "
+                "torch.export.save(torch.export.export(network, inputs), path)"
+            ) from error
+        raise InputError(f"{problem} ({type(error).__name__}: {error})") from error
+    finally:
+        logger.disabled = disabled
 
 
 def example_of(program: ExportedProgram) -> Any:
     """Return the input of a program's export in the form that ``trace`` takes; None if unknown.
 
-    A single tensor is returned as it is, and its first sample is traced. Several tensors are traced
+    Of a program that takes batches of any size and a single tensor of fractions, it is the shape of
+    a sample, so that it runs on the same data as any other network. Any other single tensor is
+    returned as it is, and its first sample is traced. Several tensors are traced
     whole, since a program that was exported for one batch size runs on no other.
     """
-    args, kwargs = program.example_inputs or ((), {})
+    nothing: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+    args, kwargs = program.example_inputs or nothing
+    if len(args) == 1 and not kwargs and _takes_any_batch(program, args[0]):
+        return tuple(args[0].shape[1:])
     if kwargs and not args:
         return dict(kwargs)
     if kwargs or not args:
         return None
     return args[0] if len(args) == 1 and isinstance(args[0], torch.Tensor) else tuple(args)
+
+
+def _takes_any_batch(program: ExportedProgram, example: Any) -> bool:
+    """Return whether the first dimension of the only input is a dynamic one of samples."""
+    if (
+        not isinstance(example, torch.Tensor)
+        or example.dim() < 2
+        or not example.is_floating_point()
+    ):
+        return False
+    names = list(program.graph_signature.user_inputs)
+    node = next(node for node in program.graph.nodes if node.name in names)
+    first, *others = node.meta["val"].shape
+    return isinstance(first, torch.SymInt) and all(isinstance(size, int) for size in others)

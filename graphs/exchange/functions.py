@@ -120,11 +120,11 @@ def sliced(
     end: list[int] = of["ends"] if ends is None else whole(ends)
     dims = (of.get("axes") if axes is None else whole(axes)) or range(len(start))
     for a, b, dim, step in zip(start, end, dims, whole(steps) or [1] * len(start), strict=True):
-        some = range(*slice(a, b, step).indices(x.shape[dim]))
+        bounds = slice(a, b, step).indices(x.shape[dim])  # exporters write 2^63 - 1 for the end
         if step > 0:
-            x = x[(slice(None),) * (dim % x.dim()) + (slice(a, b, step),)]
+            x = x[(slice(None),) * (dim % x.dim()) + (slice(*bounds),)]
         else:
-            x = x.index_select(dim, torch.tensor(list(some), device=x.device))
+            x = x.index_select(dim, torch.tensor(list(range(*bounds)), device=x.device))
     return x
 
 

@@ -230,6 +230,7 @@ def _run(step: Step, inputs: Sequence[Any]) -> Sequence[Any]:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnsupportedModelError(
             f"{step.operator} (node {step.name or step.outputs[0]!r} of the ONNX file): {said}; a "
-            "file that was exported for one size of batch runs on no other"
+            "file that was exported for one size of batch runs on no other: export it with "
+            "dynamic_shapes"
         ) from error
     return made if isinstance(made, (tuple, list)) else (made,)

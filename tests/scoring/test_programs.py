@@ -62,6 +62,24 @@ def test_programs_are_ranked(tmp_path: Path) -> None:
     assert first.table["snip"].tolist() == again.table["snip"].tolist()
 
 
+def test_a_program_of_any_batch_runs_on_the_same_data_as_its_module() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)).eval()
+    any_size = exported(net, torch.randn(2, 3, 8, 8), dynamic_shapes=({0: torch.export.Dim("n")},))
+    (one,) = collect(any_size)
+    assert one.inputs == (3, 8, 8)
+    alone = archrank.rank({"program": any_size}, by="naswot").table["naswot"]
+    module = archrank.rank({"module": net}, (3, 8, 8), by="naswot").table["naswot"]
+    assert alone.tolist() == pytest.approx(module.tolist())
+    (fixed,) = collect(exported(net, torch.randn(1, 3, 8, 8)))
+    assert fixed.inputs.shape == (1, 3, 8, 8)
+    tokens = exported(
+        nn.Embedding(5, 3),
+        torch.tensor([[1, 2]]).repeat(2, 1),
+        dynamic_shapes=({0: torch.export.Dim("n")},),
+    )
+    assert collect(tokens)[0].inputs.dtype == torch.int64
+
+
 def test_several_inputs() -> None:
     (one,) = collect(exported(Two(), torch.zeros(1, 4), torch.zeros(1, 4)))
     assert archrank.rank(one, by="params,flops").table["params"].tolist() == [15]
@@ -73,3 +91,13 @@ def test_what_is_no_program(tmp_path: Path) -> None:
         collect(str(tmp_path / "bad.pt2"))
     with pytest.raises(InputError, match="no file"):
         collect(str(tmp_path / "missing.pt2"))
+
+
+@pytest.mark.parametrize("name", ["weights.pt2", "net.pth", "net.safetensors"])
+def test_weights_are_no_network(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save(nets.wide().state_dict(), tmp_path / name)
+    with pytest.raises(InputError, match=r"which holds weights, .* as models\.py:net"):
+        collect(str(tmp_path / name))
+    assert not caplog.messages
