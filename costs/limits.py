@@ -243,7 +243,7 @@ def all_excluded(excluded: list[Excluded], candidates: int) -> InputError:
 
 def measured_latency(model: nn.Module, inputs: Any, device: str) -> float:
     """Measure the median milliseconds of a forward pass of one sample on this machine."""
-    from .measuring import timed
+    from .timing import timed
 
     twin = copy.deepcopy(model).eval().to(device)  # the model itself stays as it is
     threads = torch.get_num_threads()
@@ -266,7 +266,7 @@ def latency_origin(folder: str | Path | None, device: str, speed: str | None = N
         return f"predicted for {there.described}, {samples}, in ms"
     if folder is not None:
         return f"predicted by {folder}"
-    from .measuring import machine
+    from .timing import machine
 
     threads = "" if device.startswith("cuda") else f", {torch.get_num_threads()} threads"
     return f"measured on {machine(device)}{threads}, one sample, in ms"

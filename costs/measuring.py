@@ -6,10 +6,7 @@ import copy
 import csv
 import datetime
 import gc
-import os
-import platform
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils.benchmark import Timer
 
 from ..basics import Progress
 from ..errors import ArchrankError, InputError
@@ -27,17 +23,12 @@ from ..graphs.inputs.tensors import is_shape
 from ..graphs.randomness import seeded
 from ..progress import tell_of_kept
 from ..proxies.planner import usable_device
-from ..proxies.recording.batches import Batch, make_batches
-from ..proxies.recording.meter import Meter
-from ..proxies.recording.model_runner import pass_dtype
+from ..proxies.recording.batches import Batch
 from ..scoring.candidates import Candidate, collect
+from .timing import batch_of, machine, threads_set, timed, times
 
 if TYPE_CHECKING:
     from _csv import Writer
-
-
-_WARM_UP = 3  # runs at least, before any is timed
-_FEWEST = 5  # timed runs, however long one takes
 
 
 @dataclass(frozen=True)
@@ -132,7 +123,7 @@ def measure(
     known = {} if path is None else {_setting(row): row for row in _rows_of(path)}
     rows: list[Measurement] = []
     total, kept = len(found) * len(sizes), 0
-    with _threads(threads) as count:
+    with threads_set(threads) as count:
         for candidate in found:
             for row in _measured(candidate, inputs, place, sizes, count, seconds, seed, known):
                 if _setting(row) in known:
@@ -182,7 +173,7 @@ def operator_costs(
 
     place = usable_device(device)
     costs: dict[str, float] = {}
-    with _threads(threads) as count:
+    with threads_set(threads) as count:
         for candidate in collect(candidates):
             model, given = _built(candidate, inputs, place, seed)
             graph = trace(model, given)
@@ -197,10 +188,10 @@ def operator_costs(
                 if path in leaves and len(names) == 1 and names[0] not in costs
             }
             with torch.inference_mode():
-                taken = _taken_by(model, _batch(model, given, batch_size, seed), set(wanted))
+                taken = _taken_by(model, batch_of(model, given, batch_size, seed), set(wanted))
                 for path, batch in taken.items():
                     if wanted[path] not in costs:
-                        each, _ = _times(model.get_submodule(path), batch, count, seconds)
+                        each, _ = times(model.get_submodule(path), batch, count, seconds)
                         costs[wanted[path]] = float(np.median(each)) * 1e3
     return costs
 
@@ -215,17 +206,6 @@ def read_measurements(path: str | Path) -> pd.DataFrame:
         raise InputError(f"path: there is no file {str(path)!r}")
     rows = {_setting(row): row for row in _rows_of(Path(path), failed_too=True)}
     return pd.DataFrame([asdict(row) for row in rows.values()], columns=list(COLUMNS))
-
-
-def machine(device: str = "cpu") -> str:
-    """Return the processor or the accelerator, by its own name."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {os.cpu_count()} cores"
 
 
 # --- one candidate --------------------------------------------------------------------------------
@@ -300,53 +280,6 @@ def _sizes_of(model: nn.Module, inputs: Any) -> dict[str, Any]:
     return {"params": float(params), "flops": float(graph.flops) if graph else float("nan")}
 
 
-def timed(
-    model: nn.Module, inputs: Any, size: int, threads: int, seconds: float, seed: int
-) -> dict[str, Any]:
-    """Return the latency, spread, runs and memory of a model in evaluation mode on its device,
-    as in ``Measurement``."""
-    batch = _batch(model, inputs, size, seed)
-    with torch.inference_mode():
-        for _ in range(_WARM_UP):
-            model(*batch.args, **batch.kwargs)
-        with Meter(batch.tensors[0].device) as meter:
-            model(*batch.args, **batch.kwargs)
-        each, runs = _times(model, batch, threads, seconds)
-    low, middle, high = np.quantile(each, [0.25, 0.5, 0.75]) * 1e3
-    held = sum(t.nbytes for t in (*model.parameters(), *model.buffers(), *batch.tensors))
-    peak = float("nan") if meter.peak_memory is None else (held + meter.peak_memory) / 1e6
-    return {
-        "latency_ms": float(middle),
-        "spread_ms": float(high - low),
-        "runs": runs,
-        "memory_mb": peak,
-    }
-
-
-def _times(
-    module: nn.Module, batch: Batch, threads: int, seconds: float
-) -> tuple[list[float], int]:
-    """Return the seconds of a forward, several times, and of how many runs each is the mean."""
-    wait = torch.cuda.synchronize if batch.tensors[0].is_cuda else _nothing
-    timer = Timer(
-        "module(*args, **kwargs); wait()",
-        globals={"module": module, "args": batch.args, "kwargs": batch.kwargs, "wait": wait},
-        num_threads=threads,
-    )
-    found = timer.blocked_autorange(min_run_time=seconds)
-    each = list(found.times)
-    runs = len(each) * found.number_per_run
-    while len(each) < _FEWEST:
-        each += timer.timeit(1).times
-        runs += 1
-    return each, runs
-
-
-def _batch(model: nn.Module, inputs: Any, size: int, seed: int) -> Batch:
-    (batch,) = make_batches(model, inputs, None, seed, size, pass_dtype(model), 1)
-    return batch if is_shape(inputs) else _resized(batch, size)
-
-
 def _taken_by(model: nn.Module, batch: Batch, paths: set[str]) -> dict[str, Batch]:
     """Return what modules are called with in one forward; only those that are called once."""
     calls: dict[str, list[Batch]] = {path: [] for path in paths}
@@ -367,37 +300,10 @@ def _taken_by(model: nn.Module, batch: Batch, paths: set[str]) -> dict[str, Batc
     return {path: found[0] for path, found in calls.items() if len(found) == 1}
 
 
-def _resized(batch: Batch, size: int) -> Batch:
-    """Return the same samples, repeated or cut to ``size``."""
-    length = len(batch)
-    rows = torch.arange(size) % length
-
-    def taken(tensor: Tensor) -> Tensor:
-        batched = tensor.dim() > 0 and tensor.shape[0] == length
-        return tensor[rows.to(tensor.device)] if batched else tensor
-
-    return batch.map(taken)
-
-
-def _nothing() -> None:
-    """Do nothing: on the CPU a forward is over when it returns."""
-
-
 def _failure(error: Exception) -> dict[str, Any]:
     memory = isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return {"status": "out of memory" if memory else "error", "reason": text[:500]}
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[int]:
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield torch.get_num_threads()
-    finally:
-        torch.set_num_threads(before)
 
 
 def _checked_sizes(batch_sizes: Sequence[int]) -> list[int]:

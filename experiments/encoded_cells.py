@@ -24,6 +24,7 @@ from common import RESULTS, STORES, Lines, interval, made_by, markdown_table, pa
 from archrank.metrics import kendall
 from archrank.predictors import ArchRank
 from archrank.predictors.ensemble import archrank
+from archrank.predictors.ensemble.library import members_on_encoded_cells
 from archrank.predictors.features.cells import cells
 from archrank.predictors.features.columns import Features, read_columns
 from predictors import PROBLEMS, Pool, pool_of
@@ -43,7 +44,7 @@ COUNTS: Mapping[str, tuple[int, ...]] = {
 }
 TESTED = 1000
 TRAINED = "trained network on cells"
-ENCODED = tuple(archrank.members_on_encoded_cells())
+ENCODED = tuple(members_on_encoded_cells())
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "trained": (TRAINED,),
     "encoded": ENCODED,

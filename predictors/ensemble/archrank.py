@@ -19,18 +19,16 @@ from ...metrics import kendall, kendall_deviation
 from ..contract import Predictor
 from ..features.cache import once_per_graph
 from ..features.cells import cells
-from ..features.columns import GROUPS, Columns, Features, read_columns
+from ..features.columns import Columns, Features, read_columns
 from ..features.evidence import AUTO
 from ..features.rank_transform import ALL, RankTransform
 from ..reading import Sample, listed
 from ..tabular.additive import AdditiveProcess
 from ..tabular.contract import TabularPredictor
 from ..tabular.gaussian_process import GaussianProcess
-from ..tabular.ridge import Ridge
 from ..tabular.threads import on_one_thread
-from ..tabular.trees import RandomForest, XGBoost
-from ..tabular.untrained import Vote
 from .calibration import Calibration, checked_coverage
+from .library import members, members_on_encoded_cells
 from .line import Line
 
 _ENOUGH = 32  # labels, from which on encoded cells are worth their time
@@ -41,35 +39,6 @@ _MOST = {GaussianProcess: 1000, AdditiveProcess: 5000}
 """The most labels that members of a kind are fitted to: time grows with their cube."""
 _LABEL_NOISE = 0.25  # variance of labels beside that of predictions' errors, before any is seen
 _BELIEF = 4  # how many repeated labels that is worth
-
-
-def members() -> dict[str, TabularPredictor]:
-    """Return the default members of ``ArchRank`` by name."""
-    graph = ("statistics", "paths", "edges")
-    grouped = (*GROUPS, "paths", "edges")  # a kernel for each
-    more = ("code", "scores", "context")
-    return {
-        "vote of sizes": Vote(("statistics",)),
-        "ridge on scores": Ridge(("scores",)),
-        "ridge on cells": Ridge(("statistics", "cells")),
-        "process on codes": GaussianProcess(("code",), "matern"),
-        "sum of processes on graphs": AdditiveProcess((*grouped, "neighbourhoods", "context")),
-        "sum of processes on cells": AdditiveProcess((*grouped, "cells", "reductions", "context")),
-        "sum of processes on everything": AdditiveProcess((*grouped, *more, "neighbourhoods")),
-        "boosting on graphs": XGBoost((*graph, "context")),
-        "boosting on codes": XGBoost(("code", "context")),
-        "boosting on everything": XGBoost((*graph, *more)),
-        "forest on cells": RandomForest((*graph, "cells", "context"), extra=True),
-    }
-
-
-def members_on_encoded_cells() -> dict[str, TabularPredictor]:
-    """Return the members that learn from cells as a graph neural network encodes them."""
-    encoded = ("encoded cells", "encoded reductions", "context")
-    return {
-        "process on encoded cells": AdditiveProcess(encoded),
-        "sum of processes on encoded cells": AdditiveProcess(("statistics", *encoded)),
-    }
 
 
 class ArchRank(Predictor):

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from ...basics import Array
-from ..ensemble.archrank import ArchRank, members
+from ..ensemble.archrank import ArchRank
+from ..ensemble.library import members
 from ..ensemble.line import Line
 from ..features.columns import Columns
 from ..features.evidence import EVIDENCE, PROXIES

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 import archrank
-from archrank.costs import CostPredictor, OperatorTable, measuring
+from archrank.costs import CostPredictor, OperatorTable
 from archrank.costs.measuring import COLUMNS, measure, operator_costs, read_measurements
 from archrank.costs.predictor import fit_costs
+from archrank.costs.timing import machine
 from archrank.data import space
 from archrank.errors import InputError
 from archrank.predictors.predicting import predict
@@ -270,7 +271,7 @@ def test_threads_are_set_back() -> None:
     before = torch.get_num_threads()
     measure({"net": nn.Linear(4, 2)}, (4,), **{**QUICK, "threads": 2})
     assert torch.get_num_threads() == before
-    assert measuring.machine("cpu").endswith("cores")
+    assert machine("cpu").endswith("cores")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

@@ -20,7 +20,7 @@ from archrank.predictors import (
     with_context,
 )
 from archrank.predictors.checks import small_graphs
-from archrank.predictors.ensemble.archrank import members, members_on_encoded_cells
+from archrank.predictors.ensemble.library import members, members_on_encoded_cells
 from archrank.predictors.features.cells import cell_counts, cells
 from archrank.predictors.features.evidence import AUTO
 
