@@ -21,6 +21,7 @@ _DIFFERENCE = frozenset(("sub", "sub_", "subtract", "__sub__", "__isub__"))
 _CONVOLUTIONS = {torch.conv1d: 1, torch.conv2d: 2, torch.conv3d: 3}
 _SETTINGS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 _COPIES = frozenset(("to", "clone", "contiguous", "float", "double", "type"))
+_RESHAPES = frozenset(("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"))
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,12 @@ class _Map:
     """A tensor that is an input times a weight: of one layer, or of the two of an adapter.
 
     The weight is a matrix of outputs and of all that one output reads. Once an adapter is added to
-    a layer's output (``whole``), others may read it.
+    a layer's output (``whole``), others may read it. What is read is the input times ``gain``. A
+    layer's weight may have several uses.
     """
 
     input: int
+    gain: float
     weight: Tensor
     names: tuple[str, ...]
     kind: Kind
@@ -56,11 +59,26 @@ class _Map:
     biased: bool = False
     whole: bool = False
     scaled: bool = False
+    use: int = 0
 
     @property
     def scalable(self) -> bool:
         """Whether a number may multiply it: it is an adapter, or the first half of one."""
         return self.adapter or not (self.biased or self.whole)
+
+    @property
+    def of_rows(self) -> bool:
+        """Whether it maps the last dimension, whatever the others are."""
+        return self.kind[0] is F.linear
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A tensor that another one is a multiple of, or was before it took another shape."""
+
+    tensor: int
+    gain: float = 1.0
+    reshaped: bool = False
 
 
 class Adapters:
@@ -68,10 +86,10 @@ class Adapters:
 
     def __init__(self) -> None:
         self._maps: dict[int, _Map] = {}
-        self._same: dict[int, int] = {}  # a copy -> what it is a copy of
+        self._same: dict[int, _Source] = {}
         self._used: set[str] = set()  # parameters whose layers' outputs are read by others
         self._uses: Counter[str] = Counter()
-        self._found: dict[str, Adapted] = {}
+        self._found: dict[str, dict[int, Adapted]] = {}  # for each use of a layer's weight
         self._merged: Counter[str] = Counter()
         self._keep: list[Any] = []
 
@@ -89,13 +107,36 @@ class Adapters:
             if rank == len(below.weight) < min(outer, inner):
                 names = (*below.names, name)
                 both = matrix @ below.weight
-                self._maps[id(result)] = _Map(below.input, both, names, below.kind, True)
+                self._maps[id(result)] = replace(below, weight=both, names=names, adapter=True)
                 return
         if below is not None:
             self._read(below)
-        source = self._same.get(id(input), id(input))
+        own = self._map(input, weight, (name,), kind, biased=bias is not None)
+        self._maps[id(result)] = replace(own, use=self._uses[name])
+
+    def multiplied(
+        self, input: Tensor, weight: Tensor, kind: Kind, names: tuple[str, ...], result: Tensor
+    ) -> None:
+        """See a layer of a weight that is made of several parameters, all of lower rank."""
+        self._uses.update(names)
+        self._keep += [input, result]
+        below = self._maps.get(id(input))
+        if below is not None:
+            self._read(below)
+        self._maps[id(result)] = self._map(input, weight, names, kind, adapter=True)
+
+    def _map(
+        self, input: Tensor, weight: Tensor, names: tuple[str, ...], kind: Kind, **facts: bool
+    ) -> _Map:
+        source = self._source(input)
+        if source.reshaped and kind[0] is not F.linear:
+            source = _Source(id(input))
         own = (*kind, tuple(weight.shape[2:]))
-        self._maps[id(result)] = _Map(source, matrix, (name,), own, False, bias is not None)
+        matrix = weight.detach().flatten(1)
+        return _Map(source.tensor, source.gain, matrix, names, own, **facts)
+
+    def _source(self, tensor: Tensor) -> _Source:
+        return self._same.get(id(tensor), _Source(id(tensor)))
 
     def called(
         self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
@@ -108,13 +149,25 @@ class Adapters:
         tensors = [a for a in args if isinstance(a, Tensor)]
         maps = [m for m in map(self._maps.get, map(id, tensors)) if m is not None]
         factor, summands = _factor(name, args), _coefficients(name, args, kwargs)
-        if func in DROPOUTS or (name in _COPIES and tensors):
-            source = id(tensors[0])
-            self._same[id(result)] = self._same.get(source, source)
+        if func in DROPOUTS or (tensors and (name in _COPIES or _adds_nothing(name, args))):
+            self._same[id(result)] = self._source(tensors[0])
             if maps:
                 self._maps[id(result)] = maps[0]
-        elif factor is not None and len(maps) == 1 and maps[0].scalable:
-            self._maps[id(result)] = _scaled(maps[0], factor)
+        elif tensors and _keeps_rows(name, args, result):
+            self._same[id(result)] = replace(self._source(tensors[0]), reshaped=True)
+            for one in maps:
+                if one.of_rows:
+                    self._maps[id(result)] = one
+                else:
+                    self._read(one)
+        elif factor is not None and len(tensors) == 1:
+            source = self._source(tensors[0])
+            self._same[id(result)] = replace(source, gain=source.gain * factor)
+            for one in maps:
+                if one.scalable:
+                    self._maps[id(result)] = _scaled(one, factor)
+                else:
+                    self._read(one)
         elif summands is not None and len(maps) == 2 and self._merge(maps, summands, result):
             pass
         else:
@@ -128,31 +181,40 @@ class Adapters:
     def _merge(self, maps: list[_Map], coefficients: tuple[float, float], result: Tensor) -> bool:
         scaled = [_scaled(m, c) if c != 1 else m for m, c in zip(maps, coefficients, strict=True)]
         layer, adapter = sorted(scaled, key=lambda one: one.adapter)
+        if layer.gain == 0:
+            return False
         alike = (layer.input, layer.kind) == (adapter.input, adapter.kind)
         alike = alike and layer.weight.shape == adapter.weight.shape
         if layer.adapter or layer.scaled or not adapter.adapter or not alike:
             return False
         (name,) = layer.names
-        whole = replace(layer, weight=layer.weight + adapter.weight, whole=True)
+        gain = adapter.gain / layer.gain
+        whole = replace(layer, weight=layer.weight + gain * adapter.weight, whole=True)
         self._maps[id(result)] = whole
-        before = self._found.get(name, Adapted(layer.weight))
-        parts = tuple(dict.fromkeys((*before.parts, *adapter.names)))
-        self._found[name] = Adapted(whole.weight.unflatten(1, (-1, *layer.kind[-1])), parts)
-        self._merged.update(dict.fromkeys((name, *adapter.names), 1))
+        uses = self._found.setdefault(name, {})
+        before = uses[layer.use].parts if layer.use in uses else ()
+        parts = tuple(dict.fromkeys((*before, *adapter.names)))
+        uses[layer.use] = Adapted(whole.weight.unflatten(1, (-1, *layer.kind[-1])), parts)
+        self._merged.update(adapter.names)
         return True
 
     def result(self) -> dict[str, Adapted]:
-        """Return the layers whose adapters serve nothing else, by the name of their weight."""
-        return {
-            name: found
-            for name, found in self._found.items()
-            if all(
-                self._uses[part] == 1 == self._merged[part] and part not in self._used
-                for part in found.parts
+        """Return the layers whose adapters serve nothing else, by the name of their weight.
+
+        Each of its uses must have the same adapters.
+        """
+        found = {}
+        for name, of_uses in self._found.items():
+            one, *others = of_uses.values()
+            count = self._uses[name]
+            alike = all(o.parts == one.parts and o.weight.equal(one.weight) for o in others)
+            served = all(
+                self._uses[part] == self._merged[part] == count and part not in self._used
+                for part in one.parts
             )
-            and self._uses[name] == 1
-            and name not in self._used
-        }
+            if alike and served and len(of_uses) == count and name not in self._used:
+                found[name] = one
+        return found
 
 
 def kind_of(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Kind | None:
@@ -197,6 +259,36 @@ def _coefficients(
         return None
     alpha = float(kwargs.get("alpha", 1))
     return 1.0, alpha if name in _SUM else -alpha
+
+
+def _adds_nothing(name: str, args: tuple[Any, ...]) -> bool:
+    """Return whether a function adds the number 0, as ``sum`` begins."""
+    return name in _SUM and any(isinstance(a, (int, float)) and a == 0 for a in args)
+
+
+def _keeps_rows(name: str, args: tuple[Any, ...], result: Tensor) -> bool:
+    """Return whether a function changes the shape of a tensor, but neither rows nor their order."""
+    if not args or not isinstance(args[0], Tensor) or args[0].shape[-1:] != result.shape[-1:]:
+        return False
+    if args[0].numel() != result.numel():
+        return False
+    if name == "__getitem__":
+        index = args[1] if isinstance(args[1], tuple) else (args[1],)
+        return all(one is None or one is ... or isinstance(one, (int, slice)) for one in index)
+    return name in _RESHAPES
+
+
+def are_factors(weight: Tensor, parameters: list[Tensor]) -> bool:
+    """Return whether a weight is made of several matrices that are all of lower rank than it.
+
+    Example:
+        >>> are_factors(torch.ones(8, 8), [torch.ones(8, 2), torch.ones(2, 8)])
+        True
+    """
+    most = min(weight.flatten(1).shape)
+    return len(parameters) > 1 and all(
+        one.dim() > 1 and min(one.flatten(1).shape) < most for one in parameters
+    )
 
 
 def _scaled(one: _Map, factor: float) -> _Map:

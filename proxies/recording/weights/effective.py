@@ -21,9 +21,10 @@ from torch.utils._python_dispatch import _disable_current_modes
 from ....graphs import Graph
 from ....graphs.functions import DROPOUTS
 from ....graphs.operators import UNKNOWN, WEIGHTED
-from .adapters import Adapters, is_sum, kind_of, may_be_adapted
+from .adapters import Adapters, Kind, are_factors, is_sum, kind_of, may_be_adapted
 from .biases import Biases, is_sum_of_two, keeps_outputs, may_be_biased
-from .products import LinearForm, in_steps, linear_form
+from .parameters import representative
+from .products import LinearForm, in_chain, in_steps, linear_form
 
 APPLYING = frozenset(
     (
@@ -154,6 +155,9 @@ class Provenance(TorchFunctionMode):
         steps = in_steps(func, args, kwargs, self._step)
         if steps is not None and self._multiplies(args):
             return steps()
+        chain = in_chain(func, args, self._step, lambda tensor: self._names.get(id(tensor)))
+        if chain is not None:
+            return chain()
         return self.call(func, args, kwargs)
 
     def _step(self, func: Any, *args: Any, **kwargs: Any) -> Any:
@@ -337,13 +341,22 @@ class EffectiveWeightFinder(Provenance):
         result = super().call(func, args, kwargs)
         self._biases.called(func, args, kwargs, result, self._parameter_in)
         kind = kind_of(func, args, kwargs) if len(args) > 1 else None
-        name = None if kind is None else self._alone(args[1])
-        if kind is not None and name is not None:
-            bias = args[2] if len(args) > 2 else kwargs.get("bias")
-            self._adapters.applied(args[0], args[1], kind, bias, name, result)
-        elif result is not self._product:
+        bias = args[2] if len(args) > 2 else kwargs.get("bias")
+        seen = kind is not None and self._layer(args[0], args[1], kind, bias, result)
+        if not seen and result is not self._product:
             self._adapters.called(func, tuple(map(self._number, args)), kwargs, result)
         return result
+
+    def _layer(self, input: Tensor, weight: Any, kind: Kind, bias: Any, result: Tensor) -> bool:
+        """See a layer of one parameter, or of several that are factors; return whether it is."""
+        name, names = self._alone(weight), self._names.get(id(weight), ())
+        if name is not None:
+            self._adapters.applied(input, weight, kind, bias, name, result)
+        elif bias is None and are_factors(weight, [self._parameters[n] for n in names]):
+            self._adapters.multiplied(input, weight, kind, names, result)
+        else:
+            return False
+        return True
 
     def _alone(self, weight: Any) -> str | None:
         """Return the parameter that a weight is, or is a view of."""
@@ -372,8 +385,7 @@ class EffectiveWeightFinder(Provenance):
         self._biases.multiplied(name, result, outputs)
 
     def mapped(self, name: str, input: Tensor, weight: Tensor, result: Tensor) -> None:
-        if self._alone(weight) == name:
-            self._adapters.applied(input, weight, (F.linear,), None, name, result)
+        if self._layer(input, weight, (F.linear,), None, result):
             self._product = result
 
     def _parameter_in(self, tensor: Tensor) -> tuple[str, Tensor] | None:
@@ -457,8 +469,7 @@ class Replaced(Provenance):
         return any(
             id(a) in self._merged
             or (id(a) in self._own and self._names[id(a)][0] in self._adapters)
-            for a in args
-            if isinstance(a, Tensor)
+            for a in _tensors((args, None))
         )
 
     def _applied(self, weight: Any) -> Any:
@@ -483,11 +494,3 @@ def _repeats(value: Tensor, size: int) -> bool:
     if len(value) == 1 or value.stride(0) == 0:
         return True
     return len(value) * size == value.numel() and torch.equal(value, value[:1].expand_as(value))
-
-
-def representative(names: tuple[str, ...], weight: Tensor, parameters: dict[str, Tensor]) -> str:
-    """Return the parameter that stands for a weight made of several.
-
-    It is one of the weight's own shape if there is one, else the largest.
-    """
-    return max(names, key=lambda n: (parameters[n].shape == weight.shape, parameters[n].numel()))

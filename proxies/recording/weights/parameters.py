@@ -84,3 +84,11 @@ def refuse_hidden_weights(model: nn.Module) -> None:
                 f"{where} ({type(module).__name__}) is quantised: its whole-number weights have no "
                 "gradient; score the model before it is quantised"
             )
+
+
+def representative(names: tuple[str, ...], weight: Tensor, parameters: dict[str, Tensor]) -> str:
+    """Return the parameter that stands for a weight made of several.
+
+    It is one of the weight's own shape if there is one, else the largest.
+    """
+    return max(names, key=lambda n: (parameters[n].shape == weight.shape, parameters[n].numel()))

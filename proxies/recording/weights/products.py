@@ -6,7 +6,7 @@ what a linear layer does. Written as one they are scored as one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from string import ascii_letters
@@ -21,6 +21,7 @@ _MATMUL = frozenset(
 ) | {torch.bmm, Tensor.bmm}
 _PLUS_IN_PLACE = frozenset((Tensor.addmm_, Tensor.baddbmm_))
 _PLUS = frozenset((torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm))
+_CHAINS = frozenset((torch.einsum, torch.linalg.multi_dot, torch.chain_matmul))
 _KEYWORDS = ("input", "other", "mat2", "dims")
 
 
@@ -56,6 +57,69 @@ def in_steps(
         return summed
 
     return steps
+
+
+def in_chain(
+    func: Any, args: tuple[Any, ...], run: Callable[..., Any], made: Callable[[Any], Any]
+) -> Callable[[], Tensor] | None:
+    """Return a product of an input and several weights one by one; None of others.
+
+    Args:
+        func: a function of torch, such as ``einsum`` or ``multi_dot``.
+        args: its arguments.
+        run: calls a function of torch with arguments.
+        made: returns whether a tensor is a weight.
+
+    Example:
+        >>> x, a, b = torch.ones(2, 3), torch.ones(1, 3), torch.ones(4, 1)
+        >>> chain = in_chain(torch.einsum, ("ni,ri,or->no", x, a, b),
+        ...                  lambda func, *args: func(*args), lambda t: t is not x)
+        >>> chain().equal(x @ a.T @ b.T)
+        True
+    """
+    if func not in _CHAINS or not args:
+        return None
+    equation = func is torch.einsum and isinstance(args[0], str) and args[0]
+    operands = args[1:] if equation else args
+    if operands and isinstance(operands[0], (list, tuple)):
+        operands = tuple(operands[0])
+    inputs = [i for i, operand in enumerate(operands) if not made(operand)]
+    if len(operands) < 3 or len(inputs) != 1 or (func is torch.einsum and not equation):
+        return None
+    if equation:
+        read = _letters(equation, *operands)
+        return None if read is None else lambda: _one_by_one(*read, operands, inputs[0], run)
+
+    def products() -> Tensor:
+        made: Tensor = operands[inputs[0]]
+        for weight in operands[inputs[0] + 1 :]:
+            made = run(torch.matmul, made, weight)
+        for weight in reversed(operands[: inputs[0]]):
+            made = run(torch.matmul, weight, made)
+        return made
+
+    return products
+
+
+def _one_by_one(
+    indices: list[str],
+    made: str,
+    operands: Sequence[Tensor],
+    first: int,
+    run: Callable[..., Any],
+) -> Tensor:
+    """Run a sum of products from an operand on, next always one that shares indices with it."""
+    waiting = [i for i in range(len(operands)) if i != first]
+    result, own = operands[first], indices[first]
+    while waiting:
+        following = max(waiting, key=lambda i: len({*own} & {*indices[i]}))
+        waiting.remove(following)
+        needed = {*made}.union(*(indices[i] for i in waiting))
+        both = dict.fromkeys(own + indices[following])
+        kept = made if not waiting else "".join(i for i in both if i in needed)
+        equation = f"{own},{indices[following]}->{kept}"
+        result, own = run(torch.einsum, equation, result, operands[following]), kept
+    return result
 
 
 @dataclass(frozen=True)
@@ -163,19 +227,28 @@ def _tensordot(one: int, other: int, dims: Any) -> Equation:
 
 
 def _einsum(equation: str, *operands: Tensor) -> Equation:
+    read = _letters(equation, *operands)
+    return _NONE if read is None else ((read[0][0], read[0][1]), read[1])
+
+
+def _letters(equation: str, *operands: Tensor) -> tuple[list[str], str] | None:
+    """Return the indices of the operands and of the result, a letter for each dimension."""
     read, arrow, made = equation.replace(" ", "").partition("->")
     indices = read.split(",")
     if not arrow and "..." in read:
-        return _NONE
+        return None
     if not arrow:
         both = "".join(indices)
         made = "".join(sorted(i for i in set(both) if both.count(i) == 1))
     unused = [i for i in ascii_letters if i not in read]
-    for i, (one, tensor) in enumerate(zip(indices, operands, strict=True)):
-        if "..." in one:
-            dots = "".join(unused[: tensor.dim() - len(one) + 3])
-            indices[i], made = one.replace("...", dots), made.replace("...", dots)
-    return (indices[0], indices[1]), made
+    counts = [
+        tensor.dim() - len(one) + 3 if "..." in one else 0
+        for one, tensor in zip(indices, operands, strict=True)
+    ]
+    dots = unused[: max(counts)]
+    for i, count in enumerate(counts):  # the last of them are those of all
+        indices[i] = indices[i].replace("...", "".join(dots[len(dots) - count :]))
+    return indices, made.replace("...", "".join(dots))
 
 
 def _contraction(

@@ -102,6 +102,31 @@ MATRICES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "einsum": lambda m, x: (
         m.base(x) + 0.5 * torch.einsum("ntr,or->nto", torch.einsum("nti,ri->ntr", x, m.down), m.up)
     ),
+    "scaled first": lambda m, x: m.base(x) + F.linear(F.linear(0.5 * x, m.down), m.up),
+    "scaled, dropped out": lambda m, x: (
+        m.base(x) - F.dropout(x / -4, 0.1, m.training) @ m.down.T @ (2 * m.up.T)
+    ),
+    "both scaled": lambda m, x: m.base(2 * (x / 2)) + F.linear(F.linear(2 * x, m.down), m.up) / 4,
+    "one einsum": lambda m, x: m.base(x) + torch.einsum("...i,ri,or->...o", x, m.down, m.up) * 0.5,
+    "one einsum, weights first": lambda m, x: (
+        m.base(x) + 0.5 * torch.einsum("or,ri,nti->nto", [m.up, m.down, x])
+    ),
+    "multi_dot": lambda m, x: (
+        m.base(x) + 0.5 * torch.linalg.multi_dot([x.flatten(0, 1), m.down.T, m.up.T]).view(x.shape)
+    ),
+    "bmm": lambda m, x: (
+        m.base(x)
+        + 0.5
+        * torch.bmm(torch.bmm(x, m.down.T.expand(len(x), -1, -1)), m.up.T.expand(len(x), -1, -1))
+    ),
+    "baddbmm": lambda m, x: torch.baddbmm(
+        m.base(x), F.linear(x, m.down), m.up.T.expand(len(x), -1, -1), alpha=0.5
+    ),
+    "more dimensions": lambda m, x: (
+        m.base(x) + 0.5 * (x[:, :, None] @ m.down.T @ m.up.T).squeeze(2)
+    ),
+    "one matrix": lambda m, x: m.base(x) + 0.5 * x @ (m.up @ m.down).T,
+    "sum": lambda m, x: sum([m.base(x), F.linear(F.linear(x, m.down), m.up) * 0.5]),
 }
 
 
@@ -119,6 +144,41 @@ def test_adapters_of_matrices_are_merged_into_their_layer(kind: str) -> None:
     model, twin = pair((way, layers(MATRICES[kind])), (way, layers(merged)))
     data = batches(5, 3)
     compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH | BLOCKS)
+
+
+def test_a_layer_applied_twice_is_merged_with_adapters_at_both_uses_only() -> None:
+    def layers() -> dict[str, nn.Module]:
+        return {
+            "embed": nn.Linear(3, 8),
+            "mid": Matrices(MATRICES["linear"]),
+            "head": nn.Linear(8, 4),
+        }
+
+    def way(factors: tuple[float, float]) -> Callable[[Model, Tensor], Tensor]:
+        def forward(m: Model, x: Tensor) -> Tensor:
+            x = m.embed(x)
+            for factor in factors:
+                low = F.linear(F.linear(x, m.mid.down), m.mid.up)
+                x = F.relu(m.mid.base(x) + factor * low if factor else m.mid.base(x))
+            return m.head(x.mean(1))
+
+        return forward
+
+    def folded(m: Model, x: Tensor) -> Tensor:
+        x = m.embed(x)
+        for _ in range(2):
+            weight = m.mid.base.weight + 0.5 * m.mid.up @ m.mid.down
+            x = F.relu(F.linear(x, weight, m.mid.base.bias))
+        return m.head(x.mean(1))
+
+    data = batches(5, 3)
+    model, twin = pair((way((0.5, 0.5)), layers), (folded, layers))
+    compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH | BLOCKS)
+    for factors in ((0.5, 0.0), (0.5, 0.25)):
+        model, _ = pair((way(factors), layers), (way(factors), layers))
+        norm = archrank.score(model, data, proxies="l2_norm")["l2_norm"].value
+        weights = [p.norm().item() for p in model.parameters() if p.dim() > 1]
+        assert norm == pytest.approx(sum(weights))
 
 
 class Convolved(nn.Module):
