@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -157,6 +158,49 @@ def test_bash_takes_the_script() -> None:
         ["bash", "-c", f"{script}\ncomplete -p archrank"], capture_output=True, text=True
     )
     assert done.stdout.startswith("complete")
+
+
+def shell(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"needs the shell {name}")
+    return found
+
+
+@pytest.fixture
+def path_with_archrank(tmp_path: Path) -> dict[str, str]:
+    command = tmp_path / "archrank"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m archrank "$@"\n')
+    command.chmod(0o755)
+    return {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+
+
+def test_fish_completes(tmp_path: Path, path_with_archrank: dict[str, str]) -> None:
+    script = tmp_path / "archrank.fish"
+    script.write_text(invoke("completion", "fish").stdout)
+    asked = f"source {script}; complete -C 'archrank rank --comb'; complete -C 'archrank meas'"
+    done = subprocess.run(
+        [shell("fish"), "-c", asked], capture_output=True, text=True, env=path_with_archrank
+    )
+    assert done.returncode == 0
+    combine, measure = (line.split("\t")[0] for line in done.stdout.splitlines())
+    assert (combine, measure) == ("--combine", "measure")
+
+
+def test_zsh_takes_the_script(tmp_path: Path, path_with_archrank: dict[str, str]) -> None:
+    script = invoke("completion", "zsh").stdout
+    asked = (
+        f"autoload -Uz compinit && compinit -u -D\n{script}\n"
+        'echo $_comps[archrank]; _describe() {}; _arguments() { print -r -- "$@" }\n'
+        "words=(archrank rank --comb); CURRENT=3; _archrank_completion"
+    )
+    done = subprocess.run(
+        [shell("zsh"), "-f", "-c", asked], capture_output=True, text=True, env=path_with_archrank
+    )
+    registered, completed = done.stdout.split("\n", 1)
+    assert registered == "_archrank_completion"
+    assert "--combine" in completed
+    assert done.stderr == ""
 
 
 # --- defaults of a project ------------------------------------------------------------------------
