@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import subprocess
 import sys
 import tomllib
@@ -52,3 +54,20 @@ def test_hints_about_extras_work_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("importlib.metadata.distribution", unknown)
     assert str(MissingExtraError("this", "timm", "zoo")).endswith("pip install timm")
+
+
+def test_the_index_page_neither_links_nor_points_at_what_it_lacks() -> None:
+    spec = importlib.util.spec_from_file_location("archrank_setup", ROOT / "setup.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    readme = (ROOT / "README.md").read_text()
+    page = module.description(readme, None)
+    targets = re.findall(r"\]\(([^)]*)\)", page)
+    headings = [f"#{line[3:].lower()}" for line in page.splitlines() if line.startswith("## ")]
+    assert all(one.startswith("http") or one in headings for one in targets)
+    assert "(left)" not in page
+    with_home = module.description(readme, "https://example.org/archrank/")
+    assert "](https://example.org/archrank/blob/main/docs/concepts.md)" in with_home
+    assert "](https://example.org/archrank/raw/main/docs/pictures/demo.png)" in with_home
