@@ -21,7 +21,7 @@ from ..data.tables import Table, Task
 from ..errors import InputError
 from ..scoring.store import Store
 from ..scoring.table_runs import Settings
-from . import ensembles
+from . import combinations
 from .measured import Measured, agreement, failures, latest, measure, over_seeds
 from .resampling import FIGURES, Resamples
 from .results import LEVEL, SHARE, TOP, Figure, Greedy, Judged, Report, Result, RunReport
@@ -293,22 +293,22 @@ def _combinations(
     """Judge several proxies as one score: aggregated, chosen by labels, learned from labels."""
     oriented = {name: one.score for name, one in measured.items()}
     usable = {name: values for name, values in oriented.items() if np.isfinite(values).any()}
-    found = ensembles.without_labels(oriented)
-    chosen = ensembles.greedy(usable, bench.truth, bench.seed)
-    learned = ensembles.learned(usable, bench.truth, bench.seed)
+    found = combinations.without_labels(oriented)
+    chosen = combinations.greedy(usable, bench.truth, bench.seed)
+    learned = combinations.learned(usable, bench.truth, bench.seed)
     if chosen is not None:
         found.append(chosen[0])
     if not learned:
         notes.append(
             f"No predictor was fitted to labels: {len(bench.truth)} architectures are too few to "
-            f"fit one to {ensembles.LABELS[0]} of them and judge it on the others."
+            f"fit one to {combinations.LABELS[0]} of them and judge it on the others."
         )
     results = [_result_of_ensemble(bench, one, measured) for one in (*found, *learned)]
     return results, None if chosen is None else _held_out(bench, *chosen)
 
 
 def _result_of_ensemble(
-    bench: _Bench, one: ensembles.Ensemble, measured: Mapping[str, Measured]
+    bench: _Bench, one: combinations.Ensemble, measured: Mapping[str, Measured]
 ) -> Result:
     members = [measured[name] for name in one.members]
     return Result(
@@ -325,7 +325,7 @@ def _result_of_ensemble(
 
 
 def _held_out(
-    bench: _Bench, one: ensembles.Ensemble, chosen: Mapping[str, int], folds: ensembles.Rows
+    bench: _Bench, one: combinations.Ensemble, chosen: Mapping[str, int], folds: combinations.Rows
 ) -> Greedy:
     """Measure tau-b within each held-out fold; the interval is of their mean."""
     score = one.columns[:, 0]

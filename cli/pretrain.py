@@ -130,8 +130,7 @@ def _make(
 ) -> None:
     if recipe not in ("default", "gennape"):
         raise InputError(f"--recipe: got {recipe!r}, expected 'default' or 'gennape'")
-    from ..predictors.pretrained import gennape_recipe
-    from ..predictors.pretrained import recipe as recipes
+    from ..predictors.pretrained import gennape_recipe, transfer_recipe
 
     make_room("--out", out)
     kept = out.with_name(out.name + ".scores") if scores is None else scores
@@ -140,7 +139,7 @@ def _make(
         if recipe == "gennape":
             families = list(gennape_recipe.make(out, without, report).families_ or ())
         else:
-            made = recipes.make(out, kept, jobs, without, report)
+            made = transfer_recipe.make(out, kept, jobs, without, report)
             families = list(made.reference_["families"])
     if as_json:
         print(json.dumps({"families": families}, indent=2))

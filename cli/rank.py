@@ -160,7 +160,7 @@ def rank(
         check_picture("--plot", plot)
         check_writable("--store", store)
         from ..ranking import order
-        from ..scoring.sources import DataSource
+        from ..scoring.named_data import DataSource
 
         with progress(quiet) as report, results_only():
             result = order.rank(

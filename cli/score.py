@@ -54,7 +54,7 @@ def score(
         shape = shape_of(input_)
         from ..proxies import score as score_model
         from ..proxies.planner import usable_device
-        from ..scoring.sources import named_loss
+        from ..scoring.named_data import named_loss
 
         with progress(quiet) as report, results_only():
             name, module, inputs = one_model(model, shape, data, batch, seed)

@@ -18,7 +18,7 @@ from ..predictors.loading import is_predictor, load_predictor
 from ..predictors.reading import Reader, Sample
 from ..scoring.candidates import collect
 from .devices import SETTINGS
-from .grouped import Regression, regression
+from .grouped_regression import Regression, regression
 from .operators.loads import CLASSES, loads
 from .operators.roofline import PROCESSOR, processor_times
 from .predictor import checked_costs

@@ -18,7 +18,7 @@ from ..predictors.contract import Predictor
 from ..predictors.features.columns import Features, read_columns
 from ..predictors.fitting import read_labels, readable, without_codes
 from ..predictors.reading import Reader, Sample
-from .grouped import Regression, regression
+from .grouped_regression import Regression, regression
 from .operators.inventory import Inventory, counted, inventory
 
 _COMPILED = ("scaled", "read", "apart")

@@ -19,9 +19,9 @@ from archrank.basics import SIZES
 from archrank.predictors import Family
 from archrank.predictors.features.evidence import MEASURED, measurements, table_of
 from archrank.predictors.features.rank_transform import normal_scores
-from archrank.predictors.pretrained.recipe import family_of
+from archrank.predictors.pretrained.family_sources import SOURCES, relatives
 from archrank.predictors.pretrained.reference import Reference, sizes_alone
-from archrank.predictors.pretrained.sources import SOURCES, relatives
+from archrank.predictors.pretrained.transfer_recipe import family_of
 from archrank.proxies import get
 
 PAGE = RESULTS / "fixed_scale.md"

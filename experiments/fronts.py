@@ -23,7 +23,7 @@ from speed import folds_of, rows
 
 from archrank.costs.speed import error_quantiles
 from archrank.predictors import GraphEnsemble, Sample
-from archrank.predictors.pretrained.recipes import context_of
+from archrank.predictors.pretrained.training_recipes import context_of
 from archrank.predictors.pretrained.zoo import best_plain, checkpoints, graphs_of
 from archrank.ranking.front import pareto_front
 from archrank.ranking.pictures import draw_front, figure_class, name_points

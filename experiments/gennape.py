@@ -30,8 +30,8 @@ from common import RESULTS, STORES, Lines, interval, made_by, markdown_table, pa
 from archrank.metrics import kendall, spearman
 from archrank.predictors import GENNAPE
 from archrank.predictors.neural.gennape.combining import comparable
+from archrank.predictors.pretrained.family_sources import SOURCES, source
 from archrank.predictors.pretrained.gennape_recipe import UNLABELLED, Labelled, labelled, learnt
-from archrank.predictors.pretrained.sources import SOURCES, source
 
 LINES = Lines(STORES / "gennape.jsonl")
 PAGE = RESULTS / "gennape.md"

@@ -22,7 +22,7 @@ from scipy.stats import kendalltau
 
 from archrank.graphs import Graph
 from archrank.predictors import GraphEnsemble, Sample, XGBoost
-from archrank.predictors.pretrained.recipes import PARTS, WORDS, context_of
+from archrank.predictors.pretrained.training_recipes import PARTS, WORDS, context_of
 from archrank.predictors.pretrained.zoo import best_plain, checkpoints, graphs_of
 
 FOLDS = 5

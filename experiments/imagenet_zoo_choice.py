@@ -21,7 +21,7 @@ from imagenet_zoo import FOLDS, tau
 
 from archrank.predictors import RandomForest, Sample, Surrogate, XGBoost
 from archrank.predictors.features.columns import GROUPS
-from archrank.predictors.pretrained.recipes import PARTS, WORDS, context_of
+from archrank.predictors.pretrained.training_recipes import PARTS, WORDS, context_of
 from archrank.predictors.pretrained.zoo import best_plain, checkpoints, graphs_of
 from archrank.predictors.tabular.contract import TabularPredictor
 
@@ -214,7 +214,8 @@ def page() -> list[str]:
         "",
         "The shipped mean was chosen with these families in view: about thirty learners were "
         "compared in these folds before, the ones of interest of which are here. Schedules "
-        "(`SCHEDULES` in `predictors/pretrained/recipes.py`) were written down from what papers "
+        "(`SCHEDULES` in `predictors/pretrained/training_recipes.py`) were written down from what "
+        "papers "
         "say, not looked up one by one (two were, in model cards). Two earlier lists of them, with "
         "guesses for recipes whose schedule is not published, were looked at too (tau .807 and "
         ".803 with recipes); that these two numbers stand in one kernel with the words was "

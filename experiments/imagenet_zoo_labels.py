@@ -28,9 +28,9 @@ from imagenet_zoo import FOLDS, folds
 
 from archrank.metrics import kendall
 from archrank.predictors import ArchRank, GraphEnsemble, Reference, Sample, TransferRank
-from archrank.predictors.pretrained.recipe import expert_on
-from archrank.predictors.pretrained.recipes import context_of
 from archrank.predictors.pretrained.shipped import shipped
+from archrank.predictors.pretrained.training_recipes import context_of
+from archrank.predictors.pretrained.transfer_recipe import expert_on
 from archrank.predictors.pretrained.zoo import best_plain, checkpoints, graphs_of
 
 PAGE = RESULTS / "imagenet_zoo_labels.md"

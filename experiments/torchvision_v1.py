@@ -17,8 +17,8 @@ from scipy import stats
 import archrank
 from archrank.basics import SIZES
 from archrank.predictors import Sample
-from archrank.predictors.pretrained.recipes import context_of
 from archrank.predictors.pretrained.shipped import shipped
+from archrank.predictors.pretrained.training_recipes import context_of
 from archrank.predictors.pretrained.zoo import checkpoints
 from archrank.scoring.zoos import import_zoo
 

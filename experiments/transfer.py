@@ -7,10 +7,10 @@ of ``experiments/results/stores/transfer.jsonl``. Scores of proxies are in
 ``--tables`` writes ``experiments/results/transfer.md`` from the lines.
 
 Protocol: for each family, the predictor learns from all families of
-``archrank.predictors.pretrained.recipe.SOURCES`` except the family itself and its relatives. Then
-it gets the labels of k random architectures of the family; the other architectures are the test. A
-seed draws the same architectures for every predictor. If a table has several tasks, seed s has task
-s modulo their number.
+``archrank.predictors.pretrained.family_sources.SOURCES`` except the family itself and its
+relatives. Then it gets the labels of k random architectures of the family; the other architectures
+are the test. A seed draws the same architectures for every predictor. If a table has several tasks,
+seed s has task s modulo their number.
 """
 
 from __future__ import annotations

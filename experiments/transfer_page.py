@@ -44,7 +44,7 @@ def tables() -> list[str]:
         "",
         f"{made_by('transfer.py', '--tables')} What is learnt for a family comes from the others "
         "of the recipe, without "
-        "its relatives (`archrank.predictors.pretrained.recipe.SOURCES`); proxies at "
+        "its relatives (`archrank.predictors.pretrained.family_sources.SOURCES`); proxies at "
         "initialisation, seed 0, one batch "
         "as the recipe says. In brackets 95 % bootstrap intervals over architectures; after ± 95 % "
         "intervals of the mean over seeds. Spearman's rho unless said. Of *every cell* and "

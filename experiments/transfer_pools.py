@@ -13,8 +13,8 @@ from predictor_scores import read as read_small_scores
 from archrank.data import space, table
 from archrank.predictors import Family, Reference, Sample, samples
 from archrank.predictors.features.evidence import measurements, table_of
-from archrank.predictors.pretrained.recipe import family_of, reference_of
-from archrank.predictors.pretrained.sources import SOURCES, Source, source, unrelated
+from archrank.predictors.pretrained.family_sources import SOURCES, Source, source, unrelated
+from archrank.predictors.pretrained.transfer_recipe import family_of, reference_of
 
 LINES = Lines(STORES / "transfer.jsonl")
 SCORES = STORES / "pretraining"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .keeping import reached
+from .side_effects import reached
 
 Own = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
 """A generator that a model has for itself."""

@@ -18,10 +18,10 @@ from .graph import Graph
 from .inputs.hints import hint_about
 from .inputs.models import checked_module, float_type, unwrap
 from .inputs.tensors import Inputs, arguments_of, as_tensors, is_shape, placed, tensors_in
-from .keeping import kept
 from .module_path import ModulePath
 from .randomness import seeded
 from .recording import NeedsValues, Recorder
+from .side_effects import kept
 
 _SEED = 0
 

@@ -21,7 +21,7 @@ from ..formats import duration, named
 from ..graphs import Graph
 from ..graphs.inputs.tensors import as_tensors, check_inputs, is_shape
 from ..predictors.loading import is_predictor
-from ..predictors.pretrained.recipes import PARTS, WORDS, context_of
+from ..predictors.pretrained.training_recipes import PARTS, WORDS, context_of
 from ..progress import shown
 from ..proxies.given_data import as_targets, drawn
 from ..proxies.planner import batches_needed, usable_device
@@ -30,8 +30,8 @@ from ..scoring.candidates import Candidate, collect
 from ..scoring.data import GivenData
 from ..scoring.engine import EngineName, checked_engine
 from ..scoring.estimates import announce, seconds_needed
+from ..scoring.named_data import DataSource, named_loss
 from ..scoring.rows import Plan, Row, score_candidates
-from ..scoring.sources import DataSource, named_loss
 from .aggregation import COMBINATIONS, Combination
 from .criteria import ByPredictor, Criterion, Level, criteria, proxies_needed
 from .learning import Learnt, Measured, read_measured

@@ -16,7 +16,7 @@ from ..graphs import Graph
 from ..graphs.inputs.tensors import as_tensors
 from ..proxies.recording.objective import Loss
 from .candidates import Candidate, FromSpace
-from .sources import FileLoss
+from .named_data import FileLoss
 
 
 class Data(Protocol):

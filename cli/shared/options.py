@@ -108,7 +108,7 @@ def one_model(
             f"MODEL: {candidate.name!r} cannot be built ({type(error).__name__}: {error})"
         ) from error
     if data is not None:
-        from ...scoring.sources import DataSource
+        from ...scoring.named_data import DataSource
 
         source = DataSource(data, shape)
         return candidate.name, module, source.batches([candidate.inputs], batch_size, 2, seed)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ...errors import InputError
 from ...graphs import Graph, assemble, trace
 from ..image_batches import images
-from .additive import DeferredGraph, SizeTable
+from .additive_sizes import DeferredGraph, SizeTable
 
 Values = tuple[Any, ...]
 

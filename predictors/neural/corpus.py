@@ -1,4 +1,4 @@
-"""Pretraining of encoders on graphs and into files, as ``archrank pretrain`` does it."""
+"""Graphs to pretrain encoders on, and pretraining into files, as ``archrank pretrain`` does it."""
 
 from __future__ import annotations
 

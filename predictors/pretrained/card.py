@@ -12,8 +12,8 @@ import numpy as np
 from ...data import table
 from ..features.evidence import KINDS
 from .families import Family
+from .family_sources import Source
 from .reference import Reference
-from .sources import Source
 
 if TYPE_CHECKING:
     from .transfer import TransferRank
@@ -147,7 +147,7 @@ def _limits(reference: Mapping[str, Any]) -> list[str]:
         "- It warns of small graphs that are out of distribution. Most families are convolutional "
         "image classifiers; two are transformers.",
         "- Proxies were computed on one batch at initialisation, mostly of CIFAR-10 images, at "
-        "reduced resolution where `predictors/pretrained/sources.py` says so.",
+        "reduced resolution where `predictors/pretrained/family_sources.py` says so.",
     ]
 
 

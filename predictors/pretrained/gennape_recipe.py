@@ -18,8 +18,8 @@ from ...basics import Array, Progress
 from ..features.rank_transform import normal_scores
 from ..neural.learning.plan import Epoch
 from ..reading import Sample
-from .recipe import family_of
-from .sources import SOURCES, Source, relatives, source
+from .family_sources import SOURCES, Source, relatives, source
+from .transfer_recipe import family_of
 
 if TYPE_CHECKING:
     from .. import GENNAPE, Pretrained

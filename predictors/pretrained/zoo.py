@@ -10,7 +10,7 @@ import pandas as pd
 from ...basics import Progress
 from ...errors import InputError
 from ...graphs import Graph
-from .recipes import is_in1k_alone
+from .training_recipes import is_in1k_alone
 
 SPACE = "imagenet_zoo"
 LARGEST = 256

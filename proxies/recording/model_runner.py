@@ -17,10 +17,10 @@ from ...errors import NotApplicable, ScoreError
 from ...graphs import Graph
 from ...graphs.inputs.models import float_type
 from ...graphs.inputs.tensors import tensors_in
-from ...graphs.keeping import kept
 from ...graphs.module_path import ModulePath
 from ...graphs.operators import NORMS
 from ...graphs.randomness import Own, own_generators, seeded
+from ...graphs.side_effects import kept
 from .attempts import failed_forward
 from .batches import Batch, as_real, in_precision, rows_of
 from .differentiation import without_checkpoints

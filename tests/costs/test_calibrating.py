@@ -13,7 +13,7 @@ import archrank
 from archrank.costs import DeviceSpeed, SpeedPredictor
 from archrank.costs.calibrating import CALIBRATION, calibrated, speed_on
 from archrank.costs.devices import SETTINGS
-from archrank.costs.grouped import regression
+from archrank.costs.grouped_regression import regression
 from archrank.costs.operators.loads import CLASSES, loads
 from archrank.costs.operators.roofline import processor_times
 from archrank.errors import InputError

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from archrank.costs.grouped import _directions, _PosteriorMeans, _scaled, regression
+from archrank.costs.grouped_regression import _directions, _PosteriorMeans, _scaled, regression
 
 
 @settings(max_examples=25, deadline=None)

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 import archrank
 from archrank.errors import InputError
 from archrank.scoring.candidates import collect
-from archrank.scoring.sources import DataSource
+from archrank.scoring.named_data import DataSource
 
 IMAGES = torch.rand(8, 3, 8, 8)
 

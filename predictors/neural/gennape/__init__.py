@@ -1,7 +1,7 @@
 """GENNAPE: a contrastive encoder, heads weighed by fuzzy clusters, and a mean of six members."""
 
 from .heads import FuzzyHeads, FuzzyPairHeads
-from .labels import LabelTransform
+from .label_transform import LabelTransform
 from .members import MEMBERS
 from .predictor import GENNAPE
 from .settings import HeadSettings

@@ -25,7 +25,7 @@ from ..losses import PairwiseLogistic, tell_epoch
 from ..network_predictor import Watch
 from .embedding import Embedding, Inputs
 from .heads import FuzzyHeads, FuzzyPairHeads
-from .labels import LabelTransform
+from .label_transform import LabelTransform
 from .members import MEMBERS, Lesson, Member
 
 _PAIRS_AT_ONCE = 256  # graphs held against all references at a time

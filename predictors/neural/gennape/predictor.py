@@ -31,7 +31,7 @@ from ..pretraining import Pretraining
 from .combining import COMBINATIONS, Combination, Rows
 from .embedding import Embedding, Inputs
 from .headed import HEADED, HeadedMember, PairMember, ScoringMember
-from .labels import TRANSFORMS, LabelTransform
+from .label_transform import TRANSFORMS, LabelTransform
 from .members import MEMBERS, FlopsMember, KGNNMember, Lesson, Member
 from .settings import HeadSettings, settings_of
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from archrank.data import space, spaces
-from archrank.data.spaces.additive import ADDED, DeferredGraph
+from archrank.data.spaces.additive_sizes import ADDED, DeferredGraph
 from archrank.data.spaces.contract import ChoiceSpace
 from archrank.graphs import Graph, assemble, trace
 

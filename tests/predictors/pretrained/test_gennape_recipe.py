@@ -13,7 +13,7 @@ import archrank
 from archrank.predictors import GENNAPE
 from archrank.predictors.checks import small_graphs
 from archrank.predictors.neural.gennape import MEMBERS
-from archrank.predictors.pretrained import gennape_recipe, sources
+from archrank.predictors.pretrained import family_sources, gennape_recipe
 from archrank.predictors.pretrained.families import Family
 from archrank.predictors.pretrained.shipped import GENNAPE_WEIGHTS
 from archrank.predictors.reading import samples
@@ -25,22 +25,22 @@ def test_labels_are_means_of_normal_scores_over_tasks(monkeypatch: pytest.Monkey
     labels = np.array([[3.0, 1.0, np.nan, 2.0], [10.0, 30.0, 20.0, 20.0]])
     made = Family("two tasks", samples(GRAPHS[:4]), labels)
     monkeypatch.setattr(gennape_recipe, "family_of", lambda one, scores: made)
-    read, scores = gennape_recipe.labelled(sources.source("digits"))
+    read, scores = gennape_recipe.labelled(family_sources.source("digits"))
     assert [sample.graph for sample in read] == [GRAPHS[i] for i in (0, 1, 3)]
     sixth = stats.norm.ppf([1 / 6, 3 / 6, 5 / 6])
     assert np.allclose(scores, (sixth[[2, 0, 1]] + sixth[[0, 2, 1]]) / 2)
 
 
 def test_no_family_has_more_than_its_part() -> None:
-    read, scores = gennape_recipe.labelled(replace(sources.source("digits"), sample=7))
+    read, scores = gennape_recipe.labelled(replace(family_sources.source("digits"), sample=7))
     assert len(read) == len(scores) == 7
-    spaces = {one.space for one in sources.SOURCES}
+    spaces = {one.space for one in family_sources.SOURCES}
     assert not spaces & set(gennape_recipe.UNLABELLED)
 
 
 @pytest.mark.slow
 def test_the_whole_recipe_on_two_families(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    digits = replace(sources.source("digits"), sample=12)
+    digits = replace(family_sources.source("digits"), sample=12)
     several = (digits, replace(digits, family="digits again", sample=15))
     monkeypatch.setattr(gennape_recipe, "SOURCES", several)
     monkeypatch.setattr(gennape_recipe, "UNLABELLED", ("hiaml",))
@@ -58,7 +58,7 @@ class TestShipped:
         shipped = archrank.load_predictor("gennape")
         assert isinstance(shipped, GENNAPE)
         assert shipped.weights_ == dict.fromkeys(MEMBERS, 1 / 6)
-        assert set(shipped.families_ or ()) == {one.family for one in sources.SOURCES}
+        assert set(shipped.families_ or ()) == {one.family for one in family_sources.SOURCES}
 
     def test_it_ranks_without_labels_and_each_network_by_itself(self) -> None:
         shipped = archrank.load_predictor("gennape")

@@ -10,7 +10,7 @@ import pytest
 from archrank.errors import InputError
 from archrank.predictors import GraphEnsemble, Sample
 from archrank.predictors.checks import small_graphs
-from archrank.predictors.pretrained.recipes import (
+from archrank.predictors.pretrained.training_recipes import (
     PARTS,
     WORDS,
     context_of,

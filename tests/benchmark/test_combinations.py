@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from archrank.benchmark.ensembles import without_labels
+from archrank.benchmark.combinations import without_labels
 from archrank.predictors.features.evidence import MEASURED
 from archrank.predictors.pretrained.reference import Reference
 from archrank.predictors.pretrained.shipped import shipped

@@ -18,7 +18,7 @@ from archrank.errors import InputError
 from archrank.proxies.given_data import drawn, parted
 from archrank.scoring.candidates import collect
 from archrank.scoring.data import _digest
-from archrank.scoring.sources import DataSource, named_loss
+from archrank.scoring.named_data import DataSource, named_loss
 
 TWINS = {"first": nets.narrow, "second": nets.narrow_again}
 X = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(1))

@@ -12,29 +12,29 @@ import pytest
 import archrank
 from archrank.errors import InputError
 from archrank.predictors.features.evidence import PROXIES
-from archrank.predictors.pretrained import recipe, sources
+from archrank.predictors.pretrained import family_sources, transfer_recipe
 from archrank.predictors.pretrained.shipped import WEIGHTS
 
 
 def test_relatives_are_mutual() -> None:
-    for one in sources.SOURCES:
+    for one in family_sources.SOURCES:
         for other in one.relatives:
-            assert one.family in sources.source(other).relatives
-    kept = {one.family for one in sources.unrelated("nasbench201")}
+            assert one.family in family_sources.source(other).relatives
+    kept = {one.family for one in family_sources.unrelated("nasbench201")}
     assert not kept & {"nasbench201", "transnas101_micro", "nats_sss"}
 
 
 def test_an_unknown_family_is_told() -> None:
     with pytest.raises(InputError, match="nats_sss"):
-        sources.source("nothing")
+        family_sources.source("nothing")
 
 
 def test_a_family_is_scored_once(tmp_path) -> None:
-    one = replace(sources.source("digits"), sample=4)
+    one = replace(family_sources.source("digits"), sample=4)
     done: list[int] = []
-    first = recipe.family_of(one, tmp_path, progress=lambda d, t, n: done.append(d))
+    first = transfer_recipe.family_of(one, tmp_path, progress=lambda d, t, n: done.append(d))
     assert done == [1, 2, 3, 4]
-    again = recipe.family_of(one, tmp_path, progress=lambda d, t, n: done.append(d))
+    again = transfer_recipe.family_of(one, tmp_path, progress=lambda d, t, n: done.append(d))
     assert len(done) == 4
     assert first.labels.shape == (1, 4)
     assert np.isfinite(first.labels).all()
@@ -44,16 +44,18 @@ def test_a_family_is_scored_once(tmp_path) -> None:
 
 @pytest.mark.slow
 def test_the_whole_recipe_on_two_families(tmp_path, monkeypatch) -> None:
-    digits = replace(sources.source("digits"), sample=20)
+    digits = replace(family_sources.source("digits"), sample=20)
     monkeypatch.setattr(
-        recipe, "SOURCES", (digits, replace(digits, family="digits again", sample=25))
+        transfer_recipe, "SOURCES", (digits, replace(digits, family="digits again", sample=25))
     )
     monkeypatch.setattr(
-        recipe,
+        transfer_recipe,
         "graphs_of_all_spaces",
         lambda **_: [archrank.data.space("digits").graph(a) for a in _digits(40)],
     )
-    made = recipe.make(tmp_path / "weights", tmp_path / "scores", without=(recipe.ZOO,))
+    made = transfer_recipe.make(
+        tmp_path / "weights", tmp_path / "scores", without=(transfer_recipe.ZOO,)
+    )
     assert made.reference_["families"] == ["digits", "digits again"]
     loaded = archrank.load_predictor(tmp_path / "weights")
     graphs = [archrank.data.space("digits").graph(arch) for arch in _digits(6)]

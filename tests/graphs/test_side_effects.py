@@ -19,8 +19,8 @@ from torch import Tensor, nn
 import archrank
 from archrank.errors import UnsupportedModelError
 from archrank.graphs import Graph, trace
-from archrank.graphs.keeping import kept
 from archrank.graphs.randomness import random_state, seeded
+from archrank.graphs.side_effects import kept
 
 SHARED: list[Tensor] = []
 LATEST: Tensor | None = None

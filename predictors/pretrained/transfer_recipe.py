@@ -17,8 +17,8 @@ import pandas as pd
 
 from ...basics import SIZES, Array, Progress
 from .card import card
+from .family_sources import SOURCES, Source, relatives, source
 from .reference import Reference
-from .sources import SOURCES, Source, relatives, source
 
 if TYPE_CHECKING:
     from ...graphs import Graph
@@ -153,7 +153,7 @@ def expert_of(folder: Path, progress: Progress | None = None) -> GraphEnsemble:
         MissingExtraError: timm cannot be imported.
     """
     from .. import Sample
-    from .recipes import context_of
+    from .training_recipes import context_of
     from .zoo import checkpoints, graphs_of
 
     rows = checkpoints()
