@@ -19,18 +19,15 @@ from ..costs.limits import Scales, checked_cost, checked_limits, latency_origin,
 from ..errors import ArchrankWarning, InputError, checked_choice, checked_count
 from ..formats import duration, named
 from ..graphs import Graph
-from ..graphs.inputs.tensors import as_tensors, check_inputs, is_shape
 from ..predictors.loading import is_predictor
 from ..predictors.pretrained.training_recipes import PARTS, WORDS, context_of
 from ..progress import shown
-from ..proxies.given_data import as_targets, drawn
 from ..proxies.planner import batches_needed, usable_device
 from ..proxies.recording.objective import Loss
 from ..scoring.candidates import Candidate, collect
-from ..scoring.data import GivenData
+from ..scoring.data import GivenData, given_data
 from ..scoring.engine import EngineName, checked_engine
 from ..scoring.estimates import announce, seconds_needed
-from ..scoring.named_data import DataSource, named_loss
 from ..scoring.rows import Plan, Row, score_candidates
 from .aggregation import COMBINATIONS, Combination
 from .criteria import ByPredictor, Criterion, Level, criteria, proxies_needed
@@ -149,7 +146,7 @@ def rank(
     checked_engine(engine, address, jobs, device)
     found = collect(candidates)
     enough, proxies = proxies_needed(wanted, level)
-    data = _given_data(found, inputs, targets, loss, batch_size, batches_needed(proxies), seed)
+    data = given_data(found, inputs, targets, loss, batch_size, batches_needed(proxies), seed)
     labels = None if measured is None else read_measured(measured, [one.name for one in found])
     where = "cpu" if engine == "ray" else usable_device(device)
     scales = _scales(limits, costs, latency, where, batch_size)
@@ -189,44 +186,6 @@ def _is_names(value: Any) -> bool:
     """Whether these are names to rank by; targets never are."""
     several = isinstance(value, (list, tuple)) and len(value) > 0
     return isinstance(value, str) or (several and all(isinstance(one, str) for one in value))
-
-
-def _given_data(
-    candidates: Sequence[Candidate],
-    inputs: Any,
-    targets: Any,
-    loss: Loss | str | None,
-    batch_size: int,
-    batches: int,
-    seed: int,
-) -> GivenData:
-    """Return the data that candidates run on, drawn from files or loaders once for all of them.
-
-    Raises:
-        InputError: they cannot be drawn, or a candidate has no input at all.
-    """
-    if isinstance(inputs, str):
-        inputs = DataSource(inputs)
-    if isinstance(inputs, DataSource):
-        inputs = inputs.batches([one.inputs for one in candidates], batch_size, batches, seed)
-    inputs = drawn(inputs, batch_size, batches, seed)
-    _check_inputs(candidates, inputs)
-    own_loss = named_loss(loss) if isinstance(loss, str) else loss
-    return GivenData(inputs, as_targets(targets), own_loss, batch_size)
-
-
-def _check_inputs(candidates: Sequence[Candidate], inputs: Any) -> None:
-    if not isinstance(inputs, list) or is_shape(inputs):  # a list of batches else
-        check_inputs(inputs if inputs is None else as_tensors(inputs))
-    for candidate in candidates:
-        if isinstance(candidate.inputs, (int, float, str)):  # INPUT of a file may be anything
-            check_inputs(candidate.inputs)
-        if inputs is None and not candidate.says_its_input:
-            raise InputError(
-                f"inputs: candidate {candidate.name!r} brings no input of its own; pass a shape "
-                "without batch dimension such as (3, 32, 32), in the shell --input 3,32,32, or set "
-                "INPUT in its file"
-            )
 
 
 def _scales(

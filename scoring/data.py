@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,10 +13,11 @@ import torch
 
 from ..errors import InputError
 from ..graphs import Graph
-from ..graphs.inputs.tensors import as_tensors
+from ..graphs.inputs.tensors import as_tensors, check_inputs, is_shape
+from ..proxies.given_data import as_targets, drawn
 from ..proxies.recording.objective import Loss
 from .candidates import Candidate, FromSpace
-from .named_data import FileLoss
+from .named_data import DataSource, FileLoss, named_loss
 
 
 class Data(Protocol):
@@ -145,6 +146,44 @@ class GivenData:
         """Return whether the candidate runs on its space's data."""
         nothing_given = self.inputs is None and self.targets is None and self.own_loss is None
         return self.of_spaces and nothing_given and isinstance(candidate.build, FromSpace)
+
+
+def given_data(
+    candidates: Sequence[Candidate],
+    inputs: Any,
+    targets: Any,
+    loss: Loss | str | None,
+    batch_size: int,
+    batches: int,
+    seed: int,
+) -> GivenData:
+    """Return the data that candidates run on, drawn from files or loaders once for all of them.
+
+    Raises:
+        InputError: they cannot be drawn, or a candidate has no input at all.
+    """
+    if isinstance(inputs, str):
+        inputs = DataSource(inputs)
+    if isinstance(inputs, DataSource):
+        inputs = inputs.batches([one.inputs for one in candidates], batch_size, batches, seed)
+    inputs = drawn(inputs, batch_size, batches, seed)
+    _check_inputs(candidates, inputs)
+    own_loss = named_loss(loss) if isinstance(loss, str) else loss
+    return GivenData(inputs, as_targets(targets), own_loss, batch_size)
+
+
+def _check_inputs(candidates: Sequence[Candidate], inputs: Any) -> None:
+    if not isinstance(inputs, list) or is_shape(inputs):  # a list of batches else
+        check_inputs(inputs if inputs is None else as_tensors(inputs))
+    for candidate in candidates:
+        if isinstance(candidate.inputs, (int, float, str)):  # INPUT of a file may be anything
+            check_inputs(candidate.inputs)
+        if inputs is None and not candidate.says_its_input:
+            raise InputError(
+                f"inputs: candidate {candidate.name!r} brings no input of its own; pass a shape "
+                "without batch dimension such as (3, 32, 32), in the shell --input 3,32,32, or set "
+                "INPUT in its file"
+            )
 
 
 def _digest(value: Any) -> str | None:
