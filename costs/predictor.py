@@ -122,7 +122,9 @@ class CostPredictor(Predictor):
         """
         self._check_fitted()
         if not self.models_:
-            raise InputError("adapt: all costs that it was fitted to are equal; it knows nothing")
+            raise InputError(
+                "adapt: all costs that it was fitted to are equal; fit it to some that differ"
+            )
         made: CostPredictor = clone(self)
         made.columns_, made.sources_ = self.columns_, self.sources_
         made.borrows_ = True

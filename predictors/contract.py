@@ -109,7 +109,9 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             InputError: ``sample_weight`` is given, although tau takes no weights.
         """
         if sample_weight is not None:
-            raise InputError("sample_weight: Kendall's tau takes none")
+            raise InputError(
+                "sample_weight: got weights, and Kendall's tau takes none; leave it out"
+            )
         predicted = self.predict(X)
         return kendall(predicted, checked_labels(y, len(predicted)))
 
@@ -234,7 +236,9 @@ def checked_labels(y: Any, count: int) -> Array:
     except (TypeError, ValueError) as error:
         raise InputError(f"y: expected numbers ({error})") from None
     if labels.ndim != 1 or len(labels) != count:
-        raise InputError(f"y: got shape {labels.shape} for {count} architectures")
+        raise InputError(
+            f"y: got shape {labels.shape} for {count} architectures, expected ({count},)"
+        )
     if not count:
         raise InputError("X: got no architectures, expected at least one")
     bad = np.flatnonzero(~np.isfinite(labels))

@@ -86,7 +86,7 @@ class Space(ABC):
             InputError: the space has fewer architectures.
         """
         if n < 0:
-            raise InputError(f"n: got {n}, expected a number of architectures")
+            raise InputError(f"n: got {n}, expected a whole number of at least 0")
         if self.size is not None and n > self.size:
             raise InputError(f"n: got {n}, but {self.name} has {self.size:,} architectures")
         rng = random.Random(seed)

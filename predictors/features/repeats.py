@@ -94,8 +94,11 @@ def _digests(labels: Sequence[int], edges: IntArray, stops: IntArray) -> list[in
 
 
 def _first_blocks(keys: IntArray, sizes: IntArray) -> list[int]:
-    """Return, for each segment, the one that stands for it: the run that saves most nodes first,
-    then what is left of it,"""
+    """Return, for each segment, the one that stands for it.
+
+    The run that saves most nodes comes first, then what is left of it, inside its block, and right
+    of it.
+    """
     first = list(range(len(keys)))
     parts = [(0, len(keys))]
     while parts:

@@ -42,7 +42,7 @@ class Listing:
             for arch in pool:
                 self._names.setdefault(space.canonical(arch), space.normalise(arch))
             if not self._names:
-                raise InputError("pool: got no architectures")
+                raise InputError("pool: got no architectures, expected at least one")
         self.keys = _listed(space) if self._names is None else list(self._names)
 
     @property

@@ -204,7 +204,9 @@ class Searcher:
             archs, values = [archs], [values]
         archs, values = list(archs), list(values)
         if len(archs) != len(values):
-            raise InputError(f"values: got {len(values)} for {len(archs)} architectures")
+            raise InputError(
+                f"values: got {len(values)} for {len(archs)} architectures, expected one for each"
+            )
         events = [
             {"tell": self.space.normalise(arch), **result_of(value, self.measured)}
             for arch, value in zip(archs, values, strict=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...basics import Array
 from ...data.spaces.contract import Space
-from ...errors import InputError
+from ...errors import InputError, NothingLeftError
 from ..choices import Choices
 from ..scoring import space_named
 
@@ -180,7 +180,7 @@ class LocalSearch(Strategy):
         for _ in range(1000):
             if (arch := self.space.draw(self._rng)) not in self._seen:
                 return arch
-        raise InputError(f"space: all of {self.space.name} that draws can find was evaluated")
+        raise NothingLeftError(f"space: all of {self.space.name} that draws can find was evaluated")
 
 
 class Reinforce(Strategy):
