@@ -68,9 +68,11 @@ class Candidate:
         """
         model = self.build()
         if not isinstance(model, nn.Module):
+            parts = model if isinstance(model, (tuple, list)) else ()
+            among = any(isinstance(part, nn.Module) for part in parts)
             raise InputError(
                 f"candidates: {self.name!r} built a {type(model).__name__}, expected a "
-                "torch.nn.Module"
+                "torch.nn.Module" + ("; return the network alone" if among else "")
             )
         return model
 

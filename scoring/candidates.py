@@ -169,6 +169,9 @@ def _meant(prefix: str, colon: str, pattern: str) -> str:
         return f"{WEIGHTS_ONLY}; "
     if Path(prefix).suffix == ".ipynb":
         return "which is a notebook: move the networks to a Python file, or call archrank.rank; "
+    file = Path(prefix.replace(".", "/") + ".py")  # named as it is imported
+    if file.is_file():
+        return f"did you mean {str(file) + colon + pattern!r}? "
     if not colon:
         hints = (did_you_mean(prefix, names_in(zoo), f"{zoo}:") for zoo in ZOOS)
         return next(filter(None, hints), "")

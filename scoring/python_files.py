@@ -121,7 +121,7 @@ class _Source:
         if inspect.isclass(value):
             if not issubclass(value, nn.Module) or not self._defines(value):
                 return ""
-            return _no_network(value) or _missing(value)
+            return _no_network(value) or _unfinished(value) or _missing(value)
         if isinstance(value, functools.partial):
             known = self._gives(value.func)
         elif inspect.isfunction(value):
@@ -235,6 +235,13 @@ def _no_network(kind: type[nn.Module]) -> str | None:
     return "a loss: its forward needs targets" if compares else None
 
 
+def _unfinished(kind: type[nn.Module]) -> str | None:
+    """Say why a class is one for others to derive from; None if it is whole."""
+    if inspect.isabstract(kind):
+        return "it is abstract"
+    return "it has no forward" if kind.forward is nn.Module.forward else None
+
+
 def takes_nothing(value: Callable[..., Any]) -> bool:
     """Return whether an object can be called without arguments."""
     return _missing(value) is None
@@ -288,20 +295,24 @@ def load_file(path: Path) -> ModuleType:
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        relative = isinstance(error, ImportError) and "no known parent package" in str(error)
-        fix = (
-            f"put an empty {PACKAGE} into {str(path.parent)!r}, so that it is a package"
-            if relative
-            else f"fix it so that `python {path.name}` runs"
-        )
         raise InputError(
-            f"candidates: {_place(path, error)}: {type(error).__name__}: {error}; {fix}"
+            f"candidates: {_place(path, error)}: {type(error).__name__}: {error}; "
+            f"{_fix(path, error)}"
         ) from error
     finally:
         sys.argv = arguments
         for place in places:
             sys.path.remove(place)
     return module
+
+
+def _fix(path: Path, error: BaseException) -> str:
+    """Say what to do about an error of a file."""
+    if isinstance(error, SystemExit):
+        return "it ends the program on import: put what runs it below if __name__ == '__main__':"
+    if isinstance(error, ImportError) and "no known parent package" in str(error):
+        return f"put an empty {PACKAGE} into {str(path.parent)!r}, so that it is a package"
+    return f"fix it so that `python {path.name}` runs"
 
 
 def _package_of(path: Path) -> tuple[str, Path]:

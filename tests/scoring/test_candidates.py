@@ -197,6 +197,44 @@ def test_a_file_may_list_its_candidates(tmp_path: Path, listing: str) -> None:
     assert archrank.rank(path, by="params").table["params"].tolist() == [35, 25, 10]
 
 
+def test_what_cannot_run_alone_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "lightning.py"
+    file.write_text(
+        "from abc import abstractmethod, ABC\nfrom torch import nn\n"
+        "class Trained(nn.Module):\n    def training_step(self, batch): ...\n"
+        "class Abstract(nn.Module, ABC):\n"
+        "    def forward(self, x): return self.body(x)\n"
+        "    @abstractmethod\n    def body(self, x): ...\n"
+        "class Net(Abstract, Trained):\n    def body(self, x): return x\n"
+    )
+    with pytest.warns(ArchrankWarning, match=r"Trained .it has no forward., Abstract .it is a"):
+        assert [one.name for one in collect(str(file))] == ["Net"]
+
+
+def test_a_network_with_its_loss_is_told_of(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.py"
+    file.write_text("from torch import nn\ndef pair(): return nn.ReLU(), nn.MSELoss()\n")
+    (one,) = collect(f"{file}:pair")
+    with pytest.raises(InputError, match=r"built a tuple, .*; return the network alone"):
+        one.built()
+
+
+def test_a_file_that_ends_the_program_is_told_of(tmp_path: Path) -> None:
+    file = tmp_path / "script.py"
+    file.write_text("import sys\nsys.exit(3)\n")
+    with pytest.raises(InputError, match=r"line 2: SystemExit: 3; .* below if __name__"):
+        collect(str(file))
+
+
+def test_a_file_named_as_it_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "big.py").touch()
+    monkeypatch.chdir(tmp_path)
+    for given, meant in (("nets.big:Big", "nets/big.py:Big"), ("nets/big", "nets/big.py")):
+        with pytest.raises(InputError, match=re.escape(f"did you mean {meant!r}?")):
+            collect(given)
+
+
 def test_a_list_may_name_others(tmp_path: Path) -> None:
     path = tmp_path / "listing.py"
     path.write_text("CANDIDATES = ['hiaml:z-z-a22-l20', 'digits:cnn-w16-d2']\n")
