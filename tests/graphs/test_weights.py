@@ -5,38 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from computed_weights import StandardisedByNorm, adapted
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize, spectral_norm, weight_norm
+from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
 import archrank
 
 
-class LowRank(nn.Module):
-    def __init__(self, weight: Tensor):
-        super().__init__()
-        self.one = nn.Parameter(torch.randn(2, weight[0].numel()))
-        self.other = nn.Parameter(torch.randn(len(weight), 2))
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight + (self.other @ self.one).view_as(weight)
-
-
-def adapted(layer: nn.Module) -> nn.Module:
-    parametrize.register_parametrization(layer, "weight", LowRank(layer.weight))
-    return layer
-
-
-class Standardised(nn.Conv2d):
-    def forward(self, x: Tensor) -> Tensor:
-        rows = self.weight.reshape(1, self.out_channels, -1)
-        weight = F.batch_norm(rows, None, None, training=True, momentum=0.0)
-        return F.conv2d(x, weight.reshape_as(self.weight), self.bias)
-
-
 def standardised(layer: nn.Module) -> nn.Module:
-    return Standardised(layer.in_channels, layer.out_channels, 3) if hasattr(
-        layer, "stride"
-    ) else layer  # fmt: skip
+    if not hasattr(layer, "stride"):
+        return layer
+    return StandardisedByNorm(layer.in_channels, layer.out_channels, 3)
 
 
 WRAPS = {

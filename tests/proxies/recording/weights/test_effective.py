@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from computed_weights import StandardisedByNorm, adapted
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize, spectral_norm, weight_norm
+from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 from torch.overrides import TorchFunctionMode
 
 import archrank
@@ -20,37 +21,11 @@ OF_THE_GRAPH = {
 APPLY = (torch.conv2d, F.linear)
 
 
-class LowRank(nn.Module):
-    """A low-rank adapter merged into the weight."""
-
-    def __init__(self, weight: Tensor):
-        super().__init__()
-        self.one = nn.Parameter(torch.randn(2, weight[0].numel()) * 0.3)
-        self.other = nn.Parameter(torch.randn(len(weight), 2) * 0.3)
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight + (self.other @ self.one).view_as(weight)
-
-
-def adapted(layer: nn.Module) -> nn.Module:
-    parametrize.register_parametrization(layer, "weight", LowRank(layer.weight))
-    return layer
-
-
 class Standardised(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         centred = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
         weight = centred / (self.weight.std((1, 2, 3), keepdim=True) + 1e-5)
         return F.conv2d(x, 0.2 * weight, self.bias, self.stride, self.padding)
-
-
-class StandardisedByNorm(nn.Conv2d):
-    """Batch norm over the weights, as some packages write it."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows = self.weight.reshape(1, self.out_channels, -1)
-        weight = F.batch_norm(rows, None, None, training=True, momentum=0.0, eps=1e-6)
-        return F.conv2d(x, weight.reshape_as(self.weight) * 0.2, self.bias)
 
 
 def of_class(kind: type[nn.Conv2d]) -> Callable[[nn.Module], nn.Module]:
