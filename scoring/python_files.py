@@ -121,7 +121,7 @@ class _Source:
         if inspect.isclass(value):
             if not issubclass(value, nn.Module) or not self._defines(value):
                 return ""
-            return _no_network(value) or _unfinished(value) or _missing(value)
+            return _no_network(value) or _missing(value) or _unfinished(value)
         if isinstance(value, functools.partial):
             known = self._gives(value.func)
         elif inspect.isfunction(value):
