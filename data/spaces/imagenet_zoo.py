@@ -17,7 +17,7 @@ from ...errors import MissingExtraError, did_you_mean
 from ...graphs import Graph, trace
 from ...vision import import_vision
 from .contract import Signature, Space
-from .reading import Reader
+from .reading import ArchitectureReader
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 _RECIPE = re.compile(r"[A-Za-z0-9_]+")
@@ -50,7 +50,7 @@ class ImageNetZoo(Space):
 
     def parse(self, arch: str) -> tuple[str, str, int]:
         """Return the model's name, the recipe or an empty string, and the size of its images."""
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         name = reader.match(_NAME, "a model of timm")
         if name not in models():
             hint = did_you_mean(name, list(models()))

@@ -15,12 +15,12 @@ _INTEGER = re.compile(r"[0-9]{1,9}(?![0-9])")
 _LONGEST = 240  # of an architecture string in a message
 
 
-class Reader:
+class ArchitectureReader:
     """A cursor over one architecture string.
 
     Example:
-        >>> from archrank.data.spaces.reading import Reader
-        >>> reader = Reader("e6k3", "mnasnet")
+        >>> from archrank.data.spaces.reading import ArchitectureReader
+        >>> reader = ArchitectureReader("e6k3", "mnasnet")
         >>> reader.expect("e"), reader.integer((1, 4, 6)), reader.expect("k")
         (None, 6, None)
         >>> reader.integer((5,))
@@ -124,7 +124,7 @@ class Reader:
         """Read so many values by a function, with a separator between them.
 
         Example:
-            >>> reader = Reader("8:16:16", "nats_sss")
+            >>> reader = ArchitectureReader("8:16:16", "nats_sss")
             >>> reader.several(3, ":", reader.integer)
             (8, 16, 16)
         """

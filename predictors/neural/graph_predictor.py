@@ -17,7 +17,7 @@ from ..reading import Sample
 from .batches import GraphTensors
 from .encoders import encoder as encoder_by_name
 from .encoders.reading import positions_of, tensor_reader
-from .learning.plan import Plan
+from .learning.plan import TrainingPlan
 from .learning.scales import (
     context_scale,
     contexts_of,
@@ -39,7 +39,7 @@ _ORDERING: Mapping[str, Any] = {
     "spread": float("inf"),
     "selection": "kendall",
 }
-"""Fields of ``Plan`` for losses that compare the graphs of a batch, so that all sizes meet."""
+"""Fields of ``TrainingPlan`` for losses that compare graphs of a batch, so that all sizes meet."""
 
 
 class GraphPredictor(NetworkPredictor):
@@ -61,8 +61,8 @@ class GraphPredictor(NetworkPredictor):
         head: the widths of the head's hidden layers.
         loss: one of ``LOSSES``, or a module (which cannot be saved).
         epochs, batch_size, learning_rate: the settings of the training.
-        training: other fields of ``Plan``, by name; by default AdamW with weight decay 0.01, a
-            cosine schedule, gradients clipped at 5, and batches of all sizes where the loss
+        training: other fields of ``TrainingPlan``, by name; by default AdamW with weight decay
+            0.01, a cosine schedule, gradients clipped at 5, and batches of all sizes where the loss
             compares graphs (``{"spread": 0.5}`` for others).
         members: how many are trained, from different seeds; with one there is no standard
             deviation.
@@ -252,7 +252,7 @@ class GraphPredictor(NetworkPredictor):
     def _orders(self) -> bool:
         return orders(loss_by_name(self.loss))
 
-    def _plan(self, seed: int, **changes: Any) -> Plan:
+    def _plan(self, seed: int, **changes: Any) -> TrainingPlan:
         fields: dict[str, Any] = {
             **self._TRAINING,
             **(_ORDERING if self._orders else {}),
@@ -264,13 +264,13 @@ class GraphPredictor(NetworkPredictor):
             **(self.training or {}),
             **changes,
         }
-        unknown = sorted(set(fields) - set(Plan.__dataclass_fields__))
+        unknown = sorted(set(fields) - set(TrainingPlan.__dataclass_fields__))
         if unknown:
             raise InputError(
-                f"training: got {', '.join(unknown)}, expected fields of Plan: "
-                f"{', '.join(Plan.__dataclass_fields__)}"
+                f"training: got {', '.join(unknown)}, expected fields of TrainingPlan: "
+                f"{', '.join(TrainingPlan.__dataclass_fields__)}"
             )
-        return Plan(**fields)
+        return TrainingPlan(**fields)
 
     def _model(self) -> Regressor:
         return Regressor(encoder_by_name(self.encoder_, **self.options_), tuple(self.head))

@@ -21,7 +21,7 @@ from ..reading import Sample
 from .batches import GraphBatch, GraphTensors
 from .encoders import encoder as encoder_by_name
 from .encoders.reading import positions_of, tensor_reader
-from .learning.plan import Plan
+from .learning.plan import TrainingPlan
 from .learning.seeds import seeded
 from .learning.training import even_batching, train
 from .learning.weights import State, arrays_of, load_arrays
@@ -237,7 +237,7 @@ class ParZC(Predictor):
         statistics, graphs = self._inputs(samples), self._graphs(samples, model)
         default = {"form": "product"} if self.loss == "diff_kendall" else {}
         criterion = loss_by_name(self.loss, **{**default, **(self.loss_options or {})})
-        plan = Plan(
+        plan = TrainingPlan(
             epochs=self.epochs,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,

@@ -17,7 +17,7 @@ from .contrast import positive
 from .encoders import encoder as encoder_by_name
 from .encoders.contract import Encoder
 from .encoders.reading import positions_of, tensor_reader
-from .learning.plan import EpochProgress, Plan
+from .learning.plan import EpochProgress, TrainingPlan
 from .learning.run import Objective as Loss
 from .learning.run import digest
 from .learning.seeds import seeded
@@ -150,7 +150,7 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
             positive(name, getattr(self, name))
         if self.together < 0:
             raise InputError(f"together: got {self.together}, expected 0 or more graphs")
-        plan = Plan(
+        plan = TrainingPlan(
             self.epochs,
             self.batch_size,
             self.learning_rate,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from ..contract import Choice, ChoiceSpace, Signature, Values
-from ..reading import Reader
+from ..reading import ArchitectureReader
 from .genotype_networks import CellWiring, Network
 
 DARTS_OPERATORS = (
@@ -55,7 +55,7 @@ class GenotypeSpace(ChoiceSpace):
     width: ClassVar[int]
     layers: ClassVar[int]
 
-    def _read_cell(self, reader: Reader) -> list[Any]:
+    def _read_cell(self, reader: ArchitectureReader) -> list[Any]:
         found: list[Any] = []
         for node in range(2, 2 + self.nodes):
             if node > 2:
@@ -75,12 +75,12 @@ class GenotypeSpace(ChoiceSpace):
         return found
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         values = self._read_cells(reader)
         reader.end()
         return tuple(values)
 
-    def _read_cells(self, reader: Reader) -> list[Any]:
+    def _read_cells(self, reader: ArchitectureReader) -> list[Any]:
         reader.expect("normal:")
         values = self._read_cell(reader)
         reader.expect(" reduce:")

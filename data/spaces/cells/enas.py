@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ....graphs import Piece
 from ..blocks import ConvUnit, FactorizedReduce, PooledLinear
 from ..contract import Choice, ChoiceSpace, Signature, Values, product_size
-from ..reading import Reader
+from ..reading import ArchitectureReader
 
 LAYERS, CHANNELS = 6, 36
 OPERATORS = ("conv3x3", "separable3x3", "conv5x5", "separable5x5", "avg_pool3x3", "max_pool3x3")
@@ -140,7 +140,7 @@ class ENAS(ChoiceSpace):
     size = product_size(choices)
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         values: list[Any] = []
 
         def symbol(text: str) -> None:

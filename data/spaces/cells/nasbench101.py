@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ....graphs import Piece
 from ..blocks import PooledLinear
 from ..contract import Signature, Space
-from ..reading import Reader
+from ..reading import ArchitectureReader
 
 OPERATORS = ("conv3x3", "conv1x1", "maxpool3x3")
 MOST_VERTICES, MOST_EDGES = 7, 9
@@ -136,7 +136,7 @@ class NASBench101(Space):
 
     def parse(self, arch: str) -> Cell101:
         """Return the pruned cell."""
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         rows: list[tuple[int, ...]] = []
         while not rows or reader.take("/"):
             start, row = reader.position, list[int]()

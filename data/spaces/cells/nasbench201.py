@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ....graphs import Piece
 from ..contract import Choice, ChoiceSpace, Signature, Values, product_size
-from ..reading import Reader
+from ..reading import ArchitectureReader
 
 OPERATORS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -179,7 +179,7 @@ _TASKS = {
 
 @lru_cache(maxsize=15_625)
 def _parsed(arch: str, space: str) -> Values:
-    reader = Reader(arch, space)
+    reader = ArchitectureReader(arch, space)
     values: list[str] = []
     for target in (1, 2, 3):
         if target > 1:
@@ -303,7 +303,7 @@ class NATSSizes(ChoiceSpace):
     )
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         values = reader.several(5, ":", lambda: reader.integer(_WIDTHS))
         reader.end()
         return values

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import nn
 
 from ..contract import Choice, Signature, Values
-from ..reading import Reader
+from ..reading import ArchitectureReader
 from .darts import CIFAR10, DARTS_OPERATORS, GenotypeSpace, cell_choices, cells_size
 
 _WIDTHS, _DEPTHS = (16, 24, 32), (4, 8, 12, 16, 20)
@@ -29,7 +29,7 @@ class NDSSpace(GenotypeSpace):
     reference = "Radosavovic et al., On network design spaces, ICCV 2019"
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         reader.expect("w")
         width = reader.integer(_WIDTHS)
         reader.expect(" d")

@@ -19,7 +19,7 @@ from ....graphs import Piece
 from ...image_batches import images
 from ..blocks import ConvUnit, FactorizedReduce, PooledLinear
 from ..contract import Choice, ChoiceSpace, Signature, Space, Values, product_size
-from ..reading import Reader
+from ..reading import ArchitectureReader
 from .nasbench201 import EDGES, DenseCell, ReLUConvBN
 
 BASE = 64
@@ -305,7 +305,7 @@ class TransNASMicro(TransNAS, ChoiceSpace):
     size = product_size(choices)
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         reader.expect(f"{BASE}-{''.join(map(str, MICRO_MODULES))}-")
         values = []
         for target in (1, 2, 3):
@@ -420,7 +420,7 @@ class TransNASMacro(TransNAS, Space):
 
     def parse(self, arch: str) -> tuple[int, ...]:
         """Return the types of the modules."""
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         reader.expect(f"{BASE}-")
         start, kinds = reader.position, list[int]()
         while not reader.peek("-"):

@@ -18,7 +18,7 @@ from torch import nn
 
 from ..cells.nasbench201 import EDGES, NASBench201
 from ..contract import Choice, ChoiceSpace, Signature, Values, product_size
-from ..reading import Reader
+from ..reading import ArchitectureReader
 from .families import FAMILIES, Family
 
 
@@ -60,7 +60,7 @@ class Digits(ChoiceSpace):
         return slice(first, first + len(family.choices))
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         family = FAMILIES[reader.one_of(FAMILIES)]
         own: list[Any] = []
         for i, choice in enumerate(family.choices):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ...tables.graph_networks.graphgym import MADE_UP
 from ..contract import Choice, MadeUpSpace, Signature, Values, product_size
-from ..reading import Reader
+from ..reading import ArchitectureReader
 from .graphgym_networks import Design, GraphGymNetwork, Setting, parameters, width_of
 from .made_up import NODES, made_up_graph
 
@@ -86,7 +86,7 @@ class GraphGym(MadeUpSpace):
     size = product_size(choices)
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         values: list[Any] = []
         for mark, choice in zip(
             ("pre", "-mp", "-post", "-", "-", "-", "-", "-drop"), self.choices, strict=True

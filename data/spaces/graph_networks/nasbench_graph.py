@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...tables.keys import GRAPH_LINKS as LINKS
 from ...tables.keys import GRAPH_OPERATORS as OPERATORS
 from ..contract import Choice, MadeUpSpace, Signature, Values, product_size
-from ..reading import Reader
+from ..reading import ArchitectureReader
 from .made_up import NODES, made_up_graph
 
 
@@ -138,7 +138,7 @@ class NASBenchGraph(MadeUpSpace):
     size = product_size(choices)
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         links: tuple[int, ...] = ()
         for i in range(4):
             if i:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ....graphs import Piece
 from ..blocks import ConvUnit, PooledLinear
 from ..contract import Choice, ChoiceSpace, Signature, Values, product_size
-from ..reading import Reader
+from ..reading import ArchitectureReader
 
 
 class Stage(NamedTuple):
@@ -85,7 +85,7 @@ class FBNet(ChoiceSpace):
     size = product_size(choices)
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         values = reader.several(len(self.choices), "|", lambda: reader.one_of(OPERATORS))
         reader.end()
         return values

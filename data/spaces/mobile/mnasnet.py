@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ....graphs import Piece
 from ..blocks import ConvUnit, InvertedResidual
 from ..contract import Choice, ChoiceSpace, Signature, Values, product_size
-from ..reading import Reader
+from ..reading import ArchitectureReader
 
 WIDTHS = (16, 24, 40, 80, 112, 192, 320)
 STRIDES = (1, 2, 2, 2, 1, 2, 1)
@@ -60,7 +60,7 @@ class MnasNet(ChoiceSpace):
     size = product_size(choices)
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         values: list[Any] = []
         for i in range(len(WIDTHS)):
             if i:

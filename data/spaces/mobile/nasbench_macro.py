@@ -10,7 +10,7 @@ from torch import nn
 
 from ..blocks import ConvUnit, InvertedResidual, PooledLinear
 from ..contract import Choice, ChoiceSpace, Signature, Values, product_size
-from ..reading import Reader
+from ..reading import ArchitectureReader
 
 STAGES = (2, 3, 3)
 _OPTIONS = (0, 1, 2)
@@ -40,7 +40,7 @@ class NASBenchMacro(ChoiceSpace):
     size = product_size(choices)
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         values = [reader.digit(_OPTIONS) for _ in self.choices]
         reader.end()
         return tuple(values)

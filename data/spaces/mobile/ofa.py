@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ....graphs import Piece
 from ..blocks import ConvUnit, InvertedResidual, PooledLinear, divisible
 from ..contract import Choice, ChoiceSpace, Signature, Values
-from ..reading import Reader
+from ..reading import ArchitectureReader
 
 KERNELS, EXPANSIONS, DEPTHS = (3, 5, 7), (3, 4, 6), (2, 3, 4)
 RESOLUTIONS = tuple(range(128, 257, 4))
@@ -70,7 +70,7 @@ class StagedMobileNet(ChoiceSpace):
         return active
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         values: list[Any] = []
         for stage in range(self.stages + self.tails):
             if stage:

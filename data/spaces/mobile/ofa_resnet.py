@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ....graphs import Piece
 from ..blocks import ConvUnit, PooledLinear, divisible
 from ..contract import Choice, ChoiceSpace, Signature, Values
-from ..reading import Reader
+from ..reading import ArchitectureReader
 
 WIDTHS, EXPANSIONS = (0.65, 0.8, 1.0), (0.2, 0.25, 0.35)
 BASE_DEPTHS, EXTRA = (2, 2, 4, 2), 2
@@ -106,7 +106,7 @@ class OFAResNet(ChoiceSpace):
         return active
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         values: list[Any] = [_WIDTH_NAMES[reader.one_of(_WIDTH_NAMES)]]
         reader.expect(",")
         values += [_WIDTH_NAMES[reader.one_of(_WIDTH_NAMES)], reader.take("+")]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ....graphs import Piece
 from ..blocks import ConvUnit, PooledLinear
 from ..contract import Choice, ChoiceSpace, Signature, Values, product_size
-from ..reading import Reader
+from ..reading import ArchitectureReader
 
 
 class Split(Piece):
@@ -109,7 +109,7 @@ class HiAML(ChoiceSpace):
     size = product_size(choices)
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         values = reader.several(4, "-", lambda: reader.one_of(_BLOCKS))
         reader.end()
         return values

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ....graphs import Piece
 from ..blocks import Concat, ConvUnit, PooledLinear
 from ..contract import Signature, Space
-from ..reading import Reader
+from ..reading import ArchitectureReader
 from .two_path import PoolNorm
 
 CONVOLUTIONS = (
@@ -201,7 +201,7 @@ class Inception(Space):
 
     def parse(self, arch: str) -> tuple[Stage, ...]:
         """Return the four stages."""
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         stages = []
         for i in range(4):
             if i:
@@ -218,7 +218,7 @@ class Inception(Space):
         reader.end()
         return tuple(stages)
 
-    def _read_path(self, reader: Reader) -> Path:
+    def _read_path(self, reader: ArchitectureReader) -> Path:
         wide = reader.take("wide:")
         names: list[str] = []
         while not names or reader.take(","):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ....graphs import Piece
 from ..blocks import Concat, ConvUnit, PooledLinear
 from ..contract import Signature, Space
-from ..reading import Reader
+from ..reading import ArchitectureReader
 from .hiaml import Split
 
 CONVOLUTIONS = (
@@ -114,14 +114,14 @@ class TwoPath(Space):
 
     def parse(self, arch: str) -> tuple[Path, Path]:
         """Return the two paths."""
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         first = self._path(reader)
         reader.expect("|")
         second = self._path(reader)
         reader.end()
         return first, second
 
-    def _path(self, reader: Reader) -> Path:
+    def _path(self, reader: ArchitectureReader) -> Path:
         start = reader.position
         blocks: list[Block] = []
         while not blocks or reader.take("-"):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ....graphs import Piece
 from ..contract import Choice, Signature, Values
-from ..reading import Reader
+from ..reading import ArchitectureReader
 from .layered import LayeredSpace
 
 HEAD_SIZE = 64
@@ -169,7 +169,7 @@ class AutoFormer(LayeredSpace):
         cls.choose(Choice("width", cls.widths))
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         reader.expect("e")
         width = reader.integer(self.widths)
         reader.expect("-")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..contract import Choice, MadeUpSpace, Signature, Values
-from ..reading import Reader
+from ..reading import ArchitectureReader
 
 VOCABULARY = 30_522
 OPERATIONS = ("sa:sdp", "sa:wma", "lt:dft", "lt:dct", "dsc:5", "dsc:9")
@@ -244,7 +244,7 @@ class FlexiBERT(MadeUpSpace):
         return [True] * (2 + 4 * depth) + [False] * 4 * (_DEPTHS[-1] - depth)
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         reader.expect("h")
         hidden = reader.integer(_HIDDEN)
         layers: list[Any] = []

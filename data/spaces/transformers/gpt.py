@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..contract import Choice, MadeUpSpace, Signature, Values
-from ..reading import Reader
+from ..reading import ArchitectureReader
 from .layered import LayeredSpace
 
 VOCABULARY = 50_254
@@ -140,7 +140,7 @@ class HWGPT(MadeUpSpace, LayeredSpace):
         cls.choose(Choice("width", cls.widths), Choice("bias", (0, 1)))
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         reader.expect("e")
         width = reader.integer(self.widths)
         reader.expect("-b")

@@ -6,7 +6,7 @@ from math import prod
 from typing import Any, ClassVar
 
 from ..contract import Choice, ChoiceSpace, Values
-from ..reading import Reader
+from ..reading import ArchitectureReader
 
 
 class LayeredSpace(ChoiceSpace):
@@ -50,7 +50,7 @@ class LayeredSpace(ChoiceSpace):
         depth: int = values[self._first - 1]
         return [True] * (self._first + 2 * depth) + [False] * 2 * (self.depths[-1] - depth)
 
-    def read_layers(self, reader: Reader) -> Values:
+    def read_layers(self, reader: ArchitectureReader) -> Values:
         """Read the layers, which end the string; return the depth, and what all layers choose."""
         ratio = reader.one_of if isinstance(self.ratios[0], str) else reader.integer
         layers: list[Any] = []

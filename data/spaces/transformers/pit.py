@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ....graphs import Piece
 from ..contract import Choice, ChoiceSpace, Signature, Values, product_size
-from ..reading import Reader
+from ..reading import ArchitectureReader
 from .autoformer import MLP
 
 _PATCH, _STRIDE = 16, 8
@@ -145,7 +145,7 @@ class PiT(ChoiceSpace):
     size = product_size(choices)
 
     def parse(self, arch: str) -> Values:
-        reader = Reader(arch, self.name)
+        reader = ArchitectureReader(arch, self.name)
         reader.expect("b")
         base = reader.integer(self.choices[0].options)
         reader.expect("r")

@@ -16,7 +16,7 @@ from ....basics import Array
 from ...features.rank_transform import normal_scores
 from ..batches import GraphBatch
 from ..encoders.contract import Encoder, encode
-from ..learning.plan import Plan
+from ..learning.plan import TrainingPlan
 from ..learning.run import digest
 from ..learning.seeds import seeded
 from ..learning.training import even_batching, train
@@ -75,7 +75,7 @@ class HeadedMember(Member):
     def loss_of(self, vectors: Tensor, memberships: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of the heads on a batch."""
 
-    def fit(self, inputs: Inputs, lesson: Lesson, plan: Plan, watch: Watch) -> None:
+    def fit(self, inputs: Inputs, lesson: Lesson, plan: TrainingPlan, watch: Watch) -> None:
         plan = replace(plan, seed=self.seed)
         targets, memberships = self.targets(inputs, lesson), self.memberships(inputs)
 
@@ -196,7 +196,7 @@ class PairMember(HeadedMember):
         loss: Tensor = self.loss(odds.mean(dim=1), targets)
         return loss
 
-    def fit(self, inputs: Inputs, lesson: Lesson, plan: Plan, watch: Watch) -> None:
+    def fit(self, inputs: Inputs, lesson: Lesson, plan: TrainingPlan, watch: Watch) -> None:
         super().fit(inputs, lesson, plan, watch)
         both = (self.vectors(inputs), self.memberships(inputs))
         self.references = [part[lesson.references].cpu().numpy() for part in both]

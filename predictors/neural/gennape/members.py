@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ....basics import Array
 from ..graph_predictor import GraphPredictor
-from ..learning.plan import Plan
+from ..learning.plan import TrainingPlan
 from ..network_predictor import UNWATCHED, Watch
 from .combining import Rows
 from .embedding import Inputs
@@ -44,10 +44,10 @@ class Member(ABC):
     """One of the predictors that GENNAPE takes the mean of."""
 
     @abstractmethod
-    def fit(self, inputs: Inputs, lesson: Lesson, plan: Plan, watch: Watch) -> None:
+    def fit(self, inputs: Inputs, lesson: Lesson, plan: TrainingPlan, watch: Watch) -> None:
         """Learn what a lesson says of the inputs."""
 
-    def adapt(self, inputs: Inputs, lesson: Lesson, plan: Plan) -> None:
+    def adapt(self, inputs: Inputs, lesson: Lesson, plan: TrainingPlan) -> None:
         """Go on learning, from another family."""
         self.fit(inputs, lesson, plan, UNWATCHED)
 
@@ -59,7 +59,7 @@ class Member(ABC):
 class FlopsMember(Member):
     """The logarithm of multiply-adds, which learns nothing."""
 
-    def fit(self, inputs: Inputs, lesson: Lesson, plan: Plan, watch: Watch) -> None:
+    def fit(self, inputs: Inputs, lesson: Lesson, plan: TrainingPlan, watch: Watch) -> None:
         pass
 
     def predict(self, inputs: Inputs) -> Array:
@@ -76,10 +76,10 @@ class KGNNMember(Member):
     def __init__(self, predictor: GraphPredictor):
         self.predictor = predictor
 
-    def fit(self, inputs: Inputs, lesson: Lesson, plan: Plan, watch: Watch) -> None:
+    def fit(self, inputs: Inputs, lesson: Lesson, plan: TrainingPlan, watch: Watch) -> None:
         self.predictor.fit(inputs.samples, lesson.labels, watch.file("kgnn"), watch.progress)
 
-    def adapt(self, inputs: Inputs, lesson: Lesson, plan: Plan) -> None:
+    def adapt(self, inputs: Inputs, lesson: Lesson, plan: TrainingPlan) -> None:
         self.predictor.adapt(inputs.samples, lesson.labels, plan.epochs)
 
     def predict(self, inputs: Inputs) -> Array:

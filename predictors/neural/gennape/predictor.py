@@ -22,7 +22,7 @@ from ...features.rank_transform import normal_scores
 from ...reading import Sample
 from ..fuzzy import FuzzyCMeans
 from ..graph_predictor import KGNN, GraphPredictor
-from ..learning.plan import EpochProgress, Plan
+from ..learning.plan import EpochProgress, TrainingPlan
 from ..losses import loss as loss_by_name
 from ..losses import orders
 from ..network_predictor import UNWATCHED, NetworkPredictor, Watch
@@ -288,8 +288,8 @@ class GENNAPE(NetworkPredictor):
             taus.append([kendall(values, labels[held]) for values in outputs.values()])
         return list(np.nan_to_num(taus).mean(axis=0))
 
-    def _plan(self, epochs: int, learning_rate: float) -> Plan:
-        return Plan(
+    def _plan(self, epochs: int, learning_rate: float) -> TrainingPlan:
+        return TrainingPlan(
             epochs,
             self.heads.batch_size,
             learning_rate,

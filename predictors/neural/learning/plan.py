@@ -32,7 +32,7 @@ SELECTIONS: dict[str, Callable[[Any, Any], float]] = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """The settings of a training.
 
     Attributes:
@@ -61,7 +61,7 @@ class Plan:
         InputError: a value outside its range.
 
     Example:
-        >>> Plan(epochs=3, schedule="cosine").rate(0.5)
+        >>> TrainingPlan(epochs=3, schedule="cosine").rate(0.5)
         0.0005
     """
 
@@ -119,7 +119,7 @@ class Epoch:
     Attributes:
         epoch, epochs: the number of this epoch, counted from 1, and of all epochs.
         loss: the mean loss over its batches.
-        validation: the value of ``Plan.selection`` on the held-out labels; None if there are none.
+        validation: the value of ``TrainingPlan.selection`` on held-out labels; None without any.
     """
 
     epoch: int

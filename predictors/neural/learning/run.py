@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ....errors import InputError
 from ....files import written_whole
 from ....progress import tell_of_kept
-from .plan import OPTIMISERS, Epoch, Plan
+from .plan import OPTIMISERS, Epoch, TrainingPlan
 from .seeds import seed_of
 
 FORMAT = 1
@@ -29,7 +29,7 @@ Objective = Callable[[list[int], int], Tensor]
 class Run:
     """A training in progress: its history, and the file from which it can continue."""
 
-    def __init__(self, module: nn.Module, plan: Plan, identity: str, file: Path | None):
+    def __init__(self, module: nn.Module, plan: TrainingPlan, identity: str, file: Path | None):
         self.module, self.plan, self.file = module.to(plan.device), plan, file
         self.optimiser = OPTIMISERS[plan.optimiser](
             [p for p in module.parameters() if p.requires_grad],

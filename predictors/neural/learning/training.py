@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..batches import GraphBatch, GraphTensors, batches
 from ..losses import loss as loss_by_name
 from ..losses import tell_epoch
-from .plan import SELECTIONS, Epoch, EpochProgress, Plan
+from .plan import SELECTIONS, Epoch, EpochProgress, TrainingPlan
 from .run import Objective, Run, digest
 from .seeds import generator_of, own_random_state, seed_of
 
@@ -24,7 +24,7 @@ def train(
     module: nn.Module,
     objective: Objective,
     batching: Batching,
-    plan: Plan,
+    plan: TrainingPlan,
     *,
     validate: Callable[[], float] | None = None,
     identity: str = "",
@@ -60,7 +60,8 @@ def train(
         >>> line, x = nn.Linear(1, 1), torch.arange(4.0)[:, None]
         >>> def objective(rows, epoch):
         ...     return (line(x[rows]) - 3 * x[rows]).square().mean()
-        >>> history = train(line, objective, lambda epoch: [[0, 1], [2, 3]], Plan(400, 2, 0.05))
+        >>> plan = TrainingPlan(400, 2, 0.05)
+        >>> history = train(line, objective, lambda epoch: [[0, 1], [2, 3]], plan)
         >>> round(line.weight.item(), 1)
         3.0
     """
@@ -84,7 +85,7 @@ def train_on_labels(
     module: nn.Module,
     graphs: Sequence[GraphTensors],
     labels: Tensor,
-    plan: Plan,
+    plan: TrainingPlan,
     *,
     context: Tensor | None = None,
     loss: str | nn.Module = "mse",
@@ -116,7 +117,8 @@ def train_on_labels(
         ...     def forward(self, batch):
         ...         return self.encoder(batch).mean(dim=1)
         >>> net = archrank.trace(nn.ReLU(), (3, 8, 8))
-        >>> history = train_on_labels(Model(), [GraphTensors.of(net)], torch.ones(1), Plan(2))
+        >>> given = Model(), [GraphTensors.of(net)], torch.ones(1)
+        >>> history = train_on_labels(*given, TrainingPlan(2))
         >>> [epoch.epoch for epoch in history]
         [1, 2]
     """
@@ -143,7 +145,7 @@ class _Lesson:
         labels: Tensor,
         context: Tensor | None,
         loss: nn.Module,
-        plan: Plan,
+        plan: TrainingPlan,
     ):
         self.module, self.loss, self.plan = module, loss, plan
         self.graphs, self.labels, self.context = graphs, labels, context
@@ -173,14 +175,14 @@ class _Lesson:
         return GraphBatch.of([self.graphs[i] for i in chosen], context).to(self.plan.device)
 
 
-def graph_batching(graphs: Sequence[GraphTensors], plan: Plan) -> Batching:
+def graph_batching(graphs: Sequence[GraphTensors], plan: TrainingPlan) -> Batching:
     """Return the batches of graphs by a plan, epoch by epoch.
 
     Example:
         >>> import archrank
         >>> nets = [nn.ReLU(), nn.Sequential(nn.ReLU(), nn.ReLU()), nn.Tanh()]
         >>> graphs = [GraphTensors.of(archrank.trace(net, (3, 8, 8))) for net in nets]
-        >>> sorted(graph_batching(graphs, Plan(batching="equal"))(0))
+        >>> sorted(graph_batching(graphs, TrainingPlan(batching="equal"))(0))
         [[0, 2], [1]]
     """
     if plan.batching == "similar":
@@ -194,7 +196,7 @@ def graph_batching(graphs: Sequence[GraphTensors], plan: Plan) -> Batching:
     return lambda epoch: [cut[i] for i in generator_of(plan.seed, epoch).permutation(len(cut))]
 
 
-def even_batching(count: int, plan: Plan, groups: Sequence[int] | None = None) -> Batching:
+def even_batching(count: int, plan: TrainingPlan, groups: Sequence[int] | None = None) -> Batching:
     """Return batches of items without a size, shuffled anew in every epoch.
 
     Args:
@@ -203,9 +205,9 @@ def even_batching(count: int, plan: Plan, groups: Sequence[int] | None = None) -
         groups: the group of each item; items of different groups are never in one batch.
 
     Example:
-        >>> [len(batch) for batch in even_batching(5, Plan(batch_size=2))(0)]
+        >>> [len(batch) for batch in even_batching(5, TrainingPlan(batch_size=2))(0)]
         [2, 2, 1]
-        >>> sorted(map(sorted, even_batching(3, Plan(), groups=[0, 1, 0])(0)))
+        >>> sorted(map(sorted, even_batching(3, TrainingPlan(), groups=[0, 1, 0])(0)))
         [[0, 2], [1]]
     """
     member = np.zeros(count, dtype=np.int64) if groups is None else np.asarray(groups)
@@ -222,7 +224,7 @@ def even_batching(count: int, plan: Plan, groups: Sequence[int] | None = None) -
     return cut
 
 
-def _split(count: int, plan: Plan) -> tuple[list[int], list[int]]:
+def _split(count: int, plan: TrainingPlan) -> tuple[list[int], list[int]]:
     """Return positions to learn from, and those held out."""
     held = round(count * plan.validation)
     held = held if held > 1 else 0  # one label has no order

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ....basics import Array
 from ..batches import cut_in_order
-from ..learning.plan import Plan
+from ..learning.plan import TrainingPlan
 from ..learning.seeds import generator_of
 from ..learning.training import Batching
 
@@ -40,7 +40,7 @@ def clusters_of_graphs(described: Array, seed: int) -> Clusters:
 
 
 def cluster_batching(
-    graphs: Sequence[Sized], clusters: Clusters, together: int, plan: Plan
+    graphs: Sequence[Sized], clusters: Clusters, together: int, plan: TrainingPlan
 ) -> Batching:
     """Return batches, epoch by epoch, in which ``together`` graphs each are of one cluster.
 

@@ -24,7 +24,7 @@ from archrank.predictors.neural.batches import GraphBatch, GraphTensors
 from archrank.predictors.neural.contrast import label_targets
 from archrank.predictors.neural.corpus import graphs_to_learn_from
 from archrank.predictors.neural.encoders import encoder
-from archrank.predictors.neural.learning.plan import Plan
+from archrank.predictors.neural.learning.plan import TrainingPlan
 from archrank.predictors.neural.objectives.choosing import NAMED, OBJECTIVES, weights_of
 from archrank.predictors.neural.objectives.clusters import cluster_batching, clusters_of_graphs
 from archrank.predictors.neural.objectives.contract import Step
@@ -198,7 +198,7 @@ class TestKinds:
         assert all(len(np.unique(kinds[i : i + 100])) <= 2 for i in range(0, 400, 100))
         graphs = [[0] * 3] * 400
         for epoch in range(2):
-            cut = cluster_batching(graphs, kinds, 16, Plan(batch_size=32))(epoch)
+            cut = cluster_batching(graphs, kinds, 16, TrainingPlan(batch_size=32))(epoch)
             assert sorted(i for batch in cut for i in batch) == list(range(400))
             assert np.mean([len(np.unique(kinds[batch])) for batch in cut]) < 4
 
