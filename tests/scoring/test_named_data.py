@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import archrank
-from archrank.errors import InputError
+from archrank.errors import ArchrankWarning, InputError
 from archrank.proxies.given_data import drawn, parted
 from archrank.scoring.candidates import collect
 from archrank.scoring.data import _digest
@@ -257,6 +257,35 @@ def test_embedded_images() -> None:
     assert ranking.failures.empty
 
 
+def test_folders_that_need_a_word(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    for part in ("train", "Val"):
+        (tmp_path / part / "cat").mkdir(parents=True)
+        for i in range(3):
+            image.new("RGB", (5, 5), (40 * i, 0, 0)).save(tmp_path / part / "cat" / f"{i}.png")
+    with pytest.raises(InputError, match="holds Val and train, which are parts of a data set"):
+        DataSource(str(tmp_path)).batches([], 2, 1, 0)
+    with pytest.warns(ArchrankWarning, match="holds 3 images, fewer than a batch of 8"):
+        ((x, y),) = DataSource(str(tmp_path / "train")).batches([], 8, 1, 0)
+    assert (len(x), y.tolist()) == (3, [0, 0, 0])
+    with pytest.warns(ArchrankWarning, match="has no folders of classes"):
+        DataSource(str(tmp_path / "train" / "cat")).batches([], 2, 1, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_deep_images_keep_their_values(dtype: type, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    most = 1.0 if dtype is np.float32 else np.iinfo(dtype).max
+    values = np.random.default_rng(0).random((4, 6, 6))
+    for i, one in enumerate(values):
+        image.fromarray((one * most).astype(dtype)).save(tmp_path / f"{i}.tif")
+    with pytest.warns(ArchrankWarning):
+        (x,) = DataSource(str(tmp_path), (3, 6, 6)).batches([], 4, 1, 0)
+    assert torch.equal(x[:, 0], x[:, 2])
+    expected = (values - values.mean()) / values.std(ddof=1)
+    assert np.allclose(np.sort(x[:, 0].ravel()), np.sort(expected.ravel()), atol=0.03)
+
+
 def test_a_folder_of_images(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     random = np.random.default_rng(0)
@@ -272,10 +301,11 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     assert both.mean((0, 2, 3)).abs().max() < 1e-4
     bright = x.mean((1, 2, 3)) > 0
     assert torch.equal(bright.long(), y)  # cats are dark
-    grey = DataSource(str(tmp_path / "classes" / "cat"), (1, 8, 8)).batches([], 4, 2, 0)
+    with pytest.warns(ArchrankWarning, match="no folders of classes"):
+        grey = DataSource(str(tmp_path / "classes" / "cat"), (1, 8, 8)).batches([], 4, 2, 0)
     assert [tuple(g.shape) for g in grey] == [(4, 1, 8, 8), (2, 1, 8, 8)]
     (tmp_path / "classes" / "cat" / "9.png").write_text("no image")
-    with pytest.raises(InputError, match=r"9\.png"):
+    with pytest.warns(ArchrankWarning), pytest.raises(InputError, match=r"9\.png"):
         DataSource(str(tmp_path / "classes"), (3, 8, 8)).batches([], 50, 1, 0)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no images"):
