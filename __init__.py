@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .lazy import lazy_names
+from .version import VERSION as __version__
 
 if TYPE_CHECKING:
     from . import benchmark, costs, data, errors, graphs, metrics, predictors, proxies, search
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from .ranking.front import pareto_front
     from .ranking.order import rank
     from .ranking.table import Ranking
-
-__version__ = "0.1.0"
 
 _HOME = {
     "Graph": "graphs",

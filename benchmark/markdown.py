@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 
-from .. import __version__
+from ..version import VERSION
 from .results import Figure, Judged, Report
 from .wording import GROUPS, columns, commands, number, sample_words, seconds
 
@@ -26,7 +26,7 @@ def to_markdown(
         parts.append(_markdown_table(run.judged))
         parts += [f"{_md(note)}\n" for note in run.judged.notes]
         made = [sample_words(run), f"{report.resamples} resamples, seed {report.seed}"]
-        made += [text for text in (date, machine, f"archrank {__version__}") if text]
+        made += [text for text in (date, machine, f"archrank {VERSION}") if text]
         parts.append(f"95 % bootstrap intervals in brackets. {_md('; '.join(made))}.\n")
         parts.append("```sh\n" + "\n".join(commands(run, report)) + "\n```\n")
     return "\n".join(parts)

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from typer._completion_classes import completion_init
 
-from .. import __version__
+from ..version import VERSION
 from .benchmark import benchmark
 from .costs import costs
 from .data import data
@@ -102,7 +102,7 @@ def _write_nowhere() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"archrank {__version__}")
+        print(f"archrank {VERSION}")
         raise typer.Exit
 
 

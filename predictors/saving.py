@@ -20,7 +20,9 @@ from ..errors import InputError
 
 FORMAT = 1
 FACTS, _ARRAYS = "predictor.json", "arrays.safetensors"
-_ROOMS = (".", "..costs")  # whose public names may stand in a file
+_ROOMS = (".", "..costs")
+"""Rooms whose public names may stand in a file. ``costs`` lies above this one, so that nothing here
+imports it; it is imported by name, and only where a file names one of its predictors."""
 _RENAMED = {
     "Familiarity": "Distribution",
     "familiarity_": "distribution_",

@@ -20,6 +20,7 @@ LEAVES = (
     "metrics",
     "plugins",
     "progress",
+    "version",
     "vision",
 )
 ORDER = (
@@ -63,6 +64,8 @@ def imports(name: str, only_on_import: bool = False) -> Iterator[str]:
                 yield inner
             elif origin in MODULES:
                 yield origin
+            else:
+                raise AssertionError(f"{name} imports {alias.name} from the page of public names")
 
 
 def scripts() -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ... import __version__
+from ...version import VERSION
 from ..conclusion import conclusion
 from ..results import SHARE, TOP, Judged, Report, Result, RunReport
 from ..wording import batch_words, commands, number, sample_words, scoring_seeds, seconds
@@ -48,7 +48,7 @@ def to_html(report: Report, *, date: str | None = None, machine: str | None = No
         titles=dict.fromkeys(run.run.title for run in runs),
         made=[text for text in (date, machine) if text],
         overview=overview(report),
-        version=__version__,
+        version=VERSION,
         share=f"{100 * SHARE:g}\N{NO-BREAK SPACE}%",
         top=TOP,
         style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
