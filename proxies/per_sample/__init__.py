@@ -178,11 +178,13 @@ def _refuse_other_rows(runner: ModelRunner, batch: Batch) -> None:
         ScoreError: one row of it gives as many outputs as all of them.
     """
     with torch.no_grad(), SingleSample():
-        alone = runner.main_output(runner.run(batch.rows(0, 1)))
+        raw = runner.run(batch.rows(0, 1))
+        alone = runner.main_output(raw)
         if len(batch) == 1 or alone.dim() == 0 or len(alone) == 1:
             return
         with WithoutDropout():
             whole = runner.main_output(runner.run(batch))
+        alone = runner.main_output(raw)  # of a list of samples, now that there were several
     if whole.shape == alone.shape:
         raise ScoreError(
             f"one row of the input gives outputs of shape {tuple(alone.shape)}, and so do all "

@@ -25,7 +25,15 @@ from .attempts import failed_forward
 from .batches import Batch, as_real, in_precision, rows_of
 from .differentiation import without_checkpoints
 from .modes import WithoutDropout, WithoutNorm, attention_in_steps
-from .objective import Loss, class_targets, given_loss, main_tensor, output_depths
+from .objective import (
+    Loss,
+    class_targets,
+    given_loss,
+    lists_samples,
+    main_of_entries,
+    main_tensor,
+    output_depths,
+)
 from .precision.cancellation import Cancellation
 from .precision.casts import InPrecision
 from .samples.arrangements import arrangements
@@ -36,11 +44,16 @@ from .weights.effective import (
     EffectiveWeightFinder,
     EffectiveWeights,
     Replaced,
-    applied,
     applied_directly,
 )
-from .weights.parameters import named_parameters, refuse_hidden_weights, scales_by_hand
-from .weights.stand_ins import MOST_COPIED, Change, stand_ins
+from .weights.parameters import (
+    applied,
+    multiplied_together,
+    named_parameters,
+    refuse_hidden_weights,
+    scales_by_hand,
+)
+from .weights.stand_ins import MOST_COPIED, Change, Place, stand_ins
 
 
 @dataclass
@@ -73,6 +86,8 @@ class ModelRunner:
     _layouts: dict[str, Layouts] = field(default_factory=dict, repr=False)
     _own: torch.dtype = field(init=False, repr=False)
     _running: torch.dtype | None = field(default=None, init=False, repr=False)
+    _places: list[Place] = field(default_factory=list, init=False, repr=False)
+    _listed: bool = field(default=False, init=False, repr=False)
     _replaced: Replaced | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -101,7 +116,8 @@ class ModelRunner:
     def _applied(self) -> set[str]:
         """The parameters that layers apply, to whichever samples."""
         found = {name for _, name in applied(self.graph)}
-        if self.graph.exact:
+        doubtful = multiplied_together(self.graph, dict(self.model.named_parameters()))
+        if self.graph.exact and not doubtful:
             return found
         # The graph is that of one sample, which may not reach all experts or branches.
         with self.substituted(gradients=False, names=()):
@@ -109,7 +125,7 @@ class ModelRunner:
             with noted:
                 for batch in self.batches:
                     self.run(batch)
-        return found | noted.names
+        return (found - doubtful) | noted.names
 
     def effective(self) -> EffectiveWeights:
         """Return the weights that layers compute from parameters; found once in each mode."""
@@ -281,7 +297,8 @@ class ModelRunner:
                     module.training = self.mode == "train"
                 if self.quiet is not None and module in self.quiet:
                     module.training = False
-            replacing.put_into(self.model)
+            stack.callback(setattr, self, "_places", self._places)
+            self._places = replacing.put_into(self.model)
             stack.callback(setattr, self, "_running", self._running)
             self._running = None if dtype == self.dtype else dtype
             if folded.replace:
@@ -323,6 +340,8 @@ class ModelRunner:
     def run(self, batch: Batch) -> Any:
         """Run one forward and return the raw output.
 
+        Buffers have their original values, whatever forwards before it made of them.
+
         Raises:
             ScoreError: it fails; says in which module.
         """
@@ -330,6 +349,8 @@ class ModelRunner:
         casts: Any = nullcontext()
         if changed is not None:
             batch, casts = batch.in_precision(changed), InPrecision(self._own, changed)
+        for place in self._places:
+            place.rewind()
         try:
             with (
                 failed_forward(self.model),
@@ -358,6 +379,9 @@ class ModelRunner:
 
     def main_output(self, output: Any) -> Tensor:
         """Return the tensor of the output that the classifier's loss is about, samples first."""
+        self._listed = self._listed or lists_samples(output, self.graph)
+        if self._listed and isinstance(output, (list, tuple)):
+            return main_of_entries(output, self.graph)
         found = main_tensor(output, self.graph)
         return found.transpose(0, 1) if self.batches[0].by_step and found.dim() > 2 else found
 

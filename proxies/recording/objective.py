@@ -48,6 +48,36 @@ def main_tensor(output: Any, graph: Graph) -> Tensor:
     return tensors[max(learnt or sized or range(len(tensors)), key=lambda i: depths[i])]
 
 
+def lists_samples(output: Any, graph: Graph) -> bool:
+    """Return whether an output is a list with an entry for each sample, as detectors give.
+
+    Args:
+        output: of several samples.
+        graph: of one sample.
+    """
+    if type(output) not in (list, tuple) or len(output) < 2:
+        return False
+    of_one = sum(node.operator == "output" for node in graph.nodes)
+    entries = [{id(tensor) for tensor in tensors_in(entry)} for entry in output]
+    apart = len(set().union(*entries)) == len(output) * of_one  # not one tensor several times
+    return apart and {len(entry) for entry in entries} == {of_one}
+
+
+def main_of_entries(output: Any, graph: Graph) -> Tensor:
+    """Return the main tensors of a list of samples' outputs as one, samples first.
+
+    Raises:
+        ScoreError: they are of several shapes.
+    """
+    found = [main_tensor(entry, graph) for entry in output]
+    if len({one.shape for one in found}) > 1:
+        raise ScoreError(
+            "the model returns a list with an output for each sample, and these differ in shape; "
+            "only proxies of a loss= that reads them are defined"
+        )
+    return torch.stack(found)
+
+
 def output_depths(graph: Graph) -> list[int]:
     """Return the length of the longest path to each output."""
     longest = [0] * len(graph)

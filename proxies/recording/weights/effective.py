@@ -20,10 +20,9 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from ....graphs import Graph
 from ....graphs.functions import DROPOUTS
-from ....graphs.operators import UNKNOWN, WEIGHTED
 from .adapters import Adapters, Kind, are_factors, is_sum, kind_of, may_be_adapted
 from .biases import Biases, is_sum_of_two, keeps_outputs, may_be_biased
-from .parameters import representative
+from .parameters import applied, representative
 from .products import LinearForm, in_chain, in_steps, linear_form
 
 APPLYING = frozenset(
@@ -75,15 +74,6 @@ def names_by_weight(leaves: dict[str, Tensor]) -> dict[int, str]:
 def name_of(names: dict[int, str], weight: Any) -> str | None:
     """Return the name of what a layer applies: a leaf, or made of one; None of anything else."""
     return names.get(id(weight)) or getattr(weight, "made_of", None)
-
-
-def applied(graph: Graph) -> Iterator[tuple[str, str]]:
-    """Yield the path of each module that applies weights, and a parameter of its operator."""
-    wanted = WEIGHTED - {"embedding"} | {UNKNOWN}
-    for node in graph.nodes:
-        if node.operator in wanted:
-            for name in node.parameters:
-                yield node.module, name
 
 
 def applied_directly(model: nn.Module, graph: Graph) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
 from ....errors import ScoreError
 from ....graphs import Graph
+from ....graphs.operators import UNKNOWN, WEIGHTED
 
 _PARAMETRIZATIONS = "parametrizations"
 _SPREADS = frozenset(("sqrt", "norm", "variance"))
@@ -92,3 +95,27 @@ def representative(names: tuple[str, ...], weight: Tensor, parameters: dict[str,
     It is one of the weight's own shape if there is one, else the largest.
     """
     return max(names, key=lambda n: (parameters[n].shape == weight.shape, parameters[n].numel()))
+
+
+def applied(graph: Graph) -> Iterator[tuple[str, str]]:
+    """Yield the path of each module that applies weights, and a parameter of its operator."""
+    wanted = WEIGHTED - {"embedding"} | {UNKNOWN}
+    for node in graph.nodes:
+        if node.operator in wanted:
+            for name in node.parameters:
+                yield node.module, name
+
+
+def multiplied_together(graph: Graph, parameters: dict[str, Tensor]) -> set[str]:
+    """Return the matrices that meet in one operator: its weights, and maybe an input of it.
+
+    Such an input is a query or a first state that is learnt.
+    """
+    found: set[str] = set()
+    for node in graph.nodes:
+        known = [name for name in node.parameters if name in parameters]
+        matrices = [name for name in known if parameters[name].dim() > 1]
+        foreign = any(name.rpartition(".")[0] != node.module for name in matrices)
+        if len(matrices) > 1 and (foreign or node.operator == "linear"):
+            found.update(matrices)
+    return found

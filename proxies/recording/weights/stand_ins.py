@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +20,26 @@ Change = Callable[[str, Tensor], Tensor]
 """(name, parameter) -> what stands in for it."""
 
 
+@dataclass
+class Place:
+    """The place of a buffer in a model that runs on its stand-in."""
+
+    table: dict[str, Any]
+    name: str
+    original: Tensor
+    stand_in: Tensor
+
+    def __post_init__(self) -> None:
+        self._version = self.stand_in._version
+
+    def rewind(self) -> None:
+        """Give the buffer its original values again, if a forward changed them."""
+        replaced = self.table.get(self.name) is not self.stand_in
+        if replaced or self.stand_in._version != self._version:
+            self.stand_in.data.copy_(self.original)  # what a backward may have kept is the same
+            self.table[self.name], self._version = self.stand_in, self.stand_in._version
+
+
 class StandIns(NamedTuple):
     """The tensors on which a model runs.
 
@@ -30,14 +51,18 @@ class StandIns(NamedTuple):
     leaves: dict[str, Tensor]
     of: dict[int, Tensor]
 
-    def put_into(self, model: nn.Module) -> None:
-        """Let a model run on them; whoever calls puts its own back."""
+    def put_into(self, model: nn.Module) -> list[Place]:
+        """Let a model run on them; return the places of buffers. Whoever calls restores all."""
+        places = []
         for module in model.modules():
             tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
             for table in tables:
                 for name, tensor in table.items():
                     if tensor is not None:
                         table[name] = self.of[id(tensor)]
+                        if table is module._buffers:
+                            places.append(Place(table, name, tensor, table[name]))
+        return places
 
 
 def stand_ins(
