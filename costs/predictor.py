@@ -3,7 +3,7 @@ few measurements."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -22,8 +22,10 @@ from .grouped_regression import Regression, regression
 from .operators.inventory import Inventory, counted, inventory
 
 _COMPILED = ("scaled", "read", "apart")
-LEVELS = ("sizes", "kinds", "unused", *_COMPILED, "operators", "code", "scores")
+LEVELS = ("sizes", "classes", "unused", *_COMPILED, "operators", "code", "scores")
 """What costs are additive in, from coarse to fine; see ``CostPredictor``."""
+_RENAMED = {"kinds": "classes"}
+"""Levels as older files call them, and as they are called now."""
 _BELIEFS = {"operators": -1.0, **dict.fromkeys((*_COMPILED, "code", "scores"), -2.0)}
 _ENOUGH = 300  # measurements of a device: others hardly add to them
 _LOWEST = 0.05  # of the smallest cost measured: no sum is predicted to be below
@@ -33,12 +35,12 @@ class CostPredictor(Predictor):
     """A predictor of costs from the operators of a network and from its costs on other devices.
 
     A cost, or its logarithm (whichever makes the measurements likelier), is linear in groups of
-    columns of a graph: ``"sizes"`` of the whole; ``"kinds"`` (operators, FLOPs and output elements
-    of each kind); the same of what no output needs (``"unused"``), of what is left by two kinds of
-    compilers (``"scaled"``, ``"read"``), and of what the second may add (``"apart"``), see
-    ``inventory``; ``"operators"`` of exactly one size; and the space's ``"code"`` and proxies'
-    ``"scores"`` where samples have them. Groups that are equal for all samples count once. The
-    measurements decide how much each group counts (``grouped``).
+    columns of a graph: ``"sizes"`` of the whole; ``"classes"`` (operators, FLOPs and output
+    elements of each class of operators); the same of what no output needs (``"unused"``), of what
+    is left by two kinds of compilers (``"scaled"``, ``"read"``), and of what the second may add
+    (``"apart"``), see ``inventory``; ``"operators"`` of exactly one size; and the space's
+    ``"code"`` and proxies' ``"scores"`` where samples have them. Groups that are equal for all
+    samples count once. The measurements decide how much each group counts (``regression``).
 
     Where samples have a context, each context is a device (or a batch size, or another cost) of its
     own. Devices are first learnt alone; then each of fewer than 300 measurements is learnt again
@@ -88,6 +90,12 @@ class CostPredictor(Predictor):
         self.task = task
         self.inputs = inputs
         self.proxies = proxies
+
+    @classmethod
+    def arguments_of_file(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return today's arguments for those of a file, also of an older version."""
+        levels = tuple(_RENAMED.get(level, level) for level in arguments["levels"])
+        return {**arguments, "levels": levels}
 
     @property
     def reader(self) -> Reader:
@@ -298,7 +306,8 @@ def _columns(how: dict[str, Any], samples: Sequence[Sample]) -> list[Array]:
 def _raw(level: str, inventories: Sequence[Inventory], vocabulary: Sequence[str]) -> Array:
     if level == "operators":
         return counted([one.operators for one in inventories], vocabulary)
-    return np.array([getattr(one, level) for one in inventories]).reshape(len(inventories), -1)
+    name = _RENAMED.get(level, level)
+    return np.array([getattr(one, name) for one in inventories]).reshape(len(inventories), -1)
 
 
 # --- one device -----------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def batch_of(networks: Sequence[Sequence[Cell]], steps: Sequence[str]) -> Batch:
     sources, targets, words, roles, owners, ends = [], [], [], [], [], []
     for at, cell in enumerate(place):
         arcs = arcs_of(cell)
-        end = len(cell.kinds) - 1
+        end = len(cell.classes) - 1
         nodes = sorted({end, *(n for arc in arcs for n in (arc.source, arc.target))})
         number = {node: len(roles) + i for i, node in enumerate(nodes)}
         ends.append(number[end])

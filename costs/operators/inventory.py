@@ -1,4 +1,4 @@
-"""What a network is charged for: its operators by kind and by exact size, and its whole size.
+"""What a network is charged for: its operators by class and by exact size, and its whole size.
 
 Unlike the statistics that predict accuracy, these count every operator, whether or not a signal
 passes it: most devices compute it. What is left of it after a compiler is counted apart. Which of
@@ -44,11 +44,10 @@ class Inventory(NamedTuple):
 
     Attributes:
         sizes: log(1 + x) of FLOPs, parameters, output elements, operators, depth and activations.
-        kinds: operators, FLOPs and output elements of each of
-            ``CLASSES``.
+        classes: operators, FLOPs and output elements of each of ``CLASSES``.
         unused: the same of operators that ``needed`` leaves out; log(1 + x) of FLOPs, parameters,
             output elements and operators of the others.
-        scaled: as ``kinds``, of what a compiler runs that leaves unused operators out, but moves
+        scaled: as ``classes``, of what a compiler runs that leaves unused operators out, but moves
             products with zero into the weights before them.
         read: the same, of a compiler that is not thorough.
         apart: what that one may run beside: operators and output elements of activations of what
@@ -57,7 +56,7 @@ class Inventory(NamedTuple):
     """
 
     sizes: Array
-    kinds: Array
+    classes: Array
     unused: Array
     scaled: Array
     read: Array

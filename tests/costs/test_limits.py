@@ -47,7 +47,7 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Path:
         archrank.trace(net(width, depth), INPUT) for width in range(2, 40) for depth in (1, 2)
     ]
     costs = [graph.flops / 1e3 for graph in graphs]
-    CostPredictor(("sizes", "kinds")).fit(graphs, costs).save(folder)
+    CostPredictor(("sizes", "classes")).fit(graphs, costs).save(folder)
     return folder
 
 

@@ -25,7 +25,7 @@ READ = samples(ARCHS, space="fbnet")
 def costs_on(device: int, read: list[Sample]) -> np.ndarray:
     """Return a device as prices per operator, FLOP and element of each kind, with noise."""
     rng = np.random.default_rng(device)
-    kinds = np.array([inventory(sample.graph).kinds for sample in read])
+    kinds = np.array([inventory(sample.graph).classes for sample in read])
     prices = rng.lognormal(0, 0.7, kinds.shape[1]) / np.maximum(kinds.mean(axis=0), 1)
     return (kinds @ prices) * rng.lognormal(0, 0.01, len(read))
 
@@ -112,17 +112,17 @@ def test_architectures_stand_for_what_they_compute() -> None:
 
 
 def test_costs_and_logarithms_are_told_apart() -> None:
-    kinds = np.array([inventory(sample.graph).kinds for sample in READ])
+    kinds = np.array([inventory(sample.graph).classes for sample in READ])
     shares = kinds[:, :4] / kinds[:, :4].mean(axis=0).clip(1)
     total = shares @ np.array([3.0, 1.0, 2.0, 1.0])
     for costs, log in ((1.0 + total, False), (np.exp(2 * total), True)):
-        predictor = CostPredictor(("kinds",)).fit(READ[:200], costs[:200])
+        predictor = CostPredictor(("classes",)).fit(READ[:200], costs[:200])
         assert predictor.models_[0]["log"] is log
 
 
 def test_scikit_learn(several: CostPredictor) -> None:
     truth = costs_on(0, READ[:60])
-    assert cross_val_score(CostPredictor(("sizes", "kinds")), READ[:60], truth, cv=3).min() > 0.8
+    assert cross_val_score(CostPredictor(("sizes", "classes")), READ[:60], truth, cv=3).min() > 0.8
     assert not hasattr(clone(several), "models_")
 
 
@@ -164,7 +164,17 @@ def test_only_costs_are_better_when_smaller() -> None:
 
 def test_what_compilers_leave_is_a_level_where_it_differs() -> None:
     fbnet = CostPredictor(space="fbnet").fit(ARCHS[:30], np.arange(1.0, 31.0))
-    assert fbnet.columns_["levels"] == ["sizes", "kinds", "unused", "operators", "code"]
+    assert fbnet.columns_["levels"] == ["sizes", "classes", "unused", "operators", "code"]
     cells = space("nasbench201").sample(30, seed=0)
     found = CostPredictor(space="nasbench201").fit(cells, np.arange(1.0, 31.0)).columns_["levels"]
-    assert {"kinds", "unused", "scaled", "read", "apart"} <= set(found)
+    assert {"classes", "unused", "scaled", "read", "apart"} <= set(found)
+
+
+def test_files_from_before_classes_had_their_name_still_predict(tmp_path: Path) -> None:
+    fitted = CostPredictor(("sizes", "classes")).fit(READ[:40], np.arange(1.0, 41.0))
+    fitted.save(tmp_path / "model")
+    file = tmp_path / "model" / "predictor.json"
+    file.write_text(file.read_text().replace('"classes"', '"kinds"'))
+    read = CostPredictor.load(tmp_path / "model")
+    assert read.levels == ("sizes", "classes")
+    assert np.array_equal(read.predict(READ[40:50]), fitted.predict(READ[40:50]))

@@ -15,7 +15,7 @@ from archrank.costs.operators.inventory import counted, inventory, needed, progr
 from archrank.data import space
 from archrank.predictors.features.operator_classes import CLASSES, classes_of
 
-KINDS_NUMBER = len(CLASSES)
+CLASSES_NUMBER = len(CLASSES)
 
 
 @pytest.mark.parametrize("name", ["nasbench201", "fbnet", "gpt", "hiaml"])
@@ -23,8 +23,8 @@ def test_totals_are_those_of_the_nodes(name: str) -> None:
     for arch in space(name).sample(3, seed=0):
         graph = space(name).graph(arch)
         found = inventory(graph)
-        counts = found.kinds.reshape(3, KINDS_NUMBER)
-        expected = np.zeros((3, KINDS_NUMBER))
+        counts = found.classes.reshape(3, CLASSES_NUMBER)
+        expected = np.zeros((3, CLASSES_NUMBER))
         for node, kind in zip(graph.nodes, classes_of(graph).tolist(), strict=True):
             if node.operator not in ("input", "output"):
                 expected[:, kind] += [1, node.flops, math.prod(node.out_shape)]
@@ -46,7 +46,8 @@ def test_what_no_output_needs_is_counted_apart() -> None:
         inventory(cells.graph(used)).unused[-4:], inventory(cells.graph(idle)).unused[-4:]
     )
     assert (
-        inventory(cells.graph(idle)).kinds[conv3] == 15 + inventory(cells.graph(used)).kinds[conv3]
+        inventory(cells.graph(idle)).classes[conv3]
+        == 15 + inventory(cells.graph(used)).classes[conv3]
     )
 
 
@@ -137,7 +138,7 @@ def test_products_with_zero_in_weights_run_what_an_edge_by_edge_count_says(arch:
     assert np.isin(graph.operators, "conv2d")[seen.scaled].sum() == expected
     assert not (seen.scaled & (seen.runs | seen.zero)).any()
     found = inventory(graph)
-    kinds = found.scaled - (found.kinds - found.unused[:-4])
+    kinds = found.scaled - (found.classes - found.unused[:-4])
     assert kinds[[CLASSES.index("conv1"), CLASSES.index("conv3")]].sum() == expected
 
 
@@ -199,5 +200,5 @@ def test_counts_as_a_table() -> None:
 def test_a_network_of_nothing() -> None:
     found = inventory(archrank.trace(nn.Identity(), (3, 4, 4)))
     assert found.operators == {}
-    assert not found.kinds.any()
+    assert not found.classes.any()
     assert torch.isfinite(torch.as_tensor(found.unused)).all()
