@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import traceback
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
-from ..errors import InputError
+from ..errors import ArchrankError, InputError
 from ..graphs.inputs.tensors import as_tensors, check_inputs, is_shape
 from ..graphs.randomness import seeded
 
@@ -35,7 +37,7 @@ def drawn(inputs: Any, batch_size: int = 64, count: int = 1, seed: int = 0) -> A
         seed: the seed of the drawn samples and of a loader that shuffles.
 
     Raises:
-        InputError: there is no batch, or some numbers in it are missing (NaN).
+        InputError: there is no batch, it cannot be read, or some numbers in it are missing (NaN).
 
     Example:
         >>> from torch.utils.data import TensorDataset
@@ -63,11 +65,10 @@ def drawn(inputs: Any, batch_size: int = 64, count: int = 1, seed: int = 0) -> A
     try:
         with seeded(seed):
             batches = list(islice(inputs, count))
-    except TypeError as error:
-        raise InputError(
-            f"inputs: no batch can be made of its samples ({error}); give the data set a transform "
-            "that returns tensors"
-        ) from error
+    except ArchrankError:
+        raise
+    except Exception as error:  # the user's own data may raise anything
+        raise _unreadable(error) from error
     if not batches:
         raise InputError(
             "inputs: there is no batch; a data set may be empty, and an iterator or generator can "
@@ -77,6 +78,21 @@ def drawn(inputs: Any, batch_size: int = 64, count: int = 1, seed: int = 0) -> A
     for batch in batches:
         as_targets(_likely_targets(batch))  # which refuses names of classes
     return batches
+
+
+def _unreadable(error: Exception) -> InputError:
+    """Return what to say of data that raised an error: of the user's own code, say where."""
+    said = str(error).strip().splitlines()  # of a worker process, the last line is its error
+    what = f"{type(error).__name__}: {said[-1] if said else ''}"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    if Path(torch.__file__).parent in Path(place.filename).parents:
+        return InputError(
+            f"inputs: no batch can be made of its samples ({what}); give the data set a transform "
+            "that returns tensors of one shape"
+        )
+    return InputError(
+        f"inputs: the data cannot be read ({what}, in {place.filename}, line {place.lineno})"
+    )
 
 
 def _likely_targets(batch: Any) -> Any:

@@ -43,6 +43,8 @@ class DataSource:
         """
         if ".py:" in self.name:
             found = _in_file(self.name, "data")
+            if found is None:
+                raise InputError(f"data: {self.name} returns None, expected data; end it by return")
             if isinstance(found, str):
                 raise InputError(
                     f"data: {self.name} is the text {found!r}, expected data or what loads them; "

@@ -115,9 +115,9 @@ def class_targets(logits: Tensor, targets: Any, seed: int) -> Tensor:
         return targets.to(logits.device)
     if targets.is_floating_point() or targets.dim() != 1:
         raise ScoreError(
-            f"targets: got {kind_of(targets)}, and cross-entropy takes a class number for each "
-            f"sample, ({count},), or shares of classes, ({count}, {classes}), as real numbers; "
-            "for other targets pass loss= (in the shell --loss)"
+            f"targets: got {kind_of(targets)} and {targets.dtype}, and cross-entropy takes a class "
+            f"number for each sample, ({count},), or shares of classes, ({count}, {classes}), as "
+            "real numbers; for other targets pass loss= (in the shell --loss)"
         )
     if int(targets.min()) < 0 or int(targets.max()) >= classes:
         raise ScoreError(

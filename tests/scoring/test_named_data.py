@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,6 +183,30 @@ class _Pictures:
         return object()
 
 
+class _Broken(_Pictures):
+    def __getitem__(self, index: int) -> object:
+        raise FileNotFoundError("/data/7.png")
+
+
+class _Ragged(_Pictures):
+    def __getitem__(self, index: int) -> object:
+        return torch.zeros(3, 4 + index, 4), 0
+
+
+@pytest.mark.parametrize("workers", [None, 0, 2])
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        (_Broken(), "FileNotFoundError: /data/7.png"),
+        (_Ragged(), "RuntimeError: stack expects each tensor to be equal size"),
+    ],
+)
+def test_data_that_cannot_be_read_say_why(samples: Any, said: str, workers: int | None) -> None:
+    data = samples if workers is None else DataLoader(samples, 3, num_workers=workers)
+    with pytest.raises(InputError, match=f"^inputs: .*{said}"):
+        archrank.rank([nn.Identity()], data, by="params")
+
+
 # --- by name --------------------------------------------------------------------------------------
 
 FILE = """
@@ -197,6 +222,7 @@ class MyLoss(nn.Module):
     def forward(self, output, targets): return loss(output, targets)
 ready = MyLoss()
 SIZE = 3
+def forgot(): data
 """
 
 
@@ -217,6 +243,11 @@ def test_data_of_a_file(file: Path) -> None:
         assert x.shape == (8, 3, 8, 8)
     with pytest.raises(InputError, match="did you mean 'loader'"):
         DataSource(f"{file}:load").batches([], 8, 2, 0)
+
+
+def test_a_loader_that_returns_nothing(file: Path) -> None:
+    with pytest.raises(InputError, match="forgot returns None"):
+        DataSource(f"{file}:forgot").batches([], 4, 1, 0)
 
 
 @pytest.mark.parametrize("name", ["loss", "MyLoss", "ready"])
