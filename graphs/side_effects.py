@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 _Undo = Callable[[], None]
 _ATOMS = frozenset(
@@ -153,7 +155,12 @@ class _Search:
             for tensors in (module.parameters(recurse=False), module.buffers(recurse=False)):
                 self._registered.update(map(id, tensors))
         flags = [(p, p.requires_grad) for p in module.parameters(recurse=False)]
-        self.undo.append(functools.partial(_restore_flags, flags))
+        own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+        memory = [(t, t.detach()) for t in own if _has_memory(t)]
+        self.undo += (
+            functools.partial(_restore_memory, memory),
+            functools.partial(_restore_flags, flags),
+        )
         self._dict(vars(module))
         for kind in type(module).__mro__:
             if id(kind) in self._seen or _is_foreign(kind):
@@ -236,6 +243,19 @@ def _restore_sequence(items: list[Any] | deque[Any], before: list[Any]) -> None:
     else:
         deque.clear(items)
         deque.extend(items, before)
+
+
+def _has_memory(tensor: Tensor) -> bool:
+    """Return whether a tensor is one block of memory, which its ``data`` could be exchanged for."""
+    whole = tensor.layout == torch.strided and not is_traceable_wrapper_subclass(tensor)
+    return whole and not is_lazy(tensor)
+
+
+def _restore_memory(memory: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Give tensors their memory again where a forward assigned to their ``data``."""
+    for tensor, before in memory:
+        if tensor.device != before.device or tensor.data_ptr() != before.data_ptr():
+            tensor.data = before
 
 
 def _restore_flags(flags: Sequence[tuple[Tensor, bool]]) -> None:

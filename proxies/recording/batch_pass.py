@@ -149,14 +149,14 @@ def _jacobian(runner: ModelRunner, output: Any, batch: Batch, keep: bool) -> Ten
             f"needs one row of the input for each of the {batch.samples} outputs, and there are "
             f"{len(batch)}"
         )
-    sources = [t for t in batch.tensors if t.requires_grad]
+    sources = [t for t in batch.held if t.requires_grad]
     if not sources:
         raise NotApplicable("needs a floating-point input to differentiate to; this one is integer")
     main = runner.real_output(output)
     found: tuple[Tensor | None, ...] = ()
     if main.requires_grad:
         found = torch.autograd.grad(main.sum(), sources, retain_graph=keep, allow_unused=True)
-    rows = [as_real(g).flatten(1) for g in found if g is not None]
+    rows = [as_real(g).reshape(len(g), -1) for g in found if g is not None]
     if not rows:
         raise NotApplicable("the output does not depend on the input differentiably")
     return torch.cat(rows, dim=1)

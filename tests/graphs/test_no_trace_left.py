@@ -123,3 +123,46 @@ def test_user_hooks_run_and_stay(capsys):
     trace(net, (3, 8, 8))
     assert capsys.readouterr().out == "called\n"
     assert len(net.norm._forward_hooks) == 1
+
+
+WRITES = {
+    "average": lambda m: setattr(m.weight, "data", m.weight.data * 0.9),
+    "unit length": lambda m: setattr(
+        m.weight, "data", nn.functional.normalize(m.weight.data, dim=1)
+    ),
+    "in place": lambda m: m.weight.data.mul_(0.9),
+    "copied": lambda m: m.weight.copy_(m.weight * 0.9),
+    "buffer": lambda m: setattr(m.count, "data", m.count.data + 1),
+    "new buffer": lambda m: setattr(m, "count", m.count + 1),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("kind", WRITES)
+@pytest.mark.parametrize("branches", [False, True])
+def test_a_forward_that_writes_to_weights_leaves_them(
+    kind: str, dtype: torch.dtype, branches: bool
+) -> None:
+    """As a teacher does, which is the average of past students."""
+
+    class Teacher(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(4, 6))
+            self.register_buffer("count", torch.zeros(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                WRITES[kind](self)
+            made = nn.functional.linear(x, self.weight)
+            return -made if branches and made.sum() > 0 else made
+
+    model = Teacher().to(dtype)
+    before = {
+        n: (id(t), t.clone(), t.data_ptr()) for n, t in model.state_dict(keep_vars=True).items()
+    }
+    trace(model, torch.randn(2, 6, dtype=dtype))
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        identity, values, place = before[name]
+        assert (id(tensor), tensor.data_ptr()) == (identity, place)
+        assert torch.equal(tensor, values)

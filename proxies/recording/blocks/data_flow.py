@@ -9,7 +9,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 
+from ....errors import NotApplicable
 from ....graphs.inputs.tensors import tensors_in
 from ....graphs.module_path import ModulePath, module_calls
 from ..batches import Batch
@@ -98,6 +100,10 @@ class DependentCalls(WithoutDropout):
         made = list(tensors_in(result))
         if result is None and operands:
             made = operands[:1]  # an assignment to a part of it
+        if any(map(is_functorch_wrapped_tensor, made)):
+            raise NotApplicable(
+                "layers run under torch.vmap, which hides what goes into which; call them without"
+            )
         if not made or not any(id(t) in self._maker for t in operands):
             return result
         same = func is Tensor.view_as and made[0].shape == operands[0].shape  # hooks have some

@@ -199,3 +199,46 @@ def test_a_spectral_norm_by_hand_is_that_of_the_first_forward() -> None:
     twin.load_state_dict({**state, **own})
     data = batches(5, 3)
     compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH | BLOCKS)
+
+
+class WithTime(nn.Module):
+    """A network of images and one number for each, as those that remove noise take a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.time, self.head = nn.Conv2d(3, 8, 3), nn.Linear(1, 8), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        shift = self.time(time.reshape(-1, 1))
+        return self.head(F.relu(self.body(x) + shift[..., None, None]).mean((2, 3)))
+
+
+def test_a_number_for_each_sample_is_an_input_as_a_column_is() -> None:
+    torch.manual_seed(0)
+    model = WithTime().double()
+    (x, targets), _ = batches(3, 8, 8)
+    time = torch.rand(len(x), dtype=torch.float64)
+    names = ("jacob_cov", "epe_nas", "gradsign", "croze")
+    flat = archrank.score(model, (x, time), targets, proxies=names)
+    column = archrank.score(model, (x, time[:, None]), targets, proxies=names)
+    for name in names:
+        assert flat[name].status == "ok", flat[name].reason
+        assert flat[name].value == pytest.approx(column[name].value)
+
+
+def test_blocks_under_vmap_are_not_applicable() -> None:
+    class Ensemble(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = (nn.Parameter(torch.randn(3, n, 6)) for n in (6, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            def one(first: Tensor, last: Tensor) -> Tensor:
+                return F.linear(F.relu(F.linear(x, first)), last)
+
+            return torch.vmap(one)(self.first, self.last).mean(0)
+
+    found = archrank.score(Ensemble(), torch.randn(5, 6), proxies=[*BLOCKS])
+    for result in found.values():
+        assert result.status == "not applicable"
+        assert "torch.vmap" in result.reason
