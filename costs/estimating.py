@@ -43,7 +43,7 @@ def estimate(
 
     Args:
         candidates, inputs: the same as in ``archrank.rank``.
-        on: devices or settings (``SETTINGS``), or folders of a saved ``DeviceSpeed``.
+        on: devices or settings (``SETTINGS``), or folders of a saved ``DeviceSpeed``; or one.
         batch_sizes: the number of samples in a step; by default 64, or the largest batch that was
             measured there.
         level: the probability that the measured time is in [``low_ms``, ``high_ms``].
@@ -69,7 +69,7 @@ def estimate(
         ('rtx4090', True)
     """
     there: list[SpeedPredictor | DeviceSpeed] = []
-    for device in on:
+    for device in (on,) if isinstance(on, str) else on:
         most = speed_on(device, **how).batches[1]
         sizes = batch_sizes or (min(_BATCH, most),)
         there += [speed_on(device, size, **how) for size in sizes]
