@@ -29,6 +29,18 @@ def test_version_is_one() -> None:
     assert f"[{archrank.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
+def test_the_changelog_lists_every_raised_version_of_a_proxy() -> None:
+    listed: dict[str, int] = {}
+    for line in (ROOT / "CHANGELOG.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == 3 and cells[1].isdigit():
+            for name in re.findall(r"`([\w@-]+)`", cells[0]):
+                assert int(cells[1]) == listed.get(name, 1) + 1, f"{name} misses a version"
+                listed[name] = int(cells[1])
+    versions = {p.name: p.version for p in archrank.proxies.list(variants=True)}
+    assert listed == {name: version for name, version in versions.items() if version > 1}
+
+
 def test_pythons_are_those_that_are_allowed() -> None:
     named = {c.rpartition(" ")[2] for c in PROJECT["classifiers"] if "Python :: 3." in c}
     least = PROJECT["requires-python"].removeprefix(">=")
