@@ -74,7 +74,7 @@ def measure(
         if calibrate is not None:
             make_room("--calibrate", calibrate)
         from ..costs import calibrating, measuring
-        from ..predictors.fitting import read_names
+        from ..predictors.label_files import read_names
 
         names = [*(models or ()), *(read_names(file) if file is not None else ())]
         if space is not None:

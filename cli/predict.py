@@ -36,7 +36,7 @@ def predict(
     """Predict labels of architectures, best first."""
     with errors(quiet):
         from ..predictors import predicting
-        from ..predictors.fitting import read_names
+        from ..predictors.label_files import read_names
         from ..predictors.loading import load_predictor
 
         names = list(candidates or ())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import InputError
 from .shared.amounts import amounts, megabytes, shape_of
 from .shared.console import errors, progress, results_only, say
 from .shared.interruption import STORE_KEEPS, kept_in
@@ -71,8 +72,13 @@ def rank(
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="Learn from trained candidates: a CSV file with their names and accuracies."
+            help="Learn from trained candidates: a CSV file with their names and accuracies. Rows "
+            "without an accuracy are left out."
         ),
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(help="The column of --labels with the accuracies. By default the second."),
     ] = None,
     top: Annotated[
         int | None,
@@ -171,7 +177,7 @@ def rank(
                 level=level,
                 budget=budget,
                 recipe=recipe,
-                measured=labels,
+                measured=_measured(labels, column),
                 combine=combine,
                 seeds=seeds,
                 seed=seed,
@@ -207,6 +213,20 @@ def rank(
     if failed:
         say(f"{failed} of {len(result)} candidates could not be ranked")
         raise typer.Exit(1)
+
+
+def _measured(labels: Path | None, column: str | None) -> Any:
+    """Return the file of labels, or those of one of its columns by name."""
+    if column is None:
+        return labels
+    if labels is None:
+        raise InputError(f"--column: got {column!r} without --labels, whose column it is")
+    import pandas as pd
+
+    from ..predictors.label_files import read_labels
+
+    names, values = read_labels(labels, column)
+    return pd.Series(values, names)
 
 
 def _memory(forward: str | None, training: str | None) -> dict[str, float]:

@@ -16,7 +16,8 @@ from ..basics import Array
 from ..errors import InputError
 from ..predictors.contract import Predictor
 from ..predictors.features.columns import Features, read_columns
-from ..predictors.fitting import read_labels, readable, without_codes
+from ..predictors.fitting import readable, without_codes
+from ..predictors.label_files import read_labels
 from ..predictors.reading import Reader, Sample
 from .grouped_regression import Regression, regression
 from .operators.inventory import Inventory, counted, inventory

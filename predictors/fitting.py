@@ -13,6 +13,7 @@ from ..scoring.candidates import Candidate, FromSpace, collect
 from ..scoring.programs import SUFFIXES
 from ..scoring.zoos import ZOOS
 from .contract import Predictor
+from .label_files import read_labels
 from .reading import Sample
 from .scored import read_candidates, read_scored
 
@@ -77,58 +78,6 @@ def fit(
 def without_codes(predictor: Predictor, read: Sequence[Any]) -> list[Sample]:
     """Return samples without the codes of their space, which other networks lack."""
     return [replace(sample, code=None) for sample in predictor.reader.read(read)]
-
-
-def read_labels(path: str | Path, column: str | None = None) -> tuple[list[str], list[float]]:
-    """Return the names and labels in a CSV file; see ``fit``.
-
-    Raises:
-        InputError: the file cannot be read, lacks the column, or has labels that are not numbers.
-    """
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(path, dtype={0: str})
-    except FileNotFoundError:
-        raise InputError(f"labels: there is no file {str(path)!r}; check the path") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"labels: cannot read {str(path)!r} as a CSV table ({error})") from None
-    if len(table.columns) < 2 or table.empty:
-        raise InputError(
-            f"labels: {str(path)!r} has {len(table.columns)} columns and {len(table)} rows; "
-            "expected architectures in the first column and labels in another, separated by commas"
-        )
-    wanted = str(table.columns[1]) if column is None else column
-    if wanted not in table.columns:
-        raise InputError(
-            f"column: {str(path)!r} has no column {wanted!r}, only "
-            f"{', '.join(map(str, table.columns))}"
-        )
-    values = pd.to_numeric(table[wanted], errors="coerce")
-    if values.isna().any():
-        row = int(values.isna().to_numpy().argmax())
-        raise InputError(
-            f"labels: row {row + 2} of {str(path)!r} has {table[wanted][row]} in {wanted!r}, "
-            "expected a number; leave such rows out"
-        )
-    return table.iloc[:, 0].astype(str).str.strip().tolist(), values.astype(float).tolist()
-
-
-def read_names(path: str | Path) -> list[str]:
-    """Return the names in a file: one per line, or the first column of a ``.csv``.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    import pandas as pd
-
-    try:
-        if Path(path).suffix == ".csv":
-            return pd.read_csv(path, dtype=str).iloc[:, 0].dropna().tolist()
-        lines = Path(path).read_text().splitlines()
-    except (OSError, ValueError, IndexError) as error:
-        raise InputError(f"file: cannot read {str(path)!r} ({error})") from None
-    return [line.strip() for line in lines if line.strip()]
 
 
 def readable(

@@ -12,7 +12,7 @@ import pandas as pd
 from ..basics import Array
 from ..errors import InputError, did_you_mean
 from ..predictors.features.columns import GROUPS
-from ..predictors.fitting import read_labels
+from ..predictors.label_files import read_labels
 from ..predictors.pretrained.families import Slopes
 from ..predictors.pretrained.shipped import shipped
 from ..predictors.pretrained.zero_shot import ZeroShot
@@ -60,7 +60,7 @@ class Learnt:
         """
         before = combined(mean_over_seeds(np.stack([c.values for c in columns], axis=1)), combine)
         labels = np.array([self.measured.get(row.name, np.nan) for row in rows])
-        self._check(labels)
+        check_enough(labels)
         graphs = np.array([row.graph is not None for row in rows])
         asked = np.flatnonzero(np.isfinite(before) & graphs)
         known = np.isfinite(labels[asked])
@@ -77,14 +77,16 @@ class Learnt:
             details |= column.details
         return Column(LEARNT, mean[:, None], 1.0, error, details)
 
-    def _check(self, labels: Array) -> None:
-        known = labels[np.isfinite(labels)]
-        if len(known) < FEWEST or np.ptp(known) == 0:
-            same = " of one value" if len(known) >= FEWEST else ""
-            raise InputError(
-                f"measured: got labels of {len(known)} candidates{same}, expected at least "
-                f"{FEWEST} that differ; train some more, or rank without labels"
-            )
+
+def check_enough(labels: Array) -> None:
+    """Raise an InputError if too few candidates have labels (NaN if none), or all have the same."""
+    known = labels[np.isfinite(labels)]
+    if len(known) < FEWEST or np.ptp(known) == 0:
+        same = " of one value" if len(known) >= FEWEST else ""
+        raise InputError(
+            f"measured: got labels of {len(known)} candidates{same}, expected at least "
+            f"{FEWEST} that differ; train some more, or rank without labels"
+        )
 
 
 def known_slopes(by: Sequence[str], samples: Sequence[Sample]) -> Slopes:
@@ -141,7 +143,8 @@ def read_measured(measured: Measured, names: Sequence[str]) -> dict[str, float]:
         names: of the candidates. Names in a file may include it, as in ``models.py:net``.
 
     Raises:
-        InputError: a label is not a number, or does not belong to a candidate.
+        InputError: a label is not a number, or does not belong to a candidate, or there are too
+            few.
     """
     if isinstance(measured, (str, Path)):
         given, values = read_labels(measured)
@@ -153,7 +156,9 @@ def read_measured(measured: Measured, names: Sequence[str]) -> dict[str, float]:
     if not np.isfinite(table["label"]).all():
         bad = table.loc[~np.isfinite(table["label"]), "name"].iloc[0]
         raise InputError(f"measured: the label of {bad!r} is not a number; leave it out")
-    return {str(name): float(mean) for name, mean in table.groupby("name")["label"].mean().items()}
+    means = table.groupby("name")["label"].mean()
+    check_enough(means.to_numpy())
+    return {str(name): float(mean) for name, mean in means.items()}
 
 
 def _called(name: str, names: Sequence[str]) -> str:

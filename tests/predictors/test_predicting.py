@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,11 @@ from typer.testing import CliRunner
 import archrank
 from archrank.cli.app import app
 from archrank.data import space
-from archrank.errors import InputError
+from archrank.errors import ArchrankWarning, InputError
 from archrank.predictors import GraphPredictor, Pretrained, Pretraining, Ridge
 from archrank.predictors.checks import small_graphs
-from archrank.predictors.fitting import fit, read_labels, read_names
+from archrank.predictors.fitting import fit
+from archrank.predictors.label_files import read_labels, read_names
 from archrank.predictors.loading import load_predictor
 from archrank.predictors.neural.corpus import graphs_to_learn_from, pretrain
 from archrank.predictors.predicting import predict
@@ -161,7 +163,9 @@ class TestWrongFiles:
             ("arch\nx\n", "1 columns"),
             ("arch,label\n", "0 rows"),
             ("arch,label\nx,high\n", "row 2"),
-            ("arch,label\nx,1\ny,\n", "row 3"),
+            ("x,1\ny,high\n", "row 2 of .* 'high'"),
+            ("arch,label\nx,\ny,nan\n", "no label"),
+            ("arch;label\nx;0,5\ny;0,5%\n", "row 3 of .* '0,5%'"),
         ],
     )
     def test_labels(self, text: str, said: str, tmp_path: Path) -> None:
@@ -279,10 +283,39 @@ def test_no_place_for_the_result_is_said_before_any_work(
     assert taken.read_text() == "a file, not a folder"
 
 
-def test_a_label_that_is_no_number_is_shown_as_it_stands(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text("arch,accuracy\na,0.5\nb,\n")
-    with pytest.raises(InputError, match=r"row 3 of .* has nan in 'accuracy'"):
-        read_labels(tmp_path / "labels.csv")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name,accuracy\na,0.5\nb,0.25\n",
+        "\ufeffname,accuracy\r\na,0.5\r\nb,0.25\r\n",
+        "name;accuracy\na;0,5\nb;0,25\n",
+        "name\taccuracy\na\t0.5\nb\t0.25\n",
+        " name , accuracy \n a , 0.5 \n b , 0.25\n",
+        '"name","test, accuracy"\n"a","0.5"\n"b","0.25"\n',
+        "a,0.5\nb,0.25\n",
+        "a;0,5\nb;0,25\n",
+        "name,accuracy\na,.5%\nb,.25 %\n",
+    ],
+)
+def test_labels_as_people_and_spreadsheets_write_them(text: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_bytes(text.encode())
+    assert read_labels(tmp_path / "labels.csv") == (["a", "b"], [0.5, 0.25])
+
+
+def test_rows_without_a_label_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("arch,accuracy\na,0.5\nb,\nc,nan\nd, \n")
+    with pytest.warns(ArchrankWarning, match="3 of the 4 rows of .* have no label"):
+        assert read_labels(tmp_path / "labels.csv") == (["a"], [0.5])
+
+
+def test_the_column_is_said_where_there_are_several(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "labels.csv").write_text("name,seed,accuracy\na,0,0.5\n")
+    with caplog.at_level(logging.INFO, "archrank"):
+        assert read_labels(tmp_path / "labels.csv")[1] == [0.0]
+        assert read_labels(tmp_path / "labels.csv", "accuracy")[1] == [0.5]
+    assert caplog.messages == ["labels: those of the column 'seed'; --column names another one"]
 
 
 def test_a_portable_predictor_judges_what_is_not_of_its_space(
