@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from .results import Figure, Judged, Result
-from .wording import best, columns, interval_words, number
+from .wording import best, columns, decimals, interval_words
 
 
 def conclusion(judged: Judged) -> str:
@@ -27,7 +27,7 @@ def conclusion(judged: Judged) -> str:
     if proxies > 1:
         said = f"Of {proxies} proxies, {said} best"
     interval = interval_words(first)
-    figure = f"tau-b {number(first.value, 3)}" + (f" ({interval})" if interval else "")
+    figure = f"tau-b {decimals(first.value, 3)}" + (f" ({interval})" if interval else "")
     return f"{said}: {figure}{_beside_size(judged, leaders)}."
 
 
@@ -37,7 +37,7 @@ def _beside_size(judged: Judged, leaders: Sequence[Result]) -> str:
     over = leaders[0].figures.get("over_params", Figure(math.nan))
     if params is None or not math.isfinite(over.low):
         return ""
-    size = f"the number of parameters ({number(params.figures['tau'].value, 3)})"
+    size = f"the number of parameters ({decimals(params.figures['tau'].value, 3)})"
     if over.low > 0:
         return f", better than {size}"
     if over.high < 0:

@@ -7,7 +7,7 @@ from html import escape
 
 from ..version import VERSION
 from .results import Figure, Judged, Report
-from .wording import GROUPS, columns, commands, number, sample_words, seconds
+from .wording import GROUPS, columns, commands, decimals, sample_words, seconds
 
 
 def to_markdown(
@@ -49,10 +49,10 @@ def _markdown_table(judged: Judged) -> str:
 
 
 def _with_interval(figure: Figure, digits: int) -> str:
-    value = number(figure.value, digits)
+    value = decimals(figure.value, digits)
     if not math.isfinite(figure.low):
         return value
-    return f"{value} [{number(figure.low, digits)}, {number(figure.high, digits)}]"
+    return f"{value} [{decimals(figure.low, digits)}, {decimals(figure.high, digits)}]"
 
 
 def _md(text: str) -> str:

@@ -129,7 +129,7 @@ def commands(run: RunReport, report: Report) -> list[str]:
     return [shlex.join(words), shlex.join(["archrank", "report", STORE, *numbers])]
 
 
-def number(value: float, digits: int) -> str:
+def decimals(value: float, digits: int) -> str:
     """Write a number with so many decimals; a dash where there is none."""
     if not math.isfinite(value):
         return DASH
@@ -143,7 +143,7 @@ def interval_words(figure: Figure, digits: int = 3) -> str:
     """Write the interval of a figure; nothing where there is none."""
     if not math.isfinite(figure.low):
         return ""
-    return f"95 %: {number(figure.low, digits)} to {number(figure.high, digits)}"
+    return f"95 %: {decimals(figure.low, digits)} to {decimals(figure.high, digits)}"
 
 
 def seconds(value: float) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ..wording import number
+from ..wording import decimals
 from .drawing import LETTER, Scale, label, line, picture, short, ticks
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 16, 12, 40  # pixels around the dots
@@ -65,7 +65,7 @@ def cost_against_quality(
     parts = _axes(across, up, width, height)
     boxes: list[_Box] = []
     for name, tau in reference.items():
-        words = f"{name} {number(tau, 3)}"
+        words = f"{name} {decimals(tau, 3)}"
         parts.append(line(_LEFT, up(tau), width - _RIGHT, up(tau), "ref"))
         parts.append(label(width - _RIGHT, up(tau) - 4, words, "k e"))
         left = width - _RIGHT - len(words) * LETTER
@@ -91,7 +91,7 @@ def _axes(across: Scale, up: Scale, width: int, height: int) -> list[str]:
     parts, floor = [], height - _BOTTOM
     for tick in ticks(up.low, up.high, 6):
         parts.append(line(_LEFT, up(tick), width - _RIGHT, up(tick), "grid"))
-        parts.append(label(_LEFT - 6, up(tick) + 3.5, number(tick, 1), "k e"))
+        parts.append(label(_LEFT - 6, up(tick) + 3.5, decimals(tick, 1), "k e"))
     for power in range(math.ceil(across.low), math.floor(across.high) + 1):
         parts.append(line(across(power), floor, across(power), floor + 4, "axis"))
         parts.append(label(across(power), floor + 16, _round_time(10.0**power), "k m"))
@@ -114,7 +114,7 @@ def _dots(
     boxes += [(x - 4, y - 4, x + 4, y + 4) for x, y in at.values()]
     for point in sorted(points, key=lambda p: (p not in best, -p.tau, p.name)):
         x, y = at[point]
-        words = Markup.escape(f"{point.name}: {number(point.tau, 3)}")
+        words = Markup.escape(f"{point.name}: {decimals(point.tau, 3)}")
         parts.append(
             f'<circle class="pt {point.kind}" cx="{short(x)}" cy="{short(y)}" r="4">'
             f"<title>{words}</title></circle>"

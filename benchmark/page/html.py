@@ -18,7 +18,7 @@ from markupsafe import Markup
 from ...version import VERSION
 from ..conclusion import conclusion
 from ..results import SHARE, TOP, Judged, Report, Result, RunReport
-from ..wording import batch_words, commands, number, sample_words, scoring_seeds, seconds
+from ..wording import batch_words, commands, decimals, sample_words, scoring_seeds, seconds
 from . import pictures
 from .cost_picture import Point, best_for_their_time, cost_against_quality
 from .main_table import main_table
@@ -39,7 +39,7 @@ def to_html(report: Report, *, date: str | None = None, machine: str | None = No
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    environment.filters.update(number=number, seconds=seconds)
+    environment.filters.update(decimals=decimals, seconds=seconds)
     runs = [_Section(run, report) for run in report.runs]
     return environment.get_template("page.html").render(
         report=report,
@@ -102,9 +102,9 @@ class _Section:
         """Say what repeated trainings agree to, in the sample as in the table below it."""
         parts = []
         if self.judged is not None and (rows := self._of_kinds("ceiling")):
-            parts.append(f"{number(rows[0].figures['tau'].value, 3)} in this sample")
+            parts.append(f"{decimals(rows[0].figures['tau'].value, 3)} in this sample")
         if self.run.ceiling:
-            between = number(self.run.ceiling["between"], 3)
+            between = decimals(self.run.ceiling["between"], 3)
             parts.append(f"{between} between two trainings over the whole table")
         return "; ".join(parts)
 
@@ -158,7 +158,7 @@ class _Section:
                     truth,
                     direction,
                     result.name,
-                    f"tau-b {number(result.figures['tau'].value, 3)}",
+                    f"tau-b {decimals(result.figures['tau'].value, 3)}",
                 ),
             )
             for result in shown

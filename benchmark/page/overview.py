@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ..results import Report
-from ..wording import DASH, GROUPS, number
+from ..wording import DASH, GROUPS, decimals
 from .tables import Cell, Group, Heading, Row, SortedTable, name_cell, sortable
 
 Taus = Mapping[str, Sequence[float]]
@@ -57,7 +57,7 @@ def _sentence(ranks: Mapping[str, float], runs: int) -> str:
     """Name the proxy that is best over all runs, by the figure in the table."""
     if not ranks:
         return f"No proxy has a tau-b in all {runs} samples."
-    written = {name: number(rank, 1) for name, rank in ranks.items()}
+    written = {name: decimals(rank, 1) for name, rank in ranks.items()}
     least = written[min(ranks, key=lambda name: ranks[name])]
     names = sorted(name for name, rank in written.items() if rank == least)
     have = "has" if len(names) == 1 else "have"
@@ -69,7 +69,7 @@ def _sentence(ranks: Mapping[str, float], runs: int) -> str:
 
 def _row(name: str, rank: float | None, taus: Sequence[float]) -> Row:
     rank = math.nan if rank is None else rank
-    return Row([name_cell(name), Cell(number(rank, 1), sortable(rank)), *map(_heat_cell, taus)])
+    return Row([name_cell(name), Cell(decimals(rank, 1), sortable(rank)), *map(_heat_cell, taus)])
 
 
 def _heat_cell(tau: float) -> Cell:
@@ -77,7 +77,7 @@ def _heat_cell(tau: float) -> Cell:
         return Cell(DASH, kind="none")
     hue = "accent" if tau >= 0 else "warm"
     style = f"--t:{abs(tau):.3f};--hue:var(--{hue})"
-    return Cell(number(tau, 3), sortable(tau), "t", style=style)
+    return Cell(decimals(tau, 3), sortable(tau), "t", style=style)
 
 
 def _mean(values: Sequence[float]) -> float:

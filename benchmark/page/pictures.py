@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from ...basics import Array
 from ..results import Figure
-from ..wording import MINUS, number
+from ..wording import MINUS, decimals
 from .drawing import LETTER, Scale, label, line, picture, short, ticks
 
 _MOST_POINTS = 1500  # in one scatter plot: more are only ink
@@ -119,7 +119,7 @@ def agreement(matrix: pd.DataFrame) -> Markup:
         )
         for column, second in enumerate(names[:row]):
             tau = float(values[row, column])
-            what = f"{escape(first)} and {escape(second)}: {number(tau, 2)}"
+            what = f"{escape(first)} and {escape(second)}: {decimals(tau, 2)}"
             parts.append(
                 f'<rect {_paint(tau)} x="{short(left + column * cell)}" y="{row * cell}" '
                 f'width="{cell - 1}" height="{cell - 1}"><title>{what}</title></rect>'
@@ -162,5 +162,5 @@ def _legend(x: float, y: float) -> list[str]:
             f'<rect class="{kind}" fill-opacity="{short(max(abs(step), 0.04))}" x="{short(at)}" '
             f'y="{y}" width="{STEP - 1}" height="10"/>'
         )
-        parts.append(label(at + 15, y + 22, number(step, 1), "k m"))
+        parts.append(label(at + 15, y + 22, decimals(step, 1), "k m"))
     return parts

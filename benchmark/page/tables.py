@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ..wording import number
+from ..wording import decimals
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def number_cell(
     """Write a number, and a picture of it."""
     kind = "best" if best else "" if math.isfinite(value) else "none"
     plus = "+" if signed and value > 0 else ""
-    return Cell(plus + number(value, digits), sortable(value), kind, meaning, mark)
+    return Cell(plus + decimals(value, digits), sortable(value), kind, meaning, mark)
 
 
 def unit_cell(value: float, write: Callable[[float], str]) -> Cell:
