@@ -94,8 +94,8 @@ def test_the_default_is_trusted_as_far_as_it_was_right_on_such_networks(
 
 def test_labels_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
-    path.write_text("name,accuracy,epochs\nwidth 4,70,3\nmodels.py:width 8,80,3\nwidth 4,72,3\nwidth 6,,3\n")
-    path.write_text(path.read_text() + "width 6,75,3\n")
+    path.write_text("name,accuracy,epochs\nwidth 4,70,3\nmodels.py:width 8,80,3\nwidth 4,72,3\n")
+    path.write_text(path.read_text() + "width 6,,3\nwidth 6,75,3\n")
     expected = {"width 4": 71.0, "width 6": 75.0, "width 8": 80.0}
     with pytest.warns(ArchrankWarning, match="1 of the 5 rows"):
         assert read_measured(path, list(MODELS)) == expected
