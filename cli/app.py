@@ -28,10 +28,10 @@ from .pretrain import pretrain
 from .rank import rank
 from .report import report
 from .score import proxies, score
+from .shared.completion_and_defaults import COMPLETES, completion, defaults, project_file
 from .shared.console import INTERRUPTED, errors, say
 from .shared.interruption import listen, plain_message
 from .shared.misuse import misused
-from .shared.surroundings import COMPLETES, completion, defaults, project_file
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 EXAMPLES: dict[Callable[..., None], str] = {

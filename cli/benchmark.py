@@ -13,7 +13,7 @@ import typer
 from .shared.console import errors, progress, results_only
 from .shared.interruption import kept_in
 from .shared.options import Address, AsJson, Batch, Device, Engine, Jobs, Quiet, Seeds, Task
-from .shared.places import check_writable
+from .shared.outputs import check_writable
 
 if TYPE_CHECKING:
     from ..scoring.table_runs import Outcome

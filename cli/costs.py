@@ -10,7 +10,7 @@ import typer
 from .shared.amounts import megabytes, shape_of
 from .shared.console import errors, progress, results_only, say
 from .shared.options import SPEC_HELP, AsJson, Input, OutTable, Quiet
-from .shared.places import check_writable, write_file
+from .shared.outputs import check_writable, write_file
 from .shared.tables import print_table
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from .shared.amounts import shape_of
 from .shared.console import errors, progress, results_only, say
 from .shared.interruption import kept_in
 from .shared.options import AsJson, Input, Jobs, Quiet, Seed, Task
-from .shared.places import make_room
+from .shared.outputs import make_room
 
 if TYPE_CHECKING:
     from ..predictors import Predictor

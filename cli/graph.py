@@ -11,7 +11,7 @@ import typer
 from .shared.amounts import shape_of
 from .shared.console import errors, results_only
 from .shared.options import AsJson, Input, Model, one_model
-from .shared.places import check_writable, write_file
+from .shared.outputs import check_writable, write_file
 
 
 def graph(

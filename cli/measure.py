@@ -13,7 +13,7 @@ from .shared.amounts import shape_of
 from .shared.console import errors, progress, results_only, say
 from .shared.interruption import kept_in
 from .shared.options import SPEC_HELP, AsJson, Device, Input, NamesFile, Quiet, Seed
-from .shared.places import check_writable, make_room
+from .shared.outputs import check_writable, make_room
 from .shared.tables import print_table
 
 if TYPE_CHECKING:

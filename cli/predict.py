@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..formats import number
 from .shared.console import errors, progress, results_only
 from .shared.options import AsJson, Jobs, NamesFile, OutTable, Quiet
-from .shared.places import check_writable, write_file
+from .shared.outputs import check_writable, write_file
 from .shared.tables import print_table
 
 

@@ -13,7 +13,7 @@ from .shared.amounts import shape_of
 from .shared.console import errors, progress, results_only, say
 from .shared.interruption import kept_in
 from .shared.options import AsJson, Device, Input, Jobs, Quiet, Seed
-from .shared.places import make_room
+from .shared.outputs import make_room
 
 
 def pretrain(

@@ -30,7 +30,7 @@ from .shared.options import (
     Seeds,
     Specs,
 )
-from .shared.places import check_picture, check_writable, write_file
+from .shared.outputs import check_picture, check_writable, write_file
 from .shared.tables import print_table
 
 if TYPE_CHECKING:

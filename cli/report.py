@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..files import written_whole
 from .shared.console import errors, say
 from .shared.options import AsJson, Seed
-from .shared.places import check_writable
+from .shared.outputs import check_writable
 
 Store = Annotated[
     Path, typer.Argument(metavar="STORE", help="The file that archrank benchmark wrote.")

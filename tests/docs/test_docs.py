@@ -21,7 +21,7 @@ import typer
 
 import archrank
 from archrank.cli.app import app
-from archrank.cli.shared.surroundings import defaults
+from archrank.cli.shared.completion_and_defaults import defaults
 from archrank.proxies import Measure, register, unregister
 from archrank.proxies.registry import total_of
 
