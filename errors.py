@@ -109,6 +109,22 @@ def checked_choice(argument: str, given: str, known: Collection[str]) -> None:
         raise InputError(f"{argument}: got {given!r}, {hint}expected one of {', '.join(known)}")
 
 
+def checked_calls(**given: Any) -> None:
+    """Check arguments that are functions, if they are given at all.
+
+    True and False, as of ``progress``, are no functions and are left to those who take them, as are
+    names.
+
+    Raises:
+        InputError: an argument cannot be called.
+    """
+    for argument, value in given.items():
+        named = argument == "loss" and isinstance(value, str)
+        switched = argument == "progress" and isinstance(value, bool)
+        if value is not None and not callable(value) and not named and not switched:
+            raise InputError(f"{argument}: got {value!r}, expected a function")
+
+
 def checked_count(argument: str, given: Any, least: int = 1) -> int:
     """Return a whole number, of Python or NumPy.
 

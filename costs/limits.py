@@ -185,6 +185,8 @@ def _loaded(folder: str) -> Predictor:
 def checked_limits(limits: Mapping[str, float] | None) -> dict[str, float]:
     """Return the limits if they are valid."""
     found: dict[str, float] = {}
+    if limits is not None and not isinstance(limits, Mapping):
+        raise InputError(f"limits: got {limits!r}, expected a dict such as {{'params': 5e6}}")
     for cost, limit in (limits or {}).items():
         checked_cost(cost, "limits")
         if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit > 0:

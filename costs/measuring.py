@@ -6,7 +6,7 @@ import copy
 import csv
 import datetime
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..basics import Progress
-from ..errors import ArchrankError, InputError
+from ..errors import ArchrankError, InputError, checked_count
 from ..graphs import Graph, trace
 from ..graphs.inputs.tensors import is_shape
 from ..graphs.randomness import seeded
@@ -113,10 +113,10 @@ def measure(
         (np.float64(224.0), 'ok', True)
     """
     sizes = _checked_sizes(batch_sizes)
-    if not seconds > 0:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
         raise InputError(f"seconds: got {seconds!r}, expected a number larger than 0")
-    if threads is not None and threads < 1:
-        raise InputError(f"threads: got {threads!r}, expected a whole number of at least 1")
+    if threads is not None:
+        checked_count("threads", threads)
     place = usable_device(device)
     found = collect(candidates)
     path = None if out is None else Path(out)
@@ -307,7 +307,7 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 
 def _checked_sizes(batch_sizes: Sequence[int]) -> list[int]:
-    sizes = list(dict.fromkeys(batch_sizes))
+    sizes = list(dict.fromkeys(batch_sizes)) if isinstance(batch_sizes, Iterable) else []
     if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
         raise InputError(
             f"batch_sizes: got {batch_sizes!r}, expected whole numbers of at least 1, as (1, 16)"

@@ -118,9 +118,10 @@ def chosen(proxies: str | Iterable[str] | None) -> list[Proxy]:
     """Return the proxies with the given names, or all of them for ``"all"``."""
     if proxies is None or proxies == "all":
         return all_proxies()
-    names = names_in(proxies) if isinstance(proxies, str) else [*proxies]
+    several = [*proxies] if isinstance(proxies, Iterable) else []
+    names = names_in(proxies) if isinstance(proxies, str) else several
     if not names:
-        raise InputError("proxies: got none, expected at least one name or 'all'")
+        raise InputError(f"proxies: got {proxies!r}, expected at least one name or 'all'")
     return [get(name) for name in dict.fromkeys(names)]
 
 

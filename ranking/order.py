@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..basics import SIZES, Callback, Progress
 from ..costs.limits import Scales, checked_cost, checked_limits, latency_origin, on_device
-from ..errors import ArchrankWarning, InputError, checked_choice, checked_count
+from ..errors import ArchrankWarning, InputError, checked_calls, checked_choice, checked_count
 from ..formats import duration, named
 from ..graphs import Graph
 from ..predictors.loading import is_predictor
@@ -143,6 +143,8 @@ def rank(
     wanted = criteria(by, () if recipe is None else _context(recipe))
     checked_choice("combine", combine, COMBINATIONS)
     seeds, batch_size = checked_count("seeds", seeds), checked_count("batch_size", batch_size)
+    seed = checked_count("seed", seed, 0)
+    checked_calls(progress=progress, callback=callback, loss=loss)
     checked_engine(engine, address, jobs, device)
     found = collect(candidates)
     enough, proxies = proxies_needed(wanted, level)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from ..basics import Array
-from ..errors import MissingExtraError
+from ..errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -215,3 +216,15 @@ def _draw_scatter(axes: Axes, table: pd.DataFrame) -> None:
 def _clean(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
+
+
+def save_picture(figure: Any, path: str | Path) -> None:
+    """Write a picture in the format of its path.
+
+    Raises:
+        InputError: there is no such format, or the file cannot be written.
+    """
+    try:
+        figure.savefig(path, dpi=150)
+    except (OSError, ValueError) as error:
+        raise InputError(f"path: {str(path)!r} cannot be written ({error})") from error

@@ -191,11 +191,11 @@ class Ranking:
             MissingExtraError: matplotlib is not installed.
         """
         front, column = self.front(cost), self._column_of(cost)
-        from .pictures import draw_front, figure_class
+        from .pictures import draw_front, figure_class, save_picture
 
         figure = draw_front(self.table, front, column, self._title(), figure_class())
         if path is not None:
-            figure.savefig(path, dpi=150)
+            save_picture(figure, path)
         return figure
 
     def _column_of(self, cost: str) -> str:
@@ -210,11 +210,11 @@ class Ranking:
         Raises:
             MissingExtraError: matplotlib is not installed.
         """
-        from .pictures import draw_ranking, figure_class
+        from .pictures import draw_ranking, figure_class, save_picture
 
         figure = draw_ranking(self.table, self._title(), figure_class())
         if path is not None:
-            figure.savefig(path, dpi=150)
+            save_picture(figure, path)
         return figure
 
     def _title(self) -> str:

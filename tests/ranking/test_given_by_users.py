@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import archrank
+from archrank.costs.measuring import measure
 from archrank.errors import InputError
 from archrank.scoring.candidates import collect
 from archrank.scoring.named_data import DataSource
@@ -146,3 +148,36 @@ def test_a_path_in_a_file_is_no_data(tmp_path: Path) -> None:
 def test_shapes_of_files_may_be_lists() -> None:
     (batch,) = DataSource("random").batches([[3, 8, 8], (3, 8, 8)], 4, 1, 0)
     assert batch[0].shape == (4, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"seed": 1.5}, "seed: got 1.5, expected a whole number of at least 0"),
+        ({"seed": -1}, "seed: got -1"),
+        ({"limits": ["params"]}, "limits: got ['params'], expected a dict"),
+        ({"progress": "yes"}, "progress: got 'yes', expected a function"),
+        ({"callback": "log"}, "callback: got 'log', expected a function"),
+        ({"loss": 3}, "loss: got 3, expected a function"),
+    ],
+)
+def test_wrong_arguments_are_named_before_the_work(given: dict[str, Any], said: str) -> None:
+    def never() -> nn.Module:
+        raise AssertionError("built")
+
+    with pytest.raises(InputError, match=re.escape(said)):
+        archrank.rank([never], (3, 8, 8), by="snip", **given)
+
+
+def test_a_picture_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
+    ranking = archrank.rank([nets.narrow], (3, 8, 8), by="params")
+    with pytest.raises(InputError, match=r"path: .*jpeg2.* cannot be written"):
+        ranking.plot(tmp_path / "x.jpeg2")
+
+
+@pytest.mark.parametrize(
+    "given", [{"seconds": "1"}, {"threads": "1"}, {"batch_sizes": 4}, {"batch_sizes": ("4",)}]
+)
+def test_wrong_arguments_of_measurements_are_named(given: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"^{next(iter(given))}: got "):
+        measure([nets.narrow], (3, 8, 8), device="cpu", **given)
