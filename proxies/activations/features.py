@@ -13,7 +13,7 @@ from ..registry import Measure, register
 from ..spectra import eigenvalues, entropy, finite, of_rank
 
 _FEATURES = "a layer's features"
-_ROUNDING = 4 * torch.finfo(torch.float32).eps  # of products that are summed, in any type
+_ROUNDING = torch.finfo(torch.float32).eps  # of products that are summed, in any type
 _CONSTANT = 1e-12  # variance, relative to the mean square, that is rounding alone
 
 
@@ -35,9 +35,9 @@ def near(
         published. Positions are rows and channels are columns, so the rank is at most the number
         of channels. From wider layers, ``channels`` channels are drawn (or rows, if there are fewer
         rows than channels), and their rank is scaled up, since the time of an eigenvalue problem
-        grows with the cube of its size. Singular values that are rounding of the largest are zero.
-        The value of a node is the rank of its layer. The ranks of
-        rectifiers count only in the total.
+        grows with the cube of its size. Singular values below 3.5e-4 of the largest count as zero:
+        single precision does not resolve them. The value of a node is the rank of its layer. The
+        ranks of rectifiers count only in the total.
     """
     if channels < 1:
         raise ScoreError(f"channels: got {channels:g}, expected at least 1")
@@ -122,7 +122,7 @@ def _several(first_features: list[Tensor]) -> list[Tensor]:
 def _smallest(columns: Tensor) -> float:
     """Return the smallest eigenvalue of the correlation of standardised columns, 0 if rounding."""
     values = eigenvalues(columns.T @ columns, _FEATURES)
-    return float(of_rank(values, len(values))[0])
+    return float(of_rank(values, 4)[0])
 
 
 @register(
