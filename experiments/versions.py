@@ -171,18 +171,18 @@ def _introduction(networks: int, rows: list[tuple[Any, ...]], beyond: str) -> li
 
 
 _READING = (
-    "Where batch norm of one sample is averaged, as behind the last block of TransNAS-Bench-101 and",
-    "behind some cells of NAS-Bench-301, gradients of single samples are zero but for rounding, and",
-    "older scores of `gradsign` and its kin, `ntk_condition`, `vkdnw` and `vkdnw_entropy` read rounding",
-    "there. So did `jacob_cov` and `epe_nas` where the last batch norm is averaged. They are",
-    "`not applicable` now, or without that part; what older pages say of them on these two spaces is of",
-    "rounding. `synflow_bn` is 0 there, which was some 1e-10. `near` and `meco` leave out eigenvalues",
-    "that single precision does not resolve, which changes them by at most the difference in the table.",
-    "We read the other differences as rounding: of signs, of sums that nearly cancel out, and of few",
-    "weights that decide (`zico`, `l_swag`). `gradsign_excess` and `gradsign_z` are near zero on some",
-    "networks, where a relative difference says little, and the gradients of the twins of `croze` have",
-    "little to do with each other in deep networks. A status also changed from `unsupported` where a",
-    "proxy does not apply.",
+    "Where batch norm of one sample is averaged, as behind the last block of TransNAS-Bench-101",
+    "and behind some cells of NAS-Bench-301, gradients of single samples are zero but for",
+    "rounding. Older scores of `gradsign` and its kin, `ntk_condition`, `vkdnw` and",
+    "`vkdnw_entropy` read rounding there, and so did `jacob_cov` and `epe_nas` where the last",
+    "batch norm is averaged. They are `not applicable` now, or without that part: what older",
+    "pages say of them on these spaces is of rounding. `synflow_bn` is 0 there, which was some",
+    "1e-10. `near` and `meco` leave out eigenvalues that single precision does not resolve. We",
+    "read the other differences as rounding: of signs, of sums that nearly cancel out, and of few",
+    "weights that decide (`zico`, `l_swag`). `gradsign_excess` and `gradsign_z` are near zero on",
+    "some networks, where a relative difference says little, and the gradients of the twins of",
+    "`croze` have little to do with each other in deep networks. A status also changed from",
+    "`unsupported` where a proxy does not apply.",
 )
 
 

@@ -25,7 +25,7 @@ _NORMS = frozenset(
 )
 _ACTIVATIONS = frozenset(
     "relu relu6 leaky_relu prelu elu selu celu gelu silu mish hardswish hardtanh sigmoid tanh "
-    "hardsigmoid softplus clamp clamp_min clip threshold maximum minimum".split()
+    "hardsigmoid softplus clamp clamp_min clip threshold maximum minimum fmax fmin".split()
 )
 _MOVES = frozenset(
     "reshape view view_as reshape_as flatten unflatten squeeze unsqueeze contiguous clone "
@@ -33,7 +33,7 @@ _MOVES = frozenset(
 )
 _GATES = _ACTIVATIONS | frozenset(
     "gt lt ge le where masked_fill setitem abs sign sgn exp expm1 erf pow square sqrt log log1p "
-    "logsigmoid maximum minimum max min heaviside".split()
+    "logsigmoid maximum minimum fmax fmin max min heaviside".split()
 )
 _PLAIN = frozenset("add radd iadd sub rsub isub mul rmul imul div rdiv truediv neg addcmul".split())
 _SHAPE_ONLY = frozenset(

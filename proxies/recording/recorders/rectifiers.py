@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from ....errors import NotApplicable
-from ..samples.layout import Layout
+from ..samples.layout import ROWS, Layout
 from ..samples.rectifiers import Rectifiers
 from ..samples.survey import CountedLayouts
 from ..signals import ActivationPatterns
@@ -40,15 +40,18 @@ class RectifierRecorder(TorchDispatchMode):
         layout = None
         if source is not None:
             layout = self._layouts.next("rectifier", source, needed="a rectifier")
+        shape = None
         if source is not None and layout is not None:
+            shape = _before_flattening(source, self._layouts.samples)
+            layout = layout if shape is None else ROWS
             with _disable_current_modes():  # other recorders would see the comparisons in it
-                self.before(source.detach(), layout)
+                self.before(_shaped(source.detach(), shape), layout)
         result = func(*args, **(kwargs or {}))
         self.operators.see(result)
         if layout is not None:
             made = result[0] if isinstance(result, tuple) else result  # the largest, and where
             with _disable_current_modes():
-                self.after(made.detach(), layout)
+                self.after(_shaped(made.detach(), shape), layout)
         return result
 
     def refuse_incomplete(self) -> None:
@@ -69,6 +72,18 @@ class RectifierRecorder(TorchDispatchMode):
 
     def see(self, samples: Tensor) -> None:
         """See the input of a rectifier (N, ...)."""
+
+
+def _before_flattening(source: Tensor, samples: int) -> torch.Size | None:
+    """Return the shape, samples first, of what a tensor of one dimension is a view of."""
+    base = source._base if source.dim() == 1 else None
+    if base is None or base.numel() != source.numel() or not base.is_contiguous():
+        return None
+    return base.shape if base.dim() > 1 and base.shape[0] == samples else None
+
+
+def _shaped(tensor: Tensor, shape: torch.Size | None) -> Tensor:
+    return tensor if shape is None else tensor.reshape(shape)
 
 
 class CodeKernel(RectifierRecorder):

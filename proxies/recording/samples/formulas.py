@@ -31,6 +31,9 @@ _MAY_FILL = frozenset("where maximum minimum fmax fmin".split())
 _CUTTING = frozenset("clamp clamp_min clamp_max hardtanh threshold".split())
 _EXTREMES = frozenset("amax amin max min".split())
 
+_SORTS = frozenset("sort topk cummax cummin".split())
+_DIMENSIONS = {"topk": 2}  # where the dimension is among the arguments, if not second
+
 _STEP, _STEPS = 0.01, 600
 _STEEPEST = 5.0
 
@@ -124,6 +127,8 @@ class Formulas:
         base = func.overloadpacket.__name__
         if base == "stack":
             return self._stack(*args, **kwargs)
+        if base in ("unsqueeze", "cat", "select") or base in _SORTS:
+            return self._of_stack(func, base, args, kwargs)
         if base in _EXTREMES and len(args) > 1 and not isinstance(args[1], Tensor):
             return self._extreme(func, args[0], args[1])
         if base not in _BY_ELEMENT and base.rstrip("_") not in _BY_ELEMENT:
@@ -157,6 +162,45 @@ class Formulas:
         joined = _joined(made, run)
         return joined and replace(joined, stacked=dim % (tensors[0].dim() + 1))
 
+    def _of_stack(
+        self, func: Any, base: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Formula | None:
+        """Return the formula of what makes, joins, sorts or takes apart a stack of functions."""
+        first, place = args[0], _DIMENSIONS.get(base, 1)
+        if base == "unsqueeze":
+            return self._stack([first], args[1])
+        dim = kwargs.get("dim", args[place] if len(args) > place else -1 if base != "cat" else 0)
+        if base == "cat":
+            return self._joined_stacks(first, dim % first[0].dim())
+        found: Formula | None = self._known.get(first)
+        if found is None or found.stacked is None or dim % first.dim() != found.stacked:
+            return None
+        several = found.function
+        if base == "select":
+            taken = replace(found, function=lambda x: several(x)[args[2]], merges=True)
+            return replace(taken, stacked=None)
+        rest = [0 if i == place else a for i, a in enumerate(args) if i > 0]
+        named = {name: 0 if name == "dim" else value for name, value in kwargs.items()}
+        if len(args) <= place:
+            named["dim"] = 0
+        return replace(found, function=lambda x: func(several(x), *rest, **named)[0])
+
+    def _joined_stacks(self, stacks: list[Tensor], dim: int) -> Formula | None:
+        """Return the formula of stacks of functions of one tensor, one behind the other."""
+        if not _are_plain(stacks):
+            return None
+        known = [self._known.get(stack) for stack in stacks]
+        made = [one for one in known if one is not None and one.stacked == dim]
+        zero = [s for s, one in zip(stacks, known, strict=True) if one not in made]
+        if not made or any(s.shape[dim] != 1 or bool(s.any()) for s in zero):
+            return None
+
+        def run(x: Tensor) -> Tensor:
+            return torch.cat([one.function(x) if one in made else x[None] * 0 for one in known])
+
+        joined = _joined(made, run)
+        return joined and replace(joined, stacked=dim)
+
     def _extreme(self, func: Any, stack: Tensor, dim: Any) -> Formula | None:
         """Return the formula of the largest or smallest of several functions of one tensor."""
         found: Formula | None = self._known.get(stack)
@@ -179,6 +223,8 @@ class Formulas:
 
     def see(self, result: Any, formula: Formula | None) -> None:
         """See the result of a call, which is a root itself if it has no formula."""
+        if isinstance(result, (tuple, list)) and formula is not None:
+            result = result[0]  # what is sorted, and where it was
         if not isinstance(result, Tensor):
             return
         source = None if formula is None else formula.source

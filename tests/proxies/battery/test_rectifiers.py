@@ -38,8 +38,23 @@ WAYS: dict[str, Rectifier] = {
     "largest of a stack, and where": lambda x: torch.stack([torch.zeros_like(x), x], -1).max(-1)[0],
     "smallest of a stack": lambda x: -torch.stack([-x, x * 0], 1).min(1).values,
     "sign": lambda x: x * (x.sign() + 1) * 0.5,
+    "fmax": lambda x: torch.fmax(x, torch.zeros_like(x)),
+    "sorted": lambda x: torch.stack([x, 0 * x]).sort(0).values[1],
+    "sorted down": lambda x: torch.stack([0 * x, x], -1).sort(dim=-1, descending=True)[0][..., 0],
+    "the first of a stack": lambda x: torch.stack([x, torch.zeros_like(x)]).topk(1, 0).values[0],
+    "largest so far": lambda x: torch.stack([0 * x, x], 1).cummax(1).values.select(1, 1),
+    "largest of a concatenation": lambda x: torch.cat([x[None], 0 * x[None]]).max(0).values,
+    "largest of a concatenation, last": lambda x: torch.cat(
+        [torch.zeros_like(x).unsqueeze(-1), x.unsqueeze(-1)], -1
+    ).amax(-1),
+    "flattened": lambda x: F.relu(x.contiguous().flatten()).view(x.shape),
+    "flattened in place": lambda x: F.relu_(x.contiguous().view(-1)).view_as(x),
 }
-STACKED = {"largest of a stack", "largest of a stack, and where", "smallest of a stack"}
+STACKED = {
+    *("largest of a stack", "largest of a stack, and where", "smallest of a stack"),
+    *("sorted", "sorted down", "the first of a stack", "largest so far", "flattened"),
+    *("largest of a concatenation", "largest of a concatenation, last", "flattened in place"),
+}
 """Here a block ends with the layer, as what follows it is no function of each number alone."""
 
 
