@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
@@ -36,6 +37,7 @@ def kept(*roots: Any, stand_in: Callable[[Tensor], Tensor] | None = None) -> Ite
     defaults. Caches of functions are emptied if anything was added to them. Registered parameters
     and buffers are restored too, and whether parameters are frozen, but not the values in their
     memory; so are the default type of numbers and the choice of deterministic algorithms.
+    Distributions of torch do not check their arguments inside.
 
     Args:
         roots: modules and arguments of a forward pass.
@@ -47,10 +49,13 @@ def kept(*roots: Any, stand_in: Callable[[Tensor], Tensor] | None = None) -> Ite
     search.visit(roots)
     default, exact = torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    checks = Distribution._validate_args
     try:
         search.substitute()
+        Distribution.set_default_validate_args(False)  # what they check depends on values
         yield
     finally:
+        Distribution.set_default_validate_args(checks)
         for undo in search.undo:
             undo()
         torch.set_default_dtype(default)

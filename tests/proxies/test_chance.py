@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -227,3 +228,38 @@ def test_what_a_forward_gathers_is_undone(fails: bool) -> None:
     assert float(steps) == 0
     assert not steps.requires_grad
     assert any(result.status == "ok" for result in found.values())
+
+
+@pytest.mark.parametrize("validates", [True, False])
+def test_a_distribution_of_torch_is_what_its_formula_is(validates: bool) -> None:
+    """Its checks of arguments read values, which a trace does not have."""
+
+    class Latent(nn.Module):
+        def __init__(self, whole: bool):
+            super().__init__()
+            self.mean, self.deviation = nn.Linear(6, 8), nn.Linear(6, 8)
+            self.head, self.whole = nn.Linear(8, 4), whole
+
+        def forward(self, x: Tensor) -> Tensor:
+            mean, deviation = self.mean(x), F.softplus(self.deviation(x))
+            if self.whole:
+                made = torch.distributions.Normal(mean, deviation).rsample()
+            else:
+                made = mean + torch.empty(mean.shape, dtype=mean.dtype).normal_() * deviation
+            return self.head(F.relu(made))
+
+    checks = torch.distributions.Distribution._validate_args
+    torch.distributions.Distribution.set_default_validate_args(validates)
+    try:
+        torch.manual_seed(0)
+        models = [Latent(whole).double() for whole in (True, False)]
+        models[1].load_state_dict(models[0].state_dict())
+        x = torch.randn(5, 6, dtype=torch.float64)
+        assert archrank.trace(models[0], x).exact
+        scores, expected = (archrank.score(m, x, torch.arange(5) % 4) for m in models)
+        assert torch.distributions.Distribution._validate_args == validates
+    finally:
+        torch.distributions.Distribution.set_default_validate_args(checks)
+    for name, result in expected.items():
+        assert scores[name].status == result.status, name
+        assert scores[name].value == pytest.approx(result.value), name
