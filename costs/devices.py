@@ -114,6 +114,16 @@ SETTINGS = (
         "torch 1.12, CUDA 11.3",
         "train-amp-nchw-pt112-cu113-rtx3090",
     ),
+    Setting(
+        *("epyc-1core", "epyc-1core", "fp32", "nchw"),
+        compiled=False,
+        training=False,
+        batches=(1, 8),
+        teraflops=0.11,  # measured: a product of matrices, and a copy
+        gigabytes=39.0,
+        software="torch 2.13.0",
+        source="experiments/measured_processor.py",
+    ),
 )
 """In the order in which predictors number them."""
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from common import RESULTS, made_by, parser, write_page
+from common import RESULTS, STORES, made_by, parser, write_page
 from sklearn.model_selection import GroupKFold
 
 import archrank
@@ -29,8 +29,11 @@ from archrank.costs.speed import SpeedPredictor, error_quantiles
 from archrank.graphs import Graph
 from archrank.metrics import spearman
 from archrank.predictors import Sample
+from archrank.vision import import_vision
 
 PAGE = RESULTS / "speed.md"
+OWN = STORES / "measured_processor.csv"
+"""What ``measured_processor.py`` measured."""
 WEIGHTS = Path(__file__).parents[1] / "costs" / "weights"
 AIMS = {"rtx4090": (0.985, 75), "i9-10940x-compiled": (0.965, 70), "rtx3090-train": (0.97, 75)}
 FOLDS = 5
@@ -42,14 +45,34 @@ def measured() -> pd.DataFrame:
     return pd.read_parquet(Path(os.environ["ARCHRANK_DATA"]) / "imagenet_zoo" / "speed.parquet")
 
 
+def measured_here() -> pd.DataFrame:
+    """Return what ``measured_processor.py`` measured, with the columns that are read of a table."""
+    rows = pd.read_csv(OWN)
+    rows = rows[rows.status == "ok"]
+    models = rows.name.str.removeprefix("timm:")
+    sizes = rows.input.str.split("x").str[-1].astype(int)
+    families = measured().drop_duplicates("model").set_index("model").family
+    return pd.DataFrame(
+        {
+            "device": "epyc-1core",
+            "model": models,
+            "family": families.reindex(models).to_numpy(),
+            "img_size": sizes,
+            "batch_size": rows.batch_size,
+            "step_time": rows.latency_ms,
+            "params_M": rows.params / 1e6,
+        }
+    )
+
+
 def traced(name: str, pixels: int, work: Path) -> None:
     """Write a network's graph, and that of what inference runs after folding its branches."""
-    import timm
-    from timm.utils.model import reparameterize_model
-
     path = work / f"{name}@{pixels}.npz"
     if path.exists():
         return
+    timm = import_vision("timm")
+    from timm.utils.model import reparameterize_model
+
     for options in ({}, {"img_size": pixels}):
         try:
             with torch.device("meta"):
@@ -69,7 +92,7 @@ def traced(name: str, pixels: int, work: Path) -> None:
 
 def rows(work: Path) -> tuple[pd.DataFrame, list[Sample]]:
     """Measured rows whose network this timm builds with the parameters that were said."""
-    table = measured()
+    table = pd.concat([measured(), measured_here()], ignore_index=True)
     graphs: dict[str, Graph] = {}
     samples, kept = [], []
     place = {one.name: i for i, one in enumerate(SETTINGS)}

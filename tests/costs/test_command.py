@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from archrank.cli.app import app
+from archrank.costs.devices import SETTINGS
 
 MODELS = """
 import torch
@@ -83,7 +84,7 @@ def test_wrong_usage_is_exit_code_2(words: tuple[str, ...], named: str, models: 
 def test_devices_are_listed() -> None:
     code, out, _ = call("costs", "--devices")
     assert code == 0
-    assert len(out.splitlines()) == 6
+    assert len(out.splitlines()) == len(SETTINGS)
     assert "timm results/benchmark-infer-amp-nchw-pt291-cu128-4090.csv" in out
 
 

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -20,8 +21,11 @@ from archrank.costs.operators.roofline import Roofline, rows
 from archrank.costs.speed import error_quantiles
 from archrank.errors import InputError
 from archrank.graphs import Graph
+from archrank.metrics import spearman
 from archrank.predictors import Sample
 from archrank.predictors.checks import small_graphs
+
+STORES = Path(__file__).resolve().parents[2] / "experiments" / "results" / "stores"
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +174,16 @@ def test_what_is_beyond_the_measured_times_is_said(speed: SpeedPredictor) -> Non
     assert said.high[0] == there.ranges_[SETTINGS.index(there.setting), 0]
     assert there.chance_within([tiny], said.high[0] / 2)[0] == 0.5
     assert there.chance_within([tiny], said.high[0] * 2)[0] == 1.0
+
+
+def test_it_says_what_one_core_was_measured_to_take() -> None:
+    pytest.importorskip("timm")
+    rows = pd.read_csv(STORES / "measured_processor.csv").query("batch_size == 1")
+    some = rows.sort_values("flops").iloc[::40]
+    said = estimate(some["name"].tolist(), on=("epyc-1core",), batch_sizes=(1,))
+    off = np.abs(np.log(said["ms"].to_numpy() / some["latency_ms"].to_numpy()))
+    assert np.median(off) < 0.15
+    assert spearman(said["ms"], some["latency_ms"]) > 0.9
 
 
 def test_a_saved_one_predicts_the_same(
