@@ -99,7 +99,7 @@ def judge_frame(
     if here.sum() < _FEWEST:
         raise InputError(
             f"scores: {here.sum()} architectures have scores and a label, expected at least "
-            f"{_FEWEST}; go on with the same archrank benchmark command"
+            f"{_FEWEST}; go on with the same archrank benchmark command, or with more --sample"
         )
     notes = []
     if not here.all():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,10 @@ import archrank
 from archrank.data import space, spaces
 from archrank.errors import InputError
 
-ALL = spaces()
+NEEDS_TIMM = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
+ALL = [
+    pytest.param(name, marks=NEEDS_TIMM) if name == "imagenet_zoo" else name for name in spaces()
+]
 ONCE = settings(max_examples=30, deadline=None)
 
 
