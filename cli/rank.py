@@ -200,6 +200,8 @@ def rank(
             print(result.to_json(front, top))
         else:
             _show(result, top)
+            if top is not None and result.shortlist(top).empty:
+                say("nothing is left to train: every candidate that is ranked has a label")
             if front is not None:
                 names = ", ".join(result.front(front)["name"])
                 print(f"front of score and {front}, cheapest first: {names}")

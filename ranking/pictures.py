@@ -21,6 +21,7 @@ _COLOUR, _FAINT = "#2a6f97", "#9db4c0"
 _PLACES = [(6, -9), (6, 5), (-6, 5), (-6, -9)]
 _PLACES += [(side, step) for far in range(17, 200, 11) for step in (-far, far) for side in (6, -6)]
 """Where a name may stand, in points from its own: beside it, then further down and up."""
+_ROOM = 40  # characters of a name
 _BESIDE = 9  # points up or down; names further off have a line to their point
 _LEADER = {"arrowstyle": "-", "color": _FAINT, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
 _COST_LABELS = {
@@ -149,7 +150,7 @@ def name_points(
     style: dict[str, Any] = {"fontsize": 8, "zorder": 4, "path_effects": clear} | how
     for name, x, y in zip(names, xs, ys, strict=True):
         text = axes.annotate(
-            name if len(name) < 40 else f"{name[:37]}...",
+            _written(name),
             (x, y),
             xytext=_PLACES[0],
             textcoords="offset points",
@@ -181,7 +182,8 @@ def _draw_order(axes: Axes, table: pd.DataFrame) -> None:
         elinewidth=3,
         capsize=0,
     )
-    labels = [f"{rank}  {name}" for name, rank in zip(table["name"], table["rank"], strict=True)]
+    named = zip(table["name"].map(_written), table["rank"], strict=True)
+    labels = [f"{rank}  {name}" for name, rank in named]
     axes.set_yticks(position, labels, fontsize=9)
     axes.set_ylim(len(table) - 0.4, -0.6)
     axes.set_xlabel("score (bars: its standard error)")
@@ -228,3 +230,9 @@ def save_picture(figure: Any, path: str | Path) -> None:
         figure.savefig(path, dpi=150)
     except (OSError, ValueError) as error:
         raise InputError(f"path: {str(path)!r} cannot be written ({error})") from error
+
+
+def _written(name: str) -> str:
+    """Return a name on one line, shortened to what has room, and without formulas."""
+    line = " ".join(name.split())
+    return (line if len(line) < _ROOM else f"{line[: _ROOM - 3]}...").replace("$", r"\$")

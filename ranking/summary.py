@@ -184,7 +184,8 @@ def as_text(ranking: Ranked) -> str:
 
 def as_html(ranking: Ranked) -> str:
     """Return the summary as a table, and its notes under headings."""
-    parts = [summarise(ranking).to_html(index=False, border=0)]
+    table = summarise(ranking).to_html(index=False, border=0)
+    parts = [f'<div style="overflow-wrap: anywhere">{table}</div>']
     parts += [f"<p>{escape(line)}</p>" for line in (*_marks(ranking), *_units(ranking))]
     for heading, lines in (("Failures", _failures(ranking)), ("Left out", _left_out(ranking))):
         if lines:

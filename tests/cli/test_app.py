@@ -319,6 +319,14 @@ def test_labels_of_trained_candidates_and_whom_to_train_next(models: Path) -> No
     assert {row["name"]: row["measured"] for row in table}["n24"] == 84
     assert table[0]["name"] == "n24"
     assert all(60 < row["score"] < 95 for row in table)
+    names = [row["name"] for row in table]
+    lines = "".join(f"{name},{i},{80 + i}\n" for i, name in enumerate(names))
+    Path("results.csv").write_text(f"name,seed,accuracy\n{lines}")
+    words = ("rank", models, "--by", "params", "--labels", "results.csv", "--column", "accuracy")
+    done = invoke(*words, "--top", 2)
+    assert done.exit_code == 0
+    assert "nothing is left to train" in done.stderr
+    assert json.loads(invoke(*words, "--json").stdout)["table"][0]["measured"] == 79 + len(names)
     Path("results.csv").write_text("name,accuracy\nsmal,70\n")
     wrong = invoke("rank", models, "--by", "params", "--labels", "results.csv")
     assert wrong.exit_code == 2

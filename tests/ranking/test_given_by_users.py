@@ -181,3 +181,17 @@ def test_a_picture_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
 def test_wrong_arguments_of_measurements_are_named(given: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=f"^{next(iter(given))}: got "):
         measure([nets.narrow], (3, 8, 8), device="cpu", **given)
+
+
+def test_names_of_any_kind_have_room_in_pictures_and_notebooks(tmp_path: Path) -> None:
+    names = ["x" * 300, "$math_{x$", "two\nlines\tand a tab", "<script>alert(1)</script>", ""]
+    ranking = archrank.rank(dict.fromkeys(names, nets.narrow), (3, 8, 8), by="params")
+    figure = ranking.plot(tmp_path / "ranking.png")
+    left, _ = figure.axes
+    written = [label.get_text().partition("  ")[2] for label in left.get_yticklabels()]
+    assert max(map(len, written)) == 40
+    assert r"\$math_{x\$" in written
+    assert "two lines and a tab" in written
+    page = ranking._repr_html_()
+    assert "<script>" not in page
+    assert "overflow-wrap: anywhere" in page
