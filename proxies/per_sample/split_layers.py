@@ -13,10 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..recording.modes import WithoutDropout, instance_norm
-from ..recording.recorders.outputs import weight_of
 from ..recording.samples.layout import ROWS, Layout
 from ..recording.samples.survey import CountedLayouts
-from ..recording.weights.effective import PRODUCTS
+from ..recording.weights.applying import APPLYING, weight_of
 from .sinks import Sink
 
 _SLICE_ELEMENTS = 1 << 24
@@ -52,16 +51,21 @@ class PerSample(WithoutDropout):
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func is F.batch_norm:
             return self._batch_norm(*args, **kwargs)
-        if func not in PRODUCTS:
+        if func not in APPLYING:
             return func(*args, **kwargs)
-        input = args[0] if args else kwargs["input"]
+        input = args[0] if args else kwargs["input1" if func is F.bilinear else "input"]
         layout = self._layouts.next("product", input, proven=True)
-        name = self._names.get(id(weight_of(args, kwargs)))
+        weight = weight_of(func, args, kwargs)
+        name = self._names.get(id(weight))
         if name is not None and layout is not None:
             if func is F.linear and layout.dim < input.dim() - 1:
                 return self._linear(name, layout, *args, **kwargs)
             batched = layout.dim == 0 and input.dim() > 2
-            if func in _CONVOLUTIONS and batched and input.dim() == weight_of(args, kwargs).dim():
+            if (
+                func in _CONVOLUTIONS
+                and batched
+                and input.dim() == weight_of(func, args, kwargs).dim()
+            ):
                 return self._convolution(name, layout, _CONVOLUTIONS[func], *args, **kwargs)
         return func(*args, **kwargs)
 

@@ -14,10 +14,10 @@ from .attempts import Recorded, attempt
 from .batches import Batch
 from .model_runner import ModelRunner
 from .modes import WithoutDropout
-from .recorders.outputs import weight_of
 from .recorders.pooled import PooledRecorder
 from .samples.norms_by_hand import NoBatchNormByHand
 from .signals import Perturbation
+from .weights.applying import weight_of
 
 _GAMMA = 1e-2
 
@@ -81,7 +81,7 @@ class ConstantWeights(WithoutDropout):
         self._constant = {id(weight) for weight in constant}
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if func in _SUMS and id(weight_of(args, kwargs)) in self._constant:
+        if func in _SUMS and id(weight_of(func, args, kwargs)) in self._constant:
             return _repeated(func, *args, **kwargs)
         return func(*args, **kwargs)
 

@@ -15,10 +15,10 @@ from .batches import Batch, as_real
 from .differentiation import Gradients, check_differentiable, gradients
 from .model_runner import ModelRunner
 from .modes import WithoutDropout
-from .recorders.outputs import weight_of
 from .samples.survey import CountedLayouts
 from .signals import Twin
-from .weights.effective import PRODUCTS, name_of, names_by_weight
+from .weights.applying import APPLYING, weight_of
+from .weights.effective import name_of, names_by_weight
 
 _INPUT_STEP = 0.01  # of the fast gradient sign method
 _WEIGHT_STEP = 0.01  # of the twin's weights, relative to their norm
@@ -42,8 +42,8 @@ class FirstOutputs(WithoutDropout):
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        if func in PRODUCTS:
-            name = name_of(self._names, weight_of(args, kwargs))
+        if func in APPLYING:
+            name = name_of(self._names, weight_of(func, args, kwargs))
             if self._layouts is not None:
                 self._layouts.see_layer(name or "", result, ordered=False)
             if name is None:

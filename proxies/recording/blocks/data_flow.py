@@ -18,7 +18,7 @@ from ..batches import Batch
 from ..model_runner import ModelRunner
 from ..modes import WithoutDropout
 from ..samples.channels import LAST, MOVING, SECOND, moved_last
-from ..weights.effective import PRODUCTS
+from ..weights.applying import PRODUCTS
 
 _NORMS = frozenset(
     {F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, torch.batch_norm, F.rms_norm}

@@ -6,18 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ....errors import NotApplicable
 from ...spectra import gram, standardised
 from ..modes import WithoutDropout
-from ..samples.channels import Channels, by_sample, real_channels
+from ..samples.channels import LAST, Channels, by_sample, real_channels
 from ..samples.layout import Layout
 from ..samples.survey import CountedLayouts, Layouts
 from ..signals import LayerFeatures
-from ..weights.effective import PRODUCTS, name_of, names_by_weight
-from .outputs import weight_of
+from ..weights.applying import APPLYING, weight_of
+from ..weights.effective import name_of, names_by_weight
 from .rectifiers import RectifierRecorder
 
 
@@ -54,12 +53,12 @@ class FeatureReader(WithoutDropout):
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
         self._rectifiers.channels.see(func, result, args, kwargs)
-        if func in PRODUCTS:
-            name = name_of(self._names, weight_of(args, kwargs))
+        if func in APPLYING:
+            name = name_of(self._names, weight_of(func, args, kwargs))
             layout = self._layouts.next("product", result, needed=name or "")
             if name is not None and layout is not None:
                 with torch._C.DisableTorchFunction():  # another reader would see what follows
-                    self._read_layer(name, result.detach(), layout, func is F.linear)
+                    self._read_layer(name, result.detach(), layout, func in LAST)
         return result
 
     def _read_layer(self, name: str, features: Tensor, layout: Layout, last: bool) -> None:

@@ -7,21 +7,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..modes import WithoutDropout
-from ..samples.channels import by_sample, real_channels
+from ..samples.channels import LAST, by_sample, real_channels
 from ..samples.formulas import version_of
 from ..samples.layout import ROWS, Layout
 from ..samples.survey import CountedLayouts
 from ..signals import Saliency
-from ..weights.effective import PRODUCTS, name_of, names_by_weight
-
-
-def weight_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Return the weight that one of ``PRODUCTS`` was called with."""
-    return args[1] if len(args) > 1 else kwargs["weight"]
+from ..weights.applying import APPLYING, PRODUCTS, weight_of
+from ..weights.effective import name_of, names_by_weight
 
 
 class OutputRecorder(WithoutDropout):
@@ -40,6 +35,8 @@ class OutputRecorder(WithoutDropout):
     ):
         super().__init__()
         self._layouts = layouts
+        # The published codes, which know no layouts, read no bilinear layers.
+        self._layers = PRODUCTS if layouts is None else APPLYING
         self.saliencies: list[Saliency] = []
         self._names = names_by_weight(leaves)
         self._keeping = keeping
@@ -49,9 +46,9 @@ class OutputRecorder(WithoutDropout):
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        if func not in PRODUCTS:
+        if func not in self._layers:
             return result
-        name = name_of(self._names, weight_of(args, kwargs))
+        name = name_of(self._names, weight_of(func, args, kwargs))
         if self._layouts is not None:  # what is not a layer of its own is known by its shape
             self._layouts.see_layer(name or f"{func.__name__} {tuple(result.shape)}", result)
         if self._keeping:
@@ -61,7 +58,7 @@ class OutputRecorder(WithoutDropout):
             if result.requires_grad and layout is not None:
                 if result._is_view():  # an operator in place would cut off a view's hook
                     result = torch.ops.aten._unsafe_view(result, result.shape)
-                channels = -1 if func is F.linear and self._layouts is not None else 1
+                channels = -1 if func in LAST and self._layouts is not None else 1
                 self._keep_output(result, name, layout, channels)
         return result
 

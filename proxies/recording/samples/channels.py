@@ -20,7 +20,7 @@ SECOND = frozenset(
 )
 """Functions whose results have their channels second: (N, C, ...)."""
 
-LAST = frozenset((F.linear, F.layer_norm, F.rms_norm))
+LAST = frozenset((F.linear, F.bilinear, F.layer_norm, F.rms_norm))
 """Functions whose results have their channels last: (N, ..., C)."""
 
 MOVING = frozenset(

@@ -23,7 +23,7 @@ from ....errors import ScoreError
 from ....graphs import Graph
 from ....graphs.operators import NORMS, WEIGHTED
 from ..modes import WithoutDropout, instance_norm
-from ..weights.effective import PRODUCTS
+from ..weights.applying import APPLYING
 from .layout import ROWS, Layout, is_close, layout_of
 from .rectifiers import MAYBE_RECTIFIERS, Rectifiers
 
@@ -203,7 +203,7 @@ class _Watch(WithoutDropout):
         if func is F.batch_norm:
             return self.norm(*args, **kwargs)
         result = func(*args, **kwargs)
-        if func in PRODUCTS:
+        if func in APPLYING:
             self.see("product", result)
         return result
 

@@ -21,34 +21,11 @@ from torch.utils._python_dispatch import _disable_current_modes
 from ....graphs import Graph
 from ....graphs.functions import DROPOUTS
 from .adapters import Adapters, Kind, are_factors, is_sum, kind_of, may_be_adapted
+from .applying import APPLYING, POSITIONS, RECURRENT, weight_of
 from .biases import Biases, is_sum_of_two, keeps_outputs, may_be_biased
 from .parameters import applied, representative
 from .products import LinearForm, in_chain, in_steps, linear_form
 
-APPLYING = frozenset(
-    (
-        F.linear,
-        F.bilinear,
-        torch.conv1d,
-        torch.conv2d,
-        torch.conv3d,
-        torch.conv_transpose1d,
-        torch.conv_transpose2d,
-        torch.conv_transpose3d,
-    )
-)
-"""Functions that apply a weight to what depends on the input."""
-
-PRODUCTS = APPLYING - {F.bilinear}
-"""Functions that apply a weight to one input."""
-
-_RECURRENT = frozenset((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu))
-_CELLS = (torch.lstm_cell, torch.gru_cell, torch.rnn_tanh_cell, torch.rnn_relu_cell)
-_POSITIONS: dict[Any, tuple[int, ...]] = {
-    **dict.fromkeys(PRODUCTS, (1,)),
-    F.bilinear: (2,),
-    **dict.fromkeys(_CELLS, (2, 3)),
-}
 _PLAIN = frozenset(
     (
         *(nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.RNN, nn.LSTM, nn.GRU),
@@ -160,7 +137,7 @@ class Provenance(TorchFunctionMode):
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one function of torch."""
-        if func in _POSITIONS or func in _RECURRENT:
+        if func in POSITIONS or func in RECURRENT:
             return self._apply(func, args, kwargs)
         sources = self._sources(args, kwargs)
         if sources is None:
@@ -189,25 +166,29 @@ class Provenance(TorchFunctionMode):
 
     def _apply(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a function that applies weights, with what stands for each of them."""
-        if func in PRODUCTS and (args[2] if len(args) > 2 else kwargs.get("bias")) is None:
-            return self._without_bias(func, args, kwargs)
+        if func in APPLYING:
+            place = POSITIONS[func][0] + 1
+            if (args[place] if len(args) > place else kwargs.get("bias")) is None:
+                return self._without_bias(func, args, kwargs, place)
         return self._substituted(func, args, kwargs)
 
-    def _without_bias(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _without_bias(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], place: int
+    ) -> Any:
         """Run a product without a bias, with the one that the network adds afterwards."""
-        name = self._name_of(args[1] if len(args) > 1 else kwargs["weight"])
+        name = self._name_of(weight_of(func, args, kwargs))
         bias = None if name is None else self.bias_of(name)
-        if bias is not None and len(args) > 2:
-            args = (*args[:2], bias, *args[3:])
+        if bias is not None and len(args) > place:
+            args = (*args[:place], bias, *args[place + 1 :])
         elif bias is not None:
             kwargs = {**kwargs, "bias": bias}
         result = self._substituted(func, args, kwargs)
         if name is not None:
-            self.multiplied(name, result, -1 if func is F.linear else 1)
+            self.multiplied(name, result, -1 if func in (F.linear, F.bilinear) else 1)
         return result
 
     def _substituted(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        positions = _POSITIONS.get(func)
+        positions = POSITIONS.get(func)
         if positions is None:  # the last list holds a recurrent layer's weights
             positions = (max(i for i, a in enumerate(args) if isinstance(a, (list, tuple))),)
         args = tuple(self._applied(a) if i in positions else a for i, a in enumerate(args))

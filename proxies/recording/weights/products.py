@@ -1,7 +1,8 @@
 """Products with a weight, written as the linear layers that they are.
 
 ``x @ W``, ``addmm`` (the layers of GPT-2), ``bmm``, ``tensordot``, ``inner`` and ``einsum`` compute
-what a linear layer does. Written as one they are scored as one.
+what a linear layer does. Written as one they are scored as one. An ``einsum`` of a weight and two
+inputs is a bilinear layer.
 """
 
 from __future__ import annotations
@@ -124,15 +125,16 @@ def _one_by_one(
 
 @dataclass(frozen=True)
 class LinearForm:
-    """A linear layer.
+    """A linear layer, or a bilinear one.
 
     Attributes:
         source: of which the layer's weight is made.
-        weight: returns the weight (outputs, inputs), which is not a parameter itself.
+        weight: returns the weight (outputs, inputs), or (outputs, inputs, other inputs), which is
+            not a parameter itself.
         run: returns the result, given the weight or what stands for it, and a bias.
         outputs: in which dimension of the result the outputs lie; None if in several, or if the
             layer has a bias already.
-        input: what the weight multiplies, None if dimensions are in another order.
+        input: what the weight multiplies, None if dimensions are in another order, or of two.
     """
 
     source: Tensor
@@ -166,6 +168,9 @@ def linear_form(
     given = {name: value for name, value in kwargs.items() if value is not None}
     if given.keys() - set(_KEYWORDS):
         return None
+    factors = _summed(func, args)
+    if len(factors) == 3:
+        return _bilinear(args[0], factors, weight_in)
     args = (*args, *(given[name] for name in _KEYWORDS if name in given))
     bias = args[0] if func in _PLUS else None
     read = _read(func, args)
@@ -190,8 +195,8 @@ _NONE: Equation = (("", ""), "")
 
 def _read(func: Any, args: tuple[Any, ...]) -> tuple[Equation, Any, Any] | None:
     """Return a product of two tensors as an equation, and both."""
-    if func is torch.einsum and isinstance(args[0], str):
-        operands = args[1] if isinstance(args[1], (list, tuple)) else args[1:]
+    if func is torch.einsum:
+        operands = _summed(func, args)
         return (_einsum(args[0], *operands), *operands) if len(operands) == 2 else None
     if func in _PLUS:
         args = args[1:]
@@ -205,6 +210,13 @@ def _read(func: Any, args: tuple[Any, ...]) -> tuple[Equation, Any, Any] | None:
     if func is torch.tensordot:
         return _tensordot(one.dim(), other.dim(), args[2] if len(args) > 2 else 2), one, other
     return None
+
+
+def _summed(func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the operands of an ``einsum`` with an equation; none of anything else."""
+    if func is not torch.einsum or not isinstance(args[0], str):
+        return ()
+    return tuple(args[1]) if isinstance(args[1], (list, tuple)) else args[1:]
 
 
 def _matmul(one: int, other: int) -> Equation:
@@ -283,3 +295,41 @@ def _contraction(
     outputs = made.index(new[0]) if bias is None and len(new) == 1 else None
     plain = outputs is not None and [*of_x] == [*rest, *summed] and order == [*made]
     return LinearForm(w, weight, run, outputs, x if plain else None)
+
+
+def _bilinear(
+    equation: str, operands: tuple[Tensor, ...], weight_in: Callable[[Any], Tensor | None]
+) -> LinearForm | None:
+    """Return a sum of two inputs times a weight, which has an index of each and a new one."""
+    read = _letters(equation, *operands)
+    inputs = [i for i, operand in enumerate(operands) if weight_in(operand) is None]
+    if read is None or len(inputs) != 2:
+        return None
+    place = 3 - sum(inputs)
+    w, of_w, made = operands[place], read[0][place], read[1]
+    of_both = [read[0][i] for i in inputs]
+    summed = [[i for i in of_w if i in one and i not in made] for one in of_both]
+    new = [i for i in of_w if i in made and not any(i in one for one in of_both)]
+    rest = [i for i in made if i not in new]
+    order = [*new, *summed[0], *summed[1]]
+    if [len(new), *map(len, summed)] != [1, 1, 1] or sorted(order) != sorted(of_w):
+        return None
+    orders = [[*rest, *one] for one in summed]
+    if [*map(sorted, orders)] != [*map(sorted, of_both)]:
+        return None
+    one, other = (
+        operands[i].permute([own.index(j) for j in after])
+        for i, own, after in zip(inputs, of_both, orders, strict=True)
+    )
+    sizes = [w.shape[of_w.index(i)] for i in order]
+    if one.shape[:-1] != other.shape[:-1] or [one.shape[-1], other.shape[-1]] != sizes[1:]:
+        return None  # a size of one is repeated
+
+    def run(weight: Tensor, bias: Tensor | None) -> Tensor:
+        result = F.bilinear(one, other, weight, bias)
+        return result.permute([[*rest, *new].index(i) for i in made])
+
+    def weight() -> Tensor:
+        return w.permute([of_w.index(i) for i in order])
+
+    return LinearForm(w, weight, run, made.index(new[0]), None)

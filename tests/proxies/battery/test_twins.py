@@ -289,23 +289,62 @@ def test_in_place_after_layers_norms_and_dropout(kind: str) -> None:
 
 # --- products of three tensors -------------------------------------------------------------------
 
+BILINEAR: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
+    "layer": lambda two, h, x: two(h, x),
+    "einsum": lambda two, h, x: torch.einsum("ni,oij,nj->no", h, two.weight, x) + two.bias,
+    "einsum, weight moved": lambda two, h, x: (
+        torch.einsum("jio,ni,nj->no", two.weight.permute(2, 1, 0), h, x) + two.bias
+    ),
+    "layer without a bias": lambda two, h, x: F.bilinear(h, x, two.weight) + two.bias,
+    "named": lambda two, h, x: F.bilinear(input1=h, input2=x, weight=two.weight, bias=two.bias),
+}
 
-def test_a_product_of_three_is_a_bilinear_layer() -> None:
-    class Both(nn.Module):
-        def __init__(self, by_hand: bool):
-            super().__init__()
-            torch.manual_seed(0)
-            self.one, self.two, self.head = nn.Linear(5, 6), nn.Bilinear(6, 5, 8), nn.Linear(8, 4)
-            self.by_hand = by_hand
 
-        def forward(self, x: Tensor) -> Tensor:
-            h, two = F.relu(self.one(x)), self.two
-            if self.by_hand:
-                made = torch.einsum("ni,oij,nj->no", h, two.weight, x) + two.bias
-            else:
-                made = two(h, x)
-            return self.head(F.relu(made))
+@pytest.mark.parametrize("outputs", [8, 1])
+@pytest.mark.parametrize("kind", BILINEAR)
+def test_a_bilinear_layer_is_a_linear_one_of_products(kind: str, outputs: int) -> None:
+    def layers(two: type[nn.Module], *sizes: int) -> Layers:
+        return lambda: {
+            "one": nn.Linear(5, 6),
+            "two": two(*sizes, outputs),
+            "head": nn.Linear(outputs, 4),
+        }
 
+    def way(m: Model, x: Tensor) -> Tensor:
+        return m.head(F.relu(BILINEAR[kind](m.two, F.relu(m.one(x)), x)))
+
+    def outer(m: Model, x: Tensor) -> Tensor:
+        h = F.relu(m.one(x))
+        return m.head(F.relu(m.two((h[:, :, None] * x[:, None]).flatten(1))))
+
+    model, twin = pair((way, layers(nn.Bilinear, 6, 5)), (outer, layers(nn.Linear, 30)))
     data = batches(5)
-    scores, expected = (archrank.score(Both(one).double(), data) for one in (True, False))
-    compared(scores, expected, OF_THE_GRAPH)
+    scores, expected = (archrank.score(one, data) for one in (model, twin))
+    compared(scores, expected, OF_THE_GRAPH | BLOCKS)
+    for name in ("near", "fisher", "in_train", "croze", "meco_opt"):
+        assert expected[name].status == archrank.score(model, data, proxies=name)[name].status
+
+
+@pytest.mark.parametrize("kind", ["layer", "einsum"])
+def test_bilinear_layers_of_tokens(kind: str) -> None:
+    def layers(two: type[nn.Module], *sizes: int) -> Layers:
+        return lambda: {"one": nn.Linear(3, 4), "two": two(*sizes, 8), "head": nn.Linear(8, 4)}
+
+    def way(m: Model, x: Tensor) -> Tensor:
+        h = m.one(x)
+        if kind == "layer":
+            made = m.two(h, x)
+        else:
+            made = torch.einsum("tbi,oij,btj->bto", h.transpose(0, 1), m.two.weight, x)
+            made = made + m.two.bias
+        return m.head(F.relu(made).mean(1))
+
+    def outer(m: Model, x: Tensor) -> Tensor:
+        both = (m.one(x)[..., :, None] * x[..., None, :]).flatten(2)
+        return m.head(F.relu(m.two(both)).mean(1))
+
+    model, twin = pair((way, layers(nn.Bilinear, 4, 3)), (outer, layers(nn.Linear, 12)))
+    data = batches(6, 3)
+    scores, expected = (archrank.score(one, data) for one in (model, twin))
+    assert expected["meco"].status == expected["fisher"].status == "ok"
+    compared(scores, expected, OF_THE_GRAPH | BLOCKS)
