@@ -18,12 +18,6 @@ PUBLISHED = {
 }
 """Rho without labels / with 50: published, and what this project wants to reach."""
 OURS, SCRATCH = "TransferRank", "ArchRank from scratch"
-EARLIER = ", earlier"
-"""Marks figures from before processes had a kernel for each group of features."""
-BEFORE = ", before the line"
-"""Marks figures from before members of ``TransferRank`` learnt around a line, which are older."""
-LEAST = 3
-"""Of how many seeds newer figures replace older ones."""
 
 
 def tables() -> list[str]:
@@ -126,9 +120,7 @@ def _few_tables(results: list[dict]) -> list[str]:
             "",
             "The second row of a pool is `ArchRank`, fitted from scratch to the same labels and "
             "scores; the third the difference, paired. In brackets how many seeds, if not "
-            f"{SEEDS}; *earlier*: before processes had a kernel for each group of features; "
-            "*before the line*: older, when one member alone learnt around the evidence. Neither "
-            "has the members on encoded cells that `ArchRank` got later (`encoded_cells.md`).",
+            f"{SEEDS}.",
             "",
             *markdown_table(("pool", "predictor", *(f"{c} labels" for c in COUNTS)), rows),
         ]
@@ -140,27 +132,17 @@ def _few_rows(mine: list[dict], figure: str) -> list[list[str]]:
     by = {(r["count"], r["seed"], r["predictor"]): r[figure] for r in mine}
     rows: dict[str, list[str]] = {}
     for count in COUNTS:
-        pairs, when = _newest(by, count)
+        found = [[by.get((count, seed, name)) for name in (OURS, SCRATCH)] for seed in range(SEEDS)]
+        pairs = [(a, b) for a, b in found if a is not None and b is not None]
         some = f" ({len(pairs)})" if 0 < len(pairs) < SEEDS else ""
         columns = {
-            "TransferRank": [a for a, _ in pairs],
-            "ArchRank from scratch": [b for _, b in pairs],
+            OURS: [a for a, _ in pairs],
+            SCRATCH: [b for _, b in pairs],
             "difference": [a - b for a, b in pairs],
         }
         for row, values in columns.items():
-            rows.setdefault(row, []).append(interval(values) + some + when if values else "-")
+            rows.setdefault(row, []).append(interval(values) + some if values else "-")
     return [[row, *cells] for row, cells in rows.items()]
-
-
-def _newest(by: dict[tuple, float], count: int) -> tuple[list[tuple[float, float]], str]:
-    """Return figures of both predictors, of seeds that both have, and how old they are."""
-    for ours, scratch in (("", ""), (EARLIER, EARLIER), (BEFORE, EARLIER)):
-        names = OURS + ours, SCRATCH + scratch
-        found = [[by.get((count, seed, name)) for name in names] for seed in range(SEEDS)]
-        pairs = [(a, b) for a, b in found if a is not None and b is not None]
-        if len(pairs) >= LEAST:
-            return pairs, ours
-    return [], ""
 
 
 def _expected_table(results: list[dict]) -> list[str]:

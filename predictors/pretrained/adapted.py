@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from ...basics import Array
 from ..ensemble.archrank import ArchRank
-from ..ensemble.library import members
 from ..ensemble.line import Line
 from ..features.columns import Columns
 from ..features.evidence import EVIDENCE, PROXIES
@@ -116,9 +115,6 @@ class AdaptedRank(ArchRank):
             replace(sample, scores={**sample.scores, EVIDENCE: z})
             for sample, z in zip(samples, said, strict=True)
         ]
-
-    def default_members(self, samples: Sequence[Sample]) -> dict[str, TabularPredictor]:
-        return members()  # those that its published figures were made with
 
     def _library(self, samples: Sequence[Sample]) -> dict[str, TabularPredictor]:
         return {"evidence alone": Vote(()), **super()._library(samples)}
