@@ -14,7 +14,7 @@ _REFERENCE = "Peng et al., SWAP-NAS, ICLR 2024"
 
 @register(
     "swap",
-    version=3,
+    version=4,
     summary="Number of units that are on for different sets of samples.",
     formula="|{c_u}|, c_u the pattern over the batch in which rectifier unit u is on",
     reference=_REFERENCE,
@@ -32,7 +32,7 @@ def swap(activation_patterns: ActivationPatterns) -> Measure:
 
 @register(
     "swap_regular",
-    version=3,
+    version=4,
     summary="SWAP, damped away from a number of parameters.",
     formula="swap * exp(-(p - mu)^2 / sigma), p = parameters / 1000",
     reference=f"{_REFERENCE}, equation 7",
@@ -64,7 +64,7 @@ def swap_regular(
 
 @register(
     "l_swag",
-    version=3,
+    version=4,
     summary="Steady gradients times patterns, layer by layer.",
     formula="sum_l log sum_w 1 / std(g_w) * sum_l swap_l, over layers from percentile low to high",
     reference="Casarin et al., L-SWAG, CVPR 2025",

@@ -32,8 +32,8 @@ _MOVES = frozenset(
     "to".split()
 )
 _GATES = _ACTIVATIONS | frozenset(
-    "gt lt ge le where masked_fill setitem abs sign sgn exp expm1 erf pow square sqrt log log1p "
-    "logsigmoid maximum minimum fmax fmin max min heaviside".split()
+    "gt lt ge le where masked_fill masked_scatter setitem abs sign sgn exp expm1 erf pow square "
+    "sqrt log log1p logsigmoid maximum minimum fmax fmin max min heaviside".split()
 )
 _PLAIN = frozenset("add radd iadd sub rsub isub mul rmul imul div rdiv truediv neg addcmul".split())
 _SHAPE_ONLY = frozenset(

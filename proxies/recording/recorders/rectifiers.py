@@ -48,10 +48,10 @@ class RectifierRecorder(TorchDispatchMode):
                 self.before(_shaped(source.detach(), shape), layout)
         result = func(*args, **(kwargs or {}))
         self.operators.see(result)
-        if layout is not None:
+        if source is not None and layout is not None:
             made = result[0] if isinstance(result, tuple) else result  # the largest, and where
             with _disable_current_modes():
-                self.after(_shaped(made.detach(), shape), layout)
+                self.after(_shaped(made.detach(), shape or source.shape), layout)
         return result
 
     def refuse_incomplete(self) -> None:

@@ -32,6 +32,7 @@ _CUTTING = frozenset("clamp clamp_min clamp_max hardtanh threshold".split())
 _EXTREMES = frozenset("amax amin max min".split())
 
 _SORTS = frozenset("sort topk cummax cummin".split())
+_POOLS = frozenset("max_pool2d_with_indices max_pool3d_with_indices".split())  # max_pool1d too
 _DIMENSIONS = {"topk": 2}  # where the dimension is among the arguments, if not second
 
 _STEP, _STEPS = 0.01, 600
@@ -131,6 +132,8 @@ class Formulas:
             return self._of_stack(func, base, args, kwargs)
         if base in _EXTREMES and len(args) > 1 and not isinstance(args[1], Tensor):
             return self._extreme(func, args[0], args[1])
+        if base in _POOLS or base.rstrip("_") == "masked_scatter":
+            return self._by_values(func, base in _POOLS, args, kwargs)
         if base not in _BY_ELEMENT and base.rstrip("_") not in _BY_ELEMENT:
             return None
         operands = [*nested_tensors(args)]
@@ -214,6 +217,35 @@ class Formulas:
             return made[0] if isinstance(made, tuple) else made
 
         return replace(found, function=run, merges=True, stacked=None)
+
+    def _by_values(
+        self, func: Any, pools: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Formula | None:
+        """Return the formula of a call by what it gives: it must be what that formula gives.
+
+        The call takes the largest of a view of a stack, or puts numbers where a mask says.
+        """
+        if not _are_plain([*nested_tensors(args)]):
+            return None
+        read = args[1] if not pools else args[0] if args[0]._base is None else args[0]._base
+        found: Formula | None = self._known.get(read)
+        source = None if found is None else found.source
+        if found is None or source is None or pools == (found.stacked is None):
+            return None
+        inner = found.function
+
+        def largest(x: Tensor) -> Any:
+            return inner(x).amax(0)
+
+        def kept(x: Tensor) -> Any:
+            return x * (inner(x) == inner(torch.ones_like(x)))
+
+        function = largest if pools else kept
+        with _disable_current_modes(), torch.no_grad():
+            made = func(args[0].clone(), *args[1:], **kwargs)
+            made = made[0] if pools else made
+            alike = torch.equal(made.flatten(), function(source).flatten())
+        return replace(found, function=function, merges=True, stacked=None) if alike else None
 
     def _formula(self, tensor: Tensor) -> Formula:
         found: Formula | None = self._known.get(tensor)

@@ -47,15 +47,27 @@ WAYS: dict[str, Rectifier] = {
     "largest of a concatenation, last": lambda x: torch.cat(
         [torch.zeros_like(x).unsqueeze(-1), x.unsqueeze(-1)], -1
     ).amax(-1),
+    "pooled": lambda x: F.max_pool3d(two(x, 2), (2, 1, 1)).squeeze(2),
+    "pooled in pairs": lambda x: F.max_pool2d(two(x, -1).flatten(3), (1, 2)),
+    "pooled, flattened": lambda x: F.max_pool1d(two(x, -1).flatten(0, -3), 2).view(x.shape),
+    "scattered": lambda x: torch.zeros_like(x).masked_scatter(x > 0, x[x > 0]),
+    "scattered zeros": lambda x: x.masked_scatter(x <= 0, torch.zeros_like(x)),
+    "scattered in place": lambda x: x.clone().masked_scatter_(x < 0, x.new_zeros(x.numel())),
+    "largest, kept": lambda x: two(x, 2).amax(2, keepdim=True).squeeze(2),
     "flattened": lambda x: F.relu(x.contiguous().flatten()).view(x.shape),
     "flattened in place": lambda x: F.relu_(x.contiguous().view(-1)).view_as(x),
 }
 STACKED = {
     *("largest of a stack", "largest of a stack, and where", "smallest of a stack"),
     *("sorted", "sorted down", "the first of a stack", "largest so far", "flattened"),
+    *("scattered", "pooled", "pooled in pairs", "pooled, flattened", "largest, kept"),
     *("largest of a concatenation", "largest of a concatenation, last", "flattened in place"),
 }
 """Here a block ends with the layer, as what follows it is no function of each number alone."""
+
+
+def two(x: Tensor, dim: int) -> Tensor:
+    return torch.stack([x, torch.zeros_like(x)], dim)
 
 
 def assigned(x: Tensor) -> Tensor:
@@ -168,6 +180,10 @@ def test_rectifiers_of_rectifiers_are_refused(act: Rectifier) -> None:
         lambda x: torch.where(x > 0, x.sin(), 0.0),
         lambda x: torch.where(x > 1, x, 0.0),
         lambda x: x + x.long().clamp(min=0),
+        lambda x: F.max_pool2d(two(x, -1).flatten(3), (1, 2), 1)[..., : x.shape[-1]],
+        lambda x: F.max_pool3d(two(x, 2), (1, 1, 3), 1, (0, 0, 1)).mean(2),
+        lambda x: x.masked_scatter(x < 1, torch.zeros_like(x)),
+        lambda x: x.masked_scatter(x < 0, torch.ones_like(x)),
     ],
 )
 def test_what_cuts_elsewhere_is_none(act: Rectifier) -> None:
