@@ -12,6 +12,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     """Give a path to write to, which takes the place of ``path`` when nothing went wrong.
 
     Raises:
+        FileNotFoundError: there is no folder to write to.
         OSError: the file cannot be written; what stood there before stays.
 
     Example:
@@ -23,6 +24,11 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         'name,score'
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"path: got {str(path)!r}, expected a file in a folder that exists; "
+            f"create {str(path.parent)!r} first"
+        )
     partial = path.with_name(f"{path.name}.partial")
     try:
         yield partial

@@ -95,7 +95,8 @@ def score(
         (490.0, 'not applicable', 'the model has no rectifier')
     """
     wanted = chosen(proxies)
-    for name, number, least in (("batch_size", batch_size, 1), ("batches", batches, _SEVERAL)):
+    counts = {"batch_size": (batch_size, 1), "batches": (batches, _SEVERAL), "seed": (seed, 0)}
+    for name, (number, least) in counts.items():
         checked_count(name, number, least)
     model = unwrap(checked_module(model))
     device = None if device is None else usable_device(str(device))
