@@ -18,7 +18,8 @@ def test_what_stood_there_stays_if_writing_fails(tmp_path: Path) -> None:
             partial.write_text("half")
             raise RuntimeError("on purpose")
 
-    pytest.raises(RuntimeError, fails)
+    with pytest.raises(RuntimeError):
+        fails()
     assert path.read_text() == "before"
     assert [*tmp_path.iterdir()] == [path]
 
@@ -30,6 +31,6 @@ def test_a_missing_folder_is_named_before_anything_is_written(tmp_path: Path) ->
         with written_whole(path):
             pytest.fail("it began to write")
 
-    with pytest.raises(FileNotFoundError, match="create '.*none' first"):
+    with pytest.raises(FileNotFoundError, match=r"create '.*none' first"):
         fails()
     assert not path.parent.exists()

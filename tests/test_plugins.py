@@ -64,6 +64,7 @@ def test_the_example_works(installed: Path, jobs: str) -> None:
     assert "expected three of (8, 16, 32)" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_a_broken_package_is_told_of_and_left_out(installed: Path) -> None:
     (facts,) = installed.glob("*.dist-info")
     (facts / "entry_points.txt").write_text(

@@ -98,6 +98,7 @@ def test_fit_keeps_the_scores_of_own_models(folder: Path) -> None:
     assert again.stdout == run([*words, "straight"], folder).stdout
 
 
+@pytest.mark.slow
 def test_pretrain_goes_on_from_its_checkpoint(folder: Path) -> None:
     words = ["pretrain", "models.py", "--epochs", "20", "--width", "8", "--out"]
     checkpoint = folder / "encoder.checkpoint"

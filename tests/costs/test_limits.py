@@ -110,6 +110,7 @@ def test_equal_networks_are_left_out_together() -> None:
     assert sorted(found.excluded["name"]) == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_several_processes_leave_out_the_same() -> None:
     names = [f"digits:{arch}" for arch in CELLS[:6]]
     graphs = {name: space("digits").graph(name.partition(":")[2]) for name in names}

@@ -153,6 +153,7 @@ def test_a_line_that_was_cut_off_is_measured_again(tmp_path: Path) -> None:
     assert len(read_measurements(out)) == 2
 
 
+@pytest.mark.slow
 def test_killed_and_started_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """``kill -9`` after some rows: they stay, and the same call does the others only."""
     out = tmp_path / "table.csv"

@@ -90,6 +90,7 @@ CLAIMS: dict[str, Callable[[dict[str, Any]], None]] = {
 """What must hold after the code of a page has run, beside that it runs."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_code_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = blocks(page, "python")

@@ -283,6 +283,7 @@ def test_lazy_module_says_what_to_do():
         trace(nn.Sequential(nn.LazyLinear(4)), (4,))
 
 
+@pytest.mark.slow
 def test_large_model_takes_no_memory():
     code = """
 import resource, torch

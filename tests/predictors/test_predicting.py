@@ -65,6 +65,7 @@ def invoke(*words: object):
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
+@pytest.mark.slow
 def test_fit_predict_from_the_shell(table: Path, tmp_path: Path) -> None:
     model, names = tmp_path / "model", tmp_path / "names.txt"
     archs = CELLS.sample(30, seed=1)

@@ -67,6 +67,7 @@ def is_tested(row: dict[str, Any]) -> bool:
     return row["dtype"] == "float64" or small or row["rng"] == "seed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_values_are_the_references(parity_folder: Path, network: str) -> None:
     of_network = [r for r in all_rows(parity_folder) if r["network"] == network and is_tested(r)]

@@ -143,6 +143,7 @@ def test_a_budget_takes_the_first_level_that_fits(monkeypatch, costs, level) -> 
     assert table["score"].tolist() == expected["score"].tolist()
 
 
+@pytest.mark.slow
 def test_a_budget_is_kept_for_real() -> None:
     table = archrank.rank({"a": nets.narrow, "b": nets.wide}, budget=1e-6, **OPTIONS).table
     assert "near" not in table or table["near"].isna().all()
@@ -173,6 +174,7 @@ def test_scores_are_those_of_score() -> None:
         assert ranking.table[name][0] == pytest.approx(scores[name].value, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_double_of_a_network_that_fails_is_scored_itself(jobs: int) -> None:
     ranking = archrank.rank([nets.narrow_of_nan, nets.narrow], by="snip", jobs=jobs, **OPTIONS)

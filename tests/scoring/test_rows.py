@@ -116,6 +116,7 @@ def test_a_changed_file_holds_other_networks(tmp_path: Path) -> None:
     assert before["first"] != after["first"]
 
 
+@pytest.mark.slow
 def test_a_changed_neighbour_of_a_file_makes_other_networks(tmp_path: Path) -> None:
     path, models = tmp_path / "scores.sqlite", tmp_path / "models.py"
     models.write_text(

@@ -75,6 +75,7 @@ def kept(before: pd.DataFrame, after: pd.DataFrame) -> None:
 
 
 class TestKilled:
+    @pytest.mark.slow
     def test_at_any_moment(self, forge: Forge, whole: pd.DataFrame, tmp_path: Path) -> None:
         path = tmp_path / "run.sqlite"
         before, kills = pd.DataFrame(), 0
@@ -148,6 +149,7 @@ class TestOneFile:
             assert forge.wait(one) == 0, one.stderr
         same(scores(path), whole)
 
+    @pytest.mark.slow
     def test_on_a_full_disk(self, forge: Forge, whole: pd.DataFrame, tmp_path: Path) -> None:
         path = tmp_path / "run.sqlite"
         code, done = forge.run(*RUN, "--store", path, limit=100_000)
@@ -220,6 +222,7 @@ def test_a_process_that_dies_is_replaced(tmp_path: Path) -> None:
     assert len(list((tmp_path / "deadly").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_processes_that_cannot_even_start_are_no_scores(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -103,6 +103,7 @@ class TestStrings:
             one.build(one.sample(1, seed=0)[0], "nothing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_the_graph_equals_the_traced_one(name: str) -> None:
     one = space(name)
@@ -146,6 +147,7 @@ def _placed(value: Any, device: torch.device) -> Any:
     return value.to(device)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_batches_fit_networks_and_losses(name: str) -> None:
     one = space(name)

@@ -59,6 +59,7 @@ def test_auto_does_without_proxies_that_do_not() -> None:
     np.testing.assert_allclose(fitted.predict(graphs), fitted.predict(given))
 
 
+@pytest.mark.slow
 def test_auto_computes_them_of_architectures(tmp_path: Path) -> None:
     digits = space("digits")
     archs = digits.sample(14, seed=0)

@@ -39,6 +39,7 @@ def archs(study) -> list[str]:
     return [arch_of(Choices(SIZES), trial.params) for trial in study.trials]
 
 
+@pytest.mark.slow
 def test_beats_random_sampling():
     found = {}
     for name, make in (

@@ -47,6 +47,7 @@ with small(seed=5, state={state!r}) as searcher:
 """
 
 
+@pytest.mark.slow
 def test_a_search_that_is_killed_goes_on_exactly(tmp_path: Path):
     whole = [trial.arch for trial in small(seed=5).run(digit_sum, 40, batch=3)]
     state = tmp_path / "state"

@@ -55,6 +55,7 @@ def test_the_formula_is_the_count_of_the_networks(task: str) -> None:
             assert sum(p.numel() for p in network.parameters()) == SPACE.params(arch, task)
 
 
+@pytest.mark.slow
 def test_every_row_of_the_table(table: pd.DataFrame) -> None:
     differing = {}
     for task, rows in table.groupby("dataset", observed=True):
@@ -74,6 +75,7 @@ def test_every_row_of_the_table(table: pd.DataFrame) -> None:
     assert explained == 1_478
 
 
+@pytest.mark.slow
 def test_canonical_forms_are_those_of_the_table(table: pd.DataFrame) -> None:
     listed = {nasbench_graph(code) for code in table.hash[table.dataset == "cora"]}
     assert len(listed) == 26_206
@@ -91,6 +93,7 @@ def test_canonical_forms_are_those_of_the_table(table: pd.DataFrame) -> None:
         assert any(node not in links for node in straight)
 
 
+@pytest.mark.slow
 def test_equal_canonical_forms_are_equal_functions() -> None:
     """With weights that depend on the operator and its depth only, equal forms agree."""
     for form in (

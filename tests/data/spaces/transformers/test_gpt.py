@@ -51,6 +51,7 @@ def test_formulas_of_the_larger_spaces_agree_with_their_networks(name: str) -> N
         assert graph.product_flops == product_flops(arch, larger)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_every_row_of_the_table(shared_data: Path) -> None:
     frame = pd.read_parquet(
         shared_data / "hw_gpt_bench" / "gpt_s.parquet",

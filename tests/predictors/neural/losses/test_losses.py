@@ -215,6 +215,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, difference)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="units of peak memory differ")
 def test_twenty_thousand_items_take_little_memory() -> None:
     """Measured from outside: a heap in pieces grows although every tensor is small."""
