@@ -52,6 +52,7 @@ from .weights.parameters import (
     named_parameters,
     refuse_hidden_weights,
     scales_by_hand,
+    spectral_filters,
 )
 from .weights.stand_ins import MOST_COPIED, Change, Place, stand_ins
 
@@ -113,9 +114,14 @@ class ModelRunner:
         ]
 
     @cached_property
+    def filters(self) -> set[str]:
+        """The weights that multiply spectra, which are no sums over inputs."""
+        return spectral_filters(self.graph, dict(self.model.named_parameters()))
+
+    @cached_property
     def _applied(self) -> set[str]:
         """The parameters that layers apply, to whichever samples."""
-        found = {name for _, name in applied(self.graph)}
+        found = {name for _, name in applied(self.graph)} | self.filters
         doubtful = multiplied_together(self.graph, dict(self.model.named_parameters()))
         if self.graph.exact and not doubtful:
             return found

@@ -74,8 +74,11 @@ def rademacher(shape: tuple[int, ...], index: int, generator: torch.Generator) -
 
 
 def kaiming(runner: ModelRunner, generator: torch.Generator) -> Change:
-    """Return a change: weights Kaiming-normal by fan-in, scales of norms 1, biases 0."""
-    weights, scales = set(runner.weight_names), runner.norm_scales
+    """Return a change: weights Kaiming-normal by fan-in, scales of norms 1, biases 0.
+
+    Filters in Fourier space, which have no fan-in, stay as they are.
+    """
+    weights, scales = set(runner.weight_names) - runner.filters, runner.norm_scales
     own = runner.effective().biases.values()
     biases = bias_names(runner.model, runner.graph).union(own)
 

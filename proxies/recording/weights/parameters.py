@@ -8,11 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from ....errors import ScoreError
-from ....graphs import Graph
+from ....graphs import Graph, Node
 from ....graphs.operators import UNKNOWN, WEIGHTED
 
 _PARAMETRIZATIONS = "parametrizations"
 _SPREADS = frozenset(("sqrt", "norm", "variance"))
+_INTO = frozenset(("fft_r2c", "stft"))
+_BACK = frozenset(("fft_c2r", "istft"))
+_EITHER = frozenset(("fft_c2c",))  # the graph does not say which
 
 
 def named_parameters(model: nn.Module) -> list[tuple[str, Tensor]]:
@@ -119,3 +122,38 @@ def multiplied_together(graph: Graph, parameters: dict[str, Tensor]) -> set[str]
         if len(matrices) > 1 and (foreign or node.operator == "linear"):
             found.update(matrices)
     return found
+
+
+def spectral_filters(graph: Graph, parameters: dict[str, Tensor]) -> set[str]:
+    """Return the matrices that multiply spectra: convolutions, computed in Fourier space.
+
+    Such a product is between a Fourier transform and its inverse, as in GFNet and Hyena. A filter
+    may be a spectrum itself, or one that the network transforms.
+    """
+    nodes = {node.index: node for node in graph.nodes}
+    read: dict[int, list[int]] = {index: [] for index in nodes}
+    for source, target in graph.edges.tolist():
+        read[target].append(source)
+    in_spectrum: set[int] = set()
+    for index in sorted(nodes):
+        kind = _transform(nodes[index])
+        follows = not in_spectrum.isdisjoint(read[index])
+        if kind in _INTO or (follows and kind not in _BACK) or kind in _EITHER:
+            in_spectrum.add(index)
+    goes_back: set[int] = set()
+    for index in sorted(nodes, reverse=True):
+        kind = _transform(nodes[index])
+        if kind in _BACK | _EITHER or (index in goes_back and kind not in _INTO):
+            goes_back.update(read[index])
+    return {
+        name
+        for index in in_spectrum & goes_back
+        if nodes[index].operator == "mul"
+        for name in nodes[index].parameters
+        if name in parameters and parameters[name].dim() > 1
+    }
+
+
+def _transform(node: Node) -> str:
+    """Return the Fourier transform that a node is; nothing of any other."""
+    return node.aten.rpartition(".")[2].strip("_") if node.operator == "fourier" else ""
