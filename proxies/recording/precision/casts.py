@@ -17,7 +17,12 @@ _CASTS = frozenset(
 )
 
 
-_GROUPED = frozenset((torch._grouped_mm, F.grouped_mm))
+_GROUPED = frozenset(
+    product
+    for home, name in ((torch, "_grouped_mm"), (F, "grouped_mm"))
+    if (product := getattr(home, name, None)) is not None
+)
+"""Products of groups of rows, as far as this torch has them: the first came with 2.8."""
 
 
 def _grouped(rows: Tensor, weights: Tensor, offs: Tensor | None = None, **_: Any) -> Tensor:
