@@ -48,7 +48,8 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
 def test_the_example_works(installed: Path, jobs: str) -> None:
     words = ["widths:8-8-8", "widths:32-32-32", "--by", "weight_spread,params", "--json"]
     done = run(installed, "rank", *words, "--jobs", jobs)

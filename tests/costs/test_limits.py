@@ -230,6 +230,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
     names = [f"digits:{arch}" for arch in CELLS[:5]]
     params = [space("digits").graph(arch).params for arch in CELLS[:5]]
@@ -250,6 +251,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert picture.stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_the_command_when_nobody_is_left() -> None:
     done = run(f"digits:{CELLS[0]}", "--by", "params", "--max-flops", "0.001k")
     assert done.returncode == 2

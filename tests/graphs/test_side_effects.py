@@ -115,6 +115,7 @@ def shape_only() -> int:
     return sum(type(o) in (Tensor, nn.Parameter) and o.is_meta for o in gc.get_objects())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fails", [False, True], ids=["done", "failed"])
 @pytest.mark.parametrize("way", WAYS)
 def test_no_shape_only_tensor_stays(way: str, fails: bool) -> None:

@@ -105,6 +105,7 @@ def _spelled(requirement: str) -> str:
     return re.split(r"[\s;<>=!~\[]", requirement)[0].lower().replace("_", "-")
 
 
+@pytest.mark.slow
 def test_wheel_holds_the_package_and_nothing_else(tmp_path) -> None:
     # From a copy, so that nothing of an earlier build comes along.
     left_out = shutil.ignore_patterns(".*", "build", "*.egg-info", "demo", "__pycache__")

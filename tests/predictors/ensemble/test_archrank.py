@@ -177,9 +177,9 @@ class TestEncodedCells:
         chains = [sample for sample in samples(small_graphs()) if not cells(sample.graph)] * 32
         assert ArchRank().default_members(chains).keys() == members().keys()
 
-    def test_other_families_are_joined_without_them(self) -> None:
+    def test_other_families_are_joined_with_them_too(self) -> None:
         given = samples(space("nasbench301").sample(32, seed=0), space="nasbench301")
-        assert TransferRank().default_members(given).keys() == members().keys()
+        assert TransferRank().default_members(given).keys() == {**members(), **self.MEMBERS}.keys()
 
     def test_they_rank_by_wiring_and_come_back_from_files(self, tmp_path: Path) -> None:
         genotypes = space("nasbench301")
