@@ -131,8 +131,8 @@ PARTS = {
         "*released size*: width 512, four blocks, batches of 10, a learning rate of 0.0001. "
         "*joined*: the mixer's output is the context of a graph transformer; *transformer alone*: "
         "the same without any statistics, trained alike. *... alone*: the statistics of that "
-        "proxy only. The times of the fits are those of a busy machine: alone, *released size* takes "
-        "4 minutes.",
+        "proxy only. Fits were timed on a busy machine: on an idle one, *released size* takes "
+        "about 4 minutes.",
         ("nasbench201",),
         (78,),
         {
