@@ -1,4 +1,4 @@
-"""Assistance for any search: of several draws, use the one with the best score."""
+"""Assistance for any search: it uses the best-scored of several draws."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Choices:
 
     @property
     def counts(self) -> IntArray:
-        """How many options each choice has."""
+        """The number of options of each choice."""
         return np.array([len(choice.options) for choice in self.space.choices])
 
     def positions(self, arch: str) -> IntArray:
@@ -66,7 +66,7 @@ class Choices:
         """Return the architecture of positions.
 
         Raises:
-            InputError: their number is not that of the choices, or one is out of bounds.
+            InputError: there is not one position for each choice, or one is out of bounds.
         """
         row = np.asarray(positions)
         if row.shape != (len(self.space.choices),):
@@ -85,5 +85,5 @@ class Choices:
         return self.of_values(tuple(choice.options[i] for choice, i in options))
 
     def of_values(self, values: Values) -> str:
-        """Return the architecture of an option for every choice, with effect or without."""
+        """Return the architecture of values for all choices, including those without effect."""
         return self.space.format(self.space.masked(values))

@@ -1,4 +1,4 @@
-"""Scores of architectures in any form, as one function from a list to numbers."""
+"""Scores of architectures in any form, as a function from a list of architectures to numbers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..proxies import get
 from ..ranking.aggregation import combined
 
 Scorer = Callable[[Sequence[Any]], Array]
-"""Architectures to one number each, larger is better; NaN for those without."""
+"""Maps architectures to one score each; larger is better, and NaN is no score."""
 
 
 def space_named(space: str | Space) -> Space:
-    """Return a space, given itself or its name.
+    """Return a space that was given itself or by name.
 
     Raises:
-        InputError: it is neither a space nor the name of one.
+        InputError: ``space`` is neither a space nor the name of one.
     """
     if isinstance(space, Space):
         return space
@@ -41,15 +41,15 @@ def scorer(score: Any, space: str | Space | None = None, task: str | None = None
         score: one of
 
             - a function from a list of architectures to as many numbers;
-            - an object with such a method ``predict``, such as a fitted predictor;
-            - a mapping from architectures to numbers; others have no score;
+            - an object whose method ``predict`` is such a function, such as a fitted predictor;
+            - a mapping from architectures to numbers; architectures not in it have no score;
             - the name of a proxy, ``"auto"`` for the pretrained predictor of ``archrank.rank``, or
               a sequence of names; then pass ``space``. Several names become the mean of ranks
               among the architectures that are scored together. Each network is scored only once.
         space, task: the space of the architecture strings, and the task of their networks.
 
     Raises:
-        InputError: it is none of these, or names are given without a space.
+        InputError: ``score`` is none of these, or names are given without a space.
     """
     if isinstance(score, str):
         return _evidence(space, task) if score == "auto" else _proxies((score,), space, task)
@@ -89,7 +89,7 @@ def _evidence(space: str | Space | None, task: str | None) -> Scorer:
 def _reading_once(
     names: Sequence[str], space: str | Space | None, task: str | None
 ) -> Callable[[Sequence[Any]], list[Sample]]:
-    """Return a function that reads architectures with their proxies, each network once."""
+    """Return a function that reads architectures with scores of proxies, each network once."""
     if space is None:
         raise InputError(
             f"space: proxies ({', '.join(names)}) need networks; pass the space of the "
@@ -113,7 +113,7 @@ def checked(values: Any, count: int) -> Array:
     """Return scores as numbers (count,), NaN for what is not a finite number.
 
     Raises:
-        InputError: they are not as many numbers as architectures.
+        InputError: there are not as many numbers as architectures.
     """
     numbers = np.asarray(values, dtype=np.float64)  # None becomes NaN
     if numbers.shape != (count,):
@@ -122,12 +122,12 @@ def checked(values: Any, count: int) -> Array:
 
 
 def scored(score: Scorer, archs: Sequence[Any]) -> Array:
-    """Score architectures, NaN for those that alone make the function raise.
+    """Score architectures; those that make the function raise on their own get NaN.
 
-    Equal ones are scored once.
+    Equal architectures are scored once.
 
     Raises:
-        Exception: that of ``score``, if it raises for every single one.
+        Exception: the error of ``score``, if it raises for every architecture.
     """
     once = list(dict.fromkeys(archs)) if all(isinstance(a, Hashable) for a in archs) else archs
     try:
@@ -143,7 +143,7 @@ def scored(score: Scorer, archs: Sequence[Any]) -> Array:
 
 
 def _one_by_one(score: Scorer, archs: Sequence[Any], error: Exception) -> Array:
-    """Score one at a time; where every single one raises, that is a mistake, not bad luck."""
+    """Score architectures one at a time; raise ``error`` if ``score`` raises for every one."""
     values, raised = np.full(len(archs), np.nan), 0
     for i, arch in enumerate(archs):
         try:

@@ -17,7 +17,7 @@ from .scoring import scored, scorer
 
 Candidate = TypeVar("Candidate")
 
-_SHARE = 0.05  # of the budget, that scoring some candidates together may take
+_SHARE = 0.05  # the share of the budget that scoring a batch may take
 
 
 class Screener:
@@ -26,17 +26,17 @@ class Screener:
     The stream is cut into windows. The best ``keep`` of a window pass, best first, before the next
     window is drawn. Candidates are drawn only when needed, so the stream may be endless.
     Candidates without a score (NaN, or an error) never pass. The budget counts the seconds spent
-    on drawing and scoring, but not the time between candidates. When it is used up, no more are
-    drawn; the best of the current window still pass. It is checked between batches, which start
-    with one candidate and double while a batch takes less than 5 % of the budget. One slow score
-    can exceed it.
+    on drawing and scoring, but not the time between candidates. When it is used up, no more
+    candidates are drawn; the best of the current window still pass. The budget is checked between
+    batches, which start with one candidate and double while a batch takes less than 5 % of the
+    budget. One slow score can exceed the budget.
 
     Args:
         score: the same as in ``assist``.
         keep: the share that passes, above 0 and at most 1; at least one of each window.
         window: the number of candidates that are compared with each other.
-        seconds: the budget; None for none.
-        space, task: for names of proxies.
+        seconds: the budget; None for no limit.
+        space, task: the space and the task of the architecture strings, if ``score`` names proxies.
 
     Attributes:
         seen, passed, failed, spent: the candidates scored, passed and without a score, and the
@@ -82,7 +82,7 @@ class Screener:
         while part := list(islice(scores, self.window)):
             count = math.ceil(self.keep * len(part))
             good = [(value, one) for value, one in part if not math.isnan(value)]
-            # sorted is stable: of equal scores the first comes first
+            # sorted is stable: among equal scores, the first drawn comes first
             for _, one in sorted(good, key=lambda pair: -pair[0])[:count]:
                 self.passed += 1
                 yield one
@@ -104,7 +104,7 @@ class Screener:
         self.spent = 0.0
 
     def _scores(self, candidates: Iterator[Candidate]) -> Iterator[tuple[float, Candidate]]:
-        """Give candidates with their scores, until the stream or the budget ends."""
+        """Yield candidates with their scores until the stream or the budget ends."""
         size = self.window if self.seconds is None else 1
         while self.seconds is None or self.spent < self.seconds:
             start = time.perf_counter()

@@ -1,1 +1,1 @@
-"""Adapters to tools of others: Optuna, pymoo, Ray Tune, scikit-learn."""
+"""Adapters to other tools: Optuna, pymoo, Ray Tune, scikit-learn."""

@@ -24,10 +24,10 @@ class ChoiceRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         predictor: a predictor of architectures; ``fit`` fits a clone.
-        space: of the architectures, a space of choices.
+        space: the space of the architectures, which must be a space of choices.
 
     Attributes:
-        predictor_: the fitted one.
+        predictor_: the fitted predictor.
 
     Example:
         >>> from archrank.data import space
@@ -66,7 +66,7 @@ class GraphColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     It turns any regressor into a predictor: ``make_pipeline(GraphColumns(space=...), SVR())``.
 
     Args:
-        parts: of ``archrank.predictors.features.columns.PARTS``.
+        parts: kinds of features, from ``archrank.predictors.features.columns.PARTS``.
         space, task, inputs: see ``Predictor``.
 
     Attributes:

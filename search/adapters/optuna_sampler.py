@@ -49,7 +49,8 @@ def suggest(trial: Any, space: str | Space) -> str:
 
 
 def distributions(choices: Choices) -> dict[str, Any]:
-    """Return Optuna's distribution of each choice; options that it does not take are text."""
+    """Return Optuna's distribution of each choice; options of types it does not take become
+    text."""
     return {
         choice.name: optuna.distributions.CategoricalDistribution(_plain(choice.options))
         for choice in choices.space.choices
@@ -64,7 +65,7 @@ def arch_of(choices: Choices, params: Mapping[str, Any]) -> str:
     """Return the architecture of a trial's parameters.
 
     Raises:
-        InputError: one is missing, or no option.
+        InputError: a parameter is missing, or its value is not an option of the choice.
     """
     positions = []
     for choice in choices.space.choices:
@@ -85,7 +86,7 @@ def params_of(choices: Choices, arch: str) -> dict[str, Any]:
 
 
 class PredictorSampler(optuna.samplers.BaseSampler):
-    """An Optuna sampler that proposes what is most worth measuring according to a predictor.
+    """An Optuna sampler that proposes what a predictor considers most worth measuring.
 
     It has no state besides the trials of the study, so a study from storage continues as before,
     and several processes can work on one study. Running trials are pending and not proposed again.
@@ -129,7 +130,7 @@ class PredictorSampler(optuna.samplers.BaseSampler):
         self._settings = {"predictor": predictor, "refit": refit, **settings}
         seed = settings.get("seed", 0)
         self._independent = independent or optuna.samplers.RandomSampler(seed=seed)
-        Searcher(self._choices.space, **self._settings)  # refuses what is wrong now, not later
+        Searcher(self._choices.space, **self._settings)  # refuses wrong settings now, not later
         self._searcher: Searcher | None = None
         self._study = ""
         self._running: set[int] = set()
@@ -157,7 +158,7 @@ class PredictorSampler(optuna.samplers.BaseSampler):
         self._independent.reseed_rng()
 
     def _synchronised(self, study: Study) -> Searcher:
-        """Return the search with all trials that the study has."""
+        """Return the search with all trials of the study."""
         signs = ["-" if d == optuna.study.StudyDirection.MINIMIZE else "" for d in study.directions]
         if self._searcher is None or self._study != study.study_name:
             goals = [f"{sign}value{i}" for i, sign in enumerate(signs)]
@@ -169,7 +170,7 @@ class PredictorSampler(optuna.samplers.BaseSampler):
             try:
                 arch = arch_of(self._choices, trial.params)
             except InputError:
-                continue  # it was not sampled yet, or is of another objective
+                continue  # it was not sampled yet, or belongs to another objective
             if trial.state.is_finished():
                 self._told.add(trial.number)
                 self._searcher.tell(arch, _result(trial))
@@ -197,7 +198,7 @@ class AssistedSampler(optuna.samplers.BaseSampler):
         space: a name or a space of choices.
         score: the same as in ``assist``.
         k: the number of samples.
-        task: what networks are built for, for names of proxies.
+        task: the task that networks are built for, if ``score`` names proxies.
 
     Raises:
         InputError: an argument is invalid.
@@ -244,7 +245,7 @@ class AssistedSampler(optuna.samplers.BaseSampler):
         others: dict[str, Distribution],
         sampled: dict[str, dict[str, Any]],
     ) -> str:
-        """Sample one architecture; all that was sampled with it is put into a dict."""
+        """Sample one architecture, and put everything sampled with it into a dict."""
         params = dict(self._sampler.sample_relative(study, trial, others))
         for name, distribution in self._distributions.items():
             if name not in params:

@@ -25,9 +25,9 @@ class PredictedProblem(Problem):  # type: ignore[misc]
     """A vectorised pymoo problem whose objectives are predictions of architectures.
 
     There is one integer variable for each choice of the space, from 0 to the number of its options
-    minus one (``Choices``). Real numbers are rounded, so algorithms of both kinds work. A whole
-    population is predicted at once. Objectives to maximise are negated, since pymoo minimises;
-    inequality constraints are met at 0 or less.
+    minus one (``Choices``). Real numbers are rounded, so algorithms for integers and for real
+    numbers both work. A whole population is predicted at once. Objectives to maximise are negated,
+    since pymoo minimises; inequality constraints are met at 0 or less.
 
     Args:
         space: a name or a space of choices.

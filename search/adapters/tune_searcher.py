@@ -33,10 +33,11 @@ class TuneSearcher(TuneBase):
 
     Args:
         space: a name or a space.
-        predictor, constraints, strategy, acquisition, seed, start, refit, ...: see
-            ``Searcher``; constraints on what is known alone.
-        metric, mode: what trials report and ``"max"`` or ``"min"``; else those of ``TuneConfig``.
-        key: of the architecture in the config.
+        predictor, constraints, strategy, acquisition, seed, start, refit, ...: see ``Searcher``;
+            constraints may name known quantities only.
+        metric, mode: the metric that trials report, and ``"max"`` or ``"min"``; by default those of
+            ``TuneConfig``.
+        key: the key of the architecture in the config.
 
     Raises:
         InputError: an argument is invalid.
@@ -70,7 +71,7 @@ class TuneSearcher(TuneBase):
         self._space, self._predictor, self._options = space, predictor, settings
         self._key = key
         self._config: dict[str, Any] = {}
-        self._archs: dict[str, str] = {}  # trials that run
+        self._archs: dict[str, str] = {}  # running trials
         self._search = self._new_search()
         if self._search.measured != ("value",):
             raise InputError("constraints: Ray's trials report one metric; name known ones alone")
@@ -88,7 +89,7 @@ class TuneSearcher(TuneBase):
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
     ) -> bool:
-        """Take the metric and the constants of the config; False if it has a metric already."""
+        """Take the metric and the config's constants; return False if a metric was given before."""
         searched = [name for name, value in config.items() if isinstance(value, Domain)]
         if searched or self._key in config:
             raise InputError(
@@ -116,14 +117,14 @@ class TuneSearcher(TuneBase):
         """Tell the result."""
         arch = self._archs.pop(trial_id, None)
         if arch is None:
-            return  # a trial of somebody else
+            return  # a trial of another searcher
         value = None if error or not result else result.get(self._metric or "")
         self._search.tell(arch, self._signed(value))
 
     def add_evaluated_point(
         self, parameters: dict[str, Any], value: float, error: bool = False, *_: Any, **__: Any
     ) -> None:
-        """Tell a result from elsewhere."""
+        """Tell a result that was measured elsewhere."""
         self._search.tell(parameters[self._key], None if error else self._signed(value))
 
     def _signed(self, value: float | None) -> float | None:
@@ -132,7 +133,7 @@ class TuneSearcher(TuneBase):
     # --- state ----------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
-        """Return everything that the next suggestion depends on, as JSON takes it."""
+        """Return everything that the next suggestion depends on, in JSON's types."""
         return {
             "format": FORMAT,
             "metric": self._metric,
@@ -143,10 +144,10 @@ class TuneSearcher(TuneBase):
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state; settings are those of this searcher.
+        """Continue from a state, with the settings of this searcher.
 
         Raises:
-            InputError: it is of a newer format.
+            InputError: the state has another format.
         """
         if state.get("format") != FORMAT:
             raise InputError(f"state: its format is {state.get('format')}, expected {FORMAT}")
@@ -165,10 +166,10 @@ class TuneSearcher(TuneBase):
             partial.write_text(text)
 
     def restore(self, checkpoint_path: str) -> None:
-        """Go on from a written state.
+        """Continue from a written state.
 
         Raises:
-            InputError: the file holds none.
+            InputError: the file holds no state.
         """
         try:
             state = json.loads(Path(checkpoint_path).read_text())

@@ -1,1 +1,1 @@
-"""Ask for what to measure, tell what came out: the search with a predictor."""
+"""The search with a predictor: ask what to measure, then tell the results."""

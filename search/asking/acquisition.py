@@ -1,4 +1,4 @@
-"""What is worth measuring next, given predictions and how sure they are."""
+"""The worth of measuring candidates next, given predictions and their uncertainty."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ...errors import InputError
 
 KINDS = ("mean", "ucb", "thompson", "ei")
 BETA = 1.0
-"""Deviations that ``"ucb"`` adds."""
+"""The number of standard deviations that ``"ucb"`` adds to the mean."""
 FEW = 400
-"""How many candidates are looked at jointly."""
+"""The largest number of candidates that are considered jointly."""
 
 Correlate = Callable[[npt.NDArray[np.intp]], Array]
-"""Positions of candidates (n,) to the correlations (n, n) of what is not known of them."""
+"""Maps positions of candidates (n,) to the correlations (n, n) of their prediction errors."""
 
 
 def checked_kind(kind: str) -> str:
     """Return the kind of acquisition, checked.
 
     Raises:
-        InputError: there is no such.
+        InputError: there is no such acquisition.
     """
     if kind not in KINDS:
         raise InputError(f"acquisition: got {kind!r}, expected one of {', '.join(KINDS)}")
@@ -37,9 +37,9 @@ def acquire(kind: str, mean: Array, std: Array, best: float) -> Array:
 
         mean: m;   ucb: m + s;   ei: E max(y - best, 0) = s (z Phi(z) + phi(z)), z = (m - best) / s
 
-    ``"thompson"`` is a draw of all candidates together, which ``choose`` makes; its worth here
-    is that of ``"ucb"``. Source: Jones et al., 1998 (expected improvement); Srinivas et al., 2010
-    (upper confidence bound, with a constant weight); Thompson, 1933.
+    ``"thompson"`` draws all candidates jointly, which ``choose`` does; its worth here is that of
+    ``"ucb"``. Source: Jones et al., 1998 (expected improvement); Srinivas et al., 2010 (upper
+    confidence bound, with a constant weight); Thompson, 1933.
 
     Example:
         >>> acquire("ei", np.array([0.0, 0.0]), np.array([1.0, 2.0]), 0.0).round(3).tolist()
@@ -52,7 +52,7 @@ def acquire(kind: str, mean: Array, std: Array, best: float) -> Array:
     safe = np.maximum(std, 1e-12)
     z = (mean - best) / safe
     made: Array = safe * (z * stats.norm.cdf(z) + stats.norm.pdf(z))
-    # Far below the best all of it is 0 in floating point; there the likelier come first.
+    # Far below the best, ei is 0 in floating point; the likelier candidates come first there.
     return np.where(made > 1e-300, made, np.minimum(z, 0.0) * 1e-300)
 
 
@@ -66,20 +66,21 @@ def choose(
     correlate: Correlate | None,
     pending: int = 0,
 ) -> list[int]:
-    """Choose the positions of the ``n`` candidates to measure together, most worth first.
+    """Choose the ``n`` candidates to measure together; return positions, the most valuable first.
 
-    Of ``"ei"`` and ``"ucb"`` the most worth is taken first; then the deviations of all others
-    shrink as if it had been measured, at its mean, and the next is taken. ``"thompson"`` takes the
-    largest of as many joint draws. Both look at the few hundred candidates that are most worth
-    alone. Without ``correlate`` candidates count as independent. Source: Desautels et al.,
-    "Parallelizing exploration-exploitation tradeoffs", JMLR 2014.
+    ``"ei"`` and ``"ucb"`` first take the candidate with the largest worth. Then the deviations of
+    all others shrink as if its mean had been measured, and the next is taken. ``"thompson"`` makes
+    ``n`` joint draws and takes the largest candidate of each. All consider only the few hundred
+    candidates with the largest worth on their own. Without ``correlate``, candidates count as
+    independent. Source: Desautels et al., "Parallelizing exploration-exploitation tradeoffs", JMLR
+    2014.
 
     Args:
-        kind, mean, std, best: the same as in ``acquire``; what is pending comes last.
-        n: how many to choose.
-        rng: of draws.
-        correlate: gives correlations of candidates.
-        pending: how many of the candidates are being measured: deviations shrink by them first,
+        kind, mean, std, best: the same as in ``acquire``; pending candidates come last.
+        n: the number of candidates to choose.
+        rng: the generator of draws.
+        correlate: a function that returns correlations of candidates.
+        pending: the number of candidates that are being measured. Deviations shrink by them first,
             and they are not chosen.
     """
     worth = acquire(kind, mean, std, best)
@@ -115,7 +116,7 @@ def _greedy(
 
 
 def _given(covariance: Array, i: int) -> Array:
-    """Return the covariance of all once one is known."""
+    """Return the covariance of all candidates once candidate ``i`` is known."""
     variance = covariance[i, i]
     if variance <= 1e-12:
         return covariance

@@ -1,4 +1,4 @@
-"""Searching for several objectives at once: NSGA-II of pymoo on what predictors hope for."""
+"""Search for several objectives at once: pymoo's NSGA-II on optimistic predictions."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ except ImportError as error:
     raise MissingExtraError("searching for several objectives", "pymoo", "pymoo", error) from error
 
 Costs = Callable[[Sequence[str]], Array]
-"""Architectures to objectives (n, objectives) to minimise."""
+"""Maps architectures to objectives (n, objectives), which are minimised."""
 
 _POPULATION, _GENERATIONS = 60, 15
-_UNUSED = np.random.default_rng(0)  # for ties, which NSGA-II's survival never breaks at random
+_UNUSED = np.random.default_rng(0)  # a required argument, which is never drawn from
 
 
 def decoded(choices: Choices, X: Any) -> list[str]:
-    """Return canonical architectures of rows, real numbers as the nearest positions."""
+    """Return canonical architectures of rows; real numbers are rounded to positions."""
     whole = np.clip(np.round(np.asarray(X, dtype=np.float64)), 0, choices.counts - 1)
     return [choices.space.canonical(choices.arch(row)) for row in whole]
 
@@ -38,9 +38,9 @@ def nsga2(
     """Make pymoo's NSGA-II for choices: uniform crossover, mutation to a random option.
 
     Args:
-        problem: of integer variables with bounds.
-        starts: rows that the first population begins with; the rest is random.
-        population: its size.
+        problem: a problem of integer variables with bounds.
+        starts: the first rows of the initial population; the others are random.
+        population: the size of the population.
     """
     from pymoo.algorithms.moo.nsga2 import NSGA2
     from pymoo.core.mutation import Mutation
@@ -48,7 +48,7 @@ def nsga2(
     from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
     class AnyOption(Mutation):  # type: ignore[misc]
-        """Each choice with chance 1 / choices to any of its options."""
+        """A mutation of each choice, with probability 1 / choices, to any of its options."""
 
         def _do(
             self, problem: Any, X: Any, *args: Any, random_state: Any = None, **kwargs: Any
@@ -59,7 +59,7 @@ def nsga2(
             return np.where(random_state.random(X.shape) < 1 / problem.n_var, drawn, X)
 
     class Sampling(IntegerRandomSampling):  # type: ignore[misc]
-        """The starts, then random rows."""
+        """An initial population of the starts and random rows."""
 
         def _do(self, problem: Any, n_samples: int, **kwargs: Any) -> Any:
             rows = super()._do(problem, n_samples, **kwargs)
@@ -79,14 +79,14 @@ def nsga2(
 def evolved_front(
     space: Space, costs: Costs, count: int, front: Sequence[str], rng: random.Random
 ) -> list[str]:
-    """Return all architectures that NSGA-II looks at on its way to small costs.
+    """Return all architectures that NSGA-II evaluates on its way to small costs.
 
     Args:
-        space: of choices.
-        costs: architectures to objectives (n, count) to minimise.
-        count: of objectives.
-        front: architectures to begin with.
-        rng: what its seed is drawn from.
+        space: a space of choices.
+        costs: maps architectures to objectives (n, count), which are minimised.
+        count: the number of objectives.
+        front: the architectures to begin with.
+        rng: the generator that NSGA-II's seed is drawn from.
     """
     from pymoo.optimize import minimize
 
@@ -94,7 +94,7 @@ def evolved_front(
     seen: dict[str, None] = {}
 
     class Hoped(Problem):  # type: ignore[misc]
-        """What the predictors hope for."""
+        """A problem whose objectives are ``costs``."""
 
         def _evaluate(self, X: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
             archs = decoded(choices, X)

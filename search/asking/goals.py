@@ -1,4 +1,4 @@
-"""What a search aims at: objectives and constraints as short texts."""
+"""The goals of a search: objectives and constraints as short texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .trials import Trial
 
 @dataclass(frozen=True)
 class Objective:
-    """A quantity to maximise, or with direction -1 to minimise."""
+    """A quantity to maximise, or to minimise if its direction is -1."""
 
     name: str
     direction: float = 1.0
@@ -27,7 +27,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class Constraint:
-    """A quantity times ``direction`` must not exceed ``bound`` times it."""
+    """A bound: the quantity times ``direction`` must not exceed ``bound`` times ``direction``."""
 
     name: str
     direction: float
@@ -41,7 +41,7 @@ def parsed_objectives(given: str | Sequence[str]) -> tuple[Objective, ...]:
     """Return objectives from names; a minus before one minimises it.
 
     Raises:
-        InputError: there is none, one repeats, or is no name.
+        InputError: there is no objective, one repeats, or one is not a name.
 
     Example:
         >>> parsed_objectives(["accuracy", "-latency"])[1]
@@ -66,7 +66,7 @@ def parsed_constraints(given: str | Sequence[str]) -> tuple[Constraint, ...]:
     """Return constraints from texts such as ``"params<=1e6"`` and ``"accuracy>=70"``.
 
     Raises:
-        InputError: one is no such text.
+        InputError: a constraint is not such a text.
 
     Example:
         >>> parsed_constraints("latency <= 5")
@@ -86,14 +86,14 @@ def parsed_constraints(given: str | Sequence[str]) -> tuple[Constraint, ...]:
 
 
 class Goals:
-    """Objectives and constraints, of which some quantities are known and others measured.
+    """Objectives and constraints, on quantities that are known or measured.
 
     Args:
         objectives, constraints: the same as in ``Searcher``.
-        knowledge: of architectures.
+        knowledge: what is known of architectures.
 
     Raises:
-        InputError: one of them is no such text.
+        InputError: an objective or a constraint is not such a text.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Goals:
         self._knowledge = knowledge
         names = [o.name for o in self.objectives] + [c.name for c in self.constraints]
         self.measured = tuple(dict.fromkeys(n for n in names if not knowledge.knows(n)))
-        """The names that are not known, in order."""
+        """The names of the quantities that must be measured, in order."""
 
     @property
     def several(self) -> bool:
@@ -116,30 +116,31 @@ class Goals:
 
     @property
     def directions(self) -> dict[str, float]:
-        """Measured name -> 1, or -1 where less is better; of mere constraints: where it is safer.
+        """Measured name -> 1, or -1 where less is better.
 
-        Failed trials count as the worst by that.
+        A quantity that only constraints name has the direction that is safer for them. Failed
+        trials count as the worst in that direction.
         """
         ways = {c.name: -c.direction for c in self.constraints}
         ways |= {o.name: o.direction for o in self.objectives}
         return {name: ways[name] for name in self.measured}
 
     def values(self, trials: Sequence[Trial]) -> Array:
-        """Return objectives (trials, objectives) of trials that are done, larger is better."""
+        """Return objectives (trials, objectives) of trials that are done; larger is better."""
         columns = [o.direction * self._quantity(o.name, trials) for o in self.objectives]
         return np.stack(columns, axis=1)
 
     def excess(self, trials: Sequence[Trial]) -> Array:
-        """Return by how much trials that are done break constraints; at most 0 if they do not."""
+        """Return by how much finished trials violate constraints; at most 0 if they do not."""
         columns = [
             c.direction * (self._quantity(c.name, trials) - c.bound) for c in self.constraints
         ]
         return np.max(columns, axis=0) if columns else np.zeros(len(trials))
 
     def known_excess(self, keys: Sequence[str]) -> Array:
-        """Return by how much architectures break known constraints, relative to bounds.
+        """Return by how much architectures violate known constraints, relative to bounds.
 
-        It is 0 for those that break none, and infinite for those that cannot be built.
+        The excess is 0 for those that violate none, and infinite for those that cannot be built.
         """
         total = np.full(len(keys), np.inf)
         built = [i for i, key in enumerate(keys) if self._knowledge.can_be_built(key)]
@@ -152,19 +153,19 @@ class Goals:
 
     @property
     def known_constraints(self) -> list[Constraint]:
-        """Those that can be checked without measuring."""
+        """The constraints that can be checked without measuring."""
         return [c for c in self.constraints if self._knowledge.knows(c.name)]
 
     @property
     def measured_constraints(self) -> list[Constraint]:
-        """The others."""
+        """The constraints that need measured values."""
         return [c for c in self.constraints if not self._knowledge.knows(c.name)]
 
     def front(self, done: Sequence[Trial]) -> list[Trial]:
-        """Return the trials within all constraints that no other such one beats in all objectives.
+        """Return the Pareto front of the trials that meet all constraints.
 
         Raises:
-            InputError: there are none; it says which comes nearest.
+            InputError: no trial meets them; the message says which comes nearest.
         """
         if not done:
             raise InputError("best: nothing was told yet")

@@ -1,4 +1,4 @@
-"""The state of a search as a file of lines of JSON that only ever grows."""
+"""The state of a search as an append-only file of JSON lines."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ FORMAT = 1
 
 
 class Journal:
-    """What happened in a search, one event a line, held by one process at a time.
+    """A file of the events of a search, one a line, which one process holds at a time.
 
-    An event is there once ``append`` returns, whatever happens to the process then. A last line
-    that was cut off (the process or the machine died while it was written) is dropped with a
+    Once ``append`` returns, the event is kept, whatever happens to the process afterwards. A last
+    line that was cut off (the process or the machine died while it was written) is dropped with a
     warning; all lines before it count.
 
     Args:
-        path: of the file, made if it is not there.
-        settings: of the search; a file of another search is refused.
+        path: the file, which is created if it does not exist.
+        settings: the settings of the search; the file of a search with others is refused.
 
     Attributes:
-        events: those that the file held.
+        events: the events that the file held.
 
     Raises:
-        InputError: another process uses the file, it is not a journal or has other settings, or a
-            line before the last is damaged.
-        StoreError: it cannot be opened or written.
+        InputError: another process uses the file, the file is not a journal or has other settings,
+            or a line before the last is damaged.
+        StoreError: the file cannot be opened or written.
     """
 
     def __init__(self, path: str | Path, settings: Mapping[str, Any]):
@@ -54,10 +54,10 @@ class Journal:
             raise
 
     def append(self, *events: Mapping[str, Any]) -> None:
-        """Add events, all or, if the machine dies meanwhile, the first of them.
+        """Add events; if the machine dies meanwhile, only the first of them may be kept.
 
         Raises:
-            StoreError: they cannot be written; what was finished before is kept.
+            StoreError: the events cannot be written; those of earlier calls are kept.
         """
         text = "".join(json.dumps(event) + "\n" for event in events).encode()
         end = self._file.seek(0, os.SEEK_END)
@@ -74,7 +74,7 @@ class Journal:
             ) from error
 
     def close(self) -> None:
-        """Let other processes have the file."""
+        """Release the file for other processes."""
         self._file.close()
 
     def _read(self, header: dict[str, Any]) -> list[dict[str, Any]]:
@@ -94,7 +94,7 @@ class Journal:
             self.append(header)
             return []
         found, *events = (self._event(number, line) for number, line in enumerate(lines, 1))
-        # Through text, since JSON knows no tuples.
+        # Converted to text and back, since JSON knows no tuples.
         self._check_settings(found, json.loads(json.dumps(header)))
         return events
 
@@ -134,7 +134,7 @@ def _locked(file: IO[bytes]) -> bool:
         import msvcrt
 
         try:
-            file.seek(1 << 30)  # far behind the text: locked bytes cannot be read there
+            file.seek(1 << 30)  # far behind the text, since Windows lets no one read locked bytes
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
         except OSError:
             return False

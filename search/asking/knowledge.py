@@ -1,4 +1,4 @@
-"""What a search knows of architectures without measuring them."""
+"""The quantities of architectures that a search knows without measuring them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from ...errors import InputError
 from ...predictors.contract import Predictor
 from ...predictors.reading import Reader, Sample
 
-_WITHOUT_GRAPHS = {"code", "context"}  # parts of features that are not read out of graphs
+_WITHOUT_GRAPHS = {"code", "context"}  # kinds of features that do not come from graphs
 
 
 class Knowledge:
-    """Everything about architectures that costs no measurement; each is read once.
+    """Everything known about architectures without measuring; each architecture is read once.
 
-    Architectures are canonical strings here
-    (``canonical``).
+    Here, architectures are canonical strings (``canonical``).
 
     Args:
-        space, task: of the architectures.
+        space, task: the space and the task of the architectures.
         functions: name -> function from a list of architectures to numbers.
-        samples: what was read before.
+        samples: canonical architecture -> the sample that was read before.
 
     Attributes:
         refused: architecture -> why it cannot be built.
@@ -49,7 +48,7 @@ class Knowledge:
         self._any: Sample | None = None
 
     def read_for(self, predictor: Predictor) -> None:
-        """Read what a predictor learns from, and no graphs where it looks at none."""
+        """Read what a predictor learns from; skip graphs if it uses none."""
         self.reader = Reader(self.space, self.task, proxies=tuple(predictor.needed_proxies))
         parts = getattr(predictor, "read_parts", getattr(predictor, "parts", ()))
         self.needs_graphs = not parts or not set(parts) <= _WITHOUT_GRAPHS
@@ -62,7 +61,8 @@ class Knowledge:
         """Return a known quantity (n,).
 
         Raises:
-            InputError: the function of that name gives something else than as many numbers.
+            InputError: the function of that name does not give one finite number for each
+                architecture.
         """
         known = self._values.setdefault(name, {})
         new = [key for key in dict.fromkeys(keys) if key not in known]
@@ -85,13 +85,13 @@ class Knowledge:
             return False
         try:
             self._sample(key)
-        except Exception as error:  # spaces of other people raise what they like
+        except Exception as error:  # spaces of other packages may raise anything
             self.refused[key] = f"{type(error).__name__}: {error}"
             return False
         return True
 
     def samples(self, keys: Sequence[str]) -> list[Sample]:
-        """Return what predictors read."""
+        """Return the samples that predictors read."""
         return [self._sample(key) for key in keys]
 
     def _sample(self, key: str, with_graph: bool = False) -> Sample:
@@ -103,5 +103,5 @@ class Knowledge:
             return self._samples[key]
         if self._any is None:
             self._any = self.reader.read([key])[0]
-        # A predictor of codes does not look at graphs, and they take long to make.
+        # A predictor of codes uses no graphs, and making graphs takes long.
         return Sample(self._any.graph, key, self.space.encode(key))

@@ -1,4 +1,4 @@
-"""What a search predicts of architectures: a predictor for each quantity that is measured."""
+"""The predictors of a search, one for each quantity that is measured."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Models:
     """Predictors of everything measured, fitted to the same trials.
 
     Args:
-        knowledge: of the space.
-        predictor: to be cloned and fitted; None for ``Surrogate``.
+        knowledge: what is known of the space's architectures.
+        predictor: the predictor to clone and fit; None for ``Surrogate``.
 
     Attributes:
-        described: the predictor with its settings, in words.
+        described: the predictor with its settings, as text.
     """
 
     def __init__(self, knowledge: Knowledge, predictor: Any):
@@ -50,7 +50,7 @@ class Models:
 
     @property
     def fitted(self) -> bool:
-        """Whether there is anything to predict with."""
+        """Whether a predictor has been fitted."""
         return bool(self._fitted)
 
     def fit(
@@ -59,12 +59,13 @@ class Models:
         results: Sequence[Mapping[str, float] | None],
         wanted: Mapping[str, float],
     ) -> None:
-        """Fit to results by architecture, None for failed ones, unless that was the latest fit.
+        """Fit the predictors to results, unless the latest fit was to the same results.
 
         Args:
-            keys: architectures, some may repeat.
-            results: of each the values by name.
-            wanted: name -> 1, or -1 if less is better: failed ones count as the worst seen.
+            keys: architectures, which may repeat.
+            results: the values of each architecture by name; None if its evaluation failed.
+            wanted: name -> 1, or -1 if less is better; failed evaluations count as the worst value
+                seen.
         """
         if len(results) == len(self._results) and self._fitted:
             return
@@ -84,7 +85,9 @@ class Models:
         self._results = list(results)
 
     def predict(self, name: str, keys: Sequence[str]) -> tuple[Array, Array | None]:
-        """Return means and deviations (n,), None if unknown, of normal scores; larger is better."""
+        """Return means and standard deviations (n,) of normal scores; larger is better.
+
+        The deviations are None if the predictor gives none."""
         known = self._known[name]
         new = [key for key in dict.fromkeys(keys) if key not in known]
         if new:
@@ -102,7 +105,7 @@ class Models:
     def correlate(
         self, name: str, keys: Sequence[str]
     ) -> Callable[[npt.NDArray[np.intp]], Array] | None:
-        """Return a function to correlations of what is not known, if the predictor has them."""
+        """Return the function that correlates prediction errors, if the predictor has one."""
         correlation = getattr(self._fitted[name], "correlation", None)
         if correlation is None:
             return None
@@ -111,8 +114,8 @@ class Models:
     def chance(self, constraint: Constraint, keys: Sequence[str]) -> Array:
         """Return the chance (n,) that architectures meet a measured constraint.
 
-        The bound becomes a normal score as labels do; the predictor's deviation joins none of the
-        labels' noise. A predictor without deviations is taken at its word.
+        The bound becomes a normal score as labels do. The predictor's deviation is used without the
+        noise of labels. Predictions without deviations count as exact.
         """
         values, scores = self._scales[constraint.name]
         mean, std = self.predict(constraint.name, keys)
@@ -129,7 +132,7 @@ class Models:
 
 
 def _score_of(value: float, values: Array, scores: Array) -> float:
-    """Return the normal score of a value between others; beyond them it is on a straight line."""
+    """Return the normal score of a value, interpolated between others or extrapolated linearly."""
     order = np.argsort(values)
     values, scores = values[order], scores[order]
     slope = float(scores.std()) / max(float(values.std()), 1e-12)

@@ -1,4 +1,4 @@
-"""Where candidates come from: everything, draws, neighbours of the best, or evolution."""
+"""Sources of candidates: the whole space, draws, neighbours of the best, or evolution."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from ...data.spaces.contract import Space
 from ...errors import InputError
 
 Worth = Callable[[Sequence[str]], Array]
-"""Architectures to what measuring them is worth (n,); minus infinity where they cannot be built."""
+"""Maps architectures to the worth (n,) of measuring them; minus infinity if one cannot be built."""
 
 STRATEGIES = ("all", "evolution", "local", "random")
 LISTED = 20_000
-"""The largest space that ``"all"`` looks at whole."""
+"""The largest number of architectures for ``"all"``."""
 _PARENTS = 20
 _GENERATIONS = 8
 _FRESH = 0.25  # the share of random draws in the first generation, and beside neighbours
 
 
 class Listing:
-    """The networks that a search may choose from, where they can be listed.
+    """The networks that a search may choose from, listed if they are few enough.
 
     Args:
-        space: of the architectures.
-        pool: those to choose from; None for all.
+        space: the space of the architectures.
+        pool: the architectures to choose from; None for all.
 
     Attributes:
-        keys: canonical architectures, one for each network; None where they are too many.
+        keys: canonical architectures, one for each network; None if there are too many.
 
     Raises:
-        InputError: the pool is empty, or holds something else.
+        InputError: the pool is empty, or holds something that is not an architecture of the space.
     """
 
     def __init__(self, space: Space, pool: Iterable[str] | None):
@@ -61,10 +61,10 @@ class Listing:
         return self.space.normalise(self.space.draw(rng))
 
     def strategy(self, given: str | None) -> str:
-        """Return the strategy, checked; the default is ``"all"`` where that can be.
+        """Return the strategy, checked; the default is ``"all"`` where that is possible.
 
         Raises:
-            InputError: there is no such, or it cannot be.
+            InputError: there is no such strategy, or it is impossible here.
         """
         if given is None:
             return "evolution" if self.keys is None else "all"
@@ -90,12 +90,13 @@ def _listed(space: Space) -> list[str] | None:
 
 
 def drawn(space: Space, rng: random.Random, size: int) -> list[str]:
-    """Draw random architectures; fewer than ``size`` where networks repeat."""
+    """Draw random architectures; there are fewer than ``size`` if networks repeat."""
     return list(dict.fromkeys(space.canonical(space.draw(rng)) for _ in range(size)))
 
 
 def around(space: Space, rng: random.Random, size: int, best: Sequence[str]) -> list[str]:
-    """Return neighbours of the best architectures, the best ones' first, and random draws."""
+    """Return neighbours of the best architectures, those of the very best first, and random
+    draws."""
     found = dict.fromkeys(drawn(space, rng, max(int(_FRESH * size), 1)))
     for arch in best:
         neighbours = space.neighbours(arch)
@@ -110,10 +111,11 @@ def around(space: Space, rng: random.Random, size: int, best: Sequence[str]) -> 
 def evolved(
     space: Space, rng: random.Random, size: int, best: Sequence[str], worth: Worth
 ) -> list[str]:
-    """Return all architectures of a short evolution towards what is worth measuring.
+    """Return all architectures of a short evolution towards those worth measuring.
 
-    The first generation are the best measured ones and random draws. Each later one are neighbours
-    of the most worth 20 of all so far, half of them of a neighbour of those.
+    The first generation consists of the best measured architectures and random draws. Each later
+    generation consists of neighbours of the 20 with the largest worth so far. Half of it are
+    neighbours of such neighbours.
     """
     first = [*best[:_PARENTS], *drawn(space, rng, max(int(_FRESH * size), _PARENTS))]
     found = dict.fromkeys(map(space.canonical, first))

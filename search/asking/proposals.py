@@ -1,4 +1,4 @@
-"""What to measure next: candidates, what measuring them is worth, and which to take together."""
+"""Proposals of what to measure next: candidates, their worth, and which to measure together."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .knowledge import Knowledge
 from .models import Models
 from .trials import Trials
 
-_TRIES = 300  # random draws in search of one that may be asked for
-_FORBIDDEN = 1e6  # what a broken constraint costs, far beyond any prediction
+_TRIES = 300  # random draws until one may be asked for
+_FORBIDDEN = 1e6  # the cost of a violated constraint, far beyond any prediction
 
 
 class Proposals:
-    """The asking part of a search; nothing of it lasts but what predictors learnt.
+    """The part of a search that proposes; it keeps no state besides fitted predictors.
 
     Args:
-        trials: asked for and told so far.
-        listing: of what may be asked for.
-        knowledge, goals, models: of it.
+        trials: the trials asked for and told so far.
+        listing: the networks that may be asked for.
+        knowledge, goals, models: those of the search.
         strategy, acquisition, candidates, seed: the same as in ``Searcher``.
     """
 
@@ -54,7 +54,7 @@ class Proposals:
         self._seed = seed
 
     def first(self, n: int) -> list[str]:
-        """Draw random architectures; the draw of each depends on its number alone."""
+        """Draw random architectures; each draw depends only on the number of its trial."""
         found: dict[str, str] = {}
         while len(found) < n and (arch := self._random_beside(found)) is not None:
             found[self._space.canonical(arch)] = arch
@@ -74,7 +74,8 @@ class Proposals:
         return self._listing.named(rng.choice(left)) if left else None
 
     def best(self, n: int) -> list[str]:
-        """Return the architectures that are most worth measuring together, by what was fitted."""
+        """Return the architectures most worth measuring together, according to the fitted
+        predictors."""
         rng = random.Random(f"{self._seed}/{len(self._trials)}")
         looked_at = self._looked_at(rng)
         free = [key for key in looked_at if key not in self._trials.taken]
@@ -106,7 +107,8 @@ class Proposals:
         return pools.evolved(self._space, rng, self._candidates, best, self._worth)
 
     def _nearly_allowed(self, rng: random.Random) -> list[str]:
-        """Return everything, or what an evolution towards the constraints finds of large spaces."""
+        """Return all architectures, or in large spaces those of an evolution towards the
+        constraints."""
         if self._listing.keys is not None:
             return self._listing.keys
         return pools.evolved(
@@ -114,12 +116,13 @@ class Proposals:
         )
 
     def _allowed(self, keys: Sequence[str]) -> list[str]:
-        """Return those that can be built and meet the constraints that are known."""
+        """Return the architectures that can be built and meet the known constraints."""
         over = self._goals.known_excess(keys)
         return [key for key, excess in zip(keys, over, strict=True) if excess <= 0]
 
     def _likely(self, keys: list[str]) -> list[str]:
-        """Return those that likely meet the measured constraints; else the likeliest."""
+        """Return the architectures that likely meet the measured constraints, or else the
+        likeliest."""
         constraints = self._goals.measured_constraints
         if not constraints or not keys:
             return keys
@@ -127,7 +130,7 @@ class Proposals:
         least = min(0.5, chance.max())
         return [key for key, p in zip(keys, chance, strict=True) if p >= least]
 
-    # --- what they are worth --------------------------------------------------------------------
+    # --- their worth ----------------------------------------------------------------------------
 
     def _choice(self, keys: list[str], n: int, rng: np.random.Generator) -> list[int]:
         name = self._goals.objectives[0].name
@@ -160,13 +163,15 @@ class Proposals:
         return best_of_fronts(self._costs(keys, rng), n)
 
     def _incumbent(self) -> float:
-        """Return the best prediction of what was told: a measured value may owe much to luck."""
+        """Return the best prediction of told trials, since a measured value may owe much to
+        luck."""
         told = dict.fromkeys(self._trials.keys(self._trials.of("done")))
         keys = [key for key in told if self._knowledge.can_be_built(key)]
         return float(self._models.predict(self._goals.objectives[0].name, keys)[0].max())
 
     def _worth(self, keys: Sequence[str]) -> Array:
-        """Return the fitness of candidates in an evolution; the further from allowed, the worse."""
+        """Return the fitness of candidates in an evolution, lower the more they violate
+        constraints."""
         over = self._goals.known_excess(keys)
         worth = np.where(over > 0, -_FORBIDDEN * (1.0 + over), 0.0)
         built = np.flatnonzero(np.isfinite(over))
@@ -178,7 +183,7 @@ class Proposals:
         return worth
 
     def _costs(self, keys: Sequence[str], rng: np.random.Generator | None = None) -> Array:
-        """Return objectives (n, objectives) to minimise, as the acquisition hopes."""
+        """Return objectives (n, objectives) to minimise, as optimistic as the acquisition."""
         over = self._goals.known_excess(keys)
         forbidden = np.where(over > 0, _FORBIDDEN * (1.0 + over), 0.0)
         costs = np.tile(forbidden[:, None], len(self._goals.objectives))

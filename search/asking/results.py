@@ -1,4 +1,4 @@
-"""What was told of one architecture, as a search keeps it: values by name, or why it failed."""
+"""Told results as a search keeps them: values by name, or the reason of a failure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def result_of(value: Any, measured: Sequence[str]) -> dict[str, Any]:
     """Return a told value as part of an event: ``{"values": ...}`` or ``{"failed": reason}``.
 
     Args:
-        value: a number, a mapping from names to numbers, or NaN, None or an exception of an
-            evaluation that failed.
-        measured: the names that a value is needed of.
+        value: a number, or a mapping from names to numbers. For a failed evaluation: NaN, None or
+            an exception.
+        measured: the names of the values that are needed.
 
     Raises:
         InputError: a value is missing or is not a number.

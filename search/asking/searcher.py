@@ -1,10 +1,9 @@
-"""Ask for what to measure, tell what came out: a search with a predictor that outlives its process.
+"""A search with a predictor, by ask and tell, which outlives its process.
 
-Refit schedule: the first ``start`` architectures are random; then a predictor is fitted to all that
-was told, candidates are searched on it, the ones most worth measuring are asked for, and once
-``refit`` more results are told it is fitted anew. Source of the schedule: Cummings et al.,
-"A hardware-aware framework for accelerating neural architecture search across modalities" (LINAS),
-arXiv 2205.10358.
+The first ``start`` architectures are random. Then a predictor is fitted to all results, and a
+search on its predictions finds the candidates most worth measuring. After ``refit`` more results,
+the predictor is fitted anew. Source of this schedule: Cummings et al., "A hardware-aware framework
+for accelerating neural architecture search across modalities" (LINAS), arXiv 2205.10358.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Searcher:
     With the same settings, seed and trials, its proposals are the same. With ``state``, every ask
     and tell is saved to a file before it returns, so that a search can continue after ``kill -9``
     as if nothing had happened; architectures without a result are ``pending``. The file holds
-    text, no pickle. A network is never proposed twice, also not as another string. A failed
+    text, no pickle. A network is never proposed twice, not even as another string. A failed
     evaluation counts as the worst value so far, so the search avoids similar networks.
 
     Args:
@@ -43,36 +42,37 @@ class Searcher:
         predictor: one of ``archrank.predictors``, or any object with ``fit(architectures,
             labels)`` and ``predict``; by default ``Surrogate``. It is refitted to normal scores of
             the ranks of labels.
-        objectives: a name to maximise, with a minus before it to minimise; several for a Pareto
-            front (extra ``[pymoo]``).
-        constraints: such as ``"params<=1e6"``. ``params``, ``flops``, ``activations`` and what
-            ``known`` gives are computed of each candidate; other names are measured with the
-            objectives, and candidates that are more likely to violate them than not are skipped.
+        objectives: a name to maximise, or to minimise if a minus precedes it; several names for a
+            Pareto front (extra ``[pymoo]``).
+        constraints: texts such as ``"params<=1e6"``. ``params``, ``flops``, ``activations`` and the
+            names in ``known`` are computed for each candidate. Other names are measured with the
+            objectives; candidates that probably violate such a constraint are skipped.
         strategy: where candidates come from: ``"all"`` (spaces of at most 20,000 architectures and
-            pools), ``"evolution"`` on the predictor (of several objectives NSGA-II), ``"local"``
-            (neighbours of the best) or ``"random"``. Default ``"all"`` where it can be, else
-            ``"evolution"``.
+            pools), ``"evolution"`` on predictions (NSGA-II if there are several objectives),
+            ``"local"`` (neighbours of the best) or ``"random"``. Default: ``"all"`` where possible,
+            else ``"evolution"``.
         acquisition: ``"mean"``, ``"ucb"``, ``"thompson"`` or ``"ei"``; see
-            ``archrank.search.asking.acquisition``. Default ``"ei"``; ``"ucb"`` of several
+            ``archrank.search.asking.acquisition``. Default: ``"ei"``, or ``"ucb"`` for several
             objectives.
         seed: the seed of everything random.
         task: the task of the networks.
         start: the number of results before the first fit.
         refit: the number of new results before the next fit.
-        candidates: how many are looked at each time, where not all are. Each is built as a graph
-            once; a predictor of codes alone (``Surrogate(("code",))``) needs none.
+        candidates: the number of candidates for each proposal, where not all are considered. Each
+            becomes a graph once; a predictor of codes alone (``Surrogate(("code",))``) needs no
+            graphs.
         pool: the architectures to choose from, instead of the whole space.
         known: name -> function from a list of architectures to numbers, for constraints and
-            objectives that cost nothing to know.
-        samples: canonical architecture -> what predictors read of it, where that was read before
-            (``archrank.predictors.samples``), with scores of proxies if it brings them.
-        state: the file.
+            objectives that need no measuring.
+        samples: canonical architecture -> the sample that predictors read, if it was made before
+            (``archrank.predictors.samples``), with scores of proxies if it has any.
+        state: the file that keeps the search; None to keep nothing.
         callback: called with the ``archrank.basics.Finished`` result of each trial that is told,
             once it is in the state.
 
     Raises:
-        InputError: an argument is invalid, or the state is of other settings, damaged, or in
-            use by another process.
+        InputError: an argument is invalid, or the state belongs to other settings, is damaged, or
+            is in use by another process.
         StoreError: the state cannot be written.
 
     Example:
@@ -154,7 +154,7 @@ class Searcher:
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """The names that ``tell`` takes values of."""
+        """The names of the values that ``tell`` takes."""
         return self._goals.measured
 
     @property
@@ -168,11 +168,11 @@ class Searcher:
         return self._knowledge.refused
 
     def best(self) -> Trial:
-        """Return the trial with the best value of those that meet all constraints.
+        """Return the trial with the best value among those that meet all constraints.
 
         Raises:
-            InputError: there are several objectives, nothing was told, or nothing told meets the
-                constraints; then it says which trial comes nearest.
+            InputError: there are several objectives, nothing was told, or no trial meets the
+                constraints. In that case the message says which trial comes nearest.
         """
         if self._goals.several:
             raise InputError("best: there are several objectives; front() gives all best trials")
@@ -182,7 +182,7 @@ class Searcher:
         """Return the Pareto front of the trials that meet all constraints.
 
         Raises:
-            InputError: as ``best``.
+            InputError: nothing was told, or no trial meets the constraints.
         """
         return self._goals.front(self._trials.of("done"))
 
@@ -193,12 +193,14 @@ class Searcher:
 
         Args:
             archs: one architecture or several.
-            values: of each a number, or a mapping from names to numbers where several are
-                measured. A failed evaluation is told as NaN, None, or the exception that it raised.
+            values: a number for each architecture, or a mapping from names to numbers if several
+                quantities are measured. A failed evaluation is told as NaN, None, or the exception
+                that it raised.
 
         Raises:
-            InputError: there are not as many values as architectures, or one is none of these.
-            StoreError: the state cannot be written; then nothing of it was told.
+            InputError: there are not as many values as architectures, or a value is of another
+                kind.
+            StoreError: the state cannot be written. In that case none of the results was told.
         """
         if isinstance(archs, str):
             archs, values = [archs], [values]
@@ -229,7 +231,7 @@ class Searcher:
             How many were told.
 
         Raises:
-            InputError: an architecture or a value is not as ``tell`` takes.
+            InputError: an architecture or a value is not of a kind that ``tell`` takes.
         """
         if isinstance(results, Searcher):
             finished = {trial.arch: trial for trial in results._trials.told}
@@ -251,7 +253,7 @@ class Searcher:
         return len(events)
 
     def run(self, objective: Callable[[str], Any], evaluations: int, batch: int = 1) -> list[Trial]:
-        """Ask, evaluate and tell until there are so many results, including failed ones.
+        """Ask, evaluate and tell until there are ``evaluations`` results, including failed ones.
 
         Pending architectures (of a run that was killed) are evaluated first. If ``objective``
         raises an error, that trial has failed, and the search continues.
@@ -288,19 +290,20 @@ class Searcher:
             )
 
     def await_result(self, arch: str) -> None:
-        """Mark an architecture as pending that was chosen elsewhere."""
+        """Mark an architecture that was chosen elsewhere as pending."""
         self._trials.add([{"ask": self.space.normalise(arch)}])
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What was asked and told, in order, as JSON takes it; ``replay`` reads it."""
+        """Return what was asked and told, in order and in JSON's types; ``replay`` reads it."""
         return self._trials.events
 
     def replay(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Go on from the events of a search with the same settings.
+        """Continue from the events of a search with the same settings.
 
         Raises:
-            InputError: something was asked or told here already, or one is not an event.
+            InputError: something was asked or told here already, or one of ``events`` is not an
+                event.
         """
         if len(self._trials):
             raise InputError(f"events: this search has {len(self._trials)} trials already")
@@ -311,12 +314,12 @@ class Searcher:
     def ask(self, n: int = 1) -> list[str]:
         """Return the ``n`` distinct networks to measure next.
 
-        There are fewer if the space has no more.
+        Fewer are returned if the space has no more.
 
         Raises:
-            InputError: everything was asked for, no candidate meets the constraints that are known
-                without measuring (it says how near they come), or the predictor does not say how
-                sure it is and the acquisition needs that.
+            InputError: everything was asked for. Or no candidate meets the known constraints; the
+                message says how near they come. Or the acquisition needs standard deviations and
+                the predictor gives none.
         """
         n = checked_count("n", n)
         if self._trials.told_count < self._start or len(self._trials.of("done")) < 2:
@@ -328,19 +331,19 @@ class Searcher:
         return archs
 
     def predict(self, archs: Sequence[str]) -> Array:
-        """Predict the first objective of architectures, larger is better.
+        """Predict the first objective of architectures; larger is better.
 
-        Predictions are normal scores of ranks among what was told.
+        Predictions are normal scores of ranks among the told values.
 
         Raises:
-            InputError: there is no predictor yet.
+            InputError: no result was told yet.
         """
         self._refit()
         keys = [self.space.canonical(arch) for arch in archs]
         return self._models.predict(self._goals.objectives[0].name, keys)[0]
 
     def _refit(self) -> None:
-        """Fit to the results of the latest turn of the schedule, unless that was done."""
+        """Fit to the results up to the latest refit of the schedule, unless that was done."""
         count = self._trials.told_count
         if count < 2:
             raise InputError("predict: no result was told yet to learn from")
@@ -366,7 +369,7 @@ class Searcher:
 def _measured_goals(
     objectives: str | Sequence[str], constraints: str | Sequence[str], knowledge: Knowledge
 ) -> Goals:
-    """Return the goals, of which at least one must be measured."""
+    """Return the goals after checking that at least one must be measured."""
     goals = Goals(objectives, constraints, knowledge)
     if not goals.measured:
         raise InputError(

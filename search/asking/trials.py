@@ -1,4 +1,4 @@
-"""What was asked for and told, here and in the file that outlives the process."""
+"""Trials of a search, in memory and in the file that outlives the process."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Trial:
     """One architecture that was asked for or told.
 
     Attributes:
-        number: from 0.
+        number: the number of the trial, from 0.
         arch: the architecture.
         status: ``"pending"``, ``"done"`` or ``"failed"``.
-        values: by name, what was told.
-        reason: why it failed.
+        values: the told values by name.
+        reason: the reason of a failure.
     """
 
     number: int
@@ -32,17 +32,17 @@ class Trial:
 
 
 class Trials:
-    """All trials of a search, in order; they change by events alone.
+    """All trials of a search, in order, which change only by events.
 
     An event is ``{"ask": arch}``, or ``{"tell": arch, "values": {...}}``, or ``{"tell": arch,
-    "failed": reason}``. A tell completes the oldest pending trial of its architecture, or is a
-    trial of its own.
+    "failed": reason}``. A tell completes the oldest pending trial of its architecture; without one
+    it becomes a new trial.
 
     Args:
-        space: of the architectures.
+        space: the space of the architectures.
 
     Attributes:
-        told: the trials with results, in the order in which those came.
+        told: the trials with results, in the order of their results.
         events: everything that happened.
         taken: the networks asked for or told, as canonical architectures.
     """
@@ -57,19 +57,19 @@ class Trials:
         self.taken: set[str] = set()
 
     def open(self, path: str | Path, settings: Mapping[str, Any]) -> None:
-        """Go on with what a file holds, and write to it from now on."""
+        """Continue with the events of a file, and write to it from now on."""
         journal = Journal(path, settings)
         for event in journal.events:
             self._apply(event)
         self._journal = journal
 
     def close(self) -> None:
-        """Let another process have the file."""
+        """Release the file for other processes."""
         if self._journal is not None:
             self._journal.close()
 
     def add(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Note what happened, first in the file, then here."""
+        """Record events, first in the file, then in memory."""
         if self._journal is not None and events:
             self._journal.append(*events)
         for event in events:
@@ -87,11 +87,11 @@ class Trials:
 
     @property
     def told_count(self) -> int:
-        """How many results there are."""
+        """The number of results."""
         return len(self._told)
 
     def of(self, status: str) -> list[Trial]:
-        """Return those of a status."""
+        """Return the trials with a status."""
         return [trial for trial in self._all if trial.status == status]
 
     def keys(self, trials: Sequence[Trial]) -> list[str]:

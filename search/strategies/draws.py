@@ -1,4 +1,4 @@
-"""Searches without a predictor, one architecture at a time, which predictors can assist."""
+"""Searches that use no predictor themselves, but that a predictor can assist."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ..scoring import space_named
 
 
 class Strategy(ABC):
-    """A search by ``ask`` and ``tell``, larger values are better.
+    """A search by ``ask`` and ``tell``; larger values are better.
 
     Attributes:
-        draw: returns one new architecture; ``ask`` calls it. To assist the search, replace it:
-            ``search.draw = assist(search.draw, score, k=10)``.
+        draw: the function that returns one new architecture; ``ask`` calls it. To assist the
+            search, replace it: ``search.draw = assist(search.draw, score, k=10)``.
     """
 
     draw: Callable[[], str]
@@ -44,7 +44,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def _draw(self) -> str:
-        """Draw one new architecture, by nothing but this strategy."""
+        """Draw one new architecture by this strategy, without assistance."""
 
 
 class RandomSearch(Strategy):
@@ -68,23 +68,23 @@ class RandomSearch(Strategy):
 
 
 class RegularisedEvolution(Strategy):
-    """Ageing evolution: the best of a random few is mutated, the oldest dies.
+    """Ageing evolution: the best of a random few is mutated, and the oldest leaves.
 
-    The first ``population`` architectures are random. Then each is a neighbour, drawn uniformly, of
-    the best of ``tournament`` members of the population drawn without replacement. A new result
-    joins the population, and the oldest member leaves. A failed one joins as the worst. You can
-    ask for several before you tell a value.
+    The first ``population`` architectures are random. Afterwards, ``tournament`` members of the
+    population are drawn without replacement, and a random neighbour of the best one is proposed. A
+    new result joins the population, and the oldest member leaves. A failed architecture joins as
+    the worst. You can ask for several before you tell a value.
 
     Source: Real et al., "Regularized evolution for image classifier architecture search", AAAI
-    2019, where mutations also change nothing at times; here they always change something.
+    2019. There, some mutations change nothing; here, each one changes something.
 
     Args:
         space: a name or a space.
-        population, tournament: sizes.
+        population, tournament: the sizes of the population and of a tournament.
         seed: same seed and values, same search.
 
     Raises:
-        InputError: a size is below 1, or the tournament larger than the population.
+        InputError: a size is below 1, or the tournament is larger than the population.
 
     Example:
         >>> search = RegularisedEvolution("nats_sss", population=5, tournament=3, seed=0)
@@ -130,12 +130,12 @@ class LocalSearch(Strategy):
     better neighbour.
 
     If no neighbour is better, it restarts from a random architecture. It never proposes an
-    architecture twice. Tell the value of an architecture before you ask for the next. Do not
-    assist this search: it visits every neighbour, and would lose those that are drawn but not
-    used.
+    architecture twice. Tell the value of an architecture before you ask for the next. Do not assist
+    this search: it visits every neighbour, and assistance would lose the neighbours that are drawn
+    but not used.
 
     Source: White et al., "Exploring the loss landscape in neural architecture search", UAI 2021,
-    in its form of first improvement.
+    in the variant that takes the first improvement.
 
     Args:
         space: a name or a space.
@@ -155,8 +155,8 @@ class LocalSearch(Strategy):
         super().__init__(space, seed)
         self.starts = starts
         self.best: tuple[float, str] = (-math.inf, "")
-        self._here = -math.inf  # the value where the climb is
-        self._left: list[str] = []  # neighbours not looked at
+        self._here = -math.inf  # the value of the current architecture
+        self._left: list[str] = []  # neighbours not proposed yet
         self._seen: set[str] = set()
 
     def tell(self, arch: str, value: float) -> None:
@@ -188,11 +188,12 @@ class Reinforce(Strategy):
 
         theta_c <- theta_c + rate * (r - b) / s * (onehot(a_c) - softmax(theta_c)),
 
-    r the value told, b the moving average of values before it, s the moving deviation of values
-    from b (so that the unit of values does not matter), c the choices that have effect.
+    where r is the value told, b the moving average of earlier values and s the moving deviation of
+    values from b. Dividing by s makes the unit of values irrelevant. The update applies to all
+    choices c that have an effect.
 
-    Source: Williams, "Simple statistical gradient-following algorithms", 1992; as a search of cells
-    Dong and Yang, NAS-Bench-201, ICLR 2020.
+    Source: Williams, "Simple statistical gradient-following algorithms", 1992; used to search cells
+    in Dong and Yang, NAS-Bench-201, ICLR 2020.
 
     Notes:
         Dividing by s is our choice.

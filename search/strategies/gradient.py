@@ -1,4 +1,4 @@
-"""Gradient ascent in the embedding of a predictor, followed by the nearest architecture."""
+"""Gradient ascent in the embedding of a predictor, which proposes the nearest architecture."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ..asking.knowledge import Knowledge
 from ..asking.pools import Listing
 from .draws import Strategy
 
-_STARTS = 8  # of the ascent at the best that were told, and as many at random candidates
+_STARTS = 8  # starts of the ascent at the best told, and as many at random candidates
 _STEPS, _RATE = 50, 0.1
-_NEIGHBOURS = 20  # of the best, that join the candidates at each fit where there is no pool
+_NEIGHBOURS = 20  # neighbours of the best that join the candidates at each fit without a pool
 
 
 class GradientSearch(Strategy):
@@ -30,11 +30,13 @@ class GradientSearch(Strategy):
     architecture.
 
     The first ``start`` architectures are random candidates. Then a heteroscedastic network is
-    fitted to what was told, and from the best told and some random candidates points climb
+    fitted to the told values. From the best told architectures and some random candidates, points
+    climb
 
-        m(x) + beta e(x),   m the predicted mean, e the epistemic deviation,
+        m(x) + beta e(x)
 
-    in the embedding of architectures (``ascend``). The aleatoric deviation is left out, because
+    in the embedding of architectures (``ascend``), where m is
+    the predicted mean and e the epistemic deviation. The aleatoric deviation is left out, because
     label noise is no reason to explore. Each point stands for the nearest new candidate, and the
     one with the largest bound is next. Sometimes it is the candidate with the largest epistemic
     deviation instead, or a random one.
@@ -42,22 +44,24 @@ class GradientSearch(Strategy):
     Source: Tuli et al., FlexiBERT, 2022 (BOSHNAS with GOBI).
 
     Notes:
-        Ensembles, the choice among points and how candidates come are our choice.
+        Ensembles, the choice among points, and the source of candidates are our choice.
 
     Args:
         space: a name or a space.
-        predictor: of architectures; default ``HeteroscedasticNetwork`` on
-            edit distances. With ``embedding=None, parts=("code",)`` it climbs in the space's code.
-        pool: the architectures to choose from. Without it candidates are the space where it can
-            be listed within ``candidates``, else random ones and neighbours of the best.
+        predictor: a predictor of architectures; by default ``HeteroscedasticNetwork`` on edit
+            distances. With ``embedding=None, parts=("code",)`` it climbs in the space's code.
+        pool: the architectures to choose from. Without a pool, the candidates are the whole space
+            if it has at most ``candidates`` architectures. Otherwise they are random architectures
+            and neighbours of the best.
         start: the number of random candidates at the beginning.
         refit: the number of new results before the next fit.
         beta: the weight of the epistemic deviation.
-        uncertain, diverse: the probabilities of the most uncertain and of a random candidate.
+        uncertain, diverse: the probabilities of proposing the most uncertain candidate and a random
+            candidate.
         candidates: the number of candidates that are embedded without a pool.
         seed: same seed and values, same search.
         task: the task of the networks.
-        samples: samples that were read before, by canonical architecture.
+        samples: canonical architecture -> the sample that was read before.
 
     Attributes:
         predictor: the predictor as last fitted.
@@ -141,7 +145,7 @@ class GradientSearch(Strategy):
         if self._results < self.start or chance < self.diverse or not self._fit():
             return self._listing.named(self._rng.choice(free))
         rows = self._embedded()
-        free = self._free()  # what cannot be built is known now
+        free = self._free()  # candidates that cannot be built are known now
         matrix = np.array([rows[key] for key in free])
         if chance < self.diverse + self.uncertain:
             at = int(np.argmax(self._moments(matrix)[1]))
@@ -159,7 +163,7 @@ class GradientSearch(Strategy):
         return free
 
     def _nearest(self, rows: Array) -> int:
-        """Return which candidate has the largest bound of those nearest to points."""
+        """Return the candidate with the largest bound among those nearest to points."""
         distances = np.linalg.norm(rows[None] - self._points[:, None], axis=2)
         nearest = np.unique(distances.argmin(axis=1))
         mean, epistemic = self._moments(rows[nearest])
@@ -168,13 +172,13 @@ class GradientSearch(Strategy):
     # --- fitting --------------------------------------------------------------------------------
 
     def _fit(self) -> bool:
-        """Fit if that is due; say whether there is a fit at all."""
+        """Fit if that is due, and return whether any fit exists."""
         if self._fitted and self._results < self._fitted + self.refit:
             return True
         values = np.array(list(self.told.values()))
         finite = values[np.isfinite(values)]
         if len(np.unique(finite)) < 2:
-            return False  # nothing to tell apart
+            return False  # equal values teach nothing
         values = np.where(np.isfinite(values), values, finite.min())  # keep away from failures
         if self._grows:
             self._grow(list(self.told)[int(np.argmax(values))])
@@ -196,7 +200,7 @@ class GradientSearch(Strategy):
             self._candidates[key] = None
 
     def _embedded(self) -> dict[str, Array]:
-        """Return the rows of candidates; those that cannot be built are none any more."""
+        """Return the rows of candidates, and drop the candidates that cannot be built."""
         new = [key for key in self._candidates if key not in self._rows]
         built = [key for key in new if self._knowledge.can_be_built(key)]
         for key in set(new) - set(built):
@@ -239,23 +243,25 @@ def ascend(
     rate: float = _RATE,
     seed: int = 0,
 ) -> Array:
-    """Move points (n, d) to where a function of each is large; none ends lower than it began.
+    """Move points (n, d) uphill on a function of each; no point ends lower than it began.
 
     Second-order ascent (AdaHessian): moving averages of the gradient g and of the curvature d^2,
 
-        x <- x + rate_t mean(g) / sqrt(mean(d^2)),   d = z * (H z), z of random signs,
+        x <- x + rate_t mean(g) / sqrt(mean(d^2)),   d = z * (H z),
 
-    with decays .9 and .999, corrected for their beginning, and a rate that falls by a cosine; then
-    cut to the box.
+    where z holds random signs. The averages have decays .9 and .999 and are corrected for their
+    zero start. The rate falls by a cosine. Points are clipped to the box.
 
-    Source: Yao et al., "ADAHESSIAN", AAAI 2021; of inputs Tuli et al., FlexiBERT, 2022 (GOBI).
+    Source: Yao et al., "ADAHESSIAN", AAAI 2021; applied to inputs in Tuli et al., FlexiBERT, 2022
+    (GOBI).
 
     Args:
-        function: rows (n, d) to values (n,), twice differentiable, each of its own row alone.
-        points: where to begin.
-        low, high: the box, numbers or rows (d,).
+        function: maps rows (n, d) to values (n,), twice differentiable. Each value depends on its
+            own row only.
+        points: the points (n, d) to begin with.
+        low, high: the bounds of the box, as numbers or rows (d,).
         steps, rate: the number of steps, and the initial rate.
-        seed: of the signs.
+        seed: the seed of the random signs.
 
     Example:
         >>> top = ascend(lambda x: -((x - 1.0) ** 2 * torch.tensor([1.0, 100.0])).sum(1),
@@ -277,7 +283,7 @@ def ascend(
         (gradient,) = torch.autograd.grad(values.sum(), here, create_graph=True)
         signs = torch.randint(0, 2, here.shape, generator=generator).to(here.dtype) * 2.0 - 1.0
         curvature = torch.zeros_like(best)
-        if gradient.requires_grad:  # not of a straight slope
+        if gradient.requires_grad:  # a linear function has no second derivative
             (curvature,) = torch.autograd.grad((gradient * signs).sum(), here)
         mean = 0.9 * mean + 0.1 * gradient.detach()
         square = 0.999 * square + 0.001 * (signs * curvature) ** 2

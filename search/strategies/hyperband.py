@@ -1,4 +1,4 @@
-"""Hyperband with a model of good architectures (BOHB): cheap measurements first."""
+"""Hyperband with a model of good architectures (BOHB), which begins with cheap measurements."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from ..choices import Choices
 from .draws import Strategy
 
 _GOOD = 0.15  # the share of values whose architectures are good
-_WIDTH = 0.2  # of the kernels
-_TRIES = 100  # draws in search of one that a bracket does not hold
+_WIDTH = 0.2  # the bandwidth of the kernels
+_TRIES = 100  # draws until one is new to the bracket
 
 
 @dataclass
 class _Bracket:
-    """Some architectures that are halved from fidelity to fidelity.
+    """A set of architectures, of which fewer remain at each higher fidelity.
 
     Attributes:
-        rung: position of the fidelity that it is at.
-        to_draw: how many are not drawn yet; one at a time, so that the model knows what was told.
-        waiting: architectures that came up from the fidelity below, not proposed yet.
-        running: those proposed, whose value is not told.
-        values: of this rung, by architecture.
+        rung: the position of its current fidelity.
+        to_draw: the number of architectures still to draw. They are drawn one at a time, so that
+            the model knows all told values.
+        waiting: architectures promoted from the fidelity below that were not proposed yet.
+        running: proposed architectures whose values were not told yet.
+        values: the values of this rung by architecture.
     """
 
     rung: int
@@ -39,35 +40,37 @@ class _Bracket:
     values: dict[str, float] = field(default_factory=dict)
 
     def holds(self, arch: str) -> bool:
-        """Say whether it measures the architecture at this fidelity."""
+        """Say whether the bracket measures the architecture at its current fidelity."""
         return arch in self.values or arch in self.running
 
 
 class Hyperband(Strategy):
-    """Successive halving from several fidelities, new architectures from a model of good ones.
+    """Successive halving from several fidelities, with new architectures from a model of good ones.
 
     A bracket measures n architectures at a low fidelity, the best 1/eta of them at the next, and so
-    on up to the highest. Brackets begin at each fidelity in turn, the lowest first; one that begins
-    s steps below the highest of S + 1 has n = ceil((S + 1) / (s + 1) * eta^s) architectures. While
-    values of a bracket are awaited, the next begins, so that any number may be asked for.
+    on up to the highest. Brackets begin at each fidelity in turn, the lowest first. With S + 1
+    fidelities, a bracket that begins s steps below the highest has n = ceil((S + 1) / (s + 1) *
+    eta^s) architectures. While a bracket awaits values, the next one begins, so you can ask for any
+    number of architectures.
 
-    New architectures, with chance 1 - ``explore`` and once the highest fidelity with at least
-    ``choices + 2`` values has them: of ``candidates`` draws from l, the one with the largest l / g,
-    l and g products over choices of kernel densities of the best 15 % and of the others (Aitchison
-    and Aitken's kernel: the option itself with 1 - h, each other one with h / (options - 1)).
-    Otherwise random.
+    New architectures come from a model with probability 1 - ``explore``, and are random otherwise.
+    The model is fitted to the highest fidelity with at least ``choices + 2`` values; until there is
+    one, all new architectures are random. Two densities, l of the best 15 % and g of the others,
+    are products of kernel densities over choices. Of ``candidates`` draws from l, the one with the
+    largest l / g is used. Aitchison and Aitken's kernel gives 1 - h to the option itself and h /
+    (options - 1) to each other option.
 
     Source: Li et al., Hyperband, JMLR 2018; Falkner et al., BOHB, ICML 2018.
 
     Notes:
-        The kernels' widths h follow from the data there; here h = .2 is our choice.
+        In the source, the bandwidths h follow from the data; the fixed h = .2 is our choice.
 
     Args:
         space: a name or a space of choices.
-        fidelities: what measuring may cost (epochs, say), ascending.
-        eta: of how many one goes on.
-        model: False draws at random: Hyperband alone.
-        explore, candidates: as above.
+        fidelities: the costs of measuring (such as epochs), ascending.
+        eta: one of ``eta`` architectures goes on to the next fidelity.
+        model: False draws all architectures at random, which is Hyperband alone.
+        explore, candidates: see above.
         seed: same seed and values, same search.
 
     Raises:
@@ -106,7 +109,7 @@ class Hyperband(Strategy):
         self.values: list[dict[str, float]] = [{} for _ in self.fidelities]
         self._brackets: list[_Bracket] = []
         self._begun = 0
-        self._model: tuple[list[Array], list[Array]] | None = None  # until a value is told
+        self._model: tuple[list[Array], list[Array]] | None = None  # None until it is fitted
 
     def propose(self) -> tuple[str, float]:
         """Return the architecture to measure next, and at which fidelity."""
@@ -134,7 +137,7 @@ class Hyperband(Strategy):
                 return
 
     def best(self) -> str:
-        """Return the best at the highest fidelity that has values.
+        """Return the best architecture at the highest fidelity that has values.
 
         Raises:
             InputError: nothing was told.
@@ -162,7 +165,7 @@ class Hyperband(Strategy):
         return bracket
 
     def _new(self, bracket: _Bracket) -> str | None:
-        """Return a draw that the bracket does not hold; None where there seem to be no more."""
+        """Return a draw that is new to the bracket; None if there seem to be no more."""
         bracket.to_draw -= 1
         for _ in range(_TRIES):
             if not bracket.holds(arch := self.draw()):
@@ -173,7 +176,7 @@ class Hyperband(Strategy):
         return None
 
     def _advance(self, bracket: _Bracket) -> None:
-        """Move the best of a rung that is complete to the next."""
+        """Move the best of a complete rung to the next."""
         if bracket.to_draw or bracket.waiting or bracket.running:
             return
         alive = {arch: value for arch, value in bracket.values.items() if value > -math.inf}
@@ -197,7 +200,7 @@ class Hyperband(Strategy):
         return self.choices.arch(np.array(drawn)[:, np.sum(ratios, axis=0).argmax()])
 
     def _fitted(self) -> tuple[list[Array], list[Array]] | None:
-        """Return densities of the best and of the others; None while there are too few values."""
+        """Return densities of the best and of the others, or None while values are too few."""
         enough = len(self.choices.counts) + 2
         known = next((known for known in reversed(self.values) if len(known) >= enough), None)
         if known is None:
