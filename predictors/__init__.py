@@ -1,7 +1,7 @@
 """Predictors that learn from labelled architectures and predict the labels of others.
 
-All of them are scikit-learn estimators. They take sequences of graphs, models or architectures of a
-space; see ``Predictor``. Each name is imported when it is first used.
+All predictors are scikit-learn estimators. They take sequences of graphs, models or architectures
+of a space; see ``Predictor``. Each name is imported when it is first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The checks that every predictor must pass; authors of other packages can run them on theirs."""
+"""The checks that every predictor must pass, including predictors of other packages."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from .contract import Predictor
 def check_predictor(
     predictor: Predictor, X: Sequence[Any] | None = None, y: Sequence[float] | None = None
 ) -> None:
-    """Raise an AssertionError that says what is wrong unless a predictor keeps the contract.
+    """Raise an AssertionError that says what is wrong if a predictor violates the contract.
 
     Args:
-        predictor: a predictor that is not fitted; it is not fitted afterwards either.
-        X: the architectures to try it on, at least 8; by default 16 small networks.
+        predictor: a predictor that is not fitted; it stays unfitted.
+        X: at least 8 architectures to try the predictor on; by default 16 small networks.
         y: their labels; by default the logarithms of their numbers of parameters.
 
     Example:
@@ -86,8 +86,10 @@ def _raises(error: type[Exception], call: Callable[[], Any], what: str) -> None:
 
 
 def _same(values: Any, others: Any) -> bool:
-    """Tell whether values are equal but for rounding: sums in libraries depend on where in
-    memory an array begins."""
+    """Tell whether values are equal up to rounding.
+
+    Sums in libraries depend on where in memory an array begins.
+    """
     return np.allclose(values, others, rtol=1e-6, atol=1e-6 * float(np.abs(others).max()))
 
 

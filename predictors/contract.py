@@ -1,4 +1,4 @@
-"""The contract of predictors: that of scikit-learn, over sequences of architectures."""
+"""The contract of predictors: scikit-learn's contract, with sequences of architectures as ``X``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .reading import Reader, Sample, listed
 from .showing import as_html, state_of
 
 AT_ONCE = 1024
-"""How many networks' graphs are in memory together while predicting."""
+"""The number of networks whose graphs are in memory together during prediction."""
 
 
 class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -44,7 +44,7 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     higher_is_better: ClassVar[bool] = True
-    """Whether architectures of larger labels are better."""
+    """Whether larger labels are better."""
 
     space: Any
     task: str | None
@@ -62,7 +62,7 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _predict(self, samples: list[Sample]) -> tuple[Array, Array | None]:
-        """Return standardised predictions, and their standard deviations if it has any."""
+        """Return standardised predictions and their standard deviations, or None for those."""
 
     # --- the contract -------------------------------------------------------------------------
 
@@ -89,11 +89,11 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: Any, return_std: bool) -> Array | tuple[Array, Array]: ...
 
     def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
-        """Return predicted labels (n,), with ``return_std`` also standard deviations (n,).
+        """Return predicted labels (n,), and with ``return_std`` also standard deviations (n,).
 
         Raises:
             NotFittedError: the predictor was not fitted.
-            InputError: ``X`` is nothing that ``fit`` takes, or the predictor gives no standard
+            InputError: ``X`` is not what ``fit`` takes, or the predictor gives no standard
                 deviations.
         """
         mean, std = self._in_parts(X, self._predict)
@@ -127,8 +127,10 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def usable_proxies(self) -> tuple[str, ...]:
-        """The proxies whose scores it reads where samples bring them; it computes only those of
-        ``needed_proxies`` itself."""
+        """The proxies whose scores the predictor reads if samples have them.
+
+        It computes only ``needed_proxies`` itself.
+        """
         return self.needed_proxies
 
     @property
@@ -142,7 +144,7 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def explain(self, X: Any) -> dict[str, Array]:
         """Return the parts of predictions by name, one value for each architecture.
 
-        It is empty for predictors without such parts.
+        The result is empty for predictors without such parts.
         """
         return {}
 
@@ -189,9 +191,9 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _in_parts(
         self, X: Any, predict: Callable[[list[Sample]], tuple[Array, Array | None]]
     ) -> tuple[Array, Array | None]:
-        """Return what a method says of architectures' samples (n,), few graphs in memory at a time.
+        """Return a method's values (n,) for architectures, with few graphs in memory at a time.
 
-        Zeros where labels were constant: then nothing was learnt.
+        The values are zeros if labels were constant, since nothing was learnt then.
         """
         if not self.__sklearn_is_fitted__():
             raise NotFittedError(f"{type(self).__name__} is not fitted: call fit(X, y) first")
@@ -210,13 +212,13 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return mean, std
 
     def _read_to_fit(self, X: Any, y: Any) -> tuple[list[Sample], Array]:
-        """Return samples and their standardised labels, whose scale the predictor keeps."""
+        """Return samples and their standardised labels, and store the scale of the labels."""
         samples = self._read(X)
         labels = checked_labels(y, len(samples))
         self.n_samples_ = len(samples)
         self.label_mean_ = float(labels.mean())
         spread = float(labels.std())
-        # Labels that differ by rounding alone are constant.
+        # Labels that differ only by rounding are constant.
         self.label_std_ = spread if spread > 1e-12 * max(abs(self.label_mean_), 1.0) else 0.0
         return samples, (labels - self.label_mean_) / (self.label_std_ or 1.0)
 
@@ -225,7 +227,7 @@ class Predictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def reader(self) -> Reader:
-        """Return the reader that makes samples of what the predictor is given."""
+        """Return the reader that makes samples of the predictor's inputs."""
         return Reader(self.space, self.task, self.inputs, self.needed_proxies)
 
 

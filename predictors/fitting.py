@@ -43,18 +43,18 @@ def fit(
         inputs: the input shape of candidates that do not name one.
         proxies: the proxies to compute for each architecture and to learn from; ``"auto"`` is
             explained in ``ArchRank``.
-        column: the column of the labels, where larger is better; by default the second.
+        column: the column of the labels (larger is better); by default the second.
         seed: the seed of everything random.
         pretrained: the folder of an encoder to train further; without it, ``ArchRank`` is fitted.
         jobs: the number of processes that score architectures of ``space``.
         kept: the file that keeps finished scores, so that the same call continues after an
             interruption.
         progress: a function called with (done, total, architecture) after each scored architecture.
-        portable: learn from graphs alone, so that the predictor can judge any network. Otherwise it
-            learns from the codes of ``space``, too, which only architectures of this space have.
+        portable: whether to learn only from graphs, so that the predictor can judge any network.
+            Otherwise it also learns from the codes of ``space``, which only its architectures have.
 
     Raises:
-        InputError: the file is no such table, or names an architecture that does not exist.
+        InputError: the file is not such a table, or names an architecture that does not exist.
     """
     from . import ArchRank, GraphPredictor
 
@@ -87,7 +87,7 @@ def readable(
     kept: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Any]:
-    """Return what a predictor can read: architectures of its space, or samples of candidates."""
+    """Return the inputs of a predictor: architectures of its space, or samples of candidates."""
     found, archs = candidates_of(predictor, names), [str(name) for name in names]
     if predictor.needed_proxies:
         if found is None:
@@ -104,7 +104,7 @@ def readable(
 
 
 def candidates_of(predictor: Predictor, names: Sequence[str]) -> list[Candidate] | None:
-    """Return the candidates that names stand for; None if all are architectures of its space."""
+    """Return the named candidates, or None if all are architectures of the predictor's space."""
     if predictor.space is None:
         try:
             return collect(list(names))
@@ -121,12 +121,12 @@ def candidates_of(predictor: Predictor, names: Sequence[str]) -> list[Candidate]
 
 
 def _is_candidate(name: str) -> bool:
-    """Tell whether a name is of a file or a zoo, as no architecture of a space is."""
+    """Tell whether a name refers to a file or a zoo, which no architecture of a space does."""
     return name.endswith((".py", *SUFFIXES)) or ".py:" in name or name.startswith(_PREFIXES)
 
 
 def sample_of(predictor: Predictor, candidate: Candidate) -> str | Sample:
-    """Return a candidate as a sample of its graph."""
+    """Return an architecture of the predictor's space as a string, or a sample of the graph."""
     build = candidate.build
     if isinstance(build, FromSpace) and build.space == predictor.space:
         return build.arch

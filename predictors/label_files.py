@@ -1,4 +1,4 @@
-"""Files of names and labels, as people write them and as spreadsheets export them."""
+"""Files of names and labels, written by hand or exported from spreadsheets."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _LOGGER = logging.getLogger("archrank")
 def read_labels(path: str | Path, column: str | None = None) -> tuple[list[str], list[float]]:
     """Return the names and labels in a CSV file.
 
-    The columns may be separated by commas, tabs, or semicolons, then with decimal commas. A file
-    may begin with its first label instead of headings. Rows without a label are left out, with a
-    warning. Labels may all be written with %.
+    The columns may be separated by commas, tabs or semicolons; with semicolons, decimal commas are
+    allowed. A file may begin with its first label instead of headings. Rows without a label are
+    left out, with a warning. All labels may end in %.
 
     Args:
         path: the file, with names in its first column.
@@ -61,13 +61,13 @@ def read_labels(path: str | Path, column: str | None = None) -> tuple[list[str],
 
 
 def _table(path: Path) -> pd.DataFrame:
-    """Return the texts of a file's cells."""
+    """Return the cells of a file as text."""
     import pandas as pd
 
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         first = next((line for line in lines if line.strip()), "")
-        separator = max(";\t,", key=first.count)  # of a tie, the comma is a decimal one
+        separator = max(";\t,", key=first.count)  # in a tie, the comma is a decimal comma
         cells = first.split(separator)
         named = len(cells) < 2 or pd.isna(_number(cells[1], separator == ";"))
         table = pd.read_csv(
@@ -98,14 +98,14 @@ def _table(path: Path) -> pd.DataFrame:
 
 
 def _numbers(texts: pd.Series, decimal_comma: bool) -> pd.Series:
-    """Return labels as numbers, NaN where they are none."""
+    """Return labels as numbers; NaN if a text is not a number."""
     if texts.str.endswith("%").all():
         texts = texts.str.removesuffix("%")
     return texts.map(lambda text: _number(text, decimal_comma)).astype(float)
 
 
 def _number(text: str, decimal_comma: bool) -> float:
-    """Return the number that a text stands for; NaN if it is none."""
+    """Return the number that a text stands for; NaN if it is not a number."""
     try:
         return float(text.strip().strip('"').replace(",", "." if decimal_comma else ","))
     except ValueError:

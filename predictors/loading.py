@@ -16,8 +16,8 @@ def load_predictor(path: str | Path | None = None) -> Predictor:
     Args:
         path: the folder. The default is the pretrained ``TransferRank`` that comes with archrank
             and needs no labels. ``"speed"`` is the pretrained ``SpeedPredictor`` of known devices.
-            ``"gennape"`` is the pretrained ``GENNAPE``, which needs no labels either and can adapt
-            to a few (``adapt``).
+            ``"gennape"`` is the pretrained ``GENNAPE``, which also needs no labels and can
+            ``adapt`` to a few.
 
     Raises:
         InputError: the folder holds no predictor or a damaged one.

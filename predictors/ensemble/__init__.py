@@ -1,1 +1,1 @@
-"""The default predictor, which weighs many others, and the calibration of its errors."""
+"""The default predictor, which weights many others, and the calibration of its uncertainty."""

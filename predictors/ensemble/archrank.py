@@ -1,4 +1,4 @@
-"""The default predictor: several others, weighed by how well they order held-out labels."""
+"""The default predictor: several others, weighted by how well they order held-out labels."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from .calibration import Calibration, checked_coverage
 from .library import members, members_on_encoded_cells
 from .line import Line
 
-_ENOUGH = 32  # labels, from which on encoded cells are worth their time
-_FEW = 12  # fewer labels say nothing of members' worth: all weigh the same
-_LEAST_WEIGHT = 0.01  # members with less are left out: each costs time to predict
-_WORTHWHILE = 0.01  # of tau: what proxies must gain to be computed of everything predicted
+_ENOUGH = 32  # labels from which encoded cells are worth their time
+_FEW = 12  # with fewer labels, members cannot be compared: all weights are equal
+_LEAST_WEIGHT = 0.01  # members with smaller weights are dropped, since each costs time to predict
+_WORTHWHILE = 0.01  # the gain in tau for which proxies are computed of everything predicted
 _MOST = {GaussianProcess: 1000, AdditiveProcess: 5000}
-"""The most labels that members of a kind are fitted to: time grows with their cube."""
-_LABEL_NOISE = 0.25  # variance of labels beside that of predictions' errors, before any is seen
-_BELIEF = 4  # how many repeated labels that is worth
+"""The most labels that members of a kind are fitted to, since time grows with the cube."""
+_LABEL_NOISE = 0.25  # prior ratio of the variance of labels to that of prediction errors
+_BELIEF = 4  # the number of repeated labels that the prior is worth
 
 
 class ArchRank(Predictor):
@@ -47,32 +47,32 @@ class ArchRank(Predictor):
     Labels become normal scores of their ranks, so that a few failed networks do not dominate the
     fit. If every context (dataset, recipe, device) has 12 labels or more, ranks are within
     contexts. Every member predicts each fifth of the labels from the other four fifths (equal
-    graphs stay together). With Kendall's tau_m of these predictions, its weight is
+    graphs stay together). The weight of member m is
 
         w_m ~ exp(tau_m / s),   s^2 = 2 (2n + 5) / (9n (n - 1)),
 
-    with s the standard deviation of tau for n labels in random order (Kendall 1938). With few
-    labels many members have similar weights; with thousands the best dominate. With fewer than 12
-    labels all weights are equal. Predictions return to the scale of the labels through a monotone
-    map of quantiles. Standard deviations combine those of the members and
-    their disagreement, scaled to the errors of cross-validation (``Calibration``), which also gives
-    ``interval`` and ``better``.
+    with tau_m Kendall's tau of its predictions, and s the standard deviation of tau for n labels in
+    random order (Kendall 1938). With few labels, many members have similar weights; with thousands,
+    the best dominate. With fewer than 12 labels all weights are equal. Predictions return to the
+    scale of the labels through a monotone map of quantiles. Standard deviations combine those of
+    the members and their disagreement, and are scaled to the errors of cross-validation
+    (``Calibration``). The same errors give ``interval`` and ``better``.
 
     Networks that equal labelled ones (in the same context) are known: a prediction p becomes
 
         p + (y - q) e^2 / (e^2 + s^2 / n),
 
-    y the mean of their n labels, q of their predictions, e^2 the squared error of cross-validation
-    and s^2 the variance of what it leaves of the labels of equal networks, drawn towards e^2 / 4
-    if there are few.
+    with y the mean of their n labels, q the mean of their predictions, e^2 the squared error of
+    cross-validation, and s^2 the variance of residuals among equal networks. With few equal
+    networks, s^2 is drawn towards e^2 / 4.
 
     Args:
         proxies: zero-cost proxies to compute for each architecture (which needs models or
             architectures of a space). ``"auto"`` computes ``AUTO`` and keeps them if they raise
             the cross-validated tau by .01; otherwise predictions need no proxies. Scores that
             samples already have are always used.
-        members: name -> tabular predictor instead of the default ones; those whose parts the
-            samples lack (codes, scores) are left out. By default, members on encoded cells join
+        members: name -> tabular predictor, instead of the default members. Members whose features
+            the samples lack (codes, scores) are left out. By default, members on encoded cells join
             from 32 labels on.
         folds: the number of folds of cross-validation.
         random_state: the seed of everything random.
@@ -81,8 +81,8 @@ class ArchRank(Predictor):
     Attributes:
         report_: the chosen members, their weights and cross-validated tau, and the tau of their
             mean.
-        weights_: name -> weight of each member kept.
-        proxies_: with ``proxies="auto"``, those that were kept.
+        weights_: name -> weight of each kept member.
+        proxies_: the proxies kept, with ``proxies="auto"``.
 
     Notes:
         The members, their weights and the treatment of known networks are our choice. Weights,
@@ -117,7 +117,7 @@ class ArchRank(Predictor):
         self.task = task
         self.inputs = inputs
 
-    line_: Mapping[str, float] = MappingProxyType({})  # of those saved before there was one: none
+    line_: Mapping[str, float] = MappingProxyType({})  # older files have no line
 
     @property
     def needed_proxies(self) -> tuple[str, ...]:
@@ -165,7 +165,7 @@ class ArchRank(Predictor):
         }
 
     def _validated(self, samples: list[Sample], targets: Array) -> _Validated:
-        """Return what members predict of folds that they were not fitted to, and their weights."""
+        """Return members' predictions of held-out folds, and the weights of members."""
         library = self._library(samples)
         columns = read_columns(samples, self._parts_read(library.values()))
         fold = _folds(samples, self.folds, self.random_state)
@@ -192,21 +192,21 @@ class ArchRank(Predictor):
         return _Validated(library, columns, held_out, weights, mean, variance, tau)
 
     def _line(self, columns: Columns, targets: Array) -> Line:
-        """Return what is known before members learn: they learn what it leaves of targets."""
+        """Return the line whose residuals members learn."""
         return Line()
 
     def _parts_read(self, several: Any) -> tuple[str, ...]:
-        """Return all parts that members read, and the line."""
+        """Return all parts that the members and the line read."""
         return _parts(several)
 
     def _weighed(self, held_out: Mapping[str, Array], targets: Array) -> dict[str, float]:
-        """Return the weights of members by what they predicted of labels not seen."""
+        """Return the weights of members by their predictions of held-out labels."""
         if len(targets) < _FEW:
             return dict.fromkeys(held_out, 1.0 / len(held_out))
         return _trusted(held_out, targets)
 
     def _remember(self, samples: Sequence[Sample], left: Array, held_out: Array) -> None:
-        """Keep what predictions leave of each network's labels, and how unlike equal ones' are."""
+        """Store each network's residual, and the variance among residuals of equal networks."""
         groups: dict[str, list[int]] = {}
         for i, sample in enumerate(samples):
             groups.setdefault(_key(sample), []).append(i)
@@ -220,13 +220,13 @@ class ArchRank(Predictor):
     def interval(self, X: Any, coverage: float = 0.9) -> tuple[Array, Array]:
         """Return the lower and upper ends (n,), (n,) of prediction intervals.
 
-        Their width comes from the errors of cross-validation: about a share ``coverage`` of new
-        labels lies within. This holds for architectures that are drawn like the labelled ones, but
-        not for those that a search has chosen.
+        Their width comes from the errors of cross-validation. About a share ``coverage`` of new
+        labels lies within the intervals. This holds for architectures that are drawn like the
+        labelled ones, but not for those that a search has chosen.
 
         Raises:
-            InputError: the coverage is not between 0 and 1, or ``X`` is not as ``fit`` takes.
-            NotFittedError: it was not fitted.
+            InputError: the coverage is not between 0 and 1, or ``X`` is not what ``fit`` takes.
+            NotFittedError: the predictor was not fitted.
         """
         checked_coverage(coverage)
         mean, std = self._normal_of(X)
@@ -238,11 +238,11 @@ class ArchRank(Predictor):
     def better(self, X: Any, others: Any) -> Array:
         """Return the probability (n,) that each architecture is better than its counterpart.
 
-        Between contexts it compares the ranks that both have within their own.
+        For different contexts, it compares the rank of each architecture within its own context.
 
         Raises:
-            InputError: there are not as many others, or they are not as ``fit`` takes.
-            NotFittedError: it was not fitted.
+            InputError: ``X`` and ``others`` differ in length, or are not what ``fit`` takes.
+            NotFittedError: the predictor was not fitted.
         """
         (mean, std), (mean_of_others, std_of_others) = map(self._normal_of, (X, others))
         if len(mean) != len(mean_of_others):
@@ -257,7 +257,7 @@ class ArchRank(Predictor):
         return mean, std
 
     def _given(self, groups: Sequence[str], scores: Array) -> Array:
-        """Return normal scores on the scale of the labels that were given."""
+        """Return normal scores transformed to the scale of the given labels."""
         if not self._knows_errors:
             return np.full(len(scores), self.label_mean_)
         return self._ranks.labels(groups, scores) * self.label_std_ + self.label_mean_
@@ -268,7 +268,7 @@ class ArchRank(Predictor):
 
     @property
     def _knows_errors(self) -> bool:
-        """Whether there was anything to learn: constant labels are all it knows otherwise."""
+        """Whether there was anything to learn, since nothing can be learnt from constant labels."""
         return self.__sklearn_is_fitted__() and bool(self.label_std_)
 
     @property
@@ -284,7 +284,7 @@ class ArchRank(Predictor):
         return middle, (high - low) / 2
 
     def _normal(self, samples: list[Sample]) -> tuple[Array, Array]:
-        """Return predictions as normal scores, and their deviations before they are scaled."""
+        """Return predictions as normal scores, and their deviations before scaling."""
         columns = read_columns(
             samples, self._parts_read(self.members_.values()), _score_names(self.members_.values())
         )
@@ -308,7 +308,7 @@ class ArchRank(Predictor):
     def _recalled(
         self, samples: Sequence[Sample], mean: Array, variance: Array
     ) -> tuple[Array, Array]:
-        """Return predictions and variances with what is known of networks that were labelled."""
+        """Return predictions and variances, corrected for networks that were labelled."""
         place = {key: i for i, key in enumerate(self.known_)}
         found = [(i, place.get(_key(sample), -1)) for i, sample in enumerate(samples)]
         again, known = np.array([pair for pair in found if pair[1] >= 0], int).reshape(-1, 2).T
@@ -327,7 +327,7 @@ class ArchRank(Predictor):
         return {**members(), **members_on_encoded_cells()}
 
     def _library(self, samples: Sequence[Sample]) -> dict[str, TabularPredictor]:
-        """Return the members that these samples can be given to, without parts that they lack."""
+        """Return the members that can read these samples, without parts that the samples lack."""
         has = available(samples)
         offered = self.default_members(samples) if self.members is None else self.members
         found: dict[str, TabularPredictor] = {}
@@ -347,7 +347,7 @@ class ArchRank(Predictor):
 
 
 def available(samples: Sequence[Sample]) -> dict[str, bool]:
-    """Tell whether samples have what parts of features need, of parts that not all samples have."""
+    """Return for each optional part of features whether samples have it."""
     codes = {None if sample.code is None else len(sample.code) for sample in samples}
     return {
         "scores": any(sample.scores for sample in samples),
@@ -358,7 +358,7 @@ def available(samples: Sequence[Sample]) -> dict[str, bool]:
 
 @dataclass(frozen=True)
 class _Validated:
-    """One way to read the samples, cross-validated."""
+    """The cross-validation of one choice of features."""
 
     library: dict[str, TabularPredictor]
     columns: Columns
@@ -371,10 +371,10 @@ class _Validated:
 
 @once_per_graph
 def fingerprint(graph: Graph) -> str:
-    """Return what is equal for equal graphs whose nodes are in the same order, as equal
-    architectures have them.
+    """Return a digest that is equal for equal graphs whose nodes are in the same order.
 
-    Cheaper than ``hash``, which knows equal graphs in any order.
+    Graphs of equal architectures have the same order. The digest is cheaper than ``hash``, which is
+    equal for equal graphs in any order.
     """
     told = hashlib.blake2b(digest_size=16)
     arrays: tuple[npt.NDArray[Any], ...]
@@ -425,7 +425,7 @@ def _score_names(several: Any) -> list[str] | None:
 
 
 def _groups(items: Sequence[Any]) -> list[str]:
-    """Return the context of each sample as one word; other architectures have none."""
+    """Return the context of each sample as text; it is empty for architectures without one."""
     return [repr(item.context) if isinstance(item, Sample) else ALL for item in items]
 
 
@@ -439,7 +439,7 @@ def _folds(samples: Sequence[Sample], count: int, seed: int) -> npt.NDArray[np.i
 
 
 def _trusted(held_out: Mapping[str, Array], labels: Array) -> dict[str, float]:
-    """Return the weights of members by the tau of what they predicted; next to none become none."""
+    """Return the weights of members by the tau of their predictions; tiny weights become 0."""
     deviation = kendall_deviation(len(labels))
     taus = np.array([kendall(values, labels) for values in held_out.values()])
     weights = np.exp((taus - taus.max()) / deviation)

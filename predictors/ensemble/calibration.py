@@ -1,4 +1,4 @@
-"""How far predictions err, learnt from predictions of held-out labels."""
+"""Calibration of uncertainty by predictions of held-out labels."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from scipy import optimize, stats
 from ...basics import Array
 from ...errors import InputError
 
-_MIDDLE = 0.8  # deviations are scaled so that this share lies within as many as a normal's
+_MIDDLE = 0.8  # deviations are scaled so that this share lies where a normal distribution has it
 _MOST_PAIRS = 20_000
 _TELLING = (0.05, 20.0)  # bounds of the factor on differences
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Errors of held-out predictions beside the deviations that were predicted for them.
+    """The relation of held-out predictions' errors to their predicted deviations.
 
-    With errors e and predicted deviations s of n held-out labels, an interval of coverage c is
-    m +- q s, q the ceil((n + 1) c)-th smallest |e| / s (the largest, where n is too small);
-    deviations are scaled by ``scale``, the q of c = .8 over a normal's. The chance that one is
-    better than another is Phi(t (m - m') / hypot(s, s')), ``telling`` t fitted to held-out pairs by
-    maximum likelihood: errors of like networks are alike, so that differences err less than either.
+    Let e be the errors and s the predicted deviations of n held-out labels. An interval of coverage
+    c is m +- q s, where q is the ceil((n + 1) c)-th smallest |e| / s, or the largest if n is too
+    small. Deviations are multiplied by ``scale``: q at c = .8, divided by that of a normal
+    distribution. One network is better than another with probability Phi(t (m - m') / hypot(s,
+    s')). The factor t (``telling``) is fitted to held-out pairs by maximum likelihood. It is needed
+    because similar networks have similar errors, so differences err less than single predictions.
 
     Source: Papadopoulos et al., "Inductive confidence machines for regression", ECML 2002 (scaled
     residuals), on folds of a cross-validation.
 
     Notes:
-        Scale and pairs are our choice.
+        The scale and the fit to pairs are our choice.
 
     Attributes:
         ratios: (n,) |e| / s, ascending.
-        least: the smallest s: agreement beyond it is of members that saw the same labels.
-        scale: what predicted deviations are multiplied by.
-        telling: t, for scaled deviations.
+        least: the smallest s. Smaller deviations only show that members saw the same labels.
+        scale: the factor on predicted deviations.
+        telling: the factor t, for scaled deviations.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -64,7 +65,7 @@ class Calibration:
         return cls(ratios, least, scale, _telling(mean, scale * std, labels))
 
     def ratio(self, coverage: float) -> float:
-        """Return half the width of an interval, in predicted deviations that are not yet scaled.
+        """Return half the width of an interval, in units of unscaled predicted deviations.
 
         Raises:
             InputError: the coverage is not between 0 and 1.
@@ -72,8 +73,10 @@ class Calibration:
         return _quantile(self.ratios, checked_coverage(coverage))
 
     def better(self, mean: Array, std: Array, others: Array, others_std: Array) -> Array:
-        """Return the chance (n,) that each is better than the other at its place, from predicted
-        deviations."""
+        """Return the probability (n,) that each is better than its counterpart in ``others``.
+
+        All deviations are as predicted, before scaling.
+        """
         spread = np.maximum(self.scale * np.hypot(std, others_std), 1e-300)
         chance: Array = stats.norm.cdf(self.telling * (mean - others) / spread)
         return chance
@@ -92,7 +95,7 @@ def _quantile(ascending: Array, share: float) -> float:
 
 
 def _telling(mean: Array, std: Array, labels: Array) -> float:
-    """Return the factor on differences under which held-out pairs' order is most likely."""
+    """Return the factor on differences that makes the order of held-out pairs most likely."""
     first, second = np.triu_indices(len(labels), 1)
     apart = labels[first] != labels[second]
     first, second = first[apart], second[apart]

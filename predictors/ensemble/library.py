@@ -1,4 +1,4 @@
-"""The members of ``ArchRank``: joining it is a line here."""
+"""The members of ``ArchRank``; a new one is a line here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..tabular.untrained import Vote
 def members() -> dict[str, TabularPredictor]:
     """Return the default members of ``ArchRank`` by name."""
     graph = ("statistics", "paths", "edges")
-    grouped = (*GROUPS, "paths", "edges")  # a kernel for each
+    grouped = (*GROUPS, "paths", "edges")  # each part has its own kernel
     more = ("code", "scores", "context")
     return {
         "vote of sizes": Vote(("statistics",)),
@@ -32,7 +32,7 @@ def members() -> dict[str, TabularPredictor]:
 
 
 def members_on_encoded_cells() -> dict[str, TabularPredictor]:
-    """Return the members that learn from cells as a graph neural network encodes them."""
+    """Return the members that learn from cells encoded by a graph neural network."""
     encoded = ("encoded cells", "encoded reductions", "context")
     return {
         "process on encoded cells": AdditiveProcess(encoded),

@@ -1,4 +1,4 @@
-"""A straight line of the evidence, around which predictors learn."""
+"""A linear fit to the evidence, whose residuals predictors learn."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Line:
     """The line b z that predicts labels from the standardised evidence z of each sample.
 
     Attributes:
-        slope: b.
-        variance: of b.
+        slope: the slope b.
+        variance: the variance of b.
         mean, std: the mean and standard deviation of the evidence of labelled samples.
-        share: how much counts of what members predict around the line.
+        share: the factor on the residuals that members predict.
 
     Example:
         >>> columns = Columns(2, {"evidence": np.array([[1.0], [3.0]])}, {}, ())

@@ -1,8 +1,9 @@
 """The part of a graph that carries signal, divided into blocks so that equal ones are read once.
 
 A node is alive if a path from an input to an output goes through it without a product with zero.
-Blocks lie between two nodes that every path passes and where paths part or meet (the sums that end
-cells and residual blocks). Results computed from a block depend on it alone, and are kept.
+A block lies between two nodes that every path passes and where paths part or meet, such as the sums
+that end cells and residual blocks. Results computed from a block depend only on the block, and are
+cached.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from .operator_classes import CLASSES, classes_of
 from .repeats import bottlenecks
 
 KEPT = 20_000
-"""Of how many blocks results are kept."""
+"""The number of blocks whose results are cached."""
 END = len(CLASSES)
-"""The class of the node behind all outputs."""
+"""The class of the virtual node after all outputs."""
 
 
 class Alive(NamedTuple):
@@ -60,7 +61,7 @@ class Block(NamedTuple):
     """Consecutive alive nodes, hashable; equal blocks have equal paths.
 
     Attributes:
-        classes: of its nodes, positions in ``CLASSES``; ``END`` stands for what is behind all
+        classes: the positions in ``CLASSES`` of its nodes; ``END`` is the virtual node after all
             outputs.
         edges: int64 (m, 2) of (source, target) as bytes, by target; the source -1 is the last
             node of the block before.
@@ -90,7 +91,7 @@ def blocks(graph: Graph) -> list[Block]:
     consumers, operands = (np.bincount(edges[:, side], minlength=n + 1) for side in (0, 1))
     passed = bottlenecks(n + 1, edges)
     parts = (consumers[passed] > 1) | (operands[passed] > 1) | (passed == n)
-    # Paths from a later input do not pass what comes before it.
+    # Paths from a later input do not pass the nodes before it.
     ends = passed[parts & (passed >= np.flatnonzero(operator == CANONICAL_ID["input"])[-1])]
     classes = np.append(classes_of(graph)[nodes], END).astype(np.uint8).tobytes()
     cuts = np.searchsorted(edges[:, 1], ends + 1).tolist()

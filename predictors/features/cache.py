@@ -1,4 +1,4 @@
-"""Results computed from a graph, kept as long as the graph exists."""
+"""A cache of results computed from a graph, kept as long as the graph exists."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Made = TypeVar("Made")
 
 
 def once_per_graph(function: Callable[[Graph], Made]) -> Callable[[Graph], Made]:
-    """Return the same function, computed once for each graph object: graphs never change.
+    """Return the function with a cache, which computes once for each graph object.
 
-    Results are keyed by identity, since the structural hash of a graph costs more than most of
-    them. They are shared: do not write to them.
+    Graphs never change. Results are keyed by identity, since the structural hash of a graph costs
+    more than most results. Results are shared: do not write to them.
     """
     kept: dict[int, Made] = {}
 

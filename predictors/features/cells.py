@@ -1,9 +1,8 @@
 """Counts of the operators in a network's cells, by their place on the paths through the cell.
 
-``counts`` looks for sequences anywhere, and finds no blocks in networks whose cells read two
-earlier ones. This module divides even such graphs into cells. It distinguishes cells that reduce
-the resolution from cells that keep it, and inputs from the previous cell from inputs from an
-earlier one.
+``counts`` finds no blocks in networks whose cells read two earlier cells. This module divides even
+such graphs into cells. It distinguishes cells that reduce the resolution from cells that keep it,
+and inputs from the previous cell from inputs from an earlier one.
 
 Notes:
     All of this is our choice.
@@ -25,19 +24,20 @@ from .blocks import KEPT, alive, blocks
 from .cache import once_per_graph
 from .operator_classes import STEPS, marked_classes
 
-FARTHEST = 2  # the latest entry of a cell is told apart from earlier ones
+FARTHEST = 2  # the latest entry of a cell is distinguished from earlier ones
 _END = "end"
 _WIRING = "wiring"
 
 
 class Cell(NamedTuple):
-    """The nodes between the ends of cells, hashable; equal cells have equal counts.
+    """The nodes between two ends of cells, hashable; equal cells have equal counts.
 
     Attributes:
-        classes: of its nodes in order, with marks of strides and dilations; the last is its end.
-        operands: of each node: positions in the cell, or -1 for the latest node outside that the
-            cell reads, -2 for earlier ones.
-        reduces: whether its end is smaller than the latest node outside.
+        classes: the classes of its nodes in order, with marks of strides and dilations; the last
+            node is the cell's end.
+        operands: for each node, its operands as positions in the cell; -1 is the latest outside
+            node that the cell reads, and -2 an earlier one.
+        reduces: whether its end has a lower resolution than the latest outside node that it reads.
     """
 
     classes: tuple[str, ...]
@@ -46,7 +46,7 @@ class Cell(NamedTuple):
 
 
 class Arc(NamedTuple):
-    """What lies between two junctions: the steps between, from where (entries < 0) and to where."""
+    """The steps between two junctions, with its source (an entry if below 0) and its target."""
 
     path: str
     source: int
@@ -54,15 +54,15 @@ class Arc(NamedTuple):
 
 
 def cell_counts(graph: Graph) -> dict[str, float]:
-    """Count what random walks meet, and where, in cells that keep the resolution.
+    """Count the arcs that random walks meet, and their places, in cells that keep the resolution.
 
-    A cell ends where every path passes and several meet, and at concatenations of sums. Arcs are
-    the steps between two nodes where paths meet or part; 1x1 convolutions that read another cell
-    before all else fit widths and belong to none. Walks go from a cell's end back to what it reads
-    and choose each operand with equal probability. For each arc there are its expected ``visits``
-    and the shares of walks whose ``last`` or ``first`` arc it is (the latter by entry, where 1 is
-    the latest). For the walks there are their mean ``length`` and the ``depth`` of the longest. The
-    counts of all cells are added.
+    A cell ends where every path passes and several meet, and at concatenations of sums. An arc is
+    the sequence of steps between two nodes where paths meet or part. A 1x1 convolution that reads
+    another cell first only adapts the width, and belongs to no arc. Walks go from a cell's end back
+    to its entries and choose each operand with equal probability. Each arc has its expected
+    ``visits`` and the shares of walks whose ``last`` or ``first`` arc it is. The share for
+    ``first`` is counted by entry, where 1 is the latest. Walks have their mean ``length`` and the
+    ``depth`` of the longest. The counts of all cells are added.
 
     Example:
         >>> from archrank.data import space
@@ -75,7 +75,7 @@ def cell_counts(graph: Graph) -> dict[str, float]:
 
 
 def reduction_counts(graph: Graph) -> dict[str, float]:
-    """Return the same counts for cells that reduce the resolution, of which a network has few."""
+    """Return the same counts for the cells that reduce the resolution, which are few."""
     return _added(cell for cell in cells(graph) if cell.reduces)
 
 
@@ -122,7 +122,7 @@ def _ends(graph: Graph, classes: list[str], operands: list[list[int]]) -> set[in
     """Return the nodes where cells end: ends of blocks, and concatenations of sums."""
     sizes = [len(block.classes) for block in blocks(graph)]
     ends = set((np.cumsum(sizes) - 1).tolist())
-    ends.discard(len(classes))  # behind all outputs
+    ends.discard(len(classes))  # the virtual node after all outputs
     for node, operator in enumerate(classes):
         if operator == "concat" and any(classes[source] == "add" for source in operands[node]):
             ends.add(node)
@@ -142,8 +142,10 @@ def _cell(inside: list[int], classes: list[str], operands: list[list[int]], exte
 
 
 class _Way(NamedTuple):
-    """How a node is reached: steps since the last junction or entry, which it is, and whether a
-    convolution that fits widths lies between."""
+    """The way to a node: the steps since the last junction or entry, and which that is.
+
+    ``fitted`` says whether a convolution that adapts the width lies between.
+    """
 
     steps: tuple[str, ...]
     origin: int
@@ -179,7 +181,7 @@ def arcs_of(cell: Cell) -> list[Arc]:
 
 
 def _named(cell: Cell, way: _Way, operator: str) -> str:
-    """Return the path of an arc; without steps it is a skip between sums, and else mere wiring."""
+    """Return the path of an arc; without steps, it is a skip between sums or else plain wiring."""
     if way.steps:
         return " ".join(way.steps)
     from_concat = way.origin >= 0 and cell.classes[way.origin] == "concat"
@@ -201,10 +203,10 @@ def counts_of(cell: Cell) -> dict[str, float]:
 
 
 def _walks(cell: Cell, arcs: list[Arc]) -> dict[str, float]:
-    """Return what random walks from the end back to the entries meet."""
+    """Return the counts of arcs on random walks from the end back to the entries."""
     counts: defaultdict[str, float] = defaultdict(float)
     number = np.bincount([arc.target for arc in arcs], minlength=len(cell.classes)).tolist()
-    # The arc passed before, towards the end -> the share of walks that come by it.
+    # The previous arc, nearer to the end -> the share of walks that arrive by it.
     coming: defaultdict[int, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     coming[len(cell.classes) - 1][_END] = 1.0
     for arc in reversed(arcs):

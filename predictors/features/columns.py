@@ -26,28 +26,28 @@ from .evidence import EVIDENCE
 
 
 class Kind(ABC):
-    """A kind of feature: how it is read from samples, and which columns it becomes."""
+    """A kind of feature, which is read from samples and becomes columns."""
 
     @abstractmethod
     def read(self, part: str, samples: Sequence[Sample], score_names: Sequence[str]) -> Any:
-        """Return what is read of each sample, in order."""
+        """Return the features read from each sample, in order."""
 
     def block(self, part: str, columns: Columns, fitted: Features) -> Array:
-        """Return the columns (samples, any number), before they are scaled."""
+        """Return the columns (samples, any number) before scaling."""
         return columns.tables[part]
 
     def names(self, part: str, columns: Columns, fitted: Features) -> list[str]:
-        """Return what each column is."""
+        """Return the name of each column."""
         return [f"{part} {i}" for i in range(columns.tables[part].shape[1])]
 
 
 @dataclass(frozen=True)
 class NumbersOfGraph(Kind):
-    """A kind of feature that is a row of numbers of the graph.
+    """A kind of feature that is a row of numbers computed from the graph.
 
     Attributes:
-        row: the numbers of a graph.
-        own_names: what they are; None where they are numbered.
+        row: the function from a graph to its numbers.
+        own_names: the names of the numbers; None if they are only numbered.
     """
 
     row: Callable[[Graph], Array]
@@ -89,10 +89,10 @@ class GroupOfNumbers(NumbersOfGraph):
 
 @dataclass(frozen=True)
 class CountsOfGraph(Kind):
-    """Counts of named things in the graph; only names in the training set become columns.
+    """Named counts from the graph; only names that occur in the training set become columns.
 
     Attributes:
-        count: the counts of a graph.
+        count: the function from a graph to its counts.
     """
 
     count: Callable[[Graph], dict[str, float]]
@@ -110,7 +110,7 @@ class CountsOfGraph(Kind):
 
 
 class VectorOfSample(Kind):
-    """A vector that each sample brings, of one length for all: its code or its context."""
+    """A vector of each sample, its code or its context, of the same length for all samples."""
 
     def read(self, part: str, samples: Sequence[Sample], score_names: Sequence[str]) -> Array:
         return _equally_long(part, [getattr(sample, part) for sample in samples])
@@ -134,7 +134,7 @@ class Scores(Kind):
 
 
 class Evidence(Kind):
-    """The evidence of sizes and proxies together: a score named ``EVIDENCE``."""
+    """The joint evidence of sizes and proxies, which is the score named ``EVIDENCE``."""
 
     def read(self, part: str, samples: Sequence[Sample], score_names: Sequence[str]) -> Array:
         return np.array([[sample.scores.get(EVIDENCE, 0.0)] for sample in samples])
@@ -170,10 +170,10 @@ _KINDS: Mapping[str, Kind] = {
 }
 """Every kind of feature: a new one is a line here."""
 PARTS = tuple(_KINDS)
-"""What columns can be made of."""
+"""The kinds of features that columns can be made of."""
 GROUPS = tuple(part for part, kind in _KINDS.items() if isinstance(kind, GroupOfNumbers))
 """The parts that split statistics and profile, so that each can be weighed on its own."""
-_FARTHEST = 5.0  # standard deviations; beyond, what was not seen in training misleads
+_FARTHEST = 5.0  # in standard deviations; farther values, unseen in training, mislead
 
 
 @dataclass(frozen=True)
@@ -198,10 +198,10 @@ class Columns:
 def read_columns(
     samples: Sequence[Sample], parts: Sequence[str], score_names: Sequence[str] | None = None
 ) -> Columns:
-    """Read parts from samples; what was read from the same graph object before is reused.
+    """Read parts from samples, and reuse what was read from the same graph object before.
 
     Raises:
-        InputError: a part is unknown, or samples lack it.
+        InputError: a part is unknown, or samples lack a part.
     """
     for part in parts:
         if part not in PARTS:
@@ -219,24 +219,24 @@ def read_columns(
 class Features(BaseEstimator):  # type: ignore[misc]
     """Standardised columns of chosen parts, with the names and columns of the training set.
 
-    Proxy scores span orders of magnitude and signs: they become sign(x) log(1 + |x| / median|x|).
-    A missing score is the training median, with a column that says so. Counts c become
-    log(1 + c). All columns have mean 0 and variance 1 in training, constant ones are dropped, and
-    values beyond 5 deviations are cut.
+    Proxy scores have both signs and span orders of magnitude, so they become sign(x) log(1 + |x| /
+    median|x|). A missing score is replaced by the training median, and a further column marks it.
+    Counts c become log(1 + c). All columns have mean 0 and variance 1 in training. Constant columns
+    are dropped, and values beyond 5 standard deviations are clipped.
 
     Notes:
         All of this is our choice.
 
     Attributes:
         names_: the name of each column.
-        ends_: where among them the columns of each part but the last end.
+        ends_: where the columns of each part except the last one end.
     """
 
     def __init__(self, parts: Sequence[str] = ("statistics", "paths", "scores")):
         self.parts = parts
 
     def fit(self, columns: Columns) -> Self:
-        """Choose and scale columns by those of training samples."""
+        """Choose and scale columns by their values in training samples."""
         self.vocabulary_ = {
             part: sorted({name for counts in rows for name in counts})
             for part, rows in columns.counts.items()
@@ -264,11 +264,11 @@ class Features(BaseEstimator):  # type: ignore[misc]
         """Return the matrix (samples, columns)."""
         values = np.concatenate([np.zeros((columns.length, 0)), *self._blocks(columns)], axis=1)
         values = (values - self.mean_)[:, self.kept_] / self.std_[self.kept_]
-        # Rows first in memory, as files hold them: what is loaded then adds up in the same order.
+        # Row-major like the arrays in files, so that a loaded predictor sums in the same order.
         return np.ascontiguousarray(np.clip(values, -_FARTHEST, _FARTHEST))
 
     def _blocks(self, columns: Columns) -> list[Array]:
-        """Return the columns of each part, before they are scaled."""
+        """Return the columns of each part before scaling."""
         return [_KINDS[part].block(part, columns, self) for part in self.parts]
 
     def _all_names(self, columns: Columns) -> list[str]:
@@ -283,7 +283,7 @@ def _symmetric_log(values: Array, scale: Array) -> Array:
 
 def _log_counts(rows: Sequence[dict[str, float]], vocabulary: Sequence[str]) -> Array:
     place = {name: i for i, name in enumerate(vocabulary)}
-    once = {id(counts): counts for counts in rows}  # equal networks share theirs
+    once = {id(counts): counts for counts in rows}  # equal networks share their counts
     table = np.zeros((len(once), len(vocabulary)))
     for row, counts in enumerate(once.values()):
         for name, count in counts.items():

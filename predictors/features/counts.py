@@ -1,7 +1,7 @@
 """Counts of paths, edges and neighbourhoods in a graph.
 
 The vocabulary is open: ``Features`` keeps the names that it was fitted to. The steps of a path are
-the operators that compute or pool. What lies between them (norms, activations, sums) is skipped,
+the operators that compute or pool. Operators between them (norms, activations, sums) are skipped,
 and operators that carry no signal are not counted.
 """
 
@@ -21,8 +21,8 @@ from .blocks import END, KEPT, Block, alive, blocks
 from .operator_classes import CLASSES, STEPS, classes_of, marked_classes
 
 LONGEST = 4
-"""Paths hold at most this many steps, the latest ones."""
-_MOST = 256  # paths that one block may have: the most frequent
+"""The largest number of steps in a path; only the latest steps are kept."""
+_MOST = 256  # the most paths of one block; only the most frequent are kept
 
 Path = tuple[int, ...]
 PathCounts = dict[Path, float]
@@ -31,10 +31,11 @@ PathCounts = dict[Path, float]
 def path_counts(graph: Graph) -> dict[str, float]:
     """Count how often each sequence of steps occurs, along the paths of blocks and anywhere.
 
-    A block lies between two nodes that every path passes (the sums that end cells and residual
-    blocks, and where paths part). Each of its paths is counted as a ``path`` and, in any order, as
-    a ``bag``; ``length`` counts steps and ``pair`` neighbours. Graphs whose cells read two earlier
-    ones hardly have such blocks: ``chain`` counts three steps in a row wherever they are.
+    A block lies between two nodes that every path passes, such as the sums that end cells and
+    residual blocks, or nodes where paths part. Each of its paths is counted as a ``path`` and,
+    regardless of order, as a ``bag``; ``length`` counts steps and ``pair`` counts adjacent steps.
+    Graphs whose cells read two earlier cells hardly have such blocks. For them, ``chain`` counts
+    three steps in a row anywhere.
 
     Notes:
         This is our choice.
@@ -66,7 +67,8 @@ def _of_blocks(graph: Graph) -> PathCounts:
 
 @lru_cache(maxsize=KEPT)
 def _paths(block: Block) -> PathCounts:
-    """Count the paths of a block; none if they do not meet, or it ends the graph."""
+    """Count the paths of a block; there are none if they do not meet or the block ends the
+    graph."""
     ending: list[PathCounts] = []  # the paths from the beginning of the block to each node
     operands: list[int] = []
     for operator, operands in block.nodes():
@@ -80,7 +82,7 @@ def _paths(block: Block) -> PathCounts:
 
 
 class _Chains(NamedTuple):
-    """Chains of a block. Open ones began before it: the steps that they lack come from there."""
+    """Chains of a block; open chains began before it and lack their first steps."""
 
     found: PathCounts
     found_open: PathCounts
@@ -89,9 +91,10 @@ class _Chains(NamedTuple):
 
 
 def _chains(graph: Graph) -> PathCounts:
-    """Count three steps in a row, and fewer at the beginning, once for each way to the last.
+    """Count three steps in a row, and fewer at the beginning of the graph.
 
-    Ways are shares of a walk from the last step back, so that skipping many blocks adds no more.
+    Each way back from the last step counts by its share in a random walk. So many skipped blocks do
+    not increase the counts.
     """
     found: PathCounts = {}
     before: PathCounts = {(): 1.0}  # the last two steps before a block
@@ -116,7 +119,7 @@ def _chains_of(block: Block) -> _Chains:
         if operator < len(STEPS):
             found_open = _merged([found_open, _with_step(here_open, operator, 3)])
             found = _merged([found, _with_step(here, operator, 3)])
-            # What began before the block and has two steps in it lacks none any more.
+            # A chain that began before the block and has two steps in it is complete.
             longer = _with_step(here_open, operator, 2)
             whole: PathCounts = {path: share for path, share in longer.items() if len(path) == 2}
             here = _merged([_with_step(here, operator, 2), whole])
@@ -126,7 +129,7 @@ def _chains_of(block: Block) -> _Chains:
 
 
 def _continued(before: PathCounts, chains: PathCounts, longest: int) -> PathCounts:
-    """Open chains with the steps before them."""
+    """Return open chains with the steps before them."""
     continued: PathCounts = {}
     for first, share in before.items():
         for path, count in chains.items():
@@ -156,9 +159,8 @@ def _with_step(counts: PathCounts, operator: int, longest: int) -> PathCounts:
 def edge_counts(graph: Graph) -> dict[str, float]:
     """Count operators and edges between operators, with their strides and dilations.
 
-    Norms and activations of one operand are skipped, so that ``edge add add`` is a skip from one
-    sum to the next, whatever norms and activations lie on it. ``/`` marks a stride, ``~`` a
-    dilation.
+    Norms and activations of one operand are skipped. So ``edge add add`` is a skip from one sum to
+    the next, whatever norms and activations it contains. ``/`` marks a stride, ``~`` a dilation.
 
     Notes:
         This is our choice.
@@ -195,9 +197,9 @@ _PASSED_OVER = {CLASSES.index("norm"), CLASSES.index("activation")}
 def neighbourhood_counts(graph: Graph, rounds: int = 3) -> dict[str, float]:
     """Count the Weisfeiler-Lehman labels of alive nodes in every round.
 
-    Round 0 is a node's class; each round adds the labels of operands and of consumers, in any
-    order. Labels are 64-bit sums, so two neighbourhoods share a label only by accident. Dot
-    products of such counts are the Weisfeiler-Lehman subtree kernel.
+    In round 0, a node's label is its class. Each round adds the labels of operands and of
+    consumers, regardless of order. Labels are 64-bit sums, so two neighbourhoods share a label only
+    by accident. Dot products of such counts are the Weisfeiler-Lehman subtree kernel.
 
     Source: Shervashidze et al., "Weisfeiler-Lehman graph kernels", JMLR 2011.
 
@@ -235,8 +237,7 @@ _CONSUMER, _BEFORE, _AFTER = (
 
 
 def _scattered(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Return the bits of each value spread over all 64, so that sums of such values tell multisets
-    apart.
+    """Return values with their bits spread over all 64, so that their sums identify multisets.
 
     Source: the finaliser of splitmix64 (Steele et al., OOPSLA 2014).
     """

@@ -19,9 +19,9 @@ from .cache import once_per_graph
 
 DISTANCES = ("edit", "spectral")
 LARGEST = 300
-"""The most nodes of graphs whose edit distance is searched for or bounded."""
-_CHANGED = 0.5  # what it costs at most to change a node that keeps its operator
-_LEFT_OUT = (0.5, 3.0)  # what it costs in alignments to leave a node out, edges included
+"""The largest number of nodes of graphs with an edit distance."""
+_CHANGED = 0.5  # the largest cost of changing a node that keeps its operator
+_LEFT_OUT = (0.5, 3.0)  # costs of leaving a node out of an alignment, with its edges
 _Q = 21
 
 
@@ -57,28 +57,29 @@ class EditDistance(NamedTuple):
 def edit_distance(first: Graph, second: Graph, timeout: float = 10.0) -> EditDistance:
     """Return the least cost of turning one graph into the other, or bounds if time runs out.
 
-    To add or remove a node or an edge costs 1, and so does changing the operator of a node. A node
-    that keeps its operator costs half the Jaccard distance of its other facts (nonzero attributes
-    and channels). Repeated edges count once.
+    Adding or removing a node or an edge costs 1, and so does changing the operator of a node. A
+    node that keeps its operator costs half the Jaccard distance of its other properties (nonzero
+    attributes and channels). Repeated edges count once.
 
-    Bounds come at once. From below: the cheapest assignment of nodes, plus the difference in
-    numbers of edges. From above: the edits that pair nodes as an alignment of both orders of
-    execution does. Then networkx searches for better edits until none is left or time has run out.
-    Finding the best is NP-hard: expect exactness up to about ten nodes.
+    Bounds are computed first. The lower bound is the cheapest assignment of nodes, plus the
+    difference in numbers of edges. The upper bound is the cost of edits that pair nodes by an
+    alignment of both orders of execution. Then networkx searches for cheaper edits until there are
+    none or time runs out. Finding the cheapest is NP-hard; expect exact distances up to about ten
+    nodes.
 
-    Source: the bound from below after Riesen and Bunke, "Approximate graph edit distance
-    computation by means of bipartite graph matching", 2009; edit distance as a measure of
-    architectures Tuli et al., FlexiBERT, 2022.
+    Source: the lower bound follows Riesen and Bunke, "Approximate graph edit distance computation
+    by means of bipartite graph matching", 2009. Tuli et al., FlexiBERT, 2022, compare architectures
+    by edit distance.
 
     Notes:
         The alignment and the costs are our choice.
 
     Args:
         first, second: graphs of at most ``LARGEST`` nodes.
-        timeout: the seconds that the search may take; 0 for the bounds alone.
+        timeout: the seconds that the search may take; 0 returns the bounds without a search.
 
     Raises:
-        InputError: a graph is larger, or the timeout is negative.
+        InputError: a graph has more nodes, or the timeout is negative.
 
     Example:
         >>> from archrank.predictors.checks import small_graphs
@@ -98,7 +99,8 @@ def edit_distance(first: Graph, second: Graph, timeout: float = 10.0) -> EditDis
 
 
 class _Outline(NamedTuple):
-    """What edits see of a graph: facts of nodes (n, facts), the operator first, and edges."""
+    """The part of a graph that edits compare: facts of nodes (n, facts), operator first, and
+    edges."""
 
     facts: IntArray
     edges: IntArray
@@ -117,7 +119,7 @@ def _outline(graph: Graph) -> _Outline:
 
 
 def _substitutions(one: _Outline, other: _Outline) -> Array:
-    """Return what it costs to turn each node of one graph into each of the other (n, m)."""
+    """Return the costs (n, m) of turning each node of one graph into each node of the other."""
     first, second = one.facts[:, None, 1:], other.facts[None, :, 1:]
     shared = ((first == second) & (first != 0)).sum(axis=2)
     either = (first != 0).sum(axis=2) + (second != 0).sum(axis=2) - shared
@@ -128,18 +130,18 @@ def _substitutions(one: _Outline, other: _Outline) -> Array:
 
 def _bounds(one: _Outline, other: _Outline) -> EditDistance:
     """Return bounds without a search."""
-    one, other = sorted((one, other), key=_key)  # the same whichever comes first
+    one, other = sorted((one, other), key=_key)  # sorted, so that the result is symmetric
     nodes = _substitutions(one, other)
-    # To leave two nodes out is never cheaper than to pair them, edges aside.
+    # Leaving two nodes out is never cheaper than pairing them, apart from edges.
     cheapest = nodes[optimize.linear_sum_assignment(nodes)].sum()
     low = cheapest + abs(np.subtract(*nodes.shape)) + abs(len(one.edges) - len(other.edges))
     high = min(_cost(one, other, nodes, _in_order(nodes, each)) for each in _LEFT_OUT)
-    # Sums of the same costs in another order differ by rounding.
+    # Sums of the same costs in different orders differ by rounding.
     return EditDistance(float(high if high - low < 1e-9 else low), float(high))
 
 
 def _cost(one: _Outline, other: _Outline, nodes: Array, pairs: tuple[IntArray, IntArray]) -> float:
-    """Return what edits cost that keep these pairs of nodes and leave the others out."""
+    """Return the cost of the edits that keep these pairs of nodes and leave the others out."""
     n, m = nodes.shape
     place = np.full(n, m)  # m: nowhere
     place[pairs[0]] = pairs[1]
@@ -149,8 +151,7 @@ def _cost(one: _Outline, other: _Outline, nodes: Array, pairs: tuple[IntArray, I
 
 
 def _in_order(nodes: Array, left_out: float) -> tuple[IntArray, IntArray]:
-    """Return the pairs of the cheapest alignment of both orders of execution, as of two
-    sequences."""
+    """Return the pairs of the cheapest alignment of both sequences of nodes."""
     n, m = nodes.shape
     steps = left_out * np.arange(m + 1)
     costs = np.zeros((n + 1, m + 1))
@@ -193,7 +194,7 @@ def _searched(one: _Outline, other: _Outline, bounds: EditDistance, timeout: flo
         timeout=timeout,
     ):
         high = min(high, float(cost))
-    if time.perf_counter() - start < timeout:  # it ended by itself
+    if time.perf_counter() - start < timeout:  # the search was complete
         return EditDistance(high, high)
     return EditDistance(min(bounds.low, high), high)
 
@@ -201,32 +202,34 @@ def _searched(one: _Outline, other: _Outline, bounds: EditDistance, timeout: flo
 class GraphEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """An embedding of graphs as points whose Euclidean distances approximate those of the graphs.
 
-    Classical multidimensional scaling of some landmarks: the largest eigenvectors of -J D^2 J / 2,
-    D their distances and J the matrix that centres, each times the root of its eigenvalue. Any
-    graph, new ones included, is placed by its distances d to landmarks,
+    Landmarks are placed by classical multidimensional scaling. Their points are the eigenvectors of
+    -J D^2 J / 2 with the largest eigenvalues, each times the root of its eigenvalue. D holds the
+    distances between landmarks, and J is the centring matrix. Any other graph is placed by its
+    distances d to landmarks,
 
         x_k = v_k . (mean of D^2 by landmark - d^2) / (2 sqrt(l_k)),
 
-    which places landmarks exactly at their own points. Distances that are not Euclidean, such as
-    edit distances, are only approximated (``kept_``).
+    with v_k and l_k the eigenvectors and eigenvalues. This formula gives landmarks exactly their
+    own points. Distances that are not Euclidean, such as edit distances, are only approximated
+    (``kept_``).
 
     Source: Tuli et al., FlexiBERT, 2022, which embeds edit distances by gradient descent or
     scaling; de Silva and Tenenbaum, "Sparse multidimensional scaling using landmark points", 2004.
 
     Args:
-        distance: ``"edit"``, operators and widths included, about a millisecond for each graph and
-            landmark; or ``"spectral"``, topology alone, for graphs of any size.
-        dimensions: the most to keep.
-        landmarks: the most, drawn from unlike graphs.
+        distance: ``"edit"`` compares topology, operators and widths, in about a millisecond for
+            each graph and landmark. ``"spectral"`` compares only topology, for graphs of any size.
+        dimensions: the largest number of dimensions.
+        landmarks: the largest number of landmarks, which are drawn from different graphs.
         timeout: the seconds that the search for each edit distance may take. When time runs out, or
             with 0, the upper bound is used.
         random_state: the seed of the draw of landmarks.
 
     Attributes:
-        kept_: the share of the positive eigenvalues in the dimensions kept.
+        kept_: the share of the sum of positive eigenvalues that the kept dimensions have.
 
     Raises:
-        InputError: there is no such distance, or a number is out of its range.
+        InputError: there is no such distance, or an argument is out of range.
 
     Example:
         >>> from archrank.predictors.checks import small_graphs
@@ -251,7 +254,7 @@ class GraphEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, graphs: Sequence[Graph], y: None = None) -> Self:
-        """Place landmarks drawn from graphs."""
+        """Draw landmarks from graphs and place them."""
         if self.distance not in DISTANCES:
             raise InputError(
                 f"distance: got {self.distance!r}, expected one of {', '.join(DISTANCES)}"
@@ -292,7 +295,7 @@ class GraphEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.array([placed[key] for key in keys]).reshape(len(keys), self.axes_.shape[1])
 
     def _form(self, graph: Graph) -> tuple[npt.NDArray[Any], ...]:
-        """Return what distances are computed from: a spectrum, or facts and edges."""
+        """Return the data for distances: a spectrum, or facts and edges."""
         return (graph.spectrum(_Q),) if self.distance == "spectral" else _outline(graph)
 
     def _distances(

@@ -1,8 +1,8 @@
-"""Cells as a graph neural network with random weights encodes them.
+"""Encodings of cells by a graph neural network with random weights.
 
-A network that is never trained still tells cells apart by their wiring and operators. A Gaussian
-process on its outputs learns from few labels, since it has almost nothing to fit: it is close to
-the process that an infinitely wide network would be.
+Even a network that is never trained distinguishes cells by their wiring and operators. A Gaussian
+process on its outputs learns from few labels, since it has few parameters. It is close to the
+Gaussian process that an infinitely wide network would be.
 
 Source: Lee et al., "Deep neural networks as Gaussian processes", ICLR 2018; Du et al., "Graph
 neural tangent kernel", NeurIPS 2019.
@@ -27,7 +27,7 @@ from .cells import FARTHEST, Arc, Cell, arcs_of, cells
 from .operator_classes import MARKS, STEPS
 
 _WIDTH, _LAYERS = 128, 3
-_GAIN = 1.5  # of random weights: larger ones tell more apart
+_GAIN = 1.5  # the gain of random weights: a larger gain distinguishes more cells
 _BIAS = 0.3
 _SEED = 0
 _TOKENS = {
@@ -36,14 +36,14 @@ _TOKENS = {
         (*(step + mark for step in STEPS for mark in MARKS), "skip", "wiring")
     )
 }
-"""What the paths of arcs consist of."""
+"""The steps that the paths of arcs consist of."""
 
 
 def encoded_cells(graph: Graph) -> Array:
     """Return the mean embedding of cells that keep the resolution, and log(1 + their number).
 
-    Nodes v are the junctions of a cell and what it reads, arcs (u, w, v) the operators w between
-    them (``arcs_of``). Of random weights W, S, F, B and b,
+    Nodes v are the junctions and the entries of a cell. Arcs (u, w, v) are the operators w between
+    them (``arcs_of``). With random weights W, S, F, B and b,
 
         e_w = tanh(W x_w),
         m_v = mean_(u,w,v) tanh(F h_u + e_w) + mean_(v,w,t) tanh(B h_t + e_w),
@@ -67,7 +67,7 @@ def encoded_cells(graph: Graph) -> Array:
 
 
 def encoded_reductions(graph: Graph) -> Array:
-    """Return the same of cells that reduce the resolution."""
+    """Return the same for cells that reduce the resolution."""
     return _mean([cell for cell in cells(graph) if cell.reduces])
 
 
@@ -94,7 +94,7 @@ def embedding(arcs: list[Arc], end: int) -> Array:
     into, out_of = (_averages(nodes, len(junctions)) for nodes in (targets, sources))
     weights = _weights()
     operators = np.tanh(_described(arcs) @ weights.paths)
-    state = weights.roles[[min(node, 0) for node in junctions]]  # entries count from the back
+    state = weights.roles[[min(node, 0) for node in junctions]]  # entries are indices from the back
     for layer in range(_LAYERS):
         forward = np.tanh((state @ weights.forward[layer])[sources] + operators)
         backward = np.tanh((state @ weights.backward[layer])[targets] + operators)
@@ -117,7 +117,7 @@ class _Weights(NamedTuple):
 
 @lru_cache(maxsize=1)
 def _weights() -> _Weights:
-    # Its numbers are the same with every version of NumPy, as saved predictors need.
+    # Saved predictors need numbers that are the same in every version of NumPy.
     random = np.random.RandomState(_SEED)
     square = (_LAYERS, _WIDTH, _WIDTH)
     scale = _GAIN / np.sqrt(_WIDTH)

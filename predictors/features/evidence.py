@@ -23,22 +23,22 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "trainability of blocks": ("az_trainability",),
     }
 )
-"""Kind of evidence -> the measurements that give it; those of a kind look at the same thing."""
+"""Kind of evidence -> its measurements, which measure the same property."""
 MEASURED = tuple(name for names in KINDS.values() for name in names)
-"""All of them."""
+"""All measurements."""
 PROXIES = tuple(name for name in MEASURED if name not in SIZES)
-"""Those that a model is needed for; a graph alone gives the others."""
+"""The measurements that need a model; the others need only a graph."""
 AUTO = ("near", "synflow", "jacob_cov", "meco_opt", "az_progressivity", "swap")
-"""What ``proxies="auto"`` of predictors computes to learn from: the best few of three measured
-spaces (``experiments/choose_default.py``), a fraction of the cost of all evidence."""
+"""The proxies that predictors compute with ``proxies="auto"``: the best few on three measured
+spaces (``experiments/choose_default.py``), at a fraction of the cost of all evidence."""
 EVIDENCE = "evidence"
-"""The score of a sample that says what sizes and proxies, or an expert, say together."""
+"""The name of the score that combines sizes and proxies, or is an expert's prediction."""
 
 
 def measurements(graph: Graph, scores: Mapping[str, float]) -> list[float]:
     """Return one row of a table: the sizes of a graph and the known values of proxies.
 
-    The sign of proxies that fall with accuracy is reversed.
+    Proxies that fall as accuracy rises change their sign.
 
     Example:
         >>> import torch, archrank

@@ -1,4 +1,4 @@
-"""Classes of operators that features of graphs tell apart."""
+"""Classes of operators that features of graphs distinguish."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLASSES = (
     *("conv1", "conv3", "conv5", "depthwise3", "depthwise5", "linear", "product"),
     *("max_pool", "avg_pool", "norm", "activation", "add", "mul", "concat", "other"),
 )
-"""Classes of operators that statistics tell apart; 5 stands for 5 and more."""
+"""The classes of operators that statistics distinguish; 5 stands for 5 and more."""
 STEPS = CLASSES[:9]
 """The classes that walks consist of."""
 
@@ -32,7 +32,7 @@ def classes_of(graph: Graph) -> npt.NDArray[np.int64]:
 def classes_by_kernel(
     operator: npt.NDArray[np.integer[Any]], kernel: npt.NDArray[np.integer[Any]]
 ) -> IntArray:
-    """Return the positions in ``CLASSES`` of operators (n,) with their largest kernel size (n,)."""
+    """Return the positions in ``CLASSES`` of operators (n,) with largest kernel sizes (n,)."""
     classes: IntArray = class_of_operator()[operator]
     convolution = (classes == CLASSES.index("conv1")) & (kernel > 1)
     classes[convolution & (kernel <= 3)] = CLASSES.index("conv3")
@@ -43,12 +43,13 @@ def classes_by_kernel(
 
 @once_per_graph
 def marked_classes(graph: Graph) -> npt.NDArray[np.object_]:
-    """Return the class of each node, with ``/`` if it strides and ``~`` if it is dilated."""
+    """Return the class of each node, with ``/`` if it has a stride and ``~`` if it has a
+    dilation."""
     marks = np.zeros(len(graph), dtype=np.int64)
     for bit, name in ((1, "stride"), (2, "dilation")):
         columns = [ATTRIBUTES.index(f"{name}{axis}") for axis in range(3)]
         marks |= bit * (graph.attributes[:, columns] > 1).any(axis=1)
-    # As objects, which are shared: strings of NumPy are made anew each time they are read.
+    # An array of objects shares strings, while a NumPy string array makes new ones at each access.
     named = np.array([[name + mark for mark in MARKS] for name in CLASSES], dtype=object)
     found: npt.NDArray[np.object_] = named[classes_of(graph), marks]
     return found

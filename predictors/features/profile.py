@@ -1,10 +1,10 @@
-"""Where a network spends its work and what it consists of: features for any search space.
+"""A profile of a network's work and composition: features for any search space.
 
-``statistics`` counts operators. A profile says how much of the network each class of operators is
-(multiply-adds, parameters, outputs), how work, widths and depth lie over the stages, and which
-details of design it has: gates, attention and the tokens it sees, kernels, groups, normalisation,
-rectifiers, residual sums. Shares do not grow with the network, so that they compare across families
-and input sizes.
+``statistics`` counts operators. A profile has the share of each class of operators in
+multiply-adds, parameters and outputs. It has the distribution of work, widths and depth over the
+stages. It has details of design: gates, attention and its tokens, kernels, groups, normalisation,
+rectifiers and residual sums. Shares do not grow with the network, so they are comparable across
+families and input sizes.
 
 Notes:
     All of this is our choice.
@@ -24,12 +24,13 @@ from ...graphs.features import output_elements, owned_parameters, resolution
 from ...graphs.operators import CANONICAL, CANONICAL_ID
 
 STAGES = 6
-"""Stages count halvings of the input's extent; the last holds all that is smaller."""
+"""The number of stages, which count halvings of the input's extent; the last holds all smaller
+maps."""
 CLASSES = (
     *("conv1", "conv3", "conv5", "grouped", "depthwise3", "depthwise5", "linear", "attention"),
     *("product", "norm", "activation", "pool", "add", "mul", "other"),
 )
-"""Classes of operators whose work is told apart; 5 stands for kernels of 5 and more."""
+"""The classes of operators whose work is distinguished; 5 stands for kernels of 5 and more."""
 RECTIFIERS = ("relu", "clipped", "silu", "gelu", "gated")
 NORMS = ("batch_norm", "layer_norm", "group_norm")
 _WORK = ("flops", "params", "outputs")
@@ -76,7 +77,7 @@ GROUPS = {
     "work": "log2 flops in",
     "rest": r"(?!share of (flops|params|outputs) in|log2 flops in)",
 }
-"""Columns that belong together -> how their names begin."""
+"""Group of columns -> a pattern of the beginning of their names."""
 
 
 @lru_cache(maxsize=1)
@@ -110,7 +111,7 @@ def profile(graph: Graph) -> Array:
 
 
 class _Reading:
-    """The arrays of one graph that a profile is computed of."""
+    """The arrays of one graph that its profile is computed from."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -178,8 +179,7 @@ class _Reading:
         return np.stack(columns, axis=1).ravel()
 
     def materials(self) -> Array:
-        """Return the shares of kinds of rectifiers and normalisation, by the outputs that they
-        make."""
+        """Return the shares of kinds of rectifiers and normalisation, weighted by their outputs."""
         found = []
         for table, kinds in ((_RECTIFIER, RECTIFIERS), (_NORM, NORMS)):
             ids = {name: CANONICAL_ID[name] for name in table if name in CANONICAL_ID}
@@ -194,7 +194,7 @@ class _Reading:
         is_ = lambda *names: np.isin(operator, [CANONICAL_ID[name] for name in names])  # noqa: E731
         edges = self.graph.edges
         area = self.shape[:, 1] * self.shape[:, 3]
-        # A gate multiplies a map by what was pooled over it.
+        # A gate multiplies a map by a function of its pooled values.
         narrow = area[edges[:, 0]] < area[edges[:, 1]]
         gates = len(np.unique(edges[narrow & is_("mul")[edges[:, 1]], 1]))
         attends = is_("attention", "softmax")
@@ -232,12 +232,12 @@ class _Reading:
 
 
 def _mean(values: npt.NDArray[Any], weights: npt.NDArray[Any]) -> float:
-    """Return the weighted mean, 0 without any weight."""
+    """Return the weighted mean, or 0 if all weights are 0."""
     total = float(weights.sum())
     return float((values * weights).sum() / total) if total > 0 else 0.0
 
 
 @lru_cache(maxsize=1)
 def _class_of_operator() -> npt.NDArray[np.int64]:
-    """Return the position in ``CLASSES`` of each canonical operator, whatever its kernel."""
+    """Return the position in ``CLASSES`` of each canonical operator, regardless of its kernel."""
     return np.array([CLASSES.index(_OF_CLASS.get(name, "other")) for name in CANONICAL])

@@ -1,4 +1,4 @@
-"""Labels as normal scores of their ranks, and back, so that failed networks do not dominate."""
+"""The transform of labels to normal scores of ranks and back, so that failures do not dominate."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scipy import stats
 from ...basics import Array
 
 ALL = ""
-"""The group of labels that no other is known for."""
+"""The group of labels whose own group is unknown."""
 
 
 @dataclass(frozen=True)
 class RankTransform:
-    """The sorted labels of each group that has enough; other groups share those of all together.
+    """The sorted labels of each group that has enough; other groups use the sorted labels of all.
 
     Attributes:
         orders: group -> its labels, ascending; ``ALL`` is always one of the groups.
@@ -36,7 +36,7 @@ class RankTransform:
 
     @classmethod
     def of(cls, groups: Sequence[str], labels: Array, fewest: int) -> Self:
-        """Learn the labels, by group if each group has at least ``fewest`` of them."""
+        """Learn the labels, by group if each group has at least ``fewest`` labels."""
         member = np.array(groups)
         names, counts = np.unique(member, return_counts=True)
         orders = {ALL: np.sort(labels)}
@@ -52,7 +52,7 @@ class RankTransform:
         return scores
 
     def labels(self, groups: Sequence[str], scores: Array) -> Array:
-        """Return the labels at normal scores: the quantile function, extended linearly."""
+        """Return labels for normal scores by the quantile function, extended linearly."""
         labels = np.zeros(len(scores))
         for rows, order in self._rows(groups):
             known = normal_scores(order)
@@ -63,7 +63,7 @@ class RankTransform:
         return labels
 
     def _rows(self, groups: Sequence[str]) -> list[tuple[npt.NDArray[np.intp], Array]]:
-        """Return the positions of each group, and its order."""
+        """Return the positions and the sorted labels of each group."""
         member = np.array([group if group in self.orders else ALL for group in groups], dtype=str)
         return [(np.flatnonzero(member == name), order) for name, order in self.orders.items()]
 
@@ -76,6 +76,6 @@ def normal_scores(labels: Array) -> Array:
 
 
 def _distinct(order: Array) -> tuple[Array, Array]:
-    """Return each label once, and its score."""
+    """Return the distinct labels and their scores."""
     labels, first = np.unique(order, return_index=True)
     return labels, normal_scores(order)[first]

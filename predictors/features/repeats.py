@@ -1,9 +1,10 @@
-"""Repeated blocks of a graph, whose nodes are represented by those of the first and encoded once.
+"""Repeated blocks of a graph, of which only the first is encoded.
 
-A *bottleneck* is a node that no edge jumps over: whatever passes from before it to after it passes
-through it. Bottlenecks cut the graph into segments with one entry and one exit, in the same order
-however parallel branches were executed. Equal segments in a row form runs; a run is represented by
-its first block. Nothing here reads names, so equal architectures fold equally.
+A *bottleneck* is a node that no edge jumps over: every path from before it to after it passes
+through it. Bottlenecks cut the graph into segments with one entry and one exit. The order of
+segments does not depend on the order in which parallel branches were executed. Equal segments in a
+row form a run, which is represented by its first block. This module reads no names, so equal
+architectures are folded equally.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ Key = tuple[object, ...]
 def representatives(labels: Sequence[int], edges: IntArray) -> IntArray:
     """Return for each node its representative: itself, unless its block repeats an earlier one.
 
-    Blocks are runs of equal segments between bottlenecks, blocks inside blocks included. Cells
-    that read two predecessors, as in DARTS, have no bottleneck between them and are left alone.
-    Operands are compared without their order, which no encoder sees.
+    Blocks are runs of equal segments between bottlenecks, including blocks inside blocks. Cells
+    that read two predecessors, as in DARTS, have no bottleneck between them and stay unfolded. The
+    order of operands is ignored, since no encoder sees it.
 
     Notes:
         This is our choice.
 
     Args:
-        labels: (n,) equal integers for equal nodes, in a topological order.
+        labels: (n,) integers in a topological order of nodes; equal nodes have equal integers.
         edges: (m, 2) of (source, target).
 
     Returns:
@@ -71,8 +72,10 @@ def bottlenecks(nodes: int, edges: IntArray) -> IntArray:
 
 
 def _digests(labels: Sequence[int], edges: IntArray, stops: IntArray) -> list[int]:
-    """Return numbers equal for nodes that are alike within their segments: operands, then
-    consumers."""
+    """Return digests that are equal for nodes in equal places of equal segments.
+
+    A digest contains those of the operands, and then those of the consumers.
+    """
     n = len(labels)
     segment = np.searchsorted(stops, np.arange(n), side="right").tolist()
     operands: list[list[int]] = [[] for _ in labels]
@@ -94,10 +97,10 @@ def _digests(labels: Sequence[int], edges: IntArray, stops: IntArray) -> list[in
 
 
 def _first_blocks(keys: IntArray, sizes: IntArray) -> list[int]:
-    """Return, for each segment, the one that stands for it.
+    """Return for each segment the segment that represents it.
 
-    The run that saves most nodes comes first, then what is left of it, inside its block, and right
-    of it.
+    The run that saves the most nodes is folded first. Then its left, its block and its right are
+    searched.
     """
     first = list(range(len(keys)))
     parts = [(0, len(keys))]
@@ -109,21 +112,20 @@ def _first_blocks(keys: IntArray, sizes: IntArray) -> list[int]:
             stop = start + period * times
             first[start + period : stop] = range(start, stop - period)
             parts += [(low, start), (start, start + period), (stop, high)]
-    # Each points to an equal one before it, or to itself, so one sweep reaches the first of all.
+    # Each segment points to an equal one before it or to itself, so one pass finds the first.
     for i, earlier in enumerate(first):
         first[i] = first[earlier]
     return first
 
 
 def _longest_run(keys: IntArray, sizes: IntArray) -> tuple[int, int, int]:
-    """Return (start, period, times) of the run that saves most nodes; times is 1 if nothing
-    repeats."""
+    """Return (start, period, times) of the run that saves most; times is 1 without repeats."""
     best, most = (0, 1, 1), 0
     before = np.concatenate([[0], np.cumsum(sizes)])
     for period in range(1, min(LONGEST_PERIOD, len(keys) // 2) + 1):
         same = keys[period:] == keys[:-period]
         places = np.arange(len(same) + 1)
-        # Where the equal stretch from each place on ends: the next place that differs.
+        # The end of the equal stretch from each place on, which is the next place that differs.
         ends = np.minimum.accumulate(np.where(np.append(same, False), len(same), places)[::-1])
         repeats = (ends[::-1] - places) // period
         saved = before[places + period * (repeats + 1)] - before[places + period]

@@ -1,9 +1,10 @@
 """Statistics of a graph that need no learning: features of tabular predictors.
 
 Only nodes that carry signal count (``alive``). For every class of operators, the statistics hold
-how many are alive in each stage (output size relative to the input's), and how many lie on a path:
-the most, the fewest, and the mean over random walks from output to input that choose each operand
-with equal probability. The walks also give how often one class follows another.
+the number of alive operators in each stage (output size relative to the input's). They also hold
+the number on a path: the largest, the smallest, and the mean over random walks. Walks go from
+output to input and choose each operand with equal probability. They also give how often one class
+follows another.
 
 Notes:
     All of this is our choice.
@@ -34,7 +35,7 @@ GROUPS = {
     "paths": "most|fewest|mean",
     "walks": "walks",
 }
-"""Columns that belong together -> how their names begin."""
+"""Group of columns -> a pattern of the beginning of their names."""
 
 
 @lru_cache(maxsize=1)
@@ -86,8 +87,7 @@ def _stages(graph: Graph, classes: npt.NDArray[np.int64], nodes: npt.NDArray[np.
 
 
 def _paths(graph: Graph) -> Array:
-    """Return most, fewest and mean operators of each class on paths; which follows which; log2
-    paths."""
+    """Return the counts on paths by class, how often classes follow each other, and log2 paths."""
     counts = np.zeros((3, len(CLASSES)))
     last, follows = np.zeros(len(STEPS)), np.zeros((len(STEPS), len(STEPS)))
     paths = 0.0
@@ -101,14 +101,15 @@ def _paths(graph: Graph) -> Array:
 
 
 class _Through(NamedTuple):
-    """Walks through a block, from the last node of the one before to its own last.
+    """Walks through a block, from the last node of the previous block to its own last node.
 
     Attributes:
-        counts: (3, classes) of operators of each class: most, fewest, mean.
-        first, last: (steps,) the share of walks whose first and latest step is of each class.
+        counts: (3, classes), the largest, the smallest and the mean number of operators of each
+            class.
+        first, last: (steps,) the shares of walks whose first and last step is of each class.
         without: the share of walks without a step.
-        follows: (steps, steps) how many steps follow each other.
-        log_paths: log2 of how many ways there are.
+        follows: (steps, steps) the number of times that each class follows each other class.
+        log_paths: log2 of the number of paths.
     """
 
     counts: Array
