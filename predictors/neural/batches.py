@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ...graphs import Graph
 
 MOST_NODES = 16_384
-"""The most nodes in a batch, unless told."""
+"""The default of the largest number of nodes in a batch."""
 _RELATIVE_POSITION = -2  # the column of the default features that differs between equal blocks
 
 
@@ -35,7 +35,7 @@ class NodeTensors:
         gennape_operator: int64 (n,), ids of GENNAPE's vocabulary; 0 is unknown.
         x: float32 (n, 26), log-scaled features (``Graph.to_pyg("default")``).
         resolution, kernel, bias, weighted: GENNAPE's features (``Graph.to_pyg("gennape")``).
-        multiplicity: float32 (n,), the number of nodes of the network that each one stands for.
+        multiplicity: float32 (n,), the number of the network's nodes that each node represents.
         statistics: float32 (n, s), statistics of proxies; 0 where missing.
         present: float32 (n, s), 1 where the statistic is known, else 0.
         positions: float32 (n, k), Laplacian positions; k is 0 by default.
@@ -74,7 +74,7 @@ class GraphTensors(NodeTensors):
 
     @cached_property
     def key(self) -> str:
-        """Digits that are equal for equal tensors."""
+        """A digest that is equal for equal tensors."""
         told = blake2b(digest_size=16)
         for field in fields(self):
             array = getattr(self, field.name).numpy()
@@ -94,9 +94,9 @@ class GraphTensors(NodeTensors):
         """Return the tensors of ``graph``.
 
         With ``fold``, each run of equal blocks becomes one block (see
-        ``archrank.predictors.features.repeats``). A node that stands for several nodes has their
-        number as ``multiplicity``, and the means of their statistics and of their relative
-        positions.
+        ``archrank.predictors.features.repeats``). A node that represents several nodes has their
+        number as ``multiplicity``. Its statistics and relative position are the means over these
+        nodes.
 
         Args:
             graph: any graph.
@@ -168,7 +168,7 @@ def _statistics(graph: Graph, statistics: npt.ArrayLike | None) -> npt.NDArray[n
 
 
 def _labels(graph: Graph, x: npt.NDArray[np.float32]) -> list[int]:
-    """Return equal integers for nodes that are equal except for their position and wiring."""
+    """Return integers that are equal for nodes that differ only in position and wiring."""
     features = np.ascontiguousarray(np.delete(x, _RELATIVE_POSITION, axis=1))
     unknown = np.where(graph.operator == 0, graph.aten, -1)
     facts = zip(graph.operator.tolist(), unknown.tolist(), graph.signature.tolist(), strict=True)
@@ -188,7 +188,7 @@ def _sums(values: npt.NDArray[np.generic], group: npt.NDArray[np.int64]) -> npt.
 def _group_means(
     values: npt.NDArray[np.float32], group: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float32]:
-    """Return the mean of each group's finite values; 0 where there is none."""
+    """Return the mean of each group's finite values; 0 for a group without any."""
     known = np.isfinite(values)
     means = _sums(np.where(known, values, 0), group) / _sums(known, group).clip(1)
     return np.asarray(means, dtype=np.float32)
@@ -201,7 +201,7 @@ class GraphBatch(NodeTensors):
     Attributes:
         graph: int64 (nodes,), the graph of each node; ascending.
         count: the number of graphs.
-        context: float32 (count, c) or None, further facts about each graph.
+        context: float32 (count, c) or None, further numbers for each graph.
 
     Example:
         >>> import torch
@@ -280,7 +280,7 @@ def batches(
     uniform in [0, 1) and cut into batches, and the batches are shuffled. So sizes in a batch differ
     by up to ``spread`` doublings, and batches change with the seed. Training sees other batches in
     every epoch, and encoders that pad waste little. A batch of one size says nothing about how
-    sizes compare. If a loss compares the graphs of a batch, prefer a large ``spread``; it costs
+    sizes compare. If a loss compares the graphs of a batch, prefer a large ``spread``, which costs
     nothing for encoders that do not pad.
 
     Batches are positions, not tensors, because labels and other data of the graphs must be cut in

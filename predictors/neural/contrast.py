@@ -1,4 +1,5 @@
-"""Contrastive losses without labels: graphs similar in topology or operators should be near."""
+"""Contrastive losses without labels, which draw graphs of similar topology or operators
+together."""
 
 from __future__ import annotations
 
@@ -10,27 +11,27 @@ from ...errors import InputError
 
 
 def spectral_targets(spectra: Tensor, temperature: float, copies: int = 2) -> Tensor:
-    """Return how alike graphs are by topology, as distributions over the other rows of a batch.
+    """Return similarities of topology, as distributions over the other rows of a batch.
 
         alpha^(i) = softmax_{l != i}(-|spectrum_i - spectrum_l|_2 / temperature)
 
     Args:
         spectra: (n, q), the q smallest eigenvalues of each graph's normalised Laplacian.
         temperature: T; the paper states none, its sister paper 0.05.
-        copies: how often the batch is repeated; row ``c n + i`` is copy c of graph i, and the
+        copies: the number of copies of the batch. Row ``c n + i`` is copy c of graph i, and the
             copies of a graph are at distance 0.
 
     Returns:
         (copies n, copies n), rows adding up to 1, zeros on the diagonal.
 
     Raises:
-        InputError: an argument is out of range, or there is one row only.
+        InputError: an argument is out of range, or there is only one row.
 
     Source: GENNAPE (AAAI-23).
 
     Notes:
-        The paper writes the softmax of the distance; only that of the negative distance makes
-        neighbours alike (our reading).
+        The paper writes the softmax of the distance. Our reading is the negative distance, since
+        only that makes near graphs similar.
 
     Example:
         >>> spectra = torch.tensor([[0.0, 1.0], [0.0, 1.0], [0.0, 2.0]]).double()
@@ -43,25 +44,25 @@ def spectral_targets(spectra: Tensor, temperature: float, copies: int = 2) -> Te
 
 
 def label_targets(labels: Tensor, temperature: float, copies: int = 1) -> Tensor:
-    """Return how alike graphs are by their operators, as distributions over a batch's other rows.
+    """Return similarities of operators, as distributions over the other rows of a batch.
 
         alpha^(i) = softmax_{l != i}(-|c_i - c_l|_2 / (temperature d_i)),  d_i = mean_l |c_i - c_l|
 
     Args:
-        labels: c (n, k), logarithmic counts of Weisfeiler-Lehman labels, or sketches of them: the
+        labels: c (n, k), logarithmic counts of Weisfeiler-Lehman labels, or sketches of them. The
             distance is that of the Weisfeiler-Lehman subtree kernel on such counts.
-        temperature: relative to the mean distance d_i, so that targets are as sharp in a batch of
-            one family as in a batch of many.
-        copies: how often the batch is repeated.
+        temperature: the temperature relative to the mean distance d_i. So targets are as sharp in a
+            batch of one family as in a batch of many.
+        copies: the number of copies of the batch.
 
     Returns:
         (copies n, copies n), rows adding up to 1, zeros on the diagonal.
 
     Raises:
-        InputError: an argument is out of range, or there is one row only.
+        InputError: an argument is out of range, or there is only one row.
 
-    Source: Shervashidze et al., "Weisfeiler-Lehman graph kernels", JMLR 2011, in the place of
-    GENNAPE's spectra.
+    Source: Shervashidze et al., "Weisfeiler-Lehman graph kernels", JMLR 2011, in place of GENNAPE's
+    spectra.
 
     Notes:
         The relative temperature is our choice.
@@ -88,14 +89,14 @@ def _distances(name: str, values: Tensor, copies: int) -> Tensor:
 
 
 def contrastive_loss(embeddings: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """Return the cross-entropy between how alike embeddings are and how alike they should be.
+    """Return the cross-entropy between the similarities of embeddings and their targets.
 
         L = -1/n sum_i sum_{l != i} alpha^(i)_l log softmax_{r != i}(cos(z_i, z_r) / temperature)_l
 
     Args:
-        embeddings: z (n, p), of any length: they are normalised here.
-        targets: alpha (n, n), see ``spectral_targets``; what is on the diagonal is not read.
-        temperature: of the similarities.
+        embeddings: z (n, p), of any norm, since they are normalised here.
+        targets: alpha (n, n), see ``spectral_targets``; the diagonal is not read.
+        temperature: the temperature of the similarities.
 
     Returns:
         A scalar.

@@ -1,4 +1,4 @@
-"""Graphs to pretrain encoders on, and pretraining into files, as ``archrank pretrain`` does it."""
+"""Graphs for pretraining encoders, and pretraining into files, as ``archrank pretrain`` does."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def graphs_to_learn_from(
     """Return graphs of random networks of spaces, of candidates, and of randomly wired networks.
 
     Args:
-        spaces: names; one with fewer networks than its part gives all that it has.
-        networks: how many of all spaces together.
+        spaces: names of spaces. A space with fewer networks than its part gives all of them.
+        networks: the number of networks from all spaces together.
         candidates: the same as in ``archrank.rank``.
-        inputs: shape that candidates take where they bring none.
-        seed: which networks.
-        progress: called after each graph with how many are made, of how many, and its name.
-        wirings: how many networks wired at random (``RandomWiring``) come with them, always the
-            same ones.
-        folder: where graphs of spaces and wirings are kept, a file each; a call that was stopped
-            goes on from what is there.
+        inputs: the input shape of candidates that do not name one.
+        seed: the seed of the choice of networks.
+        progress: a function called with (done, total, name) after each graph.
+        wirings: the number of randomly wired networks (``RandomWiring``) to add, which are always
+            the same.
+        folder: the folder that keeps the graphs of spaces and wirings, one file each. A call that
+            was stopped continues from the graphs in it.
 
     Raises:
-        InputError: nothing to learn from, or a name of nothing.
+        InputError: there is nothing to learn from, or a name is unknown.
 
     Example:
         >>> len(graphs_to_learn_from(["nasbench201", "hiaml"], networks=5))
@@ -84,14 +84,14 @@ def pretrain(
     """Train an encoder without labels and save it; after a stop the same call continues.
 
     Args:
-        pretraining: how.
-        graphs: to learn from.
-        out: folder to write; how far the training is stands in a file of that name with
-            ``.checkpoint`` at its end, which is removed when the encoder is written.
-        progress: called after each epoch with how many are over, of how many, and the loss.
+        pretraining: the settings of the training.
+        graphs: the graphs to learn from.
+        out: the folder to write. The checkpoint of the training is a file of that name with
+            ``.checkpoint`` at its end; it is removed when the encoder is written.
+        progress: a function called with (done, total, loss) after each epoch.
 
     Raises:
-        InputError: the checkpoint is of another training, or the folder holds something else.
+        InputError: the checkpoint belongs to another training, or the folder holds something else.
     """
     path = Path(out)
     if path.exists() and not is_predictor(str(path)):
@@ -106,7 +106,7 @@ def pretrain(
 
 
 def checkpoint_of(out: Path) -> Path:
-    """Return the file that keeps an unfinished training of what is written to a folder."""
+    """Return the checkpoint file of the encoder that will be written to a folder."""
     return out.with_name(out.name + ".checkpoint")
 
 
@@ -126,7 +126,7 @@ def _wired(seed: int) -> Graph:
 
 
 def _kept(folder: Path, name: str, make: Callable[[], Graph]) -> Graph:
-    """Return the graph in a folder's file for that name, made and written if there is none."""
+    """Return the graph of that name from a folder's file; make and write it if there is none."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{digest(name)}.graph"
     if not file.exists():

@@ -1,4 +1,4 @@
-"""Fuzzy C-means: every point belongs to every cluster, by degrees that add up to one."""
+"""Fuzzy C-means, where every point belongs to every cluster with degrees that add up to one."""
 
 from __future__ import annotations
 
@@ -38,36 +38,39 @@ class _Solution(NamedTuple):
 class FuzzyCMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):  # type: ignore[misc]
     """Fuzzy C-means, as a scikit-learn clusterer whose ``transform`` gives memberships.
 
-    Minimises ``J = sum_i sum_k U_ik^m d_ik^2`` with ``sum_k U_ik = 1`` by alternating
+    It minimises ``J = sum_i sum_k U_ik^m d_ik^2`` with ``sum_k U_ik = 1`` by alternating
 
     - ``U_ik = 1 / sum_j (d_ik^2 / d_ij^2)^(1 / (m - 1))``,
     - ``v_k = sum_i U_ik^m x_i / sum_i U_ik^m``,
 
-    where ``d_ik = |x_i - v_k|``, in logarithms, so that m near 1 is k-means and no power overflows.
-    A point that lies on centroids belongs to those alone, in equal shares.
+    where ``d_ik = |x_i - v_k|``, in logarithms, so that no power overflows and m near 1 is k-means.
+    A point that lies on centroids belongs only to those, in equal shares.
 
-    In many dimensions distances are all alike, and with m = 2 memberships tend to 1 / C and all
-    centroids to the mean. ``entropy_`` shows it: 1 is no clustering at all. A smaller m helps.
+    In many dimensions, all distances are similar. With m = 2, memberships then tend to 1 / C, and
+    all centroids to the mean. ``entropy_`` shows this: 1 means that there are no clusters. A
+    smaller m helps.
 
     Args:
-        n_clusters: how many clusters C.
-        m: the fuzzifier, above 1: memberships are one-hot as it nears 1 and uniform as it grows.
-        tolerance: it has converged when no membership changes by more.
-        max_iter: the most updates of an initialisation.
-        n_init: initialisations by k-means++; the one with the smallest J is kept.
-        random_state: seed of the initialisations.
+        n_clusters: the number of clusters C.
+        m: the fuzzifier, above 1. Memberships become one-hot as it nears 1 and uniform as it grows.
+        tolerance: the largest change of a membership at which the updates have converged.
+        max_iter: the largest number of updates for an initialisation.
+        n_init: the number of initialisations by k-means++, of which the one with the smallest J is
+            kept.
+        random_state: the seed of the initialisations.
 
     Attributes:
         cluster_centers_: (clusters, features), the v_k.
-        memberships_: (points, clusters), U of the points it was fitted on.
+        memberships_: (points, clusters), U of the points that it was fitted to.
         labels_: (points,), the cluster of largest membership.
         objective_: J.
         entropy_: mean entropy of the memberships over log C, in [0, 1]; 0 for one cluster.
-        n_iter_: updates of the kept initialisation.
-        n_features_in_: features of a point.
+        n_iter_: the number of updates of the kept initialisation.
+        n_features_in_: the number of features of a point.
 
     Raises:
-        InputError: a parameter outside its range, or fewer points than clusters (from ``fit``).
+        InputError: from ``fit``: a parameter is out of range, or there are fewer points than
+            clusters.
 
     Source: Bezdek, "Pattern recognition with fuzzy objective function algorithms", 1981. The
     tolerance is that of GENNAPE (AAAI 2023), which leaves C and m open.
@@ -152,7 +155,7 @@ class FuzzyCMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixi
         return cdist(points, self.cluster_centers_, "sqeuclidean")
 
     def _solve(self, points: Array, random: np.random.RandomState) -> _Solution:
-        """Alternate the two updates from one initialisation until memberships stay."""
+        """Alternate the two updates from one initialisation until memberships converge."""
         centers, _ = kmeans_plusplus(points, self.n_clusters, random_state=random)
         squared = cdist(points, centers, "sqeuclidean")
         log_memberships = _log_memberships(squared, self.m)
@@ -190,10 +193,10 @@ def _log_memberships(squared: Array, m: float) -> Array:
 
 
 def _centers(points: Array, log_memberships: Array, m: float, before: Array) -> Array:
-    """Return the means weighted by U^m; a cluster that no point belongs to stays where it was."""
+    """Return the means weighted by U^m; a cluster without points keeps its centroid."""
     largest = log_memberships.max(0)
     held = np.isfinite(largest)
-    # Relative to the largest, so that the weights of a far cluster do not all underflow.
+    # Weights are relative to the largest, so that those of a far cluster do not all underflow.
     weights = np.exp(m * (log_memberships[:, held] - largest[held]))
     centers = before.copy()
     centers[held] = weights.T @ points / weights.sum(0)[:, None]

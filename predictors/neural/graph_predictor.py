@@ -1,4 +1,4 @@
-"""Predictors that read graphs themselves: an encoder, a head, and a loss."""
+"""Predictors that read graphs directly, with an encoder, a head and a loss."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ORDERING: Mapping[str, Any] = {
     "spread": float("inf"),
     "selection": "kendall",
 }
-"""Fields of ``TrainingPlan`` for losses that compare graphs of a batch, so that all sizes meet."""
+"""Fields of ``TrainingPlan`` for losses that compare graphs, so that batches mix all sizes."""
 
 
 class GraphPredictor(NetworkPredictor):
@@ -47,10 +47,9 @@ class GraphPredictor(NetworkPredictor):
 
     Ranking losses learn the normal scores of labels, in batches that mix sizes. They leave the
     scale of predictions open, so predictions are standardised on the training set. Mean squared
-    error and Huber learn standardised labels, and predictions keep their scale. Statistics of nodes
-    that samples have become ``asinh(v / s)``, where s is the median magnitude of their nonzero
-    values, and are then standardised. A context is standardised. Both scales come from the training
-    set.
+    error and Huber learn standardised labels, and predictions keep their scale. Statistics of
+    samples' nodes become ``asinh(v / s)``, where s is the median magnitude of their nonzero values,
+    and are then standardised. A context is standardised. Both scales come from the training set.
 
     Notes:
         The targets and scales are our choice.
@@ -61,21 +60,20 @@ class GraphPredictor(NetworkPredictor):
         head: the widths of the head's hidden layers.
         loss: one of ``LOSSES``, or a module (which cannot be saved).
         epochs, batch_size, learning_rate: the settings of the training.
-        training: other fields of ``TrainingPlan``, by name; by default AdamW with weight decay
-            0.01, a cosine schedule, gradients clipped at 5, and batches of all sizes where the loss
-            compares graphs (``{"spread": 0.5}`` for others).
-        members: how many are trained, from different seeds; with one there is no standard
-            deviation.
-        fold: represent repeated blocks once (``archrank.predictors.features.repeats``).
-        standardise: train on standardised labels instead of those given.
-        normal_scores: learn the normal scores of labels under ranking losses, whatever
-            ``standardise`` is.
-        pretrained: a ``Pretrained``, or the path of one as a string: its encoder, options and
-            folding are taken, and training starts from its weights.
+        training: other fields of ``TrainingPlan``, by name. The defaults are AdamW with weight
+            decay 0.01, a cosine schedule, and gradients clipped at 5. If the loss compares graphs,
+            batches mix all sizes (``{"spread": 0.5}`` mixes fewer).
+        members: the number of networks, trained from different seeds; with one, there is no
+            standard deviation.
+        fold: whether to represent repeated blocks once (``archrank.predictors.features.repeats``).
+        standardise: whether to train on standardised labels instead of the given ones.
+        normal_scores: whether ranking losses learn the normal scores of labels, regardless of
+            ``standardise``.
+        pretrained: a ``Pretrained``, or its path as a string. Its encoder, options and folding are
+            used, and training starts from its weights.
         device: the device to compute on.
         random_state: the seed of everything random.
-        space, task, inputs, proxies: see ``Predictor``; proxies, values
-            per architecture, are not read.
+        space, task, inputs, proxies: see ``Predictor``; scores of proxies are not read.
 
     Attributes:
         history_: for each member, the mean loss of each epoch.
@@ -156,14 +154,14 @@ class GraphPredictor(NetworkPredictor):
         GENNAPE's released code (for 50 labels).
 
         Args:
-            X, y: as ``fit``.
-            epochs: of this training.
-            batch_size: None for 1, or that of ``fit`` where the loss compares graphs.
+            X, y: as for ``fit``.
+            epochs: the number of epochs of this training.
+            batch_size: None for 1, or for that of ``fit`` if the loss compares graphs.
             learning_rate: None for that of ``fit``.
 
         Raises:
-            InputError: see ``fit``; or ``fit`` was not called before, or its labels were all equal,
-                so that there are no weights to train further.
+            InputError: as for ``fit``. Or there are no weights to train further, since ``fit`` was
+                not called or all its labels were equal.
         """
         samples, given = self._read_to_adapt(X, y)
         labels = (given - self.label_mean_) / self.label_std_
@@ -218,7 +216,7 @@ class GraphPredictor(NetworkPredictor):
         watch: Watch = UNWATCHED,
         **changes: Any,
     ) -> None:
-        """Train models, and keep of them what predictions and files need."""
+        """Train models, and store what predictions and files need."""
         graphs, context = self._tensors(samples, models[0]), self._context(samples)
         targets = torch.from_numpy(self._targets(labels).astype(np.float32))
         self.history_ = []
@@ -243,7 +241,7 @@ class GraphPredictor(NetworkPredictor):
             )
 
     def _targets(self, labels: Array) -> Array:
-        """Return what is learnt from standardised labels (n,)."""
+        """Return the targets of training for standardised labels (n,)."""
         if self._orders and self.normal_scores:
             return normal_scores(labels)
         return labels if self.standardise else labels * self.label_std_ + self.label_mean_
@@ -276,10 +274,10 @@ class GraphPredictor(NetworkPredictor):
         return Regressor(encoder_by_name(self.encoder_, **self.options_), tuple(self.head))
 
     def _models(self) -> list[Regressor]:
-        if not hasattr(self, "_built"):  # made of what files hold: they give the same
+        if not hasattr(self, "_built"):  # made from fitted attributes, as after loading
             models = []
             for weights in self.weights_:
-                with seeded(0):  # building draws; the caller's random state is not ours
+                with seeded(0):  # building draws weights; the caller's random state stays
                     models.append(self._model().to(self.device))
                 load_arrays(models[-1], weights)
             self._built = models
@@ -315,25 +313,26 @@ class GraphPredictor(NetworkPredictor):
 class KGNN(GraphPredictor):
     """GENNAPE's baseline: its k-GNN encoder and a linear layer, trained as its released code does.
 
-    Node embedding of size 32; six GraphConv layers with tanh; the mean of the nodes; a projection
-    of four linear layers; a linear layer to the label as given (an accuracy in [0, 1] there). Mean
-    squared error, Adam at 1e-4 without weight decay, 40 epochs in batches of up to 32 graphs with
-    equally many nodes and weighted nodes, cut once; gradients clipped at 5. The labels given last
-    (a ninth: 10% beside the 80% that are learnt from and 10% for tests) select the epoch by their
-    least mean absolute relative error.
+    The encoder has a node embedding of size 32, six GraphConv layers with tanh, the mean of the
+    nodes, and a projection of four linear layers. A linear layer predicts the label as given, which
+    is an accuracy in [0, 1] in the released code. Training minimises the mean squared error by Adam
+    at 1e-4 without weight decay, for 40 epochs, with gradients clipped at 5. Batches have up to 32
+    graphs with equal numbers of nodes and of weighted nodes, and are cut once. The last ninth of
+    the labels selects the epoch with the least mean absolute relative error. This corresponds to
+    the released split of 80% for training, 10% for validation and 10% for tests.
 
-    Where this differs: operators are read from PyTorch, not from TensorFlow, and kernels above 7
-    count as 7, where the released code fails. Predictions of other labels than accuracies in
-    [0, 1] may take ``standardise=True`` (then ``training={"selection": "kendall"}``, since labels
-    near 0 have no relative error) and a larger learning rate.
+    Two things differ from the released code. Operators are read from PyTorch instead of TensorFlow.
+    Kernels above 7 count as 7, where the released code fails. For labels other than accuracies in
+    [0, 1], use ``standardise=True`` and a larger learning rate. With it, pass
+    ``training={"selection": "kendall"}``, since labels near 0 have no relative error.
 
     Args:
         options, head, loss, epochs, batch_size, learning_rate, members, fold, standardise: see
             ``GraphPredictor``.
         pretrained, device, random_state, space, task, inputs, proxies: see ``GraphPredictor``.
-        training: see ``GraphPredictor``; fields that it does not name are as above.
+        training: see ``GraphPredictor``; the other fields are as above.
 
-    Source: GENNAPE (Mills et al., AAAI-23), its released code; fine-tuning (``adapt``) too.
+    Source: GENNAPE (Mills et al., AAAI-23) and its released code, also for ``adapt``.
 
     Example:
         >>> KGNN().epochs, KGNN().learning_rate

@@ -1,4 +1,5 @@
-"""Networks that predict the noise of labels (aleatoric) and their own uncertainty (epistemic)."""
+"""Networks that predict both the noise of labels (aleatoric) and their own uncertainty
+(epistemic)."""
 
 from __future__ import annotations
 
@@ -22,9 +23,9 @@ from ..features.distances import GraphEmbedding
 from ..reading import Sample
 
 _FOLDS = 5
-_LEAST_FOLDED = 10  # labels, below which no member leaves any out
-_LEAST_VARIANCE = 1e-4  # of labels of variance 1
-_STEEP = 0.5  # the power of the variance that weighs a label's loss
+_LEAST_FOLDED = 10  # with fewer labels, no member leaves any out
+_LEAST_VARIANCE = 1e-4  # relative to labels of variance 1
+_STEEP = 0.5  # the power of the variance that weights a label's loss
 
 
 class Apart(NamedTuple):
@@ -32,7 +33,7 @@ class Apart(NamedTuple):
 
     Attributes:
         mean: the predictions.
-        aleatoric: the standard deviation of labels of one architecture, which more labels do not
+        aleatoric: the standard deviation of one architecture's labels, which more labels do not
             reduce.
         epistemic: the standard deviation of the model's uncertainty, which similar labels reduce.
     """
@@ -45,29 +46,30 @@ class Apart(NamedTuple):
 class HeteroscedasticNetwork(Predictor):
     """Networks on an embedding of graphs that predict aleatoric and epistemic uncertainty.
 
-    Each of several networks has two outputs m and v: the label is normal around m with variance v,
-    which depends on the architecture. Each network has its own initialisation and leaves out one of
-    five folds of the labels. Over networks,
+    Each of several networks has two outputs m and v. The label is modelled as normal around m with
+    variance v, which depends on the architecture. Each network has its own initialisation and
+    leaves out one of five folds of the labels. Over networks,
 
         mean = E m,   aleatoric^2 = E v,   epistemic^2 = Var m,   total^2 = the sum of both.
 
-    All deviations are multiplied by one factor: 80 % of the errors on labels that were left out lie
-    within the interval that holds 80 % of a normal variable.
+    All deviations are multiplied by one factor, so that 80 % of the errors on labels that were left
+    out lie within the interval that holds 80 % of a normal variable.
 
     The loss of each label, (log v + (y - m)^2 / v) / 2, is weighted by sqrt(v), which counts as a
     constant in the gradient. Otherwise networks explain difficult labels as noise before they learn
     them.
 
-    Source: Tuli et al., FlexiBERT, 2022 (BOSHNAS: both parts, on an embedding of graphs, there by
-    a natural-parameter network and dropout); Nix and Weigend, 1994, and Lakshminarayanan et al.,
-    "Deep ensembles", NIPS 2017, whose parts these are; Seitzer et al., "On the pitfalls of
-    heteroscedastic uncertainty estimation", ICLR 2022 (weights). Scaling by folds left out is our
-    choice, as are the defaults, made on other spaces than FlexiBERT.
+    Source: Tuli et al., FlexiBERT, 2022 (BOSHNAS), has both uncertainties on an embedding of
+    graphs, by a natural-parameter network and dropout. The networks here follow Nix and Weigend,
+    1994, and Lakshminarayanan et al., "Deep ensembles", NIPS 2017. The weights of labels follow
+    Seitzer et al., "On the pitfalls of heteroscedastic uncertainty estimation", ICLR 2022. Scaling
+    by left-out folds is our choice. So are the defaults, which were chosen on other spaces than
+    FlexiBERT.
 
     Args:
-        embedding: the embedding of graphs: a ``GraphEmbedding`` to be fitted, or the name of its
-            distance; None for ``parts`` alone.
-        parts: names in ``PARTS``; their columns are read beside the embedding or instead of it.
+        embedding: the embedding of graphs: a ``GraphEmbedding`` to fit, or the name of its
+            distance; None to read only ``parts``.
+        parts: names in ``PARTS``, whose columns are read with the embedding or instead of it.
         hidden: the widths of hidden layers.
         members: the number of networks.
         steps, rate, penalty: the settings of AdamW on all labels at once; the rate falls by a
@@ -76,8 +78,7 @@ class HeteroscedasticNetwork(Predictor):
         space, task, inputs, proxies: see ``Predictor``.
 
     Attributes:
-        embedding_, features_: the embedding and the features that make the matrix; an unused one is
-            None.
+        embedding_, features_: the embedding and the features that make the matrix; None if unused.
         layers_: the layers of all networks: weights (members, in, out) and biases (members, 1,
             out).
         scale_: the factor of both deviations.
@@ -121,7 +122,7 @@ class HeteroscedasticNetwork(Predictor):
         self.inputs = inputs
         self.proxies = proxies
 
-    # --- what it reads ------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------
 
     @property
     def read_parts(self) -> tuple[str, ...]:
@@ -143,7 +144,7 @@ class HeteroscedasticNetwork(Predictor):
             made = GraphEmbedding(self.embedding) if named else clone(self.embedding)
             self.embedding_ = made.fit(graphs)
             points = self.embedding_.transform(graphs)
-            # One number for all dimensions keeps distances what they are.
+            # One factor for all dimensions keeps the ratios of distances.
             self.spread_ = float(points.std(axis=0).max()) or 1.0
         columns = read_columns(samples, tuple(self.parts))
         self.features_ = Features(tuple(self.parts)).fit(columns)
@@ -196,7 +197,7 @@ class HeteroscedasticNetwork(Predictor):
         self._calibrate(inputs, labels, taught)
 
     def _taught(self, matrix: Array) -> Array:
-        """Return which labels each member learns from, as 0 and 1; equal rows go together."""
+        """Return which labels each member learns from, as 0 and 1; equal rows are in one fold."""
         _, group = np.unique(matrix, axis=0, return_inverse=True)
         groups = int(group.max()) + 1
         if groups < _LEAST_FOLDED:
@@ -207,7 +208,7 @@ class HeteroscedasticNetwork(Predictor):
         return taught
 
     def _initial(self, width: int, rng: torch.Generator) -> list[list[Tensor]]:
-        """Return initial weights for rectifiers, by which all labels are noise."""
+        """Return initial weights for rectifiers, which predict that all labels are noise."""
         layers = []
         for before, after in pairwise([width, *self.hidden, 2]):
             draw = torch.randn(self.members, before, after, generator=rng, dtype=torch.float64)
@@ -216,7 +217,7 @@ class HeteroscedasticNetwork(Predictor):
         return [[p.requires_grad_() for p in layer] for layer in layers]
 
     def _calibrate(self, inputs: Tensor, labels: Array, taught: Tensor) -> None:
-        """Scale deviations by errors on labels that members left out."""
+        """Scale deviations by the errors on labels that members left out."""
         left_out = 1.0 - taught.numpy()
         known = left_out.sum(axis=0) > 0
         if not known.any():
@@ -233,7 +234,7 @@ class HeteroscedasticNetwork(Predictor):
     def moments(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return means, aleatoric and epistemic deviations, each (n,), of standardised labels.
 
-        They are differentiable by the rows of the matrix (n, columns).
+        The results are differentiable with respect to ``points`` (n, columns).
         """
         means, variances = _forward(points, self._tensors())
         epistemic = (means.var(dim=0, correction=1) + _LEAST_VARIANCE).sqrt()
@@ -246,11 +247,11 @@ class HeteroscedasticNetwork(Predictor):
         return mean, np.hypot(aleatoric, epistemic)
 
     def predict_apart(self, X: Any) -> Apart:
-        """Return predictions with both deviations; all graphs are in memory at once.
+        """Return predictions with both standard deviations; all graphs are in memory at once.
 
         Raises:
-            NotFittedError: it was not fitted.
-            InputError: ``X`` is not as ``fit`` takes.
+            NotFittedError: the predictor was not fitted.
+            InputError: ``X`` is not what ``fit`` takes.
         """
         check_is_fitted(self)
         samples = self._read(X)

@@ -18,7 +18,8 @@ _HOME = {
     "flow": "flow:FlowEncoder",
     "transformer": "transformer:TransformerEncoder",
 }
-"""Where each encoder is; imported when asked for, since torch-geometric takes seconds."""
+"""Name -> module and class of an encoder, imported when needed since torch-geometric takes
+seconds."""
 
 
 def encoders() -> list[str]:
@@ -32,7 +33,7 @@ def encoders() -> list[str]:
 
 
 def encoder(name: str, **options: Any) -> Encoder:
-    """Return a new encoder; its weights come from torch's random state, which the caller seeds.
+    """Return a new encoder, whose weights come from torch's random state, seeded by the caller.
 
     Args:
         name: one of ``encoders``.

@@ -20,7 +20,7 @@ class Encoder(nn.Module, ABC):
 
     Without a context, ``join`` is the identity. With one, it is a linear layer on both,
     concatenated, as FBNetV3 joins the embedding of an architecture and its training recipe. An
-    encoder ignores inputs that it is not made for, such as a context with ``context=0``.
+    encoder ignores unused inputs, such as a context with ``context=0``.
 
     Args:
         width: the size of the vectors.
@@ -96,12 +96,12 @@ def mean_of_nodes(states: Tensor, batch: GraphBatch, chosen: Tensor | None = Non
 
 
 class Counts(nn.Module):
-    """The vector of a graph from the mean of its nodes and the counts of nodes of learned kinds.
+    """A readout of the mean of a graph's nodes and the counts of nodes of learned kinds.
 
         h_G = W [mean_v h_v, log(1 + sum_v m_v softplus(U h_v + c))] + b
 
-    The mean does not contain the number of nodes: a block that is repeated twenty times looks like
-    a single one. The second part counts nodes of learned kinds.
+    The mean does not show the number of nodes: a block that is repeated twenty times looks like a
+    single one. The second part counts nodes of learned kinds.
 
     Notes:
         This is our choice.
@@ -124,7 +124,7 @@ class Counts(nn.Module):
 
 
 READOUTS = ("mean", "counts")
-"""How vectors of nodes become one: their mean, or ``Counts``."""
+"""The readouts of the vectors of nodes: their mean, or ``Counts``."""
 
 
 @torch.no_grad()
@@ -138,7 +138,7 @@ def encode(
 ) -> Tensor:
     """Return the vectors of ``graphs`` in their order, without gradients, in evaluation mode.
 
-    Graphs with equal keys are encoded once, and graphs of similar size together.
+    Graphs with equal keys are encoded once; graphs of similar size share a batch.
 
     Args:
         model: any encoder; its mode is restored.

@@ -1,4 +1,4 @@
-"""The direction of the edges in which messages go."""
+"""The direction of messages along edges."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def checked(direction: str) -> str:
     """Return ``direction`` if it is valid.
 
     Raises:
-        InputError: it is neither ``"forward"`` nor ``"both"``.
+        InputError: ``direction`` is neither ``"forward"`` nor ``"both"``.
     """
     if direction not in DIRECTIONS:
         raise InputError(f"direction: got {direction!r}, expected {' or '.join(DIRECTIONS)}")
@@ -34,7 +34,7 @@ def undirected(edges: Tensor) -> Tensor:
 
 
 class Directed(nn.Module):
-    """A layer along the edges, for ``"both"`` averaged with another layer against them.
+    """A layer along the edges; with ``"both"``, it is averaged with another layer against them.
 
     The two layers have separate weights, so that operands and consumers stay distinguishable.
     Source: Rossi et al., "Edge directionality improves learning on heterophilic graphs", 2023.

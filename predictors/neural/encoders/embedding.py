@@ -1,4 +1,4 @@
-"""Embedders: from a node's operator and features to its first vector."""
+"""Embedders, which turn a node's operator and features into its first vector."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class StatisticsEmbedder(nn.Module):
 
         W [s * p, p] + b,  p = 1 where the statistic is known, else 0
 
-    The sum is equal to a linear layer on the features with both appended. The mask distinguishes a
-    missing value from a known 0.
+    The sum equals a linear layer on the features with statistics and mask appended. The mask
+    distinguishes a missing value from a known 0.
 
     Notes:
         This is our choice.

@@ -1,4 +1,4 @@
-"""Directed graph flow: information flows through the graph as data and gradients do."""
+"""Directed graph flow, in which information flows through the graph like data and gradients."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ class FlowEncoder(Encoder):
         forward, backward = Flow(X, O, edges), Flow'(X, O, reversed edges)
         embedding = Linear([forward at the outputs, backward at the inputs, mean of each])
 
-    Outputs are the nodes without consumers, and inputs are the nodes without operands; several are
-    averaged. A flow with L layers reaches only L edges far, so the means are read out as well. Time
-    and memory are linear in the number of nodes and edges.
+    Outputs are the nodes without consumers, and inputs are the nodes without operands. Several
+    outputs or inputs are averaged. A flow with L layers reaches only L edges far, so the means over
+    all nodes are read out as well. Time and memory are linear in the number of nodes and edges.
 
     Args:
         width: size of all vectors.

@@ -16,8 +16,8 @@ class GINEncoder(Encoder):
 
         h_v <- h_v + MLP((1 + eps) g_v + sum_{u -> v} g_u),  g = LayerNorm(h)
 
-    The paper has BatchNorm; with LayerNorm, the embedding of a graph does not depend on the other
-    graphs of its batch. The paper has the sum; with the mean, the embedding does not grow with the
+    The paper has BatchNorm and the sum over nodes. With LayerNorm, the embedding of a graph does
+    not depend on the other graphs of its batch. With the mean, the embedding does not grow with the
     size of the graph. Both are our choice.
 
     Args:

@@ -17,8 +17,8 @@ class KGNNEncoder(Encoder):
         h_v <- tanh(W_1 h_v + W_2 sum_{u -> v} h_u + b)
         embedding = Linear(Linear(ReLU(Linear(Linear(mean_v h_v)))))
 
-    The defaults are those of the baseline that GENNAPE releases, which has no dropout. Its head is
-    another linear layer on the embedding.
+    The defaults are those of GENNAPE's released baseline, which has no dropout. The head of that
+    baseline is another linear layer on the embedding.
 
     Args:
         width: size of all vectors.

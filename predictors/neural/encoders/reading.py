@@ -1,4 +1,4 @@
-"""Graphs in the form that an encoder reads; each graph is converted once."""
+"""The conversion of graphs to the tensors that an encoder reads, once for each graph."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .contract import Encoder
 
 @cache
 def tensor_reader(fold: bool, positions: int) -> Callable[[Graph], GraphTensors]:
-    """Return ``GraphTensors.of`` in one form; its results are kept as long as their graphs live."""
+    """Return ``GraphTensors.of`` with fixed options, which keeps results as long as graphs live."""
     return once_per_graph(partial(GraphTensors.of, fold=fold, positions=positions))
 
 

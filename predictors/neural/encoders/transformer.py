@@ -21,7 +21,7 @@ class GraphAttention(nn.Module):
         head(v) = sum_u softmax_u(q_v . k_u / sqrt(d) + log m_u) v_u     over all nodes u
         edge head(v) = sum_u softmax_u(q_v . k_u / sqrt(d)) v_u          over v and its neighbours
 
-    ``m`` is the multiplicity: a node that stands for several nodes counts as several.
+    ``m`` is the multiplicity: a node that represents several nodes counts as several.
 
     Args:
         width: size of the vectors, a multiple of ``heads``.
@@ -56,8 +56,10 @@ class GraphAttention(nn.Module):
 
 
 def _along_edges(parts: Tensor, edges: Tensor) -> Tensor:
-    """Return attention (nodes, heads, d) of queries, keys, values (nodes, 3, heads, d); 0
-    without edge."""
+    """Return attention (nodes, heads, d) along edges; it is 0 for nodes without edges.
+
+    ``parts`` are the queries, keys and values (nodes, 3, heads, d).
+    """
     query, key, value = parts.unbind(1)
     seen, looking = edges
     products = query.index_select(0, looking) * key.index_select(0, seen)
@@ -68,7 +70,7 @@ def _along_edges(parts: Tensor, edges: Tensor) -> Tensor:
 
 
 def _everywhere(parts: Tensor, batch: GraphBatch, chosen: Tensor) -> Tensor:
-    """Return attention within each graph of the chosen nodes; 0 elsewhere."""
+    """Return attention among the chosen nodes of each graph; it is 0 elsewhere."""
     rows = chosen.nonzero()[:, 0]
     result = torch.zeros_like(parts[:, 0])
     if len(rows) == 0:
@@ -110,9 +112,9 @@ class TransformerEncoder(Encoder):
         tokens = E(nodes) + W positions + GAT(E(nodes))
         embedding = mean_v LayerNorm(layers(tokens))_v
 
-    Heads that see whole graphs need memory quadratic in the nodes of the largest graph of the
-    batch. In graphs of more than ``dense_nodes`` nodes, all heads attend along edges only, whatever
-    else is in the batch. Batches of graphs of similar size waste least memory.
+    Heads that see whole graphs need memory that is quadratic in the nodes of a batch's largest
+    graph. In graphs of more than ``dense_nodes`` nodes, all heads attend along edges only, whatever
+    else is in the batch. Batches of graphs of similar size waste the least memory.
 
     The sign of an eigenvector is arbitrary. In training, signs are drawn anew for each graph; in
     evaluation, they are as given (``neural/positions.py``).
@@ -135,7 +137,7 @@ class TransformerEncoder(Encoder):
     Source: PINAT (Lu et al., AAAI-23) for tokens and the two kinds of heads.
 
     Notes:
-        The norms before the layers, GATv2 and the limit are our choice.
+        The norms before the layers, GATv2 and ``dense_nodes`` are our choice.
 
     Example:
         >>> TransformerEncoder(width=16, heads=2, edge_heads=1, layers=1).width

@@ -1,4 +1,5 @@
-"""GENNAPE: a contrastive encoder, heads weighed by fuzzy clusters, and a mean of six members."""
+"""GENNAPE: a contrastive encoder, heads weighted by fuzzy memberships, and a mean of six
+members."""
 
 from .heads import FuzzyHeads, FuzzyPairHeads
 from .label_transform import LabelTransform

@@ -1,4 +1,4 @@
-"""Members on one scale, and their weighted mean."""
+"""The weighted mean of members, brought to one scale."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ....basics import Array
 from ..learning.scales import divisor
 
 Rows = npt.NDArray[np.int64]
-"""Whole numbers, one a graph."""
+"""Whole numbers, one for each graph."""
 COMBINATIONS = ("standardised", "ranked")
 
 
@@ -21,7 +21,7 @@ def comparable(values: Array, known: Array, combination: str) -> Array:
 
     Args:
         values: the outputs.
-        known: the outputs that they are measured against.
+        known: the outputs that set the scale, such as those on the training set.
         combination: one of ``COMBINATIONS``.
 
     Example:
@@ -33,7 +33,7 @@ def comparable(values: Array, known: Array, combination: str) -> Array:
     if combination == "standardised":
         standardised: Array = (values - known.mean()) / spread
         return standardised
-    # On a grid, so that what differs by rounding has one rank.
+    # Values on a grid, so that those that differ only by rounding have equal ranks.
     unit = spread * 1e-4
     places, counts = np.unique(np.round(known / unit), return_counts=True)
     ranks = (np.cumsum(counts) - counts / 2) / len(known)
@@ -41,7 +41,7 @@ def comparable(values: Array, known: Array, combination: str) -> Array:
 
 
 def centred(values: Array, families: Rows) -> Array:
-    """Return values (n,) without what sets families (n,) apart: the mean of each is that of all.
+    """Return values (n,), shifted so that each of the families (n,) has the mean of all.
 
     Example:
         >>> centred(np.array([1.0, 3.0, 7.0, 9.0]), np.array([0, 0, 1, 1])).tolist()
@@ -60,9 +60,9 @@ class Combination:
 
     Attributes:
         kind: one of ``COMBINATIONS``.
-        weights: of members by name, of sum 1.
+        weights: the weights of members by name, which sum to 1.
         ordered: each member's outputs on the training set, in rising order.
-        mean, std: of the weighted mean on the training set.
+        mean, std: the mean and standard deviation of the weighted mean on the training set.
 
     Example:
         >>> outputs = {"a": np.array([0.0, 2.0]), "b": np.array([5.0, 9.0])}
@@ -82,17 +82,17 @@ class Combination:
     def of(
         cls, kind: str, weights: Mapping[str, float], outputs: Mapping[str, Array], families: Rows
     ) -> Combination:
-        """Return the combination measured against these outputs, within families (n,)."""
+        """Return the combination that these outputs standardise, within families (n,)."""
         within = {name: centred(outputs[name], families) for name in weights}
         ordered = {name: np.sort(values) for name, values in within.items()}
         scores = [w * comparable(within[name], ordered[name], kind) for name, w in weights.items()]
         mean = np.sum(scores, axis=0)
         spread = float(mean.std())
-        # Members are of size 1.
+        # Members have a scale of 1, so a spread below 1e-6 is rounding.
         return cls(kind, weights, ordered, float(mean.mean()), spread if spread > 1e-6 else 1.0)
 
     def combine(self, outputs: Mapping[str, Array]) -> tuple[Array, Array]:
-        """Return the mean (n,) of members' outputs, and their deviation around it."""
+        """Return the mean (n,) of members' outputs, and their standard deviation around it."""
         scores = np.array(
             [comparable(outputs[name], self.ordered[name], self.kind) for name in self.weights]
         )

@@ -1,4 +1,4 @@
-"""What members read of graphs: vectors of an encoder, memberships in their clusters, sizes."""
+"""The inputs of members: vectors of an encoder, memberships in clusters, and sizes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .combining import Rows, centred
 
 @dataclass(frozen=True)
 class Inputs:
-    """What members read of some samples.
+    """The inputs of members for some samples.
 
     Attributes:
-        samples: as they came.
-        vectors: (n, width), standardised, by the encoder as it was pretrained.
+        samples: the given samples.
+        vectors: (n, width), standardised vectors of the pretrained encoder.
         memberships: (n, clusters).
-        graphs: as tensors, where encoders are trained with the heads; else none.
+        graphs: the graphs as tensors if encoders are trained with the heads; empty otherwise.
     """
 
     samples: list[Sample]
@@ -51,17 +51,18 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Embedding:
-    """How graphs become inputs of heads.
+    """The transform of graphs to inputs of heads.
 
     Attributes:
-        encoder: as it was pretrained.
+        encoder: the pretrained encoder.
         fuzzy: the clusters of its vectors.
-        mean, std: of its vectors on the training set; of one family one deviation for all columns,
-            since another may vary where this one hardly does; of several, each column's own within
+        mean, std: the mean and standard deviation of its vectors on the training set. For one
+            family, all columns share one deviation, since other families may vary in columns where
+            this one hardly varies. For several families, each column has its own deviation within
             families.
         sizes: whether heads read the logarithms of ``SIZES`` behind the vectors, too.
         tuned: whether members train encoders of their own.
-        device: to compute on.
+        device: the device to compute on.
     """
 
     encoder: Pretrained
@@ -84,9 +85,9 @@ class Embedding:
         tuned: bool,
         device: str,
     ) -> Embedding:
-        """Return the embedding that graphs of families (n,) determine.
+        """Return the embedding for graphs of families (n,).
 
-        Clusters are made as ``fuzzy`` says, but no more than there are different vectors.
+        ``fuzzy`` has the settings of the clusters; there are at most as many as different vectors.
         """
         embedded = encoder.embed(graphs, device)
         read = with_sizes(embedded, graphs) if sizes else embedded
@@ -105,7 +106,7 @@ class Embedding:
         return len(self.mean)
 
     def read(self, samples: list[Sample]) -> Inputs:
-        """Return what members read of samples."""
+        """Return the inputs of members for samples."""
         graphs = [sample.graph for sample in samples]
         embedded = self.encoder.embed(graphs, self.device)
         vectors = torch.from_numpy(with_sizes(embedded, graphs) if self.sizes else embedded)
@@ -118,7 +119,8 @@ class Embedding:
         return Inputs(samples, scaled, memberships, tensors)
 
     def scaled(self, vectors: Tensor) -> Tensor:
-        """Return vectors (n, width) of an encoder, and sizes behind them if any, standardised."""
+        """Return the standardised vectors (n, width) of an encoder, with any sizes that follow
+        them."""
         width = vectors.shape[1]
         centred: Tensor = vectors - torch.tensor(self.mean[:width]).to(vectors)
         std = np.broadcast_to(self.std, self.mean.shape)[:width].copy()
@@ -126,6 +128,6 @@ class Embedding:
 
 
 def with_sizes(embedded: Array, graphs: Sequence[Graph]) -> Array:
-    """Return vectors (n, width) with the sizes of their graphs behind them, (n, width + 4)."""
+    """Return vectors (n, width) followed by the sizes of their graphs, (n, width + 4)."""
     behind = np.array([log_sizes(graph) for graph in graphs]).reshape(len(graphs), len(SIZES))
     return np.concatenate([embedded, behind], axis=1)

@@ -28,7 +28,7 @@ from .heads import FuzzyHeads, FuzzyPairHeads
 from .label_transform import LabelTransform
 from .members import MEMBERS, Lesson, Member
 
-_PAIRS_AT_ONCE = 256  # graphs held against all references at a time
+_PAIRS_AT_ONCE = 256  # graphs compared with all references at a time
 
 
 class HeadsOnEncoder(nn.Module):
@@ -44,11 +44,12 @@ class HeadedMember(Member):
     """A member that reads embeddings.
 
     Args:
-        name: one of ``HEADED``; of those called fuzzy each cluster has a head of its own.
-        embedding: what it reads.
+        name: one of ``HEADED``; a fuzzy member has one head for each cluster.
+        embedding: the embedding that it reads.
         hidden: the width of the heads' hidden layers.
-        loss: what its training minimises.
-        random_state: the seed, with the member's place in ``MEMBERS``, of its weights and batches.
+        loss: the loss of its training.
+        random_state: the seed of weights and batches, to which the member's place in ``MEMBERS`` is
+            added.
     """
 
     heads: ClassVar[type[FuzzyHeads] | type[FuzzyPairHeads]]
@@ -69,7 +70,7 @@ class HeadedMember(Member):
 
     @abstractmethod
     def targets(self, inputs: Inputs, lesson: Lesson) -> Tensor:
-        """Return what the heads learn of each graph, (n,)."""
+        """Return the targets of the heads for each graph, (n,)."""
 
     @abstractmethod
     def loss_of(self, vectors: Tensor, memberships: Tensor, targets: Tensor) -> Tensor:
@@ -102,19 +103,19 @@ class HeadedMember(Member):
 
     @torch.no_grad()
     def vectors(self, inputs: Inputs) -> Tensor:
-        """Return standardised vectors (n, width), by the member's own encoder if it has one."""
+        """Return standardised vectors (n, width), from the member's own encoder if it has one."""
         if self.model.encoder is None:
             return inputs.vectors
         return self._joined(encode(self.model.encoder, inputs.graphs), inputs.vectors)
 
     def memberships(self, inputs: Inputs) -> Tensor:
-        """Return how much each head counts for each graph, (n, heads)."""
+        """Return the weight of each head for each graph, (n, heads)."""
         own = inputs.memberships
         return own if self.fuzzy else torch.ones_like(own[:, :1])
 
     @property
     def weights(self) -> State:
-        """The weights, as files hold them."""
+        """The weights as arrays, which files can hold."""
         return arrays_of(self.model)
 
     def start(self, weights: State) -> None:
@@ -123,19 +124,19 @@ class HeadedMember(Member):
         self.model.eval()
 
     def _joined(self, encoded: Tensor, vectors: Tensor) -> Tensor:
-        """Return the vectors of the member's own encoder, standardised, with the sizes of those
-        given behind them."""
+        """Return the standardised vectors of the own encoder, followed by the sizes in
+        ``vectors``."""
         own = self.embedding.scaled(encoded)
         return torch.cat([own, vectors[:, own.shape[1] :]], dim=1)
 
 
 class ScoringMember(HeadedMember):
-    """Heads that give each graph a score: a label under a transform, or a place in an order.
+    """A member whose heads score each graph, by a transformed label or by a place in an order.
 
     Args:
         name, embedding, hidden, loss, random_state: see ``HeadedMember``.
-        transform: of the labels that heads learn; None for normal scores within families, under
-            losses that leave the scale of scores open.
+        transform: the transform of the labels that heads learn. None means normal scores within
+            families, for losses that leave the scale of scores open.
     """
 
     heads = FuzzyHeads
@@ -174,10 +175,11 @@ class ScoringMember(HeadedMember):
 
 
 class PairMember(HeadedMember):
-    """Heads that say which of two graphs is better; a score is the mean chance to beat references.
+    """A member whose heads compare two graphs; its score is the mean probability to beat
+    references.
 
-    ``PairwiseLogistic`` as loss sees the log odds of every pair, others see each graph's mean log
-    odds against its batch.
+    The loss ``PairwiseLogistic`` reads the log odds of every pair. Other losses read each graph's
+    mean log odds against its batch.
 
     Attributes:
         references: vectors and memberships of the graphs that others are compared with.
@@ -224,8 +226,8 @@ HEADED: Mapping[str, type[ScoringMember] | type[PairMember]] = {
 
 
 def _classified(odds: Tensor, wanted: Tensor) -> Tensor:
-    """Return the cross-entropy of the guess which of two is better, over log odds (n, n) of all
+    """Return the cross-entropy of predicting the better of two, from log odds (n, n) of all
     pairs."""
     better = (wanted[:, None] - wanted[None]).sign()
-    # Ties say nothing; of a batch of ties the loss is zero, with a gradient.
+    # Ties have no order. The loss of a batch of ties is zero, with a gradient.
     return (functional.softplus(-odds) * (better > 0)).sum() / (better > 0).sum().clip(1)

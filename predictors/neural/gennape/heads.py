@@ -1,4 +1,4 @@
-"""Perceptrons weighed by fuzzy memberships: of single graphs, and of pairs."""
+"""Perceptrons weighted by fuzzy memberships, for single graphs and for pairs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch.nn import functional
 
 
 class FuzzyHeads(nn.Module):
-    """One perceptron per cluster, weighed by membership.
+    """One perceptron per cluster, weighted by membership.
 
         y'_i = sum_j U_ij f_j(h_i),  f_j(h) = w_j SiLU(W_j h + b_j) + c_j
 
     Args:
-        width: of the vectors h.
-        hidden: width of each hidden layer.
-        clusters: how many perceptrons.
+        width: the size of the vectors h.
+        hidden: the width of each hidden layer.
+        clusters: the number of perceptrons.
 
     Source: GENNAPE (AAAI-23), its MLP-E.
 
@@ -46,7 +46,7 @@ class FuzzyHeads(nn.Module):
 
 
 class FuzzyPairHeads(nn.Module):
-    """Log odds that the first of two graphs is the better one, one perceptron per cluster.
+    """Log odds that the first of two graphs is better, with one perceptron per cluster.
 
         logit(a, b) = sum_j (U_aj + U_bj) / 2 (g_j(a, b) - g_j(b, a))
         g_j(a, b) = w_j SiLU(L_j a + R_j b + c_j)

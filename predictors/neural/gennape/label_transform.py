@@ -1,4 +1,4 @@
-"""Labels relative to what the size of a network lets expect."""
+"""The transform of labels to values relative to the size of networks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ TRANSFORMS = ("flops", None)
 
 @dataclass(frozen=True)
 class LabelTransform:
-    """Labels relative to what their size would let expect, standardised.
+    """A transform that divides labels by the size of networks and standardises the quotients.
 
         y = (A / (log10(F + 1) + 1) - mean) / std,  F in billions of multiply-adds
 
     Attributes:
-        mean, std: of the quotients of the training set.
-        by_flops: whether to divide at all; if not, y is A standardised.
+        mean, std: the mean and standard deviation of the quotients of the training set.
+        by_flops: whether to divide; otherwise, y is the standardised A.
 
     Source: GENNAPE (AAAI-23), its "+T".
 
@@ -44,11 +44,11 @@ class LabelTransform:
         return cls(float(plain.mean()), divisor(plain), by_flops)
 
     def forward(self, labels: Array, flops: Array) -> Array:
-        """Return y of labels A (n,) of networks with so many multiply-adds (n,)."""
+        """Return y for labels A (n,) of networks with these multiply-adds (n,)."""
         return (labels / self._expected(flops) - self.mean) / self.std
 
     def inverse(self, values: Array, flops: Array) -> Array:
-        """Return A of y."""
+        """Return the labels A (n,) for values y (n,)."""
         return (values * self.std + self.mean) * self._expected(flops)
 
     def _expected(self, flops: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The contract of members, what they learn, and the members that read no embeddings."""
+"""The contract of members, their lessons, and the members that read no embeddings."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MEMBERS = ("fuzzy", "single", "fuzzy pairwise", "single pairwise", "kgnn", "flop
 
 @dataclass(frozen=True)
 class Lesson:
-    """What members learn of some graphs.
+    """The labels of some graphs that members learn.
 
     Attributes:
         labels: (n,); larger is better.
-        families: (n,), whole numbers; graphs of different ones are never compared.
-        references: rows of the graphs that members which compare pairs compare others with.
+        families: (n,), whole numbers; graphs of different families are never compared.
+        references: positions of the reference graphs, for members that compare pairs.
     """
 
     labels: Array
@@ -35,20 +35,20 @@ class Lesson:
 
     @classmethod
     def of(cls, labels: Array, families: Rows, references: int, seed: int) -> Lesson:
-        """Return the lesson with so many references, drawn at random."""
+        """Return the lesson with ``references`` random references."""
         drawn = np.random.default_rng(seed).permutation(len(labels))
         return cls(labels, families, np.sort(drawn[:references]))
 
 
 class Member(ABC):
-    """One of the predictors that GENNAPE takes the mean of."""
+    """One of the predictors whose mean is GENNAPE's prediction."""
 
     @abstractmethod
     def fit(self, inputs: Inputs, lesson: Lesson, plan: TrainingPlan, watch: Watch) -> None:
-        """Learn what a lesson says of the inputs."""
+        """Learn the labels of a lesson for the inputs."""
 
     def adapt(self, inputs: Inputs, lesson: Lesson, plan: TrainingPlan) -> None:
-        """Go on learning, from another family."""
+        """Continue to learn from the labels of another family."""
         self.fit(inputs, lesson, plan, UNWATCHED)
 
     @abstractmethod
@@ -57,7 +57,7 @@ class Member(ABC):
 
 
 class FlopsMember(Member):
-    """The logarithm of multiply-adds, which learns nothing."""
+    """A member that predicts the logarithm of multiply-adds and learns nothing."""
 
     def fit(self, inputs: Inputs, lesson: Lesson, plan: TrainingPlan, watch: Watch) -> None:
         pass
@@ -67,7 +67,7 @@ class FlopsMember(Member):
 
 
 class KGNNMember(Member):
-    """A graph predictor, which is trained by its own settings.
+    """A member that is a graph predictor with its own settings of training.
 
     Args:
         predictor: the predictor; ``fit`` and ``adapt`` train it in place.

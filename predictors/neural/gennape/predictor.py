@@ -42,40 +42,44 @@ class GENNAPE(NetworkPredictor):
     Embeddings h come from a pretrained encoder (``Pretraining``), and memberships U from fuzzy
     C-means on the h of the training set. The members are:
 
-    - ``"fuzzy"``: ``FuzzyHeads`` on h, U, trained to rank, or with ``loss="mse"`` fitted to labels
-      under ``LabelTransform`` as in the paper;
-    - ``"single"``: the same with one head for all;
-    - ``"fuzzy pairwise"``, ``"single pairwise"``: ``FuzzyPairHeads`` fitted to which of two
-      is better; the score is the mean probability to win against reference graphs;
+    - ``"fuzzy"``: ``FuzzyHeads`` on h and U, trained to rank. With ``loss="mse"`` they
+      are fitted to labels under ``LabelTransform``, as in the paper;
+    - ``"single"``: the same with one head for all clusters;
+    - ``"fuzzy pairwise"``, ``"single pairwise"``: ``FuzzyPairHeads`` that learn which of two
+      graphs is better; the score is the mean probability to win against reference graphs;
     - ``"kgnn"``: the baseline ``KGNN``;
     - ``"flops"``: log10(1 + multiply-adds).
 
     The prediction is the weighted mean of the standardised members, on the scale of the labels;
-    their weighted deviation is its standard deviation. Weights are equal; ``adapt`` sets them by
-    each member's Kendall tau on its labels.
+    their weighted deviation is its standard deviation. The weights are equal after ``fit``;
+    ``adapt`` sets them by each member's Kendall tau on the new labels.
 
-    ``fit`` learns one family, as in the paper. ``fit_families`` learns several, with labels of any
-    unit. Both can then rank new families and ``adapt`` to a few labels of one.
+    ``fit`` learns from one family, as in the paper. ``fit_families`` learns from several, with
+    labels of any unit. After either, the predictor can rank new families and ``adapt`` to a few
+    labels of one.
 
-    Each part can be left out: ``members`` without it; ``clusters=1``; ``transform=None``;
-    ``loss="mse"``; an encoder that is never pretrained, ``pretrained=Pretraining(epochs=0)``, which
-    ``finetune_encoder=True`` trains with the heads.
+    Each part can be left out: a member by ``members``, the clusters by ``clusters=1``, the
+    transform by ``transform=None``, and the ranking loss by ``loss="mse"``.
+    ``Pretraining(epochs=0)`` leaves out pretraining; ``finetune_encoder=True`` then trains the
+    encoder with the heads.
 
     Args:
         members: names from ``MEMBERS``, at least one.
-        transform: ``"flops"`` or None, of the labels that ``"mse"`` and ``"huber"`` see; losses
-            that only order learn the normal scores of labels as they are.
-        loss: of the heads that score graphs, one of ``LOSSES``, or a module (which no file holds).
-        epochs: of the heads' training.
-        clusters: the number C of fuzzy clusters, or a ``FuzzyCMeans`` with other settings; its
-            seed is ``random_state``. No more clusters than different embeddings are made.
-        pretrained: a ``Pretrained``, the path of one as a string, or a ``Pretraining`` that makes
-            one of the graphs given to ``fit``; None for the default ``Pretraining``.
-        finetune_encoder: train the encoder with the heads, a copy for each member.
-        heads: everything else about the heads.
-        kgnn: the member's settings; None for those released.
-        combination: of members: ``"standardised"``, or ``"ranked"``: the share of the training set
-            that is predicted to be worse, which ties all that is beyond it.
+        transform: ``"flops"`` or None, the transform of labels under ``"mse"`` and ``"huber"``.
+            Losses that only order learn the normal scores of untransformed labels.
+        loss: the loss of the heads that score graphs: one of ``LOSSES``, or a module, which cannot
+            be saved.
+        epochs: the number of epochs for the heads.
+        clusters: the number C of fuzzy clusters, or a ``FuzzyCMeans`` with other settings, whose
+            seed is ``random_state``. There are at most as many clusters as different embeddings.
+        pretrained: a ``Pretrained``, its path as a string, or a ``Pretraining`` to apply to the
+            graphs given to ``fit``; None for the default ``Pretraining``.
+        finetune_encoder: whether to train the encoder with the heads, as a copy for each member.
+        heads: the other settings of the heads.
+        kgnn: the settings of the member ``"kgnn"``; None for the released ones.
+        combination: the scale on which members are combined. ``"standardised"`` is the standardised
+            output. ``"ranked"`` is the share of the training set that is predicted to be worse; all
+            graphs beyond the training set are tied.
         device: the device to compute on.
         random_state: the seed of everything random.
         space, task, inputs, proxies: see ``Predictor``; proxies are not read.
@@ -83,26 +87,26 @@ class GENNAPE(NetworkPredictor):
     Attributes:
         weights_: name -> weight of each member.
         encoder_: the ``Pretrained`` encoder; None if no member reads it.
-        fuzzy_: the ``FuzzyCMeans``; its ``entropy_`` near 1 says that there are no clusters.
+        fuzzy_: the ``FuzzyCMeans``; an ``entropy_`` near 1 means that there are no clusters.
 
     Raises:
         InputError: from ``fit``: an argument is out of range.
 
     Source: GENNAPE (Mills et al., "GENNAPE: towards generalized neural architecture performance
-    estimators", AAAI-23), whose released code holds the k-GNN only.
+    estimators", AAAI-23), whose released code has only the k-GNN.
 
     Notes:
         Where the paper says nothing, these are our choices. Members are standardised or ranked
-        against the training set (after ``adapt``, against the labels adapted to), never
-        against what is predicted, so that a prediction does not depend on its company. FLOPs enter
-        as a logarithm. The softmax has a temperature of 1, and tau is that after fine-tuning. The
-        reference graphs are drawn from what was trained on last. Heads have one hidden layer; they
-        read h less its mean, divided by one deviation for all columns. Memberships stay those of
-        the encoder as pretrained, even where it is fine-tuned. DiffKendall in place of the paper's
-        squared error, C, m and the whole training (Adam with a cosine schedule) are ours too.
-        Of several families batches hold one each, and members are standardised by their deviation
-        within families, so that FLOPs weigh as much as the others there, too. The paper drops
-        training networks below 80% accuracy; here that is left to who gives the labels.
+        against the training set (after ``adapt``, against the new labels). Therefore a prediction
+        does not depend on the other graphs that are predicted. FLOPs enter as a logarithm. The
+        softmax has a temperature of 1, and tau is measured after fine-tuning. The reference graphs
+        are drawn from the latest training set. Heads have one hidden layer; they read h less its
+        mean, divided by one deviation for all columns. Memberships are always those of the
+        pretrained encoder, even if it is fine-tuned. DiffKendall in place of the paper's squared
+        error, C, m and the whole training (Adam with a cosine schedule) are also our choice. With
+        several families, each batch holds graphs of one family. Members are then standardised by
+        their deviation within families, so that FLOPs weigh as much as the others. The paper drops
+        training networks below 80% accuracy; here the caller chooses the training networks.
 
     Example:
         >>> from archrank.predictors.checks import small_graphs
@@ -152,13 +156,13 @@ class GENNAPE(NetworkPredictor):
         self.proxies = proxies
 
     weights_: dict[str, float]
-    # What files that were written before there was a choice leave out.
+    # Defaults of arguments that older files lack.
     loss_: str | nn.Module = "mse"
     families_: list[str] | None = None
 
     @classmethod
     def arguments_of_file(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return today's arguments for those of a file, also of an older version."""
+        """Return current arguments for those of a file, which may be of an older version."""
         return settings_of(arguments)
 
     # --- learning -----------------------------------------------------------------------------
@@ -169,17 +173,17 @@ class GENNAPE(NetworkPredictor):
         checkpoint: str | Path | None = None,
         progress: EpochProgress | None = None,
     ) -> Self:
-        """Learn from several families; predictions are in deviations of a family's labels.
+        """Learn from several families; predictions are in standard deviations of a family's labels.
 
         Labels become normal scores within their family. No loss compares families.
 
         Args:
-            families: name -> architectures and labels, as ``fit`` takes; larger is better.
+            families: name -> architectures and labels, as for ``fit``; larger is better.
             checkpoint, progress: as in ``fit``.
 
         Raises:
-            InputError: as ``fit``; no family; or ``transform="flops"`` with a loss that measures
-                how far off predictions are: scores of several families have no unit to divide.
+            InputError: as for ``fit``; or there is no family; or ``transform="flops"`` is used with
+                ``"mse"`` or ``"huber"``, although normal scores have no unit to divide.
         """
         if not families:
             raise InputError("families: got none, expected at least one")
@@ -206,19 +210,23 @@ class GENNAPE(NetworkPredictor):
     ) -> Self:
         """Fine-tune on a few labels of a target family, and set the weights of the members.
 
-        Heads (with ``finetune_encoder`` their encoders too) and the k-GNN go on training; the
-        encoder, memberships and the label transform stay those of ``fit``. A member's weight
-        is then softmax(tau), its tau on these labels, or where folds are held out
-        softmax(tau / s), s what chance moves tau by. All take the scale of these labels.
+        The heads (and their encoders, with ``finetune_encoder``) and the k-GNN continue their
+        training. The pretrained encoder, the memberships and the label transform stay those of
+        ``fit``. Members' weights are then softmax(tau), where tau is a member's tau on these
+        labels. With held-out folds, they are softmax(tau / s), where s is the standard deviation of
+        tau by chance. Members and predictions take the scale of these labels.
 
         Args:
-            X, y: as ``fit``.
-            epochs: of this training; 100 in the paper, 0 only weighs.
-            learning_rate: of the heads; None for that of ``fit``.
-            folds: how many, from 2, are held out to weigh by, a training each; 0 as in the paper.
+            X, y: as for ``fit``.
+            epochs: the number of epochs of this training; 100 in the paper. With 0, only the
+                weights of members change.
+            learning_rate: the learning rate of the heads; None for that of ``fit``.
+            folds: the number of folds to hold out for the weights, at least 2, with one training
+                for each; 0 as in the paper.
 
         Raises:
-            InputError: not fitted, labels that are equal, or ``folds`` out of range.
+            InputError: the predictor was not fitted, all labels are equal, or ``folds`` is out of
+                range.
         """
         samples, labels = self._read_to_adapt(X, y)
         n = len(labels)
@@ -267,7 +275,7 @@ class GENNAPE(NetworkPredictor):
         self._set_scales(self._outputs(samples), families)
 
     def _go_on(self, samples: list[Sample], labels: Array, epochs: int, rate: float) -> None:
-        """Let members go on training, on labels (n,) of one family."""
+        """Continue the training of members on labels (n,) of one family."""
         one = np.zeros(len(labels), dtype=np.int64)
         inputs = self._inputs(samples)
         lesson = Lesson.of(labels, one, self.heads.references, self.random_state)
@@ -278,7 +286,7 @@ class GENNAPE(NetworkPredictor):
     def _held_out(
         self, samples: list[Sample], labels: Array, epochs: int, rate: float, folds: int
     ) -> list[float]:
-        """Return each member's tau on labels (n,) held out, the mean over folds."""
+        """Return each member's tau on held-out labels (n,), as the mean over folds."""
         order = np.random.default_rng(self.random_state).permutation(len(labels))
         taus = []
         for held in np.array_split(order, folds):
@@ -316,7 +324,7 @@ class GENNAPE(NetworkPredictor):
         self.embedding_mean_, self.embedding_std_ = embedding.mean, embedding.std
 
     def _clustering(self) -> FuzzyCMeans:
-        """Return how graphs are clustered, which is not fitted."""
+        """Return the unfitted ``FuzzyCMeans`` that clusters graphs."""
         given = self.clusters
         how = clone(given) if isinstance(given, FuzzyCMeans) else FuzzyCMeans(given)
         made: FuzzyCMeans = how.set_params(random_state=self.random_state)
@@ -362,7 +370,7 @@ class GENNAPE(NetworkPredictor):
         return ScoringMember(*shape, loss, self.random_state, None if orders(loss) else transform)
 
     def _members(self) -> dict[str, Member]:
-        if not hasattr(self, "_built"):  # made of what files hold: they give the same
+        if not hasattr(self, "_built"):  # made from fitted attributes, as after loading
             self._built = {name: self._new_member(name) for name in self.weights_}
             for name, member in self._built.items():
                 if isinstance(member, HeadedMember):
@@ -372,7 +380,7 @@ class GENNAPE(NetworkPredictor):
         return self._built
 
     def _keep_weights(self) -> None:
-        """Keep what files need of members."""
+        """Store the weights and references of members in fitted attributes."""
         members = self._members().items()
         self.member_weights_ = {n: m.weights for n, m in members if isinstance(m, HeadedMember)}
         self.references_ = {n: m.references for n, m in members if isinstance(m, PairMember)}
@@ -387,7 +395,7 @@ class GENNAPE(NetworkPredictor):
         """Return the prediction (n,) of each member on its own scale; larger is better.
 
         Raises:
-            NotFittedError: it was not fitted.
+            NotFittedError: the predictor was not fitted.
         """
         check_is_fitted(self)
         return self._outputs(self._read(X)) if self.label_std_ else {}
@@ -398,12 +406,12 @@ class GENNAPE(NetworkPredictor):
         return mean, std if self.gives_std else None
 
     def _outputs(self, samples: list[Sample]) -> dict[str, Array]:
-        """Return what each member says, on its own scale."""
+        """Return the outputs of each member on its own scale."""
         inputs = self._inputs(samples)
         return {name: member.predict(inputs) for name, member in self._members().items()}
 
     def _set_scales(self, outputs: Mapping[str, Array], families: Rows) -> None:
-        """Let members and their mean be measured against these outputs, within families (n,)."""
+        """Set the scales of members and of their mean by these outputs, within families (n,)."""
         measured = Combination.of(self.combination, self.weights_, outputs, families)
         self.ordered_ = measured.ordered
         self.score_mean_, self.score_std_ = measured.mean, measured.std

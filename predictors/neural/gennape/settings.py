@@ -1,4 +1,4 @@
-"""The settings of GENNAPE's heads, and the arguments of files from before there were any."""
+"""The settings of GENNAPE's heads, and the conversion of older files' arguments."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ..pretraining import Pretraining
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """The form of GENNAPE's heads, and how they learn.
+    """The form and the training of GENNAPE's heads.
 
     Args:
         hidden: the width of the hidden layer.
-        sizes: let heads read parameters, FLOPs, activations and depth beside the embedding (our
-            choice): what families have in common above all.
-        pair_loss: of the heads that compare pairs: ``"pairwise_logistic"`` classifies each pair;
-            other losses see each graph's mean log odds against its batch.
+        sizes: whether heads also read parameters, FLOPs, activations and depth (our choice). These
+            are what families have most in common.
+        pair_loss: the loss of the heads that compare pairs. ``"pairwise_logistic"`` classifies each
+            pair; other losses read each graph's mean log odds against its batch.
         references: the number of graphs that the heads of pairs compare a graph with.
-        batch_size, learning_rate: of the training.
+        batch_size, learning_rate: settings of the training.
 
     Raises:
         InputError: a number is below 1.
@@ -53,9 +53,9 @@ class HeadSettings:
 
 
 def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return today's arguments of ``GENNAPE`` for those of a file.
+    """Return current arguments of ``GENNAPE`` for those of a file.
 
-    Older files name each setting of heads, of clusters and of the encoder on its own.
+    In older files, each setting of heads, clusters and encoder is an argument.
 
     Example:
         >>> settings_of({"epochs": 10, "hidden": 8, "m": 2.0})["heads"].hidden

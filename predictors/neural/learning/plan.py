@@ -21,14 +21,14 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
     "cosine": lambda done: (1.0 + math.cos(math.pi * done)) / 2.0,
 }
-"""Name -> learning rate relative to the first, by the share of the training that is done."""
+"""Name -> function from the finished share of the training to the relative learning rate."""
 BATCHINGS = ("similar", "equal")
 HOLDOUTS = ("random", "last")
 SELECTIONS: dict[str, Callable[[Any, Any], float]] = {
     "kendall": kendall,
     "mape": lambda predicted, labels: -float(np.mean(np.abs((predicted - labels) / labels))),
 }
-"""Name -> how good predictions of held-out labels are; larger is better."""
+"""Name -> quality of predictions of held-out labels; larger is better."""
 
 
 @dataclass(frozen=True)
@@ -38,27 +38,28 @@ class TrainingPlan:
     Attributes:
         epochs: the number of epochs; 0 leaves the weights as they are.
         batch_size: the largest number of items in a batch.
-        learning_rate, weight_decay, optimiser: ``"adam"`` or ``"adamw"``.
+        learning_rate, weight_decay, optimiser: settings of the optimiser, ``"adam"`` or
+            ``"adamw"``.
         schedule: the schedule of the learning rate r: ``"constant"``, or ``"cosine"`` for ``r (1 +
-            cos(pi d)) / 2``, where d is the share of steps that are done.
+            cos(pi d)) / 2``, where d is the share of finished steps.
         clip: the largest norm of the gradient; None for no limit.
         batching: how graphs share a batch: ``"similar"`` for graphs of similar size, cut anew in
             every epoch (``batches``), or ``"equal"`` for graphs with equal numbers of nodes and of
             weighted nodes, cut once and only shuffled (the released code of GENNAPE).
         spread: with ``"similar"``, the doublings of size that may be mixed.
         validation: the share of the labels to hold out; 0 for none. The weights of the epoch that
-            predicts these best are kept.
-        holdout: the labels that are held out: ``"random"`` ones, or the ``"last"`` ones.
+            predicts held-out labels best are kept.
+        holdout: which labels are held out: ``"random"`` ones, or the ``"last"`` ones.
         selection: the criterion of the best epoch: ``"kendall"`` for tau-b, or ``"mape"`` for the
             least mean absolute error relative to the label.
-        patience: the number of epochs without a better one after which training stops; None for no
-            stop.
+        patience: the number of epochs without improvement after which training stops; None to never
+            stop early.
         seed: the seed of everything random except the initial weights.
         device: the device to train on.
         interval: the seconds between two checkpoints.
 
     Raises:
-        InputError: a value outside its range.
+        InputError: a value is out of range.
 
     Example:
         >>> TrainingPlan(epochs=3, schedule="cosine").rate(0.5)
@@ -108,7 +109,7 @@ class TrainingPlan:
             raise InputError(f"validation: got {self.validation!r}, expected a share in [0, 1)")
 
     def rate(self, done: float) -> float:
-        """Return the learning rate after a share of the training."""
+        """Return the learning rate after the share ``done`` of the training."""
         return self.learning_rate * SCHEDULES[self.schedule](done)
 
 
@@ -119,7 +120,8 @@ class Epoch:
     Attributes:
         epoch, epochs: the number of this epoch, counted from 1, and of all epochs.
         loss: the mean loss over its batches.
-        validation: the value of ``TrainingPlan.selection`` on held-out labels; None without any.
+        validation: the value of ``TrainingPlan.selection`` on held-out labels; None if there are
+            none.
     """
 
     epoch: int
@@ -129,4 +131,4 @@ class Epoch:
 
 
 EpochProgress = Callable[[Epoch], None]
-"""What is told of each epoch once it is over."""
+"""A function called with the report of each finished epoch."""

@@ -23,7 +23,7 @@ from .seeds import seed_of
 FORMAT = 1
 
 Objective = Callable[[list[int], int], Tensor]
-"""The loss of the items at some positions, in an epoch."""
+"""Maps positions of items and an epoch to a loss."""
 
 
 class Run:
@@ -52,7 +52,7 @@ class Run:
         return len(self.history)
 
     def finished(self) -> bool:
-        """Return whether all epochs are over, or too many since the best one."""
+        """Return whether all epochs are finished, or too many have passed since the best one."""
         if self.epoch >= self.plan.epochs:
             return True
         patience = self.plan.patience
@@ -88,7 +88,7 @@ class Run:
         if validation is None:
             return
         before = self.history[self.best_epoch - 1].validation if self.best else None
-        # Constant predictions have no tau (NaN): anything is better.
+        # Constant predictions have no tau (NaN), so any value is better.
         if before is None or math.isnan(before) or validation > before:
             self.best = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
             self.best_epoch = self.epoch
@@ -101,7 +101,7 @@ class Run:
         self.module.eval()
 
     def save(self) -> None:
-        """Write the checkpoint; the file is the old or the new one, never a part of one."""
+        """Write the checkpoint atomically: the file is always either the old or the new one."""
         if self.file is None:
             return
         from safetensors.torch import save_file
@@ -161,7 +161,8 @@ class Run:
 
 
 def digest(*parts: Any) -> str:
-    """Return hexadecimal digits that identify data: tensors by their bytes, all else by ``repr``.
+    """Return a hexadecimal digest of data: of the bytes of tensors, and of the ``repr`` of all
+    else.
 
     Example:
         >>> digest(torch.ones(2), "a") == digest(torch.ones(2), "b")
@@ -185,7 +186,7 @@ def _flat(nested: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Tenso
 
 
 def _nested(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Return tensors by the first part of their path, then by the rest of it."""
+    """Return tensors by the first part of their paths, then by the rest."""
     result: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         first, _, rest = name.partition(".")

@@ -1,4 +1,4 @@
-"""Scales of the inputs beside the graph, learned from the training set."""
+"""Scales of the inputs besides graphs, learned from the training set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...reading import Sample
 
 
 def _table(sample: Sample, names: Sequence[str]) -> Array:
-    """Return statistics of the nodes (nodes, len(names)), NaN where missing."""
+    """Return statistics of the nodes (nodes, len(names)); NaN if missing."""
     table = np.full((len(sample.graph), len(names)), np.nan)
     for column, name in enumerate(names):
         if name in sample.node_scores:
@@ -40,7 +40,7 @@ def statistic_scale(samples: Sequence[Sample], names: Sequence[str]) -> Array:
 
 
 def scaled_statistics(sample: Sample, names: Sequence[str], scale: Array) -> Array:
-    """Return statistics of the nodes (nodes, len(names)) on a scale; NaN where missing."""
+    """Return scaled statistics of the nodes (nodes, len(names)); NaN if missing."""
     size, mean, std = scale
     scaled: Array = (np.arcsinh(_table(sample, names) / size) - mean) / std
     return scaled
@@ -67,12 +67,12 @@ def context_scale(samples: Sequence[Sample]) -> Array:
 
 
 def mean_and_std(values: Array) -> tuple[float, float]:
-    """Return the mean of values (n,) and their divisor."""
+    """Return the mean of values (n,) and their ``divisor``."""
     return float(values.mean()), divisor(values)
 
 
 def divisor(values: Array) -> float:
-    """Return the deviation of values (n,), or 1 if they differ by rounding only.
+    """Return the deviation of values (n,), or 1 if they differ only by rounding.
 
     Example:
         >>> divisor(np.array([1.0, 3.0])), divisor(np.array([1.0, 1.0 + 1e-9]))

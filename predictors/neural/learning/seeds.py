@@ -1,4 +1,4 @@
-"""Seeds: one for each step, without a trace in torch's generators."""
+"""Seeds for each step, which leave torch's generators unchanged."""
 
 from __future__ import annotations
 

@@ -34,16 +34,17 @@ def train(
     """Train a module in place; it ends on the plan's device, in evaluation mode.
 
     Every step has its own seed. So a run that continues from a checkpoint (weights, optimiser,
-    history) gives the same result as one that was not interrupted, bit for bit on a CPU. torch's
-    global generator is left as it was. A checkpoint of a finished run gives its weights at once.
+    history) gives the same result as an uninterrupted run, bit for bit on a CPU. The state of
+    torch's global generator is restored. A checkpoint of a finished run gives its weights at once.
 
     Args:
         module: the module to train. A run that continues needs the same initial weights.
-        objective: (positions of items, epoch from 0) -> scalar loss.
-        batching: epoch from 0 -> batches of positions, always the same for the same epoch.
+        objective: a function (positions of items, epoch from 0) -> scalar loss.
+        batching: a function from an epoch, counted from 0, to batches of positions, always the same
+            for the same epoch.
         plan: the settings of the training.
-        validate: a function that is called after each epoch; larger is better, and the weights of
-            the best epoch are kept.
+        validate: a function that is called after each epoch and returns its quality. Larger is
+            better, and the weights of the best epoch are kept.
         identity: further data that distinguish this run from others, for the checkpoint.
         checkpoint: the file that is written every ``plan.interval`` seconds, and from which the run
             continues if it exists.
@@ -53,7 +54,7 @@ def train(
         All epochs, including those before an interruption.
 
     Raises:
-        InputError: the loss is not finite, or the checkpoint is damaged or of another run.
+        InputError: the loss is not finite, or the checkpoint is damaged or belongs to another run.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -98,7 +99,7 @@ def train_on_labels(
         module: the module to train.
         graphs: the graphs to learn from.
         labels: (len(graphs),).
-        plan: the settings; fewer than two labels are not held out.
+        plan: the settings; if fewer than two labels would be held out, none is.
         context: (len(graphs), c), one row per graph.
         loss: one of ``LOSSES``, or a module of (predictions, labels); ``Scheduled`` receives the
             epoch.
@@ -136,7 +137,7 @@ def train_on_labels(
 
 
 class _Lesson:
-    """Labelled graphs: those to learn from, those held out, and the errors of a module."""
+    """Labelled graphs, some to learn from and others held out, and a module's loss on them."""
 
     def __init__(
         self,
@@ -167,7 +168,7 @@ class _Lesson:
             batch = self._batch([self.held[i] for i in rows])
             predicted[rows] = self.module(batch).float().cpu()
         judge = SELECTIONS[self.plan.selection]
-        with np.errstate(divide="ignore", invalid="ignore"):  # of labels that are 0
+        with np.errstate(divide="ignore", invalid="ignore"):  # labels may be 0
             return judge(predicted.numpy(), self.labels[self.held].numpy())
 
     def _batch(self, chosen: list[int]) -> GraphBatch:
@@ -176,7 +177,7 @@ class _Lesson:
 
 
 def graph_batching(graphs: Sequence[GraphTensors], plan: TrainingPlan) -> Batching:
-    """Return the batches of graphs by a plan, epoch by epoch.
+    """Return a function from an epoch to the batches of graphs, by a plan.
 
     Example:
         >>> import archrank
@@ -197,7 +198,7 @@ def graph_batching(graphs: Sequence[GraphTensors], plan: TrainingPlan) -> Batchi
 
 
 def even_batching(count: int, plan: TrainingPlan, groups: Sequence[int] | None = None) -> Batching:
-    """Return batches of items without a size, shuffled anew in every epoch.
+    """Return a function from an epoch to batches of items without a size, shuffled anew each time.
 
     Args:
         count: the number of items.
@@ -225,7 +226,7 @@ def even_batching(count: int, plan: TrainingPlan, groups: Sequence[int] | None =
 
 
 def _split(count: int, plan: TrainingPlan) -> tuple[list[int], list[int]]:
-    """Return positions to learn from, and those held out."""
+    """Return the positions to learn from and the held-out positions."""
     held = round(count * plan.validation)
     held = held if held > 1 else 0  # one label has no order
     order = np.arange(count)

@@ -13,7 +13,7 @@ from torch import nn
 from ....errors import InputError
 
 State = dict[str, npt.NDArray[Any]]
-"""Weights of a module, by name."""
+"""The weights of a module by name."""
 
 
 def arrays_of(module: nn.Module) -> State:
@@ -30,7 +30,7 @@ def load_arrays(module: nn.Module, weights: State, new: Sequence[str] = ()) -> N
     """Set a module's weights, except those whose names begin with one of ``new``.
 
     Raises:
-        InputError: the weights are those of another module.
+        InputError: the weights belong to another module.
 
     Example:
         >>> first, second = nn.Linear(2, 1), nn.Linear(2, 1)

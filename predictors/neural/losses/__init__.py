@@ -1,17 +1,17 @@
-"""Losses that teach a predictor to order: predictions and targets in, a scalar to minimise out.
+"""Losses that teach a predictor to order: functions of predictions and targets to a scalar.
 
-All take two tensors ``(items,)``, larger being better in both, and share these rules:
+All losses take two tensors ``(items,)``, where larger is better in both, and share these rules:
 
 - Targets are constants: no gradient flows into them.
-- Pairs tied in the targets say nothing about the order and contribute zero to every ranking loss.
-  Where that leaves nothing (no items, one item, constant targets) the loss is zero, with a gradient
-  of zeros. ``mse`` and ``huber`` are zero for no items.
-- Values that are not finite, tensors of another number of dimensions and lengths that differ raise
+- Pairs tied in the targets have no order and contribute zero to every ranking loss. If no other
+  pairs exist (no items, one item, constant targets), the loss is zero, with a gradient of zeros.
+  ``mse`` and ``huber`` are zero for no items.
+- Values that are not finite, tensors with another number of dimensions and different lengths raise
   ``InputError``.
-- Half precision is computed in, and returned as, float32.
+- Losses of half-precision tensors are computed and returned in float32.
 
-Losses over pairs hold a few rows of the table of pairs at a time, forward and backward, so memory
-grows with the items and not with the pairs. They can be differentiated once.
+Losses over pairs hold only a few rows of the table of pairs at a time, forward and backward. So
+memory grows with the items and not with the pairs. They can be differentiated once.
 """
 
 from __future__ import annotations

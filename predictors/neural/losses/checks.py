@@ -12,7 +12,7 @@ from ....errors import InputError
 
 
 def checked(predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return predictions in at least single precision, and targets without a gradient."""
+    """Return predictions in at least single precision, and targets detached from gradients."""
     for name, values in (("predictions", predictions), ("targets", targets)):
         if not isinstance(values, Tensor):
             raise InputError(f"{name}: got {type(values).__name__}, expected a tensor (items,)")
@@ -38,12 +38,13 @@ def one_of(name: str, value: str, choices: Mapping[str, object] | Sequence[str])
 
 
 def positive(name: str, value: float) -> float:
-    """Return a number that is finite and above 0."""
+    """Return the number; raise an InputError unless it is finite and above 0."""
     if not (math.isfinite(value) and value > 0):
         raise InputError(f"{name}: got {value!r}, expected a finite number above 0")
     return float(value)
 
 
 def zero(predictions: Tensor) -> Tensor:
-    """Return zero, connected to the predictions so that its gradient is zeros and not missing."""
+    """Return zero, connected to the predictions so that their gradient is zeros instead of
+    missing."""
     return (predictions * 0).sum()

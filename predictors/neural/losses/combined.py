@@ -1,4 +1,4 @@
-"""Several losses as one: together, or one after the other."""
+"""Combinations of losses, as a sum or one after the other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Mixed(nn.Module):
         parts: (loss or its name, weight above 0), at least one.
 
     Raises:
-        InputError: no parts, an unknown name, or a weight that is not positive.
+        InputError: there are no parts, a name is unknown, or a weight is not positive.
 
     Source: ParZC trains with the sum of its pairwise loss and DiffKendall on some spaces.
 
@@ -48,9 +48,9 @@ class Mixed(nn.Module):
 
 
 class Scheduled(nn.Module):
-    """One loss after the other: each for its epochs, and the last one for all later epochs.
+    """A sequence of losses, each for its epochs, and the last one for all later epochs.
 
-    Trainings set ``epoch``, counted from 0, by ``tell_epoch``, also inside other losses.
+    Trainings set ``epoch``, counted from 0, by ``tell_epoch``, even inside other losses.
 
     Args:
         parts: (loss or its name, epochs), at least one.
@@ -59,7 +59,8 @@ class Scheduled(nn.Module):
         epoch: the current epoch.
 
     Raises:
-        InputError: no parts, an unknown name, or epochs that are not a whole number of at least 1.
+        InputError: there are no parts, a name is unknown, or a number of epochs is not a whole
+            number of at least 1.
 
     Example:
         >>> first_fit_then_rank = Scheduled([("mse", 10), ("list_mle", 20)])

@@ -5,28 +5,30 @@ value of a pair is
 
 - ``original``: ``tanh(s dx dy / 2)``, s = 1 (Zheng et al.);
 - ``product``: ``tanh(s dx / 2) tanh(s dy / 2)``, s = 0.5 (ParZC);
-- ``hard``: ``tanh(s dx / 2) sign(dy)``, s = 1: only predictions are smoothed.
+- ``hard``: ``tanh(s dx / 2) sign(dy)``, s = 1, where only predictions are smoothed.
 
-As s grows, each tends to ``sign(dx dy)``, and their mean to tau. The first two weight pairs by the
-distance of their targets, so they depend on the unit of the targets: accuracies in [0, 1] are so
-close to each other that gradients vanish. Give z-scored targets, preferably with the mean and
-deviation of the whole training set; ``standardise`` takes those of the call. Predictions are not
-bounded: larger predictions also increase the value, and gradients vanish as soon as pairs saturate.
-Pairs that are wrong by then stay wrong for long, especially under ``original``.
+As s grows, each value tends to ``sign(dx dy)``, and their mean tends to tau. The first two forms
+weight pairs by the distance of their targets, so they depend on the unit of the targets. For
+example, accuracies in [0, 1] are so close to each other that gradients vanish. Give z-scored
+targets, preferably with the mean and deviation of the whole training set; ``standardise`` uses
+those of the call. Predictions are not bounded: larger predictions also increase the value, and
+gradients vanish as soon as pairs saturate. Pairs in the wrong order then stay wrong for long,
+especially under ``original``.
 
 With ``relative``, the data define a large difference: dx, and dy if it is smoothed, are divided by
-the medians of their absolute values. Then s alone sets the slope of a median pair, whatever the
-unit of targets and the scale of predictions are.
+the medians of their absolute values. Then only s sets the slope of a median pair, regardless of the
+unit of targets and the scale of predictions.
 
 Notes:
     ``relative`` is our choice; the median of predictions is held constant in the gradient.
     The form ``hard`` is our choice. ``pairs`` is the default denominator, because it does not jump
     when two predictions become equal; ties in a training set only scale it. Under ``untied``, the
-    factor of predictions is left out while all predictions are equal, as those of a head
-    initialised to zero are, so that there is a gradient that separates them.
+    factor of predictions is left out while all predictions are equal, as for a head initialised to
+    zero. So there is a gradient that separates them.
 
-Source: Zheng et al., "DiffKendall", NeurIPS 2023; Dong et al., "ParZC", AAAI 2025, whose released
-code returns twice this value: it divides ordered pairs by the number of unordered.
+Source: Zheng et al., "DiffKendall", NeurIPS 2023; Dong et al., "ParZC", AAAI 2025. The released
+code of ParZC returns twice this value, since it divides a sum over ordered pairs by the number of
+unordered pairs.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ FORMS: Mapping[str, float] = {"original": 1.0, "product": 0.5, "hard": 1.0}
 """Form of ``smoothed_kendall`` -> its default slope."""
 
 DENOMINATORS = ("pairs", "untied")
-"""What ``smoothed_kendall`` divides by."""
+"""The denominators of ``smoothed_kendall``."""
 
 
 def smoothed_kendall(
@@ -63,20 +65,21 @@ def smoothed_kendall(
     Args:
         predictions: (items,).
         targets: (items,).
-        form: one of ``FORMS``; the module says what pairs are worth under each.
+        form: one of ``FORMS``; the docstring of the module has the value of a pair for each.
         slope: s; None for the form's published default.
-        denominator: ``"pairs"``, all n (n - 1) / 2, as in the papers: tends to tau-a.
-            ``"untied"``, the geometric mean of the pairs untied in predictions and of those
-            untied in targets: tends to tau-b (scipy's, and ``archrank.metrics.kendall``).
-        standardise: z-score the targets of this call (population deviation).
-        relative: divide differences by the medians of their absolute values in this call.
-        chunk: rows of the table of pairs held at once; None chooses. It changes but rounding.
+        denominator: ``"pairs"`` is n (n - 1) / 2, as in the papers; the result tends to tau-a.
+            ``"untied"`` is the geometric mean of the numbers of pairs untied in predictions and in
+            targets; the result tends to tau-b (as in scipy and ``archrank.metrics.kendall``).
+        standardise: whether to z-score the targets of this call (population deviation).
+        relative: whether to divide differences by their median absolute values in this call.
+        chunk: the number of rows of the table of pairs held at once; None chooses it. It changes
+            only rounding.
 
     Returns:
         A scalar.
 
     Raises:
-        InputError: an option outside its range, or as the package says.
+        InputError: an option is out of range, or see the rules of the package.
 
     Example:
         >>> truth = torch.tensor([0.0, 1.0, 2.0, 3.0])
@@ -110,7 +113,8 @@ def smoothed_kendall(
 def _worth(
     form: str, half: float, half_of_targets: float, gap: Tensor, contrast: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the values of pairs, and their derivatives by the differences of predictions."""
+    """Return the values of pairs and their derivatives with respect to differences of
+    predictions."""
     amplitude: Tensor | float
     steepness: Tensor | float
     if form == "original":
@@ -134,7 +138,7 @@ def diff_kendall(
     relative: bool = False,
     chunk: int | None = None,
 ) -> Tensor:
-    """Return minus ``smoothed_kendall``, in [-1, 1]: the loss; arguments as there.
+    """Return the loss, minus ``smoothed_kendall`` in [-1, 1]; it takes the same arguments.
 
     Example:
         >>> truth = torch.tensor([0.0, 1.0, 2.0])
@@ -168,5 +172,5 @@ def _untied_both(predictions: Tensor, targets: Tensor) -> float:
 
 
 def _floating(values: Tensor, predictions: Tensor) -> torch.dtype:
-    """Return the type to average targets in: their own, at least that of the predictions."""
+    """Return the type for averaging targets: their own type, or that of predictions if larger."""
     return torch.promote_types(values.dtype, predictions.dtype)

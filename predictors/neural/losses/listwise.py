@@ -12,11 +12,11 @@ from .pairs import places_of
 
 
 def list_mle(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Return minus the log-likelihood of the true order, if a softmax draws items best first.
+    """Return minus the log-likelihood of the true order if a softmax draws the items, best first.
 
-    ``mean over i of log(exp(x_i) + sum over {j: y_j < y_i} of exp(x_j)) - x_i``: each item against
-    itself and all that are truly worse. Without ties this is ListMLE over the number of items, so
-    that it does not grow with the list.
+    ``mean over i of log(exp(x_i) + sum over {j: y_j < y_i} of exp(x_j)) - x_i`` compares each item
+    with itself and all items that are truly worse. Without ties, this is ListMLE divided by the
+    number of items, so it does not grow with the list.
 
     Notes:
         Tied targets do not compete with each other (our choice), so that neither the order of the
@@ -27,7 +27,7 @@ def list_mle(predictions: Tensor, targets: Tensor) -> Tensor:
         targets: (items,).
 
     Raises:
-        InputError: as the package says.
+        InputError: see the rules of the package.
 
     Source: Xia et al., "Listwise approach to learning to rank", ICML 2008, eq. 8.
 

@@ -1,4 +1,4 @@
-"""Losses as modules with their options fixed, and by name."""
+"""Losses as modules with fixed options, and losses by name."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .pointwise import huber, mse
 
 
 class Loss(nn.Module):
-    """A loss of this package with its options fixed; derive by naming the function.
+    """A loss of this package with fixed options; subclasses name the function.
 
     Args:
         options: the function's keyword arguments.
 
     Raises:
-        InputError: an option that the function does not have, or outside its range.
+        InputError: the function does not have an option, or an option is out of range.
 
     Example:
         >>> DiffKendall(form="hard", slope=2.0)
@@ -33,7 +33,7 @@ class Loss(nn.Module):
 
     function: ClassVar[Callable[..., Tensor]]
     pointwise: ClassVar[bool] = False
-    """Whether it measures how far off predictions are, and not only their order."""
+    """Whether the loss measures distances to the targets, and not only the order."""
 
     def __init__(self, **options: Any):
         super().__init__()
@@ -114,11 +114,11 @@ LOSSES: Mapping[str, type[Loss]] = {
 SERVED: Mapping[str, Mapping[str, Any]] = {
     "diff_kendall": {"form": "product", "slope": 8.0, "relative": True}
 }
-"""Name -> options that ``loss`` takes where none are given, chosen by ``experiments/losses.py``."""
+"""Name -> options that ``loss`` uses if none are given, chosen by ``experiments/losses.py``."""
 
 
 def orders(given: nn.Module) -> bool:
-    """Say whether a loss only orders, so that it leaves the scale of predictions open.
+    """Say whether a loss only orders, and thus leaves the scale of predictions open.
 
     A combined loss only orders if all its parts do. Other modules are assumed to only order.
 
@@ -134,11 +134,11 @@ def loss(name_or_module: str | nn.Module, **options: Any) -> nn.Module:
 
     Args:
         name_or_module: one of ``LOSSES``, or any module of (predictions, targets).
-        options: the options of the named loss; by default those of ``SERVED``, while the classes
-            have the published defaults.
+        options: the options of the named loss; by default those of ``SERVED``. The classes have the
+            published defaults instead.
 
     Raises:
-        InputError: no such name, no such option, or options beside a module.
+        InputError: there is no such name or option, or options are given with a module.
 
     Example:
         >>> loss("pairwise_hinge", margin=0.1)

@@ -14,17 +14,17 @@ from .checks import zero
 
 PAIRS_AT_ONCE = 2**16  # a few such tensors fit a core's cache; larger ones are slower
 
-_GAPS_OF = 512  # items whose pairs are enough for a median
+_GAPS_OF = 512  # the most items whose pairs give the median
 
 PairTerm = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
-"""What a pair (i, j) is worth, and its derivative in prediction_i - prediction_j.
+"""Maps differences prediction_i - prediction_j to the values of pairs (i, j) and their derivatives.
 
-Given are these differences for some rows i and all j. Swapping i and j must leave the worth.
+The differences are those for some rows i and all j. Swapping i and j must not change the value.
 """
 
 
 class _PairSum(torch.autograd.Function):
-    """Sum of a term over unordered pairs, from row sums of the table of ordered pairs."""
+    """A sum of a term over unordered pairs, from row sums of the table of ordered pairs."""
 
     @staticmethod
     def forward(ctx: Any, predictions: Tensor, term: PairTerm, rows_at_once: int) -> Tensor:
@@ -49,7 +49,7 @@ class _PairSum(torch.autograd.Function):
 def over_pairs(
     predictions: Tensor, term: PairTerm, denominator: float, chunk: int | None
 ) -> Tensor:
-    """Return the sum of a term over unordered pairs, divided; zero where the divisor is 0."""
+    """Return the sum of a term over unordered pairs, divided; it is zero if the divisor is 0."""
     if chunk is not None and chunk < 1:
         raise InputError(f"chunk: got {chunk!r}, expected a number of rows of at least 1, or None")
     if not denominator:
@@ -60,26 +60,26 @@ def over_pairs(
 
 
 def places_of(values: Tensor) -> Tensor:
-    """Return dense ranks from 0: the order of values and their ties, whatever their precision."""
+    """Return dense ranks from 0, which keep the order and the ties of values of any precision."""
     places: Tensor = values.unique(return_inverse=True)[1]
     return places
 
 
 def pairs_among(items: int) -> int:
-    """Return how many unordered pairs there are."""
+    """Return the number of unordered pairs."""
     return items * (items - 1) // 2
 
 
 def untied(values: Tensor) -> int:
-    """Return how many unordered pairs differ."""
+    """Return the number of unordered pairs that differ."""
     counts = values.unique(return_counts=True)[1]
     return (len(values) ** 2 - int(counts.square().sum())) // 2
 
 
 def median_gap(values: Tensor) -> float:
-    """Return the median absolute difference of the pairs that differ; 1 if none does.
+    """Return the median absolute difference of the pairs that differ; 1 if no pair differs.
 
-    Of more than 512 values, as many evenly spaced ones of their order stand for all.
+    More than 512 values are represented by 512 that are evenly spaced in sorted order.
 
     Example:
         >>> median_gap(torch.tensor([0.0, 1.0, 3.0]))
@@ -92,5 +92,5 @@ def median_gap(values: Tensor) -> float:
     gaps = gaps[gaps > 0]
     if not len(gaps):
         return 1.0
-    # Bounded below, so that what is divided by it stays finite in single precision.
+    # A lower bound keeps quotients finite in single precision.
     return max(float(gaps.median()), 1e-12 * float(gaps.max()), 1e-20)

@@ -13,18 +13,19 @@ from .pairs import over_pairs, places_of, untied
 def pairwise_hinge(
     predictions: Tensor, targets: Tensor, *, margin: float = 1.0, chunk: int | None = None
 ) -> Tensor:
-    """Return the mean amount by which pairs miss the right order by a margin.
+    """Return the mean shortfall of pairs from the right order with a margin.
 
     ``mean over pairs with dy != 0 of max(0, margin - dx sign(dy))``.
 
     Args:
         predictions: (items,).
         targets: (items,).
-        margin: the distance by which the better item should be predicted above the worse; above 0.
+        margin: the least difference wanted between predictions of the better and the worse item;
+            above 0.
         chunk: as in ``smoothed_kendall``.
 
     Raises:
-        InputError: margin is not positive, or as the package says.
+        InputError: ``margin`` is not positive, or see the rules of the package.
 
     Source: Herbrich et al., "Large margin rank boundaries for ordinal regression", 2000.
 
@@ -57,7 +58,7 @@ def pairwise_logistic(predictions: Tensor, targets: Tensor, *, chunk: int | None
         chunk: as in ``smoothed_kendall``.
 
     Raises:
-        InputError: as the package says.
+        InputError: see the rules of the package.
 
     Source: Burges et al., "Learning to rank using gradient descent" (RankNet), ICML 2005; the
     "pairwise" loss of ParZC.
@@ -77,11 +78,12 @@ def pairwise_logistic(predictions: Tensor, targets: Tensor, *, chunk: int | None
 
 
 def weighted_ranking(predictions: Tensor, targets: Tensor, *, chunk: int | None = None) -> Tensor:
-    """Return ``pairwise_logistic`` with most weight on pairs that contain one of the best items.
+    """Return ``pairwise_logistic`` with the most weight on pairs that contain one of the best
+    items.
 
-    ``sum w_ij log(1 + exp(-dx sign(dy))) / sum w_ij`` over pairs with dy != 0, where
-    ``w_ij = 1 / log2(1 + rank of the better by its target)``; the best has rank 1, tied targets the
-    smallest rank of their tie.
+    ``sum w_ij log(1 + exp(-dx sign(dy))) / sum w_ij`` over pairs with dy != 0, where ``w_ij = 1 /
+    log2(1 + r)`` and r is the rank of the better item by its target. The best item has rank 1, and
+    tied items have the smallest rank of their tie.
 
     Args:
         predictions: (items,).
@@ -89,12 +91,12 @@ def weighted_ranking(predictions: Tensor, targets: Tensor, *, chunk: int | None 
         chunk: as in ``smoothed_kendall``.
 
     Raises:
-        InputError: as the package says.
+        InputError: see the rules of the package.
 
     Notes:
-        The weights are our choice, after the weighted pairs of Weston et al., "WSABIE" (WARP),
-        IJCAI 2011, with the discount of Jarvelin and Kekalainen, TOIS 2002, on true ranks in place
-        of sampled ones.
+        The weights are our choice. They follow the weighted pairs of Weston et al., "WSABIE"
+        (WARP), IJCAI 2011, with the discount of Jarvelin and Kekalainen, TOIS 2002, on true ranks
+        in place of sampled ranks.
 
     Example:
         >>> truth = torch.tensor([3.0, 2.0, 1.0])
@@ -112,7 +114,7 @@ def weighted_ranking(predictions: Tensor, targets: Tensor, *, chunk: int | None 
 
     def term(gap: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         worth, slope = _logistic(gap, (places[rows, None] - places).sign())
-        # The better of two has the larger weight, as weights fall with the rank.
+        # The better item of a pair has the larger weight, since weights fall with the rank.
         weight = torch.maximum(weights[rows, None], weights)
         return weight * worth, weight * slope
 
@@ -120,6 +122,6 @@ def weighted_ranking(predictions: Tensor, targets: Tensor, *, chunk: int | None 
 
 
 def _logistic(gap: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
-    """``log(1 + exp(-gap order))`` and its derivative in gap; zero where order is."""
+    """Return ``log(1 + exp(-gap order))`` and its derivative in gap; both are 0 if order is 0."""
     lead = order * gap
     return -order.abs() * functional.logsigmoid(lead), -order * torch.sigmoid(-lead)

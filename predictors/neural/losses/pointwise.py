@@ -1,4 +1,4 @@
-"""Losses of single items: how far predictions are from their targets."""
+"""Losses of single items, which measure the distance of predictions from targets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def mse(predictions: Tensor, targets: Tensor) -> Tensor:
     """Return the mean squared error, ``mean (x - y)^2``.
 
     Raises:
-        InputError: as the package says.
+        InputError: see the rules of the package.
 
     Example:
         >>> import torch
@@ -31,10 +31,10 @@ def huber(predictions: Tensor, targets: Tensor, *, delta: float = 1.0) -> Tensor
     Args:
         predictions: (items,).
         targets: (items,).
-        delta: where it turns linear, in units of the targets; above 0.
+        delta: the error from which the loss is linear, in units of the targets; above 0.
 
     Raises:
-        InputError: delta is not positive, or as the package says.
+        InputError: ``delta`` is not positive, or see the rules of the package.
 
     Source: Huber, "Robust estimation of a location parameter", 1964.
 
