@@ -1,4 +1,4 @@
-"""Predictions for many architectures, as ``archrank predict`` makes them."""
+"""Predictions for many architectures, as ``archrank predict`` does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .fitting import candidates_of, readable
 from .loading import load_predictor
 
 _SHARE = 1024  # architectures that a process predicts together
-_WORTH_PROCESSES = 4 * _SHARE  # fewer are predicted sooner than processes start
+_WORTH_PROCESSES = 4 * _SHARE  # fewer architectures take less time than starting processes
 
 
 def predict(
@@ -33,7 +33,7 @@ def predict(
     """Return predictions, best first, in the columns ``name``, ``predicted`` and ``std``.
 
     ``jobs`` processes compute the proxies that the predictor needs, and share the predictions of
-    many architectures. ``progress`` is called as ``fit`` calls it, during predictions with the text
+    many architectures. ``progress`` is called as by ``fit``; during predictions, its text is
     "predicted".
 
     Raises:
@@ -66,7 +66,7 @@ def predicted(predictor: Predictor, read: Sequence[Any]) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class _Share:
-    """Architectures that one process predicts together, and where the predictor is saved."""
+    """Architectures that one process predicts together, with the folder of the predictor."""
 
     model: Path
     places: list[int]
@@ -76,7 +76,10 @@ class _Share:
 def _predicted_in_processes(
     predictor: Predictor, archs: Sequence[str], jobs: int, progress: Progress | None
 ) -> tuple[Array, Array]:
-    """Return the same as ``predicted``; equal architectures go to the same process."""
+    """Return the result of ``predicted`` from several processes.
+
+    Equal architectures go to the same process.
+    """
     mean, std = np.zeros(len(archs)), np.zeros(len(archs))
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"

@@ -1,4 +1,4 @@
-"""What predictors learn from: the graph of each architecture and what else is known about it."""
+"""The samples that predictors read: the graph of each architecture and further data about it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Sample:
-    """One architecture as predictors see it.
+    """One architecture as predictors read it.
 
     Attributes:
         graph: its computation graph.
@@ -36,7 +36,7 @@ class Sample:
             none.
         context: numbers on which the label depends besides the architecture: dataset, recipe,
             device.
-        name: what messages call it, if it is no architecture of a space.
+        name: its name in messages, if it is not an architecture of a space.
     """
 
     graph: Graph
@@ -52,7 +52,7 @@ class Sample:
 class Reader:
     """A maker of samples that checks the arguments of ``samples`` once.
 
-    ``exact``: an architecture is read as it is written, not as the network that it equals.
+    With ``exact``, an architecture is read as written, not as its canonical equivalent.
     """
 
     space: str | Space | None = None
@@ -85,7 +85,7 @@ class Reader:
                 raise InputError(f"X: sample {at} brings no scores of {', '.join(self.proxies)}")
             return item
         if isinstance(item, str):
-            # np.str_ is a str too, but another type than what JSON gives back
+            # np.str_ is also a str, but JSON returns plain strings
             return self._of_space(str(item), known)
         if isinstance(item, Graph):
             if self.proxies:
@@ -109,7 +109,7 @@ class Reader:
         if key not in known:
             sample = Sample(space.graph(key, self.task), key, space.encode(key))
             if self.proxies:
-                with seeded(self.seed):  # the same network whenever it is read
+                with seeded(self.seed):  # every reading gives the same network
                     model = space.build(key, self.task)
                 inputs = space.inputs(self.task, key) if self.inputs is None else self.inputs
                 sample = self._scored(sample, model, inputs)
@@ -155,7 +155,7 @@ def listed(given: Any) -> list[Any]:
     """Return the architectures as a list.
 
     Raises:
-        InputError: what is given is a single architecture, or no sequence of architectures.
+        InputError: ``given`` is a single architecture, or not a sequence of architectures.
     """
     if isinstance(given, (str, Graph, nn.Module, Sample)) or not isinstance(given, Iterable):
         raise InputError(

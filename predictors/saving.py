@@ -1,6 +1,6 @@
 """Predictors as files: ``predictor.json`` and ``arrays.safetensors`` in one folder.
 
-A class whose arguments have changed reads those of older files by ``arguments_of_file``.
+A class whose arguments have changed converts those of older files by ``arguments_of_file``.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ..errors import InputError
 FORMAT = 1
 FACTS, _ARRAYS = "predictor.json", "arrays.safetensors"
 _ROOMS = (".", "..costs")
-"""Rooms whose public names may stand in a file. ``costs`` lies above this one, so that nothing here
-imports it; it is imported by name, and only where a file names one of its predictors."""
+"""Rooms whose public names may occur in a file. ``costs`` is above this room, so no code here
+imports it. It is imported by name, and only if a file names one of its predictors."""
 _RENAMED = {
     "Familiarity": "Distribution",
     "familiarity_": "distribution_",
 }
-"""Classes and attributes as files of archrank 0.1 call them, and what they are called now."""
+"""Names of classes and attributes in files of archrank 0.1 -> current names."""
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -76,7 +76,7 @@ def read(path: Path, expected: type[Any]) -> Any:
         predictor = _decode(facts["predictor"], arrays, expected)
     except FileNotFoundError as error:
         raise InputError(f"{problem}: no file {error.filename!r}") from None
-    # What files that are cut, changed or something else raise.
+    # The errors of files that are cut short, changed, or something else.
     except (ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
         if isinstance(error, InputError):
             raise
@@ -169,12 +169,12 @@ def _is_ours(value: Any, base: type[Any]) -> bool:
 
 
 def _is_written(kind: type[Any]) -> bool:
-    """Tell whether files hold arguments and fitted attributes of a class."""
+    """Tell whether files store arguments and fitted attributes of a class."""
     return issubclass(kind, BaseEstimator) or is_dataclass(kind)
 
 
 def _class(name: str, expected: type[Any]) -> type[Any]:
-    """Return a public class, or the one asked for; a file imports nothing else."""
+    """Return a public class or the expected one; files cannot import anything else."""
     if name == expected.__qualname__:
         return expected
     for room in _ROOMS:

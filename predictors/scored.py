@@ -1,4 +1,4 @@
-"""Samples with scores for many architectures or other candidates; finished scores are kept."""
+"""The reading of samples with scores for many candidates, which keeps finished scores."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def read_candidates(
     kept: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Sample]:
-    """Return samples of candidates with the scores that the reader asks for, as ``read_scored``.
+    """Return samples of candidates with the scores that the reader asks for; see ``read_scored``.
 
     Raises:
-        InputError: a candidate cannot be built or traced, or as for ``read_scored``.
+        InputError: a candidate cannot be built or traced, or see ``read_scored``.
         StoreError: the store cannot be written.
     """
     checked_count("jobs", jobs)
@@ -90,7 +90,7 @@ def _sample(reader: Reader, row: Row) -> Sample:
 
 
 def _candidate(reader: Reader, arch: str) -> Candidate:
-    """Return an architecture as a candidate that says its input."""
+    """Return an architecture as a candidate with its input shape."""
     space = reader.space_of(arch)
     inputs = space.inputs(reader.task, arch)
     assert reader.space is not None

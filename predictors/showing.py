@@ -1,4 +1,4 @@
-"""How predictors are displayed: what they are and what they learnt, in words and in a notebook."""
+"""The display of predictors and of their training, as text and in a notebook."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def state_of(predictor: Any) -> str:
-    """Return in words whether a predictor was fitted, and to what."""
+    """Return as text whether a predictor was fitted, and to how many labels."""
     if not predictor.__sklearn_is_fitted__():
         return "not fitted"
     count = predictor.n_samples_
@@ -19,7 +19,7 @@ def state_of(predictor: Any) -> str:
 
 
 def as_html(predictor: Any, called: str) -> str:
-    """Return what a notebook shows: the call, the state, and the weights of members."""
+    """Return the HTML for a notebook: the call, the state, and the weights of members."""
     parts = [f"<p><code>{escape(called)}</code>: {escape(state_of(predictor))}</p>"]
     report = getattr(predictor, "report_", {})
     weights = sorted(report.get("weights", {}).items(), key=lambda item: -item[1])

@@ -13,16 +13,16 @@ from torch.nn import functional
 from ...errors import InputError
 
 MIXINGS = ("released", "across")
-"""What the first half of a ``MixerBlock`` acts on: channels, or segments."""
+"""The modes of the first half of a ``MixerBlock``, which acts on channels or across segments."""
 
 BODIES = ("mixer", "mlp")
-"""What ``MABN`` has between its Bayesian layers."""
+"""The bodies of ``MABN`` between its Bayesian layers."""
 
 HEADS = ("linear", "stand_alone")
-"""What ``MABN`` ends in."""
+"""The heads of ``MABN``."""
 
 EVALUATIONS = ("mean", "sample")
-"""Which weights a ``BayesianLinear`` has in eval mode."""
+"""The weights of a ``BayesianLinear`` in evaluation mode."""
 
 
 class BayesianLinear(nn.Module):
@@ -32,11 +32,11 @@ class BayesianLinear(nn.Module):
     anew from torch's global generator; all items of a batch share a draw.
 
     Args:
-        in_features: size of the last dimension of inputs.
-        out_features: size of the last dimension of outputs.
-        prior_rho: initial rho of all weights; -5 is a deviation of 0.0067.
-        evaluation: in evaluation mode, ``mean`` uses mu and is deterministic; ``sample`` draws as
-            in training, as the released code of ParZC does.
+        in_features: the size of the last dimension of inputs.
+        out_features: the size of the last dimension of outputs.
+        prior_rho: the initial rho of all weights; -5 is a deviation of 0.0067.
+        evaluation: the weights in evaluation mode. ``mean`` uses mu and is deterministic;
+            ``sample`` draws weights as in training, like the released code of ParZC.
 
     Shape:
         (..., in_features) to (..., out_features).
@@ -86,7 +86,8 @@ class BayesianLinear(nn.Module):
         return functional.linear(inputs, weight)
 
     def kl(self, prior_std: float = 1.0) -> Tensor:
-        """Return the divergence of the weights from a zero-mean normal prior, a scalar.
+        """Return the Kullback-Leibler divergence of the weights from a zero-mean normal prior, a
+        scalar.
 
         ``sum log(s / sigma) + (sigma^2 + mu^2) / (2 s^2) - 1/2`` with s the prior's deviation.
 
@@ -174,7 +175,8 @@ class StandAloneHead(nn.Module):
         width: d.
         outputs: the number of outputs.
         dropout: the probability that a value is dropped.
-        bayesian: whether the first layer is Bayesian; else an ordinary one without bias.
+        bayesian: whether the first layer is Bayesian; otherwise it is an ordinary layer without
+            bias.
         prior_rho, evaluation: as in ``BayesianLinear``.
 
     Shape:
@@ -218,27 +220,27 @@ class StandAloneHead(nn.Module):
 
 
 class MABN(nn.Module):
-    """ParZC's mixer architecture with Bayesian network, over statistics of a network's nodes.
+    """ParZC's mixer architecture with a Bayesian network, on statistics of a network's nodes.
 
     ``Linear(inputs, length)``, cut into segments, ``BayesianLinear(segment, width)``, ``depth``
     ``MixerBlock``, LayerNorm, mean over segments, ``BayesianLinear(width, outputs)``.
 
-    Two arguments make the ablations of the paper. ``body="mlp"`` has no segments, but ``depth``
-    layers ``Linear(width, width), GELU, dropout`` after ``BayesianLinear(length, width)``; the
-    paper does not say their form, which is our choice. ``bayesian=False`` replaces Bayesian layers
-    by ordinary ones without bias. On NDS, ParZC has ``length=752, width=1600, depth=5,
+    Two arguments give the ablations of the paper. ``body="mlp"`` has no segments. It has ``depth``
+    layers ``Linear(width, width), GELU, dropout`` after ``BayesianLinear(length, width)``. Their
+    form is our choice, since the paper does not state it. ``bayesian=False`` replaces Bayesian
+    layers by ordinary layers without bias. On NDS, ParZC has ``length=752, width=1600, depth=5,
     dropout=0.18, head="stand_alone"``.
 
     Args:
-        inputs: the number of statistics: proxies times nodes.
+        inputs: the number of statistics, which is proxies times nodes.
         length: the size that they are projected to.
-        segment: the size of a segment; it divides the length.
+        segment: the size of a segment, a divisor of ``length``.
         width: the number of channels.
         depth: the number of blocks.
         dropout: the probability of dropout in the blocks.
         outputs: the number of outputs; 1 for a score.
         mixing: one of ``MIXINGS``.
-        evaluation: one of ``EVALUATIONS``, for eval mode.
+        evaluation: one of ``EVALUATIONS``, for evaluation mode.
         bayesian: whether weights are random variables.
         body: one of ``BODIES``.
         head: one of ``HEADS``: the last layer, or ``StandAloneHead`` instead of it.
@@ -248,8 +250,8 @@ class MABN(nn.Module):
         (..., inputs) to (..., outputs).
 
     Raises:
-        InputError: a size below 1, a segment that does not divide the length, no such choice, or
-            (from ``forward``) inputs of another size.
+        InputError: a size is below 1, ``segment`` does not divide ``length``, a choice is unknown,
+            or (from ``forward``) inputs have another size.
 
     Source: Dong et al., "ParZC", AAAI 2025, and its released code, whose mixing is ``released`` and
     whose evaluation is ``sample``.
@@ -338,9 +340,9 @@ class MABN(nn.Module):
 def monte_carlo(module: nn.Module, inputs: Tensor, draws: int, seed: int) -> tuple[Tensor, Tensor]:
     """Return the mean and deviation of a module's outputs over draws of its Bayesian weights.
 
-    Only these weights are random. All else runs in evaluation mode, whatever the module's mode and
-    ``evaluation`` are. The module and torch's generators are left as they were. There are no
-    gradients.
+    Only these weights are random. All else runs in evaluation mode, regardless of the module's mode
+    and ``evaluation``. The states of the module and of torch's generators are restored. There are
+    no gradients.
 
     Args:
         module: a module with ``BayesianLinear`` layers; without any, the deviation is 0.
@@ -352,7 +354,7 @@ def monte_carlo(module: nn.Module, inputs: Tensor, draws: int, seed: int) -> tup
         Two tensors like an output; the deviation is the unbiased one (n - 1).
 
     Raises:
-        InputError: fewer than 2 draws.
+        InputError: ``draws`` is below 2.
 
     Example:
         >>> model = MABN(12, length=32, segment=8, width=16, depth=1)

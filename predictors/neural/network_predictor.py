@@ -1,4 +1,4 @@
-"""The common part of predictors made of torch modules: training with progress, and adapting."""
+"""The common part of predictors made of torch modules: watched training, and adaptation."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Watch(NamedTuple):
     """The checkpoints and the progress function of a training.
 
     Attributes:
-        folder: of checkpoints; None for none.
-        progress: called after each epoch.
+        folder: the folder of checkpoints; None to write none.
+        progress: a function called after each epoch.
     """
 
     folder: Path | None = None
@@ -26,7 +26,7 @@ class Watch(NamedTuple):
 
     @classmethod
     def of(cls, checkpoint: str | Path | None, progress: EpochProgress | None) -> Watch:
-        """Return what a caller of ``fit`` asked for."""
+        """Return the watch for the arguments of ``fit``."""
         return cls(None if checkpoint is None else Path(checkpoint), progress)
 
     def file(self, name: str) -> Path | None:
@@ -35,15 +35,15 @@ class Watch(NamedTuple):
 
 
 UNWATCHED = Watch()
-"""A training that writes no checkpoint and tells nobody how far it is."""
+"""The watch of a training that writes no checkpoint and reports no progress."""
 
 
 class NetworkPredictor(Predictor):
-    """A predictor made of torch modules, which it keeps under ``_built`` and as arrays."""
+    """A predictor made of torch modules, which it stores as ``_built`` and as arrays."""
 
     @abstractmethod
     def _fit(self, samples: list[Sample], labels: Array, watch: Watch = UNWATCHED) -> None:
-        """Learn from samples and their standardised labels, watched."""
+        """Learn from samples and their standardised labels; ``watch`` follows the training."""
 
     def fit(
         self,
@@ -52,15 +52,15 @@ class NetworkPredictor(Predictor):
         checkpoint: str | Path | None = None,
         progress: EpochProgress | None = None,
     ) -> Self:
-        """Learn from architectures and their labels, larger is better.
+        """Learn from architectures and their labels, where larger is better.
 
         Args:
             X, y: see ``Predictor.fit``.
-            checkpoint: a folder: each training writes how far it is, and goes on from there.
-            progress: called after each epoch of each training.
+            checkpoint: a folder of checkpoints, from which interrupted trainings continue.
+            progress: a function called after each epoch of each training.
 
         Raises:
-            InputError: see ``Predictor.fit``, and the class.
+            InputError: see ``Predictor.fit`` and the class.
         """
         samples, labels = self._read_to_fit(X, y)
         if self.label_std_:
@@ -68,13 +68,15 @@ class NetworkPredictor(Predictor):
         return self
 
     def _read_to_adapt(self, X: Any, y: Any) -> tuple[list[Sample], Array]:
-        """Return samples and labels for further training, once there are weights."""
+        """Return samples and labels for further training; raise an InputError if there are no
+        weights."""
         if not getattr(self, "label_std_", 0.0):
             raise InputError("adapt: fit it first, to labels that differ")
         samples = self._read(X)
         return samples, checked_labels(y, len(samples))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what copies and pickles hold: modules are made again of the arrays."""
+        """Return the state for copies and pickles, without modules, which are rebuilt from
+        arrays."""
         state: dict[str, Any] = super().__getstate__()
         return {name: value for name, value in state.items() if name != "_built"}

@@ -1,4 +1,4 @@
-"""ParZC: zero-cost statistics of a network's layers, mixed by a Bayesian network."""
+"""ParZC, which mixes zero-cost statistics of a network's layers by a Bayesian network."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from .mixer import MABN, monte_carlo
 SCALINGS = ("minmax", "log")
 POSITIONS = ("order", "module")
 _LAYERS = ("conv1d", "conv2d", "conv3d", "depthwise_conv", "linear")
-_MEANS = ("snip", "synflow", "plain", "grasp")  # of which a layer's value is a mean of parameters
+_MEANS = ("snip", "synflow", "plain", "grasp")  # a layer's value is the mean over its parameters
 _CHANNEL_MEANS = ("fisher",)
-_JOINT_WIDTH = 64  # what the mixer hands to the encoder: our choice
+_JOINT_WIDTH = 64  # the size of the mixer's output for the encoder: our choice
 
 
 def layers_of(sample: Sample) -> npt.NDArray[np.intp]:
@@ -44,7 +44,7 @@ def layers_of(sample: Sample) -> npt.NDArray[np.intp]:
 
 
 def layer_statistics(sample: Sample, name: str, scaling: str = "minmax") -> Array:
-    """Return a proxy's statistic of each layer (layers,), scaled in the network; 0 if missing.
+    """Return a proxy's statistic of each layer (layers,), scaled within the network; 0 if missing.
 
     ``snip``, ``synflow``, ``plain`` and ``grasp`` are means over the parameters of a layer, and
     ``fisher`` is a mean over its output channels. Other proxies have one value for the layer.
@@ -85,7 +85,7 @@ def _output_channels(graph: Graph, layers: npt.NDArray[np.intp]) -> Array:
 
 
 class _Network(nn.Module):
-    """The mixer alone, or a graph encoder whose context is the mixer's output."""
+    """The network: the mixer alone, or a graph encoder whose context is the mixer's output."""
 
     def __init__(self, inputs: int, mixer: Mapping[str, Any], encoder: str | None, seed: int):
         super().__init__()
@@ -107,7 +107,7 @@ class _Network(nn.Module):
 
 
 class _OfGraphs(nn.Module):
-    """The network with fixed graphs, as a function of the statistics alone."""
+    """The network with fixed graphs, as a function of only the statistics."""
 
     def __init__(self, network: _Network, graphs: Sequence[GraphTensors]):
         super().__init__()
@@ -118,37 +118,36 @@ class _OfGraphs(nn.Module):
 
 
 class ParZC(Predictor):
-    """A predictor that mixes the statistics of a network's layers, under several proxies.
+    """A predictor that mixes statistics of a network's layers from several proxies.
 
-    Each layer's statistic is scaled within its network (``layer_statistics``); the vectors of
-    all proxies, one after the other, go through ``MABN``.
-    Alone, the mixer gives the score. Joined to an encoder (``encoder="transformer"``), its output
-    is the context of the graph's vector. The loss is DiffKendall's product form on standardised
-    labels. Predictions use the mean of the Bayesian weights. The standard deviation is that of
-    predictions with ``draws`` samples of the weights.
+    Each layer's statistic is scaled within its network (``layer_statistics``). The vectors of all
+    proxies are concatenated and go through ``MABN``. Alone, the mixer gives the score. Joined to an
+    encoder (``encoder="transformer"``), its output is the context of the graph's vector. The loss
+    is DiffKendall's product form on standardised labels. Predictions use the mean of the Bayesian
+    weights. The standard deviation is that of predictions with ``draws`` samples of the weights.
 
     Notes:
-        ParZC adds the mixer's output to the tokens of a cell. A context serves graphs of any size
-        and is our choice.
+        ParZC adds the mixer's output to the tokens of a cell. A context works for graphs of any
+        size and is our choice.
 
     Args:
         encoder: None for the mixer alone, or the name of an encoder to join it to.
         mixer: options of MABN, such as ``{"mixing": "across", "evaluation": "sample"}``.
         scaling: the scaling of statistics, ``"minmax"`` (released) or ``"log"``.
-        positions: ``"order"`` (released) puts layers in order of execution and zeros behind the
-            last one, so that a place belongs to different layers in networks of different depth.
-            ``"module"`` gives each module path its own place. By order, a network that is deeper
-            than all training networks is read at evenly spaced depths (our choice).
+        positions: the places of layers in the vectors. ``"order"`` (released) puts layers in order
+            of execution, followed by zeros. So a place belongs to different layers in networks of
+            different depth. A network that is deeper than all training networks is read at evenly
+            spaced depths (our choice). ``"module"`` gives each module path its own place.
         loss: one of ``LOSSES``, or a module, which cannot be saved.
         loss_options: the options of the loss; by default DiffKendall has the released slope and
             form.
-        normal_scores: whether labels are learned as normal scores; released are standardised
+        normal_scores: whether labels are learned as normal scores; the released code standardises
             labels.
         epochs, batch_size, learning_rate, weight_decay: the settings of Adam with a cosine
             schedule; the defaults are those of ParZC on NAS-Bench-201.
         divergence: the weight of the divergence of Bayesian weights from their prior; 0 in the
             released code.
-        draws: the number of samples of the weights behind the standard deviation.
+        draws: the number of samples of the weights that give the standard deviation.
         random_state: the seed of everything random.
         proxies: the proxies whose statistics are read; samples that have their values per node are
             not scored again.
@@ -223,7 +222,7 @@ class ParZC(Predictor):
                 raise InputError(f"{name}: got {value!r}, expected one of {', '.join(known)}")
         self.places_ = self._places(samples)
         table = self._table(samples)
-        # What was scaled within networks is not scaled again.
+        # Statistics scaled within networks are not scaled again.
         scaled = self.scaling == "minmax"
         self.mean_ = np.zeros(table.shape[1]) if scaled else table.mean(axis=0)
         self.std_ = np.ones(table.shape[1]) if scaled else table.std(axis=0) + 1e-6
@@ -271,7 +270,7 @@ class ParZC(Predictor):
             std[here] = drawn[1].double().numpy()
         return mean, std
 
-    # --- what the network reads ---------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------
 
     def _places(self, samples: Sequence[Sample]) -> dict[str, int]:
         """Return the place of each layer in a proxy's vector: by module path, or by order."""
@@ -324,7 +323,7 @@ class ParZC(Predictor):
         return _Network(inputs, self.mixer or {}, self.encoder, self.random_state)
 
     def _network(self) -> _Network:
-        if not hasattr(self, "_built"):  # made of what files hold: they give the same
+        if not hasattr(self, "_built"):  # made from fitted attributes, as after loading
             model = self._model()
             load_arrays(model, self.weights_)
             self._built = model
@@ -332,7 +331,7 @@ class ParZC(Predictor):
 
 
 def _at_most(values: Array, places: int) -> Array:
-    """Return values (n,), read at evenly spaced depths if there are too many."""
+    """Return values (n,), or ``places`` of them at evenly spaced depths if there are more."""
     if len(values) <= places:
         return values
     depths = np.linspace(0, len(values) - 1, places)
@@ -340,7 +339,7 @@ def _at_most(values: Array, places: int) -> Array:
 
 
 def _paths(sample: Sample) -> list[str]:
-    """Return the module path of each layer, with its number where a module has several."""
+    """Return the module path of each layer, numbered if a module has several layers."""
     graph = sample.graph
     seen: dict[str, int] = {}
     paths = []

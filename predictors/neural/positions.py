@@ -11,21 +11,22 @@ _DENSE_UP_TO = 1500
 def laplacian_positions(
     nodes: int, edges: npt.NDArray[np.int64], k: int
 ) -> npt.NDArray[np.float32]:
-    """Return eigenvectors of the ``k`` smallest eigenvalues of ``I - D^-1/2 A D^-1/2`` but one.
+    """Return eigenvectors of ``I - D^-1/2 A D^-1/2`` for the ``k`` smallest eigenvalues after the
+    first.
 
-    The graph is taken as undirected and simple. The first eigenvector only says the degrees. Each
-    column is scaled to norm ``sqrt(nodes)``, so that entries are of size 1 in graphs of any size;
-    graphs with too few nodes get columns of zeros (both our choice).
+    The graph is treated as undirected and simple. The first eigenvector contains only the degrees.
+    Each column is scaled to norm ``sqrt(nodes)``, so that entries are of size 1 in graphs of any
+    size. Graphs with too few nodes get columns of zeros. Both are our choice.
 
-    An eigenvector's sign is arbitrary. Here it is canonical, for one graph must give one result:
-    the entry of largest magnitude, the earliest in execution order where several tie, is positive.
-    Nearly equal graphs may still get opposite signs, so encoders flip them at random in training.
-    Eigenvectors of one repeated eigenvalue stay as arbitrary as the solver leaves them.
+    An eigenvector's sign is arbitrary. Here it is canonical, so that equal graphs give equal
+    results: the entry of largest magnitude is positive, or the earliest of several in execution
+    order. Nearly equal graphs may still get opposite signs, so encoders flip them at random in
+    training. Eigenvectors of a repeated eigenvalue are as arbitrary as the solver returns them.
 
     Args:
-        nodes: number of nodes.
+        nodes: the number of nodes.
         edges: (m, 2) of (source, target).
-        k: number of columns.
+        k: the number of columns.
 
     Returns:
         float32 array (nodes, k).
@@ -53,7 +54,7 @@ def laplacian_positions(
     if nodes <= _DENSE_UP_TO:
         _, vectors = eigh(matrix.toarray(), subset_by_index=(0, count))
     else:
-        # Shift-invert just below 0 finds the smallest ones; a fixed start keeps it deterministic.
+        # Shift-invert just below 0 finds the smallest; a fixed start makes it deterministic.
         values, vectors = eigsh(matrix.tocsc(), k=count + 1, sigma=-1e-3, v0=np.ones(nodes))
         vectors = vectors[:, np.argsort(values)]
     vectors = vectors[:, 1:]

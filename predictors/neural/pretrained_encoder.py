@@ -20,13 +20,13 @@ from .learning.weights import State, load_arrays
 
 
 class Pretrained(BaseEstimator):  # type: ignore[misc]
-    """An encoder trained without labels, as ``Pretraining.fit`` gives it.
+    """An encoder trained without labels, which ``Pretraining.fit`` returns.
 
     Args:
-        encoder, options, fold: what it was made with.
+        encoder, options, fold: see ``Pretraining``.
 
     Attributes:
-        weights_: of the encoder, as arrays by name.
+        weights_: the weights of the encoder, as arrays by name.
         history_: the mean loss of each epoch.
 
     Example:
@@ -47,27 +47,27 @@ class Pretrained(BaseEstimator):  # type: ignore[misc]
         self.fold = fold
 
     def embed(self, graphs: Sequence[Graph], device: str = "cpu") -> Array:
-        """Return vectors (graphs, width) of graphs; equal ones are encoded once."""
+        """Return vectors (graphs, width) of graphs; equal graphs are encoded once."""
         model = self.build().to(device)
         read = tensor_reader(self.fold, positions_of(model))
         return encode(model, [read(graph) for graph in graphs]).double().cpu().numpy()
 
     def build(self) -> Encoder:
-        """Return the encoder as a module of its own.
+        """Return the encoder as a new module.
 
         Raises:
-            InputError: the weights do not fit what the arguments describe.
+            InputError: the weights do not fit the encoder that the arguments describe.
         """
-        with seeded(0):  # building draws; the caller's random state is not ours
+        with seeded(0):  # building draws weights; the caller's random state stays
             model = encoder_by_name(self.encoder, **(self.options or {}))
         self.start(model)
         return model
 
     def start(self, encoder: Encoder) -> None:
-        """Set an encoder's weights to these; what reads statistics or a context stays as it is.
+        """Set an encoder's weights to these, except layers that read statistics or a context.
 
         Raises:
-            InputError: the encoder is another.
+            InputError: the weights belong to another encoder.
         """
         load_arrays(encoder, self.weights_, new=("embed.statistics.", "join."))
 
@@ -75,16 +75,16 @@ class Pretrained(BaseEstimator):  # type: ignore[misc]
         """Write the encoder to the folder ``path`` as safetensors and JSON, without pickle.
 
         Raises:
-            InputError: the folder is there and holds something else.
+            InputError: the folder exists and holds something else.
         """
         saving.write(self, Path(path), type(self))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what ``save`` wrote.
+        """Load the encoder that ``save`` wrote.
 
         Raises:
-            InputError: the folder holds no such encoder, a damaged one, or one of a newer format.
+            InputError: the folder holds no encoder, a damaged one, or one of a newer format.
         """
         loaded = cast(Self, saving.read(Path(path), cls))
         try:
@@ -94,10 +94,10 @@ class Pretrained(BaseEstimator):  # type: ignore[misc]
         return loaded
 
     def __sklearn_clone__(self) -> Self:
-        """Return itself: it is what was learnt, not a way to learn."""
+        """Return the same object, since a clone of a learnt result is itself."""
         return self
 
 
 def read_pretrained(given: str | Path | Pretrained) -> Pretrained:
-    """Return what was pretrained, from its folder if it is a path."""
+    """Return the pretrained encoder, loaded from its folder if it is a path."""
     return given if isinstance(given, Pretrained) else Pretrained.load(given)

@@ -1,4 +1,4 @@
-"""Encoders trained without labels, on what can be computed from graphs."""
+"""The training of encoders without labels, on data that is computed from graphs."""
 
 from __future__ import annotations
 
@@ -41,44 +41,45 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
     - ``statistics``: a linear layer predicts features of the graphs (operators per stage and on
       paths, shares of work, widths, details of design; ``predictors/features``).
     - ``counts``: the same for counts of paths, edges and neighbourhoods, as sketches.
-    - ``sizes``: the same for parameters, FLOPs, activations and depth alone (FBNetV3).
+    - ``sizes``: the same for only parameters, FLOPs, activations and depth (FBNetV3).
     - ``scores``: the same for the scores of proxies that samples have.
-    - ``masked``: a part of the graph is masked, and its operators and edges are counted.
-    - ``contrast``: graphs with similar operators in similar places (Weisfeiler-Lehman) should be
-      near.
-    - ``spectral``: graphs of similar topology should be near (GENNAPE). Each is encoded twice, with
-      a dropout of its own.
+    - ``masked``: a part of the graph is masked, and the counts of its operators and edges are
+      predicted.
+    - ``contrast``: graphs with similar operators in similar places (Weisfeiler-Lehman) get near
+      vectors.
+    - ``spectral``: graphs of similar topology get near vectors (GENNAPE). Each graph is encoded
+      twice with different dropout.
 
     Args:
         encoder: one of ``encoders``.
-        options: the options of the encoder; by default those of ``usual_options``: for ``"gin"``
-            width 64, three layers and the readout ``"counts"``, for others width 128 and dropout
-            0.1.
-        projection: size p of the vectors that contrast compares, below the encoder's width.
-        q: eigenvalues compared; graphs with fewer nodes repeat their largest one
-            (``archrank.Graph.spectrum``).
-        spectral_temperature: T of the targets of ``spectral``; 0.05 in the sister paper.
-        temperature: of the similarities.
-        fold: represent repeated blocks once for the encoder; everything else reads whole graphs.
-        epochs, batch_size, learning_rate: of the training (Adam, cosine schedule).
-        spread: how many doublings of size are mixed in a batch where ``together`` is 0; contrast is
-            only within batches, so all sizes by default.
+        options: the options of the encoder; by default those of ``usual_options``. These are width
+            64, three layers and the readout ``"counts"`` for ``"gin"``, and width 128 and dropout
+            0.1 for others.
+        projection: the size p of the vectors that contrast compares, below the encoder's width.
+        q: the number of eigenvalues to compare; graphs with fewer nodes repeat their largest
+            eigenvalue (``archrank.Graph.spectrum``).
+        spectral_temperature: the temperature T of the targets of ``spectral``.
+        temperature: the temperature of the similarities of vectors.
+        fold: whether to represent repeated blocks once for the encoder; targets read whole graphs.
+        epochs, batch_size, learning_rate: settings of the training (Adam, cosine schedule).
+        spread: the number of doublings of size that are mixed in a batch if ``together`` is 0. By
+            default, all sizes are mixed, since contrast compares only within batches.
         device: the device to train on.
         random_state: the seed of everything random.
         objectives: weights by name; or ``"best"`` for the weights that give the best frozen
             encoders; or ``"published"`` for GENNAPE's, ``{"spectral": 1.0}``. ``published()``
             returns GENNAPE's whole setting.
-        label_temperature: T of the targets of ``contrast``.
-        together: how many graphs of one cluster stand together in a batch; 0 to mix at random. The
-            clusters come from k-means on the statistics. Columns are then scaled by how much they
-            vary within clusters.
+        label_temperature: the temperature T of the targets of ``contrast``.
+        together: the size of groups of graphs from one cluster in a batch; 0 to mix at random. The
+            clusters come from k-means on the statistics. With clusters, columns are scaled by their
+            variation within clusters.
 
     Source: GENNAPE (Mills et al., AAAI-23) and FBNetV3 (Dai et al., CVPR-21). GENNAPE states q =
     21 and p < width.
 
     Notes:
-        The encoder, its width, dropout, p, the temperatures and the training are our choice, like
-        the other objectives.
+        The encoder, its width, dropout, p, the temperatures, the training and the other objectives
+        are our choice.
 
     Example:
         >>> from archrank.predictors.checks import small_graphs
@@ -142,7 +143,7 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
             progress: a function called after each epoch.
 
         Raises:
-            InputError: an argument is out of range, or the checkpoint is of another training.
+            InputError: an argument is out of range, or the checkpoint belongs to another training.
         """
         if not len(graphs):
             raise InputError("graphs: got none, expected at least one")
@@ -189,7 +190,7 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
         """Return GENNAPE's setting: a k-GNN trained by spectral contrast in large mixed batches.
 
         Args:
-            arguments: the arguments that differ from it.
+            arguments: the arguments that differ from this setting.
 
         Example:
             >>> Pretraining.published(epochs=10).weights
@@ -208,10 +209,10 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def arguments_of_file(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return today's arguments for those of a file.
+        """Return current arguments for those of a file.
 
-        Older files have two weights of their own: ``contrastive`` of the objective ``spectral``,
-        and ``statistics`` of ``sizes``. If one is given, ``objectives`` does not count.
+        Older files have two separate weights: ``contrastive`` of the objective ``spectral``, and
+        ``statistics`` of ``sizes``. If a file has one of them, its ``objectives`` do not count.
 
         Example:
             >>> Pretraining.arguments_of_file({"contrastive": 1.0, "statistics": None})
@@ -226,7 +227,7 @@ class Pretraining(BaseEstimator):  # type: ignore[misc]
 
     @property
     def weights(self) -> dict[str, float]:
-        """Return the objectives that take part, and their weights."""
+        """Return the objectives with weights above 0, and their weights."""
         return weights_of(self.objectives)
 
     def _pretext(self, encoder: Encoder, corpus: Corpus) -> _Pretext:
@@ -271,7 +272,7 @@ def usual_options(encoder: str, width: int | None = None) -> dict[str, Any]:
 
 
 class _Pretext(nn.Module):
-    """An encoder and what it is trained through, which is thrown away afterwards."""
+    """An encoder with its objectives, which are discarded after training."""
 
     def __init__(self, encoder: Encoder, objectives: Sequence[Objective]):
         super().__init__()

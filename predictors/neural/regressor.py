@@ -20,7 +20,7 @@ class Regressor(nn.Module):
 
     Args:
         encoder: any encoder.
-        head: widths of the hidden layers between the vector and the number.
+        head: the widths of the hidden layers between the vector and the number.
 
     Example:
         >>> from archrank.predictors.neural.encoders import encoder

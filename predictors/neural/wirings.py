@@ -14,19 +14,19 @@ _OPERATORS = ("conv", "conv", "separable", "bottleneck", "max_pool", "avg_pool",
 class RandomWiring(nn.Module):
     """A convolutional network of random cells, each repeated a random number of times.
 
-    Stages double the channels and halve the image. A stage repeats one cell: nodes in a row, each
-    of which reads the sum of one to three earlier ones and computes something drawn: a convolution,
-    a separable one, a bottleneck, pooling, nothing, or a channel-wise gate. The nodes without
-    consumers are summed and, in half of the networks, added to the cell's input.
+    Stages double the channels and halve the image. A stage repeats one cell, which is a sequence of
+    nodes. Each node reads the sum of one to three earlier nodes and applies a random operator: a
+    convolution, a separable one, a bottleneck, pooling, the identity, or a channel-wise gate. The
+    nodes without consumers are summed and, in half of the networks, added to the cell's input.
 
     Args:
-        seed: the seed of everything drawn: input, widths, depths, operators, wiring.
+        seed: the seed of everything random: input, widths, depths, operators, wiring.
 
     Attributes:
         input_shape: the shape that ``forward`` takes, without the batch dimension.
 
-    Source: wiring at random as in Xie et al., "Exploring randomly wired neural networks for image
-    recognition", ICCV-19.
+    Source: the random wiring follows Xie et al., "Exploring randomly wired neural networks for
+    image recognition", ICCV-19.
 
     Notes:
         The operators, the wiring and their probabilities are our choice.
@@ -65,7 +65,7 @@ class RandomWiring(nn.Module):
 
 
 class _Layers:
-    """Makes layers with the norm and the activation that a network has throughout."""
+    """A maker of layers with one kind of norm and activation for a whole network."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.activation = _ACTIVATIONS[rng.integers(len(_ACTIVATIONS))]
@@ -74,7 +74,8 @@ class _Layers:
     def convolution(
         self, before: int, after: int, kernel: int, stride: int = 1, groups: int = 1
     ) -> nn.Module:
-        """Return a convolution that keeps the size but for its stride, norm and activation."""
+        """Return a convolution, padded to keep the size up to its stride, with norm and
+        activation."""
         layers: list[nn.Module] = [
             nn.Conv2d(
                 *(before, after, kernel, stride, kernel // 2),
@@ -88,7 +89,7 @@ class _Layers:
         return nn.Sequential(*layers, self.activation())
 
     def operator(self, kind: str, channels: int, kernel: int) -> nn.Module:
-        """Return what a node computes; its output has the shape of its input."""
+        """Return the operator of a node, whose output has the shape of its input."""
         if kind == "conv":
             return self.convolution(channels, channels, kernel)
         if kind == "separable":
@@ -110,7 +111,7 @@ class _Layers:
 
 
 class _Gate(nn.Module):
-    """Squeeze and excitation: channels weighed by what was pooled over the image."""
+    """A squeeze and excitation: channels weighted by a function of their means over the image."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -126,7 +127,7 @@ class _Gate(nn.Module):
 
 
 _Node = tuple[str, int, tuple[int, ...]]
-"""What a node computes, with which kernel, and what it reads: 0 is the cell's input."""
+"""The operator, the kernel and the operands of each node, where 0 is the cell's input."""
 
 
 def _drawn_cell(rng: np.random.Generator) -> list[_Node]:
@@ -139,7 +140,8 @@ def _drawn_cell(rng: np.random.Generator) -> list[_Node]:
 
 
 class _Cell(nn.Module):
-    """Nodes in a row, each on the sum of some before it; the sum of those that nobody reads."""
+    """A cell of nodes that read sums of earlier nodes; its output sums the nodes without
+    consumers."""
 
     def __init__(self, nodes: list[_Node], layers: _Layers, channels: int, residual: bool) -> None:
         super().__init__()

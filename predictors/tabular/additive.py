@@ -15,15 +15,15 @@ from .contract import PARTS, TabularPredictor
 from .threads import on_one_thread
 
 CONTEXT = "context"
-_FAR = 1e6  # a distance at which nothing is alike
-_MOST_TUNED = 1000  # the most labels that scales are chosen by
-_AT_ONCE = 2048  # samples predicted together: their kernel stays small
+_FAR = 1e6  # a distance at which the correlation is 0
+_MOST_TUNED = 1000  # the most labels that choose scales
+_AT_ONCE = 2048  # samples predicted together, so that their kernel stays small
 _JITTER = 1e-8
-_NOISE = 0.15  # expected variance of what features do not explain, of labels of variance 1
+_NOISE = 0.15  # expected unexplained variance, of labels of variance 1
 _SMOOTH, _LINEAR = 0.5, 0.3  # expected variance of all Matern and of all linear terms
 _REACH = 1.6  # expected length of Matern terms, in root mean square distances
 _DEVIATIONS = (1.5, 0.7, 1.5, 1.0)  # of the logarithms of variances, lengths, slopes and noise
-_WITHIN = 6.0  # prior deviations around what is expected: scales are sought there
+_WITHIN = 6.0  # scales are searched within so many prior deviations of the expected values
 
 
 class AdditiveProcess(TabularPredictor):
@@ -32,16 +32,16 @@ class AdditiveProcess(TabularPredictor):
         k(x, x') = sum_p a_p (1 + r_p) exp(-r_p) + b_p x_p . x'_p / n_p,
         r_p = sqrt(3) |x_p - x'_p| / (l_p d_p)
 
-    x_p are the standardised columns of part p, d_p the root mean square distance and n_p the mean
-    squared norm of training samples in them. The labels determine how much each part counts,
-    however many columns it has. A single distance over all columns cannot do that. Variances a_p
-    and b_p, lengths l_p and the noise maximise the posterior under log-normal priors, so that they
-    do not overfit a few labels. With more than 1,000 labels they are fitted to a random 1,000.
+    where x_p are the standardised columns of part p, d_p is the root mean square distance of
+    training samples in them, and n_p their mean squared norm. The labels determine the weight of
+    each part, regardless of its number of columns. A single distance over all columns cannot do
+    that. Variances a_p and b_p, lengths l_p and the noise maximise the posterior under log-normal
+    priors, so that they do not overfit a few labels. With more than 1,000 labels they are fitted to
+    a random 1,000.
 
-    With the part ``"context"`` (dataset, recipe, device) every other part has its two kernels
-    twice: once between all samples, and once between samples of the same context only. What
-    contexts have in common is then learnt from all labels, and the rest from the labels of each
-    context.
+    With the part ``"context"`` (dataset, recipe, device), every other part has its two kernels
+    twice: once between all samples, and once only between samples of the same context. Then the
+    common part of contexts is learnt from all labels, and the rest from the labels of each context.
 
     Source: Duvenaud et al., "Additive Gaussian processes", NeurIPS 2011; Bonilla et al.,
     "Multi-task Gaussian process prediction", NIPS 2007; Rasmussen and Williams 2006.
@@ -55,8 +55,8 @@ class AdditiveProcess(TabularPredictor):
         space, task, inputs, proxies: see ``Predictor``.
 
     Attributes:
-        scales_: logarithms of a, l, b of each term (parts that have columns, then those within
-            contexts), and of the noise.
+        scales_: the logarithms of a, l and b of each term, and of the noise. Terms are the parts
+            that have columns, followed by those within contexts.
 
     Example:
         >>> from archrank.predictors.checks import small_graphs
@@ -68,7 +68,7 @@ class AdditiveProcess(TabularPredictor):
     """
 
     steps: ClassVar[int] = 60
-    """How many steps the search for scales may take."""
+    """The largest number of steps in the search for scales."""
 
     def __init__(
         self,
@@ -87,16 +87,16 @@ class AdditiveProcess(TabularPredictor):
         self.inputs = inputs
         self.proxies = proxies
 
-    # --- what makes it another sum of kernels ----------------------------------------------------
+    # --- overridden by other sums of kernels -----------------------------------------------------
 
     @property
     def most_tuned(self) -> int:
-        """The most labels that choose scales."""
+        """The largest number of labels that choose scales."""
         return _MOST_TUNED
 
     @property
     def scales_of_a_term(self) -> int:
-        """How many scales each term has."""
+        """The number of scales of each term."""
         return 3
 
     def typical_distance(self, block: Array) -> float:
@@ -105,7 +105,7 @@ class AdditiveProcess(TabularPredictor):
         return float(np.sqrt(square)) if square > _JITTER else 1.0
 
     def terms(self, first: Array, second: Array) -> Iterator[Term]:
-        """Give the terms of the kernel between samples, one at a time."""
+        """Yield the terms of the kernel between samples."""
         ours, theirs = self._blocks(first), self._blocks(second)
         same = None
         if CONTEXT in ours:
@@ -120,7 +120,7 @@ class AdditiveProcess(TabularPredictor):
         yield from within
 
     def prior(self, terms: int) -> Prior:
-        """Return what is expected of the scales of so many terms."""
+        """Return the prior of the scales of ``terms`` terms."""
         expected = np.log([_SMOOTH / terms, _REACH, _LINEAR / terms, _NOISE])
         counts = [terms] * 3 + [1]
         mean, deviation = np.repeat(expected, counts), np.repeat(_DEVIATIONS, counts)
@@ -162,13 +162,13 @@ class AdditiveProcess(TabularPredictor):
         return mean, variance
 
     def posterior_covariance(self, matrix: Array) -> Array:
-        """Return the covariance (n, n) of what is not known of samples, without noise."""
+        """Return the posterior covariance (n, n) of samples, without noise."""
         explained = _explained(self._solution()[0], self._covariance(matrix, self.matrix_)[0])
         covariance: Array = self._covariance(matrix, matrix)[0] - explained.T @ explained
         return covariance
 
     def _solution(self) -> tuple[Array, Array]:
-        """Return the factor of the kernel matrix and its solution, made of what files hold."""
+        """Return the factor of the kernel matrix and its solution, from fitted attributes."""
         if getattr(self, "_solved", None) is None:
             kernel, _ = self._covariance(self.matrix_, self.matrix_)
             kernel += (np.exp(self.scales_[-1]) + _JITTER) * np.eye(len(kernel))
@@ -187,7 +187,7 @@ class AdditiveProcess(TabularPredictor):
         return covariance, variance
 
     def _blocks(self, matrix: Array) -> dict[str, Array]:
-        """Return the columns of each part that has some; one of zeros where none has."""
+        """Return the columns of each part that has any; a column of zeros if no part has."""
         parts = np.split(matrix, self.features_.ends_, axis=1) if self.read_parts else []
         blocks = zip(self.read_parts, parts, strict=True)
         found = {part: block for part, block in blocks if block.shape[1]}
@@ -199,10 +199,10 @@ class AdditiveProcess(TabularPredictor):
 
 @dataclass(frozen=True)
 class Term(ABC):
-    """What the kernels of one part are made of.
+    """The term of one part, from which its kernels are computed.
 
     Attributes:
-        distance, product: (n, m) between samples.
+        distance, product: (n, m), distances and dot products between samples.
         square: (n,), the product of each first sample with itself.
     """
 
@@ -220,11 +220,12 @@ class Term(ABC):
 
     @abstractmethod
     def with_slopes(self, scales: Array) -> tuple[Array, list[Array]]:
-        """Return the kernel, and its derivatives by the logarithm of each scale."""
+        """Return the kernel and its derivatives with respect to the logarithm of each scale."""
 
 
 class StretchedTerm(Term):
-    """A Matern kernel (nu = 3/2) of any length and a linear one; scales are a, l and b."""
+    """A term with a Matern kernel (nu = 3/2) of any length and a linear one; scales are a, l and
+    b."""
 
     def kernel(self, scales: Array) -> Array:
         smooth, length, linear = scales
@@ -244,7 +245,7 @@ class StretchedTerm(Term):
         decay *= smooth
         alike, straight = 1.0 + reach, linear * self.product
         alike *= decay
-        reach *= reach  # in place: making arrays takes longer than filling them
+        reach *= reach  # in place, since allocating arrays takes longer than filling them
         reach *= decay
         return alike + straight, [alike, reach, straight]
 
@@ -252,7 +253,7 @@ class StretchedTerm(Term):
 def compared(
     first: Array, second: Array, distance: float = 1.0, norm: float = 1.0
 ) -> tuple[Array, Array, Array]:
-    """Return distances and products (n, m), and products (n,) with itself, in the units given."""
+    """Return distances and products (n, m), and squared norms (n,), in the given units."""
     product = first @ second.T
     square = (first**2).sum(axis=1)
     squares = square[:, None] + (second**2).sum(axis=1) - 2.0 * product
@@ -260,7 +261,7 @@ def compared(
 
 
 class Prior(NamedTuple):
-    """What is expected of the logarithm of each scale, and between which bounds it is sought."""
+    """The prior mean and deviation of the logarithm of each scale, and the bounds of its search."""
 
     mean: Array
     deviation: Array
@@ -286,7 +287,7 @@ def most_probable(terms: Sequence[Term], labels: Array, prior: Prior, steps: int
 def improbability(
     scales: Array, terms: Sequence[Term], labels: Array, prior: Prior
 ) -> tuple[float, Array]:
-    """Return the negative logarithm of the posterior but for a constant, and its gradient."""
+    """Return the negative logarithm of the posterior up to a constant, and its gradient."""
     noise = np.exp(scales[-1])
     kernel = (noise + _JITTER) * np.eye(len(labels))
     by_term = np.exp(scales[:-1]).reshape(-1, len(terms)).T
@@ -307,6 +308,6 @@ def improbability(
 
 
 def _explained(factor: Array, with_known: Array) -> Array:
-    """Return the part (known, n) of samples' deviations that known ones explain."""
+    """Return the part (known, n) of samples' deviations that known samples explain."""
     made: Array = linalg.solve_triangular(factor, with_known.T, lower=True, check_finite=False)
     return made

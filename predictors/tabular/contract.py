@@ -19,7 +19,7 @@ PARTS = ("statistics", "paths", "scores")
 
 
 class TabularPredictor(Predictor):
-    """A predictor that reads a matrix of features; subclasses learn from arrays (X, y).
+    """A predictor that reads a matrix of features, so subclasses learn from arrays (X, y).
 
     Attributes:
         features_: the ``Features`` that make the matrix.
@@ -38,17 +38,17 @@ class TabularPredictor(Predictor):
         """Learn from features (samples, columns) and standardised labels."""
 
     def calibrate_matrix(self, matrix: Array, labels: Array) -> None:
-        """Learn how far means err, if that takes fits of its own; means do not need it."""
+        """Learn the error of means, if that needs further fits; means do not depend on it."""
 
     @abstractmethod
     def predict_matrix(self, matrix: Array) -> tuple[Array, Array]:
         """Return means and standard deviations, both (samples,), of standardised labels."""
 
     def fit_among(self, X: Any, labelled: npt.ArrayLike, y: Any) -> Self:
-        """Learn from some of the architectures that are to be judged.
+        """Learn from a labelled subset of the architectures to judge.
 
-        Features are scaled by all of them. A few labelled ones may be alike where the others
-        differ, and would leave those features out.
+        Features are scaled by all architectures. A few labelled ones may have equal values in
+        features where others differ, so these features would be dropped.
 
         Args:
             X: all architectures.
@@ -56,7 +56,7 @@ class TabularPredictor(Predictor):
             y: (k,), their labels, where larger is better.
 
         Raises:
-            InputError: a position is none of ``X``; or see ``fit``.
+            InputError: a position is not one of ``X``, or see ``fit``.
 
         Example:
             >>> from archrank.predictors import Ridge
@@ -96,5 +96,5 @@ class TabularPredictor(Predictor):
 
 
 def filled(matrix: Array) -> Array:
-    """Return a matrix with one column of zeros if it has none, which no learner can do without."""
+    """Return the matrix, or a column of zeros if it has no column, since learners need one."""
     return matrix if matrix.shape[1] else np.zeros((len(matrix), 1))

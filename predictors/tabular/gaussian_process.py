@@ -16,15 +16,16 @@ from .threads import on_one_thread
 class GaussianProcess(TabularPredictor):
     """A Gaussian process that maximises the marginal likelihood over scales and noise.
 
-    ``"rbf"``: a exp(-|x - x'|^2 / (2 l^2)) + noise on standardised features. ``"matern"``: the same
-    with nu = 3/2. ``"wl"``: the Weisfeiler-Lehman subtree kernel, a dot product of counts of
-    neighbourhoods of unit length, + noise.
+    The kernel ``"rbf"`` is a exp(-|x - x'|^2 / (2 l^2)) + noise on standardised features.
+    ``"matern"`` is the Matern kernel with nu = 3/2 in its place. ``"wl"`` is the Weisfeiler-Lehman
+    subtree kernel + noise: a dot product of counts of neighbourhoods, scaled to unit length.
 
-    Source: Rasmussen and Williams 2006; for graphs Ru et al., NAS-BOWL, ICLR 2021.
+    Source: Rasmussen and Williams 2006; the kernel of graphs is that of Ru et al., NAS-BOWL, ICLR
+    2021.
 
     Args:
-        kernel: as above; ``"wl"`` reads neighbourhoods, whatever ``parts`` says.
-        random_state: seed of the restarts.
+        kernel: see above; ``"wl"`` reads neighbourhoods and ignores ``parts``.
+        random_state: the seed of the restarts.
         parts, space, task, inputs, proxies: see ``Ridge``.
 
     Raises:
@@ -62,7 +63,7 @@ class GaussianProcess(TabularPredictor):
 
         process = self._process(self._start(matrix.shape[1]), optimise=True)
         with warnings.catch_warnings():
-            # A scale at its bound is a kernel without, or with nothing but, noise: both fine.
+            # A scale at its bound means a kernel without noise or of only noise. Both are valid.
             warnings.simplefilter("ignore", ConvergenceWarning)
             process.fit(self._kernel_input(matrix), labels)
         self.scales_ = process.kernel_.theta
@@ -70,7 +71,7 @@ class GaussianProcess(TabularPredictor):
         self._fitted: Any = None
 
     def predict_matrix(self, matrix: Array) -> tuple[Array, Array]:
-        if getattr(self, "_fitted", None) is None:  # made of what files hold: they give the same
+        if getattr(self, "_fitted", None) is None:  # made from fitted attributes, as after loading
             kernel = self._start(self.matrix_.shape[1]).clone_with_theta(self.scales_)
             process = self._process(kernel, optimise=False)
             self._fitted = process.fit(self._kernel_input(self.matrix_), self.labels_)

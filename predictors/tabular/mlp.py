@@ -15,10 +15,10 @@ class MLP(TabularPredictor):
     """Several small networks on features; the standard deviation is their spread.
 
     Args:
-        hidden: widths of hidden layers (ReLU).
-        penalty: on squared weights.
-        members: how many, each from its own initialisation.
-        random_state: seed of the first.
+        hidden: the widths of hidden layers (ReLU).
+        penalty: the penalty on squared weights.
+        members: the number of networks, each with its own initialisation.
+        random_state: the seed of the first network.
         parts, space, task, inputs, proxies: see ``Ridge``.
     """
 
@@ -60,7 +60,7 @@ class MLP(TabularPredictor):
                 random_state=self.random_state + member,
             )
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)  # 300 epochs are the setting
+                warnings.simplefilter("ignore", ConvergenceWarning)  # 300 epochs are intended
                 model.fit(filled(matrix), labels)
             self.layers_.append(
                 [[w, b] for w, b in zip(model.coefs_, model.intercepts_, strict=True)]

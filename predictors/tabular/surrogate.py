@@ -15,10 +15,10 @@ from ..features.columns import read_columns
 from ..reading import Sample
 from .additive import _JITTER, AdditiveProcess, Prior, Term, compared
 
-_NOISE = 0.1  # expected variance of noise, of standardised labels
-_WIDTH = 1.5  # standard deviation of the logarithms of variances around what is expected
-_BOUNDS = (-9.0, 4.0)  # of those logarithms
-_NOTHING = 1e-3  # a kernel with less of all variance is left out
+_NOISE = 0.1  # expected variance of the noise of standardised labels
+_WIDTH = 1.5  # prior standard deviation of the logarithms of variances
+_BOUNDS = (-9.0, 4.0)  # bounds of those logarithms
+_NOTHING = 1e-3  # kernels with a smaller share of the variance are left out
 
 
 class Surrogate(AdditiveProcess):
@@ -26,13 +26,13 @@ class Surrogate(AdditiveProcess):
 
         k(x, x') = sum_p [ a_p <x_p, x'_p> + sum_s b_ps M(|x_p - x'_p| / (s l_p)) ] + noise
 
-    over parts p of the features (each standardised, the linear kernel centred and scaled to a mean
-    of 1 on the diagonal), scales s and M the Matern kernel of nu = 5/2; l_p is the median distance
-    of training samples. Lengths are fixed, so that kernels are made once for a fit. All variances
-    a, b and the noise maximise the marginal likelihood times log-normal priors, so that
-    unimportant parts fade. With more than ``most`` samples, the variances are found on a random
-    subset of ``most``. Standard deviations leave out the noise. Source: Rasmussen and Williams
-    2006.
+    over parts p of the features and scales s. M is the Matern kernel with nu = 5/2, and l_p is the
+    median distance of training samples. Each part is standardised; its linear kernel is centred and
+    scaled to a mean of 1 on the diagonal. Lengths are fixed, so that kernels are computed once for
+    a fit. The variances a and b and the noise maximise the marginal likelihood times log-normal
+    priors, so that unimportant parts fade. With more than ``most`` samples, the variances are
+    fitted to a random subset of ``most``. Standard deviations leave out the noise. Source:
+    Rasmussen and Williams 2006.
 
     Notes:
         The sum is our choice, made on the problems of ``experiments/search.py settings``.
@@ -41,7 +41,7 @@ class Surrogate(AdditiveProcess):
         parts: names from ``archrank.predictors.features.columns.PARTS``; parts that samples lack
             (codes, scores, contexts) are left out.
         scales: the scales s.
-        most: the most samples that variances are found on.
+        most: the largest number of samples that variances are fitted to.
         random_state: the seed of the choice of that subset.
         space, task, inputs, proxies: see ``Predictor``.
 
@@ -96,7 +96,7 @@ class Surrogate(AdditiveProcess):
             InputError: ``X`` is not as ``fit`` takes.
         """
         samples = self._read(X)
-        if not self.label_std_:  # nothing was learnt
+        if not self.label_std_:  # equal labels taught nothing
             return np.eye(len(samples))
         columns = read_columns(samples, self.read_parts, self.features_.score_names_)
         covariance = self.posterior_covariance(self.features_.transform(columns))
@@ -154,7 +154,7 @@ class Surrogate(AdditiveProcess):
         super().fit_matrix(matrix, labels)
         variances = np.exp(self.scales_)
         faded = variances <= _NOTHING * variances.sum()
-        faded[-1] = False  # noise stays
+        faded[-1] = False  # the noise stays
         self.scales_ = np.where(faded, -np.inf, self.scales_)
 
     def predict_matrix(self, matrix: Array) -> tuple[Array, Array]:
@@ -164,7 +164,8 @@ class Surrogate(AdditiveProcess):
 
 @dataclass(frozen=True)
 class FixedTerm(Term):
-    """A linear kernel and Matern ones (nu = 5/2) of given lengths; scales are their variances."""
+    """A term with a linear kernel and Matern kernels (nu = 5/2) of given lengths; scales are
+    variances."""
 
     lengths: Sequence[float]
     _made: dict[int, Array] = field(default_factory=dict)
@@ -185,7 +186,7 @@ class FixedTerm(Term):
         return np.sum(slopes, axis=0), slopes
 
     def _alone(self, number: int) -> Array:
-        """Return one kernel of variance 1, made once."""
+        """Return one kernel of variance 1, which is computed once."""
         if number not in self._made:
             self._made[number] = self.product
             if number:

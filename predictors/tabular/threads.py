@@ -1,4 +1,4 @@
-"""Linear algebra on one thread, where several would mostly wait for each other."""
+"""A decorator for linear algebra on one thread, where several would mostly wait for each other."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Made = TypeVar("Made")
 
 
 def on_one_thread(function: Callable[Given, Made]) -> Callable[Given, Made]:
-    """Return the same function, run with one thread for linear algebra.
+    """Return the function, limited to one thread for linear algebra.
 
     Fits decompose hundreds of matrices of hundreds of rows. Threads that share so little work wait
-    actively for each other: two of them take three times as long as one. The limit holds while the
-    function runs.
+    actively for each other: two threads take three times as long as one. The limit applies while
+    the function runs.
 
     Example:
         >>> on_one_thread(max)(2, 3)
@@ -34,5 +34,5 @@ def on_one_thread(function: Callable[Given, Made]) -> Callable[Given, Made]:
 
 @cache
 def _libraries() -> ThreadpoolController:
-    """Return the loaded libraries with threads of their own; looked for once, since it takes ms."""
+    """Return the loaded libraries that have threads; the search is done once, since it takes ms."""
     return ThreadpoolController()

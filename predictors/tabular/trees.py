@@ -1,6 +1,6 @@
 """Forests and boosted trees; scikit-learn and XGBoost do the learning.
 
-The fitted models are kept as plain arrays, so that they can be written without pickle and predict
+The fitted models are stored as plain arrays, so that they can be written without pickle and predict
 the same on every machine.
 """
 
@@ -22,8 +22,9 @@ class RandomForest(TabularPredictor):
     Args:
         trees: the number of trees.
         columns: the share of columns that each split chooses from.
-        extra: extremely randomised trees on all samples instead of bootstrapped ones.
-        random_state: seed.
+        extra: whether to grow extremely randomised trees on all samples instead of trees on
+            bootstrap samples.
+        random_state: the seed of everything random.
         parts, space, task, inputs, proxies: see ``Ridge``.
     """
 
@@ -67,7 +68,7 @@ class RandomForest(TabularPredictor):
         self.value_ = np.concatenate([tree.value[:, 0, 0] for tree in trees])
 
     def predict_matrix(self, matrix: Array) -> tuple[Array, Array]:
-        # Trees were grown on single precision, and compare in it.
+        # Trees were grown in single precision and compare in it.
         table = filled(matrix).astype(np.float32)
         node = np.repeat(self.roots_[None, :], len(table), axis=0)
         rows = np.arange(len(table))[:, None]
@@ -85,11 +86,11 @@ class XGBoost(TabularPredictor):
     The standard deviation combines the spread of the members and the error on held-out samples.
 
     Args:
-        trees, depth, learning_rate, samples, columns, least: for each member the number of trees,
+        trees, depth, learning_rate, samples, columns, least: for each member, the number of trees,
             their depth, the shrinkage, the shares of samples and columns per tree, and the least
             weight of a leaf.
-        members: how many.
-        random_state: seed of the first.
+        members: the number of models.
+        random_state: the seed of the first model.
         parts, space, task, inputs, proxies: see ``Ridge``.
     """
 
@@ -129,10 +130,10 @@ class XGBoost(TabularPredictor):
             np.frombuffer(self._member(matrix, labels, i).save_raw("ubj"), np.uint8).copy()
             for i in range(self.members)
         ]
-        self.error_ = 0.0  # until it is known
+        self.error_ = 0.0  # until calibrate_matrix estimates it
 
     def calibrate_matrix(self, matrix: Array, labels: Array) -> None:
-        """Estimate the error by five-fold cross-validation; take the labels' deviation if few."""
+        """Estimate the error by five-fold cross-validation, or by the labels' deviation if few."""
         import xgboost
 
         if len(labels) < 10:
@@ -171,6 +172,6 @@ class XGBoost(TabularPredictor):
 
 
 def _joined(links: Sequence[npt.NDArray[Any]], first: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
-    """Return the links of trees as links of one list of nodes; -1 where there is none."""
+    """Return the links of trees as positions in one list of nodes; -1 if there is no link."""
     moved = [np.where(link >= 0, link + at, -1) for link, at in zip(links, first, strict=True)]
     return np.concatenate(moved).astype(np.int32)

@@ -1,4 +1,4 @@
-"""A predictor that hardly learns: a mean of features that are known to rise with accuracy."""
+"""A predictor that hardly learns, the mean of features that are known to rise with accuracy."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ class Vote(TabularPredictor):
 
         a + b mean_c(o_c x_c),   b >= 0
 
-    x are standardised features, o the directions (1 or -1) that proxies declare; the columns are
-    the scores of ``AUTO`` that samples have, and from ``"statistics"`` the logarithms of
-    parameters, FLOPs and activations. Only a and b are learnt from labels, so that a handful of
-    labels cannot mislead it. The standard deviation is that of the labels around it.
+    where x are standardised features, and o are the directions (1 or -1) that proxies declare. The
+    columns c are the scores of ``AUTO`` that samples have. From ``"statistics"``, they are the
+    logarithms of parameters, FLOPs and activations. Only a and b are learnt from labels, so a few
+    labels cannot mislead the predictor. The standard deviation is that of the labels around the
+    prediction.
 
     Notes:
         The predictor is our choice.
@@ -59,7 +60,7 @@ class Vote(TabularPredictor):
         spread = float(votes @ votes)
         self.slope_ = max(float(votes @ labels) / spread, 0.0) if spread else 0.0
         if self.slope_ == 0.0 and spread:
-            # Too few labels, or labels against it: the order stays, by next to nothing.
+            # With too few labels, or labels against it, a tiny slope keeps the order.
             self.slope_ = 1e-3 * float(labels.std() or 1.0) / (spread / len(votes)) ** 0.5
         self.intercept_ = float(labels.mean() - self.slope_ * votes.mean())
         self.error_ = float(np.sqrt(np.mean((self._line(votes) - labels) ** 2)))
@@ -77,8 +78,7 @@ class Vote(TabularPredictor):
 
 
 def directions() -> dict[str, float]:
-    """Return 1 for each column that rises with accuracy and -1 for each that falls, those of
-    ``Vote``."""
+    """Return 1 for each column of ``Vote`` that rises with accuracy, and -1 for each that falls."""
     from ...proxies import get
 
     signs = {name: get(name).sign for name in AUTO}

@@ -1,1 +1,1 @@
-"""What encoders are trained for without labels: one file per kind of objective."""
+"""Objectives of training encoders without labels, one file per kind."""

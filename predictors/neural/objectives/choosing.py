@@ -1,4 +1,4 @@
-"""Objectives by name, made for a corpus."""
+"""Objectives by name, for a corpus."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from .tables import TABLES, labelled, table_of
 OBJECTIVES = ("spectral", "contrast", "masked", *TABLES)
 """Names of objectives."""
 PUBLISHED: Mapping[str, float] = {"spectral": 1.0}
-"""GENNAPE's."""
+"""GENNAPE's weights."""
 BEST: Mapping[str, float] = {"statistics": 1.0}
-"""What gives the best frozen encoders on families that no page reports."""
+"""The weights of the best frozen encoders, chosen on families that no page reports."""
 NAMED = {"published": PUBLISHED, "best": BEST}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How contrast compares, and how long the vectors are that objectives read.
+    """The settings of contrast, and the size of vectors.
 
     Attributes:
-        width, projection: of the vectors, and of what contrast makes of them.
-        temperature: of the similarities of projections.
-        q, spectral_temperature: of the contrast by spectra.
-        label_temperature: of the contrast by labels.
+        width, projection: the sizes of the vectors and of their projections for contrast.
+        temperature: the temperature of the similarities of projections.
+        q, spectral_temperature: the number of eigenvalues and the temperature of ``spectral``.
+        label_temperature: the temperature of contrast by Weisfeiler-Lehman labels.
     """
 
     width: int
@@ -50,12 +50,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Samples to learn from, and what objectives read of them; each read once, if at all.
+    """Samples to learn from, and the data that objectives need, computed once when needed.
 
     Attributes:
-        samples: to learn from.
-        apart: whether networks of one kind are told apart; else the corpus is one kind.
-        seed: of the kinds.
+        samples: the samples to learn from.
+        apart: whether the corpus is divided into kinds; otherwise it is one kind.
+        seed: the seed of the kinds.
     """
 
     samples: Sequence[Sample]
@@ -64,13 +64,13 @@ class Corpus:
 
     @cached_property
     def kinds(self) -> Clusters | None:
-        """Which graphs are alike."""
+        """The kind of each graph, as a cluster; None if the corpus is one kind."""
         if not self.apart:
             return None
         return clusters_of_graphs(table_of("statistics", self.samples), self.seed)
 
     def objective(self, name: str, how: Settings) -> Objective:
-        """Return an objective of that name for this corpus.
+        """Return the objective called ``name`` for this corpus.
 
         Raises:
             InputError: no sample has a score to predict.
@@ -96,7 +96,7 @@ class Corpus:
 
 
 def weights_of(objectives: str | Mapping[str, float]) -> dict[str, float]:
-    """Return objectives and their weights, those of weight 0 left out.
+    """Return objectives and their weights, without those of weight 0.
 
     Raises:
         InputError: a name is unknown, a weight is out of range, or none is above 0.
@@ -124,5 +124,5 @@ def weights_of(objectives: str | Mapping[str, float]) -> dict[str, float]:
 
 @cache
 def _spectrum_reader(q: int) -> Callable[[Graph], Array]:
-    """Return a reader of ``Graph.spectrum`` that remembers it as long as the graph lives."""
+    """Return a reader of ``Graph.spectrum`` that caches it as long as the graph lives."""
     return once_per_graph(lambda graph: graph.spectrum(q))

@@ -14,7 +14,7 @@ from ..learning.seeds import generator_of
 from ..learning.training import Batching
 
 CLUSTER_SIZE = 100
-"""About how many graphs a cluster has."""
+"""The approximate number of graphs in a cluster."""
 
 Clusters = npt.NDArray[np.int64]
 
@@ -24,7 +24,7 @@ def clusters_of_graphs(described: Array, seed: int) -> Clusters:
 
     Args:
         described: (graphs, columns), standardised.
-        seed: of the clusters' first centres.
+        seed: the seed of the initial centres.
 
     Example:
         >>> rows = np.repeat([[0.0], [9.0]], 150, axis=0)
@@ -42,15 +42,15 @@ def clusters_of_graphs(described: Array, seed: int) -> Clusters:
 def cluster_batching(
     graphs: Sequence[Sized], clusters: Clusters, together: int, plan: TrainingPlan
 ) -> Batching:
-    """Return batches, epoch by epoch, in which ``together`` graphs each are of one cluster.
+    """Return batches, epoch by epoch, of groups of ``together`` graphs from one cluster.
 
-    Comparisons within a batch are then mostly among similar graphs, where they tell most.
+    Comparisons within a batch are then mostly among similar graphs, which are the most informative.
 
     Args:
-        graphs: what to batch; their lengths are read.
-        clusters: of the graphs.
-        together: how many of one cluster stand together; the last part of a cluster may be smaller.
-        plan: how large batches are, and the seed.
+        graphs: the graphs to batch; only their lengths are read.
+        clusters: the cluster of each graph.
+        together: the size of a group from one cluster; the last group of a cluster may be smaller.
+        plan: the plan with the size of batches and the seed.
     """
     sizes = [len(graph) for graph in graphs]
 

@@ -1,4 +1,4 @@
-"""The contract of objectives of pretraining: tasks on graphs that need no labels."""
+"""The contract of objectives of pretraining, which are tasks on graphs without labels."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..encoders.contract import Encoder
 
 @dataclass(frozen=True)
 class Step:
-    """What objectives read in one step of training.
+    """The inputs of objectives in one step of training.
 
     Attributes:
-        encoder: what is trained.
-        rows: positions of the batch's graphs in the corpus.
-        batch: the graphs, one after the other, as often as ``copies``.
-        vectors: (copies * len(rows), width), the encoder's of the batch.
-        copies: how often each graph is in the batch, with a dropout of its own.
+        encoder: the encoder in training.
+        rows: the positions of the batch's graphs in the corpus.
+        batch: ``copies`` copies of the graphs, one copy of all after the other.
+        vectors: (copies * len(rows), width), the encoder's vectors of the batch.
+        copies: the number of copies of each graph in the batch, each with its own dropout.
     """
 
     encoder: Encoder
@@ -31,10 +31,10 @@ class Step:
 
 
 class Objective(nn.Module, ABC):
-    """An objective: its head, thrown away afterwards, and its loss."""
+    """An objective: a loss and its head, which is discarded after training."""
 
     copies = 1
-    """How often it needs each graph in a batch."""
+    """The number of copies of each graph that it needs in a batch."""
 
     @abstractmethod
     def forward(self, step: Step) -> Tensor:

@@ -1,4 +1,4 @@
-"""Predicting the operators and edges of a masked part of a graph."""
+"""The objective to predict the operators and edges of a masked part of a graph."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ..encoders.contract import mean_of_nodes
 from .contract import Objective, Step
 
 RADIUS = 3
-"""The most steps from the middle of a masked part to its rim."""
+"""The largest number of steps from the centre of a masked part to its rim."""
 
 
 class Masked(Objective):
-    """Counts the operators and the edges of a masked part, by what is around it.
+    """An objective that predicts the operators and edges of a masked part from its surroundings.
 
-    Of each graph a random node and all within a random number of steps of it lose everything but
-    their place. From the mean of their vectors a linear layer predicts log(1 + c), where c counts
-    operators of each class in the part, and pairs of classes that an edge joins there. A node that
-    stands for several counts as several.
+    In each graph, a random node and all nodes within a random number of steps lose everything
+    except their place. From the mean of their vectors, a linear layer predicts log(1 + c). The
+    counts c are those of each class of operators in the part, and of each pair of classes joined by
+    an edge there. A node that represents several nodes counts as several.
 
     Args:
-        width: of the vectors.
+        width: the size of the vectors.
 
-    Source: our choice; attributes masked as in Hu et al., "Strategies for pre-training graph
-    neural networks", ICLR-20.
+    Source: our choice, after the masking of attributes in Hu et al., "Strategies for pre-training
+    graph neural networks", ICLR-20.
     """
 
     def __init__(self, width: int) -> None:
@@ -37,7 +37,7 @@ class Masked(Objective):
         self.head = nn.Linear(width, len(CLASSES) * (1 + len(CLASSES)))
 
     def forward(self, step: Step) -> Tensor:
-        """Return the error of the counts of a step's masked parts."""
+        """Return the error of the predicted counts of a step's masked parts."""
         batch = step.batch
         part = masked_parts(batch)
         states = step.encoder.node_states(masked(batch, part))
@@ -46,7 +46,8 @@ class Masked(Objective):
 
 
 def masked_parts(batch: GraphBatch) -> Tensor:
-    """Return which nodes are masked, float32 (nodes,): in each graph all around a random one."""
+    """Return the mask of nodes, float32 (nodes,): in each graph, the surroundings of a random
+    node."""
     device = batch.graph.device
     sizes = torch.bincount(batch.graph, minlength=batch.count)
     starts = sizes.cumsum(0) - sizes
@@ -63,7 +64,7 @@ def masked_parts(batch: GraphBatch) -> Tensor:
 
 
 def masked(batch: GraphBatch, part: Tensor) -> GraphBatch:
-    """Return the batch with nothing known of a part's nodes but place and multiplicity."""
+    """Return the batch in which the nodes of a part keep only their place and multiplicity."""
     kept = 1 - part
     whole = kept.long()
     return replace(
@@ -79,7 +80,7 @@ def masked(batch: GraphBatch, part: Tensor) -> GraphBatch:
 
 
 def counts_of(batch: GraphBatch, part: Tensor) -> Tensor:
-    """Return how often each class, and each pair of classes, is in a part, (graphs, k + k^2)."""
+    """Return the counts of each class and each pair of classes in a part, (graphs, k + k^2)."""
     classes = classes_in(batch)
     k = len(CLASSES)
     times = part * batch.multiplicity

@@ -1,4 +1,4 @@
-"""Predicting features that can be computed from graphs."""
+"""The objective to predict features that are computed from graphs."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from torch.nn import functional
 from ....basics import Array
 from .contract import Objective, Step
 
-_FINEST = 0.05  # what is finer than that, relative to the whole corpus, is not worth learning
+_FINEST = 0.05  # finer differences, relative to the whole corpus, are not worth learning
 
 
 class Regression(Objective):
-    """Predicts the columns of a table from the vectors, by a linear layer.
+    """An objective that predicts the columns of a table from the vectors by a linear layer.
 
         L = mean_c Huber((d t_c - w_c d h) / s_c),  d v_i = v_i - mean_{j of i's kind} v_j
 
-    Only how graphs of one kind in a batch differ is predicted, on the scale s_c on which they do:
-    what tells spaces apart is learnt at once, and what tells networks of one space apart would
-    hardly count beside it. Where the corpus is one kind, that is the regression of columns as they
-    are. Missing values do not count.
+    Only differences between graphs of one kind in a batch are predicted, in units of their typical
+    size s_c. Without this, the large differences between spaces would dominate, although they are
+    learnt at once. If the corpus is one kind, this is the regression of the columns. Missing values
+    do not count.
 
     Args:
         table: (graphs, columns), standardised; NaN where missing.
-        kinds: int (graphs,), which graphs are alike; None to take the whole corpus for one kind.
-        width: of the vectors.
+        kinds: int (graphs,), the kind of each graph; None if the whole corpus is one kind.
+        width: the size of the vectors.
 
     Source: FBNetV3 (Dai et al., CVPR-21) predicts sizes.
 
@@ -44,7 +44,7 @@ class Regression(Objective):
         self.head = nn.Linear(width, table.shape[1])
 
     def forward(self, step: Step) -> Tensor:
-        """Return the mean over what is known of a step's graphs."""
+        """Return the mean error over the known values of a step's graphs."""
         device = step.vectors.device
         wanted = self.table[step.rows].repeat(step.copies, 1).to(device)
         known = self.known[step.rows].repeat(step.copies, 1).to(device)
@@ -57,7 +57,7 @@ class Regression(Objective):
 
 
 def centred(values: Tensor, known: Tensor, kinds: Tensor) -> Tensor:
-    """Return values (rows, columns) less the mean of what is known of their kind.
+    """Return values (rows, columns) minus the mean of the known values of their kind.
 
     Example:
         >>> values = torch.tensor([[1.0], [3.0], [9.0]])

@@ -1,4 +1,4 @@
-"""Contrast: graphs that are similar, in one sense or another, should be near."""
+"""Contrastive objectives, by which similar graphs get near vectors."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from ..contrast import contrastive_loss, label_targets, spectral_targets
 from .contract import Objective, Step
 
 Targets = Callable[[Tensor, float, int], Tensor]
-"""From what graphs are compared by, a temperature and a number of copies to how alike rows are."""
+"""Maps columns to compare, a temperature and a number of copies to the similarities of rows."""
 
 
 class Contrast(Objective):
-    """Holds projected vectors, by a perceptron, against how alike their graphs are.
+    """An objective that fits similarities of vectors, projected by a perceptron, to those of
+    graphs.
 
     Args:
-        compared: (graphs, columns), what graphs are compared by.
-        targets: how alike rows are by that.
+        compared: (graphs, columns), the columns by which graphs are compared.
+        targets: the function that gives the similarities of rows.
         sharpness: the temperature of the targets.
-        temperature: of the similarities of vectors.
-        width, projection: of the vectors and of their projections.
-        copies: how often each graph is needed.
+        temperature: the temperature of the similarities of vectors.
+        width, projection: the sizes of the vectors and of their projections.
+        copies: the number of copies of each graph in a batch.
     """
 
     def __init__(
@@ -47,8 +48,9 @@ class Contrast(Objective):
         )
 
     def forward(self, step: Step) -> Tensor:
-        """Return the cross-entropy between likeness and nearness of a step's graphs."""
-        if len(step.vectors) < 2:  # nothing to compare with
+        """Return the cross-entropy between the similarities of a step's graphs and of their
+        vectors."""
+        if len(step.vectors) < 2:  # there is nothing to compare with
             return step.vectors.sum() * 0.0
         wanted = self.targets(self.compared[step.rows], self.sharpness, step.copies)
         return contrastive_loss(
@@ -59,12 +61,12 @@ class Contrast(Objective):
 def spectral(
     spectra: Array, sharpness: float, temperature: float, width: int, projection: int
 ) -> Contrast:
-    """Return GENNAPE's contrast: by topology alone, each graph twice."""
+    """Return GENNAPE's contrast, which compares topology and needs two copies of each graph."""
     return Contrast(spectra, spectral_targets, sharpness, temperature, width, projection, 2)
 
 
 def by_labels(
     labels: Array, sharpness: float, temperature: float, width: int, projection: int
 ) -> Contrast:
-    """Return contrast by the operators and what is around them, each graph once."""
+    """Return the contrast by operators and their surroundings, with one copy of each graph."""
     return Contrast(labels, label_targets, sharpness, temperature, width, projection, 1)

@@ -17,9 +17,9 @@ from ...features.counts import edge_counts, neighbourhood_counts, path_counts
 from ...reading import Sample
 
 SIZES = (*basics.SIZES, "depth")
-"""What FBNetV3 calls free: what is known of a graph before anything else."""
+"""The reader of the sizes of a graph, which FBNetV3 calls free labels."""
 SKETCH = 128
-"""Columns of a sketch."""
+"""The number of columns of a sketch."""
 
 
 def log_sizes(graph: Graph) -> Array:
@@ -35,12 +35,12 @@ def log_sizes(graph: Graph) -> Array:
 
 
 def sketch(counts: Mapping[str, float]) -> Array:
-    """Return counts by name, of any names, as a vector (``SKETCH``,).
+    """Return counts by any names as a vector (``SKETCH``,).
 
         s = sum_n log(1 + c_n) r_n,  r_n in {-1, 1}^k / sqrt(k)
 
-    Each name's signs are random but its own, so that dot products of sketches are those of the
-    logarithmic counts themselves, up to an error that falls with sqrt(k).
+    Each name has its own fixed random signs. So dot products of sketches approximate those of the
+    logarithmic counts, with an error that falls as 1 / sqrt(k).
 
     Source: Achlioptas, "Database-friendly random projections", JCSS 2003.
 
@@ -96,8 +96,8 @@ TABLES = (*_OF_GRAPH, "scores")
 def table_of(name: str, samples: Sequence[Sample]) -> Array:
     """Return one of ``TABLES`` (samples, columns), standardised; NaN where a score is missing.
 
-    Columns have mean 0 and deviation 1 where they are known; constant ones become zeros. Scores of
-    proxies, which span orders of magnitude, become asinh(v / median|v|) before.
+    Known values of columns have mean 0 and deviation 1; constant columns become zeros. Scores of
+    proxies span orders of magnitude, so they first become asinh(v / median|v|).
     """
     if name == "scores":
         return standardised(_scores(samples))
@@ -116,7 +116,7 @@ def _scores(samples: Sequence[Sample]) -> Array:
 
 
 def standardised(table: Array) -> Array:
-    """Return columns of mean 0 and deviation 1 over what is known; constant ones are zeros."""
+    """Return columns of mean 0 and deviation 1 over known values; constant columns become zeros."""
     spread = np.nanstd(table, axis=0)
     made: Array = (table - np.nanmean(table, axis=0)) / np.where(spread > 1e-9, spread, np.inf)
     return made
