@@ -1,4 +1,4 @@
-"""Networks whose accuracy is known: search spaces, tables of measured figures, images, splits."""
+"""Search spaces, tables of measured figures, images, and splits."""
 
 from __future__ import annotations
 

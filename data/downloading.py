@@ -1,4 +1,4 @@
-"""One public file from its server to the disk: verified, whole or not at all."""
+"""The download of one public file, which is verified and appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class FetchError(ArchrankError):
 
 
 def download(source: Source, target: Path, base_url: str, timeout: float, limit: float) -> None:
-    """Fetch one public file, and keep it if it is what was published.
+    """Fetch one public file, and keep it if it is the published one.
 
     Raises:
-        FetchError: it did not come, is not what was published, or cannot be written.
+        FetchError: the file did not arrive, is not the published one, or cannot be written.
         MissingExtraError: pooch is not installed.
     """
     try:
@@ -49,7 +49,7 @@ def download(source: Source, target: Path, base_url: str, timeout: float, limit:
         raise FetchError(f"{url}: {_what_went_wrong(error, source, timeout)} {_AGAIN}") from error
     except OSError as error:
         raise no_room(target, error) from error
-    except ValueError as error:  # pooch's word for a wrong hash
+    except ValueError as error:  # pooch's error for a wrong hash
         raise FetchError(
             f"{url}: is not the file that was published, as its SHA-256 is not {source.sha256}. "
             f"It was deleted. If you have the file: archrank data import {source.set} PATH"
@@ -73,7 +73,7 @@ class _Stream:
             open(output, "wb") as file,
         ):
             response.raise_for_status()
-            for chunk in response.iter_content(1 << 10):  # small, to notice a server that drips
+            for chunk in response.iter_content(1 << 10):  # small, to notice a very slow server
                 size += len(chunk)
                 if self.bytes is not None and size > self.bytes:
                     raise FetchError(
@@ -116,10 +116,10 @@ def _what_went_wrong(error: requests.RequestException, source: Source, timeout: 
 
 @contextmanager
 def kept_whole(target: Path) -> Iterator[Path]:
-    """Give a place beside `target` to write to, which takes its name only when all went well.
+    """Yield a path beside `target` to write to, which is renamed to `target` only on success.
 
     Raises:
-        FetchError: it cannot be written; the message says whether the disk is full.
+        FetchError: the file cannot be written; the message says whether the disk is full.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def kept_whole(target: Path) -> Iterator[Path]:
 
 
 def no_room(target: Path, error: OSError) -> FetchError:
-    """Make the error of a file that cannot be written."""
+    """Return the error for a file that cannot be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return FetchError(
             f"{target}: the disk is full. Free some space, or set ARCHRANK_DATA to a folder "

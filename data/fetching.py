@@ -107,14 +107,14 @@ def fetch(
 
 
 def import_files(name: str, path: Path, folder: Path | None = None) -> Outcome:
-    """Import files of one set that you already have: a file, a folder, or a zip archive.
+    """Import files of one set that you already have, from a file, a folder, or a zip archive.
 
-    Public files are recognised by name, with or without ``.gz``, and verified; compact tables
+    Public files are recognised by name, with or without ``.gz``, and verified. Compact tables
     (``.parquet``) are checked and copied.
 
     Raises:
-        InputError: no such set, nothing at `path`, or nothing there that belongs to the set.
-        FetchError: a file is not what was published, or cannot be written.
+        InputError: there is no such set, nothing is at `path`, or nothing there belongs to the set.
+        FetchError: a file is not the published one, or cannot be written.
         DamagedFileError: a file cannot be read.
     """
     chosen, folder, path = _elsewhere(name), folder or data_folder(), Path(path)
@@ -142,10 +142,10 @@ def import_files(name: str, path: Path, folder: Path | None = None) -> Outcome:
 
 
 def verify(name: str | None = None, folder: Path | None = None) -> list[Finding]:
-    """Check the files of one set, or of all sets: each compact table, each public file kept.
+    """Check the files of one set, or of all sets: every compact table and every kept public file.
 
     Raises:
-        InputError: no such set.
+        InputError: there is no such set.
     """
     folder = folder or data_folder()
     findings = []
@@ -172,7 +172,7 @@ def verify(name: str | None = None, folder: Path | None = None) -> list[Finding]
 def _convert(
     chosen: DataSet, folder: Path, leave: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Make the compact tables of a set; one that holds more than the public files do is kept."""
+    """Make the compact tables of a set, except those that hold more than the public files."""
     import pyarrow.parquet as pq
 
     written, kept = [], []
@@ -207,8 +207,8 @@ def _copy_table(chosen: DataSet, name: str, content: bytes, folder: Path) -> Non
 
 
 def _keep(source: Source, found: str, content: bytes, target: Path) -> None:
-    """Verify a public file that the user has, and keep it as published."""
-    # gzip that was added is taken off; gzip that was published is part of the file
+    """Verify a public file of the user, and store it as published."""
+    # gzip that was added is removed; gzip that was published is part of the file
     if found.endswith(".gz") and not source.file.endswith(".gz"):
         try:
             content = gzip.decompress(content)
@@ -229,7 +229,7 @@ def _keep(source: Source, found: str, content: bytes, target: Path) -> None:
 
 
 def _contents(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Give name and reader of every file at a path."""
+    """Yield the name and a reader of every file at a path."""
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             if file.is_file():
@@ -244,7 +244,7 @@ def _contents(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 
 def _elsewhere(name: str) -> DataSet:
-    """Return the set, if it is not part of this package."""
+    """Return the set; raise an InputError if it is part of this package."""
     chosen = data_set(name)
     if chosen.embedded:
         raise InputError(f"name: {name!r} comes with the package; nothing to fetch or import")
@@ -262,7 +262,7 @@ def _problem(folder: Path, chosen: DataSet, name: str) -> str:
 
 
 def _table_problem(path: Path, chosen: DataSet, name: str) -> str:
-    """Say what is wrong with a compact table; empty if nothing is."""
+    """Return the problem of a compact table; empty if there is none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -280,7 +280,7 @@ def _table_problem(path: Path, chosen: DataSet, name: str) -> str:
 
 
 def _sha256(path: Path) -> str | None:
-    """Return the hash of a public file as published: of what is in it, if gzip was added."""
+    """Return the hash of a public file as published, without gzip that was added."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from ..errors import InputError
 
 SOURCES = ("digits", "mnist", "cifar10", "random")
-"""digits comes with the package; mnist and cifar10 lie in the data folder under ``images/``."""
+"""The sources of images: digits comes with the package; mnist and cifar10 are in ``images/`` of the
+data folder."""
 
 _MEANS = {"cifar10": (0.4914, 0.4822, 0.4465), "mnist": (0.1307,)}
 _DEVIATIONS = {"cifar10": (0.2470, 0.2435, 0.2616), "mnist": (0.3081,)}
@@ -27,12 +28,12 @@ def images(
     """Return ``n`` normalised images and their labels, in the shape that a network takes.
 
     Args:
-        source: one of ``SOURCES``, or your own tensors (images, labels), taken as they are.
+        source: one of ``SOURCES``, or your own tensors (images, labels), which are not changed.
         n: the number of images, without repetition.
         seed: the seed of the choice of images.
         inputs: the shape (channels, height, width) that the network takes; images of another size
-            are resized, grey ones repeated over channels, coloured ones averaged. Their own shape
-            by default.
+            are resized. Grey images are repeated over channels, and coloured ones averaged. By
+            default, images keep their shape.
         classes: the number of classes. For ``"random"``, labels are drawn from it (10 by default).
             For other sources, a label beyond it is an error.
 

@@ -1,4 +1,4 @@
-"""Published images whose files lie in the data folder: MNIST and CIFAR-10, in several forms."""
+"""Published images in files of the data folder: MNIST and CIFAR-10, in several forms."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Images:
     Args:
         labels: the classes of all images.
         pixels: the values of all images; None if they are packed.
-        packed: the JPEG file of each image; they are read when they are drawn.
+        packed: the JPEG file of each image, which is read when the image is drawn.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Images:
         return len(self.labels)
 
     def at(self, places: Tensor) -> Tensor:
-        """Return the images at some places, with values from 0 to 1."""
+        """Return the images at some positions, with values from 0 to 1."""
         if self._pixels is None:
             chosen = np.stack([_unpacked(self._packed[i]) for i in places.tolist()])
         else:
@@ -152,7 +152,7 @@ def _cifar_batches(path: Path) -> Images:
 
 
 def _batch_files(path: Path) -> Iterator[bytes]:
-    """Yield the contents of the five training batches, of a folder or of an archive."""
+    """Yield the contents of the five training batches in a folder or an archive."""
     names = [f"data_batch_{number}" for number in range(1, 6)]
     if path.is_dir():
         yield from ((path / name).read_bytes() for name in names)
@@ -165,10 +165,11 @@ def _batch_files(path: Path) -> Iterator[bytes]:
 
 
 class _Batch(pickle.Unpickler):
-    """A reader of CIFAR-10's pickles, which may hold arrays and nothing that runs."""
+    """A reader of CIFAR-10's pickles, which accepts arrays and nothing that runs code."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what arrays, and the bytes in them, are made of."""
+        """Return the classes and functions that arrays and their bytes are made of; refuse all
+        others."""
         of_arrays = module.partition(".")[0] == "numpy" and name in _ARRAYS
         if of_arrays or (module, name) == ("_codecs", "encode"):
             return super().find_class(module, name)

@@ -1,4 +1,4 @@
-"""Images of a folder with one subfolder per class."""
+"""Images from a folder with one subfolder per class."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from ..errors import ArchrankWarning, InputError, MissingExtraError
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 _SIDE = 64
 _PARTS = frozenset("train training val valid validation dev eval evaluation test testing".split())
-"""Names of parts of data sets, which are folders beside each other as classes are."""
+"""Names of parts of data sets, which are sibling folders like classes."""
 
 
 def folder_images(
     folder: Path, n: int, count: int, seed: int, inputs: tuple[int, ...] | None = None
 ) -> list[tuple[Tensor, Tensor] | Tensor]:
-    """Draw ``count`` batches of ``n`` images and, of folders per class, their labels.
+    """Draw ``count`` batches of ``n`` images, with labels if there is a folder per class.
 
     Args:
-        folder: with a folder per class, numbered in the order of their names, or without labels.
-        n: images per batch; fewer where there are fewer, and none is in two batches.
-        count: how many batches at most.
-        seed: which images.
-        inputs: shape (channels, height, width) that they are resized to; default (3, 64, 64).
+        folder: a folder of images without labels, or with one subfolder per class. Classes are
+            numbered in the order of names.
+        n: the number of images per batch, or fewer if there are fewer; no image is in two batches.
+        count: the largest number of batches.
+        seed: the seed of the choice of images.
+        inputs: the shape (channels, height, width) to resize to; default (3, 64, 64).
 
     Raises:
         InputError: there are no images, one cannot be read, or the folder holds the parts of a
@@ -35,8 +36,8 @@ def folder_images(
         MissingExtraError: Pillow is not installed.
 
     Notes:
-        Each channel is shifted and scaled to mean 0 and deviation 1 over what is drawn (our
-        choice: networks are not trained yet, so that no other statistics are theirs).
+        Each channel is standardised over the drawn images. This is our choice, since networks
+        before training have no statistics of their own.
     """
     channels, height, width = _checked(inputs or (3, _SIDE, _SIDE))
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file())
@@ -60,7 +61,8 @@ def folder_images(
 
 
 def _check(folder: Path, files: list[Path], classes: list[str], n: int) -> None:
-    """Refuse a folder of no images or of several data sets; warn of missing classes and images."""
+    """Refuse a folder without images or with several data sets; warn of missing classes and
+    images."""
     if not files:
         raise InputError(
             f"data: {str(folder)!r} holds no images ({', '.join(sorted(SUFFIXES))}); expected a "

@@ -29,12 +29,12 @@ class Protocol:
     """A rule that says how many architectures go where.
 
     Attributes:
-        train, valid, test: a number, a fraction of all, ``"rest"`` (all that remain) or, for the
-            test, ``"all"`` (including training architectures, as some released code does).
+        train, valid, test: a number, a fraction of all, or ``"rest"`` (all that remain). For the
+            test, ``"all"`` includes training architectures, as some released code does.
         subset: the name of a condition that architectures must meet, see ``SUBSETS``.
         duplicates: with ``"apart"``, architectures that are the same network are never on two
             sides, and duplicates of training networks are left out of the test. With ``"ignore"``,
-            all are drawn as if they were different.
+            architectures are drawn as if all were different networks.
         reference: where the protocol was published.
     """
 
@@ -66,7 +66,7 @@ def _protocols() -> dict[str, Protocol]:
     sizes101 = (100, 172, 424, 424, 4236)
     for i, (n201, n101) in enumerate(zip(sizes201, sizes101, strict=True), start=1):
         found.append(Protocol(f"pinat-nasbench201-s{i}", n201, reference=_PINAT))
-        # S3 of NAS-Bench-101 is tested on 100 architectures only.
+        # S3 of NAS-Bench-101 is tested on only 100 architectures.
         test: Size = 100 if i == 3 else "rest"
         found.append(Protocol(f"pinat-nasbench101-s{i}", n101, test=test, reference=_PINAT))
     found.extend(Protocol(f"flan-{n}", n, reference=_FLAN) for n in (8, 16, 32, 64, 128, 256))
@@ -102,11 +102,11 @@ PROTOCOLS: dict[str, Protocol] = _protocols()
 
 @dataclass(frozen=True)
 class Split:
-    """The architectures of each side, and how they were drawn.
+    """The architectures of each side, with the protocol and the seed of the draw.
 
     Attributes:
         train, valid, test: architecture strings in the order drawn (test: in the order given).
-        left_out: duplicates of training or validation networks, which the test does not hold.
+        left_out: duplicates of training or validation networks that the test leaves out.
     """
 
     protocol: Protocol
@@ -119,7 +119,7 @@ class Split:
 
     @property
     def fingerprint(self) -> str:
-        """Eight hex digits that change with any architecture of any side."""
+        """Eight hexadecimal digits that change with any architecture of any side."""
         text = json.dumps([self.train, self.valid, self.test])
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -131,7 +131,7 @@ class Split:
 
     @classmethod
     def load(cls, path: str | Path) -> Split:
-        """Read what ``save`` wrote; raises InputError if it is damaged."""
+        """Load the split that ``save`` wrote; raise an InputError if it is damaged."""
         try:
             facts: dict[str, Any] = json.loads(Path(path).read_text())
             fingerprint = facts.pop("fingerprint")
@@ -156,10 +156,12 @@ def split(
     """Draw a split.
 
     Args:
-        architectures: those that have labels, in any order; repeated strings count once.
+        architectures: the architectures that have labels, in any order; repeated strings count
+            once.
         protocol: a name in ``PROTOCOLS``, or your own ``Protocol``.
         seed: the same seed and architectures give the same split, in any order.
-        space: says which architectures are the same network; without it, only equal strings are.
+        space: the space, which says which architectures are the same network; without it, only
+            equal strings are.
         duplicates: replaces the rule of the protocol.
 
     Raises:
@@ -248,10 +250,10 @@ def _take(
     rule: Protocol,
     forbidden: Iterable[str] = (),
 ) -> list[str]:
-    """Take the first ``wanted`` that are not the same network as a forbidden one.
+    """Take the first ``wanted`` architectures that are not the same network as a forbidden one.
 
-    A few labels go to different networks; a large share of the space takes duplicates too, or it
-    could not be reached.
+    Small numbers of labels go to different networks. A large share of the space also takes
+    duplicates, since it could not be reached otherwise.
     """
     barred = set(forbidden)
     free = [arch for arch in order if same[arch] not in barred]
@@ -265,7 +267,7 @@ def _take(
         for arch in free:
             groups.setdefault(same[arch], []).append(arch)
         free = [arch for group in groups.values() for arch in group]
-        # A network's duplicates stay together: stop before the group that does not fit.
+        # A network's duplicates stay together, so taking stops before a group that does not fit.
         while 0 < wanted < len(free) and same[free[wanted - 1]] == same[free[wanted]]:
             wanted -= 1
     if wanted > len(free):

@@ -1,4 +1,4 @@
 """The embedded benchmark: small networks of ten families, really trained on hard digits.
 
-``protocol.py`` is what the labels mean, ``label.py`` made them, ``digits.parquet`` holds them.
+``protocol.py`` defines the labels, ``label.py`` made them, and ``digits.parquet`` holds them.
 """

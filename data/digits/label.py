@@ -1,7 +1,7 @@
 """Make the labels of the embedded benchmark: ``python -m archrank.data.digits.label --jobs 2``.
 
-Each finished training is one line of a file beside the table; started again, the script goes on
-where it was. When all are there it writes the table.
+Each finished training is one line of a file beside the table, so a restarted script continues. When
+all trainings are finished, it writes the table.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ FACTS = Path(__file__).with_name("digits.json")
 
 
 def architectures(per_family: int = PER_FAMILY, seed: int = SAMPLE_SEED) -> list[str]:
-    """Return the networks of the benchmark: as many of each family, no two with the same graph."""
+    """Return the networks of the benchmark, equally many of each family, all with different
+    graphs."""
     digits = space("digits")
     assert isinstance(digits, Digits)
     seen: set[str] = set()
@@ -55,7 +56,7 @@ def architectures(per_family: int = PER_FAMILY, seed: int = SAMPLE_SEED) -> list
 
 
 def label(arch: str, seed: int) -> dict[str, Any]:
-    """Build, train and test one network; the same on every run of one machine."""
+    """Build, train and test one network; the result is the same on every run of one machine."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
@@ -67,7 +68,7 @@ def label(arch: str, seed: int) -> dict[str, Any]:
 
 
 def finished(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
-    """Say what earlier runs wrote; a last line that was cut off is dropped."""
+    """Return the results that earlier runs wrote, without a last line that was cut off."""
     if not path.exists():
         return {}
     text = path.read_text()
@@ -95,12 +96,12 @@ def _heading() -> dict[str, Any]:
 def run(
     path: Path, work: list[tuple[str, int]], jobs: int
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """Train what is not finished yet, ``jobs`` at a time, and write each result at once.
+    """Train the unfinished networks, ``jobs`` at a time, and write each result at once.
 
     Args:
-        path: the file that remembers; one line for each finished training.
-        work: (architecture, seed) of everything wanted.
-        jobs: processes, of one thread each.
+        path: the file of results, with one line for each finished training.
+        work: (architecture, seed) of all wanted trainings.
+        jobs: the number of processes, with one thread each.
     """
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 

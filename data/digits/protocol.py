@@ -1,9 +1,9 @@
-"""What the labels of the embedded benchmark mean: the data, the training, the test.
+"""The protocol behind the labels of the embedded benchmark: the data, the training, the test.
 
-scikit-learn's 1,797 digits of 8x8 pixels are easy: almost any network passes 97 %. Here a network
-sees 500 of them, each time turned, scaled, sheared and shifted by other random amounts, under
-noise, and is tested on the 1,297 others, twice each, distorted and noisy too. Everything is a
-function of the seed.
+scikit-learn's 1,797 digits of 8x8 pixels are easy: almost any network passes 97 %. Here, a network
+is trained on 500 of them, each time rotated, scaled, sheared and shifted by new random amounts,
+under noise. It is tested on two distorted and noisy versions of each of the other 1,297. Everything
+is a function of the seed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Protocol:
     clip: float = 5.0  # norm of the gradient
 
     def facts(self) -> dict[str, Any]:
-        """Return the protocol as written beside the labels."""
+        """Return the protocol in the form that is written beside the labels."""
         return asdict(self)
 
 
@@ -60,7 +60,7 @@ def _digits() -> tuple[Tensor, Tensor]:
 
 @cache
 def split(protocol: Protocol = PROTOCOL) -> tuple[Tensor, Tensor]:
-    """Split the images into training and test, equally many of each class in training."""
+    """Split the images into training and test sets, with equally many of each class in training."""
     _, targets = _digits()
     generator = torch.Generator().manual_seed(protocol.split_seed)
     order = torch.randperm(len(targets), generator=generator)
@@ -73,7 +73,7 @@ def split(protocol: Protocol = PROTOCOL) -> tuple[Tensor, Tensor]:
 
 
 def distorted(images: Tensor, generator: torch.Generator, protocol: Protocol = PROTOCOL) -> Tensor:
-    """Move each image by its own random affine map and noise; shape (n, 1, 8, 8), kept."""
+    """Distort each image by its own random affine map and noise; the shape (n, 1, 8, 8) stays."""
     n, _, height, _ = images.shape
 
     def uniform(limit: float) -> Tensor:
@@ -106,7 +106,7 @@ def evaluation_set(protocol: Protocol = PROTOCOL) -> tuple[Tensor, Tensor]:
 
 
 def batches(n: int, seed: int, protocol: Protocol = PROTOCOL) -> tuple[Tensor, Tensor]:
-    """Return ``n`` training images as a network sees them, for proxies that need data."""
+    """Return ``n`` distorted training images and their classes, for proxies that need data."""
     images, targets = _digits()
     index = split(protocol)[0]
     if not 0 < n <= len(index):
@@ -121,11 +121,11 @@ def _normal(images: Tensor) -> Tensor:
 
 
 def train(network: nn.Module, seed: int, protocol: Protocol = PROTOCOL) -> float:
-    """Train a freshly built network; its accuracy on the test set, in percent.
+    """Train a newly built network, and return its accuracy on the test set in percent.
 
     Args:
-        network: a classifier of (n, 1, 8, 8) into ten, on the CPU, its weights drawn already.
-        seed: of the order and distortions of the training images.
+        network: a classifier of (n, 1, 8, 8) into ten classes, on the CPU, with initial weights.
+        seed: the seed of the order and distortions of the training images.
     """
     images, targets = _digits()
     index = split(protocol)[0]

@@ -17,7 +17,7 @@ from .sources import sources
 
 
 def _found() -> Iterator[DataSet]:
-    """Ask every module of the rooms beside this file what its set is."""
+    """Yield the set of every module in the rooms beside this file."""
     for room in iter_modules([str(Path(__file__).parent)]):
         if room.ispkg:
             package = import_module(f".{room.name}", __package__)
@@ -47,7 +47,7 @@ def tables() -> list[str]:
 def table(name: str, folder: Path | None = None) -> Table:
     """Open a published table by name, from the data folder (``$ARCHRANK_DATA``, or the cache).
 
-    Only the names of columns are read; figures are read when they are asked for. Columns that the
+    Only the names of columns are read at once; figures are read when needed. Columns that the
     public files do not hold are left out.
 
     Raises:
@@ -101,10 +101,10 @@ def table(name: str, folder: Path | None = None) -> Table:
 
 
 def sets_of(name: str) -> list[str]:
-    """Name the sets that hold a table's figures; a set's own name stands for itself.
+    """Return the names of the sets that hold a table's figures; the name of a set gives itself.
 
     Raises:
-        InputError: it is neither a table nor a set.
+        InputError: the name is neither that of a table nor that of a set.
 
     Example:
         >>> sets_of("transnas101_micro"), sets_of("nbsuite_zero")
@@ -122,7 +122,7 @@ def sets_of(name: str) -> list[str]:
 
 
 def _select(groups: Sequence[Group], reader: ParquetReader, units: dict[str, str]) -> Columns:
-    """Pick the columns that patterns fit; the first to give a name wins."""
+    """Pick the columns that match patterns; the first column of a name wins."""
     found: dict[str, tuple[str, str, float]] = {}
     for one in groups:
         for column in reader.columns(one.part):
@@ -140,7 +140,7 @@ def data_set(name: str) -> DataSet:
     """Find one set by its name.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no set of that name.
 
     Example:
         >>> data_set("nats_sss").files[0].rows
@@ -152,7 +152,7 @@ def data_set(name: str) -> DataSet:
 
 
 def path_of(file: str, folder: Path) -> Path:
-    """Say where a compact table, named ``set/file``, is or would be.
+    """Return the path of a compact table, named ``set/file``, whether it exists or not.
 
     Example:
         >>> path_of("nats_sss/nats_sss_cifar10", Path("here")).as_posix()

@@ -19,15 +19,15 @@ from ...metrics import kendall
 from .published import Columns, Task
 from .reading import FrameReader
 
-_FEWEST = 10  # Kendall's tau of fewer architectures says nothing about noise
+_FEWEST = 10  # Kendall's tau of fewer architectures is too noisy
 
 
 @dataclass(frozen=True)
 class NoiseCeiling:
-    """The agreement of the seeds of one task, which no ranking can be expected to exceed.
+    """The agreement of the seeds of one task, which no ranking is expected to exceed.
 
-    `between` is the mean Kendall tau-b of two single seeds, `to_mean` that of one seed and the
-    mean of all, over the `architectures` that have all `seeds`.
+    `between` is the mean Kendall tau-b of two single seeds. `to_mean` is that of one seed and the
+    mean of all. Both are over the `architectures` that have all `seeds`.
     """
 
     between: float
@@ -37,7 +37,7 @@ class NoiseCeiling:
 
 
 class _Reader(Protocol):
-    """Where a table's figures are read from, and only those that are asked for."""
+    """A reader of a table's figures, which reads only those that are needed."""
 
     @property
     def index(self) -> pd.Index[str]: ...
@@ -51,8 +51,8 @@ class Table:
     """Measured figures by architecture, which are read when they are needed.
 
     Architectures are unique strings that the table's space builds. Missing, failed and sentinel
-    values are NaN. Rows that repeat an architecture are seeds where they are other trainings, and
-    averaged where they are other evaluations of the same weights; `notes` says which.
+    values are NaN. Rows that repeat an architecture are seeds if they are other trainings. They are
+    averaged if they are other evaluations of the same weights; `notes` says which.
 
     Example:
         >>> frame = pd.DataFrame({"acc": [90.0, 92.0, 91.0]}, index=["a", "b", "c"])
@@ -144,12 +144,12 @@ class Table:
         return self._reader.index
 
     def labels(self, task: str | None = None) -> pd.Series[float]:
-        """Return every label, NaN if missing; by default of the first task.
+        """Return all labels of a task, NaN if missing; the first task is the default.
 
-        It is the published mean if there is one, otherwise the mean over the seeds.
+        A label is the published mean if there is one, and otherwise the mean over the seeds.
 
         Raises:
-            InputError: no such task.
+            InputError: there is no such task.
         """
         chosen = self._task(task)
         if chosen.column is None:
@@ -163,10 +163,10 @@ class Table:
         return self._reader.values(columns)[chosen.name]
 
     def seeds(self, task: str | None = None) -> Array:
-        """Return the label by architecture and seed, missing ones as NaN; one column without seeds.
+        """Return labels by architecture and seed, NaN if missing; one column if there are no seeds.
 
         Raises:
-            InputError: no such task.
+            InputError: there is no such task.
         """
         chosen = self._task(task)
         if chosen.runs:
@@ -175,10 +175,10 @@ class Table:
         return self._reader.runs(chosen.part, str(chosen.column))
 
     def noise_ceiling(self, task: str | None = None) -> NoiseCeiling | None:
-        """Compare the seeds; None without two seeds of at least ten architectures.
+        """Compare the seeds; return None without two seeds of at least ten architectures.
 
         Raises:
-            InputError: no such task.
+            InputError: there is no such task.
 
         Example:
             >>> runs = pd.DataFrame({"s0": range(10), "s1": [1, 0, *range(2, 10)]}, dtype=float)
@@ -200,14 +200,14 @@ class Table:
     def agreement(self, task: str | None = None) -> dict[str, float]:
         """Compare a label with other measurements of the same networks, by Kendall's tau-b.
 
-        If there are no seeds, this bounds what a ranking can reach. Other measurements are of the
-        same weights on other images or with other labels, or of another length of training.
+        If there are no seeds, this bounds the tau that a ranking can reach. Other measurements use
+        the same weights on other images or with other labels, or another length of training.
 
         Returns:
-            By the name of the other task, for those that the published table names; often none.
+            Name of the other task -> tau, for the tasks that the published table names; often none.
 
         Raises:
-            InputError: no such task.
+            InputError: there is no such task.
 
         Example:
             >>> frame = pd.DataFrame({"short": [1.0, 2.0, 3.0], "long": [1.0, 3.0, 2.0]})
@@ -227,7 +227,7 @@ class Table:
 
     @cached_property
     def context(self) -> pd.DataFrame:
-        """How each network was trained and evaluated; often without columns."""
+        """The training and evaluation of each network; the frame often has no columns."""
         return self._reader.words(self._context)
 
     @cached_property
@@ -242,9 +242,9 @@ class Table:
 
     @cached_property
     def proxies(self) -> pd.DataFrame:
-        """Published zero-cost scores, as ``task/proxy``; NaN where one failed.
+        """Published zero-cost scores, as ``task/proxy``; NaN if one failed.
 
-        Those that failed everywhere are left out.
+        Proxies that failed for all architectures are left out.
         """
         return self._reader.values(self._proxies).dropna(axis="columns", how="all")
 
@@ -252,13 +252,13 @@ class Table:
         """Look up the label of one architecture, NaN if it is missing.
 
         Raises:
-            InputError: no such architecture or task; the message names near ones.
+            InputError: there is no such architecture or task; the message names near ones.
         """
         position = self._position(architecture)
         return float(self._labels(self._task(task).name).iloc[position])
 
     def __getitem__(self, architecture: str) -> dict[str, Any]:
-        """Return all of one architecture: labels, costs, hardware, proxies and context."""
+        """Return all figures of one architecture: labels, costs, hardware, proxies and context."""
         position = self._position(architecture)
         row: dict[str, Any] = {"architecture": architecture}
         row |= {name: float(self._labels(name).iloc[position]) for name in self.tasks}
@@ -306,7 +306,7 @@ class Table:
             found = self.architectures.get_loc(architecture)
         except (KeyError, TypeError) as error:
             text = str(architecture)
-            # comparing with all is slow, so those that begin most alike are compared
+            # comparing with all is slow; only the longest common beginnings are compared
             likely = heapq.nlargest(300, self.architectures, key=lambda name: _alike(name, text))
             near = difflib.get_close_matches(text, likely, n=3, cutoff=0.5) or likely[:3]
             raise InputError(
@@ -322,7 +322,7 @@ def _with_column(task: Task, column: str) -> Task:
 
 
 def _alike(first: str, second: str) -> int:
-    """Count the letters that two strings begin with alike."""
+    """Return the length of the common beginning of two strings."""
     count = 0
     for a, b in zip(first, second, strict=False):
         if a != b:

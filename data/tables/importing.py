@@ -1,4 +1,4 @@
-"""Published files to the compact tables."""
+"""The conversion of published files to compact tables."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def importers() -> list[str]:
 def convert(name: str, raw: Raw) -> dict[str, pd.DataFrame]:
     """Make the compact tables of one set, by file name without suffix, from its published files.
 
-    Columns whose file is not there are left out; values that stand for a failure are missing.
+    Columns of absent files are left out; values that stand for a failure become missing.
 
     Raises:
-        InputError: the set has no importer, or a file without which there is no table is missing.
-        DamagedFileError: a file cannot be read, or is not what its name says.
+        InputError: the set has no importer, or a file that a table needs is missing.
+        DamagedFileError: a file cannot be read, or is another file than its name says.
     """
     read = SETS[name].read if name in SETS else None
     if read is None:

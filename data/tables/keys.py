@@ -1,7 +1,7 @@
 """Architecture strings from the codes that published tables use; the spaces parse the same strings.
 
-Pure functions from what one row holds to one string. Nothing is pruned, merged or checked against
-a space here, except that choices which a code keeps for inactive layers are left out.
+Each function converts the values of one row to one string. It leaves out choices that a code keeps
+for inactive layers. Otherwise it does not prune, merge or check anything against a space.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ GRAPH_LINKS = (
     (0, 1, 2, 2),
     (0, 1, 2, 3),
 )
-"""Where each node of NAS-Bench-Graph takes its input: 0 is the network's, k is node k (from 1)."""
+"""The input of each node of NAS-Bench-Graph: 0 is the network's input, k is node k (from 1)."""
 GRAPH_OPERATORS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
 
 
@@ -47,7 +47,7 @@ def numbers(text: str) -> Any:
     """Read the tuple, list or number that a code such as ``(4, 3, 3)`` spells; run nothing.
 
     Raises:
-        InputError: the text is no Python literal.
+        InputError: the text is not a Python literal.
 
     Example:
         >>> numbers("(4, 3, 3)")
@@ -153,7 +153,7 @@ def nasbench101_tuple(code: str) -> str:
 
 
 def nasbench301(code: str) -> str:
-    """Convert two cells of eight (input, operation code) pairs; a node's in the order of inputs.
+    """Convert two cells of eight (input, operation code) pairs; a node's pairs are in input order.
 
     Example:
         >>> cell = "[(0, 0), (1, 5), (1, 1), (0, 1), (1, 3), (0, 3), (1, 3), (3, 2)]"

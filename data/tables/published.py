@@ -1,4 +1,4 @@
-"""What is said of published figures: a set's files and licence, and what its columns mean."""
+"""Descriptions of published figures: a set's files and licence, and the meaning of its columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Label = Literal["trained", "weight-shared", "surrogate", "measured"]
 
 Columns = Mapping[str, tuple[str, str, float]]
-"""By name: the part that holds a column, its name there, and a factor."""
+"""Name -> the part that holds a column, the column's name there, and a factor."""
 
 PARAMS = "all learnable parameters, classifier included"
 MACS = "multiply-adds of convolutions and linear layers, without biases, batch of one"
@@ -24,14 +24,14 @@ MACS = "multiply-adds of convolutions and linear layers, without biases, batch o
 
 @dataclass(frozen=True)
 class Task:
-    """One label of a table: what it is, which way is better, and where it came from.
+    """One label of a table: its meaning, its direction, and its source.
 
-    `label` says how the figure was made: by training each network alone ("trained"), with weights
-    shared in a supernet ("weight-shared"), by a model's prediction ("surrogate"), or on a device
-    ("measured"). Say so wherever weight-shared or surrogate figures are reported.
+    `label` says how the figure was made: by training each network separately ("trained"), with
+    weights shared in a supernet ("weight-shared"), by a model's prediction ("surrogate"), or on a
+    device ("measured"). Name it wherever weight-shared or surrogate figures are reported.
 
-    `part`, `column` and `runs` are where the figures are: the column of the label, and those of
-    its single seeds. Without a column the label is the mean of the seeds. `again` names tasks that
+    `part`, `column` and `runs` locate the figures: the column of the label, and the columns of its
+    single seeds. Without a column, the label is the mean of the seeds. `again` names tasks that
     measure the same networks once more in another way, for `Table.agreement`.
     """
 
@@ -48,9 +48,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one compact table, and how their architecture is spelt.
+    """Rows of one compact table, with the spelling of their architectures.
 
-    `key` are the columns that `spell` makes a string of; without it the one column is that string.
+    `spell` makes a string from the columns `key`; without `spell`, the only column is that string.
     `named_by` is another file whose rows with the same key hold the string as ``arch_str``.
     """
 
@@ -64,7 +64,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Group:
-    """The columns of a part whose name fits a pattern, and what to call them."""
+    """The columns of a part whose names match a pattern, with their new names."""
 
     part: str
     pattern: re.Pattern[str]
@@ -87,7 +87,7 @@ def group(
 
 @dataclass(frozen=True)
 class Published:
-    """One table: where everything is."""
+    """One table, with the places of all its figures."""
 
     title: str
     space: str | None
@@ -109,7 +109,8 @@ class Published:
 
 @dataclass(frozen=True)
 class File:
-    """One compact table: its name without ``.parquet``, its rows, and columns it always has."""
+    """One compact table: its name without ``.parquet``, its rows, and the columns that it always
+    has."""
 
     name: str
     rows: int
@@ -118,16 +119,18 @@ class File:
 
 @dataclass(frozen=True)
 class DataSet:
-    """One set: a folder of compact tables, made from public files or part of this package.
+    """One set: a folder of compact tables, which are made from public files or come with the
+    package.
 
     Attributes:
-        name: the name of the folder, and of the module that says all this.
+        name: the name of the folder and of the module that describes the set.
         title, licence, notes: a description.
         files: the compact tables.
-        tables: what is read from them, by name.
-        read: makes the compact tables from the public files, by name without suffix; None where
-            what is published could only be unpickled, so that only compact tables can be imported.
-        embedded: whether it comes with the package.
+        tables: the tables that are read from the files, by name.
+        read: the function that makes the compact tables from the public files, by name without
+            suffix. It is None if the published files are pickles, so that only compact tables can
+            be imported.
+        embedded: whether the set comes with the package.
     """
 
     name: str
@@ -140,5 +143,5 @@ class DataSet:
     embedded: bool = False
 
     def home(self, folder: Path) -> Path:
-        """Say where its compact tables are: below the data folder, or in this package."""
+        """Return the folder of its compact tables, below the data folder or in this package."""
         return (Path(__file__).parents[1] if self.embedded else folder) / self.name

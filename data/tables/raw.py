@@ -1,4 +1,4 @@
-"""Reading published files: plain or gzipped CSV, JSON, YAML and text, zip, tar and TFRecord.
+"""Readers of published files: plain or gzipped CSV, JSON, YAML and text, zip, tar and TFRecord.
 
 Nothing is unpickled or executed, and no archive is unpacked to disk: members are read in memory.
 """
@@ -22,11 +22,11 @@ import pandas as pd
 from ...errors import ArchrankError, InputError
 
 LARGEST = 1 << 30
-"""Bytes that one file may unpack to: ten times the largest published one."""
+"""The most bytes that one file may unpack to, ten times the largest published file."""
 
 
 class DamagedFileError(ArchrankError):
-    """A file is not what its name says, or was cut; the message names it and what to do."""
+    """A published file is another than its name says, or is cut; the message says what to do."""
 
 
 class Raw:
@@ -46,15 +46,15 @@ class Raw:
         self.folder = folder
 
     def has(self, name: str) -> bool:
-        """Say whether the file is there."""
+        """Say whether the file exists."""
         return self._path(name) is not None
 
     def read(self, name: str) -> bytes:
         """Read the file as published, without the gzip that may have been added.
 
         Raises:
-            InputError: it is not there.
-            DamagedFileError: it cannot be unpacked, or unpacks to more than `LARGEST` bytes.
+            InputError: the file does not exist.
+            DamagedFileError: the file cannot be unpacked, or unpacks to more than `LARGEST` bytes.
         """
         path = self._path(name)
         if path is None:
@@ -91,20 +91,21 @@ class Raw:
             from ...errors import MissingExtraError
 
             raise MissingExtraError("reading YAML", "yaml", "data", error) from error
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, as safe
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster and equally safe
         try:
             return yaml.load(self.read(name), Loader=loader)
         except yaml.YAMLError as error:
             raise _damaged(name, error) from error
 
     def zipped_json(self, name: str) -> Iterator[tuple[str, Any]]:
-        """Give name and content of every JSON file in a zip archive, as stored."""
+        """Yield the name and content of every JSON file in a zip archive, in stored order."""
         for member, content in unzip(self.read(name), name):
             if member.endswith(".json"):
                 yield member, _json(content, f"{name}: {member}")
 
     def tarred_json(self, name: str) -> Iterator[tuple[str, Any]]:
-        """Give name and content of every JSON file in a gzipped tar archive, as stored."""
+        """Yield the name and content of every JSON file in a gzipped tar archive, in stored
+        order."""
         total = 0
         try:
             with tarfile.open(fileobj=io.BytesIO(self.read(name)), mode="r:gz") as archive:
@@ -121,7 +122,7 @@ class Raw:
             raise _damaged(name, error) from error
 
     def tfrecords(self, name: str) -> Iterator[bytes]:
-        """Return every record of a TFRecord file, its checksums verified."""
+        """Yield every record of a TFRecord file after verifying its checksums."""
         return tfrecords(self.read(name), name)
 
     def _path(self, name: str) -> Path | None:
@@ -135,7 +136,7 @@ def gunzip(path: Path) -> bytes:
     """Unpack a gzip file.
 
     Raises:
-        DamagedFileError: it is cut, no gzip, or holds more than `LARGEST` bytes.
+        DamagedFileError: the file is cut, is not gzip, or holds more than `LARGEST` bytes.
     """
     try:
         with gzip.open(path) as stream:
@@ -147,11 +148,11 @@ def gunzip(path: Path) -> bytes:
 
 
 def unzip(content: bytes, name: str) -> Iterator[tuple[str, bytes]]:
-    """Give name and content of every file in a zip archive, as stored.
+    """Yield the name and content of every file in a zip archive, in stored order.
 
     Raises:
-        DamagedFileError: it is not a zip archive or is cut, a member's path leads outside of it, or
-            it unpacks to more than `LARGEST` bytes.
+        DamagedFileError: the content is not a zip archive or is cut, a member's path leads outside
+            of it, or it unpacks to more than `LARGEST` bytes.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -170,7 +171,7 @@ def check_member(member: str, archive: str) -> None:
     """Refuse a path in an archive that leads outside of it.
 
     Raises:
-        DamagedFileError: absolute, with a drive, or with ``..``.
+        DamagedFileError: the path is absolute, or contains a drive or ``..``.
 
     Example:
         >>> check_member("zen/a.json", "a.zip")
@@ -187,7 +188,7 @@ def check_member(member: str, archive: str) -> None:
 
 
 def tfrecords(content: bytes, name: str) -> Iterator[bytes]:
-    """Return the records of a TFRecord file: length, its checksum, data, its checksum.
+    """Yield the records of a TFRecord file, each a length, its checksum, data, and their checksum.
 
     Raises:
         DamagedFileError: a checksum is wrong or the file is cut.
@@ -212,7 +213,7 @@ def tfrecords(content: bytes, name: str) -> Iterator[bytes]:
 
 
 def tfrecord(data: bytes) -> bytes:
-    """Make one record with its checksums."""
+    """Return one record with its checksums."""
     length = struct.pack("<Q", len(data))
     return length + _masked(length) + data + _masked(data)
 

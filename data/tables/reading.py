@@ -1,4 +1,4 @@
-"""Where a table's figures are read from, and only those that are asked for."""
+"""Readers of a table's figures, which read only those that are needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .published import Columns, Part, Published
 
 
 def data_folder() -> Path:
-    """Say where the data are: ``$ARCHRANK_DATA``, else the user's cache folder.
+    """Return the data folder: ``$ARCHRANK_DATA``, or else the user's cache folder.
 
     Example:
         >>> isinstance(data_folder(), Path)
@@ -35,7 +35,7 @@ def data_folder() -> Path:
 
 
 class FrameReader:
-    """A frame, read as a table."""
+    """A reader of a frame as a table."""
 
     def __init__(self, frame: pd.DataFrame):
         self._frame = frame
@@ -58,13 +58,13 @@ class FrameReader:
 
 
 _Rows = tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp], bool]
-"""Which rows of a part are in the index, where they belong there, and whether any repeat."""
+"""The rows of a part that are in the index, their places there, and whether any repeat."""
 
 
 class ParquetReader:
-    """Compact tables on disk, read as one table: only the columns asked for.
+    """A reader of compact tables on disk as one table, which reads only needed columns.
 
-    `paths` says where each file of `published` is.
+    `paths` has the path of each file of `published`.
     """
 
     def __init__(self, published: Published, paths: Mapping[str, Path]):
@@ -73,7 +73,7 @@ class ParquetReader:
         self._known: dict[str, _Rows] = {}
 
     def columns(self, part: str) -> list[str]:
-        """Return the names of a part's columns; none if its file is not there."""
+        """Return the names of a part's columns; there are none if its file does not exist."""
         file = self.published.parts[part].file
         if file not in self._schemas:
             import pyarrow as pa
@@ -95,7 +95,7 @@ class ParquetReader:
         return pd.Index(dict.fromkeys(names), dtype="object", name="architecture")
 
     def values(self, columns: Columns) -> pd.DataFrame:
-        """Return the columns by architecture; where rows repeat one, their mean."""
+        """Return the columns by architecture, as means if rows repeat an architecture."""
         by_part: dict[str, list[tuple[str, str, float]]] = {}
         for name, (part, column, scale) in columns.items():
             by_part.setdefault(part, []).append((name, column, scale))
@@ -111,7 +111,7 @@ class ParquetReader:
         return pd.DataFrame({name: found[name] for name in columns}, index=self.index)
 
     def words(self, columns: Columns) -> pd.DataFrame:
-        """Return the columns by architecture, as they are; of rows that repeat one the first."""
+        """Return the unchanged columns by architecture, from the first row if rows repeat one."""
         found = {}
         for name, (part, column, _) in columns.items():
             here, at, _ = self._rows(part)
@@ -164,7 +164,7 @@ class ParquetReader:
         try:
             if file == part.file and part.where:
                 found = pq.read_table(path, columns=names, filters=list(part.where))
-            else:  # many times quicker for a few columns
+            else:  # many times faster for a few columns
                 found = pq.ParquetFile(path).read(columns=names)
         except (OSError, pa.ArrowException) as error:
             raise InputError(
@@ -176,7 +176,7 @@ class ParquetReader:
 
 
 def _clean(values: pd.Series[Any]) -> Array:
-    """Turn values into floats, with what stands for a failure missing."""
+    """Return values as floats; values that stand for a failure become missing."""
     found = np.array(values, dtype=np.float64)
     found[np.isinf(found) | (found == -1e8)] = np.nan
     return found

@@ -1,4 +1,4 @@
-"""The public files that sets are made from, as ``sources.json`` lists them."""
+"""The public files that sets are made from, listed in ``sources.json``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class Source:
-    """One public file: where it is, and the SHA-256 and size of what is published there.
+    """One public file: its address, and the SHA-256 and size of its published content.
 
-    `repository`, `commit` and `path` are None where no public place is known; then the file cannot
-    be fetched, but it can be imported. `read` is false for what no importer reads, pickles among
-    them: such files are never fetched.
+    `repository`, `commit` and `path` are None if no public address is known. Such a file cannot be
+    fetched, but it can be imported. `read` is false for files that no importer reads, such as
+    pickles; they are never fetched.
     """
 
     set: str
@@ -28,7 +28,7 @@ class Source:
 
     @property
     def fetchable(self) -> bool:
-        """Whether its public place and its hash are known."""
+        """Whether the public address and the hash are known."""
         return None not in (self.repository, self.commit, self.path, self.sha256)
 
     def url(self, base: str) -> str:
