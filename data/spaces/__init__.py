@@ -50,11 +50,11 @@ _HOME = {
     "digits": "digits.space:Digits",
     "imagenet_zoo": "imagenet_zoo:ImageNetZoo",
 }
-"""Where each space is; imported when asked for."""
+"""Name -> module and class of a space, imported when needed."""
 
 
 _REGISTERED: dict[str, type[Space]] = {}
-"""Spaces of this process, by name."""
+"""Name -> space registered in this process."""
 
 
 def register_space(kind: type[Space]) -> type[Space]:

@@ -1,4 +1,4 @@
-"""Sizes that are added up choice by choice, and graphs that are made only when looked into."""
+"""Sizes that are added up choice by choice, and graphs that are made only when needed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ADDED = (*SIZES, "product_flops")
 
 @dataclass(frozen=True)
 class SizeTable:
-    """The sizes of architectures whose choices each add the same, whatever the others are.
+    """The sizes of architectures in which each choice adds the same, regardless of the others.
 
         size(a) = size(a_0) + sum_i (size(a_0 with choice i as in a) - size(a_0))
 
     Attributes:
         first: the sizes of the architecture a_0 that has the first option of each choice.
-        steps: for each choice, option -> what sizes it adds to those of its first option.
+        steps: for each choice, option -> the sizes that it adds to those of the first option.
 
     Example:
         >>> import archrank
@@ -68,14 +68,14 @@ _ARRAYS = frozenset(field.name for field in fields(Graph))
 
 
 class DeferredGraph(Graph):
-    """A graph whose sizes and inputs are known, and whose nodes are made when one looks at them.
+    """A graph with known sizes and inputs, whose nodes are made when they are needed.
 
-    When anything else is asked for, it becomes an ordinary ``Graph``.
+    Access to anything else turns it into an ordinary ``Graph``.
 
     Args:
-        make: returns the graph.
-        sizes: returns its sizes (``ADDED``) without making it.
-        inputs: the shapes of its inputs, with batch dimension.
+        make: a function that returns the graph.
+        sizes: a function that returns the sizes (``ADDED``) without making the graph.
+        inputs: the shapes of its inputs, with the batch dimension.
 
     Example:
         >>> from archrank.data import space
@@ -102,7 +102,7 @@ class DeferredGraph(Graph):
         if name not in _ARRAYS:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         make = vars(self).get("make")
-        if make is not None:  # else another thread has made it meanwhile
+        if make is not None:  # otherwise another thread has made it meanwhile
             vars(self).update(vars(make()))
             object.__setattr__(self, "__class__", Graph)
             for known in ("make", "sizes", "inputs"):
@@ -110,7 +110,7 @@ class DeferredGraph(Graph):
         return getattr(self, name)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        len(self)  # an ordinary graph from here on
+        len(self)  # this makes it an ordinary graph
         return self.__reduce_ex__(protocol)
 
     @property

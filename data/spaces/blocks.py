@@ -1,4 +1,4 @@
-"""Parts that several spaces' networks are made of."""
+"""Parts of the networks of several spaces."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def divisible(size: float, by: int = 8) -> int:
-    """Return the multiple of ``by`` nearest to ``size``, never below 90 % of it.
+    """Return the multiple of ``by`` nearest to ``size``, but at least 90 % of ``size``.
 
     Source: Sandler et al., MobileNetV2, CVPR 2018 (released code).
 
@@ -90,11 +90,11 @@ class InvertedResidual(Piece):
     """1x1 to ``middle`` channels, depthwise, gate by choice, 1x1; identity sum where it fits.
 
     Args:
-        c_in, middle, c_out: channels; without an expansion ``middle`` is ``c_in``.
-        expands: whether the first 1x1 is there.
-        gate: hidden channels of the squeeze-excitation, 0 for none.
-        residual: whether the sum is there where shapes allow it.
-        eps: of the batch norms.
+        c_in, middle, c_out: the numbers of channels; without an expansion, ``middle`` is ``c_in``.
+        expands: whether there is a first 1x1 convolution.
+        gate: the hidden channels of the squeeze-excitation; 0 for none.
+        residual: whether to add the input if shapes allow it.
+        eps: the epsilon of the batch norms.
     """
 
     def __init__(

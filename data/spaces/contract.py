@@ -1,4 +1,4 @@
-"""The contract of search spaces: architecture strings, and everything that can be made from one."""
+"""The contract of search spaces: architecture strings, and everything that is made from them."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Signature:
 class Space(ABC):
     """A search space: architecture strings and their networks.
 
-    Architectures are strings in the benchmark's own grammar wherever it has one. Every method that
-    takes one raises ``InputError`` with the position of the first mistake
-    and what may stand there.
+    Architectures are strings in the benchmark's own grammar if it has one. Every method that takes
+    an architecture raises ``InputError`` with the position of the first mistake and the valid
+    options there.
 
     Attributes:
-        name: as in ``archrank.data.space(name)``.
+        name: the name, as in ``archrank.data.space(name)``.
         title, reference: a description.
         tasks: the tasks that networks are built for, by name; the first is the default.
         size: the number of architecture strings; None if it is infinite or unknown.
@@ -96,7 +96,7 @@ class Space(ABC):
             arch = self.draw(rng)
             key = self.canonical(arch) if distinct_networks else arch
             repeated = repeated + 1 if key in found else 0
-            if repeated > 1000 + 100 * len(found):  # only few are left: list them instead
+            if repeated > 1000 + 100 * len(found):  # only few are left, so list them instead
                 return self._rest(n, rng, found, distinct_networks)
             found.setdefault(key, arch)
         return list(found.values())
@@ -118,7 +118,7 @@ class Space(ABC):
         return self.size
 
     def __iter__(self) -> Iterator[str]:
-        """List every architecture, where that is possible."""
+        """List every architecture, if that is possible."""
         raise TypeError(f"{self.name} is too large to list: use sample(n, seed)")
 
     def __contains__(self, arch: object) -> bool:
@@ -159,8 +159,10 @@ class Space(ABC):
         return {arch: partial(self.build, arch, task) for arch in archs}
 
     def inputs(self, task: str | None = None, arch: str | None = None) -> Any:
-        """Return what ``archrank.trace``, ``score`` and ``rank`` take as ``inputs`` for these
-        networks; for those whose architecture says its resolution, of that one."""
+        """Return the ``inputs`` of these networks for ``archrank.trace``, ``score`` and ``rank``.
+
+        If architectures contain their resolution, the inputs have that of ``arch``.
+        """
         return self.task(task).inputs
 
     def batch(
@@ -172,15 +174,15 @@ class Space(ABC):
         source: str | tuple[Tensor, Tensor] = "random",
         resolution: int | None = None,
     ) -> tuple[Any, Any]:
-        """Make ``n`` samples and targets that a network of this space can be scored or trained on.
+        """Make ``n`` samples and targets to score or train a network of this space on.
 
         Args:
-            n: how many samples.
-            seed: which of them.
-            task, arch: the same as in ``build``; ``arch`` matters where it says its resolution.
-            source: of images, as ``archrank.data.images`` takes; spaces of other inputs make
-                up their own and know ``"random"`` alone.
-            resolution: height and width of images; default the network's own.
+            n: the number of samples.
+            seed: the seed of their choice.
+            task, arch: the same as in ``build``; ``arch`` matters if it contains its resolution.
+            source: the source of images, as in ``archrank.data.images``. Spaces with other inputs
+                make up their own and accept only ``"random"``.
+            resolution: the height and width of images; by default the network's own.
 
         Raises:
             InputError: an argument is invalid.
@@ -191,13 +193,13 @@ class Space(ABC):
         return images(source, n, seed, shape, self.task(task).outputs)
 
     def loss(self, task: str | None = None) -> Callable[[Any, Any], Tensor] | None:
-        """Return ``loss(output, targets)`` that the networks of a task are trained with; None for
-        cross-entropy of classes."""
+        """Return the function ``loss(output, targets)`` of a task; None is cross-entropy of
+        classes."""
         self.task(task)
         return None
 
     def graph(self, arch: str, task: str | None = None) -> Graph:
-        """Make the graph of ``build(arch, task)``, equal to the traced one but without building."""
+        """Make the graph of ``build(arch, task)`` without building; it equals the traced graph."""
         return assemble(partial(self.build, arch, task), self.inputs(task, arch))
 
 
@@ -212,14 +214,14 @@ class Choice:
 class ChoiceSpace(Space):
     """A space whose architectures are fixed lists of choices; some may have no effect.
 
-    A value is None where the choice has no effect (a block past its stage's depth). Subclasses say
-    what the choices are (``choices``), which have effect (``active``), and how values are
-    written and read (``format``, ``parse``).
+    A value is None if the choice has no effect, such as that of a block past its stage's depth.
+    Subclasses define the choices (``choices``), which of them have an effect (``active``), and how
+    values are written and read (``format``, ``parse``).
 
     Attributes:
         choices: the choices.
-        additive: whether each choice adds the same parameters, FLOPs and activations, whatever the
-            others are. Then sizes are added up, and a graph is made only if one looks at its nodes.
+        additive: whether each choice adds the same parameters, FLOPs and activations, regardless of
+            the others. Then sizes are added up, and a graph is made only if its nodes are needed.
     """
 
     choices: ClassVar[tuple[Choice, ...]]
@@ -227,37 +229,37 @@ class ChoiceSpace(Space):
 
     @abstractmethod
     def parse(self, arch: str) -> Values:
-        """Return the values of all choices; ones without effect may have any value."""
+        """Return the values of all choices; those without effect may have any value."""
 
     @abstractmethod
     def format(self, values: Values) -> str:
         """Return the string of values whose choices without effect are None."""
 
     def active(self, values: Values) -> Sequence[bool]:
-        """Say which choices have effect, given the values of all."""
+        """Say which choices have an effect, given the values of all."""
         return [True] * len(self.choices)
 
     def masked(self, values: Values) -> Values:
-        """Return the values with None where they have no effect."""
+        """Return the values, with None for choices without effect."""
         active = self.active(values)
         return tuple(v if a else None for v, a in zip(values, active, strict=True))
 
     def values(self, arch: str) -> Values:
-        """Return the choices of an architecture, None where one has no effect."""
+        """Return the choices of an architecture, with None for choices without effect."""
         return self.masked(self.parse(arch))
 
     def normalise(self, arch: str) -> str:
         return self.format(self.values(arch))
 
     def draw(self, rng: random.Random) -> str:
-        """Draw every choice uniformly and independent of the others."""
+        """Draw every choice uniformly and independently of the others."""
         return self.format(self.masked(tuple(rng.choice(c.options) for c in self.choices)))
 
     def neighbours(self, arch: str) -> list[str]:
         """Return every architecture that differs in one choice, without duplicates.
 
-        Choices that come into effect by that (a stage grows) take the nearest earlier value of
-        the same kind of choice, else the first option.
+        Choices that come into effect thereby, such as when a stage grows, take the nearest earlier
+        value of the same kind of choice, or else the first option.
         """
         values = self.values(arch)
         full = self._filled(values)
@@ -283,7 +285,8 @@ class ChoiceSpace(Space):
         return tuple(full)
 
     def encode(self, arch: str) -> npt.NDArray[np.float32]:
-        """Return every choice one-hot, one after the other; zeros for those without effect."""
+        """Return the one-hot vectors of all choices, concatenated; zeros for choices without
+        effect."""
         parts = [
             [float(option == value) for option in choice.options]
             for choice, value in zip(self.choices, self.values(arch), strict=True)
@@ -311,18 +314,18 @@ class ChoiceSpace(Space):
 
     @property
     def encoding_names(self) -> list[str]:
-        """What each entry of ``encode`` stands for."""
+        """The meaning of each entry of ``encode``."""
         return [f"{choice.name}={option}" for choice in self.choices for option in choice.options]
 
 
 class MadeUpSpace(ChoiceSpace):
-    """A space whose networks take no images: its batches are made up, its graphs are traced."""
+    """A space whose networks take no images; its batches are made up, and its graphs are traced."""
 
     @abstractmethod
     def made_up(
         self, n: int, generator: torch.Generator, task: str | None, arch: str | None
     ) -> tuple[Any, Any]:
-        """Make samples and targets, ``n`` of them where networks take any number."""
+        """Make samples and targets, ``n`` of them if networks take any number."""
 
     def batch(
         self,

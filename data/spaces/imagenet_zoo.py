@@ -27,14 +27,14 @@ _SIZES = (128, 160, 192, 224, 256, 288, 320, 384)
 class ImageNetZoo(Space):
     """Models of timm by name, at the height and width of images that follows an ``@``.
 
-    A recipe between (``resnet50.a1_in1k@224``) is what timm calls a pretrained tag: it says how
-    published weights were trained and changes nothing of the network. Without a size it is the
-    model's own. Networks that take one size alone (``vit_base_patch16_224``) are made for it.
+    A recipe before it (``resnet50.a1_in1k@224``) is timm's pretrained tag. It names the training of
+    published weights and does not change the network. The default size is the model's own. Networks
+    that take only one size (``vit_base_patch16_224``) are made for the given size.
 
     Notes:
-        Which models there are depends on the installed timm; a random architecture is any of them
-        at its own size, without recipe. Neighbours are the other models of the same module, and
-        the same model at other sizes where it takes any.
+        The models depend on the installed timm. A random architecture is any model at its own size,
+        without a recipe. Neighbours are the other models of the same module, and the same model at
+        other sizes if it takes any size.
 
     Example:
         >>> from archrank.data import space
@@ -64,7 +64,7 @@ class ImageNetZoo(Space):
         return _format(*self.parse(arch))
 
     def canonical(self, arch: str) -> str:
-        """Drop the recipe, which changes nothing of the network."""
+        """Drop the recipe, which does not change the network."""
         name, _, size = self.parse(arch)
         return _format(name, "", size)
 
@@ -97,7 +97,7 @@ class ImageNetZoo(Space):
         return (*shape[:1], size, size)
 
     def network(self, arch: str, task: Signature, name: str) -> nn.Module:
-        """Build the model; on the meta device where that is the default and timm can."""
+        """Build the model, on the meta device if that is the default and timm supports it."""
         model, _, size = self.parse(arch)
         options: dict[str, Any] = {"img_size": size} if _takes_one_size(model) else {}
         options |= {"pretrained": False, "num_classes": task.outputs}
@@ -108,12 +108,12 @@ class ImageNetZoo(Space):
         except (RuntimeError, NotImplementedError):
             if device.type != "meta":
                 raise
-            with torch.device("cpu"):  # its constructor looks at values
+            with torch.device("cpu"):  # its constructor reads values
                 network = make().to(device)
         return network
 
     def graph(self, arch: str, task: str | None = None) -> Graph:
-        """Make the graph of ``build(arch, task)`` on the meta device: no weights are drawn."""
+        """Make the graph of ``build(arch, task)`` on the meta device, without drawing weights."""
         with torch.device("meta"):
             network = self.build(arch, task)
         return trace(network, self.inputs(task, arch))

@@ -1,4 +1,4 @@
-"""Reading architecture strings, with errors that say where and what was expected."""
+"""A reader of architecture strings, whose errors say the position and what was expected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 
 _WORD = re.compile(r"[A-Za-z0-9_.]+|.", re.DOTALL)
 _INTEGER = re.compile(r"[0-9]{1,9}(?![0-9])")
-_LONGEST = 240  # of an architecture string in a message
+_LONGEST = 240  # the most characters of an architecture string in a message
 
 
 class ArchitectureReader:
@@ -38,11 +38,11 @@ class ArchitectureReader:
 
     @property
     def rest(self) -> str:
-        """What is still unread."""
+        """The unread rest of the string."""
         return self.text[self.position :]
 
     def fail(self, expected: str, at: int | None = None) -> NoReturn:
-        """Raise the error for what stands at ``at``, here by default."""
+        """Raise the error for the text at position ``at``, by default the current one."""
         at = self.position if at is None else at
         word = _WORD.match(self.text, at)
         got = repr(word.group()[:60]) if word else "the end"
@@ -65,14 +65,14 @@ class ArchitectureReader:
         self.position += len(text)
 
     def take(self, text: str) -> bool:
-        """Read ``text`` if it comes next; says whether it did."""
+        """Read ``text`` if it comes next, and say whether it did."""
         found = self.peek(text)
         if found:
             self.position += len(text)
         return found
 
     def match(self, pattern: re.Pattern[str], expected: str) -> str:
-        """Read what fits a pattern from here on."""
+        """Read the text that matches a pattern at the current position."""
         found = pattern.match(self.text, self.position)
         if found is None:
             self.fail(expected)
@@ -83,7 +83,7 @@ class ArchitectureReader:
         """Read the longest of the options that comes next."""
         names = list(options)
         found = max((name for name in names if self.peek(name)), key=len, default=None)
-        # `conv3` must not be read out of `conv31`: the whole word counts.
+        # `conv3` must not be read from `conv31`, so the whole word is compared.
         if found is None or (found[-1:].isalnum() and self._word_goes_on(len(found))):
             self.fail("one of " + ", ".join(names))
         self.position += len(found)
@@ -121,7 +121,7 @@ class ArchitectureReader:
         return int(here)
 
     def several(self, number: int, separator: str, read: Callable[[], Value]) -> tuple[Value, ...]:
-        """Read so many values by a function, with a separator between them.
+        """Read ``number`` values by a function, with a separator between them.
 
         Example:
             >>> reader = ArchitectureReader("8:16:16", "nats_sss")

@@ -44,8 +44,8 @@ def cells_size(operators: tuple[str, ...], nodes: int, repeats: bool) -> int:
 class GenotypeSpace(ChoiceSpace):
     """``normal:|op~input|op~input|+|..|..|+... reduce:...``: two cells, two operators per node.
 
-    Inputs 0 and 1 are the outputs of the cell before last and of the last cell, 2 the first node.
-    A node's operators stand in the order of their inputs.
+    Inputs 0 and 1 are the outputs of the cell before last and of the last cell, and 2 is the first
+    node. A node's operators are in the order of their inputs.
     """
 
     operators: ClassVar[tuple[str, ...]] = DARTS_OPERATORS

@@ -38,7 +38,7 @@ def _operator(name: str, width: int) -> nn.Module:
     kernel = int(name[-1])
     inner: nn.Module
     if name.startswith("avg"):
-        # padding does not count, as in the framework that the labels were made with
+        # padding does not count, as in the framework of the published labels
         inner = nn.AvgPool2d(3, 1, 1, count_include_pad=False)
     elif name.startswith("max"):
         inner = nn.MaxPool2d(3, 1, 1)
@@ -109,7 +109,7 @@ class SharedPath(nn.Module):
 
 
 class ENAS(ChoiceSpace):
-    """``[[op],[op,bit],[op,bit,bit],...]``: of each layer its operator's code and its skips.
+    """``[[op],[op,bit],[op,bit,bit],...]``: the code of each layer's operator, and its skips.
 
     Codes: 0 conv3x3, 1 separable 3x3, 2 conv5x5, 3 separable 5x5, 4 average pool, 5 max pool. A
     layer always takes the previous one; bit j adds the tensor at position j, where 0 is the stem.

@@ -1,4 +1,5 @@
-"""Networks that stack two kinds of cells, whose nodes add two operators on earlier nodes each."""
+"""Networks that stack two kinds of cells, in which each node adds two operators on earlier
+nodes."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from .nasbench201 import ReLUConvBN, Stem
 
 Edge = tuple[str, int]
 CellWiring = tuple[tuple[Edge, Edge], ...]
-"""Of each node its two (operator, input)."""
+"""The two (operator, input) pairs of each node."""
 
 # --- operators ------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ MOST_VERTICES, MOST_EDGES = 7, 9
 
 Matrix = tuple[tuple[int, ...], ...]
 Cell101 = tuple[Matrix, tuple[str, ...]]
-"""Upper triangular adjacency of all vertices, and the operators of those between."""
+"""The upper triangular adjacency of all vertices, and the operators of the inner vertices."""
 
 
 class Unit(Piece):
@@ -49,7 +49,7 @@ class Cut(Piece):
 
 
 def vertex_channels(matrix: Matrix, c_in: int, c_out: int) -> list[int]:
-    """Count the channels of every vertex; those feeding the output share its channels.
+    """Count the channels of every vertex; vertices that feed the output share its channels.
 
     Source: Ying et al., NAS-Bench-101, ICML 2019 (released code).
     """
@@ -113,11 +113,12 @@ class Cell(Piece):
 
 
 class NASBench101(Space):
-    """``rows:operators``: adjacency rows joined by ``/``, operators between joined by ``,``.
+    """``rows:operators``: adjacency rows joined by ``/``, operators of inner vertices joined by
+    ``,``.
 
-    At most seven vertices and nine edges count after pruning, that is without vertices that the
-    input does not reach or that do not reach the output. ``size`` is the number of different
-    graphs, as published; strings of the same graph in other orders are more.
+    There are at most seven vertices and nine edges after pruning. Pruning drops vertices that the
+    input does not reach or that do not reach the output. ``size`` is the published number of
+    different graphs. There are more strings, since vertices may be in other orders.
 
     Example:
         >>> from archrank.data import space
@@ -173,7 +174,7 @@ class NASBench101(Space):
         return self.format(self.parse(arch))
 
     def canonical(self, arch: str) -> str:
-        """Return the first, as text, of all orders of the vertices."""
+        """Return the alphabetically first string over all orders of the vertices."""
         return self.format(_first_order(self.parse(arch)))
 
     def draw(self, rng: random.Random) -> str:
@@ -207,7 +208,8 @@ class NASBench101(Space):
         return list(found)
 
     def encode(self, arch: str) -> npt.NDArray[np.float32]:
-        """Return the 21 possible edges, then one-hot operators; the output is the last vertex."""
+        """Return the 21 possible edges, then one-hot operators, where the output is the last
+        vertex."""
         matrix, operators = self.parse(arch)
         n = len(matrix)
         place = [*range(n - 1), MOST_VERTICES - 1]
@@ -236,7 +238,7 @@ class NASBench101(Space):
 
 
 def prune(cell: Cell101) -> Cell101 | None:
-    """Drop vertices off every path from input to output; None if there is no such path."""
+    """Drop vertices that are on no path from input to output; return None without such a path."""
     matrix, operators = cell
     n = len(matrix)
     ahead, back = {0}, {n - 1}
@@ -260,7 +262,7 @@ def _first_order(cell: Cell101) -> Cell101:
     best: Cell101 | None = None
     for order in permutations(range(1, n - 1)):
         place = (0, *order, n - 1)
-        # Only orders in which every edge still goes forwards.
+        # Only orders in which every edge goes forwards are valid.
         if any(matrix[place[t]][place[v]] for v in range(n) for t in range(v + 1, n)):
             continue
         rows = tuple(tuple(matrix[v][t] for t in place) for v in place)

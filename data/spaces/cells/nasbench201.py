@@ -234,12 +234,12 @@ class NASBench201(ChoiceSpace):
         return map(self.format, product(OPERATORS, repeat=len(EDGES)))
 
     def canonical(self, arch: str) -> str:
-        """Return the first architecture (in the order of iteration) with the same function: 5,390.
+        """Return the first architecture (in the order of iteration) with the same function.
 
-        Skip edges are their source, edges of none or from an empty node are nothing, the order of
-        a sum is free. One convolution that is added twice counts as two of their own, so some
-        classes hold cells that differ in that: too coarse is the safe side where duplicates must
-        not leak between train and test.
+        There are 5,390 functions. Skip edges equal their source, edges of none or from an empty
+        node equal nothing, and the order of a sum is free. A convolution that is added twice counts
+        as two separate ones, so some classes hold cells that differ in this. Too coarse classes are
+        safe, since no duplicates leak between train and test.
         """
         return _first_of_function()[_wiring(self.parse(arch))]
 
@@ -255,7 +255,7 @@ class NASBench201(ChoiceSpace):
 
 
 def _wiring(operators: Values) -> str:
-    """Say what the cell's output is, as an expression of the input."""
+    """Return the cell's output as an expression of the input."""
     nodes = ["0"]
     for target in (1, 2, 3):
         terms = []

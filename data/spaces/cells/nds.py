@@ -1,4 +1,4 @@
-"""The cell spaces of NDS: five lists of operators, with width and depth to choose."""
+"""The cell spaces of NDS: five lists of operators, with a choice of width and depth."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ MICRO_MODULES = (4, 1, 4, 1, 4)
 OPERATORS = ("none", "skip", "conv1x1", "conv3x3")
 """By digit."""
 _DIGITS = (0, 1, 2, 3)
-_INPUT = -1  # of a cell, among the numbers of its edges
+_INPUT = -1  # the input of a cell, among the numbers of its edges
 _IMAGE = (3, 256, 256)
 _TASKS = {
     "class_scene": Signature(_IMAGE, 47),
@@ -226,11 +226,11 @@ def segmentation_loss(output: Tensor, targets: Tensor) -> Tensor:
 
 
 class TransNAS:
-    """What both spaces share: the tasks' data and losses.
+    """The common part of both spaces: the tasks' data and losses.
 
-    Only random targets can be made up: those of the published tasks (layouts of rooms, maps of
-    normals and of classes) come with images that no package ships. The published networks learn
-    images with an adversarial part in the loss, which is left out here.
+    Targets are random, since those of the published tasks (layouts of rooms, maps of normals and of
+    classes) belong to images that no package ships. The published networks learn images with an
+    adversarial part in the loss, which is left out here.
     """
 
     tasks: ClassVar[Mapping[str, Signature]] = _TASKS
@@ -245,10 +245,10 @@ class TransNAS:
         source: str | tuple[Tensor, Tensor] = "random",
         resolution: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return images and what the task's head learns from them, random where no class says it.
+        """Return images and the targets of the task's head, random unless they are classes.
 
-        With a ``resolution``, the tiles of jigsaw are as much smaller as the images of the other
-        tasks are, but not below 32.
+        With a ``resolution``, the tiles of jigsaw shrink in the same proportion as the images of
+        the other tasks, but not below 32.
         """
         name = task or next(iter(self.tasks))
         facts = self.task(name)  # type: ignore[attr-defined]
@@ -274,7 +274,7 @@ class TransNAS:
         return x, y
 
     def loss(self, task: str | None = None) -> Callable[[Any, Any], Tensor] | None:
-        """Compute the cross-entropy of classes or of every pixel, or mean squared error."""
+        """Return the loss: cross-entropy of classes or of every pixel, or mean squared error."""
         name = task or next(iter(self.tasks))
         self.task(name)  # type: ignore[attr-defined]
         if name == "segmentsemantic":
@@ -286,10 +286,10 @@ class TransNAS:
 
 
 class TransNASMicro(TransNAS, ChoiceSpace):
-    """``64-41414-a_bc_def``: of each node its edges' digits, 0 none, 1 skip, 2 and 3 convolutions.
+    """``64-41414-a_bc_def``: the digits of each node's edges, 0 none, 1 skip, 2 and 3 convolutions.
 
-    Jigsaw takes nine tiles of 64x64 per image, through one backbone as a batch of nine; the
-    table's ``flops`` counts the backbone for one tile only.
+    Jigsaw passes nine tiles of 64x64 per image through one backbone as a batch of nine. The table's
+    ``flops`` counts the backbone for only one tile.
 
     Example:
         >>> from archrank.data import space
@@ -327,8 +327,8 @@ class TransNASMicro(TransNAS, ChoiceSpace):
         """Return the first architecture of the same function.
 
         Edges of nothing, or without a way to the output, do not count; sums have no order. A skip
-        is its source, except from the first node where a block changes the shape: there it is a
-        convolution of its own. 1,376 networks.
+        equals its source, except from the first node if a block changes the shape. There it is a
+        separate convolution. There are 1,376 networks.
         """
         return _first_of_function()[_function(self.parse(arch))]
 
@@ -344,14 +344,16 @@ def _function(digits: Values) -> tuple[Wiring, Wiring]:
 
 
 def _wiring(digits: Values, strided: bool) -> Wiring:
-    """Return the edges with weights that the output depends on, and the sums that they and it take.
+    """Return the weighted edges that the output depends on, and the inputs of each and of the
+    output.
 
-    Weights tell edges apart: a convolution that is added twice is not two convolutions. Edges that
-    compute the same but for their weights are numbered in the order that gives the least tuple.
+    Edges with different weights are different: a convolution that is added twice is not two
+    convolutions. Edges that differ only in their weights are numbered in the order that gives the
+    least tuple.
     """
     sums: list[tuple[int, ...]] = [(_INPUT,)]
     takes: dict[int, tuple[int, ...]] = {}
-    form = {_INPUT: "0"}  # what an edge computes, weights apart
+    form = {_INPUT: "0"}  # the form of what an edge computes, apart from weights
     for target in (1, 2, 3):
         terms: list[int] = []
         for edge, (digit, (source, end)) in enumerate(zip(digits, EDGES, strict=True)):
@@ -441,7 +443,7 @@ class TransNASMacro(TransNAS, Space):
         return _macro(self.parse(arch))
 
     def draw(self, rng: random.Random) -> str:
-        """Draw uniformly from all."""
+        """Draw uniformly from all architectures."""
         return f"{BASE}-{rng.choice(_macros())}-basic"
 
     def __iter__(self) -> Iterator[str]:
@@ -461,7 +463,7 @@ class TransNASMacro(TransNAS, Space):
         return list(found)
 
     def encode(self, arch: str) -> npt.NDArray[np.float32]:
-        """Return the one-hot type of each of six modules; zeros for those that are not there."""
+        """Return the one-hot type of each of six modules; zeros for absent modules."""
         code = np.zeros((6, 4), np.float32)
         for i, kind in enumerate(self.parse(arch)):
             code[i, kind - 1] = 1

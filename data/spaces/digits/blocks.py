@@ -1,4 +1,4 @@
-"""What several families are built of."""
+"""Parts of several families' networks."""
 
 from __future__ import annotations
 

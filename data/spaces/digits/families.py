@@ -1,4 +1,4 @@
-"""The ten families: what there is to choose in each."""
+"""The ten families and their choices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .tokens import mixer, vit
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of network: its choices and how values become one."""
+    """A kind of network, with its choices and the function that builds it from their values."""
 
     name: str
     choices: tuple[Choice, ...]

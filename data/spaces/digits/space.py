@@ -1,8 +1,8 @@
 """The embedded benchmark's space: ten families of small networks for 8x8 digits.
 
-Networks are sized so that one is trained in seconds on one CPU core; the families differ as the
-published ones do (cells, plain, residual, dense, inverted residual, inception-like, two-path,
-HiAML-like, ViT, mixer). They are fixed: the labels in ``data/digits`` belong to exactly these
+Networks are small enough to train in seconds on one CPU core. The families differ as published
+families do (cells, plain, residual, dense, inverted residual, inception-like, two-path, HiAML-like,
+ViT, mixer). The families are fixed, since the labels in ``data/digits`` belong to exactly these
 networks.
 
 Notes:
@@ -97,7 +97,8 @@ class Digits(ChoiceSpace):
         return [other for other in super().neighbours(arch) if self.values(other)[0] == family]
 
     def canonical(self, arch: str) -> str:
-        """Return one string for cells of the same function and for two paths that change places."""
+        """Return one string for all cells of the same function, and for two paths in either
+        order."""
         values = list(self.values(arch))
         family = FAMILIES[values[0]]
         span = self._span(family)

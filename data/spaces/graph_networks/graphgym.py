@@ -39,11 +39,12 @@ SETTINGS: dict[str, Setting] = {
     "cora-link": Setting("link", 1433, 1),
     "citeseer-link": Setting("link", 3703, 1),
 }
-"""Features and outputs of each task, as the published counts have them; links are our choice."""
+"""Features and outputs of each task, according to published counts; those of links are our
+choice."""
 
 
 def binary_loss(output: Tensor, targets: Tensor) -> Tensor:
-    """Compute the cross-entropy of yes or no."""
+    """Compute the binary cross-entropy."""
     return F.binary_cross_entropy_with_logits(output.squeeze(-1), targets.to(output.dtype))
 
 
@@ -106,7 +107,7 @@ class GraphGym(MadeUpSpace):
         return f"pre{before}-mp{passing}-post{behind}-{'-'.join(rest)}-drop{dropout}"
 
     def design(self, arch: str) -> Design:
-        """Read what an architecture string stands for."""
+        """Return the design that an architecture string describes."""
         before, passing, behind, stage, aggregation, norm, activation, dropout = self.parse(arch)
         return Design(
             *(before, passing, behind, stage, aggregation, norm == "bn", activation),

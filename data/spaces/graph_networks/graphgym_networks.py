@@ -1,4 +1,4 @@
-"""Networks of GraphGym's design space, and how wide they are."""
+"""Networks of GraphGym's design space, and their widths."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Kind = Literal["node", "graph", "link"]
 
 @dataclass(frozen=True)
 class Setting:
-    """What the networks of a task share.
+    """The common settings of a task's networks.
 
     `width_features` are the features with which the width is chosen, see `width_of`.
     """
@@ -28,7 +28,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Design:
-    """One choice of everything that makes a network."""
+    """One choice of all settings of a network."""
 
     before: int
     passing: int

@@ -15,8 +15,8 @@ def made_up_graph(features: int, parts: int = 1) -> tuple[Tensor, Tensor]:
     from a node to itself.
 
     Args:
-        features: of each node, normally distributed.
-        parts: how many graphs of equal size without edges between them.
+        features: the number of features of each node, which are normally distributed.
+        parts: the number of graphs of equal size, without edges between them.
     """
     side = NODES // parts
     with torch.device("cpu"):

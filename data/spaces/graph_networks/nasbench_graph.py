@@ -20,7 +20,8 @@ from .made_up import NODES, made_up_graph
 
 @dataclass(frozen=True)
 class Setting:
-    """What a data set's networks share: sizes, and which linear layers surround the nodes."""
+    """The common settings of a data set's networks: sizes, and the linear layers around the
+    nodes."""
 
     features: int
     classes: int
@@ -43,7 +44,7 @@ SETTINGS = {
 
 
 def leaves(links: tuple[int, ...]) -> list[int]:
-    """Return the nodes that no other takes as its input, counted from 1."""
+    """Return the nodes that no other node takes as its input, counted from 1."""
     return [node for node in range(1, len(links) + 1) if node not in links]
 
 
@@ -218,11 +219,11 @@ def _weights(name: str, c_in: int, c_out: int) -> int:
 
 
 def _wiring(values: Values) -> str:
-    """Say what the network computes, as an expression: no skips but those that are leaves."""
+    """Return the network's output as an expression, without skips that are not leaves."""
     links, *operators = values
 
     def behind(node: int) -> list[str]:
-        """Return the expressions of all that takes this node as its input."""
+        """Return the expressions of all nodes that take this node as their input."""
         followers = [i for i, source in enumerate(links, 1) if source == node]
         return sorted(text for i in followers for text in expressions(i))
 
@@ -236,7 +237,7 @@ def _wiring(values: Values) -> str:
 
 
 def _leading_skips(values: Values) -> int:
-    """Say how many skips stand in a row between the input and everything else."""
+    """Return the number of consecutive skips between the input and everything else."""
     links, *operators = values
     count = 0
     while count < 4 and operators[count] == "skip" and links[count:].count(count) == 1:

@@ -1,1 +1,1 @@
-"""Spaces of mobile networks: what is chosen is each block's kernel, width and depth."""
+"""Spaces of mobile networks, with a choice of blocks' kernels and widths and of depths."""

@@ -1,4 +1,4 @@
-"""Networks of the once-for-all supernets with inverted residuals, each standing alone."""
+"""Stand-alone networks of the once-for-all supernets with inverted residuals."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _DEFAULT = 224
 class StagedMobileNet(ChoiceSpace):
     """Stages of inverted residuals, each with its own kernel and expansion, and a resolution.
 
-    Written as the blocks that are there: ``k3e6,k5e4-k7e3,k3e3-...@224``, stages joined by ``-``;
+    A string lists the active blocks, ``k3e6,k5e4-k7e3,k3e3-...@224``, with stages joined by ``-``;
     ``@224`` may be left out when reading.
     """
 
     stages: ClassVar[int]
-    tails: ClassVar[int] = 0  # stages of exactly one block behind the others
+    tails: ClassVar[int] = 0  # stages of exactly one block after the others
 
     @classmethod
     def _choices(cls, stages: int, tails: int) -> tuple[Choice, ...]:
@@ -45,7 +45,7 @@ class StagedMobileNet(ChoiceSpace):
         return int(len(RESOLUTIONS) * stage**stages * blocks**tails)
 
     def blocks(self, values: Values) -> list[list[tuple[int, int]]]:
-        """Return (kernel, expansion) of every block that is there, by stage."""
+        """Return (kernel, expansion) of every active block, by stage."""
         own = iter(values[1:])
         found = []
         for stage in range(self.stages + self.tails):

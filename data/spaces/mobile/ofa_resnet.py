@@ -1,4 +1,4 @@
-"""Networks of the once-for-all ResNet-50 supernet, each standing alone."""
+"""Stand-alone networks of the once-for-all ResNet-50 supernet."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class Bottleneck(Piece):
 class OFAResNet(ChoiceSpace):
     """The ResNet-50 space of once-for-all.
 
-    Written ``stem-stage-stage-stage-stage``: the stem as the width factors of its middle and its
-    output, ``+`` where the optional residual convolution is there; a stage as its width factor and
-    the expansion of each block that is there: ``1.0,1.0+-0.8:0.25,0.2-...``.
+    A string is ``stem-stage-stage-stage-stage``, such as ``1.0,1.0+-0.8:0.25,0.2-...``. The stem
+    has the width factors of its middle and its output, and ``+`` if it has the optional residual
+    convolution. A stage has its width factor and the expansion of each active block.
 
     Example:
         >>> from archrank.data import space

@@ -29,7 +29,7 @@ _POOLS = ("avgpool3x3", "maxpool3x3")
 _FACTORS = {"": 1.0, "@half": 0.5, "@double": 2.0}
 _MOST_OPERATORS = {1: 3, 2: 4, 3: 8, 4: 10}  # in a block, by its number of paths
 _FEWEST_OPERATORS = {1: 1, 2: 1, 3: 2, 4: 2}  # in a path
-_LONGEST = 4  # operators of a path that these limits allow
+_LONGEST = 4  # the most operators of a path that these limits allow
 _REPEATS = (2, 3, 4, 5, 6)
 _SUPPORT_PROBABILITY = 4 / 12
 _LEAST_WIDTH = 16
@@ -52,7 +52,7 @@ class Path:
 
 @dataclass(frozen=True)
 class Stage:
-    """How often the block is repeated, and its paths."""
+    """The number of repeats of a block, and its paths."""
 
     repeats: int
     paths: tuple[Path, ...]
@@ -78,7 +78,7 @@ def _unit(
     groups: int = 1,
     activation: str = "relu6",
 ) -> nn.Module:
-    """Build a convolution; all of this family have bias and norm."""
+    """Build a convolution with bias and norm, like all of this family."""
     return ConvUnit(c_in, c_out, kernel, stride, groups, True, activation, True)
 
 
@@ -155,7 +155,7 @@ class Block(Piece):
 
 
 def _blocks() -> int:
-    """Count the blocks that there are, the order of their paths counted."""
+    """Count the possible blocks, where different orders of paths are different blocks."""
     kinds, changing = len(CONVOLUTIONS), len(SUPPORT) - len(_POOLS)
     of_length = [0] * (_LONGEST + 1)  # paths, by their number of operators
     for n in range(1, _LONGEST + 1):
@@ -241,7 +241,7 @@ class Inception(Space):
         return self.format(self.parse(arch))
 
     def canonical(self, arch: str) -> str:
-        """Sort a block's paths, whose order is free; no width is below the least."""
+        """Sort a block's paths, whose order is free, and raise widths to the least width."""
         stages = []
         for stage, c_out in zip(self.parse(arch), _CHANNELS, strict=True):
             widths = _widths(stage.paths, c_out)
@@ -316,7 +316,7 @@ class Inception(Space):
 
 
 def _problem(paths: tuple[Path, ...]) -> str:
-    """Say what a block breaks, as what was expected; empty if nothing."""
+    """Return the rule that a block breaks, as what was expected; empty if it breaks none."""
     n = len(paths)
     if not 1 <= n <= 4:
         return "one to four paths"

@@ -1,1 +1,1 @@
-"""Spaces of transformers: depth, width, heads and what each layer does."""
+"""Spaces of transformers, with a choice of depth, width, heads and operations."""

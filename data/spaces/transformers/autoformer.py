@@ -37,9 +37,9 @@ class PatchTokens(Piece):
 
 
 def relative_places(side: int) -> tuple[Tensor, Tensor]:
-    """Return the vertical and horizontal distance of all pairs of tokens, as rows of the tables.
+    """Return the vertical and horizontal distances of all pairs of tokens, as rows of the tables.
 
-    Row 0 is for pairs that hold the class token.
+    Row 0 is for pairs with the class token.
     """
     place = torch.arange(side * side)
     found = []
@@ -155,8 +155,8 @@ def vision_transformer(
 class AutoFormer(LayeredSpace):
     """Embedding width, then heads and MLP ratio of every layer: ``e192-h3r3.5,h4r4,...``.
 
-    Every layer has its own tables of relative positions. The class token is there, but the average
-    of the others is what is classified, as in the released training.
+    Every layer has its own tables of relative positions. There is a class token, but the classifier
+    reads the average of the other tokens, as in the released training.
     """
 
     reference = "Chen et al., AutoFormer, ICCV 2021"
@@ -185,7 +185,7 @@ class AutoFormer(LayeredSpace):
 
 
 class AutoFormerTiny(AutoFormer):
-    """The smallest of the three.
+    """The smallest of the three AutoFormer spaces.
 
     Example:
         >>> from archrank.data import space
@@ -202,7 +202,7 @@ class AutoFormerTiny(AutoFormer):
 
 
 class AutoFormerSmall(AutoFormer):
-    """The one in the middle.
+    """The middle one of the three AutoFormer spaces.
 
     Example:
         >>> from archrank.data import space
@@ -219,7 +219,7 @@ class AutoFormerSmall(AutoFormer):
 
 
 class AutoFormerBase(AutoFormer):
-    """The largest of the three.
+    """The largest of the three AutoFormer spaces.
 
     Example:
         >>> from archrank.data import space

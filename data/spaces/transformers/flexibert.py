@@ -201,8 +201,8 @@ class FlexiBERT(MadeUpSpace):
 
     The published scores come from code in which the operation had no effect: every network was
     trained with plain attention. The task ``glue`` builds these; operations are labels there, so
-    conclude nothing from them. ``glue-intended`` builds what the operations stand for. The
-    authors' scoring model is ``glue-intended`` with hidden size 256 and every width 1024.
+    conclude nothing from them. ``glue-intended`` builds the networks that the operations describe.
+    The authors' scoring model is ``glue-intended`` with hidden size 256 and every width 1024.
 
     Example:
         >>> from archrank.data import space
@@ -236,7 +236,8 @@ class FlexiBERT(MadeUpSpace):
     )
 
     def layers(self, values: Values) -> list[tuple[str, int, int, int]]:
-        """Return operation, heads, feed-forward width and number stacked of every layer there."""
+        """Return the operation, heads, feed-forward width and number stacked of every active
+        layer."""
         return list(zip(*(values[2 + i :: 4] for i in range(4)), strict=True))[: values[1]]
 
     def active(self, values: Values) -> list[bool]:

@@ -91,14 +91,14 @@ class Layer(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """Token ids in, a score of every next token out; embedding and head share nothing.
+    """A model from token ids to scores of every next token; embedding and head share no weights.
 
     Args:
-        width: of the embedding.
-        layers: heads and MLP ratio of each layer.
+        width: the width of the embedding.
+        layers: the heads and the MLP ratio of each layer.
         bias: whether the layers' matrices have biases; the norms always have.
-        vocabulary: number of tokens.
-        length: the most tokens that it takes at once.
+        vocabulary: the number of tokens.
+        length: the largest number of tokens in a sequence.
     """
 
     def __init__(

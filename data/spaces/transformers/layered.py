@@ -16,7 +16,7 @@ class LayeredSpace(ChoiceSpace):
 
     Attributes:
         depths, heads, ratios: the options; each number from the first depth to the last is one.
-        mark: what stands between heads and ratio in architecture strings.
+        mark: the text between heads and ratio in architecture strings.
     """
 
     depths: ClassVar[tuple[int, ...]]
@@ -42,7 +42,7 @@ class LayeredSpace(ChoiceSpace):
         return len(self.choices) - 2 * self.depths[-1]
 
     def layers(self, values: Values) -> list[tuple[int, Any]]:
-        """Return heads and MLP ratio of every layer that is there."""
+        """Return the heads and the MLP ratio of every active layer."""
         own = values[self._first :]
         return list(zip(own[::2], own[1::2], strict=True))[: values[self._first - 1]]
 
@@ -51,7 +51,7 @@ class LayeredSpace(ChoiceSpace):
         return [True] * (self._first + 2 * depth) + [False] * 2 * (self.depths[-1] - depth)
 
     def read_layers(self, reader: ArchitectureReader) -> Values:
-        """Read the layers, which end the string; return the depth, and what all layers choose."""
+        """Read the layers, which end the string; return the depth and the choices of all layers."""
         ratio = reader.one_of if isinstance(self.ratios[0], str) else reader.integer
         layers: list[Any] = []
         while not layers or reader.take(","):
@@ -68,5 +68,5 @@ class LayeredSpace(ChoiceSpace):
         return (depth, *layers, *(self.heads[0], self.ratios[0]) * (self.depths[-1] - depth))
 
     def format_layers(self, values: Values) -> str:
-        """Write the layers that are there."""
+        """Return the text of the active layers."""
         return ",".join(f"h{heads}{self.mark}{ratio}" for heads, ratio in self.layers(values))
