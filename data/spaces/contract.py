@@ -193,8 +193,7 @@ class Space(ABC):
         return images(source, n, seed, shape, self.task(task).outputs)
 
     def loss(self, task: str | None = None) -> Callable[[Any, Any], Tensor] | None:
-        """Return the function ``loss(output, targets)`` of a task; None is cross-entropy of
-        classes."""
+        """Return a task's ``loss(output, targets)``; None is the cross-entropy of classes."""
         self.task(task)
         return None
 
@@ -285,8 +284,7 @@ class ChoiceSpace(Space):
         return tuple(full)
 
     def encode(self, arch: str) -> npt.NDArray[np.float32]:
-        """Return the one-hot vectors of all choices, concatenated; zeros for choices without
-        effect."""
+        """Return the one-hot vectors of all choices; choices without effect are zeros."""
         parts = [
             [float(option == value) for option in choice.options]
             for choice, value in zip(self.choices, self.values(arch), strict=True)

@@ -245,7 +245,7 @@ class TransNAS:
         source: str | tuple[Tensor, Tensor] = "random",
         resolution: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return images and the targets of the task's head, random unless they are classes.
+        """Return images and the targets of the task's head, random if images do not give them.
 
         With a ``resolution``, the tiles of jigsaw shrink in the same proportion as the images of
         the other tasks, but not below 32.

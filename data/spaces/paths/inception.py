@@ -241,7 +241,8 @@ class Inception(Space):
         return self.format(self.parse(arch))
 
     def canonical(self, arch: str) -> str:
-        """Sort a block's paths, whose order is free, and raise widths to the least width."""
+        """Sort a block's paths, whose order is free, and drop factors that do not change the
+        width."""
         stages = []
         for stage, c_out in zip(self.parse(arch), _CHANNELS, strict=True):
             widths = _widths(stage.paths, c_out)
