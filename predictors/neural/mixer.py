@@ -42,7 +42,7 @@ class BayesianLinear(nn.Module):
         (..., in_features) to (..., out_features).
 
     Raises:
-        InputError: a size below 1, or no such evaluation.
+        InputError: a size is below 1, or there is no such evaluation.
 
     Source: Blundell et al., "Weight uncertainty in neural networks", ICML 2015; initial values (mu
     Kaiming-uniform with a = sqrt 5) as in ParZC.
@@ -128,7 +128,7 @@ class MixerBlock(nn.Module):
         (..., segments, width) to the same.
 
     Raises:
-        InputError: a size below 1, or no such mixing.
+        InputError: a size is below 1, or there is no such mixing.
 
     Source: Dong et al., "ParZC", AAAI 2025; Tolstikhin et al., "MLP-Mixer", NeurIPS 2021.
 
@@ -183,7 +183,7 @@ class StandAloneHead(nn.Module):
         (..., width) to (..., outputs).
 
     Raises:
-        InputError: a size below 1, or no such evaluation.
+        InputError: a size is below 1, or there is no such evaluation.
 
     Source: Dong et al., "ParZC", AAAI 2025, released code for NDS, MQ-Bench and ViT-Bench.
 

@@ -14,8 +14,8 @@ from .contract import PARTS, TabularPredictor
 class Ridge(TabularPredictor):
     """Ridge regression whose penalty is chosen by the leave-one-out error.
 
-    The standard deviation of a prediction is s sqrt(1 + x (X'X + alpha I)^-1 x'), where s is the
-    root mean square of leave-one-out errors.
+    A prediction's standard deviation is s sqrt(1 + x (X'X + alpha I)^-1 x'), where s is the root
+    mean square of leave-one-out errors.
 
     Args:
         parts: names from ``PARTS``.

@@ -93,7 +93,7 @@ class Surrogate(AdditiveProcess):
         """Return the posterior correlation (n, n) between the labels of architectures.
 
         Raises:
-            InputError: ``X`` is not as ``fit`` takes.
+            InputError: ``X`` is not what ``fit`` takes.
         """
         samples = self._read(X)
         if not self.label_std_:  # equal labels taught nothing

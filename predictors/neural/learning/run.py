@@ -161,8 +161,7 @@ class Run:
 
 
 def digest(*parts: Any) -> str:
-    """Return a hexadecimal digest of data: of the bytes of tensors, and of the ``repr`` of all
-    else.
+    """Return a hexadecimal digest of data, by the bytes of tensors and the ``repr`` of all else.
 
     Example:
         >>> digest(torch.ones(2), "a") == digest(torch.ones(2), "b")
