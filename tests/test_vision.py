@@ -22,6 +22,7 @@ print(archrank.trace(net, (3, 64, 64)).params, len(told))
 """
 
 
+@pytest.mark.slow
 def test_classifiers_do_without_compiled_operators() -> None:
     """In a process of its own: this one has them declared already."""
     pytest.importorskip("torchvision")

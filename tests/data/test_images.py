@@ -23,6 +23,7 @@ def test_same_seed_same_batch(source: str) -> None:
     assert torch.isfinite(x).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "shape"), [("mnist", (1, 28, 28)), ("cifar10", (3, 32, 32))])
 def test_real_images(
     source: str, shape: tuple[int, ...], shared_data: Path, monkeypatch: pytest.MonkeyPatch

@@ -42,6 +42,7 @@ def test_help_needs_no_torch() -> None:
     assert python(code).endswith("False")
 
 
+@pytest.mark.slow
 def test_scoring_does_not_import_optional_packages() -> None:
     code = (
         "import sys, torch, archrank\n"
@@ -127,6 +128,7 @@ def test_wheel_holds_the_package_and_nothing_else(tmp_path) -> None:
     assert not [n for n in names if "test" in n or "experiments" in n or "examples" in n]
 
 
+@pytest.mark.slow
 def test_importing_a_name_on_first_use_draws_no_random_number() -> None:
     """In a process of its own, since what is imported once draws nothing the second time."""
     code = (

@@ -233,6 +233,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_data_of_a_file(file: Path) -> None:
     net = nets.narrow()
     (x, y), *_ = DataSource(f"{file}:make").batches([], 8, 2, 0)

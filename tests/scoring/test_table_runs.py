@@ -119,6 +119,7 @@ class TestKilled:
         kept(before, scores(path))
         same(scores(path), whole)
 
+    @pytest.mark.slow
     def test_by_an_interrupt(self, forge: Forge, whole: pd.DataFrame, tmp_path: Path) -> None:
         path = tmp_path / "run.sqlite"
         started = forge.start(*RUN, "--store", path)

@@ -112,6 +112,7 @@ class TestHeads:
 
 
 class TestMembers:
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", MEMBERS)
     def test_each_alone(self, name: str) -> None:
         epochs = 200 if "pairwise" in name else 600

@@ -56,6 +56,7 @@ def _traced(build: Callable[[], nn.Module]) -> Graph:
         return archrank.trace(build(), IMAGE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TWINS)
 def test_hugging_face_and_timm_are_judged_alike(name: str, expert: GraphEnsemble) -> None:
     try:
