@@ -25,7 +25,8 @@ from ..progress import tell_of_kept
 from ..proxies.planner import usable_device
 from ..proxies.recording.batches import Batch
 from ..scoring.candidates import Candidate, collect
-from .timing import batch_of, machine, threads_set, timed, times
+from ..scoring.work import threads_set
+from .timing import batch_of, machine, timed, times
 
 if TYPE_CHECKING:
     from _csv import Writer

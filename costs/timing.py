@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,18 +53,6 @@ def machine(device: str = "cpu") -> str:
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.processor() or platform.machine()
     return f"{name}, {os.cpu_count()} cores"
-
-
-@contextmanager
-def threads_set(count: int | None) -> Iterator[int]:
-    """Set the number of threads, if one is given, and put it back; give the number that is set."""
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield torch.get_num_threads()
-    finally:
-        torch.set_num_threads(before)
 
 
 def batch_of(model: nn.Module, inputs: Any, size: int, seed: int) -> Batch:

@@ -133,7 +133,7 @@ def score_work(work: Work, seen: frozenset[str] | set[str] = frozenset()) -> Sco
     ]
     scored = Scored()
     try:
-        with _threads(work.threads):
+        with threads_set(work.threads):
             for seed, names, given in drawn:
                 scored = _score_under(work, scored, seed, names, given, seen)
                 if scored.repeats or scored.weighed.excluded or _is_enough(work, scored.graph):
@@ -227,13 +227,16 @@ def _weigh(work: Work, model: nn.Module, inputs: Any, graph: Graph) -> Weighed:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Set the number of threads, on which sums and therefore scores depend."""
+def threads_set(count: int | None) -> Iterator[int]:
+    """Set torch's number of threads, if one is given, and put it back; give what is set.
+
+    Sums, and therefore scores, depend on it.
+    """
     before = torch.get_num_threads()
     if count is not None:
         torch.set_num_threads(count)
     try:
-        yield
+        yield torch.get_num_threads()
     finally:
         torch.set_num_threads(before)
 
