@@ -47,12 +47,13 @@ from .weights.effective import (
     applied_directly,
 )
 from .weights.parameters import (
+    FILTERING,
     applied,
     multiplied_together,
     named_parameters,
     refuse_hidden_weights,
     scales_by_hand,
-    spectral_filters,
+    spectral_weights,
 )
 from .weights.stand_ins import MOST_COPIED, Change, Place, stand_ins
 
@@ -115,8 +116,14 @@ class ModelRunner:
 
     @cached_property
     def filters(self) -> set[str]:
-        """The weights that multiply spectra, which are no sums over inputs."""
-        return spectral_filters(self.graph, dict(self.model.named_parameters()))
+        """The weights that multiply spectra element by element, which are no sums over inputs."""
+        return spectral_weights(self.graph, dict(self.model.named_parameters()))
+
+    @cached_property
+    def _spectral(self) -> frozenset[str]:
+        """All weights that multiply spectra."""
+        parameters, operators = dict(self.model.named_parameters()), FILTERING | {"linear"}
+        return frozenset(spectral_weights(self.graph, {**parameters}, operators))
 
     @cached_property
     def _applied(self) -> set[str]:
@@ -127,7 +134,7 @@ class ModelRunner:
             return found
         # The graph is that of one sample, which may not reach all experts or branches.
         with self.substituted(gradients=False, names=()):
-            noted = AppliedWeights(*self._constants())
+            noted = AppliedWeights(*self._origins())
             with noted:
                 for batch in self.batches:
                     self.run(batch)
@@ -144,7 +151,7 @@ class ModelRunner:
         """Run the network on few samples, since weights depend on no data; what runs may do so."""
         batches = [self.some(2)] if self.graph.exact else self.batches
         with self.substituted(gradients=False, names=()):
-            finder = EffectiveWeightFinder(*self._constants())
+            finder = EffectiveWeightFinder(*self._origins())
             with WithoutNorm(), finder:  # norms that cannot stand so few are left out
                 for batch in batches:
                     self.run(batch)
@@ -228,9 +235,9 @@ class ModelRunner:
             self._layouts[self.mode] = found
         return self._layouts[self.mode]
 
-    def _constants(self) -> tuple[dict[str, Tensor], list[Tensor]]:
-        """Return parameters by name, and buffers, as the model holds them now."""
-        return dict(self.model.named_parameters()), list(self.model.buffers())
+    def _origins(self) -> tuple[dict[str, Tensor], list[Tensor], frozenset[str]]:
+        """Return parameters by name, and buffers, as the model holds them now, and filters."""
+        return dict(self.model.named_parameters()), list(self.model.buffers()), self._spectral
 
     @property
     def norm_scales(self) -> set[str]:
@@ -307,9 +314,9 @@ class ModelRunner:
             self._places = replacing.put_into(self.model)
             stack.callback(setattr, self, "_running", self._running)
             self._running = None if dtype == self.dtype else dtype
-            if folded.replace:
+            if folded.replace or (self._spectral and names is None):
                 stack.callback(setattr, self, "_replaced", self._replaced)
-                self._replaced = Replaced(*self._constants(), replacing.leaves, folded)
+                self._replaced = Replaced(*self._origins(), replacing.leaves, folded)
             yield replacing.leaves
 
     def replaced(self) -> list[Tensor]:

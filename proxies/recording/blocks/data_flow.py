@@ -40,7 +40,9 @@ _SHAPE_ONLY = frozenset(
     "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full "
     "new_empty".split()
 )
-_ELEMENTWISE = frozenset("add radd iadd sub mul rmul imul div cat concat where lerp".split())
+_ELEMENTWISE = _PLAIN | frozenset(
+    "multiply divide true_divide subtract cat concat where lerp".split()
+)
 
 
 @dataclass
@@ -94,8 +96,8 @@ class DependentCalls(WithoutDropout):
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = self.ran(func, args, kwargs)
-        if getattr(func, "__name__", "") == "__get__" and func not in MOVING:  # it may be None
-            return result
+        if getattr(func, "__name__", "") == "__get__" and not isinstance(result, Tensor):
+            return result  # of an attribute: a size, or None
         operands = list(tensors_in((args, kwargs)))
         made = list(tensors_in(result))
         if result is None and operands:
@@ -192,7 +194,8 @@ class FlowRecorder(DependentCalls):
                 self.flow.inputs_read = index
             else:
                 self.flow.calls[source].last_read = index
-        weighted = any(id(t) in self._weights for t in operands)
+        # A product of spectra is none of what it is transformed back to.
+        weighted = not made[0].is_complex() and any(id(t) in self._weights for t in operands)
         role = _role(func, weighted, len(sources))
         shape = tuple(made[0].shape) if made[0].is_floating_point() else ()
         read = [self.flow.calls[source] for source in sources if source >= 0]

@@ -9,18 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..weights.applying import filtered, filtered_maps
 from .layout import Layout
 
 SECOND = frozenset(
     (
         *(torch.conv1d, torch.conv2d, torch.conv3d),
         *(torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d),
-        *(F.batch_norm, F.group_norm, F.instance_norm),
+        *(F.batch_norm, F.group_norm, F.instance_norm, filtered_maps),
     )
 )
 """Functions whose results have their channels second: (N, C, ...)."""
 
-LAST = frozenset((F.linear, F.bilinear, F.layer_norm, F.rms_norm))
+LAST = frozenset((F.linear, F.bilinear, F.layer_norm, F.rms_norm, filtered))
 """Functions whose results have their channels last: (N, ..., C)."""
 
 MOVING = frozenset(

@@ -24,6 +24,7 @@ from ....graphs import Graph
 from ....graphs.operators import NORMS, WEIGHTED
 from ..modes import WithoutDropout, instance_norm
 from ..weights.applying import APPLYING
+from ..weights.parameters import TRANSFORMS_BACK
 from .layout import ROWS, Layout, is_close, layout_of
 from .rectifiers import MAYBE_RECTIFIERS, Rectifiers
 
@@ -59,7 +60,11 @@ def picks_rows(graph: Graph) -> bool:
 def rows_first(graph: Graph) -> bool:
     """Return whether the graph shows, traced with one sample, that samples stay the rows."""
     watched = WEIGHTED - {"embedding"} | MAYBE_RECTIFIERS | NORMS | _ALSO
-    shapes = [node.out_shape for node in graph.nodes if node.operator in watched]
+    shapes = [
+        node.out_shape
+        for node in graph.nodes
+        if node.operator in watched or node.aten.rpartition(".")[2].strip("_") in TRANSFORMS_BACK
+    ]
     return all(
         # of (1, 1, C) either dimension may be the samples'
         len(shape) > 1 and shape[0] == 1 and not (len(shape) == 3 and shape[1] == 1)

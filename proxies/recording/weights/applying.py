@@ -6,6 +6,25 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
+
+
+def filtered(input: Tensor, weight: Tensor) -> Tensor:
+    """Return what a filter of spectra made, which modes see as a layer's, its channels last."""
+    if has_torch_function((input, weight)):
+        seen: Tensor = handle_torch_function(filtered, (input, weight), input, weight)
+        return seen
+    return input
+
+
+def filtered_maps(input: Tensor, weight: Tensor) -> Tensor:
+    """Return what a filter of spectra made, which modes see as a layer's, its channels second."""
+    if has_torch_function((input, weight)):
+        seen: Tensor = handle_torch_function(filtered_maps, (input, weight), input, weight)
+        return seen
+    return input
+
 
 APPLYING = frozenset(
     (
@@ -17,11 +36,13 @@ APPLYING = frozenset(
         torch.conv_transpose1d,
         torch.conv_transpose2d,
         torch.conv_transpose3d,
+        filtered,
+        filtered_maps,
     )
 )
 """Functions that apply a weight to what depends on the input."""
 
-PRODUCTS = APPLYING - {F.bilinear}
+PRODUCTS = APPLYING - {F.bilinear, filtered, filtered_maps}
 """Functions that apply a weight to one input."""
 
 RECURRENT = frozenset((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu))
@@ -29,7 +50,7 @@ RECURRENT = frozenset((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu))
 
 _CELLS = (torch.lstm_cell, torch.gru_cell, torch.rnn_tanh_cell, torch.rnn_relu_cell)
 POSITIONS: dict[Any, tuple[int, ...]] = {
-    **dict.fromkeys(PRODUCTS, (1,)),
+    **dict.fromkeys((*PRODUCTS, filtered, filtered_maps), (1,)),
     F.bilinear: (2,),
     **dict.fromkeys(_CELLS, (2, 3)),
 }

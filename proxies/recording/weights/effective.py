@@ -8,23 +8,21 @@ twin, whose parameters are the weights themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ....graphs import Graph
-from ....graphs.functions import DROPOUTS
 from .adapters import Adapters, Kind, are_factors, is_sum, kind_of, may_be_adapted
-from .applying import APPLYING, POSITIONS, RECURRENT, weight_of
 from .biases import Biases, is_sum_of_two, keeps_outputs, may_be_biased
+from .filters import FilterOutputs
 from .parameters import applied, representative
-from .products import LinearForm, in_chain, in_steps, linear_form
+from .provenance import Provenance, tensors_among
 
 _PLAIN = frozenset(
     (
@@ -89,196 +87,6 @@ class EffectiveWeights:
         return bool(self.values or self.biases or self.in_parts)
 
 
-def _tensors(arguments: tuple[Any, Any]) -> Iterator[Tensor]:
-    args, kwargs = arguments
-    waiting = [*args, *kwargs.values()] if kwargs else [*args]
-    for item in waiting:
-        if isinstance(item, Tensor):
-            yield item
-        elif isinstance(item, (list, tuple)):
-            waiting.extend(item)
-
-
-class Provenance(TorchFunctionMode):
-    """A mode that knows what is computed from parameters and constants alone.
-
-    Args:
-        parameters: name -> tensor that the model holds in its place.
-        constants: buffers and other tensors that depend on no input.
-    """
-
-    def __init__(self, parameters: dict[str, Tensor], constants: Iterable[Tensor] = ()):
-        super().__init__()
-        self._parameters = parameters
-        self._names: dict[int, tuple[str, ...]] = {id(t): () for t in constants}
-        self._names.update((id(t), (name,)) for name, t in parameters.items())
-        self._own = {id(t) for t in parameters.values()}
-        self._keep: list[Any] = [parameters]  # a freed tensor's identity must not come back
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        steps = in_steps(func, args, kwargs, self._step)
-        if steps is not None and self._multiplies(args):
-            return steps()
-        chain = in_chain(func, args, self._step, lambda tensor: self._names.get(id(tensor)))
-        if chain is not None:
-            return chain()
-        return self.call(func, args, kwargs)
-
-    def _step(self, func: Any, *args: Any, **kwargs: Any) -> Any:
-        return self.__torch_function__(func, (), args, kwargs)
-
-    def _multiplies(self, args: tuple[Any, ...]) -> bool:
-        """Return whether a product with a parameter is added to what is none."""
-        base, *factors = ([*self._names_of(((a,), {}))] for a in args[:3])
-        return not base and any(factors)
-
-    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run one function of torch."""
-        if func in POSITIONS or func in RECURRENT:
-            return self._apply(func, args, kwargs)
-        sources = self._sources(args, kwargs)
-        if sources is None:
-            product = self._as_linear(func, args, kwargs)
-            if product is not None:
-                return product()
-            for name in self._names_of((args, kwargs)):
-                self.direct(name)
-            if args and getattr(func, "__name__", "").endswith("_"):  # written to in place
-                self._names.pop(id(args[0]), None)
-            return func(*args, **kwargs)
-        if func in DROPOUTS:
-            return args[0] if args else kwargs["input"]
-        return self._made(sources, func, *args, **kwargs)
-
-    def _made(self, sources: tuple[str, ...], func: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the result of a function of nothing but the parameters ``sources``."""
-        # The norms and rectifiers that make a weight are none of the network's.
-        with torch._C.DisableTorchFunction(), _disable_current_modes():
-            result = func(*args, **kwargs)
-        for made in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(made, Tensor) and id(made) not in self._own:
-                self._names[id(made)] = sources
-                self._keep.append(made)
-        return result
-
-    def _apply(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run a function that applies weights, with what stands for each of them."""
-        if func in APPLYING:
-            place = POSITIONS[func][0] + 1
-            if (args[place] if len(args) > place else kwargs.get("bias")) is None:
-                return self._without_bias(func, args, kwargs, place)
-        return self._substituted(func, args, kwargs)
-
-    def _without_bias(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], place: int
-    ) -> Any:
-        """Run a product without a bias, with the one that the network adds afterwards."""
-        name = self._name_of(weight_of(func, args, kwargs))
-        bias = None if name is None else self.bias_of(name)
-        if bias is not None and len(args) > place:
-            args = (*args[:place], bias, *args[place + 1 :])
-        elif bias is not None:
-            kwargs = {**kwargs, "bias": bias}
-        result = self._substituted(func, args, kwargs)
-        if name is not None:
-            self.multiplied(name, result, -1 if func in (F.linear, F.bilinear) else 1)
-        return result
-
-    def _substituted(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        positions = POSITIONS.get(func)
-        if positions is None:  # the last list holds a recurrent layer's weights
-            positions = (max(i for i, a in enumerate(args) if isinstance(a, (list, tuple))),)
-        args = tuple(self._applied(a) if i in positions else a for i, a in enumerate(args))
-        kwargs = {n: self._applied(v) if n == "weight" else v for n, v in kwargs.items()}
-        return func(*args, **kwargs)
-
-    def _applied(self, weight: Any) -> Any:
-        """Return what is applied in place of a weight, or of each in a list."""
-        if isinstance(weight, (list, tuple)):
-            return [self._applied(one) for one in weight]
-        names = self._names.get(id(weight), ())
-        if not names or weight.dim() < 2:
-            return weight
-        if id(weight) not in self._own:
-            return self.derived(names, weight)
-        self.direct(names[0])
-        return weight
-
-    def _as_linear(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Callable[[], Tensor] | None:
-        """Return a product with a weight made of parameters as a linear layer; None of others."""
-        form = linear_form(func, args, kwargs, self._weight_in)
-        if form is None:
-            return None
-        weight = self._made(self._names[id(form.source)], form.weight)
-        return lambda: self._linear(form, weight)
-
-    def _linear(self, form: LinearForm, weight: Tensor) -> Tensor:
-        """Run a product as a linear layer, with the bias that the network adds afterwards."""
-        name = None if form.outputs is None else self._name_of(weight)
-        result = form.run(self._applied(weight), None if name is None else self.bias_of(name))
-        if name is not None and form.outputs is not None:
-            self.multiplied(name, result, form.outputs)
-            if form.input is not None:
-                self.mapped(name, form.input, weight, result)
-        return result
-
-    def _name_of(self, weight: Any) -> str | None:
-        """Return the parameter that stands for what a layer applies."""
-        names = self._names.get(id(weight))
-        if not names or weight.dim() < 2:
-            return None
-        return (
-            names[0] if id(weight) in self._own else representative(names, weight, self._parameters)
-        )
-
-    def _weight_in(self, value: Any) -> Tensor | None:
-        """Return an argument that is made of parameters alone, once if it repeats itself."""
-        names = self._names.get(id(value)) if isinstance(value, Tensor) else None
-        if not names or value.dim() < 2:
-            return None
-        size = sum(self._parameters[name].numel() for name in names)
-        while value.dim() > 2 and _repeats(value, size):
-            value = self._made(names, value.__getitem__, 0)
-        return value if isinstance(value, Tensor) else None
-
-    def _sources(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...] | None:
-        """Return the parameters behind all tensors among the arguments; None of any other."""
-        found: dict[str, None] = {}
-        for tensor in _tensors((args, kwargs)):
-            names = self._names.get(id(tensor))
-            if names is None:
-                return None
-            found.update(dict.fromkeys(names))
-        return tuple(found)
-
-    def _names_of(self, arguments: Any) -> Iterator[str]:
-        """Yield the parameters behind some of the tensors among the arguments."""
-        for tensor in _tensors(arguments):
-            yield from self._names.get(id(tensor), ())
-
-    def derived(self, names: tuple[str, ...], weight: Tensor) -> Tensor:
-        """Return what a layer applies in place of a weight made of the parameters ``names``."""
-        return weight
-
-    def direct(self, name: str) -> None:
-        """See that a parameter itself is applied, or is used in another way."""
-
-    def bias_of(self, name: str) -> Tensor | None:
-        """Return the bias that a product with a weight is to have."""
-        return None
-
-    def multiplied(self, name: str, result: Tensor, outputs: int) -> None:
-        """See a product with a weight, and the dimension in which its outputs lie."""
-
-    def mapped(self, name: str, input: Tensor, weight: Tensor, result: Tensor) -> None:
-        """See an input times a weight, written as a product, without a bias."""
-
-
 class AppliedWeights(Provenance):
     """A mode that notes the parameters that layers apply.
 
@@ -286,8 +94,8 @@ class AppliedWeights(Provenance):
         names: of them; of a weight made of several, of all.
     """
 
-    def __init__(self, parameters: dict[str, Tensor], constants: Iterable[Tensor]):
-        super().__init__(parameters, constants)
+    def __init__(self, *origins: Any):
+        super().__init__(*origins)
         self.names: set[str] = set()
 
     def _applied(self, weight: Any) -> Any:
@@ -299,8 +107,8 @@ class AppliedWeights(Provenance):
 class EffectiveWeightFinder(Provenance):
     """A mode that notes the weights that are not parameters."""
 
-    def __init__(self, parameters: dict[str, Tensor], constants: Iterable[Tensor]):
-        super().__init__(parameters, constants)
+    def __init__(self, *origins: Any):
+        super().__init__(*origins)
         self._values: dict[str, Tensor] = {}
         self._sources_of: dict[str, tuple[str, ...]] = {}
         self._ambiguous: set[str] = set()
@@ -377,17 +185,18 @@ class EffectiveWeightFinder(Provenance):
         return EffectiveWeights(values, frozenset(sources), parts, biases, several)
 
 
-class Replaced(Provenance):
+class Replaced(FilterOutputs):
     """A mode in which layers apply given leaves in place of what they compute from parameters."""
 
     def __init__(
         self,
         parameters: dict[str, Tensor],
         constants: Iterable[Tensor],
+        spectral: frozenset[str],
         leaves: dict[str, Tensor],
         weights: EffectiveWeights,
     ):
-        super().__init__(parameters, constants)
+        super().__init__(parameters, constants, spectral)
         own = {name: leaves[name] for name in weights.values}
         self._leaves = {name: getattr(leaf, "applied", leaf) for name, leaf in own.items()}
         self._adapters = weights.adapters
@@ -440,7 +249,7 @@ class Replaced(Provenance):
         return any(
             id(a) in self._merged
             or (id(a) in self._own and self._names[id(a)][0] in self._adapters)
-            for a in _tensors((args, None))
+            for a in tensors_among((args, None))
         )
 
     def _applied(self, weight: Any) -> Any:
@@ -458,10 +267,3 @@ class Replaced(Provenance):
         if main not in self._leaves:
             weight.made_of = main  # type: ignore[attr-defined]
         return self._leaves.get(main, weight)
-
-
-def _repeats(value: Tensor, size: int) -> bool:
-    """Return whether a tensor made of ``size`` numbers is the same in all its first dimension."""
-    if len(value) == 1 or value.stride(0) == 0:
-        return True
-    return len(value) * size == value.numel() and torch.equal(value, value[:1].expand_as(value))

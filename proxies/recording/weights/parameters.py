@@ -17,6 +17,12 @@ _INTO = frozenset(("fft_r2c", "stft"))
 _BACK = frozenset(("fft_c2r", "istft"))
 _EITHER = frozenset(("fft_c2c",))  # the graph does not say which
 
+TRANSFORMS_BACK = _BACK | _EITHER
+"""ATen calls that may transform a spectrum back."""
+
+FILTERING = frozenset(("mul", "div"))
+"""Operators that multiply element by element."""
+
 
 def named_parameters(model: nn.Module) -> list[tuple[str, Tensor]]:
     """Return parameters by name, those that a parametrization holds where its layer's own are.
@@ -124,13 +130,23 @@ def multiplied_together(graph: Graph, parameters: dict[str, Tensor]) -> set[str]
     return found
 
 
-def spectral_filters(graph: Graph, parameters: dict[str, Tensor]) -> set[str]:
+def spectral_weights(
+    graph: Graph, parameters: dict[str, Tensor], operators: frozenset[str] = FILTERING
+) -> set[str]:
     """Return the matrices that multiply spectra: convolutions, computed in Fourier space.
 
     Such a product is between a Fourier transform and its inverse, as in GFNet and Hyena. A filter
     may be a spectrum itself, or one that the network transforms.
+
+    Args:
+        graph: the network's.
+        parameters: its, by name.
+        operators: that multiply. Element by element alone, or ``linear``, which mixes channels as
+            in Fourier neural operators.
     """
     nodes = {node.index: node for node in graph.nodes}
+    if not any(node.operator == "fourier" for node in nodes.values()):
+        return set()
     read: dict[int, list[int]] = {index: [] for index in nodes}
     for source, target in graph.edges.tolist():
         read[target].append(source)
@@ -143,15 +159,23 @@ def spectral_filters(graph: Graph, parameters: dict[str, Tensor]) -> set[str]:
     goes_back: set[int] = set()
     for index in sorted(nodes, reverse=True):
         kind = _transform(nodes[index])
-        if kind in _BACK | _EITHER or (index in goes_back and kind not in _INTO):
+        if kind in TRANSFORMS_BACK or (index in goes_back and kind not in _INTO):
             goes_back.update(read[index])
     return {
         name
         for index in in_spectrum & goes_back
-        if nodes[index].operator == "mul"
-        for name in nodes[index].parameters
+        for name in _multiplied(nodes[index], operators)
         if name in parameters and parameters[name].dim() > 1
     }
+
+
+def _multiplied(node: Node, operators: frozenset[str]) -> tuple[str, ...]:
+    """Return the parameters by which a node multiplies."""
+    if node.operator in operators:
+        return node.parameters
+    if node.aten.rpartition(".")[2].strip("_") == "addcmul":
+        return node.parameters[-1:]  # of two, the first is added
+    return ()
 
 
 def _transform(node: Node) -> str:

@@ -1,0 +1,130 @@
+"""What filters give that multiply spectra: the outputs of convolutions, computed in Fourier space.
+
+The product is no feature of its own, since it is a spectrum. Transformed back it is what the same
+convolution would give as a layer, and modes see it as the output of one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fft
+
+from .applying import POSITIONS, RECURRENT, filtered, filtered_maps
+from .provenance import Provenance, tensors_among
+
+_DIMENSIONS: dict[Any, tuple[int, ...] | None] = {
+    **dict.fromkeys((fft.fft, fft.ifft, fft.irfft, fft.hfft), (-1,)),
+    **dict.fromkeys((fft.fft2, fft.ifft2, fft.irfft2, fft.hfft2), (-2, -1)),
+    **dict.fromkeys((fft.fftn, fft.ifftn, fft.irfftn, fft.hfftn), None),
+    **dict.fromkeys((torch.istft, Tensor.istft), (-1,)),
+}
+"""Transforms out of a spectrum, a second one into it included -> the dimensions by default."""
+
+# Functions that return a part of a tensor, or the same: of a filter's output, what the network
+# reads of it, such as a sequence without the zeros that it was padded with.
+_PARTS = frozenset(
+    (
+        *(Tensor.__getitem__, torch.narrow, Tensor.narrow, torch.real, Tensor.contiguous),
+        *(Tensor.real.__get__, torch.fft.fftshift, torch.fft.ifftshift),  # type: ignore[attr-defined]
+        *(Tensor.to, Tensor.float, Tensor.double, Tensor.half, Tensor.bfloat16, Tensor.type),
+    )
+)
+
+
+@dataclass(frozen=True)
+class _Output:
+    """The output of a filter, which the network has not read yet."""
+
+    tensor: Tensor
+    filter: str
+    transformed: frozenset[int]
+
+    def see(self, weight: Tensor) -> None:
+        """Let modes see it as a layer's output; it has channels where nothing is transformed."""
+        dims = self.tensor.dim()
+        maps = dims > 2 and dims - 1 in self.transformed and 1 not in self.transformed
+        (filtered_maps if maps else filtered)(self.tensor, weight)
+
+
+class FilterOutputs(Provenance):
+    """A mode that lets other modes see what filters give, as the outputs of layers."""
+
+    def __init__(self, *origins: Any):
+        super().__init__(*origins)
+        self._products: dict[int, tuple[Tensor, str]] = {}  # spectra that a filter multiplied
+        self._outputs: dict[int, _Output] = {}
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not self._spectral:
+            return super().call(func, args, kwargs)
+        tensors = [*tensors_among((args, kwargs))]
+        read = next((o for t in tensors if (o := self._outputs.pop(id(t), None))), None)
+        if read is not None and func not in _DIMENSIONS and func not in _PARTS:
+            self._see(read)
+            read = None
+        name = self._filter_of(func, tensors, args, kwargs) if read is None else read.filter
+        result = super().call(func, args, kwargs)
+        if name is None:
+            return result
+        if isinstance(result, Tensor) and (read is not None or func in _DIMENSIONS):
+            return self._note(func, args, kwargs, _Output(result, name, _moved(read)))
+        written = args[:1] if func is Tensor.__setitem__ else (result,)
+        self._products.update((id(made), (made, name)) for made in tensors_among((written, None)))
+        return result
+
+    def _filter_of(
+        self, func: Any, tensors: list[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> str | None:
+        """Return the filter that multiplied one of the tensors, or does so now."""
+        known = [
+            self._products[id(tensor)][1] for tensor in tensors if id(tensor) in self._products
+        ]
+        if known:
+            return known[0]
+        name = next((n for n in self._names_of((args, kwargs)) if n in self._spectral), None)
+        if name is None or self._sources(args, kwargs) is not None:
+            return None
+        layer = func in POSITIONS or func in RECURRENT or self._as_linear(func, args, kwargs)
+        return None if layer else name
+
+    def _note(self, func: Any, args: Any, kwargs: dict[str, Any], output: _Output) -> Tensor:
+        """Keep an output until it is read; return it as a tensor that hooks can be put on."""
+        tensor = output.tensor
+        if tensor._is_view():
+            tensor = torch.ops.aten._unsafe_view(tensor, tensor.shape)
+        transformed = output.transformed | _transformed(func, args, kwargs, tensor.dim())
+        self._outputs[id(tensor)] = _Output(tensor, output.filter, transformed)
+        return tensor
+
+    def _see(self, output: _Output) -> None:
+        output.see(self._applied(self._parameters[output.filter]))
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
+        if raised[0] is None:
+            for output in self._outputs.values():  # which the network returns
+                self._see(output)
+        self._products.clear()
+        self._outputs.clear()
+
+
+def _moved(read: _Output | None) -> frozenset[int]:
+    return frozenset() if read is None else read.transformed
+
+
+def _transformed(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dims: int
+) -> frozenset[int]:
+    """Return the dimensions that a transform transforms; none of any other function."""
+    if func not in _DIMENSIONS:
+        return frozenset()
+    default = _DIMENSIONS[func]
+    sizes = args[1] if len(args) > 1 else kwargs.get("s")
+    if default is None:
+        default = tuple(range(-len(sizes) if sizes is not None else -dims, 0))
+    given = args[2] if len(args) > 2 else kwargs.get("dim")
+    chosen = default if given is None or func in (torch.istft, Tensor.istft) else given
+    return frozenset(d % dims for d in ((chosen,) if isinstance(chosen, int) else chosen))
