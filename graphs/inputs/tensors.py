@@ -102,10 +102,10 @@ def arguments_of(model: nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], dic
 
 
 def placed(value: Any, device: torch.device) -> Any:
-    """Return the same arguments with every tensor on ``device``."""
+    """Return the same arguments with a copy of every tensor on ``device``, to be written to."""
     if isinstance(value, Tensor):
         if value.device == device:
-            return value
+            return value.clone()
         if value.is_meta:  # a shape, now wanted with values
             return torch.randn(value.shape, dtype=value.dtype).to(device)
         if device.type == "meta" and not value.is_sparse:

@@ -38,6 +38,7 @@ from .precision.cancellation import Cancellation
 from .precision.casts import InPrecision
 from .samples.arrangements import arrangements
 from .samples.layout import independent
+from .samples.structures import mapped
 from .samples.survey import Layouts, picks_rows, rows_first, survey
 from .weights.effective import (
     AppliedWeights,
@@ -353,7 +354,8 @@ class ModelRunner:
     def run(self, batch: Batch) -> Any:
         """Run one forward and return the raw output.
 
-        Buffers have their original values, whatever forwards before it made of them.
+        Buffers, and what the model holds, are as they were given, whatever forwards before it made
+        of them, and the forward gets copies of its inputs, to which it may write.
 
         Raises:
             ScoreError: it fails; says in which module.
@@ -371,7 +373,7 @@ class ModelRunner:
                 self._replaced or nullcontext(),
                 Cancellation(),
             ):
-                args, kwargs = batch.taken
+                args, kwargs = mapped(batch.taken, Tensor.clone)
                 return self.model(*args, **kwargs)
         except ScoreError as error:
             if changed is None or error.status != "error" or not _is_of_precision(error):

@@ -178,3 +178,37 @@ def test_labels_that_forward_takes_are_targets_too(any_name: bool, several: bool
 def test_wrong_usage_names_the_argument(arguments, named) -> None:
     with pytest.raises(InputError, match=named):
         archrank.score(**{"model": Halved(), "inputs": (4,), **arguments})
+
+
+@pytest.mark.parametrize("branches", [False, True])
+@pytest.mark.parametrize("way", ["tensor", "dictionary"])
+def test_a_forward_may_write_to_its_inputs(way: str, branches: bool) -> None:
+    """As one that normalises images in place does: each forward gets what was given."""
+
+    class Normalises(nn.Module):
+        def __init__(self, writes: bool) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.one, self.two = nn.Conv2d(3, 6, 3), nn.Linear(6, 4)
+            self.writes = writes
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.writes:
+                x[:, 0] = (x[:, 0] - 0.2) / 0.5
+                x.mul_(0.5)
+            else:
+                x = torch.cat([(x[:, :1] - 0.2) / 0.5, x[:, 1:]], 1) * 0.5
+            made = self.two(torch.relu(self.one(x)).mean((2, 3)))
+            return -made if branches and made.sum() > 1e9 else made
+
+    data = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    kept, targets = data.clone(), torch.arange(6) % 4
+    inputs = data if way == "tensor" else {"x": data}
+    archrank.trace(Normalises(True), inputs)
+    found = archrank.score(Normalises(True), inputs, targets)
+    expected = archrank.score(Normalises(False), inputs, targets)
+    assert torch.equal(data, kept)
+    for name in expected.keys() - OF_THE_GRAPH:
+        assert found[name].status == expected[name].status, name
+        if expected[name].value is not None:
+            assert found[name].value == pytest.approx(expected[name].value, rel=1e-4), name

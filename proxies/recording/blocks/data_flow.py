@@ -109,7 +109,8 @@ class DependentCalls(WithoutDropout):
         if not made or not any(id(t) in self._maker for t in operands):
             return result
         same = func is Tensor.view_as and made[0].shape == operands[0].shape  # hooks have some
-        if same or _moves_samples(func, args, operands[0], made[0]):
+        copied = func is Tensor.clone and self._maker.get(id(operands[0])) == -1  # of an input
+        if same or copied or _moves_samples(func, args, operands[0], made[0]):
             # The same tokens in another layout: no call of their own.
             self._maker[id(made[0])] = self._maker[id(operands[0])]
             self._keep.append(made[0])
