@@ -243,7 +243,9 @@ def _moved_last(
     if shape == source.shape:
         return source.channels_last
     if source.channels_last:
-        return True if shape[-1:] == source.shape[-1:] else None
+        short, long = sorted((source.shape, shape), key=len)
+        in_groups = len(short) > 2 and short[:-1] == long[: len(short) - 1]  # channels, or not
+        return True if in_groups or shape[-1:] == source.shape[-1:] else None
     return False if shape[:2] == source.shape[:2] else None
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..weights.applying import filtered, filtered_maps
+from ..weights.applying import filtered, filtered_maps, grouped_linear
 from .layout import Layout
 
 SECOND = frozenset(
@@ -21,7 +21,7 @@ SECOND = frozenset(
 )
 """Functions whose results have their channels second: (N, C, ...)."""
 
-LAST = frozenset((F.linear, F.bilinear, F.layer_norm, F.rms_norm, filtered))
+LAST = frozenset((F.linear, F.bilinear, F.layer_norm, F.rms_norm, filtered, grouped_linear))
 """Functions whose results have their channels last: (N, ..., C)."""
 
 MOVING = frozenset(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import torch
@@ -10,22 +12,46 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
 
+def _seen(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return a function that modes see, as they see those of torch."""
+
+    @wraps(function)
+    def seen(input: Tensor, weight: Tensor, *rest: Any) -> Tensor:
+        if has_torch_function((input, weight)):
+            result: Tensor = handle_torch_function(seen, (input, weight), input, weight, *rest)
+            return result
+        return function(input, weight, *rest)
+
+    return seen
+
+
+@_seen
 def filtered(input: Tensor, weight: Tensor) -> Tensor:
-    """Return what a filter of spectra made, which modes see as a layer's, its channels last."""
-    if has_torch_function((input, weight)):
-        seen: Tensor = handle_torch_function(filtered, (input, weight), input, weight)
-        return seen
+    """Return what a filter of spectra made, its channels last."""
     return input
 
 
+@_seen
 def filtered_maps(input: Tensor, weight: Tensor) -> Tensor:
-    """Return what a filter of spectra made, which modes see as a layer's, its channels second."""
-    if has_torch_function((input, weight)):
-        seen: Tensor = handle_torch_function(filtered_maps, (input, weight), input, weight)
-        return seen
+    """Return what a filter of spectra made, its channels second."""
     return input
 
 
+@_seen
+def grouped_linear(input: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """Return a linear layer (..., G I) -> (..., G O) of groups, whose weights are (G O, I).
+
+    Example:
+        >>> x, weight = torch.randn(2, 7, 6), torch.randn(8, 3)
+        >>> convolved = F.conv1d(x.transpose(1, 2), weight[:, :, None], groups=2)
+        >>> torch.allclose(grouped_linear(x, weight, 2), convolved.transpose(1, 2), atol=1e-5)
+        True
+    """
+    apart, weights = input.unflatten(-1, (groups, -1)), weight.unflatten(0, (groups, -1))
+    return torch.einsum("...gi,goi->...go", apart, weights).flatten(-2)
+
+
+_OWN = (filtered, filtered_maps, grouped_linear)
 APPLYING = frozenset(
     (
         F.linear,
@@ -36,13 +62,12 @@ APPLYING = frozenset(
         torch.conv_transpose1d,
         torch.conv_transpose2d,
         torch.conv_transpose3d,
-        filtered,
-        filtered_maps,
+        *_OWN,
     )
 )
 """Functions that apply a weight to what depends on the input."""
 
-PRODUCTS = APPLYING - {F.bilinear, filtered, filtered_maps}
+PRODUCTS = APPLYING - {F.bilinear, *_OWN}
 """Functions that apply a weight to one input."""
 
 RECURRENT = frozenset((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu))
@@ -50,7 +75,7 @@ RECURRENT = frozenset((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu))
 
 _CELLS = (torch.lstm_cell, torch.gru_cell, torch.rnn_tanh_cell, torch.rnn_relu_cell)
 POSITIONS: dict[Any, tuple[int, ...]] = {
-    **dict.fromkeys((*PRODUCTS, filtered, filtered_maps), (1,)),
+    **dict.fromkeys((*PRODUCTS, *_OWN), (1,)),
     F.bilinear: (2,),
     **dict.fromkeys(_CELLS, (2, 3)),
 }

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .applying import grouped_linear
+
 _MATMUL = frozenset(
     (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__, torch.linalg.matmul)
 ) | {torch.bmm, Tensor.bmm}
@@ -135,6 +137,7 @@ class LinearForm:
         outputs: in which dimension of the result the outputs lie; None if in several, or if the
             layer has a bias already.
         input: what the weight multiplies, None if dimensions are in another order, or of two.
+        groups: of inputs, each of which has outputs of its own.
     """
 
     source: Tensor
@@ -142,6 +145,7 @@ class LinearForm:
     run: Callable[[Tensor, Tensor | None], Tensor]
     outputs: int | None
     input: Tensor | None
+    groups: int = 1
 
 
 def linear_form(
@@ -266,35 +270,61 @@ def _letters(equation: str, *operands: Tensor) -> tuple[list[str], str] | None:
 def _contraction(
     x: Tensor, w: Tensor, of_x: str, of_w: str, made: str, bias: Tensor | None
 ) -> LinearForm | None:
-    """Return a sum over indices that an input and a weight share, of which all others are new."""
+    """Return a sum over indices that an input and a weight share.
+
+    All others of the weight are new, but for those of groups, which are in both and in the result.
+    """
+    x, of_x = _without_copies(x, of_x, w, of_w)
     summed = [i for i in of_w if i in of_x and i not in made]
+    groups = [i for i in of_w if i in of_x and i in made]
     new = [i for i in of_w if i not in of_x]
-    rest = [i for i in of_x if i not in summed]
-    order = [*rest, *new]
-    if not (summed and new and len(summed) + len(new) == w.dim() == len(set(of_w))):
+    rest = [i for i in of_x if i not in summed and i not in groups]
+    order = [*rest, *groups, *new]
+    if not (summed and new and len(summed) + len(groups) + len(new) == w.dim() == len(set(of_w))):
         return None
     if not (x.dim() == len(of_x) == len(set(of_x))) or sorted(made) != sorted(order):
         return None
-    sizes = [w.shape[of_w.index(i)] for i in new]
-    of_layer = bias is not None and order == [*made] and [*bias.shape] == sizes
+    sizes = {i: w.shape[of_w.index(i)] for i in of_w}
+    if any(x.shape[of_x.index(i)] != sizes[i] for i in groups):
+        return None
+    outputs = [sizes[i] for i in (*groups, *new)]
+    number = prod(sizes[i] for i in groups)
+    of_layer = bias is not None and order == [*made] and [*bias.shape] == outputs
 
     def weight() -> Tensor:
-        matrix = w.permute([of_w.index(i) for i in (*new, *summed)])
-        return matrix.reshape(-1, prod(w.shape[of_w.index(i)] for i in summed))
+        matrix = w.permute([of_w.index(i) for i in (*groups, *new, *summed)])
+        return matrix.reshape(-1, prod(sizes[i] for i in summed))
 
     def run(weight: Tensor, own: Tensor | None) -> Tensor:
-        inputs = (*rest, *summed)
+        inputs = (*rest, *groups, *summed)
         last = x if inputs == tuple(of_x) else x.permute([of_x.index(i) for i in inputs])
-        result = F.linear(last.flatten(len(rest)), weight, bias if of_layer else own)
-        if len(new) > 1:
-            result = result.unflatten(-1, sizes)
+        last = last.flatten(len(rest))
+        if groups:
+            result = grouped_linear(last, weight, number)
+        else:
+            result = F.linear(last, weight, bias if of_layer else own)
+        if len(outputs) > 1:
+            result = result.unflatten(-1, outputs)
         if order != [*made]:
             result = result.permute([order.index(i) for i in made])
-        return result if bias is None or of_layer else result + bias
+        return result if bias is None or (of_layer and not groups) else result + bias
 
-    outputs = made.index(new[0]) if bias is None and len(new) == 1 else None
-    plain = outputs is not None and [*of_x] == [*rest, *summed] and order == [*made]
-    return LinearForm(w, weight, run, outputs, x if plain else None)
+    place = made.index(new[0]) if bias is None and len(outputs) == 1 else None
+    plain = place is not None and [*of_x] == [*rest, *summed] and order == [*made]
+    return LinearForm(w, weight, run, place, x if plain else None, number)
+
+
+def _without_copies(x: Tensor, of_x: str, w: Tensor, of_w: str) -> tuple[Tensor, str]:
+    """Return an input without the dimensions of one element that a product repeats."""
+    if x.dim() != len(of_x) or w.dim() != len(of_w):
+        return x, of_x
+    repeated = [
+        d
+        for d, i in enumerate(of_x)
+        if x.shape[d] == 1 and i in of_w and w.shape[of_w.index(i)] > 1
+    ]
+    kept = "".join(i for d, i in enumerate(of_x) if d not in repeated)
+    return (x.squeeze(repeated), kept) if repeated else (x, of_x)
 
 
 def _bilinear(

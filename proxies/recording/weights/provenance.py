@@ -150,8 +150,16 @@ class Provenance(TorchFunctionMode):
         form = linear_form(func, args, kwargs, self._weight_in)
         if form is None:
             return None
-        weight = self._made(self._names[id(form.source)], form.weight)
+        names = self._names[id(form.source)]
+        if form.groups > 1 and not self._is_whole(form.source, names):
+            return None
+        weight = self._made(names, form.weight)
         return lambda: self._linear(form, weight)
+
+    def _is_whole(self, weight: Tensor, names: tuple[str, ...]) -> bool:
+        """Return whether a weight holds each number of one parameter once, and no spectrum."""
+        one = len(names) == 1 and names[0] not in self._spectral
+        return one and weight.numel() == self._parameters[names[0]].numel()
 
     def _linear(self, form: LinearForm, weight: Tensor) -> Tensor:
         """Run a product as a linear layer, with the bias that the network adds afterwards."""
