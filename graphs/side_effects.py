@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 from collections import OrderedDict, UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from operator import is_
 from types import CellType, CodeType, FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -23,20 +25,23 @@ _ATOMS = frozenset(
 )
 # Whose objects and functions keep nothing of a model's forward.
 _FOREIGN = frozenset({*sys.stdlib_module_names, "torch", "numpy", "scipy", "archrank"})
-_HOLDERS = (SimpleNamespace, UserDict, UserList)
+_HOLDERS = (SimpleNamespace, UserDict, UserList, threading.local)
 _CALLABLES = (FunctionType, MethodType, functools.partial, functools._lru_cache_wrapper)
 _EMPTY = object()
+_REGISTERED = vars(nn.Module()).keys() - {"training"}
+_MOST_COPIED = 1 << 20  # elements of an array or a tensor of which a copy is kept
 
 
 @contextmanager
 def kept(*roots: Any, stand_in: Callable[[Tensor], Tensor] | None = None) -> Iterator[None]:
     """Undo, on exit, all writes to ``roots`` and to the mutable objects that they reach.
 
-    These are attributes, lists, dictionaries, sets and queues, also nested and in objects, and
-    everything that the functions of modules and their hooks reach through closures, globals and
-    defaults. Caches of functions are emptied if anything was added to them. Registered parameters
-    and buffers are restored too, and whether parameters are frozen, but not the values in their
-    memory; so are the default type of numbers and the choice of deterministic algorithms.
+    These are attributes, also of classes, lists, dictionaries, sets, queues and small arrays of
+    NumPy, also nested and in objects, and everything that the functions of modules and their hooks
+    reach through closures, globals and defaults. Caches of functions are emptied if anything was
+    added to them. Registered parameters and buffers are restored too, with their ``grad`` and
+    whether they are frozen, but not the values in their memory; so are the default type of numbers
+    and the choice of deterministic algorithms.
     Distributions of torch do not check their arguments inside.
 
     Args:
@@ -60,6 +65,30 @@ def kept(*roots: Any, stand_in: Callable[[Tensor], Tensor] | None = None) -> Ite
             undo()
         torch.set_default_dtype(default)
         torch.use_deterministic_algorithms(exact, warn_only=warns)
+
+
+def rewinding(model: nn.Module) -> Callable[[], None]:
+    """Return what lets the next forward of a network begin as the next one would begin now.
+
+    It puts back counters, caches and other things that forwards of the network's own modules write
+    to; ``kept`` says which. It leaves parameters, buffers and hooks alone, and does nothing once a
+    forward has made a module or a parameter, of which others would have other numbers.
+    """
+    modules = [*model.modules()]
+    search = _SearchOfForwards(None)
+    search.visit((model,))
+
+    def made() -> list[tuple[int, int]]:
+        return [(len(module._modules), len(module._parameters)) for module in modules]
+
+    before = made()
+
+    def rewind() -> None:
+        if made() == before:
+            for undo in search.undo:
+                undo()
+
+    return rewind
 
 
 def reached(kinds: tuple[type, ...], *roots: Any) -> list[Any]:
@@ -98,11 +127,13 @@ class _Search:
             if isinstance(item, self._kinds):
                 self.found.append(item)
             elif isinstance(item, Tensor):
-                continue
+                self._tensor(item)
             elif isinstance(item, dict):
                 self._dict(item)
             elif isinstance(item, (list, deque)):
                 self._sequence(item)
+            elif isinstance(item, np.ndarray):
+                self._array(item)
             elif isinstance(item, (set, frozenset, tuple)):
                 if isinstance(item, set):
                     self.undo.append(functools.partial(_restore_set, item, set(item)))
@@ -159,7 +190,7 @@ class _Search:
         if self._stand_in is not None:
             for tensors in (module.parameters(recurse=False), module.buffers(recurse=False)):
                 self._registered.update(map(id, tensors))
-        flags = [(p, p.requires_grad) for p in module.parameters(recurse=False)]
+        flags = [(p, p.requires_grad, p.grad) for p in module.parameters(recurse=False)]
         own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
         memory = [(t, t.detach()) for t in own if _has_memory(t)]
         self.undo += (
@@ -167,18 +198,31 @@ class _Search:
             functools.partial(_restore_flags, flags),
         )
         self._dict(vars(module))
-        for kind in type(module).__mro__:
+        self._classes(module)
+
+    def _classes(self, item: Any) -> None:
+        for kind in type(item).__mro__:
             if id(kind) in self._seen or _is_foreign(kind):
                 continue
             self._seen.add(id(kind))
-            for value in vars(kind).values():
+            own = _own_names(kind)
+            self.undo.append(functools.partial(_restore_class, kind, own))
+            for value in own.values():
                 if isinstance(value, (property, classmethod, staticmethod)):
                     value = getattr(value, "fget", None) or getattr(value, "__func__", None)
                 if not isinstance(value, type):
                     self._waiting.append(value)
 
+    def _tensor(self, tensor: Tensor) -> None:
+        """See a tensor that is no value of a container."""
+
+    def _array(self, array: np.ndarray) -> None:
+        if self._owned and array.flags.writeable and array.size <= _MOST_COPIED:
+            self.undo.append(functools.partial(np.copyto, array, array.copy()))
+
     def _object(self, item: Any) -> None:
         self._waiting.append(getattr(item, "__dict__", None))
+        self._classes(item)
         for kind in type(item).__mro__:
             slots = vars(kind).get("__slots__", ())
             for name in (slots,) if isinstance(slots, str) else slots:
@@ -200,6 +244,39 @@ class _Search:
             if name in table and not isinstance(table[name], type):
                 self.undo.append(functools.partial(_restore_global, table, name, table[name]))
                 self._waiting.append(table[name])
+
+
+class _SearchOfForwards(_Search):
+    """Finds what the forwards of a network's own modules write to, without its registered parts."""
+
+    def _module(self, module: nn.Module) -> None:
+        self._waiting.extend(module._modules.values())
+        if not _is_foreign(type(module)):
+            own = _attributes(module)
+            self.undo.append(functools.partial(_restore_attributes, module, own))
+            self._waiting.extend(own.values())
+            self._classes(module)
+
+    def _value(self, value: Any, put: Callable[..., None], container: Any, key: Any) -> None:
+        self._waiting.append(value)
+
+    def _tensor(self, tensor: Tensor) -> None:
+        plain = _has_memory(tensor) and not (tensor.requires_grad or tensor.is_inference())
+        if self._owned and plain and tensor.numel() <= _MOST_COPIED:
+            before = (tensor, tensor._version, tensor.clone())
+            self.undo.append(functools.partial(_restore_numbers, *before))
+
+
+def _attributes(module: nn.Module) -> dict[str, Any]:
+    return {name: v for name, v in vars(module).items() if name not in _REGISTERED}
+
+
+def _restore_attributes(module: nn.Module, before: dict[str, Any]) -> None:
+    now = _attributes(module)
+    if now.keys() != before.keys() or not all(map(is_, now.values(), before.values())):
+        for name in now.keys() - before.keys():
+            del vars(module)[name]
+        vars(module).update(before)
 
 
 def _is_foreign(value: Any) -> bool:
@@ -240,6 +317,18 @@ def _restore_dict(table: dict[Any, Any], before: dict[Any, Any]) -> None:
     kind.update(table, before)
 
 
+def _own_names(kind: type) -> dict[str, Any]:
+    return {n: v for n, v in vars(kind).items() if not (n[:2] == n[-2:] == "__")}
+
+
+def _restore_class(kind: type, before: dict[str, Any]) -> None:
+    for name in _own_names(kind).keys() - before.keys():
+        delattr(kind, name)
+    for name, value in before.items():
+        if vars(kind).get(name, _EMPTY) is not value:
+            setattr(kind, name, value)
+
+
 def _restore_sequence(items: list[Any] | deque[Any], before: list[Any]) -> None:
     if len(items) == len(before) and all(map(is_, items, before)):
         return
@@ -263,10 +352,17 @@ def _restore_memory(memory: Sequence[tuple[Tensor, Tensor]]) -> None:
             tensor.data = before
 
 
-def _restore_flags(flags: Sequence[tuple[Tensor, bool]]) -> None:
-    for parameter, before in flags:
+def _restore_numbers(tensor: Tensor, version: int, before: Tensor) -> None:
+    if tensor._version != version:
+        tensor.data.copy_(before)
+
+
+def _restore_flags(flags: Sequence[tuple[Tensor, bool, Tensor | None]]) -> None:
+    for parameter, before, gradient in flags:
         if parameter.requires_grad != before:
             parameter.requires_grad_(before)
+        if parameter.grad is not gradient:
+            parameter.grad = gradient
 
 
 def _restore_set(items: set[Any], before: set[Any]) -> None:

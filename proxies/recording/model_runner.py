@@ -20,7 +20,7 @@ from ...graphs.inputs.tensors import tensors_in
 from ...graphs.module_path import ModulePath
 from ...graphs.operators import NORMS
 from ...graphs.randomness import Own, own_generators, seeded
-from ...graphs.side_effects import kept
+from ...graphs.side_effects import kept, rewinding
 from .attempts import failed_forward
 from .batches import Batch, as_real, in_precision, rows_of
 from .differentiation import without_checkpoints
@@ -90,6 +90,7 @@ class ModelRunner:
     _own: torch.dtype = field(init=False, repr=False)
     _running: torch.dtype | None = field(default=None, init=False, repr=False)
     _places: list[Place] = field(default_factory=list, init=False, repr=False)
+    _rewind: Callable[[], None] = field(default=lambda: None, init=False, repr=False)
     _listed: bool = field(default=False, init=False, repr=False)
     _replaced: Replaced | None = field(default=None, init=False, repr=False)
 
@@ -313,6 +314,8 @@ class ModelRunner:
                     module.training = False
             stack.callback(setattr, self, "_places", self._places)
             self._places = replacing.put_into(self.model)
+            stack.callback(setattr, self, "_rewind", self._rewind)
+            self._rewind = rewinding(self.model)
             stack.callback(setattr, self, "_running", self._running)
             self._running = None if dtype == self.dtype else dtype
             if folded.replace or (self._spectral and names is None):
@@ -364,6 +367,7 @@ class ModelRunner:
         casts: Any = nullcontext()
         if changed is not None:
             batch, casts = batch.in_precision(changed), InPrecision(self._own, changed)
+        self._rewind()
         for place in self._places:
             place.rewind()
         try:

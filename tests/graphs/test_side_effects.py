@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import gc
 import random
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -52,6 +54,7 @@ class Writing(nn.Module):
     """A network whose forward keeps its features by ``write``."""
 
     of_class: ClassVar[list[Tensor]] = []
+    latest: ClassVar[Tensor | None] = None
 
     def __init__(self, write: Callable[[Any, Tensor], None], fails: bool = False):
         super().__init__()
@@ -59,7 +62,7 @@ class Writing(nn.Module):
         self.items, self.table, self.nested = [], {"old": 1}, {"list": [(1, [2])]}
         self.queue, self.found, self.mapping = deque(maxlen=3), set(), Grown(a=1)
         self.object, self.slots = SimpleNamespace(last=None), Slots()
-        self.own = self
+        self.own, self.local = self, threading.local()
         vars(self)["write"] = write
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,6 +109,10 @@ WAYS: dict[str, Callable[[Any, Tensor], None]] = {
     "partial": functools.partial(lambda into, net, h: into.append(h), []),
     "default": lambda net, h: by_default(h),
     "cached function": lambda net, h: positions(5, h.device),
+    "attribute of the class": lambda net, h: setattr(type(net), "latest", h),
+    "new attribute of the class": lambda net, h: setattr(type(net), "newest", h),
+    "of the thread": lambda net, h: setattr(net.local, "last", h),
+    "gradient": lambda net, h: setattr(net.layer.bias, "grad", torch.zeros_like(net.layer.bias)),
     "deleted": lambda net, h: (net.table.clear(), setattr(net, "items", [h])),
 }
 
@@ -121,6 +128,7 @@ def shape_only() -> int:
 def test_no_shape_only_tensor_stays(way: str, fails: bool) -> None:
     net = Writing(WAYS[way], fails)
     before, items, table = shape_only(), net.items, dict(net.table)
+    of_class = dict(vars(Writing))
     try:
         trace(net, (4,))
     except UnsupportedModelError:
@@ -130,9 +138,29 @@ def test_no_shape_only_tensor_stays(way: str, fails: bool) -> None:
     assert (net.items, net.table) == ([], table)
     assert not hasattr(net, "fresh")
     assert not net.layer._forward_hooks
+    assert dict(vars(Writing)) == of_class
+    assert net.layer.bias.grad is None
+    assert vars(net.local) == {}
     net.fails = False
     net(torch.randn(2, 4))  # and it still runs
     positions.cache_clear()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_arrays_come_back(fails: bool) -> None:
+    def write(net: Any, h: Tensor) -> None:
+        net.table["counts"][0] += 1
+        net.items[0] *= 2
+
+    net = Writing(write, fails)
+    counts, halves = np.zeros(3), np.full((2, 2), 0.5)
+    net.table["counts"], net.items = counts, [halves]
+    with pytest.raises(UnsupportedModelError) if fails else nullcontext():
+        trace(net, (4,))
+        archrank.score(net, (4,), batch_size=4, proxies="snip")
+    assert net.table["counts"] is counts
+    assert not counts.any()
+    assert (halves == 0.5).all()
 
 
 def test_what_hooks_gather_does_not_hold_shapes() -> None:

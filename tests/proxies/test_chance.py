@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -228,6 +230,51 @@ def test_what_a_forward_gathers_is_undone(fails: bool) -> None:
     assert float(steps) == 0
     assert not steps.requires_grad
     assert any(result.status == "ok" for result in found.values())
+
+
+# What counts -> what holds the count, how it grows, how it is read.
+COUNTERS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Callable[[Any], float]]] = {
+    "object": (lambda: SimpleNamespace(n=0), lambda c: vars(c).update(n=c.n + 1), lambda c: c.n),
+    "table": (lambda: {"n": 0}, lambda c: c.update(n=c["n"] + 1), lambda c: c["n"]),
+    "list": (list, lambda c: c.append(None), len),
+    "array": (lambda: np.zeros(2), lambda c: c.__iadd__(1), lambda c: float(c[0])),
+    "tensor": (lambda: torch.zeros(2), lambda c: c.add_(1), lambda c: float(c[0])),
+}
+
+
+@pytest.mark.parametrize("kind", COUNTERS)
+def test_each_forward_begins_alike(kind: str) -> None:
+    """A warm-up counts forwards; how many a proxy runs, and which ran before, changes nothing."""
+
+    class Warms(nn.Module):
+        calls = 0
+
+        def __init__(self, counter: Any):
+            super().__init__()
+            torch.manual_seed(0)
+            self.one, self.two, self.head = nn.Linear(5, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+            self.counter, self.steps = counter, 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            share = 0.25
+            if self.counter is not None:
+                COUNTERS[kind][1](self.counter)
+                self.steps += 1
+                type(self).calls += 1
+                share = (COUNTERS[kind][2](self.counter) + self.steps + self.calls) / 12
+            x = F.relu(self.one(x))
+            return self.head(x + share * F.relu(self.two(x)))
+
+    x = [torch.randn(8, 5, generator=torch.Generator().manual_seed(i)) for i in range(2)]
+    data = [(one, torch.arange(8) % 4) for one in x]
+    model, twin = Warms(COUNTERS[kind][0]()), Warms(None)
+    found, expected = archrank.score(model, data), archrank.score(twin, data)
+    assert (model.steps, Warms.calls) == (0, 0)
+    assert COUNTERS[kind][2](model.counter) == 0
+    for name, result in expected.items():
+        assert found[name].status == result.status, name
+        if result.value is not None:
+            assert found[name].value == pytest.approx(result.value, rel=1e-5), name
 
 
 @pytest.mark.parametrize("validates", [True, False])
