@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from ...errors import NotApplicable
@@ -77,7 +78,9 @@ def plain(weights: dict[str, Tensor], gradients: dict[str, Tensor]) -> Measure:
         It is near zero for layers before batch norm, whose output does not depend on the weight's
         scale.
     """
-    return total_of({n: float((weights[n] * g).sum()) for n, g in gradients.items()})
+    return total_of(
+        {n: float((weights[n] * g).sum(dtype=torch.float64)) for n, g in gradients.items()}
+    )
 
 
 @register(
@@ -98,12 +101,14 @@ def grasp(weights: dict[str, Tensor], hessian_gradients: dict[str, Tensor]) -> M
         The original paper divides the logits by a temperature of 200; the literature on proxies
         uses 1.
     """
-    return total_of({n: float(-(weights[n] * h).sum()) for n, h in hessian_gradients.items()})
+    return total_of(
+        {n: -float((weights[n] * h).sum(dtype=torch.float64)) for n, h in hessian_gradients.items()}
+    )
 
 
 @register(
     "zico",
-    version=2,
+    version=3,
     summary="Gradients that are large against their deviation between batches.",
     formula="sum_l log sum_i mean|g_i| / std(g_i), over i with std > 0",
     reference="Li et al., ICLR 2023",

@@ -190,22 +190,27 @@ def _record_gradients(
 def _statistics(
     runner: ModelRunner, leaves: Gradients, first: Gradients
 ) -> dict[str, GradientStatistics]:
-    """Return the mean of |g| and the deviation of g over all batches, streamed (Welford)."""
+    """Return the mean of |g| and the deviation of g over all batches, streamed.
+
+    Notes:
+        Welford's method on differences to the first batch's gradients. Where gradients hardly
+        differ, these are exact, unlike the gradients' mean.
+    """
     if len(runner.batches) < 2:
         raise ScoreError(
             "needs at least two batches, got one: pass an iterable of batches, or a shape to use "
             "random ones. One batch is never split"
         )
     mean_abs = {n: g.abs() for n, g in first.items()}
-    mean = {n: g.clone() for n, g in first.items()}
+    mean = {n: torch.zeros_like(g) for n, g in first.items()}
     square = {n: torch.zeros_like(g) for n, g in first.items()}
     for count, batch in enumerate(runner.batches[1:], start=2):
         with WithoutDropout():
             loss = runner.batch_loss(runner.run_soundly(batch), batch)
         for name, gradient in gradients(loss, leaves).items():
-            difference = gradient - mean[name]
+            difference = (gradient - first[name]).sub_(mean[name])
             mean[name].add_(difference, alpha=1 / count)
-            square[name].addcmul_(difference, gradient - mean[name])
+            square[name].addcmul_(difference, difference, value=1 - 1 / count)
             mean_abs[name].lerp_(gradient.abs(), 1 / count)
     batches = len(runner.batches)
     return {n: GradientStatistics(mean_abs[n], square[n].div_(batches).sqrt_()) for n in first}

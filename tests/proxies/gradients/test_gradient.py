@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -14,15 +17,16 @@ from torch import Tensor
 
 import archrank
 from archrank.errors import ScoreError
-from archrank.proxies.gradients.gradient import zico
+from archrank.proxies.gradients.gradient import grasp, plain, zico
 from archrank.proxies.recording.signals import GradientStatistics
+from archrank.proxies.registry import Measure
 
 
 def test_grad_norm_and_plain() -> None:
     net, found = network(), gradients(network(), *data())
     assert ours("grad_norm") == pytest.approx(sum(float((g**2).sum()) ** 0.5 for g in found))
-    plain = sum(float((w * g).detach().sum()) for w, g in zip(weights(net), found, strict=True))
-    assert ours("plain") == pytest.approx(plain)
+    total = sum(float((w * g).detach().sum()) for w, g in zip(weights(net), found, strict=True))
+    assert ours("plain") == pytest.approx(total)
 
 
 def test_snip_is_the_gradient_of_a_mask() -> None:
@@ -62,6 +66,33 @@ def test_zico_with_numpy(count: int) -> None:
         expected += np.log((mean[std > 0] / std[std > 0]).sum())
     got = archrank.score(network(), batches, proxies="zico", batches=count)["zico"].value
     assert got == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_zico_of_batches_that_hardly_differ(count: int) -> None:
+    """The deviations of single precision are those of its gradients, to the last bit but one."""
+    images, labels = data()
+    batches = [(images.float() * (1 + 1e-5 * i), labels) for i in range(count)]
+    per_batch = [[g.double().numpy() for g in gradients(network().float(), *b)] for b in batches]
+    expected = 0.0
+    for layer in range(3):
+        g = np.stack([grads[layer] for grads in per_batch])
+        std, mean = g.std(axis=0), np.abs(g).mean(axis=0)
+        expected += np.log((mean[std > 0] / std[std > 0]).sum())
+    got = archrank.score(network().float(), batches, proxies="zico", batches=count)["zico"].value
+    assert got == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("proxy", [plain, grasp])
+def test_sums_that_cancel_out_in_single_precision(proxy: Callable[..., Measure]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights, slopes = (torch.randn(10**6, generator=generator) for _ in range(2))
+    products = (weights * slopes).double()
+    slopes[0] -= (products.sum() / weights[0]).float()
+    expected = math.fsum((weights * slopes).tolist())
+    assert abs(expected) < 1e-3
+    found = abs(proxy({"one": weights}, {"one": slopes}).total)
+    assert found == pytest.approx(abs(expected), rel=1e-9, abs=1e-9)
 
 
 ELEMENTS = arrays(np.float64, st.integers(1, 9), elements=st.floats(0, 10))
