@@ -98,6 +98,13 @@ def reached(kinds: tuple[type, ...], *roots: Any) -> list[Any]:
     return search.found
 
 
+def names_read(model: nn.Module) -> set[str]:
+    """Return the names of functions and attributes in the code of a model's own forwards."""
+    search = _SearchOfNames(None)
+    search.visit((model,))
+    return search.names
+
+
 class _Search:
     """Finds what can be written to, from given roots on, and remembers what it held."""
 
@@ -265,6 +272,19 @@ class _SearchOfForwards(_Search):
         if self._owned and plain and tensor.numel() <= _MOST_COPIED:
             before = (tensor, tensor._version, tensor.clone())
             self.undo.append(functools.partial(_restore_numbers, *before))
+
+
+class _SearchOfNames(_Search):
+    """Finds the names that functions read."""
+
+    def __init__(self, stand_in: Callable[[Tensor], Tensor] | None):
+        super().__init__(stand_in)
+        self.names: set[str] = set()
+
+    def _function(self, function: FunctionType) -> None:
+        super()._function(function)
+        if not _is_foreign(function):
+            self.names.update(_names(function.__code__))
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:

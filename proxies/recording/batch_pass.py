@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...errors import NotApplicable, ScoreError
+from ...graphs import Graph
 from .attempts import Recorded, attempt
 from .batches import Batch, as_real
 from .differentiation import Gradients, gradients, pulled_back
@@ -22,6 +23,7 @@ from .recorders.outputs import OutputRecorder
 from .recorders.rectifiers import CodeKernel, PatternCount
 from .samples.survey import CountedLayouts, Layouts
 from .signals import GradientStatistics
+from .weights.hidden import refuse_hidden, refuse_learning_unseen
 
 OF_LOSS = ("gradients", "hessian_gradients", "saliencies", "gradient_statistics")
 OF_FORWARD = ("code_kernel", "activation_patterns", "layer_features", "first_features")
@@ -56,7 +58,7 @@ def record_batch(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
                 loss = runner.batch_loss(output, batch)
                 runner.require_weights()
                 del output  # and with it, pass by pass, what only it keeps alive
-                _record_gradients(leaves, loss, outputs, wanted, recorded)
+                _record_gradients(runner.graph, leaves, loss, outputs, wanted, recorded)
                 del loss
                 if "gradient_statistics" in wanted:
                     with attempt(recorded, "gradient_statistics"):
@@ -79,7 +81,7 @@ def _forward(
         return layouts.counted(batch.samples)
 
     makers: dict[str, Callable[[], Any]] = {
-        "layer_features": lambda: FeatureReader(leaves, layouts, batch.samples, moments),
+        "layer_features": lambda: FeatureReader(leaves, layouts, batch.samples, moments, True),
         "first_features": lambda: FeatureReader(leaves, layouts, batch.samples, first_standardised),
         "code_kernel": lambda: CodeKernel(counted()),
         "activation_patterns": lambda: PatternCount(counted()),
@@ -93,8 +95,10 @@ def _forward(
         output = _run(runner, batch, outputs)
     for name, recorder in recorders.items():
         with attempt(recorded, name):
-            outputs.refuse_parts()
+            outputs.refuse_turns()
             recorded[name] = recorder.result()
+            if isinstance(recorder, FeatureReader):
+                refuse_hidden(runner.graph, leaves, recorder.seen, lambda: runner.run(batch))
     return output, outputs
 
 
@@ -163,6 +167,7 @@ def _jacobian(runner: ModelRunner, output: Any, batch: Batch, keep: bool) -> Ten
 
 
 def _record_gradients(
+    graph: Graph,
     leaves: Gradients,
     loss: Tensor,
     outputs: OutputRecorder,
@@ -175,6 +180,8 @@ def _record_gradients(
     if "saliencies" in wanted:
         with attempt(recorded, "saliencies"):
             outputs.refuse_parts()
+            seen = {one.parameter for one in outputs.saliencies if one.parameter is not None}
+            refuse_learning_unseen(graph, found, seen)
             recorded["saliencies"] = outputs.saliencies
     recorded["gradients"] = {n: g.detach() for n, g in found.items()}
     if second_order:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from ...errors import NotApplicable
 from .attempts import Recorded, attempt
@@ -16,17 +17,46 @@ from .model_runner import ModelRunner
 from .modes import WithoutDropout
 from .recorders.pooled import PooledRecorder
 from .samples.norms_by_hand import NoBatchNormByHand
+from .samples.survey import CountedLayouts
 from .signals import Perturbation
-from .weights.applying import weight_of
+from .weights.applying import APPLYING, weight_of
 
 _GAMMA = 1e-2
 
 
+class _WholeBatches(WithoutDropout):
+    """A mode that sees whether layers run on all samples at once.
+
+    Attributes:
+        hidden: whether the last layer ran under ``torch.vmap``, which hides what it reads.
+    """
+
+    def __init__(self, layouts: CountedLayouts):
+        super().__init__()
+        self._layouts = layouts
+        self.hidden = False
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
+        if func in APPLYING:
+            self.hidden = is_functorch_wrapped_tensor(result)
+            self._layouts.see_layer(f"{func.__name__} {tuple(result.shape)}", result)
+        return result
+
+
 def recorded_features(runner: ModelRunner, batch: Batch) -> PooledRecorder:
-    """Return the features that one forward shows; call this inside ``runner.substituted``."""
-    recorder = PooledRecorder()
-    with WithoutDropout(), recorder:
+    """Return the features that one forward shows; call this inside ``runner.substituted``.
+
+    Raises:
+        ScoreError: layers run on parts of the batch, so that the features are of the last part
+            alone, or under ``torch.vmap``.
+    """
+    recorder, layouts = PooledRecorder(), runner.layouts().counted(batch.samples)
+    with _WholeBatches(layouts) as layers, recorder:
         runner.run(batch)
+    layouts.refuse_turns()
+    if layers.hidden and recorder.pooled is None:
+        raise NotApplicable("the last layer runs under torch.vmap, which hides what it reads")
     return recorder
 
 
@@ -36,6 +66,7 @@ def record_perturbation(runner: ModelRunner, wanted: frozenset[str]) -> Recorded
     with attempt(recorded, "perturbation"):
         batch = runner.first
         batch.check_floating()
+        runner.layouts()  # before any weight is replaced
         generator = torch.Generator().manual_seed(runner.seed)
 
         def normal(tensor: Tensor) -> Tensor:

@@ -228,10 +228,11 @@ class ModelRunner:
         if self.mode not in self._layouts:
             picks = picks_rows(self.graph)
             shown = rows_first(self.graph) and not picks
-            found = Layouts(shown=shown and self.separable)
+            found = Layouts(shown=shown and self.separable, together=not self.separable)
             if not shown and self.separable:
                 batch = self.first
                 # What fails for one sample is said by the passes that need it.
+                found = Layouts(failed=True)
                 with suppress(Exception), self.substituted(gradients=False):
                     found = survey(lambda i, j: self.run(batch.rows(i, j)), len(batch), picks)
             self._layouts[self.mode] = found

@@ -19,6 +19,7 @@ from .samples.survey import CountedLayouts
 from .signals import Twin
 from .weights.applying import APPLYING, weight_of
 from .weights.effective import name_of, names_by_weight
+from .weights.hidden import refuse_learning_unseen
 
 _INPUT_STEP = 0.01  # of the fast gradient sign method
 _WEIGHT_STEP = 0.01  # of the twin's weights, relative to their norm
@@ -80,6 +81,7 @@ def record_twins(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
         }
         attacked = _attacked(runner, batch, shifts)
         second_gradients = _of_loss(runner, attacked, shifts, compare)
+        refuse_learning_unseen(runner.graph, first_gradients, agreements)
         found = []
         for name, agreement in agreements.items():
             first, second = first_gradients[name], second_gradients[name]

@@ -24,7 +24,11 @@ class FeatureReader(WithoutDropout):
     """What a function reads in the features (N, ..., C) of all layers and rectifiers.
 
     The function gets the name of the weight that made them, None for a rectifier's; it may return
-    None for features in which there is nothing to read.
+    None for features in which there is nothing to read. With ``any_rows``, it need not know whose
+    rows they are, as the nodes of graphs.
+
+    Attributes:
+        seen: names of the weights that layers applied.
     """
 
     def __init__(
@@ -33,13 +37,15 @@ class FeatureReader(WithoutDropout):
         layouts: Layouts,
         samples: int,
         read: Callable[[str | None, Tensor], Any],
+        any_rows: bool = False,
     ):
         super().__init__()
         self._names = names_by_weight(leaves)
-        self._layouts = layouts.counted(samples)
+        self._layouts = layouts.counted(samples, any_rows)
         self._read = read
-        self._rectifiers = _RectifiedFeatures(layouts.counted(samples), self._found)
+        self._rectifiers = _RectifiedFeatures(layouts.counted(samples, any_rows), self._found)
         self._features: list[Any] = []
+        self.seen: set[str] = set()
 
     def __enter__(self) -> FeatureReader:
         super().__enter__()
@@ -56,6 +62,7 @@ class FeatureReader(WithoutDropout):
         if func in APPLYING:
             name = name_of(self._names, weight_of(func, args, kwargs))
             layout = self._layouts.next("product", result, needed=name or "")
+            self.seen.update(() if name is None else (name,))
             if name is not None and layout is not None:
                 with torch._C.DisableTorchFunction():  # another reader would see what follows
                     self._read_layer(name, result.detach(), layout, func in LAST)

@@ -80,11 +80,20 @@ class OutputRecorder(WithoutDropout):
 
         result.register_hook(arrived)
 
-    def refuse_parts(self) -> None:
-        """Refuse a forward in which layers ran on parts of the samples.
+    def refuse_turns(self) -> None:
+        """Refuse a forward in which layers ran on parts of the samples in turn.
 
         Raises:
             ScoreError: some layer did.
+        """
+        if self._layouts is not None:
+            self._layouts.refuse_turns()
+
+    def refuse_parts(self) -> None:
+        """Refuse a forward of which not all outputs of layers could be kept.
+
+        Raises:
+            ScoreError: some layer ran on parts of the samples, or nobody knows on which of them.
         """
         if self._layouts is not None:
             self._layouts.refuse_parts()

@@ -19,7 +19,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ....errors import ScoreError
+from ....errors import NotApplicable, ScoreError
 from ....graphs import Graph
 from ....graphs.operators import NORMS, WEIGHTED
 from ..modes import WithoutDropout, instance_norm
@@ -91,16 +91,25 @@ class Layouts:
         shown: whether the graph of one sample shows that they are.
         constant: kind -> the calls of it whose tensors depend on no sample.
         picked: whether values may decide in which row a sample lies.
+        failed: whether they could not be found, so that samples are nowhere.
+        together: whether no sample runs alone. Then they are rows, or have several rows each.
     """
 
     found: dict[str, list[Found]] | None = None
     shown: bool = False
     constant: dict[str, set[int]] = field(default_factory=dict)
     picked: bool = False
+    failed: bool = False
+    together: bool = False
 
-    def counted(self, samples: int) -> CountedLayouts:
-        """Return the layouts for one forward of so many samples."""
-        return CountedLayouts(self, samples)
+    def counted(self, samples: int, any_rows: bool = False) -> CountedLayouts:
+        """Return the layouts for one forward of so many samples.
+
+        Args:
+            samples: in the batch.
+            any_rows: whether it is all the same which sample a row of several belongs to.
+        """
+        return CountedLayouts(self, samples, any_rows)
 
 
 @dataclass
@@ -109,7 +118,9 @@ class CountedLayouts:
 
     layouts: Layouts
     samples: int
+    any_rows: bool = False
     _count: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    _layers: int = 0
     _alone: Counter[str] = field(default_factory=Counter)
     _in_parts: bool = False
     _left_out: list[str] = field(default_factory=list)
@@ -125,9 +136,12 @@ class CountedLayouts:
             output: of the layer.
             ordered: whether ``next`` is asked for the output, too.
         """
-        hidden = is_functorch_wrapped_tensor(output)
-        if not ordered and (hidden or self.layouts.picked):
+        hidden, found = is_functorch_wrapped_tensor(output), self.layouts.found
+        if not ordered and (hidden or found is not None):
             self.next("product", output, needed=name)
+        if found is not None:  # two samples make fewer calls where each sample makes its own
+            self._layers += 1
+            self._in_parts |= self._layers > len(found["product"])
         if hidden or not (name and self.layouts.shown):
             return
         rows = output.shape[0] if output.dim() > 1 else 1
@@ -136,8 +150,8 @@ class CountedLayouts:
         self._alone[name] += 1
         self._in_parts |= rows != 1 or self._alone[name] >= self.samples
 
-    def refuse_parts(self) -> None:
-        """Refuse what was read of a forward in which layers ran on parts of the samples.
+    def refuse_turns(self) -> None:
+        """Refuse what was read of a forward in which layers ran on parts of the samples in turn.
 
         Raises:
             ScoreError: some layer did.
@@ -146,6 +160,19 @@ class CountedLayouts:
             raise ScoreError(
                 f"a layer runs on parts of the batch of {self.samples} samples in turn, so its "
                 "features cannot be read as one: run it on the whole batch"
+            )
+
+    def refuse_parts(self) -> None:
+        """Refuse what was read of a forward unless it was read of all samples.
+
+        Raises:
+            ScoreError: some layer ran on parts of them in turn, or nobody knows on which of them.
+        """
+        self.refuse_turns()
+        if self._left_out and self.layouts.together:
+            raise NotApplicable(
+                f"a sample has several rows in the output of {self._left_out[0]}, as a graph has "
+                "nodes and edges, and which rows are whose is not known"
             )
         if self._left_out:
             raise ScoreError(
@@ -168,20 +195,21 @@ class CountedLayouts:
         index = self._count[kind]
         self._count[kind] += 1
         layout = self._at(kind, index, tensor, proven)
-        unknown = self.layouts.found is not None or is_functorch_wrapped_tensor(tensor)
+        layouts = self.layouts
+        unsure = layouts.found is not None or layouts.failed or layouts.together
+        unknown = unsure or is_functorch_wrapped_tensor(tensor)
         constant = index in self.layouts.constant.get(kind, ())
         if needed and layout is None and unknown and not constant:
             self._left_out.append(needed)
         return layout
 
     def _at(self, kind: str, index: int, tensor: Tensor, proven: bool) -> Layout | None:
-        if is_functorch_wrapped_tensor(tensor):  # vmap hides its dimension
+        if self.layouts.failed or is_functorch_wrapped_tensor(tensor):  # vmap hides its dimension
             return None
         if self.layouts.found is None:
-            return ROWS if tensor.dim() > 1 and tensor.shape[0] == self.samples else None
+            rows = self.any_rows and self.layouts.together
+            return ROWS if tensor.dim() > 1 and (rows or len(tensor) == self.samples) else None
         known = self.layouts.found[kind]
-        # two samples make fewer calls than these where each sample makes its own
-        self._in_parts |= kind == "product" and index >= len(known)
         layout, sure = known[index] if index < len(known) else (None, False)
         if layout is None or (proven and not sure) or not layout.fits(tensor, self.samples):
             return None
@@ -254,7 +282,8 @@ class _Alone(_Watch):
         return _normalised(Layout(0, 1, input.shape[0]), 1, input, *args, **kwargs)
 
     def see(self, kind: str, tensor: Tensor) -> None:
-        self.seen[kind].append(tensor.detach().clone())
+        hidden = is_functorch_wrapped_tensor(tensor)
+        self.seen[kind].append(torch.empty(0) if hidden else tensor.detach().clone())
 
 
 class _Beside(_Watch):
@@ -277,7 +306,7 @@ class _Beside(_Watch):
     def see(self, kind: str, tensor: Tensor) -> None:
         index, known = len(self.found[kind]), self._alone[kind]
         found: Found = (None, False)
-        if index < len(known):
+        if index < len(known) and not is_functorch_wrapped_tensor(tensor):
             found = layout_of(tensor.detach(), self._samples, known[index], self._position)
             if is_close(tensor.detach(), known[index]):
                 self.constant[kind].add(index)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ....graphs import Graph
+from ....graphs.side_effects import names_read
 from .adapters import Adapters, Kind, are_factors, is_sum, kind_of, may_be_adapted
 from .biases import Biases, is_sum_of_two, keeps_outputs, may_be_biased
 from .filters import FilterOutputs
@@ -60,7 +61,9 @@ def applied_directly(model: nn.Module, graph: Graph) -> bool:
             return False
         if not any(parameter is parameters.get(name) for parameter in layer.parameters()):
             return False
-    return not may_be_adapted(graph) and not may_be_biased(graph, parameters)
+    if may_be_adapted(graph) or may_be_biased(graph, parameters):
+        return False
+    return "functional_call" not in names_read(model)  # which may give layers other weights
 
 
 @dataclass(frozen=True)
