@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -37,7 +38,7 @@ def as_tensors(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.dtype != object:
         tensor = torch.as_tensor(value)
         return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
-    if isinstance(value, dict):
+    if type(value) is dict:
         return {key: as_tensors(item) for key, item in value.items()}
     if type(value) in (list, tuple):
         return type(value)(as_tensors(item) for item in value)
@@ -113,8 +114,13 @@ def placed(value: Any, device: torch.device) -> Any:
                 value.shape, value.stride(), dtype=value.dtype, device=device
             )
         return value.to(device)
-    if isinstance(value, Mapping):
+    if type(value) is dict:
         return {key: placed(item, device) for key, item in value.items()}
+    if isinstance(value, MutableMapping):  # what packages return, and take again
+        result = copy.copy(value)
+        for key, item in value.items():
+            result[key] = placed(item, device)
+        return result
     if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
         return type(value)(placed(item, device) for item in value)
     return value

@@ -234,7 +234,7 @@ def _by_output(
         targets = runner.class_targets(runner.main_output(output), batch)
         batch = replace(batch, targets=targets)
     for i in range(size):
-        row, target = rows_of((output, batch.targets), i, i + 1, size)
+        row, target = (rows_of(v, i, i + 1, size) for v in (output, batch.targets))
         own = Batch((row,), {}, target)
         _take(objective(row, own), leaves, sinks, i, retain=True)
     return True

@@ -219,14 +219,23 @@ def _other_place(batch: Batch, graph: Graph) -> int | None:
 def rows_of(value: Any, start: int, stop: int, size: int, kept: Sequence[Tensor] = ()) -> Any:
     """Return ``value`` with only rows ``start`` to ``stop`` of each tensor that has ``size`` rows.
 
-    Tensors that are ``kept`` stay whole.
+    Tensors that are ``kept`` stay whole. A list with an entry for each row keeps some entries.
     """
+    if _lists_rows(value, size):
+        return value[start:stop]
 
     def cut(tensor: Tensor) -> Tensor:
         whole = tensor.dim() == 0 or tensor.shape[0] != size or any(tensor is t for t in kept)
         return tensor if whole else tensor[start:stop]
 
     return mapped(value, cut)
+
+
+def _lists_rows(value: Any, size: int) -> bool:
+    """Return whether a value is a list of rows, not one of tensors that have ``size`` rows each."""
+    if type(value) is not list or len(value) != size:
+        return False
+    return not all(isinstance(one, Tensor) and one.shape[:1] == (size,) for one in value)
 
 
 def in_precision(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -91,6 +91,7 @@ class ModelRunner:
     _running: torch.dtype | None = field(default=None, init=False, repr=False)
     _places: list[Place] = field(default_factory=list, init=False, repr=False)
     _rewind: Callable[[], None] = field(default=lambda: None, init=False, repr=False)
+    _samples: int = field(default=1, init=False, repr=False)
     _listed: bool = field(default=False, init=False, repr=False)
     _replaced: Replaced | None = field(default=None, init=False, repr=False)
 
@@ -368,6 +369,7 @@ class ModelRunner:
         casts: Any = nullcontext()
         if changed is not None:
             batch, casts = batch.in_precision(changed), InPrecision(self._own, changed)
+        self._samples = batch.samples
         self._rewind()
         for place in self._places:
             place.rewind()
@@ -399,10 +401,10 @@ class ModelRunner:
 
     def main_output(self, output: Any) -> Tensor:
         """Return the tensor of the output that the classifier's loss is about, samples first."""
-        self._listed = self._listed or lists_samples(output, self.graph)
+        self._listed = self._listed or lists_samples(output, self.graph, self._samples)
         if self._listed and isinstance(output, (list, tuple)):
             return main_of_entries(output, self.graph)
-        found = main_tensor(output, self.graph)
+        found = main_tensor(output, self.graph, self._samples)
         return found.transpose(0, 1) if self.batches[0].by_step and found.dim() > 2 else found
 
     def real_output(self, output: Any) -> Tensor:
@@ -434,7 +436,7 @@ class ModelRunner:
         size = batch.samples
         total = torch.zeros(())
         for i in range(size):
-            row, target = rows_of((output, batch.targets), i, i + 1, size)
+            row, target = (rows_of(v, i, i + 1, size) for v in (output, batch.targets))
             total = total + given_loss(self.loss, row, target)
         return total
 

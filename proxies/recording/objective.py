@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ Loss = Callable[[Any, Any], Tensor]
 """(raw output, targets) -> loss."""
 
 
-def main_tensor(output: Any, graph: Graph) -> Tensor:
+def main_tensor(output: Any, graph: Graph, samples: int) -> Tensor:
     """Return the tensor of the output that the loss of a classifier reads.
 
     This is ``logits`` or ``out`` of a mapping or an object that has one. Otherwise it is the output
@@ -39,25 +39,53 @@ def main_tensor(output: Any, graph: Graph) -> Tensor:
     tensors = [t for t in tensors_in(output) if t.is_floating_point()]
     if not tensors:
         raise ScoreError(f"the model returns {type(output).__name__} without any float tensor")
-    depths = output_depths(graph)
-    if len(depths) != len(tensors):
-        depths = [0] * len(tensors)
+    depths = _depths_of(tensors, graph, samples)
     # A number beside others, such as an auxiliary loss, belongs to no class.
     sized = [i for i, tensor in enumerate(tensors) if tensor.dim() > 0]
     learnt = [i for i in sized if tensors[i].requires_grad]  # not what is detached beside it
     return tensors[max(learnt or sized or range(len(tensors)), key=lambda i: depths[i])]
 
 
-def lists_samples(output: Any, graph: Graph) -> bool:
+def _depths_of(tensors: list[Tensor], graph: Graph, samples: int) -> list[int]:
+    """Return the length of the longest path to each tensor, 0 to one that is not in the graph.
+
+    The graph holds no constants, such as tables that a model returns beside its logits.
+    """
+    depths = output_depths(graph)
+    if len(depths) == len(tensors):
+        return depths
+    shapes = (node.out_shape for node in graph.nodes if node.operator == "output")
+    found = [0] * len(tensors)
+    waiting = iter(range(len(tensors)))
+    for depth, shape in zip(depths, shapes, strict=True):
+        place = next((i for i in waiting if _is_of(tensors[i].shape, shape, samples)), None)
+        if place is None:
+            return [0] * len(tensors)
+        found[place] = depth
+    return found
+
+
+def _is_of(shape: Sequence[int], of_one: Sequence[int], samples: int) -> bool:
+    """Return whether a shape is that of one sample, grown with the samples."""
+    if len(shape) != len(of_one):
+        return False
+    grown = [(size, one) for size, one in zip(shape, of_one, strict=True) if size != one]
+    return len(grown) == (samples > 1) and all(size == samples * one for size, one in grown)
+
+
+def lists_samples(output: Any, graph: Graph, samples: int) -> bool:
     """Return whether an output is a list with an entry for each sample, as detectors give.
 
     Args:
         output: of several samples.
         graph: of one sample.
+        samples: how many there are.
     """
-    if type(output) not in (list, tuple) or len(output) < 2:
+    if type(output) not in (list, tuple) or len(output) != samples or samples < 2:
         return False
     of_one = sum(node.operator == "output" for node in graph.nodes)
+    if any(tensor.layout is not torch.strided for tensor in tensors_in(output)):
+        return False  # a graph has no sparse tensors
     entries = [{id(tensor) for tensor in tensors_in(entry)} for entry in output]
     apart = len(set().union(*entries)) == len(output) * of_one  # not one tensor several times
     return apart and {len(entry) for entry in entries} == {of_one}
@@ -69,7 +97,7 @@ def main_of_entries(output: Any, graph: Graph) -> Tensor:
     Raises:
         ScoreError: they are of several shapes.
     """
-    found = [main_tensor(entry, graph) for entry in output]
+    found = [main_tensor(entry, graph, 1) for entry in output]
     if len({one.shape for one in found}) > 1:
         raise ScoreError(
             "the model returns a list with an output for each sample, and these differ in shape; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from typing import Any
 
 import numpy as np
@@ -212,3 +213,27 @@ def test_a_forward_may_write_to_its_inputs(way: str, branches: bool) -> None:
         assert found[name].status == expected[name].status, name
         if expected[name].value is not None:
             assert found[name].value == pytest.approx(expected[name].value, rel=1e-4), name
+
+
+def test_what_a_package_returned_stays_what_it_is() -> None:
+    """Models that take the output of another read it by its attributes."""
+
+    class Returned(collections.UserDict):
+        @property
+        def hidden(self) -> Tensor:
+            return self["hidden"]
+
+    class Ordered(collections.OrderedDict):
+        @property
+        def hidden(self) -> Tensor:
+            return self["hidden"]
+
+    class Reads(Halved):
+        def forward(self, returned: Any) -> Any:
+            return super().forward(returned.hidden)
+
+    expected = archrank.score(Halved(), X)
+    for kind in (Returned, Ordered):
+        found = archrank.score(Reads(), (kind(hidden=X),))
+        for name in expected.keys() - OF_THE_GRAPH:
+            assert found[name].value == pytest.approx(expected[name].value), (kind, name)

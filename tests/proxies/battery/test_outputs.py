@@ -242,3 +242,41 @@ def test_blocks_under_vmap_are_not_applicable() -> None:
     for result in found.values():
         assert result.status == "not applicable"
         assert "torch.vmap" in result.reason
+
+
+CONSTANTS: dict[str, Any] = {
+    "behind": lambda m, y: (y, m.table),
+    "before": lambda m, y: [torch.eye(4, dtype=y.dtype), y],
+    "several": lambda m, y: (torch.ones(2), m.table, y, torch.eye(3).to_sparse()),
+    "in a dictionary": lambda m, y: {"table": m.table, "classes": y},
+}
+
+
+@pytest.mark.parametrize("kind", CONSTANTS)
+def test_constants_beside_the_logits_are_not_taken_for_them(kind: str) -> None:
+    """As prototypes, anchors or a codebook are returned, which no graph holds."""
+    model, twin = pair(
+        *[
+            (
+                lambda m, x, way=way: way(m, m.head(F.relu(m.embed(x)).mean(1))),
+                lambda: {"embed": nn.Linear(3, 8), "head": nn.Linear(8, 4)},
+            )
+            for way in (CONSTANTS[kind], lambda m, y: y)
+        ]
+    )
+    model.register_buffer("table", torch.randn(9, 8, dtype=torch.float64))
+    data = batches(5, 3)
+    compared(archrank.score(model, data), archrank.score(twin, data), OF_THE_GRAPH)
+
+
+def test_targets_are_a_list_with_an_entry_for_each_sample() -> None:
+    def loss(output: Tensor, targets: Any) -> Tensor:
+        return F.cross_entropy(output, torch.stack([one["label"] for one in targets]))
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 4))
+    x, labels = torch.randn(6, 5), torch.arange(6) % 4
+    listed = [{"label": one, "boxes": torch.zeros(6, 4)} for one in labels]
+    found = archrank.score(model, x, listed, loss=loss)
+    expected = archrank.score(model, x, labels)
+    compared(found, expected, {"epe_nas"})
