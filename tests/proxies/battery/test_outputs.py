@@ -84,6 +84,35 @@ def test_a_list_with_an_entry_for_each_sample() -> None:
         assert found == pytest.approx(value), name
 
 
+BESIDE: dict[str, Any] = {
+    "number": lambda logits: [logits, torch.tensor(1.0)],
+    "number first": lambda logits: (torch.tensor(1.0), logits),
+    "vector": lambda logits: [logits, torch.ones(4)],
+    "flags": lambda logits: [logits, None, True, 3],
+}
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+def test_constants_beside_the_logits_make_no_list_of_samples(beside: str) -> None:
+    class Both(nn.Module):
+        def __init__(self, both: bool):
+            super().__init__()
+            torch.manual_seed(0)
+            self.body, self.head, self.both = nn.Linear(8, 16), nn.Linear(16, 4), both
+
+        def forward(self, x: Tensor) -> Any:
+            logits = self.head(F.relu(self.body(x)))
+            return BESIDE[beside](logits) if self.both else logits
+
+    x, targets = torch.randn(6, 8, generator=torch.Generator().manual_seed(1)), torch.arange(6) % 4
+    names = "snip,gradsign,jacob_cov,synflow,near,fisher,ntk_condition,epsinas"
+    found, expected = (
+        archrank.score(Both(both), (x, targets), proxies=names) for both in (True, False)
+    )
+    for name, result in expected.items():
+        assert found[name].value == pytest.approx(result.value, rel=1e-6), name
+
+
 def test_entries_of_several_shapes_are_refused_where_they_are_read() -> None:
     class Several(nn.Module):
         def __init__(self) -> None:
