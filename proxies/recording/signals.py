@@ -109,7 +109,7 @@ class SynapticFlow:
     def within_range(cls, magnitude: Tensor, gradient: Tensor, power: int) -> SynapticFlow:
         """Return a flow without a power if double precision can hold it."""
         product = float((magnitude * gradient).abs().sum())
-        if product == 0 or math.log2(product) + 2 * power < _LARGEST_LOG2:
+        if product == 0 or abs(math.log2(product) + 2 * power) < _LARGEST_LOG2:
             return cls(magnitude, gradient * 2.0**power * 2.0**power)
         return cls(magnitude, gradient, power)
 
@@ -122,9 +122,10 @@ class SynapticFlow:
         """
         if self.power:
             decimal = self.log_total / math.log(10)
+            beyond = "more" if decimal > 0 else "less"
             raise NotApplicable(
-                f"the flow through a weight is about 10^{decimal:.0f}, more than double precision "
-                "holds; synflow_log gives the logarithm"
+                f"the flow through a weight is about 10^{decimal:.0f}, {beyond} than double "
+                "precision holds; synflow_log gives the logarithm"
             )
         return self._product
 

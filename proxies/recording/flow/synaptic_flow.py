@@ -18,6 +18,8 @@ from ..samples.norms_by_hand import NoBatchNormByHand
 from ..signals import SynapticFlow
 from .wide_range import WideRange
 
+_LEAST = 1e-200  # output of which the gradients of layers may be below what double precision holds
+
 
 def record_flow(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
     """Run one all-ones sample through the network of absolute weights, in double precision."""
@@ -49,10 +51,11 @@ def _flow(runner: ModelRunner, mode: type[WithoutDropout]) -> dict[str, Synaptic
         with leaving_out, mode():
             output = runner.real_output(runner.run(ones)).sum()
         found = gradients(output, leaves)
+        within = (
+            all(map(is_finite, (output, *found.values()))) and abs(float(output.detach())) > _LEAST
+        )
         # Weights that are not numbers give none in any range.
-        if all(map(is_finite, (output, *found.values()))) or not all(
-            map(is_finite, leaves.values())
-        ):
+        if within or not all(map(is_finite, leaves.values())):
             return {n: SynapticFlow(w.detach(), found[n]) for n, w in leaves.items()}
     del output, found
     with runner.substituted(dtype=torch.float64, change=lambda n, p: p.abs()) as leaves:

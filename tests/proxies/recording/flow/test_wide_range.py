@@ -146,6 +146,32 @@ def test_flow_of_deep_networks(depth: int, scale: float) -> None:
         assert "10^" in scores["synflow"].reason
 
 
+@pytest.mark.parametrize("scale", [1e-3, 0.05])
+def test_flow_of_deep_networks_that_vanishes(scale: float) -> None:
+    torch.manual_seed(0)
+    layers = [nn.Linear(4, 4, bias=False) for _ in range(300)]
+    vector, log = torch.ones(4, dtype=torch.float64), 0.0
+    for layer in layers:
+        layer.weight.data *= scale
+        vector = layer.weight.detach().double().abs() @ vector
+        largest = float(vector.max())
+        vector, log = vector / largest, log + math.log(largest)
+    log += math.log(float(vector.sum())) + math.log(len(layers))
+    scores = archrank.score(nn.Sequential(*layers), (4,), proxies=["synflow", "synflow_log"])
+    assert scores["synflow_log"].value == pytest.approx(log, rel=1e-12)
+    assert scores["synflow"].status == "not applicable"
+    assert "less than double precision holds" in scores["synflow"].reason
+
+
+def test_no_flow_at_all() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
+    for parameter in net[1].parameters():
+        nn.init.zeros_(parameter)
+    scores = archrank.score(net, (4,), proxies=["synflow", "synflow_log"])
+    assert scores["synflow"].value == 0
+    assert scores["synflow_log"].reason == "no flow reaches the output"
+
+
 def test_a_part_in_single_precision_is_in_double() -> None:
     """Linear attention that asks for single precision, deep down a network that overflows it."""
 
