@@ -18,7 +18,7 @@ from torch import Tensor
 from ...errors import ScoreError
 from ..recording.attempts import Recorded, attempt
 from ..recording.batches import Batch, rows_of
-from ..recording.differentiation import Gradients, check_differentiable
+from ..recording.differentiation import Gradients, check_differentiable, refuse_unknown
 from ..recording.model_runner import ModelRunner
 from ..recording.modes import SingleSample, WithoutDropout
 from ..recording.samples.layout import independent
@@ -126,6 +126,7 @@ def _batched(
         if _used_elsewhere(loss, leaves):
             return False
         check_differentiable(loss)
+        refuse_unknown(leaves)
         loss.backward(inputs=mode.anchors)
         mode.finish()
     return True
@@ -194,6 +195,7 @@ def _refuse_other_rows(runner: ModelRunner, batch: Batch) -> None:
 
 def _take(loss: Tensor, leaves: Gradients, sinks: Sinks, sample: int, retain: bool = False) -> None:
     check_differentiable(loss)
+    refuse_unknown(leaves)
     found = torch.autograd.grad(loss, [*leaves.values()], retain_graph=retain, allow_unused=True)
     for name, gradient in zip(leaves, found, strict=True):
         if gradient is not None:

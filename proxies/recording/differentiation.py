@@ -9,9 +9,11 @@ from unittest import mock
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils import checkpoint
 
-from ...errors import NotApplicable
+from ...errors import NotApplicable, ScoreError
+from ...graphs.inputs.tensors import tensors_in
 
 Gradients = dict[str, Tensor]
 
@@ -45,7 +47,12 @@ def pulled_back(
     create_graph: bool = False,
     retain_graph: bool = False,
 ) -> Gradients:
-    """Return the gradient of sum(outputs * weights) by each leaf; zeros if there is none."""
+    """Return the gradient of sum(outputs * weights) by each leaf; zeros if there is none.
+
+    Raises:
+        ScoreError: a leaf has one that autograd does not know.
+    """
+    refuse_unknown(leaves)
     found = torch.autograd.grad(
         outputs,
         [*leaves.values()],
@@ -86,3 +93,58 @@ def without_checkpoints() -> Iterator[None]:
         mock.patch.object(checkpoint, "_checkpoint_without_reentrant_generator", _at_once),
     ):
         yield
+
+
+class _Inside(TorchFunctionMode):
+    """A mode inside an autograd function of the model's own, which marks what it reads unseen.
+
+    Of a tensor that the function did not get as an argument, autograd knows no gradient.
+    """
+
+    def __init__(self, function: str, arguments: tuple[Any, ...]):
+        super().__init__()
+        self._function = function
+        self._given = {id(argument) for argument in arguments}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not torch.is_grad_enabled() and any(True for _ in tensors_in(result)):
+            for tensor in tensors_in((args, kwargs)):
+                if tensor.requires_grad and id(tensor) not in self._given:
+                    tensor.read_in = self._function  # type: ignore[attr-defined]
+        return result
+
+
+@contextmanager
+def own_functions() -> Iterator[None]:
+    """Mark the weights that autograd functions of the model's own read without telling autograd.
+
+    Checkpointing by hand and reversible layers run layers inside such a function, and again in its
+    backward.
+    """
+    apply = torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
+
+    def watched(cls: type, *args: Any, **kwargs: Any) -> Any:
+        with _Inside(cls.__name__, args):
+            return apply(cls, *args, **kwargs)
+
+    with mock.patch.object(torch.autograd.Function, "apply", classmethod(watched)):
+        yield
+
+
+def refuse_unknown(leaves: Gradients) -> None:
+    """Refuse weights of which autograd does not know the gradient.
+
+    Raises:
+        ScoreError: there is one, which a forward inside ``own_functions`` read.
+    """
+    for name, leaf in leaves.items():
+        function = getattr(getattr(leaf, "applied", leaf), "read_in", None)
+        if function is not None:
+            raise ScoreError(
+                f"{name!r} is applied inside {function}, an autograd function of the model's own, "
+                "which does not get it as an argument, so autograd knows no gradient of it; let "
+                "the model call its layers without that function, which checkpoints or reverses"
+            )

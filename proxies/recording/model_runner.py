@@ -23,7 +23,7 @@ from ...graphs.randomness import Own, own_generators, seeded
 from ...graphs.side_effects import kept, rewinding
 from .attempts import failed_forward
 from .batches import Batch, as_real, in_precision, rows_of
-from .differentiation import without_checkpoints
+from .differentiation import own_functions, without_checkpoints
 from .modes import WithoutDropout, WithoutNorm, attention_in_steps
 from .objective import (
     Loss,
@@ -303,6 +303,7 @@ class ModelRunner:
         with ExitStack() as stack:
             stack.enter_context(_restored(self.model, _copies_of_others(self.model, dtype)))
             stack.enter_context(without_checkpoints())
+            stack.enter_context(own_functions())
             stack.enter_context(attention_in_steps())
             stack.enter_context(torch.inference_mode(False))
             moved = stack.enter_context(seeded(self.seed, self._generators))
