@@ -104,7 +104,8 @@ def _batched(
     """Fill the sinks by batched passes; return False if this model needs the loop."""
     size = len(batch)
     by_row = runner.separable and all(len(t) == size for t in batch.tensors)
-    if not by_row or batch.by_step or picks_rows(runner.graph):
+    hooked = any(leaf._backward_hooks for leaf in leaves.values())
+    if not by_row or hooked or batch.by_step or picks_rows(runner.graph):
         return False
     layouts = runner.layouts()
     # Neither the first nor the last: causal layers that took samples for a sequence would show

@@ -153,11 +153,15 @@ class ModelRunner:
     def _found_weights(self) -> EffectiveWeights:
         """Run the network on few samples, since weights depend on no data; what runs may do so."""
         batches = [self.some(2)] if self.graph.exact else self.batches
-        with self.substituted(gradients=False, names=()):
-            finder = EffectiveWeightFinder(*self._origins())
+        given = dict(self.model.named_parameters())
+        learnt = [name for name, parameter in given.items() if parameter.requires_grad]
+        with self.substituted(names=learnt):
+            finder = EffectiveWeightFinder(given, *self._origins())
             with WithoutNorm(), finder:  # norms that cannot stand so few are left out
                 for batch in batches:
                     self.run(batch)
+                if finder.repeats and self.graph.exact:  # maybe for each sample
+                    self.run(self.some(3))
         return finder.result()
 
     @property
@@ -228,7 +232,7 @@ class ModelRunner:
         """Return where samples lie in what the network makes of them; found once in each mode."""
         if self.mode not in self._layouts:
             picks = picks_rows(self.graph)
-            shown = rows_first(self.graph) and not picks
+            shown = rows_first(self.graph) and not (picks or self.effective().for_each)
             found = Layouts(shown=shown and self.separable, together=not self.separable)
             if not shown and self.separable:
                 batch = self.first

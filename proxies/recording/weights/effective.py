@@ -35,6 +35,10 @@ _PLAIN = frozenset(
 """Layers that apply their parameters as they are."""
 
 
+_CHANGING = frozenset(("functional_call", "data", "no_grad", "copy_"))
+"""Names in the code of forwards that may give plain layers other weights, or write to theirs."""
+
+
 def applied_as(leaf: Tensor) -> Tensor:
     """Return the complex weight of pairs of real numbers, which its layer applies."""
     weight = torch.view_as_complex(leaf)
@@ -63,7 +67,7 @@ def applied_directly(model: nn.Module, graph: Graph) -> bool:
             return False
     if may_be_adapted(graph) or may_be_biased(graph, parameters):
         return False
-    return "functional_call" not in names_read(model)  # which may give layers other weights
+    return _CHANGING.isdisjoint(names_read(model))
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class EffectiveWeights:
         adapters: names of those among them that are beside a layer.
         biases: weight -> the parameter that is added to each product with it.
         in_parts: whether several weights are made of one parameter, as of its slices.
+        for_each: whether a weight has a part for each sample, which then lies among channels.
     """
 
     values: dict[str, Tensor] = field(default_factory=dict)
@@ -83,6 +88,7 @@ class EffectiveWeights:
     adapters: frozenset[str] = frozenset()
     biases: dict[str, str] = field(default_factory=dict)
     in_parts: bool = False
+    for_each: bool = False
 
     @property
     def replace(self) -> bool:
@@ -108,13 +114,20 @@ class AppliedWeights(Provenance):
 
 
 class EffectiveWeightFinder(Provenance):
-    """A mode that notes the weights that are not parameters."""
+    """A mode that notes the weights that are not parameters, or to which the forward writes.
 
-    def __init__(self, *origins: Any):
+    Args:
+        given: the parameters as the model was given.
+        origins: see ``Provenance``; the parameters among them are leaves.
+    """
+
+    def __init__(self, given: dict[str, Tensor], *origins: Any):
         super().__init__(*origins)
+        self._given = given
         self._values: dict[str, Tensor] = {}
         self._sources_of: dict[str, tuple[str, ...]] = {}
         self._ambiguous: set[str] = set()
+        self._for_each = False
         self._adapters = Adapters()
         self._biases = Biases()
         self._product: Tensor | None = None  # the last one that was written as such
@@ -151,14 +164,37 @@ class EffectiveWeightFinder(Provenance):
         constant = isinstance(value, Tensor) and self._names.get(id(value)) == ()
         return float(value) if constant and value.numel() == 1 else value
 
+    @property
+    def repeats(self) -> bool:
+        """Whether the second half of some weight is the first once more."""
+        halves = [v.tensor_split(2) for v in self._values.values() if len(v) % 2 == 0]
+        return any(torch.equal(one, other) for one, other in halves)
+
     def derived(self, names: tuple[str, ...], weight: Tensor) -> Tensor:
         main = representative(names, weight, self._parameters)
+        self._note(main, names, weight)
+        learns = any(self._parameters[name].requires_grad for name in names)
+        if learns and not weight.requires_grad:  # cut off from what it is made of
+            self._ambiguous.add(main)
+        return weight
+
+    def _note(self, main: str, names: tuple[str, ...], weight: Tensor) -> None:
         value = weight.detach().clone()
         known = self._values.setdefault(main, value)
         self._sources_of[main] = names
+        self._for_each |= known.shape != value.shape
         if known.shape != value.shape or not torch.equal(known, value):
             self._ambiguous.add(main)
-        return weight
+
+    def _applied(self, weight: Any) -> Any:
+        own = isinstance(weight, Tensor) and id(weight) in self._own
+        name = self._names[id(weight)][0] if own else ""
+        if own and weight.dim() > 1 and not weight.is_complex():
+            given = self._given[name].detach()
+            if given.shape != weight.shape or not torch.equal(given.to(weight), weight):
+                self._note(name, (name,), weight)  # the forward wrote to it
+                return weight
+        return super()._applied(weight)
 
     def direct(self, name: str) -> None:
         self._ambiguous.add(name)
@@ -179,13 +215,13 @@ class EffectiveWeightFinder(Provenance):
         values = {n: v for n, v in self._values.items() if n not in self._ambiguous}
         sources = {source for name in values for source in self._sources_of[name]}
         adapted = self._adapters.result()
-        values.update((name, layer.weight) for name, layer in adapted.items())
+        values.update((name, layer.weight.detach()) for name, layer in adapted.items())
         parts = frozenset(part for layer in adapted.values() for part in layer.parts)
         values = {name: value for name, value in values.items() if name not in parts}
         biases = {w: b for w, b in self._biases.result().items() if w not in adapted}
         several = not self._ambiguous.isdisjoint(self._values)
         sources.update((*adapted, *parts))
-        return EffectiveWeights(values, frozenset(sources), parts, biases, several)
+        return EffectiveWeights(values, frozenset(sources), parts, biases, several, self._for_each)
 
 
 class Replaced(FilterOutputs):

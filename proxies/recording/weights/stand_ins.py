@@ -101,6 +101,8 @@ def stand_ins(
             real = change(name, real)
         if name in wanted and real.is_floating_point():
             leaves[name] = real = real.detach().requires_grad_(gradients)
+            for hook in (tensor._backward_hooks or {}).values() if gradients else ():
+                real.register_hook(hook)  # which changes its gradient, as one that freezes rows
         return applied_as(real) if tensor.is_complex() else real
 
     for name, parameter in named_parameters(model):

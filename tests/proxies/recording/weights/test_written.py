@@ -1,0 +1,140 @@
+"""Weights that a forward writes to, cuts off, or repeats for each sample, and hooks on weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import archrank
+
+OF_THE_GRAPH = {"flops", "activations", "az_complexity", "nasgraph", "nasgraph_density"}
+N = 6
+
+
+def data() -> list[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    given = [torch.randn(N, 3, 6, 6, generator=generator, dtype=torch.float64) for _ in range(2)]
+    return [(x, torch.arange(N) % 4) for x in given]
+
+
+class Network(nn.Module):
+    """A network that does something to its second layer, and applies it in some way."""
+
+    def __init__(self, change: Callable[[Any], Any] | None = None, apply: Any = None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.two = (nn.Conv2d(c, 6, 3, padding=1) for c in (3, 6))
+        self.head = nn.Linear(6, 4)
+        self.register_buffer("mask", torch.ones(6, 6, 3, 3).tril())
+        self.double()
+        vars(self)["change"], vars(self)["apply"] = change, apply
+
+    def forward(self, x: Tensor) -> Tensor:
+        if vars(self)["change"] is not None:
+            vars(self)["change"](self)
+        x = F.gelu(self.one(x))
+        apply = vars(self)["apply"]
+        x = self.two(x) if apply is None else apply(self.two, x)
+        return self.head(F.relu(x).mean((2, 3)))
+
+
+def scaled(net: Network) -> None:
+    with torch.no_grad():
+        net.two.weight.div_(net.two.weight.flatten(1).norm(dim=1).view(-1, 1, 1, 1))
+
+
+WRITES: dict[str, Callable[[Network], Any]] = {
+    "masked": lambda net: net.two.weight.data.mul_(net.mask),  # as in PixelCNN
+    "normalised": scaled,
+    "clipped": lambda net: net.two.weight.data.clamp_(-0.05, 0.05),  # as in Wasserstein GANs
+    "exchanged": lambda net: setattr(net.two.weight, "data", net.two.weight.data * net.mask),
+}
+
+
+def compared(found: archrank.Scores, expected: archrank.Scores, out: set[str]) -> None:
+    for name in expected.keys() - out:
+        assert found[name].status == expected[name].status, (name, found[name].reason)
+        if expected[name].value is not None:
+            wanted = pytest.approx(expected[name].value, rel=1e-6, abs=1e-9)
+            assert found[name].value == wanted, name
+
+
+@pytest.mark.parametrize("kind", WRITES)
+def test_the_weights_are_those_that_the_forward_wrote(kind: str) -> None:
+    model, twin = Network(WRITES[kind]), Network()
+    WRITES[kind](twin)
+    before = model.two.weight.clone()
+    found = archrank.score(model, data())
+    assert torch.equal(model.two.weight, before)
+    compared(found, archrank.score(twin, data()), OF_THE_GRAPH)
+
+
+def in_groups(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    weight, bias = layer.weight.repeat(len(x), 1, 1, 1), layer.bias.repeat(len(x))
+    made = F.conv2d(x.reshape(1, -1, 6, 6), weight, bias, padding=1, groups=len(x))
+    return made.view(len(x), 6, 6, 6)
+
+
+def test_a_weight_repeated_for_each_sample_is_one() -> None:
+    found = archrank.score(Network(apply=in_groups), data())
+    blocks = {"az_expressivity", "az_progressivity", "az_trainability"}  # are of rows
+    compared(found, archrank.score(Network(), data()), OF_THE_GRAPH | blocks)
+
+
+def of_loop(net: Network) -> dict[str, float]:
+    """Return scores of plain autograd, each sample alone for gradsign."""
+    ((x, targets), _), weights = data(), [net.one.weight, net.two.weight, net.head.weight]
+
+    def gradients(x: Tensor, targets: Tensor) -> list[Tensor]:
+        loss = F.cross_entropy(net(x), targets)
+        found = torch.autograd.grad(loss, weights, allow_unused=True)
+        return [torch.zeros_like(w) if g is None else g for w, g in zip(weights, found)]  # noqa: B905
+
+    whole = gradients(x, targets)
+    signs = [torch.zeros_like(w) for w in weights]
+    for i in range(N):
+        for total, gradient in zip(signs, gradients(x[i : i + 1], targets[i : i + 1]), strict=True):
+            total += gradient.sign()
+    return {
+        "grad_norm": sum(float(g.norm()) for g in whole),
+        "snip": sum(float((w * g).abs().sum()) for w, g in zip(weights, whole, strict=True)),
+        "gradsign": sum(float(total.abs().sum()) for total in signs),
+    }
+
+
+CUTS: dict[str, Callable[[nn.Conv2d, Tensor], Tensor]] = {
+    "detached": lambda layer, x: F.conv2d(x, layer.weight.detach(), layer.bias, padding=1),
+    "data": lambda layer, x: F.conv2d(x, layer.weight.data, layer.bias, padding=1),
+    "scaled and detached": lambda layer, x: F.conv2d(
+        x, (2 * layer.weight).detach(), layer.bias, padding=1
+    ),
+    "its sign alone": lambda layer, x: F.conv2d(
+        x, layer.weight.detach().sign() * 0.1, layer.bias, padding=1
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CUTS)
+def test_a_weight_that_is_cut_off_has_no_gradient(kind: str) -> None:
+    net = Network(apply=CUTS[kind])
+    found = archrank.score(net, data(), proxies="grad_norm,snip,gradsign")
+    for name, value in of_loop(copy.deepcopy(net)).items():
+        assert found[name].value == pytest.approx(value), name
+
+
+def test_hooks_on_weights_change_gradients() -> None:
+    """As those do that freeze rows, or scale the gradients of some layers."""
+    net = Network()
+    net.two.weight.register_hook(lambda gradient: gradient * net.mask)
+    net.one.weight.register_hook(lambda gradient: -0.1 * gradient)
+    expected = of_loop(net)
+    found = archrank.score(net, data(), proxies=[*expected])
+    for name, value in expected.items():
+        assert found[name].value == pytest.approx(value), name
+    assert len(net.two.weight._backward_hooks) == 1
