@@ -180,7 +180,8 @@ def _record_gradients(
     if "saliencies" in wanted:
         with attempt(recorded, "saliencies"):
             outputs.refuse_parts()
-            seen = {one.parameter for one in outputs.saliencies if one.parameter is not None}
+            several = (outputs.beside[one.parameter] for one in outputs.saliencies)
+            seen = {name for names in several for name in names if name is not None}
             refuse_learning_unseen(graph, found, seen)
             recorded["saliencies"] = outputs.saliencies
     recorded["gradients"] = {n: g.detach() for n, g in found.items()}

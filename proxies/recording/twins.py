@@ -17,7 +17,7 @@ from .model_runner import ModelRunner
 from .modes import WithoutDropout
 from .samples.survey import CountedLayouts
 from .signals import Twin
-from .weights.applying import APPLYING, weight_of
+from .weights.applying import APPLYING, others_of, weight_of
 from .weights.effective import name_of, names_by_weight
 from .weights.hidden import refuse_learning_unseen
 
@@ -47,12 +47,12 @@ class FirstOutputs(WithoutDropout):
             name = name_of(self._names, weight_of(func, args, kwargs))
             if self._layouts is not None:
                 self._layouts.see_layer(name or "", result, ordered=False)
-            if name is None:
-                return result
-            first = name not in self._taken
-            self._taken.add(name)
-            if first and not is_functorch_wrapped_tensor(result):  # vmap hides samples
-                self._take(name, as_real(result.detach()))
+            others = (name_of(self._names, weight) for weight in others_of(func, args))
+            for one in (name, *others):
+                if one is not None and one not in self._taken:
+                    self._taken.add(one)
+                    if not is_functorch_wrapped_tensor(result):  # vmap hides samples
+                        self._take(one, as_real(result.detach()))
         return result
 
 

@@ -15,7 +15,7 @@ from ..samples.channels import LAST, Channels, by_sample, real_channels
 from ..samples.layout import Layout
 from ..samples.survey import CountedLayouts, Layouts
 from ..signals import LayerFeatures
-from ..weights.applying import APPLYING, weight_of
+from ..weights.applying import APPLYING, others_of, weight_of
 from ..weights.effective import name_of, names_by_weight
 from .rectifiers import RectifierRecorder
 
@@ -62,7 +62,8 @@ class FeatureReader(WithoutDropout):
         if func in APPLYING:
             name = name_of(self._names, weight_of(func, args, kwargs))
             layout = self._layouts.next("product", result, needed=name or "")
-            self.seen.update(() if name is None else (name,))
+            others = (name_of(self._names, weight) for weight in others_of(func, args))
+            self.seen.update(one for one in (name, *others) if one is not None)
             if name is not None and layout is not None:
                 with torch._C.DisableTorchFunction():  # another reader would see what follows
                     self._read_layer(name, result.detach(), layout, func in LAST)

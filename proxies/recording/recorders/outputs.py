@@ -15,7 +15,7 @@ from ..samples.formulas import version_of
 from ..samples.layout import ROWS, Layout
 from ..samples.survey import CountedLayouts
 from ..signals import Saliency
-from ..weights.applying import APPLYING, PRODUCTS, weight_of
+from ..weights.applying import APPLYING, PRODUCTS, others_of, weight_of
 from ..weights.effective import name_of, names_by_weight
 
 
@@ -24,6 +24,10 @@ class OutputRecorder(WithoutDropout):
 
     Without layouts it reads the first dimension as samples and the second as channels, even of
     linear layers on tokens.
+
+    Attributes:
+        saliencies: those that came by.
+        beside: a weight -> all weights that made one output with it.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class OutputRecorder(WithoutDropout):
         # The published codes, which know no layouts, read no bilinear layers.
         self._layers = PRODUCTS if layouts is None else APPLYING
         self.saliencies: list[Saliency] = []
+        self.beside: dict[str | None, set[str | None]] = {}
         self._names = names_by_weight(leaves)
         self._keeping = keeping
         self._copies = copies
@@ -49,6 +54,8 @@ class OutputRecorder(WithoutDropout):
         if func not in self._layers:
             return result
         name = name_of(self._names, weight_of(func, args, kwargs))
+        others = {name_of(self._names, weight) for weight in others_of(func, args)}
+        self.beside.setdefault(name, {name}).update(others)
         if self._layouts is not None:  # what is not a layer of its own is known by its shape
             self._layouts.see_layer(name or f"{func.__name__} {tuple(result.shape)}", result)
         if self._keeping:

@@ -26,14 +26,14 @@ def _seen(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 @_seen
-def filtered(input: Tensor, weight: Tensor) -> Tensor:
-    """Return what a filter of spectra made, its channels last."""
+def filtered(input: Tensor, weight: Tensor, *others: Tensor) -> Tensor:
+    """Return what filters of spectra made, one beside others, its channels last."""
     return input
 
 
 @_seen
-def filtered_maps(input: Tensor, weight: Tensor) -> Tensor:
-    """Return what a filter of spectra made, its channels second."""
+def filtered_maps(input: Tensor, weight: Tensor, *others: Tensor) -> Tensor:
+    """Return what filters of spectra made, one beside others, its channels second."""
     return input
 
 
@@ -92,3 +92,8 @@ def weight_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """
     (place,) = POSITIONS[func]
     return args[place] if len(args) > place else kwargs["weight"]
+
+
+def others_of(func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the weights that one of ``APPLYING`` applied beside that of ``weight_of``."""
+    return args[2:] if func in (filtered, filtered_maps) else ()

@@ -6,6 +6,7 @@ convolution would give as a layer, and modes see it as the output of one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,14 +40,14 @@ class _Output:
     """The output of a filter, which the network has not read yet."""
 
     tensor: Tensor
-    filter: str
+    filters: tuple[str, ...]
     transformed: frozenset[int]
 
-    def see(self, weight: Tensor) -> None:
+    def see(self, weights: Iterable[Tensor]) -> None:
         """Let modes see it as a layer's output; it has channels where nothing is transformed."""
         dims = self.tensor.dim()
         maps = dims > 2 and dims - 1 in self.transformed and 1 not in self.transformed
-        (filtered_maps if maps else filtered)(self.tensor, weight)
+        (filtered_maps if maps else filtered)(self.tensor, *weights)
 
 
 class FilterOutputs(Provenance):
@@ -54,7 +55,7 @@ class FilterOutputs(Provenance):
 
     def __init__(self, *origins: Any):
         super().__init__(*origins)
-        self._products: dict[int, tuple[Tensor, str]] = {}  # spectra that a filter multiplied
+        self._products: dict[int, tuple[Tensor, tuple[str, ...]]] = {}  # spectra times filters
         self._outputs: dict[int, _Output] = {}
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -65,30 +66,29 @@ class FilterOutputs(Provenance):
         if read is not None and func not in _DIMENSIONS and func not in _PARTS:
             self._see(read)
             read = None
-        name = self._filter_of(func, tensors, args, kwargs) if read is None else read.filter
+        names = self._filters_of(func, tensors, args, kwargs) if read is None else read.filters
         result = super().call(func, args, kwargs)
-        if name is None:
+        if not names:
             return result
         if isinstance(result, Tensor) and (read is not None or func in _DIMENSIONS):
-            return self._note(func, args, kwargs, _Output(result, name, _moved(read)))
+            return self._note(func, args, kwargs, _Output(result, names, _moved(read)))
         written = args[:1] if func is Tensor.__setitem__ else (result,)
-        self._products.update((id(made), (made, name)) for made in tensors_among((written, None)))
+        self._products.update((id(made), (made, names)) for made in tensors_among((written, None)))
         return result
 
-    def _filter_of(
+    def _filters_of(
         self, func: Any, tensors: list[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> str | None:
-        """Return the filter that multiplied one of the tensors, or does so now."""
-        known = [
-            self._products[id(tensor)][1] for tensor in tensors if id(tensor) in self._products
-        ]
-        if known:
-            return known[0]
-        name = next((n for n in self._names_of((args, kwargs)) if n in self._spectral), None)
-        if name is None or self._sources(args, kwargs) is not None:
-            return None
-        layer = func in POSITIONS or func in RECURRENT or self._as_linear(func, args, kwargs)
-        return None if layer else name
+    ) -> tuple[str, ...]:
+        """Return the filters that multiplied the tensors, or do so now."""
+        found: dict[str, None] = {}
+        for tensor in tensors:
+            if id(tensor) in self._products:
+                found.update(dict.fromkeys(self._products[id(tensor)][1]))
+        own = [n for n in self._names_of((args, kwargs)) if n in self._spectral]
+        if own and self._sources(args, kwargs) is None:
+            layer = func in POSITIONS or func in RECURRENT or self._as_linear(func, args, kwargs)
+            found.update(dict.fromkeys(() if layer else own))
+        return tuple(found)
 
     def _note(self, func: Any, args: Any, kwargs: dict[str, Any], output: _Output) -> Tensor:
         """Keep an output until it is read; return it as a tensor that hooks can be put on."""
@@ -96,11 +96,11 @@ class FilterOutputs(Provenance):
         if tensor._is_view():
             tensor = torch.ops.aten._unsafe_view(tensor, tensor.shape)
         transformed = output.transformed | _transformed(func, args, kwargs, tensor.dim())
-        self._outputs[id(tensor)] = _Output(tensor, output.filter, transformed)
+        self._outputs[id(tensor)] = _Output(tensor, output.filters, transformed)
         return tensor
 
     def _see(self, output: _Output) -> None:
-        output.see(self._applied(self._parameters[output.filter]))
+        output.see(self._applied(self._parameters[name]) for name in output.filters)
 
     def __exit__(self, *raised: Any) -> None:
         super().__exit__(*raised)

@@ -151,15 +151,21 @@ class Provenance(TorchFunctionMode):
         if form is None:
             return None
         names = self._names[id(form.source)]
-        if form.groups > 1 and not self._is_whole(form.source, names):
+        if form.groups > 1 and not self._of_groups(form.source, names, args):
             return None
         weight = self._made(names, form.weight)
         return lambda: self._linear(form, weight)
 
-    def _is_whole(self, weight: Tensor, names: tuple[str, ...]) -> bool:
-        """Return whether a weight holds each number of one parameter once, and no spectrum."""
-        one = len(names) == 1 and names[0] not in self._spectral
-        return one and weight.numel() == self._parameters[names[0]].numel()
+    def _of_groups(self, weight: Tensor, names: tuple[str, ...], args: tuple[Any, ...]) -> bool:
+        """Return whether a weight is of groups: one parameter, of which no number is repeated.
+
+        One that multiplies a complex spectrum has an entry for each frequency instead.
+        """
+        spectrum = names[0] in self._spectral and any(
+            tensor.is_complex() for tensor in tensors_among((args, None))
+        )
+        alone = len(names) == 1 and weight.numel() <= self._parameters[names[0]].numel()
+        return alone and not spectrum
 
     def _linear(self, form: LinearForm, weight: Tensor) -> Tensor:
         """Run a product as a linear layer, with the bias that the network adds afterwards."""

@@ -163,6 +163,70 @@ def test_features_are_those_of_the_convolution(way: str) -> None:
         assert found[name].value == pytest.approx(result.value, rel=1e-9), name
 
 
+class Two(Twin):
+    """A filter in two parameters, of low and of high frequencies, as in neural operators."""
+
+    def __init__(self) -> None:
+        super().__init__(written)
+        low, high = self.filter.data[:, :3], self.filter.data[:, 3:]
+        del self.filter
+        self.low, self.high = nn.Parameter(low.clone()), nn.Parameter(high.clone())
+
+    def outputs(self, x: Tensor) -> list[Tensor]:
+        one = self.embed(x)
+        two = fft.rfft(torch.relu(one).transpose(1, 2))
+        made = torch.zeros_like(two)
+        made[..., :3] = two[..., :3] * self.low
+        made[..., 3:] = two[..., 3:] * self.high
+        two = fft.irfft(made, n=LENGTH)
+        return [one, two, self.head(torch.relu(two).mean(2))]
+
+
+def test_two_filters_of_one_output_are_one_layer() -> None:
+    found, expected = (archrank.score(m, data(), proxies=FEATURES) for m in (Two(), Twin(None)))
+    for name, result in expected.items():
+        assert found[name].value == pytest.approx(result.value, rel=1e-9), name
+    assert archrank.score(Two(), data(), proxies="croze")["croze"].value > 12  # of four weights
+
+
+class Adaptive(nn.Module):
+    """Layers of groups on the parts of a spectrum, as in adaptive neural operators."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.weight = nn.Parameter(torch.randn(2, 2, 4, 4).double())
+        self.embed, self.head = nn.Linear(3, 8).double(), nn.Linear(8, 4).double()
+
+    def outputs(self, x: Tensor) -> list[Tensor]:
+        one = self.embed(x)
+        parts = fft.rfft(one, dim=1).unflatten(-1, (2, 4))
+        a, b, c, d = (
+            torch.einsum("nfgi,gio->nfgo", part, self.weight[i]).flatten(2)
+            for part in (parts.real, parts.imag)
+            for i in (0, 1)
+        )
+        real, imaginary = torch.relu(a - d), torch.relu(b + c)
+        two = fft.irfft(torch.complex(real, imaginary), n=LENGTH, dim=1)
+        return [one, a, b, c, d, real, imaginary, self.head(two.mean(1))]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outputs(x)[-1]
+
+
+def test_layers_on_the_parts_of_a_spectrum_have_their_own_features() -> None:
+    model, (x, y) = Adaptive(), data()
+    expected = 0.0
+    for feature in model.outputs(x):
+        rows = feature.detach().flatten(0, -2)
+        singular = torch.linalg.svdvals(rows)
+        shares = singular / singular.sum()
+        expected += float(torch.exp(torch.special.entr(shares).sum()))
+    found = archrank.score(model, (x, y), proxies="near,fisher,croze,in_train")
+    assert found["near"].value == pytest.approx(expected, rel=1e-6)
+    assert {result.status for result in found.values()} == {"ok"}
+
+
 @pytest.mark.parametrize("way", sorted({*WAYS} - {"product", "twice into"}))
 def test_blocks_are_the_same_however_a_filter_is_written(way: str) -> None:
     """Their Kaiming network leaves filters as they are, unlike convolutions."""
