@@ -132,6 +132,7 @@ class ModelRunner:
     def _applied(self) -> set[str]:
         """The parameters that layers apply, to whichever samples."""
         found = {name for _, name in applied(self.graph)} | self.filters
+        found |= self.effective().modulated
         doubtful = multiplied_together(self.graph, dict(self.model.named_parameters()))
         if self.graph.exact and not doubtful:
             return found
@@ -153,7 +154,7 @@ class ModelRunner:
     def _found_weights(self) -> EffectiveWeights:
         """Run the network on few samples, since weights depend on no data; what runs may do so."""
         batches = [self.some(2)] if self.graph.exact else self.batches
-        given = dict(self.model.named_parameters())
+        given: dict[str, Tensor] = dict(self.model.named_parameters())
         learnt = [name for name, parameter in given.items() if parameter.requires_grad]
         with self.substituted(names=learnt):
             finder = EffectiveWeightFinder(given, *self._origins())

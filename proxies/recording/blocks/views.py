@@ -169,12 +169,16 @@ class Place:
 
     def parts(self, feature: Tensor) -> Tensor:
         """Return the feature samples first, what was folded into the batch behind the channels."""
+        if self._folds_images and self.layout.dim == 1:  # samples lie among the channels
+            return self.layout.parts(feature, self.samples).flatten(1, 2)
         if self._folds_images and feature.dim() > 2:
             return self.layout.parts(feature.movedim(1, -1), self.samples).movedim(-1, 1)
         return self.layout.parts(feature, self.samples)
 
     def whole(self, parts: Tensor, shape: torch.Size) -> Tensor:
         """Return what ``parts`` made of a feature of this shape as it was."""
+        if self._folds_images and self.layout.dim == 1:
+            return self.layout.whole(parts.unflatten(1, (shape[0], -1)), shape)
         if self._folds_images and len(shape) > 2:
             last = torch.Size((shape[0], *shape[2:], shape[1]))
             return self.layout.whole(parts.movedim(1, -1), last).movedim(-1, 1)
@@ -189,7 +193,8 @@ def _flow(runner: ModelRunner, batch: Batch) -> tuple[Flow, list[Layout]]:
     if not runner.separable:
         flow = recorded_flow(runner, batch)
         return flow, [ROWS] * len(flow.calls)
-    if rows_first(runner.graph) or len(batch) < 2:
+    shown = rows_first(runner.graph) and not runner.effective().for_each
+    if shown or len(batch) < 2:
         flow = recorded_flow(runner, batch.rows(0, 2))
         return flow, [ROWS] * len(flow.calls)
     beside: list[Tensor] = []

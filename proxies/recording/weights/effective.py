@@ -35,6 +35,7 @@ _PLAIN = frozenset(
 """Layers that apply their parameters as they are."""
 
 
+_CONVOLUTIONS = frozenset("conv1d conv2d conv3d depthwise_conv".split())
 _CHANGING = frozenset(("functional_call", "data", "no_grad", "copy_"))
 """Names in the code of forwards that may give plain layers other weights, or write to theirs."""
 
@@ -59,6 +60,8 @@ def name_of(names: dict[int, str], weight: Any) -> str | None:
 def applied_directly(model: nn.Module, graph: Graph) -> bool:
     """Return whether plain layers alone apply the weights, each its own."""
     modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
+    if any(node.operator in _CONVOLUTIONS and not node.parameters for node in graph.nodes):
+        return False  # their kernels are made of the input
     for path, name in applied(graph):
         layer = modules.get(path)
         if layer is None or type(layer) not in _PLAIN or layer._forward_pre_hooks:
@@ -81,6 +84,7 @@ class EffectiveWeights:
         biases: weight -> the parameter that is added to each product with it.
         in_parts: whether several weights are made of one parameter, as of its slices.
         for_each: whether a weight has a part for each sample, which then lies among channels.
+        modulated: the parameters of which each sample applies its own form.
     """
 
     values: dict[str, Tensor] = field(default_factory=dict)
@@ -89,6 +93,7 @@ class EffectiveWeights:
     biases: dict[str, str] = field(default_factory=dict)
     in_parts: bool = False
     for_each: bool = False
+    modulated: frozenset[str] = frozenset()
 
     @property
     def replace(self) -> bool:
@@ -128,6 +133,7 @@ class EffectiveWeightFinder(Provenance):
         self._sources_of: dict[str, tuple[str, ...]] = {}
         self._ambiguous: set[str] = set()
         self._for_each = False
+        self._modulated_names: set[str] = set()
         self._adapters = Adapters()
         self._biases = Biases()
         self._product: Tensor | None = None  # the last one that was written as such
@@ -196,6 +202,10 @@ class EffectiveWeightFinder(Provenance):
                 return weight
         return super()._applied(weight)
 
+    def modulated(self, name: str, weight: Tensor) -> Tensor:
+        self._modulated_names.add(name)
+        return weight
+
     def direct(self, name: str) -> None:
         self._ambiguous.add(name)
 
@@ -219,9 +229,11 @@ class EffectiveWeightFinder(Provenance):
         parts = frozenset(part for layer in adapted.values() for part in layer.parts)
         values = {name: value for name, value in values.items() if name not in parts}
         biases = {w: b for w, b in self._biases.result().items() if w not in adapted}
-        several = not self._ambiguous.isdisjoint(self._values)
+        modulated = frozenset(self._modulated_names - values.keys())
+        several = bool(modulated) or not self._ambiguous.isdisjoint(self._values)
+        each = self._for_each or bool(modulated)
         sources.update((*adapted, *parts))
-        return EffectiveWeights(values, frozenset(sources), parts, biases, several, self._for_each)
+        return EffectiveWeights(values, frozenset(sources), parts, biases, several, each, modulated)
 
 
 class Replaced(FilterOutputs):
@@ -306,3 +318,7 @@ class Replaced(FilterOutputs):
         if main not in self._leaves:
             weight.made_of = main  # type: ignore[attr-defined]
         return self._leaves.get(main, weight)
+
+    def modulated(self, name: str, weight: Tensor) -> Tensor:
+        weight.made_of = name  # type: ignore[attr-defined]
+        return weight

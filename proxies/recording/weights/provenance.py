@@ -84,10 +84,27 @@ class Provenance(TorchFunctionMode):
                 self.direct(name)
             if args and getattr(func, "__name__", "").endswith("_"):  # written to in place
                 self._names.pop(id(args[0]), None)
-            return func(*args, **kwargs)
+            return self._modulated(func, args, kwargs)
         if func in DROPOUTS:
             return args[0] if args else kwargs["input"]
         return self._made(sources, func, *args, **kwargs)
+
+    def _modulated(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run a function of what depends on the input; note kernels that it changes by sample.
+
+        So do styles that scale the kernels of a convolution (StyleGAN2).
+        """
+        kernels: dict[str, None] = {}
+        for tensor in tensors_among((args, kwargs)):
+            kernels.update(dict.fromkeys(self._names.get(id(tensor), ())))
+            kernels.update(dict.fromkeys(getattr(tensor, "modulates", ())))
+        result = func(*args, **kwargs)
+        if kernels and isinstance(result, Tensor):
+            shapes = {name: self._parameters[name].shape for name in kernels}
+            own = tuple(n for n, s in shapes.items() if len(s) > 3 and result.shape[-3:] == s[-3:])
+            if own:
+                result.modulates = own  # type: ignore[attr-defined]
+        return result
 
     def _made(self, sources: tuple[str, ...], func: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the result of a function of nothing but the parameters ``sources``."""
@@ -136,11 +153,20 @@ class Provenance(TorchFunctionMode):
         if isinstance(weight, (list, tuple)):
             return [self._applied(one) for one in weight]
         names = self._names.get(id(weight), ())
-        if not names or weight.dim() < 2:
+        if not names:
+            return self._modulated_as(getattr(weight, "modulates", ()), weight)
+        if weight.dim() < 2:
             return weight
         if id(weight) not in self._own:
             return self.derived(names, weight)
         self.direct(names[0])
+        return weight
+
+    def _modulated_as(self, kernels: tuple[str, ...], weight: Any) -> Any:
+        """Return what is applied in place of kernels of which each sample has its own."""
+        for name in kernels:
+            if weight.numel() % self._parameters[name].numel() == 0:
+                return self.modulated(name, weight)
         return weight
 
     def _as_linear(
@@ -213,6 +239,10 @@ class Provenance(TorchFunctionMode):
 
     def derived(self, names: tuple[str, ...], weight: Tensor) -> Tensor:
         """Return what a layer applies in place of a weight made of the parameters ``names``."""
+        return weight
+
+    def modulated(self, name: str, weight: Tensor) -> Tensor:
+        """Return what a layer applies in place of a parameter that each sample changes."""
         return weight
 
     def direct(self, name: str) -> None:

@@ -83,8 +83,7 @@ def in_groups(layer: nn.Conv2d, x: Tensor) -> Tensor:
 
 def test_a_weight_repeated_for_each_sample_is_one() -> None:
     found = archrank.score(Network(apply=in_groups), data())
-    blocks = {"az_expressivity", "az_progressivity", "az_trainability"}  # are of rows
-    compared(found, archrank.score(Network(), data()), OF_THE_GRAPH | blocks)
+    compared(found, archrank.score(Network(), data()), OF_THE_GRAPH)
 
 
 def of_loop(net: Network) -> dict[str, float]:
@@ -138,3 +137,41 @@ def test_hooks_on_weights_change_gradients() -> None:
     for name, value in expected.items():
         assert found[name].value == pytest.approx(value), name
     assert len(net.two.weight._backward_hooks) == 1
+
+
+class Modulated(nn.Module):
+    """A convolution whose kernels a style scales, as in StyleGAN2, or its input and output."""
+
+    def __init__(self, kernels: bool):
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.style = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6, 6)
+        self.weight, self.head = nn.Parameter(torch.randn(1, 6, 6, 3, 3)), nn.Linear(6, 4)
+        self.kernels = kernels
+        self.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.leaky_relu(self.one(x), 0.2)
+        style, n = 1 + self.style(x.mean((2, 3))), len(x)
+        if self.kernels:
+            weight = self.weight * style.view(n, 1, 6, 1, 1)
+            weight = weight * torch.rsqrt(weight.square().sum((2, 3, 4), keepdim=True) + 1e-8)
+            x = x.reshape(1, n * 6, 6, 6)
+            x = F.conv2d(x, weight.view(n * 6, 6, 3, 3), padding=1, groups=n).view(n, 6, 6, 6)
+        else:
+            square = self.weight[0].square().sum((2, 3)) * style[:, None].square()
+            x = F.conv2d(x * style[:, :, None, None], self.weight[0], padding=1)
+            x = x * torch.rsqrt(square.sum(2) + 1e-8)[:, :, None, None]
+        return self.head(F.leaky_relu(x, 0.2).mean((2, 3)))
+
+
+def test_kernels_that_a_style_scales_are_weights() -> None:
+    model, twin = Modulated(True), Modulated(False)
+    assert torch.allclose(model(data()[0][0]), twin(data()[0][0]))
+    scores, expected = (archrank.score(m, data()) for m in (model, twin))
+    # Features of a layer are those before the output is scaled, or after.
+    scaled = {"near", "meco", "meco_opt", "in_train", "croze"}
+    blocks = {"az_expressivity", "az_progressivity", "az_trainability"}
+    compared(scores, expected, OF_THE_GRAPH | scaled | blocks)
+    assert (scores.nodes("snip") == scores.nodes("snip")).sum() == 4
+    assert not {n for n in scaled if scores[n].status != "ok"}
