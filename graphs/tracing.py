@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -259,7 +260,7 @@ def _undisturbed(forward: _Forward) -> Iterator[None]:
         stand_in = _copied if values else None
         stack.enter_context(kept(model, forward.args, forward.kwargs, stand_in=stand_in))
         stack.enter_context(torch.no_grad())
-        if any(_is_compiled(module) for module in model.modules()):
+        if "torch._dynamo" in sys.modules:  # then something may be compiled
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         # With values, attention inside torch's own functions falls apart as it does without.
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
@@ -279,10 +280,6 @@ def _undisturbed(forward: _Forward) -> Iterator[None]:
 
 def _copied(tensor: Tensor) -> Tensor:
     return tensor.detach().clone()
-
-
-def _is_compiled(module: nn.Module) -> bool:
-    return getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
 
 
 def _hint_about_forward(model: nn.Module, inputs: Any) -> str:

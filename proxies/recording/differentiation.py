@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
@@ -16,6 +17,9 @@ from ...errors import NotApplicable, ScoreError
 from ...graphs.inputs.tensors import tensors_in
 
 Gradients = dict[str, Tensor]
+
+_WITHOUT_REENTRY = "_checkpoint_without_reentrant_generator"
+_COMPOSABLE = "torch.distributed._composable.checkpoint_activation"  # which imports it by name
 
 
 def check_differentiable(loss: Tensor) -> None:
@@ -86,12 +90,13 @@ def without_checkpoints() -> Iterator[None]:
     """Run checkpointed parts of networks once, and keep the tensors that their backward needs.
 
     If a part ran again within the backward, it would run outside the modes that record: with
-        dropout, and with gradients of its own.
+    dropout, and with gradients of its own.
     """
-    with (
-        mock.patch.object(checkpoint, "CheckpointFunction", _Whole),
-        mock.patch.object(checkpoint, "_checkpoint_without_reentrant_generator", _at_once),
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(checkpoint, "CheckpointFunction", _Whole))
+        for holder in (checkpoint, sys.modules.get(_COMPOSABLE)):
+            if hasattr(holder, _WITHOUT_REENTRY):
+                stack.enter_context(mock.patch.object(holder, _WITHOUT_REENTRY, _at_once))
         yield
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -311,6 +312,8 @@ class ModelRunner:
             stack.enter_context(own_functions())
             stack.enter_context(attention_in_steps())
             stack.enter_context(torch.inference_mode(False))
+            if "torch._dynamo" in sys.modules:  # then something may be compiled
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
             moved = stack.enter_context(seeded(self.seed, self._generators))
             stack.callback(lambda: setattr(self, "drew", self.drew or moved()))
             stack.enter_context(torch.set_grad_enabled(gradients))

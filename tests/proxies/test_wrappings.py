@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from test_layouts import OF_THE_GRAPH, compared
 from torch import Tensor, nn
+from torch.distributed import _composable as composable
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 import archrank
 from archrank.errors import UnsupportedModelError
@@ -50,7 +53,20 @@ def hooked(model: nn.Sequential, add: Callable[[nn.Module], Any]) -> nn.Module:
     return model
 
 
+def with_layer(model: nn.Sequential, wrap: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    model[3] = wrap(model[3])
+    return model
+
+
+def checkpointed(model: nn.Sequential) -> nn.Module:
+    composable.checkpoint(model[3])
+    return model
+
+
 WRAPS: dict[str, Callable[[nn.Sequential], nn.Module]] = {
+    "checkpointed layer": lambda model: with_layer(model, checkpoint_wrapper),
+    "checkpointed in place": checkpointed,
+    "compiled layer": lambda model: with_layer(model, partial(torch.compile, backend="eager")),
     "data parallel": nn.DataParallel,
     "synchronised norm": nn.SyncBatchNorm.convert_sync_batchnorm,
     "functional call": Functional,
@@ -107,3 +123,21 @@ def test_a_program_exported_for_one_batch_size_says_so() -> None:
     program = torch.export.export(network(), (batches()[0][0],))
     with pytest.raises(UnsupportedModelError, match="dynamic batch size"):
         archrank.score(program.module(), batches())
+
+
+def test_nothing_is_compiled_while_a_network_is_scored() -> None:
+    """A compiled function would compile the modes that look on, again for each of them."""
+    double = torch.compile(lambda x: 2 * x, backend="eager")
+
+    class Compiled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return double(self.layer(x))
+
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    archrank.score(Compiled(), (4,), batch_size=4, proxies="gradsign,near,synflow")
+    assert not torch._dynamo.utils.counters["stats"]

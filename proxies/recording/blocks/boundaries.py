@@ -16,6 +16,8 @@ from torch import nn
 
 from .data_flow import Call, Flow
 
+# Names of what compiled, checkpointed and sharded modules hold, which is what they wrap.
+_WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 _LISTS = (nn.Sequential, nn.ModuleList)
 _FEWEST_PRODUCTS = 8  # a network of fewer is one stretch anyway
 
@@ -28,10 +30,12 @@ def boundaries(flow: Flow, modules: Mapping[str, nn.Module]) -> list[int]:
         modules: the model's modules by path.
     """
     containers = {
-        path
+        _unwrapped(path)
         for path, module in modules.items()
-        if any(name != "parametrizations" for name, _ in module.named_children())
+        if any(name not in (*_WRAPPED, "parametrizations") for name, _ in module.named_children())
     }
+    for call in flow.calls:
+        call.path = _unwrapped(call.path)
     found = _cut_boundaries(flow, containers)
     found = _without_split_twins(flow, found, modules)
     products = flow.products
@@ -40,6 +44,10 @@ def boundaries(flow: Flow, modules: Mapping[str, nn.Module]) -> list[int]:
     if len(products) >= _FEWEST_PRODUCTS and 2 * largest > len(products):
         return _module_boundaries(flow, products) or found
     return found
+
+
+def _unwrapped(path: str) -> str:
+    return ".".join(name for name in path.split(".") if name not in _WRAPPED)
 
 
 def _cut_boundaries(flow: Flow, containers: set[str]) -> list[int]:

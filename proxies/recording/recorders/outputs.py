@@ -18,6 +18,8 @@ from ..signals import Saliency
 from ..weights.applying import APPLYING, PRODUCTS, others_of, weight_of
 from ..weights.effective import name_of, names_by_weight
 
+_DATA = Tensor.data.__get__  # type: ignore[attr-defined]
+
 
 class OutputRecorder(WithoutDropout):
     """A recorder of the outputs of layers, held until their gradient comes by.
@@ -47,10 +49,12 @@ class OutputRecorder(WithoutDropout):
         self._keeping = keeping
         self._copies = copies
         self._listening = False
+        self._unseen = False  # whether something may have been written to behind torch's back
         self._held: list[tuple[Tensor, int]] = []
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
+        self._unseen |= func == _DATA or getattr(func, "__name__", "").startswith("_foreach")
         if func not in self._layers:
             return result
         name = name_of(self._names, weight_of(func, args, kwargs))
@@ -107,7 +111,8 @@ class OutputRecorder(WithoutDropout):
 
     def overwritten(self) -> bool:
         """Return whether an in-place operator changed any held output."""
-        return any(version_of(tensor) != version for tensor, version in self._held)
+        counted = any(version_of(tensor) != version for tensor, version in self._held)
+        return (counted or self._unseen) and not self._copies
 
     @contextmanager
     def listening(self) -> Iterator[None]:

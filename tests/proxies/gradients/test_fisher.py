@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from reference_network import N, data, network, ours
-from torch import nn
+from torch import Tensor, nn
 
 import archrank
 
@@ -38,3 +38,28 @@ def test_fisher_survives_in_place_rectifiers() -> None:
     scores = [archrank.score(build(i), images, labels, proxies="fisher,naswot") for i in (0, 1)]
     for name in ("fisher", "naswot"):
         assert scores[0][name].value == pytest.approx(scores[1][name].value)
+
+
+@pytest.mark.parametrize("way", ["data", "list"])
+def test_outputs_are_those_before_they_are_written_to(way: str) -> None:
+    """Also by what torch counts no version for."""
+
+    class Writes(nn.Module):
+        def __init__(self, writes: bool):
+            super().__init__()
+            torch.manual_seed(0)
+            self.one, self.two, self.writes = nn.Linear(5, 8), nn.Linear(8, 4), writes
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.one(x)
+            if not self.writes:
+                x = x + x.detach() if way == "data" else 2 * x
+            elif way == "data":
+                x.data.mul_(2)
+            else:
+                torch._foreach_mul_([x], 2.0)
+            return self.two(torch.tanh(x))
+
+    x, targets = torch.randn(6, 5), torch.arange(6) % 4
+    found, wanted = (archrank.score(Writes(w), x, targets)["fisher"].value for w in (True, False))
+    assert found == pytest.approx(wanted)
