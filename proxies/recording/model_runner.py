@@ -49,13 +49,12 @@ from .weights.effective import (
     applied_directly,
 )
 from .weights.parameters import (
-    FILTERING,
+    SpecialWeights,
     applied,
     multiplied_together,
     named_parameters,
     refuse_hidden_weights,
     scales_by_hand,
-    spectral_weights,
 )
 from .weights.stand_ins import MOST_COPIED, Change, Place, stand_ins
 
@@ -119,21 +118,15 @@ class ModelRunner:
         ]
 
     @cached_property
-    def filters(self) -> set[str]:
-        """The weights that multiply spectra element by element, which are no sums over inputs."""
-        return spectral_weights(self.graph, dict(self.model.named_parameters()))
-
-    @cached_property
-    def _spectral(self) -> frozenset[str]:
-        """All weights that multiply spectra."""
-        parameters, operators = dict(self.model.named_parameters()), FILTERING | {"linear"}
-        return frozenset(spectral_weights(self.graph, {**parameters}, operators))
+    def special(self) -> SpecialWeights:
+        """The weights that are no matrix of a layer."""
+        return SpecialWeights.of(self.graph, self.model)
 
     @cached_property
     def _applied(self) -> set[str]:
         """The parameters that layers apply, to whichever samples."""
-        found = {name for _, name in applied(self.graph)} | self.filters
-        found |= self.effective().modulated
+        found = {name for _, name in applied(self.graph)} | self.effective().modulated
+        found |= self.special.filters | self.special.picked
         doubtful = multiplied_together(self.graph, dict(self.model.named_parameters()))
         if self.graph.exact and not doubtful:
             return found
@@ -245,9 +238,9 @@ class ModelRunner:
             self._layouts[self.mode] = found
         return self._layouts[self.mode]
 
-    def _origins(self) -> tuple[dict[str, Tensor], list[Tensor], frozenset[str]]:
-        """Return parameters by name, and buffers, as the model holds them now, and filters."""
-        return dict(self.model.named_parameters()), list(self.model.buffers()), self._spectral
+    def _origins(self) -> tuple[dict[str, Tensor], list[Tensor], SpecialWeights]:
+        """Return parameters by name, and buffers, as the model holds them now."""
+        return dict(self.model.named_parameters()), list(self.model.buffers()), self.special
 
     @property
     def norm_scales(self) -> set[str]:
@@ -329,7 +322,7 @@ class ModelRunner:
             self._rewind = rewinding(self.model)
             stack.callback(setattr, self, "_running", self._running)
             self._running = None if dtype == self.dtype else dtype
-            if folded.replace or (self._spectral and names is None):
+            if folded.replace or (names is None and any(self.special)):
                 stack.callback(setattr, self, "_replaced", self._replaced)
                 self._replaced = Replaced(*self._origins(), replacing.leaves, folded)
             yield replacing.leaves

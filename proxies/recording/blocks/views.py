@@ -78,7 +78,7 @@ def kaiming(runner: ModelRunner, generator: torch.Generator) -> Change:
 
     Filters in Fourier space, which have no fan-in, stay as they are.
     """
-    weights, scales = set(runner.weight_names) - runner.filters, runner.norm_scales
+    weights, scales = set(runner.weight_names) - runner.special.filters, runner.norm_scales
     own = runner.effective().biases.values()
     biases = bias_names(runner.model, runner.graph).union(own)
 

@@ -22,7 +22,7 @@ from ....graphs.side_effects import names_read
 from .adapters import Adapters, Kind, are_factors, is_sum, kind_of, may_be_adapted
 from .biases import Biases, is_sum_of_two, keeps_outputs, may_be_biased
 from .filters import FilterOutputs
-from .parameters import applied, representative
+from .parameters import SpecialWeights, applied, representative
 from .provenance import Provenance, tensors_among
 
 _PLAIN = frozenset(
@@ -243,11 +243,11 @@ class Replaced(FilterOutputs):
         self,
         parameters: dict[str, Tensor],
         constants: Iterable[Tensor],
-        spectral: frozenset[str],
+        special: SpecialWeights,
         leaves: dict[str, Tensor],
         weights: EffectiveWeights,
     ):
-        super().__init__(parameters, constants, spectral)
+        super().__init__(parameters, constants, special)
         own = {name: leaves[name] for name in weights.values}
         self._leaves = {name: getattr(leaf, "applied", leaf) for name, leaf in own.items()}
         self._adapters = weights.adapters

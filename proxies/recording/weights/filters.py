@@ -1,7 +1,8 @@
 """What filters give that multiply spectra: the outputs of convolutions, computed in Fourier space.
 
 The product is no feature of its own, since it is a spectrum. Transformed back it is what the same
-convolution would give as a layer, and modes see it as the output of one.
+convolution would give as a layer, and modes see it as the output of one. So they see products with
+matrices that values pick out of a stack, as experts have them.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class FilterOutputs(Provenance):
         self._outputs: dict[int, _Output] = {}
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not self._spectral:
+        if not any(self._special):
             return super().call(func, args, kwargs)
         tensors = [*tensors_among((args, kwargs))]
         read = next((o for t in tensors if (o := self._outputs.pop(id(t), None))), None)
@@ -70,7 +71,8 @@ class FilterOutputs(Provenance):
         result = super().call(func, args, kwargs)
         if not names:
             return result
-        if isinstance(result, Tensor) and (read is not None or func in _DIMENSIONS):
+        back = read is not None or func in _DIMENSIONS or self._multiply(names, tensors)
+        if isinstance(result, Tensor) and back:
             return self._note(func, args, kwargs, _Output(result, names, _moved(read)))
         written = args[:1] if func is Tensor.__setitem__ else (result,)
         self._products.update((id(made), (made, names)) for made in tensors_among((written, None)))
@@ -84,11 +86,19 @@ class FilterOutputs(Provenance):
         for tensor in tensors:
             if id(tensor) in self._products:
                 found.update(dict.fromkeys(self._products[id(tensor)][1]))
-        own = [n for n in self._names_of((args, kwargs)) if n in self._spectral]
+        known = self._special.spectral | self._special.picked
+        own = [n for n in self._names_of((args, kwargs)) if n in known]
         if own and self._sources(args, kwargs) is None:
             layer = func in POSITIONS or func in RECURRENT or self._as_linear(func, args, kwargs)
             found.update(dict.fromkeys(() if layer else own))
         return tuple(found)
+
+    def _multiply(self, names: tuple[str, ...], tensors: list[Tensor]) -> bool:
+        """Return whether picked matrices multiply one of the tensors."""
+        return self._special.picked.issuperset(names) and any(
+            tensor.is_floating_point() and id(tensor) not in self._products | self._names
+            for tensor in tensors
+        )
 
     def _note(self, func: Any, args: Any, kwargs: dict[str, Any], output: _Output) -> Tensor:
         """Keep an output until it is read; return it as a tensor that hooks can be put on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -131,7 +132,7 @@ def multiplied_together(graph: Graph, parameters: dict[str, Tensor]) -> set[str]
 
 
 def spectral_weights(
-    graph: Graph, parameters: dict[str, Tensor], operators: frozenset[str] = FILTERING
+    graph: Graph, parameters: dict[str, Tensor], operators: frozenset[str]
 ) -> set[str]:
     """Return the matrices that multiply spectra: convolutions, computed in Fourier space.
 
@@ -141,8 +142,8 @@ def spectral_weights(
     Args:
         graph: the network's.
         parameters: its, by name.
-        operators: that multiply. Element by element alone, or ``linear``, which mixes channels as
-            in Fourier neural operators.
+        operators: that multiply: those of ``FILTERING``, or also ``linear``, which mixes channels
+            as in Fourier neural operators.
     """
     nodes = {node.index: node for node in graph.nodes}
     if not any(node.operator == "fourier" for node in nodes.values()):
@@ -181,3 +182,43 @@ def _multiplied(node: Node, operators: frozenset[str]) -> tuple[str, ...]:
 def _transform(node: Node) -> str:
     """Return the Fourier transform that a node is; nothing of any other."""
     return node.aten.rpartition(".")[2].strip("_") if node.operator == "fourier" else ""
+
+
+def picked_weights(graph: Graph, parameters: dict[str, Tensor]) -> set[str]:
+    """Return the stacks of matrices of which values pick those that multiply.
+
+    Such are the weights of experts, of which each token gets a few.
+    """
+    nodes = {node.index: node for node in graph.nodes}
+    edges = graph.edges.tolist()
+    by_value = {target for _, target in edges if nodes[target].operator == "gather"}
+    return {
+        name
+        for source, target in edges
+        if source in by_value and nodes[target].operator in ("matmul", "linear")
+        for name in nodes[source].parameters
+        if name in parameters and parameters[name].dim() > 2
+    }
+
+
+class SpecialWeights(NamedTuple):
+    """The names of weights that are no matrix of a layer.
+
+    Attributes:
+        filters: those that multiply spectra element by element, which are no sums over inputs.
+        spectral: all that multiply spectra.
+        picked: stacks, of which values pick some matrices.
+    """
+
+    filters: frozenset[str] = frozenset()
+    spectral: frozenset[str] = frozenset()
+    picked: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, graph: Graph, model: nn.Module) -> SpecialWeights:
+        """Return those of a model, by its graph."""
+        parameters: dict[str, Tensor] = dict(model.named_parameters())
+        filters = spectral_weights(graph, parameters, FILTERING)
+        spectral = spectral_weights(graph, parameters, FILTERING | {"linear"})
+        picked = picked_weights(graph, parameters)
+        return cls(frozenset(filters), frozenset(spectral), frozenset(picked))

@@ -13,8 +13,14 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from ....graphs.functions import DROPOUTS
 from .applying import APPLYING, POSITIONS, RECURRENT, weight_of
-from .parameters import representative
+from .parameters import SpecialWeights, representative
 from .products import LinearForm, in_chain, in_steps, linear_form
+
+_NONE = SpecialWeights()
+_WRITING = frozenset(
+    f"__{name}__"
+    for name in "setitem iadd isub imul idiv itruediv ifloordiv imod ipow imatmul".split()
+)
 
 
 def tensors_among(arguments: tuple[Any, Any]) -> Iterator[Tensor]:
@@ -34,18 +40,18 @@ class Provenance(TorchFunctionMode):
     Args:
         parameters: name -> tensor that the model holds in its place.
         constants: buffers and other tensors that depend on no input.
-        spectral: the names of parameters that multiply spectra.
+        special: the names of parameters that are no matrix of a layer.
     """
 
     def __init__(
         self,
         parameters: dict[str, Tensor],
         constants: Iterable[Tensor] = (),
-        spectral: frozenset[str] = frozenset(),
+        special: SpecialWeights = _NONE,
     ):
         super().__init__()
         self._parameters = parameters
-        self._spectral = spectral
+        self._special = special
         self._names: dict[int, tuple[str, ...]] = {id(t): () for t in constants}
         self._names.update((id(t), (name,)) for name, t in parameters.items())
         self._own = {id(t) for t in parameters.values()}
@@ -82,7 +88,7 @@ class Provenance(TorchFunctionMode):
                 return product()
             for name in self._names_of((args, kwargs)):
                 self.direct(name)
-            if args and getattr(func, "__name__", "").endswith("_"):  # written to in place
+            if args and _writes(func):
                 self._names.pop(id(args[0]), None)
             return self._modulated(func, args, kwargs)
         if func in DROPOUTS:
@@ -187,7 +193,7 @@ class Provenance(TorchFunctionMode):
 
         One that multiplies a complex spectrum has an entry for each frequency instead.
         """
-        spectrum = names[0] in self._spectral and any(
+        spectrum = names[0] in self._special.spectral and any(
             tensor.is_complex() for tensor in tensors_among((args, None))
         )
         alone = len(names) == 1 and weight.numel() <= self._parameters[names[0]].numel()
@@ -264,3 +270,9 @@ def _repeats(value: Tensor, size: int) -> bool:
     if len(value) == 1 or value.stride(0) == 0:
         return True
     return len(value) * size == value.numel() and torch.equal(value, value[:1].expand_as(value))
+
+
+def _writes(func: Any) -> bool:
+    """Return whether a function writes to its first argument."""
+    name = getattr(func, "__name__", "")
+    return name in _WRITING or (name.endswith("_") and not name.endswith("__"))
