@@ -109,19 +109,16 @@ def _batched(
         return False
     layouts = runner.layouts()
     # Neither the first nor the last: causal layers that took samples for a sequence would show
-    # nothing there.
-    position = 2 * min(size, _CHUNK) // 3
+    # nothing there. Several: what a threshold of the batch cuts off may be the same for one.
+    positions = {min(size, _CHUNK) * k // 5 for k in (1, 2, 3, 4)}
     with torch.no_grad(), SingleSample():
-        alone = runner.run(batch.rows(position, position + 1))
+        alone = {i: runner.run(batch.rows(i, i + 1)) for i in positions}
     for start in range(0, size, _CHUNK):
         rows = batch.rows(start, start + _CHUNK)
         mode = PerSample(leaves, [*sinks.values()], layouts.counted(len(rows)), start)
         with mode:
             output = runner.run_soundly(rows)
-        read = (output, alone)
-        if runner.loss is None:
-            read = (runner.main_output(output), runner.main_output(alone))
-        if mode.mixed or (start == 0 and not independent(*read, len(rows), position)):
+        if mode.mixed or (start == 0 and not _independent(runner, output, alone, len(rows))):
             return False
         loss = objective(output, rows)
         if _used_elsewhere(loss, leaves):
@@ -130,6 +127,17 @@ def _batched(
         refuse_unknown(leaves)
         loss.backward(inputs=mode.anchors)
         mode.finish()
+    return True
+
+
+def _independent(runner: ModelRunner, output: Any, alone: dict[int, Any], size: int) -> bool:
+    """Return whether what samples give alone is what they give in the batch."""
+    for position, own in alone.items():
+        read = (output, own)
+        if runner.loss is None:
+            read = (runner.main_output(output), runner.main_output(own))
+        if not independent(*read, size, position):
+            return False
     return True
 
 

@@ -88,7 +88,7 @@ class Provenance(TorchFunctionMode):
                 return product()
             for name in self._names_of((args, kwargs)):
                 self.direct(name)
-            if args and _writes(func):
+            if args and _writes(func) and id(args[0]) not in self._own:
                 self._names.pop(id(args[0]), None)
             return self._modulated(func, args, kwargs)
         if func in DROPOUTS:

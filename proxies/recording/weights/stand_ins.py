@@ -22,20 +22,32 @@ Change = Callable[[str, Tensor], Tensor]
 
 @dataclass
 class Place:
-    """The place of a buffer in a model that runs on its stand-in."""
+    """The place of a buffer, or of a frozen parameter, in a model that runs on its stand-in.
+
+    Frozen parameters may be averages of others, which forwards write to, as those of teachers.
+    """
 
     table: dict[str, Any]
     name: str
     original: Tensor
     stand_in: Tensor
+    is_parameter: bool = False
 
     def __post_init__(self) -> None:
-        self._version = self.stand_in._version
+        self._version, self._memory = self.stand_in._version, self.stand_in.detach()
+
+    def _is_changed(self) -> bool:
+        if not self.is_parameter:
+            return self.stand_in._version != self._version
+        # What is written to its data counts for no version.
+        return not torch.equal(self.stand_in, self.original)
 
     def rewind(self) -> None:
-        """Give the buffer its original values again, if a forward changed them."""
+        """Give it its original values again, if a forward changed them."""
         replaced = self.table.get(self.name) is not self.stand_in
-        if replaced or self.stand_in._version != self._version:
+        if self.is_parameter and self.stand_in.data_ptr() != self._memory.data_ptr():
+            self.stand_in.data = self._memory
+        if replaced or self._is_changed():
             self.stand_in.data.copy_(self.original)  # what a backward may have kept is the same
             self.table[self.name], self._version = self.stand_in, self.stand_in._version
 
@@ -52,8 +64,12 @@ class StandIns(NamedTuple):
     of: dict[int, Tensor]
 
     def put_into(self, model: nn.Module) -> list[Place]:
-        """Let a model run on them; return the places of buffers. Whoever calls restores all."""
+        """Let a model run on them; return the places of buffers and of frozen parameters.
+
+        Whoever calls restores all.
+        """
         places = []
+        left = MOST_COPIED
         for module in model.modules():
             tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
             for table in tables:
@@ -62,6 +78,10 @@ class StandIns(NamedTuple):
                         table[name] = self.of[id(tensor)]
                         if table is module._buffers:
                             places.append(Place(table, name, tensor, table[name]))
+                        elif not tensor.requires_grad and tensor.numel() <= left:
+                            left -= tensor.numel()
+                            before = table[name].detach().clone()
+                            places.append(Place(table, name, before, table[name], True))
         return places
 
 

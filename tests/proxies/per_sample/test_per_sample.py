@@ -357,3 +357,30 @@ def test_an_input_of_sequences_first_is_read_by_its_samples() -> None:
     first = Sequence(0).double()
     result = archrank.score(first, x.transpose(0, 1), y, proxies="gradsign")["gradsign"]
     assert (result.status, result.value) == ("ok", pytest.approx(twin.value))
+
+
+def test_a_threshold_of_the_batch_cuts_off_some_samples_alone() -> None:
+    """A sample that the batch leaves as it is does not show that none is changed."""
+
+    class Cuts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.one, self.two, self.head = nn.Linear(5, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.one(x)
+            size = x.norm(dim=1)
+            x = x * (size >= size.median())[:, None]
+            return self.head(F.relu(self.two(x)))
+
+    x, targets = torch.randn(6, 5, generator=torch.Generator().manual_seed(1)), torch.arange(6) % 4
+    model = Cuts()
+    weights = [model.one.weight, model.two.weight, model.head.weight]
+    signs = [torch.zeros_like(w) for w in weights]
+    for i in range(6):
+        loss = F.cross_entropy(model(x[i : i + 1]), targets[i : i + 1])
+        for total, gradient in zip(signs, torch.autograd.grad(loss, weights), strict=True):
+            total += gradient.sign()
+    found = archrank.score(model, x, targets, proxies="gradsign")["gradsign"].value
+    assert found == sum(float(total.abs().sum()) for total in signs)

@@ -177,3 +177,57 @@ def test_kernels_that_a_style_scales_are_weights() -> None:
     compared(scores, expected, OF_THE_GRAPH | scaled | blocks)
     assert (scores.nodes("snip") == scores.nodes("snip")).sum() == 4
     assert not {n for n in scaled if scores[n].status != "ok"}
+
+
+class Contrast(nn.Module):
+    """A network beside a teacher that is the average of past ones, and past keys (MoCo)."""
+
+    def __init__(self, write: str):
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.two = nn.Linear(5, 8), nn.Linear(8, 8)
+        self.teacher = copy.deepcopy(self.one).requires_grad_(False)
+        self.register_buffer("keys", F.normalize(torch.randn(8, 12), dim=0))
+        self.register_buffer("next", torch.zeros(1, dtype=torch.long))
+        self.double()
+        self.write = write
+
+    def forward(self, x: Tensor) -> Tensor:
+        queries = F.normalize(self.two(F.relu(self.one(x))))
+        with torch.no_grad():
+            for its, own in zip(self.teacher.parameters(), self.one.parameters(), strict=True):
+                if self.write == "exchanged":
+                    its.data = its.data * 0.9 + own.data * 0.2
+                elif self.write == "of data":
+                    its.data.mul_(0.9).add_(own.data, alpha=0.2)
+                else:
+                    its.mul_(0.9).add_(own, alpha=0.2)
+            keys = F.normalize(self.teacher(x))
+        alike = torch.cat([(queries * keys).sum(1, keepdim=True), queries @ self.keys.clone()], 1)
+        with torch.no_grad():
+            start = int(self.next)
+            self.keys[:, start : start + len(x)] = keys.T[:, : 12 - start]
+            self.next[0] = (start + len(x)) % 12
+        return alike
+
+
+@pytest.mark.parametrize("write", ["exchanged", "of data", "in place"])
+def test_a_teacher_and_a_queue_begin_each_forward_alike(write: str) -> None:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(N, 5, generator=generator, dtype=torch.float64)
+    targets, model = torch.zeros(N, dtype=torch.long), Contrast(write)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    found = archrank.score(model, x, targets, proxies="grad_norm,snip,gradsign,near,fisher")
+    assert all(torch.equal(tensor, before[n]) for n, tensor in model.state_dict().items())
+    weights = [model.one.weight, model.two.weight]
+
+    def gradients(rows: Tensor) -> tuple[Tensor, ...]:
+        model.load_state_dict(before)
+        return torch.autograd.grad(F.cross_entropy(model(rows), targets[: len(rows)]), weights)
+
+    whole = gradients(x)
+    signs = [sum(g.sign() for g in one) for one in zip(*map(gradients, x.split(1)), strict=True)]
+    model.load_state_dict(before)
+    assert found["grad_norm"].value == pytest.approx(sum(float(g.norm()) for g in whole))
+    assert found["gradsign"].value == sum(float(total.abs().sum()) for total in signs)
+    assert found["near"].status == found["fisher"].status == "ok"
