@@ -282,6 +282,8 @@ class _SearchOfNames(_Search):
         self.names: set[str] = set()
 
     def _function(self, function: FunctionType) -> None:
+        if any(word in function.__name__ for word in ("init", "reset", "load", "set_")):
+            return  # it prepares the network
         super()._function(function)
         if not _is_foreign(function):
             self.names.update(_names(function.__code__))
