@@ -18,7 +18,7 @@ from ..batches import Batch
 from ..model_runner import ModelRunner
 from ..modes import WithoutDropout
 from ..samples.channels import LAST, MOVING, SECOND, moved_last
-from ..weights.applying import PRODUCTS
+from ..weights.applying import PRODUCTS, SEEN
 
 _NORMS = frozenset(
     {F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, torch.batch_norm, F.rms_norm}
@@ -43,6 +43,8 @@ _SHAPE_ONLY = frozenset(
 _ELEMENTWISE = _PLAIN | frozenset(
     "multiply divide true_divide subtract cat concat where lerp".split()
 )
+
+_ALIASES = (Tensor.view_as, torch.ops.aten._unsafe_view)
 
 
 @dataclass
@@ -108,7 +110,7 @@ class DependentCalls(WithoutDropout):
             )
         if not made or not any(id(t) in self._maker for t in operands):
             return result
-        same = func is Tensor.view_as and made[0].shape == operands[0].shape  # hooks have some
+        same = func in _ALIASES and made[0].shape == operands[0].shape  # hooks have some
         copied = func is Tensor.clone and self._maker.get(id(operands[0])) == -1  # of an input
         if same or copied or _moves_samples(func, args, operands[0], made[0]):
             # The same tokens in another layout: no call of their own.
@@ -198,6 +200,8 @@ class FlowRecorder(DependentCalls):
         # A product of spectra is none of what it is transformed back to.
         weighted = not made[0].is_complex() and any(id(t) in self._weights for t in operands)
         role = _role(func, weighted, len(sources))
+        if func in SEEN and any(self.flow.calls[i].role == "product" for i in sources if i >= 0):
+            role = "other"  # of a recurrent layer, which is one product
         shape = tuple(made[0].shape) if made[0].is_floating_point() else ()
         read = [self.flow.calls[source] for source in sources if source >= 0]
         last = _channels_last(func, shape, [call for call in read if call.shape == shape])

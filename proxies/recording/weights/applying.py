@@ -51,7 +51,10 @@ def grouped_linear(input: Tensor, weight: Tensor, groups: int) -> Tensor:
     return torch.einsum("...gi,goi->...go", apart, weights).flatten(-2)
 
 
-_OWN = (filtered, filtered_maps, grouped_linear)
+SEEN = (filtered, filtered_maps)
+"""Functions that return an output as it is, for modes to see it."""
+
+_OWN = (*SEEN, grouped_linear)
 APPLYING = frozenset(
     (
         F.linear,
@@ -73,11 +76,13 @@ PRODUCTS = APPLYING - {F.bilinear, *_OWN}
 RECURRENT = frozenset((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu))
 """Functions that apply a list of weights, step by step."""
 
-_CELLS = (torch.lstm_cell, torch.gru_cell, torch.rnn_tanh_cell, torch.rnn_relu_cell)
+CELLS = (torch.lstm_cell, torch.gru_cell, torch.rnn_tanh_cell, torch.rnn_relu_cell)
+"""Functions that apply two weights, to one step."""
+
 POSITIONS: dict[Any, tuple[int, ...]] = {
     **dict.fromkeys((*PRODUCTS, *_OWN), (1,)),
     F.bilinear: (2,),
-    **dict.fromkeys(_CELLS, (2, 3)),
+    **dict.fromkeys(CELLS, (2, 3)),
 }
 """Functions that apply weights -> where among their arguments those are."""
 
@@ -96,4 +101,4 @@ def weight_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def others_of(func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the weights that one of ``APPLYING`` applied beside that of ``weight_of``."""
-    return args[2:] if func in (filtered, filtered_maps) else ()
+    return args[2:] if func in SEEN else ()

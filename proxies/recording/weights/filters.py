@@ -2,7 +2,7 @@
 
 The product is no feature of its own, since it is a spectrum. Transformed back it is what the same
 convolution would give as a layer, and modes see it as the output of one. So they see products with
-matrices that values pick out of a stack, as experts have them.
+matrices that values pick out of a stack, as experts have them, and outputs of recurrent layers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, fft
 
-from .applying import POSITIONS, RECURRENT, filtered, filtered_maps
+from .applying import CELLS, POSITIONS, RECURRENT, filtered, filtered_maps
 from .provenance import Provenance, tensors_among
 
 _DIMENSIONS: dict[Any, tuple[int, ...] | None] = {
@@ -69,6 +69,8 @@ class FilterOutputs(Provenance):
             read = None
         names = self._filters_of(func, tensors, args, kwargs) if read is None else read.filters
         result = super().call(func, args, kwargs)
+        if func in RECURRENT or func in CELLS:
+            return self._note_steps(func, args, kwargs, result)
         if not names:
             return result
         back = read is not None or func in _DIMENSIONS or self._multiply(names, tensors)
@@ -99,6 +101,23 @@ class FilterOutputs(Provenance):
             tensor.is_floating_point() and id(tensor) not in self._products | self._names
             for tensor in tensors
         )
+
+    def _note_steps(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+    ) -> Any:
+        """Keep what a recurrent layer gives for all steps, or a cell for one, until it is read."""
+        weights = (
+            [args[i] for i in POSITIONS[func]]
+            if func in CELLS
+            else [a for a in args if isinstance(a, (list, tuple))][-1],
+        )
+        names = tuple(n for n in self._names_of((weights, None)) if self._parameters[n].dim() > 1)
+        if not names:
+            return result
+        several = isinstance(result, tuple)
+        output = _Output(result[0] if several else result, names, frozenset())
+        noted = self._note(func, args, kwargs, output)
+        return (noted, *result[1:]) if several else noted
 
     def _note(self, func: Any, args: Any, kwargs: dict[str, Any], output: _Output) -> Tensor:
         """Keep an output until it is read; return it as a tensor that hooks can be put on."""

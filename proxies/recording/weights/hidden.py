@@ -13,8 +13,7 @@ from ....errors import ScoreError
 from ....graphs import Graph
 from ....graphs.operators import UNKNOWN, WEIGHTED
 
-# Recurrent layers have many outputs, one for each step; features leave them out.
-_LAYERS = WEIGHTED - {"embedding", "lstm", "gru", "rnn", "deform_conv"} | {UNKNOWN}
+_LAYERS = WEIGHTED - {"embedding", "deform_conv"} | {UNKNOWN}
 
 
 class _Reads(TorchDispatchMode):

@@ -208,11 +208,13 @@ class SpecialWeights(NamedTuple):
         filters: those that multiply spectra element by element, which are no sums over inputs.
         spectral: all that multiply spectra.
         picked: stacks, of which values pick some matrices.
+        recurrent: those of recurrent layers, of which each has several.
     """
 
     filters: frozenset[str] = frozenset()
     spectral: frozenset[str] = frozenset()
     picked: frozenset[str] = frozenset()
+    recurrent: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, graph: Graph, model: nn.Module) -> SpecialWeights:
@@ -221,4 +223,6 @@ class SpecialWeights(NamedTuple):
         filters = spectral_weights(graph, parameters, FILTERING)
         spectral = spectral_weights(graph, parameters, FILTERING | {"linear"})
         picked = picked_weights(graph, parameters)
-        return cls(frozenset(filters), frozenset(spectral), frozenset(picked))
+        steps = (node.parameters for node in graph.nodes if node.operator in ("lstm", "gru", "rnn"))
+        recurrent = {name for several in steps for name in several}
+        return cls(*map(frozenset, (filters, spectral, picked, recurrent)))
