@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fft
 
 from .applying import CELLS, POSITIONS, RECURRENT, filtered, filtered_maps
+from .products import PRODUCT_FUNCTIONS
 from .provenance import Provenance, tensors_among
 
 _DIMENSIONS: dict[Any, tuple[int, ...] | None] = {
@@ -72,7 +73,9 @@ class FilterOutputs(Provenance):
         if func in RECURRENT or func in CELLS:
             return self._note_steps(func, args, kwargs, result)
         if not names:
-            return result
+            others = self._factors(func, args, kwargs)
+            output = _Output(result, others, frozenset())
+            return self._note(func, args, kwargs, output) if others else result
         back = read is not None or func in _DIMENSIONS or self._multiply(names, tensors)
         if isinstance(result, Tensor) and back:
             return self._note(func, args, kwargs, _Output(result, names, _moved(read)))
@@ -94,6 +97,13 @@ class FilterOutputs(Provenance):
             layer = func in POSITIONS or func in RECURRENT or self._as_linear(func, args, kwargs)
             found.update(dict.fromkeys(() if layer else own))
         return tuple(found)
+
+    def _factors(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
+        """Return the weights in a product that is no linear layer, as of relative positions."""
+        if func not in PRODUCT_FUNCTIONS or self._sources(args, kwargs) is not None:
+            return ()
+        names = [n for n in self._names_of((args, kwargs)) if n in self._special.products]
+        return tuple(names) if names and self._as_linear(func, args, kwargs) is None else ()
 
     def _multiply(self, names: tuple[str, ...], tensors: list[Tensor]) -> bool:
         """Return whether picked matrices multiply one of the tensors."""

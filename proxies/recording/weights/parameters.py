@@ -209,12 +209,14 @@ class SpecialWeights(NamedTuple):
         spectral: all that multiply spectra.
         picked: stacks, of which values pick some matrices.
         recurrent: those of recurrent layers, of which each has several.
+        products: those that are written as products, which may be no linear layer.
     """
 
     filters: frozenset[str] = frozenset()
     spectral: frozenset[str] = frozenset()
     picked: frozenset[str] = frozenset()
     recurrent: frozenset[str] = frozenset()
+    products: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, graph: Graph, model: nn.Module) -> SpecialWeights:
@@ -225,4 +227,6 @@ class SpecialWeights(NamedTuple):
         picked = picked_weights(graph, parameters)
         steps = (node.parameters for node in graph.nodes if node.operator in ("lstm", "gru", "rnn"))
         recurrent = {name for several in steps for name in several}
-        return cls(*map(frozenset, (filters, spectral, picked, recurrent)))
+        by_hand = (n for n in graph.nodes if n.operator == "linear" and n.aten != "aten.linear")
+        products = {name for node in by_hand for name in node.parameters}
+        return cls(*map(frozenset, (filters, spectral, picked, recurrent, products)))

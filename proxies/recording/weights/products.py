@@ -25,6 +25,9 @@ _MATMUL = frozenset(
 _PLUS_IN_PLACE = frozenset((Tensor.addmm_, Tensor.baddbmm_))
 _PLUS = frozenset((torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm))
 _CHAINS = frozenset((torch.einsum, torch.linalg.multi_dot, torch.chain_matmul))
+PRODUCT_FUNCTIONS = _MATMUL | {torch.einsum, torch.tensordot, torch.inner, Tensor.inner}
+"""Functions of torch that multiply matrices, and add nothing."""
+
 _KEYWORDS = ("input", "other", "mat2", "dims")
 
 

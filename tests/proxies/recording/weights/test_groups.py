@@ -92,3 +92,35 @@ def test_scores_are_those_of_the_convolution(way: str) -> None:
             assert found[name].status == result.status, name
             if result.value is not None:
                 assert found[name].value == pytest.approx(result.value, rel=1e-6), name
+
+
+class Relative(nn.Module):
+    """Attention with a table of relative positions, which has a matrix for each query."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.head = nn.Linear(3, 4).double(), nn.Linear(4, 4).double()
+        self.table = nn.Parameter(torch.randn(2 * LENGTH - 1, 4).double())
+        place = torch.arange(LENGTH)
+        self.register_buffer("place", place[:, None] - place + LENGTH - 1)
+
+    def outputs(self, x: Tensor) -> list[Tensor]:
+        tokens = self.embed(x)
+        scores = torch.einsum("ntc,tsc->nts", tokens, self.table[self.place])
+        return [tokens, scores, self.head((scores.softmax(-1) @ tokens).mean(1))]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outputs(x)[-1]
+
+
+def test_relative_positions_have_the_features_of_their_product() -> None:
+    model = Relative()
+    x = torch.randn(2 * N, LENGTH, 3, generator=torch.Generator().manual_seed(1)).double()
+    expected = 0.0
+    for output in model.outputs(x):
+        singular = torch.linalg.svdvals(output.detach().flatten(0, -2))
+        expected += float(torch.exp(torch.special.entr(singular / singular.sum()).sum()))
+    found = archrank.score(model, x, proxies="near,fisher,croze,in_train")
+    assert found["near"].value == pytest.approx(expected, rel=1e-6)
+    assert {result.status for result in found.values()} == {"ok"}

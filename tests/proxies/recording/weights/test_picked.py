@@ -25,6 +25,7 @@ WAYS: dict[str, Experts] = {
     "einsum": lambda x, w, i: torch.einsum("td,tkdo->tko", x, w[i]),
     "transposed": lambda x, w, i: torch.einsum("tkod,td->tko", w.transpose(1, 2)[i], x),
     "bmm": lambda x, w, i: torch.bmm(repeated(x), w[i.flatten()]).view(len(x), EACH, -1),
+    "one hot": lambda x, w, i: torch.einsum("td,tke,edo->tko", x, F.one_hot(i, EXPERTS).to(x), w),
     "select": lambda x, w, i: (repeated(x) @ w.index_select(0, i.flatten())).view(len(x), EACH, -1),
 }
 
