@@ -72,7 +72,7 @@ class FeatureReader(WithoutDropout):
     def _read_layer(self, name: str, features: Tensor, layout: Layout, last: bool) -> None:
         if features.is_complex():
             features = real_channels(features, -1 if last else 1)
-        self._found(name, by_sample(features, layout, self._layouts.samples, last))
+        self._found(name, by_sample(features, layout, self._layouts.samples, -1 if last else 1))
 
     def _found(self, name: str | None, features: Tensor) -> None:
         self._features.append(self._read(name, features))
@@ -96,14 +96,14 @@ class _RectifiedFeatures(RectifierRecorder):
     def __init__(self, layouts: CountedLayouts, found: Callable[[None, Tensor], None]):
         super().__init__(layouts)
         self._found = found
-        self._last = False
+        self._place = -1
         self.channels = Channels()
 
     def before(self, source: Tensor, layout: Layout) -> None:
-        self._last = self.channels.last(source, layout)
+        self._place = self.channels.place(source, layout)
 
     def after(self, result: Tensor, layout: Layout) -> None:
-        self._found(None, by_sample(result, layout, self._layouts.samples, self._last))
+        self._found(None, by_sample(result, layout, self._layouts.samples, self._place))
 
 
 def moments(name: str | None, features: Tensor) -> LayerFeatures:

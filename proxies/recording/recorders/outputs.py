@@ -82,7 +82,7 @@ class OutputRecorder(WithoutDropout):
                 product = real_product(held, gradient.detach(), channels)
                 rows = self._layouts is None or layout == ROWS
                 if self._layouts is not None and not rows:
-                    product = by_sample(product, layout, self._layouts.samples, channels == -1)
+                    product = by_sample(product, layout, self._layouts.samples, channels)
                     product = product.flatten(1, -2).sum(dim=1)
                 elif product.dim() > 2:
                     positions = (1, -2) if channels == -1 else (2, -1)

@@ -29,12 +29,9 @@ class PooledRecorder(TorchDispatchMode):
         operator = operator_of(func)
         if operator in ("mean", "avg_pool") and isinstance(result, Tensor):
             source = args[0]
-            if (
-                source.dim() >= 4 or tuple(source.shape) in self._signals
-            ) and result.numel() * 4 <= source.numel():
-                reduced = result.numel() == source.shape[0] * source.shape[1]
-                if reduced or result.numel() == source.shape[0] * source.shape[-1]:
-                    self.pooled = source
+            of_maps = source.dim() >= 4 or tuple(source.shape) in self._signals
+            if of_maps and result.numel() * 4 <= source.numel() and _is_of_channels(source, result):
+                self.pooled = source
         elif operator in ("linear", "matmul"):
             self.projected = next(t for t in args[-2:] if isinstance(t, Tensor))
         elif operator == "batch_norm" and isinstance(result, tuple):
@@ -57,3 +54,10 @@ class PooledRecorder(TorchDispatchMode):
         if found is None:
             raise NotApplicable("found neither a global pooling nor a linear layer to read before")
         return found
+
+
+def _is_of_channels(source: Tensor, result: Tensor) -> bool:
+    """Return whether a mean is one for each channel of each sample, wherever these lie."""
+    rows, *rest = source.shape
+    left = sum(size > 1 for size in result.shape)
+    return left == 2 or result.numel() in (rows * rest[0], rows * rest[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -39,20 +40,20 @@ class Channels:
 
     Example:
         >>> seen, signal = Channels(), torch.zeros(2, 8, 30)
-        >>> seen.last(signal)   # as tokens (N, T, C)
-        True
+        >>> seen.place(signal)   # as tokens (N, T, C)
+        -1
         >>> seen.see(torch.conv1d, signal)
-        >>> seen.last(signal + 1)
-        False
-        >>> cube = torch.zeros(2, 3, 3, 3)
+        >>> seen.place(signal + 1)
+        1
+        >>> cube = torch.zeros(3, 3, 3, 3)
         >>> seen.see(F.layer_norm, cube)
-        >>> seen.see(torch.movedim, cube.movedim(-1, 1), (cube, -1, 1))
-        >>> seen.last(cube)
-        False
+        >>> seen.see(torch.movedim, cube.movedim(-1, 0), (cube, -1, 0))
+        >>> seen.place(cube)
+        0
     """
 
     def __init__(self) -> None:
-        self._last: dict[tuple[int, ...], bool] = {}
+        self._places: dict[tuple[int, ...], int] = {}
 
     def see(
         self,
@@ -63,19 +64,26 @@ class Channels:
     ) -> None:
         """See the result of a function."""
         if func in SECOND or func in LAST:
-            self._last[tuple(result.shape)] = func in LAST
-        elif func in MOVING and args and tuple(args[0].shape) in self._last:
-            last = moved_last(func, args, kwargs or {}, self._last[tuple(args[0].shape)])
-            if last is not None:
-                self._last[tuple(result.shape)] = last
+            self._places[tuple(result.shape)] = -1 if func in LAST else 1
+        elif func in MOVING and args and tuple(args[0].shape) in self._places:
+            place = _moved(func, args, kwargs or {}, self._places[tuple(args[0].shape)])
+            self._places[tuple(result.shape)] = place
 
-    def last(self, tensor: Tensor, layout: Layout | None = None) -> bool:
-        """Return whether the channels are last.
+    def place(self, tensor: Tensor, layout: Layout | None = None) -> int:
+        """Return the dimension of the channels, -1 for the last.
 
-        Those of tokens are, and of what has its samples second, if nothing says otherwise.
+        The last are those of tokens, and of what has its samples second, if nothing says otherwise.
         """
-        otherwise = tensor.dim() <= 3 or (layout is not None and layout.dim == 1)
-        return self._last.get(tuple(tensor.shape), otherwise)
+        tokens = tensor.dim() <= 3 or (layout is not None and layout.dim == 1)
+        return self._places.get(tuple(tensor.shape), -1 if tokens else 1)
+
+
+def _moved(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], place: int) -> int:
+    """Return where a dimension is once one of ``MOVING`` changed their order, -1 for the last."""
+    before = list(range(1, args[0].dim() + 1))
+    after = [*func(torch.empty(before, device="meta"), *args[1:], **kwargs).shape]
+    found = after.index(before[place])
+    return -1 if found == len(after) - 1 else found
 
 
 def moved_last(
@@ -96,35 +104,32 @@ def moved_last(
         >>> moved_last(torch.permute, (image, (0, 2, 3, 1)), {}, last=False)
         True
     """
-    before = list(range(1, args[0].dim() + 1))
-    after = [*func(torch.empty(before, device="meta"), *args[1:], **kwargs).shape]
-    place = after.index(before[-1] if last else before[1])
-    return place == len(after) - 1 if place in (1, len(after) - 1) else None
+    place = _moved(func, args, kwargs, -1 if last else 1)
+    return place == -1 if place in (-1, 1) else None
 
 
-def channels_last(features: Tensor) -> Tensor:
-    """Return features (N, C, ...) as (N, ..., C)."""
-    return features.movedim(1, -1)
-
-
-def by_sample(features: Tensor, layout: Layout, samples: int, last: bool) -> Tensor:
+def by_sample(features: Tensor, layout: Layout, samples: int, place: int) -> Tensor:
     """Return features as (N, ..., C), samples first and channels last.
 
     Args:
-        features: with the channels second, or ``last``.
+        features: of a layer or a rectifier.
         layout: where the samples lie. They may lie among the channels, where each has weights of
             its own in one grouped convolution.
         samples: how many there are.
+        place: the dimension of the channels, -1 for the last.
 
     Example:
-        >>> by_sample(torch.zeros(1, 5 * 8, 7, 7), Layout(1, inner=8), 5, last=False).shape
+        >>> by_sample(torch.zeros(1, 5 * 8, 7, 7), Layout(1, inner=8), 5, place=1).shape
         torch.Size([5, 7, 7, 8])
+        >>> by_sample(torch.zeros(8, 7, 5), Layout(2), 5, place=0).shape
+        torch.Size([5, 7, 8])
     """
-    if last:
+    if place == -1:
         return layout.parts(features, samples)
-    if layout.dim == 1:
-        return channels_last(layout.parts(features, samples).flatten(1, 2))
-    return layout.parts(channels_last(features), samples)
+    if layout.dim == place:
+        return layout.parts(features, samples).flatten(1, 2).movedim(1, -1)
+    behind = replace(layout, dim=layout.dim - (layout.dim > place))
+    return behind.parts(features.movedim(place, -1), samples)
 
 
 def real_channels(features: Tensor, dim: int) -> Tensor:
