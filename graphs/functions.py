@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
 
 from . import flops
@@ -48,10 +49,19 @@ class FunctionRecorder(TorchFunctionMode):
                 "nested tensors have no shape to record: pad them first, as to_padded_tensor does"
             )
         handler = _HANDLERS.get(func)
-        if handler is None or self.recorder.paused:
+        mapped = handler is not _dropout and any(map(_is_mapped, args))
+        if handler is None or self.recorder.paused or mapped:  # the calls to ATen know its size
             return func(*args, **(kwargs or {}))
         self.recorder.last_call = f"aten.{func.__name__}"
         return handler(self.recorder, func, *args, **(kwargs or {}))
+
+
+def _is_mapped(value: Any) -> bool:
+    """Return whether a tensor is one of several over which ``torch.vmap`` maps."""
+    whole = value
+    while isinstance(whole, Tensor) and is_functorch_wrapped_tensor(whole):
+        whole = get_unwrapped(whole)
+    return whole is not value and whole.numel() != value.numel()
 
 
 def _dropout(recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -156,3 +157,25 @@ def test_unknown_operators_are_reported():
     assert list(graph.unknown_operators.values()) == [1]
     assert "i0" in next(iter(graph.unknown_operators))
     assert graph.flops == 4
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("kind", ["linear", "attention", "convolution"])
+def test_a_function_that_is_mapped_counts_for_each(kind: str, dim: int) -> None:
+    """Under ``torch.vmap`` a layer sees one of several, of which all are computed."""
+    layer = nn.Linear(8, 8) if kind == "linear" else nn.Conv1d(7, 7, 1)
+
+    class Maps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: Tensor) -> Tensor:
+            if kind == "attention":
+                return torch.vmap(lambda v: F.scaled_dot_product_attention(v, v, v), dim, dim)(x)
+            return torch.vmap(self.layer, dim, dim)(x)
+
+    x = torch.randn(1, 5, 7, 8)
+    with FlopCounterMode(display=False) as counter:
+        Maps()(x)
+    assert trace(Maps(), x).product_flops == counter.get_total_flops() / 2
