@@ -180,9 +180,7 @@ def _record_gradients(
     if "saliencies" in wanted:
         with attempt(recorded, "saliencies"):
             outputs.refuse_parts()
-            several = (outputs.beside[one.parameter] for one in outputs.saliencies)
-            seen = {name for names in several for name in names if name is not None}
-            refuse_learning_unseen(graph, found, seen)
+            refuse_learning_unseen(graph, found, outputs.seen)
             recorded["saliencies"] = outputs.saliencies
     recorded["gradients"] = {n: g.detach() for n, g in found.items()}
     if second_order:

@@ -29,7 +29,8 @@ class OutputRecorder(WithoutDropout):
 
     Attributes:
         saliencies: those that came by.
-        beside: a weight -> all weights that made one output with it.
+        seen: names of the weights of which all is known: a gradient came by for what they made,
+            or it depends on no sample.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class OutputRecorder(WithoutDropout):
         # The published codes, which know no layouts, read no bilinear layers.
         self._layers = PRODUCTS if layouts is None else APPLYING
         self.saliencies: list[Saliency] = []
-        self.beside: dict[str | None, set[str | None]] = {}
+        self.seen: set[str] = set()
         self._names = names_by_weight(leaves)
         self._keeping = keeping
         self._copies = copies
@@ -57,23 +58,25 @@ class OutputRecorder(WithoutDropout):
         self._unseen |= func == _DATA or getattr(func, "__name__", "").startswith("_foreach")
         if func not in self._layers:
             return result
-        name = name_of(self._names, weight_of(func, args, kwargs))
-        others = {name_of(self._names, weight) for weight in others_of(func, args)}
-        self.beside.setdefault(name, {name}).update(others)
+        weights = (weight_of(func, args, kwargs), *others_of(func, args))
+        names = [name for w in weights if (name := name_of(self._names, w)) is not None]
+        name = names[0] if names else None
         if self._layouts is not None:  # what is not a layer of its own is known by its shape
             self._layouts.see_layer(name or f"{func.__name__} {tuple(result.shape)}", result)
         if self._keeping:
             layout: Layout | None = ROWS
             if self._layouts is not None:
                 layout = self._layouts.next("product", result, needed=name or "")
-            if result.requires_grad and layout is not None:
+            if layout is None:
+                self.seen.update(names)
+            elif result.requires_grad:
                 if result._is_view():  # an operator in place would cut off a view's hook
                     result = torch.ops.aten._unsafe_view(result, result.shape)
                 channels = -1 if func in LAST and self._layouts is not None else 1
-                self._keep_output(result, name, layout, channels)
+                self._keep_output(result, names, layout, channels)
         return result
 
-    def _keep_output(self, result: Tensor, name: str | None, layout: Layout, channels: int) -> None:
+    def _keep_output(self, result: Tensor, names: list[str], layout: Layout, channels: int) -> None:
         held = result.detach().clone() if self._copies else result.detach()
         self._held.append((held, version_of(held)))
 
@@ -87,7 +90,8 @@ class OutputRecorder(WithoutDropout):
                 elif product.dim() > 2:
                     positions = (1, -2) if channels == -1 else (2, -1)
                     product = product.flatten(*positions).sum(dim=positions[0])
-                self.saliencies.append(Saliency(name, product))
+                self.saliencies.append(Saliency(names[0] if names else None, product))
+                self.seen.update(names)
 
         result.register_hook(arrived)
 

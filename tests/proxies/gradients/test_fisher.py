@@ -63,3 +63,30 @@ def test_outputs_are_those_before_they_are_written_to(way: str) -> None:
     x, targets = torch.randn(6, 5), torch.arange(6) % 4
     found, wanted = (archrank.score(Writes(w), x, targets)["fisher"].value for w in (True, False))
     assert found == pytest.approx(wanted)
+
+
+def test_layers_of_positions_alone_depend_on_no_sample() -> None:
+    """They learn, and have no channel of any sample."""
+
+    class Positions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.embed, self.place = nn.Linear(3, 8), nn.Linear(2, 8)
+            self.head = nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            places = self.place(torch.stack([torch.arange(5.0), torch.ones(5)], 1))
+            self.outputs = [self.embed(x)]
+            self.outputs.append(self.head(F.relu(self.outputs[0] + places).mean(1)))
+            return self.outputs[1]
+
+    x, targets = torch.randn(6, 5, 3), torch.arange(6) % 4
+    model = Positions()
+    loss = F.cross_entropy(model(x), targets)
+    slopes = torch.autograd.grad(loss, model.outputs)
+    products = [(o * g).detach() for o, g in zip(model.outputs, slopes, strict=True)]
+    per_channel = [products[0].sum(1), products[1]]
+    expected = sum(float(p.square().mean(0).sum() / 2) for p in per_channel)
+    model.outputs.clear()
+    assert archrank.score(model, x, targets)["fisher"].value == pytest.approx(expected, rel=1e-5)
