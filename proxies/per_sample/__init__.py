@@ -18,7 +18,12 @@ from torch import Tensor
 from ...errors import ScoreError
 from ..recording.attempts import Recorded, attempt
 from ..recording.batches import Batch, rows_of
-from ..recording.differentiation import Gradients, check_differentiable, refuse_unknown
+from ..recording.differentiation import (
+    Gradients,
+    check_differentiable,
+    refuse_unknown,
+    without_reruns,
+)
 from ..recording.model_runner import ModelRunner
 from ..recording.modes import SingleSample, WithoutDropout
 from ..recording.samples.layout import independent
@@ -125,7 +130,8 @@ def _batched(
             return False
         check_differentiable(loss)
         refuse_unknown(leaves)
-        loss.backward(inputs=mode.anchors)
+        with without_reruns():
+            loss.backward(inputs=mode.anchors)
         mode.finish()
     return True
 
@@ -205,7 +211,9 @@ def _refuse_other_rows(runner: ModelRunner, batch: Batch) -> None:
 def _take(loss: Tensor, leaves: Gradients, sinks: Sinks, sample: int, retain: bool = False) -> None:
     check_differentiable(loss)
     refuse_unknown(leaves)
-    found = torch.autograd.grad(loss, [*leaves.values()], retain_graph=retain, allow_unused=True)
+    with without_reruns():
+        weights = [*leaves.values()]
+        found = torch.autograd.grad(loss, weights, retain_graph=retain, allow_unused=True)
     for name, gradient in zip(leaves, found, strict=True):
         if gradient is not None:
             for sink in sinks.values():

@@ -15,7 +15,7 @@ from ...errors import NotApplicable, ScoreError
 from ...graphs import Graph
 from .attempts import Recorded, attempt
 from .batches import Batch, as_real
-from .differentiation import Gradients, gradients, pulled_back
+from .differentiation import Gradients, gradients, pulled_back, without_reruns
 from .model_runner import ModelRunner
 from .modes import TwiceDifferentiable, WithoutDropout
 from .recorders.features import FeatureReader, first_standardised, moments
@@ -159,7 +159,8 @@ def _jacobian(runner: ModelRunner, output: Any, batch: Batch, keep: bool) -> Ten
     main = runner.real_output(output)
     found: tuple[Tensor | None, ...] = ()
     if main.requires_grad:
-        found = torch.autograd.grad(main.sum(), sources, retain_graph=keep, allow_unused=True)
+        with without_reruns():
+            found = torch.autograd.grad(main.sum(), sources, retain_graph=keep, allow_unused=True)
     rows = [as_real(g).reshape(len(g), -1) for g in found if g is not None]
     if not rows:
         raise NotApplicable("the output does not depend on the input differentiably")

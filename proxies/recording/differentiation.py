@@ -9,12 +9,13 @@ from typing import Any
 from unittest import mock
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import checkpoint
 
 from ...errors import NotApplicable, ScoreError
 from ...graphs.inputs.tensors import tensors_in
+from ...graphs.module_path import module_calls
 
 Gradients = dict[str, Tensor]
 
@@ -57,18 +58,38 @@ def pulled_back(
         ScoreError: a leaf has one that autograd does not know.
     """
     refuse_unknown(leaves)
-    found = torch.autograd.grad(
-        outputs,
-        [*leaves.values()],
-        weights,
-        create_graph=create_graph,
-        retain_graph=retain_graph,
-        allow_unused=True,
-    )
+    with without_reruns():
+        found = torch.autograd.grad(
+            outputs,
+            [*leaves.values()],
+            weights,
+            create_graph=create_graph,
+            retain_graph=retain_graph,
+            allow_unused=True,
+        )
     return {
         name: torch.zeros_like(leaf) if gradient is None else gradient
         for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
     }
+
+
+@contextmanager
+def without_reruns() -> Iterator[None]:
+    """Refuse a backward in which modules run, outside the modes of the forward.
+
+    Raises:
+        ScoreError: one does.
+    """
+
+    def refuse(module: nn.Module, args: Any) -> None:
+        raise ScoreError(
+            f"its backward runs {type(module).__name__} again, as checkpointing by an autograd "
+            "function of one's own does, and would run it otherwise than the forward did; use "
+            "torch.utils.checkpoint, or keep what the backward needs"
+        )
+
+    with module_calls(lambda module, args, output: None, refuse):
+        yield
 
 
 class _Whole:

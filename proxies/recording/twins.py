@@ -12,7 +12,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from ...errors import NotApplicable, ScoreError
 from .attempts import Recorded, attempt
 from .batches import Batch, as_real
-from .differentiation import Gradients, check_differentiable, gradients
+from .differentiation import Gradients, check_differentiable, gradients, without_reruns
 from .model_runner import ModelRunner
 from .modes import WithoutDropout
 from .samples.survey import CountedLayouts
@@ -141,7 +141,8 @@ def _attacked(runner: ModelRunner, batch: Batch, shifts: dict[str, Tensor]) -> B
             loss = runner.batch_loss(runner.run(moving), moving)
         check_differentiable(loss)
         sources = [t for t in moving.tensors if t.requires_grad]
-        found = iter(torch.autograd.grad(loss, sources, allow_unused=True))
+        with without_reruns():
+            found = iter(torch.autograd.grad(loss, sources, allow_unused=True))
 
     def attacked(tensor: Tensor) -> Tensor:
         gradient = next(found) if tensor.is_floating_point() else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -121,3 +122,42 @@ def test_floats_that_the_network_makes_are_of_the_precision_it_runs_in(kind: str
         expected = archrank.score(Casts(lambda x: x), whole.float(), targets, proxies=names)
         for name in expected if x.is_floating_point() else ("epsinas", "snip"):
             assert scores[name].value == pytest.approx(expected[name].value, rel=1e-6), name
+
+
+class Again(torch.autograd.Function):
+    """Checkpointing by hand, which gets the weights as arguments."""
+
+    @staticmethod
+    def forward(ctx: Any, function: Any, x: Tensor, *weights: Tensor) -> Tensor:
+        ctx.function, ctx.weights = function, weights
+        ctx.save_for_backward(x)
+        with torch.no_grad():
+            return function(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        (x,) = ctx.saved_tensors
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            made = ctx.function(x)
+        return (None, *torch.autograd.grad(made, (x, *ctx.weights), gradient))
+
+
+def test_a_backward_that_runs_layers_again_is_refused() -> None:
+    """It would run them with dropout, and with other weights."""
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.head = nn.Linear(5, 8), nn.Linear(8, 4)
+            self.two = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Dropout(0.5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            made = Again.apply(self.two, self.one(x), *self.two.parameters())
+            return self.head(torch.relu(made))
+
+    scores = archrank.score(Network(), (5,), batch_size=6)
+    for name in ("snip", "gradsign", "jacob_cov", "croze", "synflow"):
+        assert scores[name].status == "unsupported", name
+        assert "runs Sequential again" in str(scores[name].reason), name
+    assert scores["near"].status == scores["naswot"].status == "ok"
