@@ -126,17 +126,17 @@ class ModelRunner:
     def _applied(self) -> set[str]:
         """The parameters that layers apply, to whichever samples."""
         found = {name for _, name in applied(self.graph)} | self.effective().modulated
-        found |= self.special.filters | self.special.picked
+        certain = self.special.filters | self.special.picked
         doubtful = multiplied_together(self.graph, dict(self.model.named_parameters()))
         if self.graph.exact and not doubtful:
-            return found
+            return found | certain
         # The graph is that of one sample, which may not reach all experts or branches.
         with self.substituted(gradients=False, names=()):
             noted = AppliedWeights(*self._origins())
             with noted:
                 for batch in self.batches:
                     self.run(batch)
-        return (found - doubtful) | noted.names
+        return (found - doubtful) | noted.names | certain
 
     def effective(self) -> EffectiveWeights:
         """Return the weights that layers compute from parameters; found once in each mode."""

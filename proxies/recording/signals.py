@@ -55,8 +55,8 @@ SIGNALS: dict[str, str] = {
     "given_blocks": "blocks of the network and the batch as they are",
 }
 """Signal name -> what it is. A *weight* is a parameter of two or more dimensions that a
-convolution, a linear or a recurrent operator applies, or that multiplies a spectrum: no biases,
-norms, embeddings or positions."""
+convolution, a linear or a recurrent operator applies, that multiplies a spectrum, or of which
+values pick matrices that multiply: no biases, norms, embeddings or positions."""
 
 ALL_ZERO = (
     "the gradient of each sample is zero but for rounding, as it always is where batch norm of one "

@@ -162,12 +162,27 @@ def spectral_weights(
         kind = _transform(nodes[index])
         if kind in TRANSFORMS_BACK or (index in goes_back and kind not in _INTO):
             goes_back.update(read[index])
-    return {
-        name
-        for index in in_spectrum & goes_back
-        for name in _multiplied(nodes[index], operators)
-        if name in parameters and parameters[name].dim() > 1
-    }
+    multiplying = in_spectrum & goes_back
+    found = {name for index in multiplying for name in _multiplied(nodes[index], operators)}
+    constant = set(nodes) - _dependent(graph, nodes)
+    waiting = [s for i in multiplying if nodes[i].operator in operators for s in read[i]]
+    while waiting:  # what filters are made of, as the kernels of state spaces are
+        source = waiting.pop()
+        if source in constant:
+            constant.remove(source)
+            waiting.extend(read[source])
+            layer = nodes[source].aten in ("aten.linear", "aten.convolution")
+            found.update(() if layer else nodes[source].parameters)
+    return {name for name in found if name in parameters and parameters[name].dim() > 1}
+
+
+def _dependent(graph: Graph, nodes: dict[int, Node]) -> set[int]:
+    """Return the nodes that depend on an input."""
+    found = {index for index, node in nodes.items() if node.operator == "input"}
+    for source, target in sorted(graph.edges.tolist(), key=lambda edge: edge[1]):
+        if source in found:
+            found.add(target)
+    return found
 
 
 def _multiplied(node: Node, operators: frozenset[str]) -> tuple[str, ...]:

@@ -32,6 +32,13 @@ def long(x: Tensor, kernel: Tensor) -> Tensor:
     return fft.irfft(fft.rfft(x, n=twice) * fft.rfft(kernel, n=twice), n=twice)[..., :LENGTH]
 
 
+def state_space(x: Tensor, states: Tensor) -> Tensor:
+    """Convolve with the kernel of a linear recurrence, of sizes and decays, as S4 does."""
+    times = torch.arange(LENGTH, dtype=torch.double)
+    decays = torch.exp(-states[..., 1, None].abs() * times)
+    return long(x, torch.einsum("cn,cnl->cl", states[..., 0], decays))
+
+
 FILTERS: dict[str, tuple[tuple[int, ...], torch.dtype, Filtering]] = {
     "complex": ((WIDTH, HALF), torch.cdouble, lambda x, w: back(fft.rfft(x) * w)),
     "pairs": (
@@ -50,6 +57,7 @@ FILTERS: dict[str, tuple[tuple[int, ...], torch.dtype, Filtering]] = {
     ),
     "lowest": ((WIDTH, 3, 2), torch.double, lowest),
     "long": ((WIDTH, LENGTH), torch.double, long),
+    "state space": ((WIDTH, 3, 2), torch.double, state_space),
 }
 
 
