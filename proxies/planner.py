@@ -100,7 +100,11 @@ def score(
         checked_count(name, number, least)
     model = unwrap(checked_module(model))
     device = None if device is None else usable_device(str(device))
-    with _placed(model, device):
+    with (
+        _placed(model, device),
+        torch.autocast("cpu", enabled=False),  # around the call; what the model does is its own
+        torch.autocast("cuda", enabled=False),
+    ):
         given: list[Batch] = []
         count = batches if batches_needed(wanted) > 1 else 1
         inputs = drawn(inputs, batch_size, count, seed)

@@ -58,7 +58,7 @@ def synflow_log(flow: dict[str, SynapticFlow]) -> Measure:
 
 @register(
     "synflow_bn",
-    version=3,
+    version=4,
     summary="Synaptic flow with batch norm active.",
     formula="sum |W * dR/dW|",
     reference="Abdelfattah et al., ICLR 2021",

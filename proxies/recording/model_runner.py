@@ -310,7 +310,6 @@ class ModelRunner:
             moved = stack.enter_context(seeded(self.seed, self._generators))
             stack.callback(lambda: setattr(self, "drew", self.drew or moved()))
             stack.enter_context(torch.set_grad_enabled(gradients))
-            stack.enter_context(torch.autocast("cpu", enabled=False))
             for module in self.model.modules():
                 if self.mode != "as given":
                     module.training = self.mode == "train"

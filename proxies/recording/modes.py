@@ -70,12 +70,13 @@ def _undropped_input(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
 
 def _backward_in_order(normed: Tensor) -> Tensor:
-    """Let the backward of batch norm get the gradient of a single sample in order.
+    """Let the backward of batch norm get the gradient of a single sample in the output's order.
 
     Torch 2.13 misreads it in another order, as that of tokens (1, H W, C) turned into an image.
     """
     if normed.requires_grad and len(normed) == 1:
-        normed.register_hook(lambda gradient: gradient.contiguous())
+        shape, strides = normed.shape, normed.stride()
+        normed.register_hook(lambda g: g.new_empty_strided(shape, strides).copy_(g))
     return normed
 
 

@@ -91,6 +91,24 @@ def test_wraps(kind: str, expected: archrank.Scores) -> None:
     compared(archrank.score(WRAPS[kind](network()), batches()), expected, OF_THE_GRAPH)
 
 
+def in_channels_last(x: Tensor) -> Tensor:
+    return x.to(memory_format=torch.channels_last)
+
+
+def test_images_in_channels_last(expected: archrank.Scores) -> None:
+    given = [(in_channels_last(x), y) for x, y in batches()]
+    model = network().to(memory_format=torch.channels_last)
+    compared(archrank.score(model, given), expected, OF_THE_GRAPH)
+
+
+def test_autocast_around_the_call_changes_nothing() -> None:
+    given = [(x.float(), y) for x, y in batches()]
+    expected = archrank.score(network().float(), given)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = archrank.score(network().float(), given)
+    assert {n: r.value for n, r in found.items()} == {n: r.value for n, r in expected.items()}
+
+
 TARGETS: dict[str, Callable[[Tensor], Tensor]] = {
     "of 32 bits": lambda y: y.int(),
     "of 8 bits": lambda y: y.to(torch.uint8),
