@@ -14,7 +14,7 @@ import archrank
 
 N, WIDTH = 6, 8
 
-FORWARD = "near,naswot,swap,meco,jacob_cov,zen,az_expressivity"
+FORWARD = "near,naswot,swap,meco,zen,az_expressivity"
 BACKWARD = "grad_norm,snip,grasp,fisher,synflow,in_train,gradsign,ntk_condition,croze,zico,vkdnw"
 
 
