@@ -126,7 +126,7 @@ class ModelRunner:
     def _applied(self) -> set[str]:
         """The parameters that layers apply, to whichever samples."""
         found = {name for _, name in applied(self.graph)} | self.effective().modulated
-        certain = self.special.filters | self.special.picked
+        certain = self.special.filters | self.special.picked | self.special.summed
         doubtful = multiplied_together(self.graph, dict(self.model.named_parameters()))
         if self.graph.exact and not doubtful:
             return found | certain

@@ -76,9 +76,10 @@ def rademacher(shape: tuple[int, ...], index: int, generator: torch.Generator) -
 def kaiming(runner: ModelRunner, generator: torch.Generator) -> Change:
     """Return a change: weights Kaiming-normal by fan-in, scales of norms 1, biases 0.
 
-    Filters in Fourier space, which have no fan-in, stay as they are.
+    What multiplies element by element, such as filters in Fourier space, has no fan-in and stays.
     """
-    weights, scales = set(runner.weight_names) - runner.special.filters, runner.norm_scales
+    by_element = runner.special.filters | runner.special.summed
+    weights, scales = set(runner.weight_names) - by_element, runner.norm_scales
     own = runner.effective().biases.values()
     biases = bias_names(runner.model, runner.graph).union(own)
 

@@ -37,6 +37,9 @@ _PARTS = frozenset(
 )
 
 
+_SUMS = frozenset((torch.sum, Tensor.sum))
+
+
 @dataclass(frozen=True)
 class _Output:
     """The output of a filter, which the network has not read yet."""
@@ -77,6 +80,7 @@ class FilterOutputs(Provenance):
             output = _Output(result, others, frozenset())
             return self._note(func, args, kwargs, output) if others else result
         back = read is not None or func in _DIMENSIONS or self._multiply(names, tensors)
+        back = back or (func in _SUMS and self._special.summed.issuperset(names))
         if isinstance(result, Tensor) and back:
             return self._note(func, args, kwargs, _Output(result, names, _moved(read)))
         written = args[:1] if func is Tensor.__setitem__ else (result,)
@@ -91,7 +95,7 @@ class FilterOutputs(Provenance):
         for tensor in tensors:
             if id(tensor) in self._products:
                 found.update(dict.fromkeys(self._products[id(tensor)][1]))
-        known = self._special.spectral | self._special.picked
+        known = self._special.spectral | self._special.picked | self._special.summed
         own = [n for n in self._names_of((args, kwargs)) if n in known]
         if own and self._sources(args, kwargs) is None:
             layer = func in POSITIONS or func in RECURRENT or self._as_linear(func, args, kwargs)

@@ -216,6 +216,35 @@ def picked_weights(graph: Graph, parameters: dict[str, Tensor]) -> set[str]:
     }
 
 
+def summed_weights(graph: Graph, parameters: dict[str, Tensor]) -> set[str]:
+    """Return the matrices that multiply element by element, before the products are summed.
+
+    Such a sum is a linear layer written by hand, as the attention vectors of graph networks are.
+    """
+    nodes = {node.index: node for node in graph.nodes}
+    dependent = _dependent(graph, nodes)
+    found: set[str] = set()
+    for source, target in graph.edges.tolist():
+        product, total = nodes[source], nodes[target]
+        if product.operator == "mul" and total.operator == "sum" and source in dependent:
+            for name in product.parameters:
+                matrix = parameters.get(name)
+                if matrix is not None and matrix.dim() > 1:
+                    over = _summed(product.out_shape, total.out_shape)
+                    shape = (1,) * (len(product.out_shape) - matrix.dim()) + tuple(matrix.shape)
+                    found.update((name,) if over and all(shape[d] > 1 for d in over) else ())
+    return found
+
+
+def _summed(shape: tuple[int, ...], total: tuple[int, ...]) -> list[int]:
+    """Return the dimensions, one of which a sum may have been over."""
+    return [
+        d
+        for d in range(len(shape))
+        if total in (shape[:d] + shape[d + 1 :], (*shape[:d], 1, *shape[d + 1 :]))
+    ]
+
+
 class SpecialWeights(NamedTuple):
     """The names of weights that are no matrix of a layer.
 
@@ -225,6 +254,7 @@ class SpecialWeights(NamedTuple):
         picked: stacks, of which values pick some matrices.
         recurrent: those of recurrent layers, of which each has several.
         products: those that are written as products, which may be no linear layer.
+        summed: those that multiply element by element, before the products are summed.
     """
 
     filters: frozenset[str] = frozenset()
@@ -232,6 +262,7 @@ class SpecialWeights(NamedTuple):
     picked: frozenset[str] = frozenset()
     recurrent: frozenset[str] = frozenset()
     products: frozenset[str] = frozenset()
+    summed: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, graph: Graph, model: nn.Module) -> SpecialWeights:
@@ -244,4 +275,5 @@ class SpecialWeights(NamedTuple):
         recurrent = {name for several in steps for name in several}
         by_hand = (n for n in graph.nodes if n.operator == "linear" and n.aten != "aten.linear")
         products = {name for node in by_hand for name in node.parameters}
-        return cls(*map(frozenset, (filters, spectral, picked, recurrent, products)))
+        summed = summed_weights(graph, parameters)
+        return cls(*map(frozenset, (filters, spectral, picked, recurrent, products, summed)))

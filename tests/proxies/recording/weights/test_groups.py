@@ -124,3 +124,40 @@ def test_relative_positions_have_the_features_of_their_product() -> None:
     found = archrank.score(model, x, proxies="near,fisher,croze,in_train")
     assert found["near"].value == pytest.approx(expected, rel=1e-6)
     assert {result.status for result in found.values()} == {"ok"}
+
+
+class Pooled(nn.Module):
+    """Pooling by attention vectors, one for each head, as in graph attention networks."""
+
+    def __init__(self, summed: bool):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.head = nn.Linear(3, 8).double(), nn.Linear(8, 4).double()
+        self.attention = nn.Parameter(torch.randn(1, 2, 4).double())
+        self.scale = nn.Parameter(torch.rand(1, 2, 4).double())
+        self.summed = summed
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = self.embed(x).unflatten(-1, (2, 4))
+        if self.summed:
+            scores = (heads * self.attention).sum(-1)
+        else:
+            scores = torch.einsum("nthc,hc->nth", heads, self.attention[0])
+        pooled = (scores.softmax(1)[..., None] * heads).sum(1) * self.scale
+        return self.head(torch.relu(pooled.flatten(1)))
+
+
+def test_sums_of_products_by_element_are_products() -> None:
+    x = torch.randn(2 * N, LENGTH, 3, generator=torch.Generator().manual_seed(1)).double()
+    y = torch.arange(2 * N) % 4
+    names = "l2_norm,snip,grad_norm,gradsign,ntk_condition,synflow,near,fisher,croze,in_train,zico"
+    found, expected = (
+        archrank.score(Pooled(s), [(x[:N], y[:N]), (x[N:], y[N:])], proxies=names)
+        for s in (True, False)
+    )
+    for name, result in expected.items():
+        assert found[name].value == pytest.approx(result.value, rel=1e-6), name
+    model = Pooled(True)
+    weights = (model.embed.weight, model.attention, model.head.weight)  # a scale is none
+    norms = sum(float(weight.detach().norm()) for weight in weights)
+    assert found["l2_norm"].value == pytest.approx(norms)
