@@ -222,18 +222,25 @@ def summed_weights(graph: Graph, parameters: dict[str, Tensor]) -> set[str]:
     Such a sum is a linear layer written by hand, as the attention vectors of graph networks are.
     """
     nodes = {node.index: node for node in graph.nodes}
-    dependent = _dependent(graph, nodes)
+    dependent, of_layers = _dependent(graph, nodes), {name for _, name in applied(graph)}
     found: set[str] = set()
     for source, target in graph.edges.tolist():
         product, total = nodes[source], nodes[target]
         if product.operator == "mul" and total.operator == "sum" and source in dependent:
-            for name in product.parameters:
-                matrix = parameters.get(name)
-                if matrix is not None and matrix.dim() > 1:
-                    over = _summed(product.out_shape, total.out_shape)
-                    shape = (1,) * (len(product.out_shape) - matrix.dim()) + tuple(matrix.shape)
-                    found.update((name,) if over and all(shape[d] > 1 for d in over) else ())
+            over = _summed(product.out_shape, total.out_shape)
+            for name in set(product.parameters).intersection(parameters).difference(of_layers):
+                shape = _spread(parameters[name].shape, product.out_shape)
+                if parameters[name].dim() > 1 and over and all(shape[d] > 1 for d in over):
+                    found.add(name)
     return found
+
+
+def _spread(shape: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape with as many dimensions as the wanted one; of ones if it does not fit."""
+    aligned = (1,) * (len(wanted) - len(shape)) + tuple(shape)
+    pairs = zip(aligned, wanted, strict=False)
+    fits = len(aligned) == len(wanted) and all(one in (1, size) for one, size in pairs)
+    return aligned if fits else (1,) * len(wanted)
 
 
 def _summed(shape: tuple[int, ...], total: tuple[int, ...]) -> list[int]:
