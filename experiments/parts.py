@@ -45,6 +45,10 @@ OBJECTIVES = {
     "free statistics": ("statistics", "untrained"),
     "counts of paths and edges": ("counts", "untrained"),
     "statistics and counts": ("statistics + counts", "untrained"),
+    "the same, of 21,000 networks": (
+        "statistics + 0.3 counts, width 128, large corpus",
+        "untrained, width 128",
+    ),
     "masked parts": ("masked", "untrained"),
     "contrast by operators (Weisfeiler-Lehman)": ("contrast", "untrained"),
     "contrast by spectra (GENNAPE), on the GIN": ("spectral (GENNAPE)", "untrained"),

@@ -159,9 +159,10 @@ _WHY = [
     "Batch norm over one sample has mean zero. A gate that averages behind it reads zero but for",
     "rounding, which decides whether its units are on (ghostnet, repghostnet, legacy_seresnet). So",
     "does a classifier that averages behind it (convmixer), and weights whose gradient is zero but",
-    "for rounding get its sign (cspnext, csatv2, mobilevit, vovnet). Standardised weights (nfnet,",
-    "nf_regnet) are scored as their folded twins, of which the loop knows nothing. Before tokens,",
-    "torch's batch norm misreads the gradient of a single sample in the loop (efficientformer).",
+    "for rounding get its sign (cspnext, csatv2, fastvit, mobilevit, pnasnet, vovnet).",
+    "Standardised weights (nfnet, nf_regnet) are scored as their folded twins, of which the loop",
+    "knows nothing. Before tokens, torch's batch norm misreads the gradient of a single sample in",
+    "the loop (efficientformer).",
 ]
 
 
