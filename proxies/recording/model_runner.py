@@ -54,6 +54,7 @@ from .weights.parameters import (
     multiplied_together,
     named_parameters,
     refuse_hidden_weights,
+    refuse_replaced,
     scales_by_hand,
 )
 from .weights.stand_ins import MOST_COPIED, Change, Place, stand_ins
@@ -90,6 +91,7 @@ class ModelRunner:
     _own: torch.dtype = field(init=False, repr=False)
     _running: torch.dtype | None = field(default=None, init=False, repr=False)
     _places: list[Place] = field(default_factory=list, init=False, repr=False)
+    _learnt: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
     _rewind: Callable[[], None] = field(default=lambda: None, init=False, repr=False)
     _samples: int = field(default=1, init=False, repr=False)
     _listed: bool = field(default=False, init=False, repr=False)
@@ -299,6 +301,7 @@ class ModelRunner:
         folded = EffectiveWeights() if names is not None else self.effective()
         wanted = set(self.weight_names if names is None else names)
         replacing = stand_ins(self.model, folded, wanted, dtype, gradients, change)
+        learnt = {name for name, p in self.model.named_parameters() if p.requires_grad}
         with ExitStack() as stack:
             stack.enter_context(_restored(self.model, _copies_of_others(self.model, dtype)))
             stack.enter_context(without_checkpoints())
@@ -317,6 +320,8 @@ class ModelRunner:
                     module.training = False
             stack.callback(setattr, self, "_places", self._places)
             self._places = replacing.put_into(self.model)
+            stack.callback(setattr, self, "_learnt", self._learnt)
+            self._learnt = {n: p for n, p in self.model.named_parameters() if n in learnt}
             stack.callback(setattr, self, "_rewind", self._rewind)
             self._rewind = rewinding(self.model)
             stack.callback(setattr, self, "_running", self._running)
@@ -382,7 +387,9 @@ class ModelRunner:
                 Cancellation(),
             ):
                 args, kwargs = mapped(batch.taken, Tensor.clone)
-                return self.model(*args, **kwargs)
+                output = self.model(*args, **kwargs)
+                refuse_replaced(self.model, self._learnt)
+                return output
         except ScoreError as error:
             if changed is None or error.status != "error" or not _is_of_precision(error):
                 raise

@@ -232,3 +232,34 @@ def test_inference_mode_inside_a_forward_is_no_error() -> None:
     scores = archrank.score(Backbone(), (4,), batch_size=6)
     assert {score.status for score in scores.values()} <= {"ok", "not applicable"}
     assert scores["swap"].value is not None
+
+
+class Renewed(nn.Module):
+    """A model whose forward makes a new parameter of an old one, its own or that of a layer."""
+
+    def __init__(self, own: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(8, 12))
+        self.layer = nn.Linear(12, 8, bias=False)
+        self.head = nn.Linear(8, 5)
+        self.own = own
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.own:
+            self.weight = nn.Parameter(torch.tanh(self.weight))
+            return self.head(torch.relu(x @ self.weight.t()))
+        self.layer.weight = nn.Parameter(self.layer.weight / self.layer.weight.norm())
+        return self.head(torch.relu(self.layer(x)))
+
+
+@pytest.mark.parametrize(("own", "name"), [(True, "'weight'"), (False, "'layer.weight'")])
+def test_parameters_that_a_forward_replaces_are_named(own: bool, name: str) -> None:
+    torch.manual_seed(0)
+    model = Renewed(own)
+    before = {n: parameter.clone() for n, parameter in model.named_parameters()}
+    wanted = ("gradsign", "snip", "synflow", "near")
+    scores = archrank.score(model, torch.randn(4, 12), torch.arange(4), proxies=wanted)
+    for result in scores.values():
+        assert result.status == "unsupported"
+        assert name in str(result.reason)
+    assert all(torch.equal(p, before[n]) for n, p in model.named_parameters())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -96,6 +96,26 @@ def refuse_hidden_weights(model: nn.Module) -> None:
             raise ScoreError(
                 f"{where} ({type(module).__name__}) is quantised: its whole-number weights have no "
                 "gradient; score the model before it is quantised"
+            )
+
+
+def refuse_replaced(model: nn.Module, before: Mapping[str, Tensor]) -> None:
+    """Refuse a model whose forward put new parameters in place of those that it had.
+
+    No gradient reaches what is learnt then, and no pass can be told what the new ones are made of.
+
+    Args:
+        model: the model after a forward.
+        before: its parameters by name before that.
+
+    Raises:
+        ScoreError: a forward replaced one.
+    """
+    for name, parameter in model.named_parameters():
+        if before.get(name, parameter) is not parameter:
+            raise ScoreError(
+                f"the forward puts a new parameter in place of {name!r}, so that what was there is "
+                "never learnt; compute a tensor from it instead"
             )
 
 
