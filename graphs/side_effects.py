@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import gc
 import sys
 import threading
 from collections import OrderedDict, UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from operator import is_
 from types import CellType, CodeType, FunctionType, MethodType, SimpleNamespace
 from typing import Any
@@ -30,6 +32,21 @@ _CALLABLES = (FunctionType, MethodType, functools.partial, functools._lru_cache_
 _EMPTY = object()
 _REGISTERED = vars(nn.Module()).keys() - {"training"}
 _MOST_COPIED = 1 << 20  # elements of an array or a tensor of which a copy is kept
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run what ``torch.compile`` made of functions and modules as it was written.
+
+    The first recorded forward of a process loads torch's compiler, whose import keeps the frames
+    that it is called from, and so the model, in a circle. It is loaded here, and the circle broken.
+    """
+    if "torch._dynamo" not in sys.modules:
+        import_module("torch._dynamo")
+
+        gc.collect()
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from .inputs.tensors import Inputs, arguments_of, as_tensors, is_shape, placed, 
 from .module_path import ModulePath
 from .randomness import seeded
 from .recording import NeedsValues, Recorder
-from .side_effects import kept
+from .side_effects import kept, uncompiled
 
 _SEED = 0
 
@@ -260,8 +259,7 @@ def _undisturbed(forward: _Forward) -> Iterator[None]:
         stand_in = _copied if values else None
         stack.enter_context(kept(model, forward.args, forward.kwargs, stand_in=stand_in))
         stack.enter_context(torch.no_grad())
-        if "torch._dynamo" in sys.modules:  # then something may be compiled
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(uncompiled())
         # With values, attention inside torch's own functions falls apart as it does without.
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         # The fused transformer layer would hide its operators.

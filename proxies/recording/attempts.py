@@ -21,18 +21,28 @@ Recorded = dict[str, Any]
 @contextmanager
 def attempt(recorded: Recorded, *names: str) -> Iterator[None]:
     """Turn a failure inside into the reason why ``names`` are missing."""
+    reason: ScoreError | None = None
     try:
         yield
     except ScoreError as error:
-        recorded.update(dict.fromkeys(names, error))
+        reason = error
     except (torch.OutOfMemoryError, MemoryError) as error:
-        recorded.update(dict.fromkeys(names, _out_of_memory(error)))
+        reason = _out_of_memory(error)
     except Exception as error:
         # Anything a user's loss or autograd may raise: the reason, not a crash.
-        if is_want_of_memory(error):
-            recorded.update(dict.fromkeys(names, _out_of_memory(error)))
-            return
-        recorded.update(dict.fromkeys(names, _after_the_forward(error)))
+        wants_memory = is_want_of_memory(error)
+        reason = _out_of_memory(error) if wants_memory else _after_the_forward(error)
+    if reason is not None:
+        recorded.update(dict.fromkeys(names, _without_frames(reason)))
+
+
+def _without_frames(reason: ScoreError) -> ScoreError:
+    """Drop the tracebacks: what is recorded would be held by its own frames, and the model too."""
+    error: BaseException | None = reason
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+    return reason
 
 
 class BackwardError(ScoreError):

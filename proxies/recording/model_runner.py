@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from ...graphs.inputs.tensors import tensors_in
 from ...graphs.module_path import ModulePath
 from ...graphs.operators import NORMS
 from ...graphs.randomness import Own, own_generators, seeded
-from ...graphs.side_effects import kept, rewinding
+from ...graphs.side_effects import kept, rewinding, uncompiled
 from .attempts import failed_forward
 from .batches import Batch, as_real, in_precision, rows_of
 from .differentiation import own_functions, without_checkpoints
@@ -92,7 +91,7 @@ class ModelRunner:
     _running: torch.dtype | None = field(default=None, init=False, repr=False)
     _places: list[Place] = field(default_factory=list, init=False, repr=False)
     _learnt: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
-    _rewind: Callable[[], None] = field(default=lambda: None, init=False, repr=False)
+    _rewind: Callable[[], None] | None = field(default=None, init=False, repr=False)
     _samples: int = field(default=1, init=False, repr=False)
     _listed: bool = field(default=False, init=False, repr=False)
     _replaced: Replaced | None = field(default=None, init=False, repr=False)
@@ -308,8 +307,7 @@ class ModelRunner:
             stack.enter_context(own_functions())
             stack.enter_context(attention_in_steps())
             stack.enter_context(torch.inference_mode(False))
-            if "torch._dynamo" in sys.modules:  # then something may be compiled
-                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(uncompiled())
             moved = stack.enter_context(seeded(self.seed, self._generators))
             stack.callback(lambda: setattr(self, "drew", self.drew or moved()))
             stack.enter_context(torch.set_grad_enabled(gradients))
@@ -376,7 +374,8 @@ class ModelRunner:
         if changed is not None:
             batch, casts = batch.in_precision(changed), InPrecision(self._own, changed)
         self._samples = batch.samples
-        self._rewind()
+        if self._rewind is not None:
+            self._rewind()
         for place in self._places:
             place.rewind()
         try:

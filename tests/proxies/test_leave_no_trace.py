@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import random
+import weakref
 from typing import Any
 
 import numpy as np
@@ -169,3 +171,24 @@ def test_a_model_that_writes_to_its_weights() -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     archrank.score(model, (5,), batch_size=6)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("names", [NAMES, ["zico"], ["gradsign"]], ids=["all", "zico", "gradsign"])
+@pytest.mark.parametrize("error", [None, ValueError("on purpose")], ids=["well", "failing"])
+def test_nothing_holds_a_model_that_was_scored(
+    names: list[str], error: BaseException | None
+) -> None:
+    """It is freed with its last reference, not when Python collects circles."""
+    net = prepared(error=error, call=2)
+    held = weakref.ref(net)
+    gc.collect()
+    gc.disable()
+    try:
+        scores = archrank.score(net, torch.ones(4, 3, 6, 6), proxies=names)
+        if error is not None:
+            error.__traceback__ = None  # the caller's own
+        del net
+        assert held() is None
+    finally:
+        gc.enable()
+    assert [*scores] == names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import re
 import warnings
@@ -205,7 +204,6 @@ def test_candidates_are_dropped_one_at_a_time() -> None:
 
     def make(width: int):
         def build() -> nn.Module:
-            gc.collect()  # tracebacks may hold a candidate in a circle until then
             assert sum(ref() is not None for ref in alive) == 0, "an earlier candidate is held"
             net = nets.Tiny(width)
             alive.append(weakref.ref(net))
