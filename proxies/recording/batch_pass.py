@@ -23,7 +23,7 @@ from .recorders.outputs import OutputRecorder
 from .recorders.rectifiers import CodeKernel, PatternCount
 from .samples.survey import CountedLayouts, Layouts
 from .signals import GradientStatistics
-from .weights.hidden import refuse_hidden, refuse_learning_unseen
+from .weights.hidden import refuse_computed, refuse_hidden, refuse_learning_unseen
 
 OF_LOSS = ("gradients", "hessian_gradients", "saliencies", "gradient_statistics")
 OF_FORWARD = ("code_kernel", "activation_patterns", "layer_features", "first_features")
@@ -98,6 +98,7 @@ def _forward(
             outputs.refuse_turns()
             recorded[name] = recorder.result()
             if isinstance(recorder, FeatureReader):
+                refuse_computed(runner.effective().mapped)
                 refuse_hidden(runner.graph, leaves, recorder.seen, lambda: runner.run(batch))
     return output, outputs
 

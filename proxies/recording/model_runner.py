@@ -47,6 +47,7 @@ from .weights.effective import (
     Replaced,
     applied_directly,
 )
+from .weights.hidden import refuse_computed
 from .weights.parameters import (
     SpecialWeights,
     applied,
@@ -261,6 +262,7 @@ class ModelRunner:
             ScoreError: it has none, or hides some.
         """
         refuse_hidden_weights(self.model)
+        refuse_computed(self.effective().mapped)
         if not self.weight_names:
             raise NotApplicable(
                 "the model has no weight of a convolution, linear or recurrent layer"

@@ -22,6 +22,7 @@ from ....graphs.side_effects import names_read
 from .adapters import Adapters, Kind, are_factors, is_sum, kind_of, may_be_adapted
 from .biases import Biases, is_sum_of_two, keeps_outputs, may_be_biased
 from .filters import FilterOutputs
+from .hidden import MappedWeights
 from .parameters import SpecialWeights, applied, representative
 from .provenance import Provenance, tensors_among
 
@@ -85,6 +86,7 @@ class EffectiveWeights:
         in_parts: whether several weights are made of one parameter, as of its slices.
         for_each: whether a weight has a part for each sample, which then lies among channels.
         modulated: the parameters of which each sample applies its own form.
+        mapped: the parameters that ``MappedWeights`` found to be computed.
     """
 
     values: dict[str, Tensor] = field(default_factory=dict)
@@ -94,6 +96,7 @@ class EffectiveWeights:
     in_parts: bool = False
     for_each: bool = False
     modulated: frozenset[str] = frozenset()
+    mapped: frozenset[str] = frozenset()
 
     @property
     def replace(self) -> bool:
@@ -136,10 +139,12 @@ class EffectiveWeightFinder(Provenance):
         self._modulated_names: set[str] = set()
         self._adapters = Adapters()
         self._biases = Biases()
+        self._mapped = MappedWeights(self._parameters, self._names)
         self._product: Tensor | None = None  # the last one that was written as such
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = super().call(func, args, kwargs)
+        self._mapped.called(func, args, kwargs, result)
         self._biases.called(func, args, kwargs, result, self._parameter_in)
         kind = kind_of(func, args, kwargs) if len(args) > 1 else None
         bias = args[2] if len(args) > 2 else kwargs.get("bias")
@@ -233,7 +238,16 @@ class EffectiveWeightFinder(Provenance):
         several = bool(modulated) or not self._ambiguous.isdisjoint(self._values)
         each = self._for_each or bool(modulated)
         sources.update((*adapted, *parts))
-        return EffectiveWeights(values, frozenset(sources), parts, biases, several, each, modulated)
+        return EffectiveWeights(
+            values,
+            frozenset(sources),
+            parts,
+            biases,
+            several,
+            each,
+            modulated,
+            frozenset(self._mapped.computed),
+        )
 
 
 class Replaced(FilterOutputs):

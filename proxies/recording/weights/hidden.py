@@ -7,11 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ....errors import ScoreError
 from ....graphs import Graph
+from ....graphs.arguments import storage_of
 from ....graphs.operators import UNKNOWN, WEIGHTED
+from .applying import POSITIONS
+from .products import MULTIPLYING
+from .provenance import tensors_among
 
 _LAYERS = WEIGHTED - {"embedding", "deform_conv"} | {UNKNOWN}
 
@@ -32,6 +37,54 @@ class _Reads(TorchDispatchMode):
                 name = self._names.get(argument.data_ptr())
                 self.names.update(() if name is None else (name,))
         return func(*args, **(kwargs or {}))
+
+
+class MappedWeights:
+    """What layers apply under ``torch.vmap`` where it is mapped over, as members of ensembles are.
+
+    Such a tensor stands for all that it is one of. Of a parameter, or of a view of one, gradients
+    are known; whatever else it is made of parameters alone, nothing can be put in its place.
+
+    Attributes:
+        computed: the parameters of which layers apply something else.
+    """
+
+    def __init__(self, parameters: dict[str, Tensor], names: dict[int, tuple[str, ...]]):
+        self._names = names
+        self._memory = {storage_of(parameter) for parameter in parameters.values()}
+        self._made: dict[int, tuple[str, ...]] = {}
+        self._keep: list[Any] = []
+        self.computed: set[str] = set()
+
+    def called(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """See a function that was called."""
+        tensors = [*tensors_among((args, kwargs))]
+        if not any(map(is_functorch_wrapped_tensor, tensors)):
+            return
+        sources = [self._sources(tensor) for tensor in tensors]
+        if None not in sources:
+            self._keep.append(result)
+            names = tuple(dict.fromkeys(name for one in sources for name in one or ()))
+            self._made.update((id(made), names) for made in tensors_among(((result,), None)))
+        elif func in POSITIONS or func in MULTIPLYING:
+            for tensor, own in zip(tensors, sources, strict=True):
+                wrapped = is_functorch_wrapped_tensor(tensor) and tensor.dim() > 1
+                if own and wrapped and storage_of(_whole(tensor)) not in self._memory:
+                    self.computed.update(own)
+
+    def _sources(self, tensor: Tensor) -> tuple[str, ...] | None:
+        """Return the parameters of which alone a tensor is made; None of any other."""
+        known = self._made.get(id(tensor), self._names.get(id(tensor)))
+        if known is None and is_functorch_wrapped_tensor(tensor):
+            return self._sources(get_unwrapped(tensor))
+        return known
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """Return what a tensor under ``torch.vmap`` is one of."""
+    while is_functorch_wrapped_tensor(tensor):
+        tensor = get_unwrapped(tensor)
+    return tensor
 
 
 def layers(graph: Graph) -> set[str]:
@@ -80,6 +133,23 @@ def _missing(graph: Graph, names: Iterable[str], seen: Collection[str]) -> list[
     """Return the names of weights that layers apply and were not seen to, in their order."""
     of_layers = layers(graph)
     return [name for name in names if name in of_layers and name not in seen]
+
+
+def refuse_computed(names: Iterable[str]) -> None:
+    """Refuse weights that are computed where they are mapped over.
+
+    Args:
+        names: of the parameters that they are made of.
+
+    Raises:
+        ScoreError: there are any.
+    """
+    for name in sorted(names):
+        raise ScoreError(
+            f"a layer under torch.vmap applies weights that are made of {name!r}, which holds "
+            "other numbers than these; map over parameters that hold the weights themselves, or "
+            "loop over members that have parameters of their own"
+        )
 
 
 def _refuse(hidden: Iterable[str]) -> None:

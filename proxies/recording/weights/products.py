@@ -28,6 +28,9 @@ _CHAINS = frozenset((torch.einsum, torch.linalg.multi_dot, torch.chain_matmul))
 PRODUCT_FUNCTIONS = _MATMUL | {torch.einsum, torch.tensordot, torch.inner, Tensor.inner}
 """Functions of torch that multiply matrices, and add nothing."""
 
+MULTIPLYING = PRODUCT_FUNCTIONS | _PLUS | _PLUS_IN_PLACE | _CHAINS
+"""Functions of torch that multiply matrices."""
+
 _KEYWORDS = ("input", "other", "mat2", "dims")
 
 
