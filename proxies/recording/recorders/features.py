@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from ....errors import NotApplicable
 from ...spectra import gram, standardised
 from ..modes import WithoutDropout
-from ..samples.channels import LAST, Channels, by_sample, real_channels
+from ..samples.channels import LAST, Channels, by_channel, by_sample, real_channels
 from ..samples.layout import Layout
 from ..samples.survey import CountedLayouts, Layouts
 from ..signals import LayerFeatures
@@ -58,14 +59,15 @@ class FeatureReader(WithoutDropout):
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        self._rectifiers.channels.see(func, result, args, kwargs)
+        self._rectifiers.channels.see(func, result)
         if func in APPLYING:
             name = name_of(self._names, weight_of(func, args, kwargs))
             layout = self._layouts.next("product", result, needed=name or "")
             others = (name_of(self._names, weight) for weight in others_of(func, args))
             self.seen.update(one for one in (name, *others) if one is not None)
             if name is not None and layout is not None:
-                with torch._C.DisableTorchFunction():  # another reader would see what follows
+                # another reader would see what follows
+                with torch._C.DisableTorchFunction(), _disable_current_modes():
                     self._read_layer(name, result.detach(), layout, func in LAST)
         return result
 
@@ -96,14 +98,22 @@ class _RectifiedFeatures(RectifierRecorder):
     def __init__(self, layouts: CountedLayouts, found: Callable[[None, Tensor], None]):
         super().__init__(layouts)
         self._found = found
-        self._place = -1
+        self._numbers: Tensor | None = None
         self.channels = Channels()
 
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = super().__torch_dispatch__(func, types, args, kwargs)
+        with _disable_current_modes():
+            self.channels.see_step(func, args, kwargs or {}, result)
+        return result
+
     def before(self, source: Tensor, layout: Layout) -> None:
-        self._place = self.channels.place(source, layout)
+        self._numbers = self.channels.of(source)
 
     def after(self, result: Tensor, layout: Layout) -> None:
-        self._found(None, by_sample(result, layout, self._layouts.samples, self._place))
+        self._found(None, by_channel(result, layout, self._layouts.samples, self._numbers))
 
 
 def moments(name: str | None, features: Tensor) -> LayerFeatures:
