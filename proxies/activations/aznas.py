@@ -75,7 +75,7 @@ def az_trainability(blocks: list[Block]) -> Measure:
     """
     norms = [block.spectral_norm for block in blocks if block.spectral_norm is not None]
     if not norms:
-        raise NotApplicable("no two blocks in a row have positions that correspond")
+        raise NotApplicable("no two blocks in a row have samples and positions that correspond")
     if any(math.isnan(norm) for norm in norms):
         raise NotApplicable("a block is the identity, which AZ-NAS ranks last")
     return Measure(sum(2 - s - 1 / (s + 1e-6) for s in norms) / len(norms))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -87,11 +88,14 @@ def _forward(
         "activation_patterns": lambda: PatternCount(counted()),
     }
     recorders = {name: make() for name, make in makers.items() if name in wanted}
-    outputs = OutputRecorder(leaves, counted(), "saliencies" in wanted)
+    counted_anyhow = partial(layouts.counted, batch.samples, any_order=True)
+    outputs = OutputRecorder(leaves, counted_anyhow(), "saliencies" in wanted)
     output = _run(runner, batch, outputs, *recorders.values())
     if outputs.overwritten():
         # An in-place operator destroyed what was held: once more, on copies.
-        outputs = OutputRecorder(leaves, counted(), copies=True)
+        outputs = OutputRecorder(
+            leaves, layouts.counted(batch.samples, any_order=True), copies=True
+        )
         output = _run(runner, batch, outputs)
     for name, recorder in recorders.items():
         with attempt(recorded, name):

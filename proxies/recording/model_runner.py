@@ -39,7 +39,7 @@ from .precision.casts import InPrecision
 from .samples.arrangements import arrangements
 from .samples.layout import independent
 from .samples.structures import mapped
-from .samples.survey import Layouts, picks_rows, rows_first, survey
+from .samples.survey import Layouts, moves_rows, picks_rows, rows_first, survey
 from .weights.effective import (
     AppliedWeights,
     EffectiveWeightFinder,
@@ -228,15 +228,16 @@ class ModelRunner:
     def layouts(self) -> Layouts:
         """Return where samples lie in what the network makes of them; found once in each mode."""
         if self.mode not in self._layouts:
-            picks = picks_rows(self.graph)
+            picks, moves = picks_rows(self.graph), moves_rows(self.graph)
             shown = rows_first(self.graph) and not (picks or self.effective().for_each)
             found = Layouts(shown=shown and self.separable, together=not self.separable)
-            if not shown and self.separable:
-                batch = self.first
+            if (moves or not shown) and self.separable:
+                batch, size = self.first, len(self.first)
                 # What fails for one sample is said by the passes that need it.
                 found = Layouts(failed=True)
                 with suppress(Exception), self.substituted(gradients=False):
-                    found = survey(lambda i, j: self.run(batch.rows(i, j)), len(batch), picks)
+                    seen = survey(lambda i, j: self.run(batch.rows(i, j)), size, picks, moves)
+                    found = Layouts(shown=True) if shown and not seen.moved else seen
             self._layouts[self.mode] = found
         return self._layouts[self.mode]
 

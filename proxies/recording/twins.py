@@ -126,7 +126,7 @@ def _of_loss(
 ) -> Gradients:
     """Return the gradients of the weights, shifted or not; ``take`` gets the layers' outputs."""
     with runner.substituted(change=_shifted(shifts)) as leaves:
-        layouts = runner.layouts().counted(batch.samples)
+        layouts = runner.layouts().counted(batch.samples, any_order=True)
         with FirstOutputs(leaves, take, layouts):
             loss = runner.batch_loss(runner.run_soundly(batch), batch)
         layouts.refuse_parts()

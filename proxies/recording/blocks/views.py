@@ -18,7 +18,7 @@ from ..batches import Batch
 from ..model_runner import ModelRunner
 from ..samples.formulas import version_of
 from ..samples.layout import ROWS, Layout, layout_of
-from ..samples.survey import rows_first
+from ..samples.survey import moves_rows, rows_first
 from ..signals import Block
 from ..weights.biases import bias_names
 from .boundaries import boundaries
@@ -119,6 +119,7 @@ def blocks(
         ScoreError: it has fewer than two blocks.
     """
     modules = dict(runner.model.named_modules())
+    moved = moves_rows(runner.graph) and bool(runner.layouts().moved)
     with runner.substituted(gradients=False):
         flow, layouts = _flow(runner, batch)
         ends = boundaries(flow, modules)
@@ -136,7 +137,7 @@ def blocks(
                 raise ScoreError(_IN_PARTS.format(samples=len(batch)))
             rows = place.parts(feature)
             norm = None
-            if before is not None:
+            if before is not None and not moved:
                 # Signs are drawn by sample and channel, so that they are the same in every layout.
                 second = _second(rows, place) if rows.dim() > 3 else rows
                 probe = rademacher(tuple(second.shape), i, generator).to(feature)

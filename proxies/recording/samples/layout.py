@@ -88,14 +88,7 @@ def layout_of(
         >>> layout_of(x - x.mean(0), 2, x[2:], 1)
         (None, False)
     """
-    if tensor.dim() != alone.dim():
-        return None, False
-    grown = [d for d in range(tensor.dim()) if tensor.shape[d] != alone.shape[d]]
-    if samples == 1 and not grown and tensor.dim():
-        grown = [0]
-    if len(grown) != 1 or tensor.shape[grown[0]] != samples * alone.shape[grown[0]]:
-        return None, False
-    possible = [*_candidates(grown[0], int(alone.shape[grown[0]]))]
+    possible = _possible(tensor, samples, alone)
     fitting = [
         layout
         for layout in possible
@@ -105,6 +98,35 @@ def layout_of(
         return fitting[0], len(fitting) == 1
     # Of samples that are mixed by values, the shape still says which is which.
     return (possible[0] if len(possible) == 1 else None), False
+
+
+def lies_elsewhere(tensor: Tensor, samples: int, alone: Tensor, position: int) -> bool:
+    """Return whether what a sample gives alone lies where another sample should.
+
+    Example:
+        >>> x = torch.arange(12.0).view(4, 3)
+        >>> lies_elsewhere(x, 4, x[2:3], 1), lies_elsewhere(x, 4, x[2:3], 2)
+        (True, False)
+    """
+    found = False
+    for layout in _possible(tensor, samples, alone):
+        parts, own = layout.parts(tensor, samples), layout.parts(alone, 1)[0]
+        if is_close(parts[position], own):
+            return False
+        found = found or any(is_close(part, own) for part in parts)
+    return found
+
+
+def _possible(tensor: Tensor, samples: int, alone: Tensor) -> list[Layout]:
+    """Return where samples may lie in a tensor, by the shape that one has alone."""
+    if tensor.dim() != alone.dim():
+        return []
+    grown = [d for d in range(tensor.dim()) if tensor.shape[d] != alone.shape[d]]
+    if samples == 1 and not grown and tensor.dim():
+        grown = [0]
+    if len(grown) != 1 or tensor.shape[grown[0]] != samples * alone.shape[grown[0]]:
+        return []
+    return [*_candidates(grown[0], int(alone.shape[grown[0]]))]
 
 
 def _candidates(dim: int, folded: int) -> Iterator[Layout]:

@@ -20,12 +20,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ....errors import NotApplicable, ScoreError
-from ....graphs import Graph
+from ....graphs import Graph, Node
 from ....graphs.operators import NORMS, WEIGHTED
 from ..modes import WithoutDropout, instance_norm
 from ..weights.applying import APPLYING
 from ..weights.parameters import TRANSFORMS_BACK
-from .layout import ROWS, Layout, is_close, layout_of
+from .layout import ROWS, Layout, is_close, layout_of, lies_elsewhere
 from .rectifiers import MAYBE_RECTIFIERS, Rectifiers
 
 KINDS = ("product", "norm", "rectifier", "map")
@@ -39,6 +39,20 @@ _PICKS = frozenset(
     "scatter_reduce index_put index_add index_copy index_reduce masked_scatter segment_reduce "
     "bincount sort argsort".split()
 )
+# Operators that may put rows in another order, whatever their values are.
+_MOVES = _PICKS | {"flip", "roll", "rot90"}
+_JOINS = frozenset("cat concat stack".split())
+
+
+def moves_rows(graph: Graph) -> bool:
+    """Return whether the network may put the samples of a batch in another order."""
+    return any(map(_may_move, graph.nodes))
+
+
+def _may_move(node: Node) -> bool:
+    base = node.aten.rpartition(".")[2].strip("_")
+    rows = node.in_shape[:1] != node.out_shape[:1]  # several of them, or some of a few samples
+    return base in _MOVES or (base in _JOINS and rows and node.out_shape[:1] == (1,))
 
 
 def picks_rows(graph: Graph) -> bool:
@@ -90,7 +104,7 @@ class Layouts:
             everywhere.
         shown: whether the graph of one sample shows that they are.
         constant: kind -> the calls of it whose tensors depend on no sample.
-        picked: whether values may decide in which row a sample lies.
+        moved: kind -> the calls of it in whose tensors a sample lies in the place of another.
         failed: whether they could not be found, so that samples are nowhere.
         together: whether no sample runs alone. Then they are rows, or have several rows each.
     """
@@ -98,18 +112,21 @@ class Layouts:
     found: dict[str, list[Found]] | None = None
     shown: bool = False
     constant: dict[str, set[int]] = field(default_factory=dict)
-    picked: bool = False
+    moved: dict[str, set[int]] = field(default_factory=dict)
     failed: bool = False
     together: bool = False
 
-    def counted(self, samples: int, any_rows: bool = False) -> CountedLayouts:
+    def counted(
+        self, samples: int, any_rows: bool = False, any_order: bool = False
+    ) -> CountedLayouts:
         """Return the layouts for one forward of so many samples.
 
         Args:
             samples: in the batch.
             any_rows: whether it is all the same which sample a row of several belongs to.
+            any_order: whether it is all the same which sample is which.
         """
-        return CountedLayouts(self, samples, any_rows)
+        return CountedLayouts(self, samples, any_rows, any_rows or any_order)
 
 
 @dataclass
@@ -119,6 +136,7 @@ class CountedLayouts:
     layouts: Layouts
     samples: int
     any_rows: bool = False
+    any_order: bool = False
     _count: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     _layers: int = 0
     _alone: Counter[str] = field(default_factory=Counter)
@@ -174,6 +192,11 @@ class CountedLayouts:
                 f"a sample has several rows in the output of {self._left_out[0]}, as a graph has "
                 "nodes and edges, and which rows are whose is not known"
             )
+        if self._left_out and self.layouts.moved:
+            raise ScoreError(
+                f"the samples cannot be told apart in the output of {self._left_out[0]}, before "
+                "which the network puts them in another order; keep the order of the batch"
+            )
         if self._left_out:
             raise ScoreError(
                 f"the samples cannot be told apart in the output of {self._left_out[0]}, which "
@@ -209,6 +232,8 @@ class CountedLayouts:
         if self.layouts.found is None:
             rows = self.any_rows and self.layouts.together
             return ROWS if tensor.dim() > 1 and (rows or len(tensor) == self.samples) else None
+        if index in self.layouts.moved.get(kind, ()) and not self.any_order:
+            return None
         known = self.layouts.found[kind]
         layout, sure = known[index] if index < len(known) else (None, False)
         if layout is None or (proven and not sure) or not layout.fits(tensor, self.samples):
@@ -286,31 +311,46 @@ class _Alone(_Watch):
         self.seen[kind].append(torch.empty(0) if hidden else tensor.detach().clone())
 
 
-class _Beside(_Watch):
-    """The watch of samples beside others, which looks for what one of them gave alone."""
+class _Seen:
+    """What is found, beside others, of one sample that was seen alone."""
 
-    def __init__(self, alone: dict[str, list[Tensor]], samples: int, position: int):
-        super().__init__()
-        self._alone = alone
-        self._samples, self._position = samples, position
+    def __init__(self, alone: dict[str, list[Tensor]], position: int):
+        self._alone, self._position = alone, position
         self.found: dict[str, list[Found]] = {kind: [] for kind in KINDS}
         self.constant: dict[str, set[int]] = {kind: set() for kind in KINDS}
+        self.moved: dict[str, set[int]] = {kind: set() for kind in KINDS}
+
+    def see(self, kind: str, tensor: Tensor, samples: int) -> None:
+        """Look for the sample in the tensor of one call."""
+        index, known = len(self.found[kind]), self._alone[kind]
+        found: Found = (None, False)
+        if index < len(known) and not is_functorch_wrapped_tensor(tensor):
+            found = layout_of(tensor, samples, known[index], self._position)
+            if is_close(tensor, known[index]):
+                self.constant[kind].add(index)
+            elif lies_elsewhere(tensor, samples, known[index], self._position):
+                self.moved[kind].add(index)
+        self.found[kind].append(found)
+
+
+class _Beside(_Watch):
+    """The watch of samples beside others, which looks for what some of them gave alone."""
+
+    def __init__(self, alone: dict[int, dict[str, list[Tensor]]], samples: int):
+        super().__init__()
+        self._samples = samples
+        self.seen = [_Seen(tensors, position) for position, tensors in alone.items()]
 
     def norm(self, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         self.see("norm", input)
-        layout = self.found["norm"][-1][0]
+        layout = self.seen[-1].found["norm"][-1][0]
         if layout is None:
             return F.batch_norm(input, *args, **kwargs)
         return _normalised(layout, self._samples, input, *args, **kwargs)
 
     def see(self, kind: str, tensor: Tensor) -> None:
-        index, known = len(self.found[kind]), self._alone[kind]
-        found: Found = (None, False)
-        if index < len(known) and not is_functorch_wrapped_tensor(tensor):
-            found = layout_of(tensor.detach(), self._samples, known[index], self._position)
-            if is_close(tensor.detach(), known[index]):
-                self.constant[kind].add(index)
-        self.found[kind].append(found)
+        for one in self.seen:
+            one.see(kind, tensor.detach(), self._samples)
 
 
 def _normalised(layout: Layout, samples: int, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -320,7 +360,9 @@ def _normalised(layout: Layout, samples: int, input: Tensor, *args: Any, **kwarg
     return instance_norm(layout, samples, input, *args, **kwargs)
 
 
-def survey(run: Callable[[int, int], Any], samples: int, picks: bool = False) -> Layouts:
+def survey(
+    run: Callable[[int, int], Any], samples: int, picks: bool = False, moves: bool = False
+) -> Layouts:
     """Return the layouts of a network of which the graph does not show that samples are the rows.
 
     Args:
@@ -328,25 +370,31 @@ def survey(run: Callable[[int, int], Any], samples: int, picks: bool = False) ->
         samples: in the batch.
         picks: whether values may decide in which row a sample lies. Then several samples are looked
             for beside all, and one that is not where the others are is nowhere.
+        moves: whether samples may be put in another order. Then some are looked for beside all.
     """
-    first = 0 if picks else max(samples - 2, 0)
-    wanted = range(max(samples - _LOOKED_FOR, 0), samples) if picks else [samples - 1]
-    seen = []
+    first = 0 if picks or moves else max(samples - 2, 0)
+    wanted = [*range(max(samples - _LOOKED_FOR, 0), samples)] if picks else [samples - 1]
+    if moves and not picks:
+        wanted = sorted({0, max(samples - 2, 0), samples - 1})
+    alone: dict[int, dict[str, list[Tensor]]] = {}
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         for sample in wanted:
-            with _Alone() as alone:
+            with _Alone() as watch:
                 run(sample, sample + 1)
-            with _Beside(alone.seen, samples - first, sample - first) as beside:
-                run(first, samples)
-            seen.append(beside)
+            alone[sample - first] = watch.seen
+        with _Beside(alone, samples - first) as beside:
+            run(first, samples)
+    seen = beside.seen
+    moved = {kind: set[int]().union(*(one.moved[kind] for one in seen)) for kind in KINDS}
+    moved = moved if any(moved.values()) else {}
     if not picks:
-        return Layouts(seen[0].found, constant=seen[0].constant)
+        return Layouts(seen[-1].found, constant=seen[-1].constant, moved=moved)
     found = {
         kind: [_agreed(calls) for calls in zip(*(s.found[kind] for s in seen), strict=False)]
         for kind in KINDS
     }
     constant = {kind: set.intersection(*(s.constant[kind] for s in seen)) for kind in KINDS}
-    return Layouts(found, constant=constant, picked=True)
+    return Layouts(found, constant=constant, moved=moved)
 
 
 def _agreed(found: tuple[Found, ...]) -> Found:
