@@ -21,8 +21,8 @@ from ..recording.batches import Batch, rows_of
 from ..recording.differentiation import (
     Gradients,
     check_differentiable,
+    checked_backward,
     refuse_unknown,
-    without_reruns,
 )
 from ..recording.model_runner import ModelRunner
 from ..recording.modes import SingleSample, WithoutDropout
@@ -130,7 +130,7 @@ def _batched(
             return False
         check_differentiable(loss)
         refuse_unknown(leaves)
-        with without_reruns():
+        with checked_backward():
             loss.backward(inputs=mode.anchors)
         mode.finish()
     return True
@@ -211,7 +211,7 @@ def _refuse_other_rows(runner: ModelRunner, batch: Batch) -> None:
 def _take(loss: Tensor, leaves: Gradients, sinks: Sinks, sample: int, retain: bool = False) -> None:
     check_differentiable(loss)
     refuse_unknown(leaves)
-    with without_reruns():
+    with checked_backward():
         weights = [*leaves.values()]
         found = torch.autograd.grad(loss, weights, retain_graph=retain, allow_unused=True)
     for name, gradient in zip(leaves, found, strict=True):

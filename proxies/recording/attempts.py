@@ -14,6 +14,13 @@ from ...errors import NotApplicable, ScoreError
 
 _NO_MEMORY = ("not enough memory", "can't allocate memory")
 
+_CHECK = "Check that a backward of the loss runs on this model"
+_REGISTER = "Add one by torch.library.register_autograd, or call torch's own functions there"
+SILENT_OPERATOR = r"(\S+): an autograd kernel was not registered"
+"""What torch warns of: an operator that gradients may not go through, as if it were constant."""
+
+_NO_FORMULA = rf"through (\S+) but no autograd formula|{SILENT_OPERATOR}"
+
 Recorded = dict[str, Any]
 """Signal name -> signal, or the ``ScoreError`` that says why there is none."""
 
@@ -48,13 +55,11 @@ def _without_frames(reason: ScoreError) -> ScoreError:
 class BackwardError(ScoreError):
     """An error that was raised after a forward: in a backward, or in what is computed from it."""
 
-    def __init__(self, cause: str):
+    def __init__(self, cause: str, status: str = "error", advice: str = _CHECK):
         super().__init__(
-            f"after the forward, in a backward or in what is made of it: {cause}. Check that a "
-            "backward of the loss runs on this model",
-            "error",
+            f"after the forward, in a backward or in what is made of it: {cause}. {advice}", status
         )
-        self._cause = cause
+        self._cause, self._advice = cause, advice
 
     def located(self, path: str | None) -> ScoreError:
         """Return the error with the module in which the backward fails; unchanged if none does."""
@@ -62,13 +67,16 @@ class BackwardError(ScoreError):
             return self
         where = f"module {path!r}" if path else "the model's own forward"
         return ScoreError(
-            f"the backward failed in {where} ({self._cause}). Check that a backward of the loss "
-            "runs on this model",
-            "error",
+            f"the backward failed in {where} ({self._cause}). {self._advice}", self.status
         )
 
 
 def _after_the_forward(error: Exception) -> ScoreError:
+    own = re.search(_NO_FORMULA, str(error))
+    if own is not None:
+        name = next(name for name in own.groups() if name)
+        cause = f"operator {name} has no autograd formula"
+        return BackwardError(cause, "unsupported", _REGISTER)
     lacking = re.search(r"derivative for (\S+) is not implemented", str(error))
     if lacking is None:
         return BackwardError(describe(error))

@@ -16,7 +16,7 @@ from ...errors import NotApplicable, ScoreError
 from ...graphs import Graph
 from .attempts import Recorded, attempt
 from .batches import Batch, as_real
-from .differentiation import Gradients, gradients, pulled_back, without_reruns
+from .differentiation import Gradients, checked_backward, gradients, pulled_back, requiring_gradient
 from .model_runner import ModelRunner
 from .modes import TwiceDifferentiable, WithoutDropout
 from .recorders.features import FeatureReader, first_standardised, moments
@@ -51,7 +51,7 @@ def record_batch(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             stack.enter_context(TwiceDifferentiable())
         if "input_jacobian" in wanted:
-            batch = batch.map(_differentiable)
+            batch = batch.map(requiring_gradient)
         output, outputs = _forward(runner, batch, leaves, layouts, wanted, recorded)
         _record_output(runner, output, batch, wanted, recorded)
         if of_loss:
@@ -147,11 +147,6 @@ def _classes(targets: Tensor) -> Tensor:
     return classes
 
 
-def _differentiable(tensor: Tensor) -> Tensor:
-    continuous = tensor.is_floating_point() or tensor.is_complex()
-    return tensor.clone().requires_grad_() if continuous else tensor
-
-
 def _jacobian(runner: ModelRunner, output: Any, batch: Batch, keep: bool) -> Tensor:
     if batch.samples != len(batch):
         raise NotApplicable(
@@ -164,7 +159,7 @@ def _jacobian(runner: ModelRunner, output: Any, batch: Batch, keep: bool) -> Ten
     main = runner.real_output(output)
     found: tuple[Tensor | None, ...] = ()
     if main.requires_grad:
-        with without_reruns():
+        with checked_backward():
             found = torch.autograd.grad(main.sum(), sources, retain_graph=keep, allow_unused=True)
     rows = [as_real(g).reshape(len(g), -1) for g in found if g is not None]
     if not rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -16,11 +17,18 @@ from torch.utils import checkpoint
 from ...errors import NotApplicable, ScoreError
 from ...graphs.inputs.tensors import tensors_in
 from ...graphs.module_path import module_calls
+from .attempts import SILENT_OPERATOR
 
 Gradients = dict[str, Tensor]
 
 _WITHOUT_REENTRY = "_checkpoint_without_reentrant_generator"
 _COMPOSABLE = "torch.distributed._composable.checkpoint_activation"  # which imports it by name
+
+
+def requiring_gradient(tensor: Tensor) -> Tensor:
+    """Return a copy that gradients are taken of, whole numbers as they are."""
+    continuous = tensor.is_floating_point() or tensor.is_complex()
+    return tensor.clone().requires_grad_() if continuous else tensor
 
 
 def check_differentiable(loss: Tensor) -> None:
@@ -58,7 +66,7 @@ def pulled_back(
         ScoreError: a leaf has one that autograd does not know.
     """
     refuse_unknown(leaves)
-    with without_reruns():
+    with checked_backward():
         found = torch.autograd.grad(
             outputs,
             [*leaves.values()],
@@ -74,11 +82,13 @@ def pulled_back(
 
 
 @contextmanager
-def without_reruns() -> Iterator[None]:
+def checked_backward() -> Iterator[None]:
     """Refuse a backward in which modules run, outside the modes of the forward.
 
+    One that goes through an operator without a formula fails, of which torch warns.
+
     Raises:
-        ScoreError: one does.
+        ScoreError: a module runs.
     """
 
     def refuse(module: nn.Module, args: Any) -> None:
@@ -88,7 +98,8 @@ def without_reruns() -> Iterator[None]:
             "torch.utils.checkpoint, or keep what the backward needs"
         )
 
-    with module_calls(lambda module, args, output: None, refuse):
+    with module_calls(lambda module, args, output: None, refuse), warnings.catch_warnings():
+        warnings.filterwarnings("error", SILENT_OPERATOR)
         yield
 
 

@@ -12,7 +12,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from ...errors import NotApplicable, ScoreError
 from .attempts import Recorded, attempt
 from .batches import Batch, as_real
-from .differentiation import Gradients, check_differentiable, gradients, without_reruns
+from .differentiation import Gradients, check_differentiable, checked_backward, gradients
 from .model_runner import ModelRunner
 from .modes import WithoutDropout
 from .samples.survey import CountedLayouts
@@ -141,7 +141,7 @@ def _attacked(runner: ModelRunner, batch: Batch, shifts: dict[str, Tensor]) -> B
             loss = runner.batch_loss(runner.run(moving), moving)
         check_differentiable(loss)
         sources = [t for t in moving.tensors if t.requires_grad]
-        with without_reruns():
+        with checked_backward():
             found = iter(torch.autograd.grad(loss, sources, allow_unused=True))
 
     def attacked(tensor: Tensor) -> Tensor:

@@ -131,6 +131,43 @@ class Between(nn.Module):
         return self.layer(grown.mul_(0.5))
 
 
+@torch.library.custom_op("archrank_tests::cut", mutates_args=())
+def cut(x: Tensor) -> Tensor:
+    return x.clamp(min=0) + 0
+
+
+cut.register_fake(torch.empty_like)
+plain = torch.library.Library("archrank_plain_tests", "DEF")
+plain.define("cut(Tensor x) -> Tensor")
+plain.impl("cut", lambda x: x.clamp(min=0) + 0, "CPU")
+plain.impl("cut", torch.empty_like, "Meta")
+
+
+class Cut(nn.Module):
+    def __init__(self, way: str):
+        super().__init__()
+        self.way = way
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cut(x) if self.way == "custom" else torch.ops.archrank_plain_tests.cut(x)
+
+
+@pytest.mark.parametrize("way", ["custom", "plain"])
+@pytest.mark.parametrize("first", [False, True])
+def test_operators_without_a_formula_are_unsupported(way: str, first: bool) -> None:
+    """Of the plain one torch only warns, and leaves out all gradients before it."""
+    layers = [nn.Linear(4, 4), nn.Sequential(Cut(way)), nn.Linear(4, 3)]
+    scores = archrank.score(nn.Sequential(*layers[first:]), (4,))
+    names = ["jacob_cov", "croze"] if first else ["snip", "gradsign", "synflow", "grasp", "zico"]
+    for name in names:
+        result = scores[name]
+        assert result.status == "unsupported", (name, result.reason)
+        assert f"module '{1 - first}.0'" in str(result.reason), name
+        assert "register_autograd" in str(result.reason)
+    assert scores["l2_norm"].status == scores["near"].status == "ok"
+    assert (scores["snip"].status == "ok") == first
+
+
 def test_a_failing_backward_before_a_layer_names_the_module_around_it() -> None:
     model = nn.Sequential(nn.Linear(4, 4), Between(), nn.Linear(4, 3))
     reason = archrank.score(model, (4,), proxies="snip")["snip"].reason

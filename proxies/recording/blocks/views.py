@@ -15,6 +15,7 @@ from ....errors import NotApplicable, ScoreError
 from ...spectra import eigenvalues, entropy, gram, spectral_norm
 from ..attempts import Recorded, attempt
 from ..batches import Batch
+from ..differentiation import checked_backward
 from ..model_runner import ModelRunner
 from ..samples.formulas import version_of
 from ..samples.layout import ROWS, Layout, layout_of
@@ -255,7 +256,8 @@ def _rows(feature: Tensor) -> Tensor:
 
 
 def _pulled_back(before: Tensor, after: Tensor, probe: Tensor) -> Tensor:
-    pulled = torch.autograd.grad(after, before, probe, retain_graph=True, allow_unused=True)[0]
+    with checked_backward():
+        (pulled,) = torch.autograd.grad(after, before, probe, retain_graph=True, allow_unused=True)
     if pulled is None:
         raise NotApplicable("a block's output does not depend on the block before it")
     return pulled

@@ -80,8 +80,8 @@ class OutputRecorder(WithoutDropout):
         held = result.detach().clone() if self._copies else result.detach()
         self._held.append((held, version_of(held)))
 
-        def arrived(gradient: Tensor) -> None:
-            if self._listening:
+        def arrived(gradient: Tensor | None) -> None:
+            if self._listening and gradient is not None:  # none came through
                 product = real_product(held, gradient.detach(), channels)
                 rows = self._layouts is None or layout == ROWS
                 if self._layouts is not None and not rows:
