@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 import sys
 import threading
+import warnings
 from collections import OrderedDict, UserDict, UserList, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+from ..errors import UnsupportedModelError
 
 _Undo = Callable[[], None]
 _ATOMS = frozenset(
@@ -58,7 +62,7 @@ def kept(*roots: Any, stand_in: Callable[[Tensor], Tensor] | None = None) -> Ite
     reach through closures, globals and defaults. Caches of functions are emptied if anything was
     added to them. Registered parameters and buffers are restored too, with their ``grad`` and
     whether they are frozen, but not the values in their memory; so are the default type of numbers
-    and the choice of deterministic algorithms.
+    and the choice of deterministic algorithms. Iterators are read from copies.
     Distributions of torch do not check their arguments inside.
 
     Args:
@@ -74,6 +78,7 @@ def kept(*roots: Any, stand_in: Callable[[Tensor], Tensor] | None = None) -> Ite
     checks = Distribution._validate_args
     try:
         search.substitute()
+        search.copy_iterators()
         Distribution.set_default_validate_args(False)  # what they check depends on values
         yield
     finally:
@@ -104,6 +109,7 @@ def rewinding(model: nn.Module) -> Callable[[], None]:
         if made() == before:
             for undo in search.undo:
                 undo()
+            search.copy_iterators()
 
     return rewind
 
@@ -135,6 +141,7 @@ class _Search:
         self._owned = True  # whether the roots hold what is looked at, not functions of theirs
         self._registered: set[int] = set()
         self._plain: list[tuple[Tensor, Callable[[Tensor], None]]] = []
+        self._iterators: list[tuple[Iterator[Any], Callable[[Any], None]]] = []
         self.undo: list[_Undo] = []
 
     def visit(self, roots: Iterable[Any]) -> None:
@@ -190,10 +197,24 @@ class _Search:
                     made[id(tensor)] = self._stand_in(tensor)
                 put(made[id(tensor)])
 
+    def copy_iterators(self) -> None:
+        """Put copies in the place of iterators, which forwards advance, the same one everywhere."""
+        made: dict[int, Any] = {}
+        for iterator, put in self._iterators:
+            if id(iterator) not in made:
+                made[id(iterator)] = _copy_of(iterator)
+            put(made[id(iterator)])
+
+    def _see(self, value: Any, put: Callable[..., None], *place: Any) -> None:
+        """See a value, and how another one is put in its place."""
+        if type(value).__module__ in ("builtins", "itertools") and isinstance(value, Iterator):
+            self._iterators.append((value, functools.partial(put, *place)))
+
     def _dict(self, table: dict[Any, Any]) -> None:
         before = dict(dict.items(table))
         self.undo.append(functools.partial(_restore_dict, table, before))
         for key, value in before.items():
+            self._see(value, dict.__setitem__, table, key)
             if type(value) not in _ATOMS:
                 self._value(value, dict.__setitem__, table, key)
 
@@ -201,6 +222,7 @@ class _Search:
         self.undo.append(functools.partial(_restore_sequence, items, list(items)))
         kind: Any = list if isinstance(items, list) else deque
         for i, value in enumerate(items):
+            self._see(value, kind.__setitem__, items, i)
             if type(value) not in _ATOMS:
                 self._value(value, kind.__setitem__, items, i)
 
@@ -231,7 +253,8 @@ class _Search:
             self._seen.add(id(kind))
             own = _own_names(kind)
             self.undo.append(functools.partial(_restore_class, kind, own))
-            for value in own.values():
+            for name, value in own.items():
+                self._see(value, setattr, kind, name)
                 if isinstance(value, (property, classmethod, staticmethod)):
                     value = getattr(value, "fget", None) or getattr(value, "__func__", None)
                 if not isinstance(value, type):
@@ -252,6 +275,7 @@ class _Search:
             for name in (slots,) if isinstance(slots, str) else slots:
                 if hasattr(item, name):
                     value = getattr(item, name)
+                    self._see(value, object.__setattr__, item, name)
                     self.undo.append(functools.partial(object.__setattr__, item, name, value))
                     self._waiting.append(value)
 
@@ -259,6 +283,7 @@ class _Search:
         self._waiting += (function.__defaults__, function.__kwdefaults__)
         for cell in function.__closure__ or ():
             value = _content(cell)
+            self._see(value, setattr, cell, "cell_contents")
             self.undo.append(functools.partial(_restore_cell, cell, value))
             self._waiting.append(value)
         if _is_foreign(function):
@@ -266,6 +291,7 @@ class _Search:
         table = function.__globals__
         for name in _names(function.__code__):
             if name in table and not isinstance(table[name], type):
+                self._see(table[name], table.__setitem__, name)
                 self.undo.append(functools.partial(_restore_global, table, name, table[name]))
                 self._waiting.append(table[name])
 
@@ -279,6 +305,8 @@ class _SearchOfForwards(_Search):
             own = _attributes(module)
             self.undo.append(functools.partial(_restore_attributes, module, own))
             self._waiting.extend(own.values())
+            for name, value in own.items():
+                self._see(value, vars(module).__setitem__, name)
             self._classes(module)
 
     def _value(self, value: Any, put: Callable[..., None], container: Any, key: Any) -> None:
@@ -304,6 +332,53 @@ class _SearchOfNames(_Search):
         super()._function(function)
         if not _is_foreign(function):
             self.names.update(_names(function.__code__))
+
+
+class _Unread:
+    """What stands for an iterator that cannot be copied, so that it is not advanced."""
+
+    def __init__(self, iterator: Iterator[Any]):
+        self._kind = type(iterator).__name__
+
+    def __iter__(self) -> _Unread:
+        return self
+
+    def __next__(self) -> Any:
+        raise UnsupportedModelError(
+            f"the forward reads a {self._kind} that the model holds, which cannot be put back to "
+            "where it was; hold a number that the forward counts up, or a list and a place in it"
+        )
+
+
+def _copy_of(iterator: Iterator[Any]) -> Any:
+    """Return an iterator that goes on where another one is, and does not advance it."""
+    if hasattr(iterator, "__copy__"):
+        return copy.copy(iterator)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            parts: Any = iterator.__reduce__()
+            make, arguments, state = (*parts, None)[:3]
+            made = make(*map(_part_of, arguments))
+            if state is not None:
+                made.__setstate__(_state_of(state))
+    except TypeError:  # as generators raise
+        return _Unread(iterator)
+    return made
+
+
+def _part_of(value: Any) -> Any:
+    """Return what a copy of an iterator holds: iterators inside are copied, too."""
+    if isinstance(value, tuple) and any(isinstance(one, Iterator) for one in value):
+        return tuple(map(_part_of, value))
+    return _copy_of(value) if isinstance(value, Iterator) else value
+
+
+def _state_of(state: Any) -> Any:
+    """Return the state of a copy, which may hold what was seen so far in a list."""
+    if isinstance(state, tuple):
+        return tuple(map(_state_of, state))
+    return [*state] if isinstance(state, list) else _part_of(state)
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:

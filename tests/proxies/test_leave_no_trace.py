@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import random
 import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from torch.nn.modules import module as torch_module
 
 import archrank
 from archrank import proxies
+from archrank.errors import UnsupportedModelError
 
 NAMES = [p.name for p in proxies.list()]
 HOOKS = [k for k in vars(nn.Module()) if k.endswith("_hooks")]
@@ -192,3 +195,58 @@ def test_nothing_holds_a_model_that_was_scored(
     finally:
         gc.enable()
     assert [*scores] == names
+
+
+def started(iterator: Iterator[int]) -> Iterator[int]:
+    """Return a cycle of 1, 0, 0 that has given its first number."""
+    next(iterator)
+    return iterator
+
+
+SHARED = itertools.cycle([0, 1])
+ITERATORS: dict[str, Callable[[], Any]] = {
+    "count": lambda: itertools.count(),
+    "cycle": lambda: started(itertools.cycle([1, 0, 3, 5])),
+    "list": lambda: iter([0, 1]),
+    "range": lambda: iter(range(2)),
+    "nested": lambda: map(int, itertools.chain(itertools.cycle([0, 2]))),
+    "in a list": lambda: [itertools.count()],
+    "global": lambda: None,
+    "in a closure": lambda: (lambda held: lambda: next(held))(itertools.count()),
+}
+
+
+class Reading(nn.Module):
+    """Scales its features by a number that it reads."""
+
+    def __init__(self, held: Any):
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.two, self.held = nn.Linear(4, 6), nn.Linear(6, 3), held
+
+    def number(self) -> int:
+        held = self.held[0] if isinstance(self.held, list) else self.held
+        return held() if callable(held) else next(SHARED if held is None else held)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.two(torch.relu(self.one(x) * (1 + self.number())))
+
+
+@pytest.mark.parametrize("kind", ITERATORS)
+def test_iterators_are_where_they_were(kind: str) -> None:
+    model, twin = Reading(ITERATORS[kind]()), Reading(lambda: 0)
+    held = model.held
+    names = "snip,gradsign,near,synflow,grasp,naswot"
+    for _ in range(2):
+        found, expected = (archrank.score(m, (4,), proxies=names) for m in (model, twin))
+        for name, result in found.items():
+            assert result.value == pytest.approx(expected[name].value), name
+    assert model.held is held
+    assert model.number() == 0
+
+
+def test_generators_are_refused_and_not_read() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), Reading(number for number in range(3)))
+    with pytest.raises(UnsupportedModelError, match=r"module '1'.* reads a generator"):
+        archrank.score(model, (4,), proxies="snip")
+    assert next(model[1].held) == 0
