@@ -13,17 +13,17 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...errors import NotApplicable, ScoreError
-from ...graphs import Graph
 from .attempts import Recorded, attempt
 from .batches import Batch, as_real
 from .differentiation import Gradients, checked_backward, gradients, pulled_back, requiring_gradient
 from .model_runner import ModelRunner
 from .modes import TwiceDifferentiable, WithoutDropout
+from .recorders.alone import saliencies_alone
 from .recorders.features import FeatureReader, first_standardised, moments
 from .recorders.outputs import OutputRecorder
 from .recorders.rectifiers import CodeKernel, PatternCount
 from .samples.survey import CountedLayouts, Layouts
-from .signals import GradientStatistics
+from .signals import GradientStatistics, Saliency
 from .weights.hidden import refuse_computed, refuse_hidden, refuse_learning_unseen
 
 OF_LOSS = ("gradients", "hessian_gradients", "saliencies", "gradient_statistics")
@@ -59,7 +59,7 @@ def record_batch(runner: ModelRunner, wanted: frozenset[str]) -> Recorded:
                 loss = runner.batch_loss(output, batch)
                 runner.require_weights()
                 del output  # and with it, pass by pass, what only it keeps alive
-                _record_gradients(runner.graph, leaves, loss, outputs, wanted, recorded)
+                _record_gradients(runner, leaves, loss, outputs, wanted, recorded)
                 del loss
                 if "gradient_statistics" in wanted:
                     with attempt(recorded, "gradient_statistics"):
@@ -168,7 +168,7 @@ def _jacobian(runner: ModelRunner, output: Any, batch: Batch, keep: bool) -> Ten
 
 
 def _record_gradients(
-    graph: Graph,
+    runner: ModelRunner,
     leaves: Gradients,
     loss: Tensor,
     outputs: OutputRecorder,
@@ -180,9 +180,7 @@ def _record_gradients(
         found = gradients(loss, leaves, create_graph=second_order)
     if "saliencies" in wanted:
         with attempt(recorded, "saliencies"):
-            outputs.refuse_parts()
-            refuse_learning_unseen(graph, found, outputs.seen)
-            recorded["saliencies"] = outputs.saliencies
+            recorded["saliencies"] = _saliencies(runner, leaves, outputs, found)
     recorded["gradients"] = {n: g.detach() for n, g in found.items()}
     if second_order:
         with attempt(recorded, "hessian_gradients"):
@@ -192,6 +190,29 @@ def _record_gradients(
             recorded["hessian_gradients"] = pulled_back(
                 moving, leaves, [gradient.detach() for gradient in moving]
             )
+
+
+def _saliencies(
+    runner: ModelRunner, leaves: Gradients, outputs: OutputRecorder, found: Gradients
+) -> list[Saliency]:
+    """Return the saliencies that were recorded, or those of samples that run one by one.
+
+    Raises:
+        ScoreError: samples cannot be told apart in the output of a layer, or it cannot be seen.
+    """
+    saliencies, seen = outputs.saliencies, outputs.seen
+    try:
+        outputs.refuse_parts()
+    except ScoreError:
+        alone = None
+        if runner.separable:
+            losses = runner.losses_alone(runner.first)
+            alone = saliencies_alone(losses, len(runner.first), leaves, found)
+        if alone is None:
+            raise
+        saliencies, seen = alone
+    refuse_learning_unseen(runner.graph, found, seen)
+    return saliencies
 
 
 def _statistics(

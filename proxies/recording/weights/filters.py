@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fft
 
 from .applying import CELLS, POSITIONS, RECURRENT, filtered, filtered_maps
-from .products import PRODUCT_FUNCTIONS
+from .products import GROUPED, MATMUL, PRODUCT_FUNCTIONS
 from .provenance import Provenance, tensors_among
 
 _DIMENSIONS: dict[Any, tuple[int, ...] | None] = {
@@ -38,6 +38,7 @@ _PARTS = frozenset(
 
 
 _SUMS = frozenset((torch.sum, Tensor.sum))
+_TURNED = Tensor.mT.__get__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,9 @@ class FilterOutputs(Provenance):
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not any(self._special):
             return super().call(func, args, kwargs)
+        if func in MATMUL and self._is_from_left(args):
+            made = self._step(torch.matmul, args[1].mT, self._step(_TURNED, args[0]))
+            return self._step(_TURNED, made)
         tensors = [*tensors_among((args, kwargs))]
         read = next((o for t in tensors if (o := self._outputs.pop(id(t), None))), None)
         if read is not None and func not in _DIMENSIONS and func not in _PARTS:
@@ -104,10 +108,17 @@ class FilterOutputs(Provenance):
 
     def _factors(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, ...]:
         """Return the weights in a product that is no linear layer, as of relative positions."""
-        if func not in PRODUCT_FUNCTIONS or self._sources(args, kwargs) is not None:
+        if func not in PRODUCT_FUNCTIONS | GROUPED or self._sources(args, kwargs) is not None:
             return ()
-        names = [n for n in self._names_of((args, kwargs)) if n in self._special.products]
+        products = self._parameters if func in GROUPED else self._special.products
+        names = [n for n in self._names_of((args, kwargs)) if n in products]
         return tuple(names) if names and self._as_linear(func, args, kwargs) is None else ()
+
+    def _is_from_left(self, args: tuple[Any, ...]) -> bool:
+        """Return whether picked matrices multiply a matrix from the left, whose rows they make."""
+        if len(args) != 2 or id(args[0]) not in self._products or args[1].dim() < 2:
+            return False
+        return self._multiply(self._products[id(args[0])][1], [args[1]])
 
     def _multiply(self, names: tuple[str, ...], tensors: list[Tensor]) -> bool:
         """Return whether picked matrices multiply one of the tensors."""

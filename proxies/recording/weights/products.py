@@ -19,13 +19,22 @@ from torch import Tensor
 
 from .applying import grouped_linear
 
-_MATMUL = frozenset(
+MATMUL = frozenset(
     (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__, torch.linalg.matmul)
 ) | {torch.bmm, Tensor.bmm}
+"""Functions of torch that multiply matrices in the last dimensions."""
+
 _PLUS_IN_PLACE = frozenset((Tensor.addmm_, Tensor.baddbmm_))
 _PLUS = frozenset((torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm))
 _CHAINS = frozenset((torch.einsum, torch.linalg.multi_dot, torch.chain_matmul))
-PRODUCT_FUNCTIONS = _MATMUL | {torch.einsum, torch.tensordot, torch.inner, Tensor.inner}
+GROUPED: frozenset[Any] = frozenset(
+    getattr(home, name)
+    for home, name in ((torch, "_grouped_mm"), (F, "grouped_mm"))
+    if hasattr(home, name)  # this torch has it
+)
+"""Functions of torch that multiply groups of rows, each by a matrix of its own."""
+
+PRODUCT_FUNCTIONS = MATMUL | {torch.einsum, torch.tensordot, torch.inner, Tensor.inner}
 """Functions of torch that multiply matrices, and add nothing."""
 
 MULTIPLYING = PRODUCT_FUNCTIONS | _PLUS | _PLUS_IN_PLACE | _CHAINS
@@ -213,7 +222,7 @@ def _read(func: Any, args: tuple[Any, ...]) -> tuple[Equation, Any, Any] | None:
     if len(args) < 2 or not (isinstance(args[0], Tensor) and isinstance(args[1], Tensor)):
         return None
     one, other = args[:2]
-    if func in _MATMUL or func in _PLUS:
+    if func in MATMUL or func in _PLUS:
         return _matmul(one.dim(), other.dim()), one, other
     if func in (torch.inner, Tensor.inner):
         return _tensordot(one.dim(), other.dim(), ([-1], [-1])), one, other

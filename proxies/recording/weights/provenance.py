@@ -86,6 +86,13 @@ class Provenance(TorchFunctionMode):
             product = self._as_linear(func, args, kwargs)
             if product is not None:
                 return product()
+            if self._picks(func, args):  # no value that other samples have, too
+                names = self._names[id(args[0])]
+                for name in names:
+                    self.direct(name)
+                part: Tensor = self._made(names, func, *args, **kwargs)
+                part.picked = True  # type: ignore[attr-defined]
+                return part
             for name in self._names_of((args, kwargs)):
                 self.direct(name)
             if args and _writes(func) and id(args[0]) not in self._own:
@@ -94,6 +101,13 @@ class Provenance(TorchFunctionMode):
         if func in DROPOUTS:
             return args[0] if args else kwargs["input"]
         return self._made(sources, func, *args, **kwargs)
+
+    def _picks(self, func: Any, args: tuple[Any, ...]) -> bool:
+        """Return whether a function takes a part of a weight, at places that values say."""
+        if func is not Tensor.__getitem__ or not self._names.get(id(args[0])):
+            return False
+        index = args[1] if isinstance(args[1], tuple) else (args[1],)
+        return all(i.dim() == 0 for i in index if isinstance(i, Tensor))
 
     def _modulated(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a function of what depends on the input; note kernels that it changes by sample.
@@ -117,8 +131,11 @@ class Provenance(TorchFunctionMode):
         # The norms and rectifiers that make a weight are none of the network's.
         with torch._C.DisableTorchFunction(), _disable_current_modes():
             result = func(*args, **kwargs)
+        picked = any(hasattr(t, "picked") for t in tensors_among((args, kwargs)))
         for made in result if isinstance(result, (tuple, list)) else (result,):
             if isinstance(made, Tensor) and id(made) not in self._own:
+                if picked:
+                    made.picked = True  # type: ignore[attr-defined]
                 self._names[id(made)] = sources
                 self._keep.append(made)
         return result
@@ -186,6 +203,8 @@ class Provenance(TorchFunctionMode):
         if form.groups > 1 and not self._of_groups(form.source, names, args):
             return None
         weight = self._made(names, form.weight)
+        if hasattr(form.source, "picked"):
+            weight.picked = True
         return lambda: self._linear(form, weight)
 
     def _of_groups(self, weight: Tensor, names: tuple[str, ...], args: tuple[Any, ...]) -> bool:
