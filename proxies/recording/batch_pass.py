@@ -206,13 +206,27 @@ def _saliencies(
     except ScoreError:
         alone = None
         if runner.separable:
-            losses = runner.losses_alone(runner.first)
-            alone = saliencies_alone(losses, len(runner.first), leaves, found)
+            alone = saliencies_alone(_losses_alone(runner), len(runner.first), leaves, found)
         if alone is None:
             raise
         saliencies, seen = alone
     refuse_learning_unseen(runner.graph, found, seen)
     return saliencies
+
+
+def _losses_alone(runner: ModelRunner) -> Iterator[Callable[[], Tensor]]:
+    """Yield for each sample what runs it alone and returns its loss, by the batch's classes."""
+    batch = runner.first
+    if runner.loss is None and batch.targets is None:
+        with torch.no_grad(), WithoutDropout():
+            logits = runner.real_output(runner.run_soundly(batch))
+        batch = replace(batch, targets=runner.class_targets(logits, batch))
+
+    def loss_of(rows: Batch) -> Tensor:
+        return runner.sum_of_losses(runner.run_soundly(rows), rows)
+
+    for i in range(len(batch)):
+        yield partial(loss_of, batch.rows(i, i + 1))
 
 
 def _statistics(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -449,21 +449,6 @@ class ModelRunner:
             row, target = (rows_of(v, i, i + 1, size) for v in (output, batch.targets))
             total = total + given_loss(self.loss, row, target)
         return total
-
-    def losses_alone(self, batch: Batch) -> Iterator[Callable[[], Tensor]]:
-        """Yield for each sample what runs it alone and returns its loss.
-
-        Classes that are drawn are those of the batch.
-        """
-        if self.loss is None and batch.targets is None:
-            with torch.no_grad(), WithoutDropout():
-                logits = self.real_output(self.run_soundly(batch))
-            batch = replace(batch, targets=self.class_targets(logits, batch))
-        for i in range(len(batch)):
-            yield partial(self._loss_of, batch.rows(i, i + 1))
-
-    def _loss_of(self, batch: Batch) -> Tensor:
-        return self.sum_of_losses(self.run_soundly(batch), batch)
 
     def class_targets(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return the classes of a batch, drawn by the seed where none are given."""
