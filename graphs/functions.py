@@ -9,7 +9,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
+from torch._C._functorch import (
+    get_unwrapped,
+    is_functorch_wrapped_tensor,
+    is_gradtrackingtensor,
+)
+from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 
 from . import flops
@@ -49,19 +54,29 @@ class FunctionRecorder(TorchFunctionMode):
                 "nested tensors have no shape to record: pad them first, as to_padded_tensor does"
             )
         handler = _HANDLERS.get(func)
-        mapped = handler is not _dropout and any(map(_is_mapped, args))
-        if handler is None or self.recorder.paused or mapped:  # the calls to ATen know its size
+        apart = handler is not _dropout and (in_dual_level() or any(map(_is_transformed, args)))
+        if handler is None or self.recorder.paused or apart:  # the calls to ATen know its size
             return func(*args, **(kwargs or {}))
         self.recorder.last_call = f"aten.{func.__name__}"
         return handler(self.recorder, func, *args, **(kwargs or {}))
 
 
-def _is_mapped(value: Any) -> bool:
-    """Return whether a tensor is one of several over which ``torch.vmap`` maps."""
+def _is_transformed(value: Any) -> bool:
+    """Return whether a tensor is one of several that ``torch.vmap`` maps over, or is derived by.
+
+    Of what ``torch.func`` differentiates, the derivative is computed beside it, or afterwards.
+    """
     whole = value
     while isinstance(whole, Tensor) and is_functorch_wrapped_tensor(whole):
+        if is_gradtrackingtensor(whole):
+            return True
         whole = get_unwrapped(whole)
     return whole is not value and whole.numel() != value.numel()
+
+
+def in_dual_level() -> bool:
+    """Return whether functions may compute forward derivatives, too."""
+    return forward_ad._current_level >= 0
 
 
 def _dropout(recorder: Recorder, func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:

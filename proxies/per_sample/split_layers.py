@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack
 
+from ...graphs.functions import in_dual_level
 from ..recording.modes import WithoutDropout, instance_norm
 from ..recording.samples.layout import ROWS, Layout
 from ..recording.samples.survey import CountedLayouts
@@ -52,7 +53,8 @@ class PerSample(WithoutDropout):
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func is F.batch_norm:
             return self._batch_norm(*args, **kwargs)
-        if func not in APPLYING or peek_interpreter_stack() is not None:  # under torch.vmap
+        transformed = peek_interpreter_stack() is not None or in_dual_level()  # by torch.func
+        if func not in APPLYING or transformed:
             return func(*args, **kwargs)
         input = args[0] if args else kwargs["input1" if func is F.bilinear else "input"]
         layout = self._layouts.next("product", input, proven=True)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.autograd import forward_ad
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+import archrank
 from archrank.graphs import Graph, trace
 
 
@@ -179,3 +184,71 @@ def test_a_function_that_is_mapped_counts_for_each(kind: str, dim: int) -> None:
     with FlopCounterMode(display=False) as counter:
         Maps()(x)
     assert trace(Maps(), x).product_flops == counter.get_total_flops() / 2
+
+
+def derived(net: nn.Module, x: Tensor) -> Tensor:
+    with forward_ad.dual_level():
+        made = forward_ad.unpack_dual(net(forward_ad.make_dual(x, torch.ones_like(x))))
+    return made.primal + made.tangent
+
+
+DERIVATIVES: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
+    "jvp": lambda net, x: torch.func.jvp(net, (x,), (torch.ones_like(x),))[1],
+    "vjp": lambda net, x: torch.func.vjp(net, x)[1](torch.ones_like(x))[0],
+    "grad": lambda net, x: torch.func.grad(lambda v: net(v).sum())(x),
+    "jacrev": lambda net, x: torch.vmap(torch.func.jacrev(net))(x).sum(1),
+    "jacfwd": lambda net, x: torch.vmap(torch.func.jacfwd(net))(x).sum(1),
+    "hessian": lambda net, x: torch.vmap(torch.func.hessian(lambda v: net(v).sum()))(x).sum(1),
+    "dual numbers": derived,
+}
+
+
+class Derives(nn.Module):
+    """A network that makes its output of a derivative of layers."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 4))
+        self.head, self.kind = nn.Linear(4, 3), kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(DERIVATIVES[self.kind](self.net, x))
+
+
+class Products(TorchDispatchMode):
+    """Counts the products of torch's table, without hooks on modules, which derivatives refuse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        self.flops += 0 if count is None else count(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+@pytest.mark.parametrize("kind", DERIVATIVES)
+def test_the_products_of_derivatives_count(kind: str) -> None:
+    model, x = Derives(kind), torch.randn(1, 4)
+    with Products() as counter, torch.no_grad():
+        model(x)
+    assert trace(model, x).product_flops == counter.flops / 2
+
+
+@pytest.mark.parametrize("kind", DERIVATIVES)
+def test_gradients_go_through_derivatives(kind: str) -> None:
+    model, x, targets = Derives(kind), torch.randn(5, 4), torch.arange(5) % 3
+    weights = [p for p in model.parameters() if p.dim() > 1]
+    found = torch.autograd.grad(F.cross_entropy(model(x), targets), weights)
+    snip = sum(float((w * g).abs().sum()) for w, g in zip(weights, found, strict=True))
+    sums = [torch.zeros_like(w) for w in weights]
+    for i in range(5):
+        loss = F.cross_entropy(model(x[i : i + 1]), targets[i : i + 1])
+        for total, gradient in zip(sums, torch.autograd.grad(loss, weights), strict=True):
+            total += gradient.sign()
+    scores = archrank.score(model, x, targets, proxies="snip,gradsign")
+    assert scores["snip"].value == pytest.approx(snip, rel=1e-5)
+    assert scores["gradsign"].value == sum(float(total.abs().sum()) for total in sums)
