@@ -17,7 +17,7 @@ from .functions import FunctionRecorder
 from .graph import Graph
 from .inputs.hints import hint_about
 from .inputs.models import checked_module, float_type, unwrap
-from .inputs.tensors import Inputs, arguments_of, as_tensors, is_shape, placed, tensors_in
+from .inputs.tensors import Inputs, arguments_of, as_tensors, changed, is_shape, placed, tensors_in
 from .module_path import ModulePath
 from .randomness import seeded
 from .recording import NeedsValues, Recorder
@@ -44,8 +44,9 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
             dimension, of which the first sample is traced; or the tuple (positional) or dict
             (keywords) of tensors that ``forward`` takes. The batch dimension is the first, the
             second if the model takes sequences first, or another one of a tensor if there are
-            outputs for it alone. A tuple or dict is traced whole, so the figures of the graph are
-            those of the whole input.
+            outputs for it alone. Of a tuple or dict the first sample is traced if all tensors have
+            as many rows as there are outputs, also for one row or two. Any other is traced whole,
+            such as a graph of nodes and edges, and the figures are those of the whole input.
 
     Raises:
         InputError: ``model`` or ``inputs`` is invalid.
@@ -88,7 +89,37 @@ def _of_one_sample(forward: _Forward, inputs: Inputs) -> Graph:
             raise
         return other
     second = _of_second_dimension(forward, inputs, graph)
-    return second or _of_other_dimension(forward, inputs, graph) or graph
+    other = second or _of_other_dimension(forward, inputs, graph)
+    return other or _of_first_rows(forward, inputs, graph) or graph
+
+
+def _of_first_rows(forward: _Forward, inputs: Inputs, whole: Graph) -> Graph | None:
+    """Return the graph of one sample where forward takes several tensors of samples, else None.
+
+    Then all tensors have as many rows, and there are as many outputs, also for one or two rows.
+    """
+    if is_shape(inputs) or isinstance(inputs, Tensor):
+        return None
+    tensors = [t for t in tensors_in((forward.args, forward.kwargs)) if t.dim() > 0]
+    sizes = {len(t) if t.layout is torch.strided else 0 for t in tensors}
+    samples = max(sizes, default=0)
+    if len(sizes) != 1 or samples < 2 or _output_rows(whole) != samples:
+        return None
+    if any(map(_takes_sequences_first, forward.model.modules())):
+        return None
+    with suppress(UnsupportedModelError):
+        one, two = (_settled(_rows_of(forward, count)) for count in (1, 2))
+        if (_output_rows(one), _output_rows(two)) == (1, 2):
+            return one
+    return None
+
+
+def _rows_of(forward: _Forward, count: int) -> _Forward:
+    def cut(tensor: Tensor) -> Tensor:
+        return tensor[:count] if tensor.dim() > 0 else tensor
+
+    args, kwargs = (changed(value, cut) for value in (forward.args, forward.kwargs))
+    return replace(forward, args=args, kwargs=kwargs)
 
 
 def _of_other_dimension(forward: _Forward, inputs: Inputs, of_row: Graph | None) -> Graph | None:

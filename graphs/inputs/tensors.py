@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -104,25 +104,39 @@ def arguments_of(model: nn.Module, inputs: Inputs) -> tuple[tuple[Any, ...], dic
 
 def placed(value: Any, device: torch.device) -> Any:
     """Return the same arguments with a copy of every tensor on ``device``, to be written to."""
-    if isinstance(value, Tensor):
-        if value.device == device:
-            return value.clone()
-        if value.is_meta:  # a shape, now wanted with values
-            return torch.randn(value.shape, dtype=value.dtype).to(device)
-        if device.type == "meta" and not value.is_sparse:
+
+    def copied(tensor: Tensor) -> Tensor:
+        if tensor.device == device:
+            return tensor.clone()
+        if tensor.is_meta:  # a shape, now wanted with values
+            return torch.randn(tensor.shape, dtype=tensor.dtype).to(device)
+        if device.type == "meta" and not tensor.is_sparse:
             return torch.empty_strided(
-                value.shape, value.stride(), dtype=value.dtype, device=device
+                tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device
             )
-        return value.to(device)
+        return tensor.to(device)
+
+    return changed(value, copied)
+
+
+def changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return the same arguments with every tensor of nested lists and mappings changed.
+
+    Example:
+        >>> changed({"x": [torch.ones(2), 3]}, lambda tensor: 2 * tensor)
+        {'x': [tensor([2., 2.]), 3]}
+    """
+    if isinstance(value, Tensor):
+        return change(value)
     if type(value) is dict:
-        return {key: placed(item, device) for key, item in value.items()}
+        return {key: changed(item, change) for key, item in value.items()}
     if isinstance(value, MutableMapping):  # what packages return, and take again
         result = copy.copy(value)
         for key, item in value.items():
-            result[key] = placed(item, device)
+            result[key] = changed(item, change)
         return result
-    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
-        return type(value)(placed(item, device) for item in value)
+    if type(value) in (list, tuple):
+        return type(value)(changed(item, change) for item in value)
     return value
 
 

@@ -167,7 +167,7 @@ class ModelRunner:
         known = self._separable
         if self.mode not in known:
             batch = self.batches[0]
-            # A dictionary is traced whole, so its graph does not say where its samples lie.
+            # Of a dictionary values say where samples lie; its graph may be that of the whole.
             plain = not batch.kwargs and [t.layout for t in batch.tensors] == [torch.strided]
             known[self.mode] = plain or self._runs_alone(batch)
             if not known[self.mode]:
@@ -207,7 +207,9 @@ class ModelRunner:
             return None
 
     def _outputs(self) -> int | None:
-        """Return the rows of the main output, which was traced of the whole input."""
+        """Return the rows of the main output, None if not the whole input was traced."""
+        if next((s[0] for s in self.graph.input_shapes if s), 0) != len(self.batches[0]):
+            return None
         shapes = [node.out_shape for node in self.graph.nodes if node.operator == "output"]
         main = max(zip(output_depths(self.graph), shapes, strict=True), default=(0, ()))[1]
         return main[0] if main else None

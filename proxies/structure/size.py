@@ -36,7 +36,7 @@ def flops(graph: Graph) -> Measure:
     """Count the multiply-adds of all operators that the FLOP table knows.
 
     Notes:
-        See ``archrank.graphs.flops``.
+        See ``archrank.graphs.flops``. ``archrank.trace`` says of which inputs one sample is traced.
     """
     return Measure(
         float(graph.flops), by_node={i: float(n) for i, n in enumerate(graph.node_flops.tolist())}
