@@ -17,7 +17,16 @@ from .functions import FunctionRecorder
 from .graph import Graph
 from .inputs.hints import hint_about
 from .inputs.models import checked_module, float_type, unwrap
-from .inputs.tensors import Inputs, arguments_of, as_tensors, changed, is_shape, placed, tensors_in
+from .inputs.tensors import (
+    Inputs,
+    arguments_of,
+    as_tensors,
+    changed,
+    is_list_of_tensors,
+    is_shape,
+    placed,
+    tensors_in,
+)
 from .module_path import ModulePath
 from .randomness import seeded
 from .recording import NeedsValues, Recorder
@@ -45,8 +54,9 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
             (keywords) of tensors that ``forward`` takes. The batch dimension is the first, the
             second if the model takes sequences first, or another one of a tensor if there are
             outputs for it alone. Of a tuple or dict the first sample is traced if all tensors have
-            as many rows as there are outputs, also for one row or two. Any other is traced whole,
-            such as a graph of nodes and edges, and the figures are those of the whole input.
+            as many rows as there are outputs, also for one row or two; of a list of images, the
+            first. Any other is traced whole, such as a graph of nodes and edges, and the figures
+            are those of the whole input.
 
     Raises:
         InputError: ``model`` or ``inputs`` is invalid.
@@ -96,22 +106,34 @@ def _of_one_sample(forward: _Forward, inputs: Inputs) -> Graph:
 def _of_first_rows(forward: _Forward, inputs: Inputs, whole: Graph) -> Graph | None:
     """Return the graph of one sample where forward takes several tensors of samples, else None.
 
-    Then all tensors have as many rows, and there are as many outputs, also for one or two rows.
+    Then all tensors have as many rows, or all lists as many tensors, and there are as many outputs,
+    also for one sample or two.
     """
     if is_shape(inputs) or isinstance(inputs, Tensor):
         return None
-    tensors = [t for t in tensors_in((forward.args, forward.kwargs)) if t.dim() > 0]
-    sizes = {len(t) if t.layout is torch.strided else 0 for t in tensors}
-    samples = max(sizes, default=0)
-    if len(sizes) != 1 or samples < 2 or _output_rows(whole) != samples:
-        return None
     if any(map(_takes_sequences_first, forward.model.modules())):
         return None
-    with suppress(UnsupportedModelError):
-        one, two = (_settled(_rows_of(forward, count)) for count in (1, 2))
-        if (_output_rows(one), _output_rows(two)) == (1, 2):
-            return one
+    for cut, sizes in ((_rows_of, _rows(forward)), (_entries_of, _entries(forward))):
+        if len(sizes) != 1 or max(sizes) < 2:
+            continue
+        with suppress(UnsupportedModelError):
+            one, two = (_settled(cut(forward, count)) for count in (1, 2))
+            if _are_samples(one, two, 2) and _are_samples(one, whole, max(sizes)):
+                return one
     return None
+
+
+def _are_samples(one: Graph, several: Graph, samples: int) -> bool:
+    """Return whether several samples have that many rows or outputs for those of one."""
+    if (_output_rows(one), _output_rows(several)) == (1, samples):
+        return True
+    of_one, of_all = (sum(node.operator == "output" for node in g.nodes) for g in (one, several))
+    return 0 < samples * of_one == of_all
+
+
+def _rows(forward: _Forward) -> set[int]:
+    tensors = [t for t in tensors_in((forward.args, forward.kwargs)) if t.dim() > 0]
+    return {len(t) if t.layout is torch.strided else 0 for t in tensors}
 
 
 def _rows_of(forward: _Forward, count: int) -> _Forward:
@@ -120,6 +142,21 @@ def _rows_of(forward: _Forward, count: int) -> _Forward:
 
     args, kwargs = (changed(value, cut) for value in (forward.args, forward.kwargs))
     return replace(forward, args=args, kwargs=kwargs)
+
+
+def _entries(forward: _Forward) -> set[int]:
+    given = (*forward.args, *forward.kwargs.values())
+    lists = {len(value) for value in given if is_list_of_tensors(value)}
+    others = {0 for value in given if isinstance(value, Tensor)}
+    return lists | others
+
+
+def _entries_of(forward: _Forward, count: int) -> _Forward:
+    def cut(value: Any) -> Any:
+        return value[:count] if is_list_of_tensors(value) else value
+
+    args, kwargs = map(cut, forward.args), {n: cut(v) for n, v in forward.kwargs.items()}
+    return replace(forward, args=tuple(args), kwargs=kwargs)
 
 
 def _of_other_dimension(forward: _Forward, inputs: Inputs, of_row: Graph | None) -> Graph | None:

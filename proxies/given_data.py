@@ -175,8 +175,8 @@ def parted(
         item, targets = item[:-1], item[-1]
     if nested and len(item) == 1:
         inner = item[0]
-        if not isinstance(inner, Mapping):
-            return tuple(inner), targets
+        if not isinstance(inner, Mapping):  # more than forward takes are the images of one list
+            return (([*inner],) if len(inner) > most else tuple(inner)), targets
         if _takes_names(model, inner):
             return dict(inner), targets
     alone = len(item) == 1 and isinstance(item[0], Tensor)  # else it would pass for names

@@ -45,6 +45,16 @@ def as_tensors(value: Any) -> Any:
     return value
 
 
+def is_list_of_tensors(value: Any) -> bool:
+    """Return whether a value is a list of tensors, as detectors take images.
+
+    Example:
+        >>> is_list_of_tensors([torch.ones(2)]), is_list_of_tensors(torch.ones(2))
+        (True, False)
+    """
+    return type(value) is list and value != [] and all(isinstance(one, Tensor) for one in value)
+
+
 def check_inputs(inputs: Inputs) -> None:
     """Refuse what is no input of any forward pass; None stands for an input that is not given.
 

@@ -149,6 +149,8 @@ def _classes(targets: Tensor) -> Tensor:
 
 
 def _jacobian(runner: ModelRunner, output: Any, batch: Batch, keep: bool) -> Tensor:
+    if batch.together and batch.entries:
+        raise NotApplicable("the inputs of a list differ in shape, so their gradients do, too")
     if batch.samples != len(batch):
         raise NotApplicable(
             f"needs one row of the input for each of the {batch.samples} outputs, and there are "

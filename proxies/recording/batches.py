@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...errors import InputError, NotApplicable
 from ...graphs import Graph, trace
 from ...graphs.inputs.models import float_type
-from ...graphs.inputs.tensors import is_shape, tensors_in
+from ...graphs.inputs.tensors import is_list_of_tensors, is_shape, tensors_in
 from ..given_data import drawn, parted
 from .samples.structures import mapped
 
@@ -34,6 +34,7 @@ class Batch:
         outputs: the number of samples if samples are not rows: whole graphs, or bags.
         place: the dimension of samples in tensors that are ``second``: 1, -1 for the last one, or
             another.
+        listed: the places of tensors that forward takes as lists of rows, as detectors do.
     """
 
     args: tuple[Any, ...]
@@ -45,12 +46,47 @@ class Batch:
     by_step: bool = False
     outputs: int | None = None
     place: int = 1
+    listed: frozenset[int] = frozenset()
 
     @property
     def taken(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The positional and keyword arguments as forward takes them."""
         moved = self._moved(self.second, 0, self.place) if self.second else self
-        return moved.args, moved.kwargs
+        if not self.listed:
+            return moved.args, moved.kwargs
+        listed = {id(tensor) for tensor in self._at(self.listed)}
+        arguments = (moved.args, moved.kwargs)
+        args, kwargs = mapped(arguments, lambda t: [*t.unbind()] if id(t) in listed else t)
+        return args, kwargs
+
+    @property
+    def entries(self) -> int:
+        """How many tensors its lists hold, 0 if there is none."""
+        given = (*self.args, *self.kwargs.values())
+        return next((len(value) for value in given if is_list_of_tensors(value)), 0)
+
+    def stacked(self) -> Batch | None:
+        """Return the batch with its lists of tensors as tensors, None if it has none of one shape.
+
+        Example:
+            >>> images = [torch.zeros(3, 8, 8), torch.ones(3, 8, 8)]
+            >>> batch = Batch((images,), {}).stacked()
+            >>> len(batch), batch.args[0].shape, len(batch.rows(1, 2).taken[0][0])
+            (2, torch.Size([2, 3, 8, 8]), 1)
+        """
+        found = [v for v in (*self.args, *self.kwargs.values()) if is_list_of_tensors(v)]
+        if not found or any(len({t.shape for t in v}) > 1 or v[0].dim() == 0 for v in found):
+            return None
+
+        def stack(value: Any) -> Any:
+            return torch.stack(value) if is_list_of_tensors(value) else value
+
+        args = tuple(map(stack, self.args))
+        made = replace(self, args=args, kwargs={n: stack(v) for n, v in self.kwargs.items()})
+        own = {id(tensor) for tensor in self.tensors}
+        return replace(
+            made, listed=frozenset(i for i, t in enumerate(made.tensors) if id(t) not in own)
+        )
 
     @property
     def samples(self) -> int:
@@ -104,6 +140,10 @@ class Batch:
             return change(tensor) if id(tensor) in held else tensor
 
         return self._mapped(changed)
+
+    def copied(self) -> Batch:
+        """Return a batch of copies, for a forward to write to."""
+        return self._mapped(Tensor.clone)
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> Batch:
         args, kwargs = mapped((self.args, self.kwargs), change)

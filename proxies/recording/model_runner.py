@@ -38,7 +38,6 @@ from .precision.cancellation import Cancellation
 from .precision.casts import InPrecision
 from .samples.arrangements import arrangements
 from .samples.layout import independent
-from .samples.structures import mapped
 from .samples.survey import Layouts, moves_rows, picks_rows, rows_first, survey
 from .weights.effective import (
     AppliedWeights,
@@ -57,7 +56,7 @@ from .weights.parameters import (
     refuse_replaced,
     scales_by_hand,
 )
-from .weights.stand_ins import MOST_COPIED, Change, Place, stand_ins
+from .weights.stand_ins import Change, Place, copies_of_others, stand_ins
 
 
 @dataclass
@@ -169,6 +168,7 @@ class ModelRunner:
             batch = self.batches[0]
             # Of a dictionary values say where samples lie; its graph may be that of the whole.
             plain = not batch.kwargs and [t.layout for t in batch.tensors] == [torch.strided]
+            plain = plain and batch.entries == 0
             known[self.mode] = plain or self._runs_alone(batch)
             if not known[self.mode]:
                 self._mark(together=True, outputs=self._outputs())
@@ -184,10 +184,12 @@ class ModelRunner:
                 outputs = 0 if together is None or together.dim() == 0 else together.shape[by_step]
                 for one in arrangements(batch, outputs):
                     last = len(one) - 1
+                    if one.listed:
+                        together = self._main_or_none(one)
                     alone = self._main_or_none(one.rows(last, last + 1))
                     if alone is None or (by_step and not one.second):
                         continue
-                    runs = runs or not one.second
+                    runs = runs or not (one.second or one.listed)
                     pair = [
                         t.transpose(0, int(by_step)) for t in (together, alone) if t is not None
                     ]
@@ -197,7 +199,8 @@ class ModelRunner:
         return runs
 
     def _arrange(self, as_one: Batch, by_step: bool) -> None:
-        moved = [b.arranged(as_one.second, as_one.whole, as_one.place) for b in self.batches]
+        batches = [(as_one.listed and b.stacked()) or b for b in self.batches]
+        moved = [b.arranged(as_one.second, as_one.whole, as_one.place) for b in batches]
         self.batches[:] = [replace(batch, by_step=by_step) for batch in moved]
 
     def _main_or_none(self, batch: Batch) -> Tensor | None:
@@ -208,6 +211,8 @@ class ModelRunner:
 
     def _outputs(self) -> int | None:
         """Return the rows of the main output, None if not the whole input was traced."""
+        if self.batches[0].entries:
+            return self.batches[0].entries
         if next((s[0] for s in self.graph.input_shapes if s), 0) != len(self.batches[0]):
             return None
         shapes = [node.out_shape for node in self.graph.nodes if node.operator == "output"]
@@ -233,6 +238,8 @@ class ModelRunner:
             picks, moves = picks_rows(self.graph), moves_rows(self.graph)
             shown = rows_first(self.graph) and not (picks or self.effective().for_each)
             found = Layouts(shown=shown and self.separable, together=not self.separable)
+            if not self.separable and self.batches[0].entries:
+                found = Layouts(failed=True)
             if (moves or not shown) and self.separable:
                 batch, size = self.first, len(self.first)
                 # What fails for one sample is said by the passes that need it.
@@ -307,7 +314,7 @@ class ModelRunner:
         replacing = stand_ins(self.model, folded, wanted, dtype, gradients, change)
         learnt = {name for name, p in self.model.named_parameters() if p.requires_grad}
         with ExitStack() as stack:
-            stack.enter_context(_restored(self.model, _copies_of_others(self.model, dtype)))
+            stack.enter_context(_restored(self.model, copies_of_others(self.model, dtype)))
             stack.enter_context(without_checkpoints())
             stack.enter_context(own_functions())
             stack.enter_context(attention_in_steps())
@@ -390,7 +397,7 @@ class ModelRunner:
                 self._replaced or nullcontext(),
                 Cancellation(),
             ):
-                args, kwargs = mapped(batch.taken, Tensor.clone)
+                args, kwargs = batch.copied().taken
                 output = self.model(*args, **kwargs)
                 refuse_replaced(self.model, self._learnt)
                 return output
@@ -455,24 +462,6 @@ class ModelRunner:
     def class_targets(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return the classes of a batch, drawn by the seed where none are given."""
         return class_targets(logits, batch.targets, self.seed)
-
-
-def _copies_of_others(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """Return what copies tensors that are not parameters and no buffers, floats in that type.
-
-    Once it has copied many elements it copies no more: the model may hold on to whole data sets.
-    """
-    own, left = float_type(model), MOST_COPIED
-
-    def copied(tensor: Tensor) -> Tensor:
-        nonlocal left
-        if tensor.numel() > left:
-            return tensor
-        left -= tensor.numel()
-        copy = tensor.detach().clone()
-        return copy.to(dtype) if copy.dtype == own else copy
-
-    return copied
 
 
 def _is_of_precision(error: ScoreError) -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ....errors import NotApplicable
 from ...spectra import is_finite
 from ..attempts import Recorded, attempt
 from ..differentiation import gradients
@@ -18,6 +19,10 @@ from ..samples.norms_by_hand import NoBatchNormByHand
 from ..signals import SynapticFlow
 from .wide_range import WideRange
 
+_LISTED = (
+    "the tensors of a list differ in shape, or one alone has no output of its own, so that one "
+    "sample cannot be run alone; pass tensors of one shape"
+)
 _LEAST = 1e-200  # output of which the gradients of layers may be below what double precision holds
 
 
@@ -42,9 +47,12 @@ def _flow(runner: ModelRunner, mode: type[WithoutDropout]) -> dict[str, Synaptic
     """Return the flow; in a wide range of numbers where double precision is left.
 
     Raises:
-        NotApplicable: batch norm is to be left out, and is written by hand.
+        NotApplicable: batch norm is to be left out, and is written by hand; or no sample can be
+            taken out of a list.
     """
     runner.require_weights()
+    if runner.first.together and runner.first.entries:
+        raise NotApplicable(_LISTED)
     ones = runner.some(1).map(_ones)
     leaving_out: Any = NoBatchNormByHand(len(ones)) if mode is WithoutNorm else nullcontext()
     with runner.substituted(dtype=torch.float64, change=lambda n, p: p.abs()) as leaves:

@@ -29,6 +29,10 @@ def arrangements(batch: Batch, outputs: int) -> Iterator[Batch]:
         >>> [([*b.second], [*b.whole]) for b in found]
         [([], [1]), ([0], []), ([0], [1])]
     """
+    stacked = batch.stacked()
+    if stacked is not None:
+        places = [_places(tensor, len(stacked)) for tensor in stacked.tensors[1:]]
+        yield from _arranged(stacked, [[0], *places])
     first, *others = batch.tensors
     if not batch.holds_indices:
         yield from _arranged(batch, [[0], *(_places(t, len(batch)) for t in others)])
@@ -36,8 +40,8 @@ def arrangements(batch: Batch, outputs: int) -> Iterator[Batch]:
         yield from _arranged(batch, [[1], *(_places(t, outputs, second=True) for t in others)])
     for dim in (-1, *range(2, first.dim() - 1)) if first.layout is torch.strided else ():
         if first.dim() > 1 and first.shape[dim] == outputs:
-            places: list[list[Place]] = [[dim], *(_other_places(t, outputs, dim) for t in others)]
-            yield from _arranged(batch, places, moved=dim)
+            deep: list[list[Place]] = [[dim], *(_other_places(t, outputs, dim) for t in others)]
+            yield from _arranged(batch, deep, moved=dim)
 
 
 def _arranged(batch: Batch, places: list[list[Place]], moved: int = 1) -> Iterator[Batch]:

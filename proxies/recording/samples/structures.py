@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ....graphs.inputs.tensors import attributes_in, tensors_in
 
-Change = Callable[[Tensor], Tensor]
+Change = Callable[[Tensor], Any]
+"""Returns what stands for a tensor: a tensor, or a list of its rows."""
 
 
 def mapped(value: Any, change: Change) -> Any:

@@ -160,13 +160,12 @@ class CountedLayouts:
         if found is not None:  # two samples make fewer calls where each sample makes its own
             self._layers += 1
             self._in_parts |= self._layers > len(found["product"])
-        if hidden or not (name and self.layouts.shown):
-            return
+        shown = self.layouts.shown
         rows = output.shape[0] if output.dim() > 1 else 1
-        if rows == self.samples:
+        if hidden or not name or not (shown or self.layouts.failed) or rows == self.samples:
             return
         self._alone[name] += 1
-        self._in_parts |= rows != 1 or self._alone[name] >= self.samples
+        self._in_parts |= (shown and rows != 1) or self._alone[name] >= self.samples
 
     def refuse_turns(self) -> None:
         """Refuse what was read of a forward in which layers ran on parts of the samples in turn.

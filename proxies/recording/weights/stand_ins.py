@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ....graphs.inputs.models import float_type
 from ..batches import as_real, in_precision
 from .effective import EffectiveWeights, applied_as
 from .parameters import named_parameters
@@ -135,3 +136,21 @@ def stand_ins(
     for buffer in model.buffers():
         made[id(buffer)] = in_precision(buffer.detach().clone(), dtype)
     return StandIns(leaves, made)
+
+
+def copies_of_others(model: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """Return what copies tensors that are not parameters and no buffers, floats in that type.
+
+    Once it has copied many elements it copies no more: the model may hold on to whole data sets.
+    """
+    own, left = float_type(model), MOST_COPIED
+
+    def copied(tensor: Tensor) -> Tensor:
+        nonlocal left
+        if tensor.numel() > left:
+            return tensor
+        left -= tensor.numel()
+        copy = tensor.detach().clone()
+        return copy.to(dtype) if copy.dtype == own else copy
+
+    return copied
