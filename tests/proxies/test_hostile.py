@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import io
 import math
 from collections import Counter
 
@@ -322,10 +322,11 @@ class Fails(nn.Module):
     def __init__(self, error: Exception, call: int):
         super().__init__()
         self.inner, self.error, self.call = net(), error, call
-        self.calls = itertools.count(1)  # a number would come back as it was after every pass
+        self.calls = io.BytesIO()  # a number would come back as it was after every pass
 
     def forward(self, x: Tensor) -> Tensor:
-        if not x.is_meta and next(self.calls) == self.call:
+        self.calls.write(b"" if x.is_meta else b".")
+        if not x.is_meta and self.calls.tell() == self.call:
             raise self.error
         return self.inner(x)
 

@@ -15,7 +15,7 @@ from ....errors import NotApplicable, ScoreError
 from ...spectra import eigenvalues, entropy, gram, spectral_norm
 from ..attempts import Recorded, attempt
 from ..batches import Batch
-from ..differentiation import checked_backward
+from ..differentiation import loud_operators
 from ..model_runner import ModelRunner
 from ..samples.formulas import version_of
 from ..samples.layout import ROWS, Layout, layout_of
@@ -256,7 +256,7 @@ def _rows(feature: Tensor) -> Tensor:
 
 
 def _pulled_back(before: Tensor, after: Tensor, probe: Tensor) -> Tensor:
-    with checked_backward():
+    with loud_operators():
         (pulled,) = torch.autograd.grad(after, before, probe, retain_graph=True, allow_unused=True)
     if pulled is None:
         raise NotApplicable("a block's output does not depend on the block before it")
