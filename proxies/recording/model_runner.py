@@ -50,6 +50,7 @@ from .weights.hidden import refuse_computed
 from .weights.parameters import (
     SpecialWeights,
     applied,
+    distance_weights,
     multiplied_together,
     named_parameters,
     refuse_hidden_weights,
@@ -127,7 +128,7 @@ class ModelRunner:
     def _applied(self) -> set[str]:
         """The parameters that layers apply, to whichever samples."""
         found = {name for _, name in applied(self.graph)} | self.effective().modulated
-        certain = self.special.filters | self.special.picked | self.special.summed
+        certain = self.special.certain | distance_weights(self.graph)
         doubtful = multiplied_together(self.graph, dict(self.model.named_parameters()))
         if self.graph.exact and not doubtful:
             return found | certain

@@ -13,12 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ....errors import ScoreError
 from ....graphs import Graph
 from ....graphs.arguments import storage_of
-from ....graphs.operators import UNKNOWN, WEIGHTED
 from .applying import POSITIONS
+from .parameters import LAYERS, distance_weights
 from .products import MULTIPLYING
 from .provenance import tensors_among
 
-_LAYERS = WEIGHTED - {"embedding", "deform_conv"} | {UNKNOWN}
+_SEEN_TO_APPLY = LAYERS - {"deform_conv"}
 
 
 class _Reads(TorchDispatchMode):
@@ -89,7 +89,8 @@ def _whole(tensor: Tensor) -> Tensor:
 
 def layers(graph: Graph) -> set[str]:
     """Return the parameters of which the graph shows that a layer applies them."""
-    return {name for node in graph.nodes if node.operator in _LAYERS for name in node.parameters}
+    shown = [node for node in graph.nodes if node.operator in _SEEN_TO_APPLY]
+    return {name for node in shown for name in node.parameters} | distance_weights(graph)
 
 
 def refuse_hidden(
@@ -156,6 +157,7 @@ def _refuse(hidden: Iterable[str]) -> None:
     for name in hidden:
         raise ScoreError(
             f"{name!r} is applied where the output cannot be seen (compiled by TorchScript, in a "
-            "custom operator, an exported program or torch.vmap), so the features of its layer "
-            "would be left out; call torch.nn.functional or a module of torch.nn there"
+            "custom operator, an exported program, torch.vmap, or in distances to centres), so the "
+            "features of its layer would be left out; call torch.nn.functional or a module of "
+            "torch.nn there"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,12 @@ _EITHER = frozenset(("fft_c2c",))  # the graph does not say which
 
 TRANSFORMS_BACK = _BACK | _EITHER
 """ATen calls that may transform a spectrum back."""
+
+LAYERS = WEIGHTED - {"embedding"} | {"cdist", UNKNOWN}
+"""Operators that apply weights; distances to centres are products with them, and norms."""
+
+_SUMMING = frozenset(("sum", "norm"))
+_POWERS = frozenset("pow abs square mul add".split())
 
 FILTERING = frozenset(("mul", "div"))
 """Operators that multiply element by element."""
@@ -129,9 +136,8 @@ def representative(names: tuple[str, ...], weight: Tensor, parameters: dict[str,
 
 def applied(graph: Graph) -> Iterator[tuple[str, str]]:
     """Yield the path of each module that applies weights, and a parameter of its operator."""
-    wanted = WEIGHTED - {"embedding"} | {UNKNOWN}
     for node in graph.nodes:
-        if node.operator in wanted:
+        if node.operator in LAYERS:
             for name in node.parameters:
                 yield node.module, name
 
@@ -255,6 +261,34 @@ def summed_weights(graph: Graph, parameters: dict[str, Tensor]) -> set[str]:
     return found
 
 
+def distance_weights(graph: Graph) -> set[str]:
+    """Return the centres to which distances are written out: differences whose powers are summed.
+
+    Each row meets all of several centres, so that there are more differences than numbers in it.
+    """
+    nodes = {node.index: node for node in graph.nodes}
+    read: dict[int, list[int]] = {index: [] for index in nodes}
+    readers: dict[int, list[int]] = {index: [] for index in nodes}
+    for source, target in graph.edges.tolist():
+        read[target].append(source)
+        readers[source].append(target)
+
+    def is_summed(index: int) -> bool:
+        following = [nodes[r] for r in readers[index]]
+        return any(
+            node.operator in _SUMMING or (node.operator in _POWERS and is_summed(node.index))
+            for node in following
+        )
+
+    return {
+        node.parameters[0]
+        for index, node in nodes.items()
+        if node.operator == "sub" and len(node.parameters) == 1 and read[index]
+        if all(prod(nodes[s].out_shape) < prod(node.out_shape) for s in read[index])
+        if is_summed(index)
+    }
+
+
 def _spread(shape: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
     """Return a shape with as many dimensions as the wanted one; of ones if it does not fit."""
     aligned = (1,) * (len(wanted) - len(shape)) + tuple(shape)
@@ -290,6 +324,11 @@ class SpecialWeights(NamedTuple):
     recurrent: frozenset[str] = frozenset()
     products: frozenset[str] = frozenset()
     summed: frozenset[str] = frozenset()
+
+    @property
+    def certain(self) -> frozenset[str]:
+        """Those that are weights wherever else they are used."""
+        return self.filters | self.picked | self.summed
 
     @classmethod
     def of(cls, graph: Graph, model: nn.Module) -> SpecialWeights:
