@@ -19,7 +19,7 @@ _CONSTANT = 1e-12  # variance, relative to the mean square, that is rounding alo
 
 @register(
     "near",
-    version=7,
+    version=8,
     summary="Effective rank of the features of all layers and rectifiers.",
     formula="sum_l exp(H(s / sum s)), s singular values of the features, rows samples x positions",
     reference="Husistein et al., NEAR, 2024; rows of convolutions our choice",
@@ -65,7 +65,7 @@ def _effective_rank(moment: Tensor) -> float:
 
 @register(
     "meco",
-    version=5,
+    version=6,
     summary="Smallest eigenvalue of the correlation of channels, summed over layers.",
     formula="sum_l lambda_min(corr of the channels of one sample's features)",
     reference="Jiang et al., MeCo, NeurIPS 2023",
@@ -89,7 +89,7 @@ def meco(first_features: list[Tensor]) -> Measure:
 
 @register(
     "meco_opt",
-    version=5,
+    version=6,
     summary="MeCo of a few channels of each layer, weighted by their number.",
     formula="sum_l C_l / n * lambda_min(corr of n channels drawn from C_l)",
     reference="Jiang et al., MeCo, NeurIPS 2023",
@@ -127,7 +127,7 @@ def _smallest(columns: Tensor) -> float:
 
 @register(
     "in_train",
-    version=6,
+    version=7,
     summary="Spread of features over channels, and of gradients over weights, per depth.",
     formula="gamma (1 + o) / log(L + 1), gamma = sum_l log((sum v)^2 / sum v^2), v eigenvalues of "
     "the features' covariance, o = sum_l min(1, std(g_l) / max|g_l|)",

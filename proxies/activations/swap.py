@@ -64,7 +64,7 @@ def swap_regular(
 
 @register(
     "l_swag",
-    version=5,
+    version=6,
     summary="Steady gradients times patterns, layer by layer.",
     formula="sum_l log sum_w 1 / std(g_w) * sum_l swap_l, over layers from percentile low to high",
     reference="Casarin et al., L-SWAG, CVPR 2025",

@@ -66,7 +66,7 @@ def softmax_confidence(output_confidence: Tensor) -> Measure:
 
 @register(
     "dss",
-    version=3,
+    version=4,
     summary="Diversity of attention's synapses and saliency of all others.",
     formula="sum over attention weights of ||dR/dW||_* ||W||_* + sum over others of |W * dR/dW|",
     reference="Zhou et al., TF-TAS, CVPR 2022",

@@ -8,7 +8,7 @@ from ..registry import Measure, register
 
 @register(
     "croze",
-    version=6,
+    version=7,
     summary="Agreement of weights, gradients and features with a disturbed twin.",
     formula="sum_l (1 + cos W) |cos g| (1 + cos f), between the network and its twin",
     reference="Ha et al., CRoZe, NeurIPS 2023",

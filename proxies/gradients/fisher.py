@@ -8,7 +8,7 @@ from ..registry import Measure, register
 
 @register(
     "fisher",
-    version=6,
+    version=7,
     summary="Fisher information of the channels of convolutions and linear layers.",
     formula="sum_c 1/2 mean_n (sum_positions A * dL/dA)^2",
     reference="Turner et al., ICLR 2020; as a proxy Abdelfattah et al., ICLR 2021",

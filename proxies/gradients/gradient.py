@@ -14,7 +14,7 @@ from ..registry import Measure, register, total_of
 
 @register(
     "l2_norm",
-    version=3,
+    version=4,
     summary="Sum of the norms of the weights.",
     formula="sum_l ||W_l||_2",
     reference="Abdelfattah et al., ICLR 2021",
@@ -32,7 +32,7 @@ def l2_norm(weights: dict[str, Tensor]) -> Measure:
 
 @register(
     "grad_norm",
-    version=3,
+    version=4,
     summary="Sum of the norms of the gradients.",
     formula="sum_l ||g_l||_2",
     reference="Abdelfattah et al., ICLR 2021",
@@ -46,7 +46,7 @@ def grad_norm(gradients: dict[str, Tensor]) -> Measure:
 
 @register(
     "snip",
-    version=3,
+    version=4,
     summary="Connection sensitivity: how much the loss feels each weight.",
     formula="sum |W * g|",
     reference="Lee et al., ICLR 2019; as a proxy Abdelfattah et al., ICLR 2021",
@@ -64,7 +64,7 @@ def snip(weights: dict[str, Tensor], gradients: dict[str, Tensor]) -> Measure:
 
 @register(
     "plain",
-    version=3,
+    version=4,
     summary="Signed connection sensitivity.",
     formula="sum W * g",
     reference="Abdelfattah et al., ICLR 2021",
@@ -85,7 +85,7 @@ def plain(weights: dict[str, Tensor], gradients: dict[str, Tensor]) -> Measure:
 
 @register(
     "grasp",
-    version=3,
+    version=4,
     summary="How much removing the weights would reduce the gradient flow.",
     formula="sum -W * (H g), temperature 1",
     reference="Wang et al., ICLR 2020; as a proxy Abdelfattah et al., ICLR 2021",
@@ -108,7 +108,7 @@ def grasp(weights: dict[str, Tensor], hessian_gradients: dict[str, Tensor]) -> M
 
 @register(
     "zico",
-    version=3,
+    version=4,
     summary="Gradients that are large against their deviation between batches.",
     formula="sum_l log sum_i mean|g_i| / std(g_i), over i with std > 0",
     reference="Li et al., ICLR 2023",

@@ -38,7 +38,7 @@ def chance(samples: int) -> tuple[float, float]:
 
 @register(
     "gradsign",
-    version=5,
+    version=6,
     summary="Agreement of per-sample gradient signs, summed over weights (as published).",
     formula="sum_k |sum_i sign(g_ik)|",
     reference=f"{_REFERENCE}, Algorithm 1",
@@ -59,7 +59,7 @@ def gradsign(sign_sums: SignSums) -> Measure:
 
 @register(
     "gradsign_mean",
-    version=5,
+    version=6,
     summary="GradSign per weight.",
     formula="1/m sum_k |S_k|",
     reference=f"{_REFERENCE}, released code",
@@ -78,7 +78,7 @@ def gradsign_mean(sign_sums: SignSums) -> Measure:
 
 @register(
     "gradsign_excess",
-    version=5,
+    version=6,
     summary="GradSign per weight above what coin tosses give.",
     formula="1/m sum_k |S_k| - E|S|, E|S| = n C(n-1, floor(n/2)) / 2^(n-1) ~ sqrt(2 n / pi)",
     reference="our choice",
@@ -99,7 +99,7 @@ def gradsign_excess(sign_sums: SignSums) -> Measure:
 
 @register(
     "gradsign_z",
-    version=5,
+    version=6,
     summary="GradSign in deviations from coin tosses: the size-controlled form.",
     formula="(sum_k |S_k| - m E|S|) / sqrt(m (n - E|S|^2))",
     reference="our choice",

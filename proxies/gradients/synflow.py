@@ -13,7 +13,7 @@ from ..registry import Measure, register, total_of
 
 @register(
     "synflow",
-    version=3,
+    version=4,
     summary="Flow through the network of absolute weights; spans many orders of magnitude.",
     formula="sum |W * dR/dW|, R = sum of outputs for an all-ones input",
     reference="Tanaka et al., NeurIPS 2020; as a proxy Abdelfattah et al., ICLR 2021",
@@ -33,7 +33,7 @@ def synflow(flow: dict[str, SynapticFlow]) -> Measure:
 
 @register(
     "synflow_log",
-    version=3,
+    version=4,
     summary="Logarithm of synflow: the same order in readable numbers.",
     formula="log sum |W * dR/dW|",
     reference="our choice",
@@ -58,7 +58,7 @@ def synflow_log(flow: dict[str, SynapticFlow]) -> Measure:
 
 @register(
     "synflow_bn",
-    version=5,
+    version=6,
     summary="Synaptic flow with batch norm active.",
     formula="sum |W * dR/dW|",
     reference="Abdelfattah et al., ICLR 2021",
@@ -77,7 +77,7 @@ def synflow_bn(flow_with_norm: dict[str, SynapticFlow]) -> Measure:
 
 @register(
     "logsynflow",
-    version=3,
+    version=4,
     summary="Synaptic flow with damped gradients.",
     formula="sum |W| * log(1 + |dR/dW|)",
     reference="Cavagnero et al., FreeREA, WACV 2023",

@@ -13,7 +13,7 @@ from ..spectra import eigenvalues, entropy, finite, of_rank
 
 @register(
     "ntk_condition",
-    version=5,
+    version=6,
     summary="Condition number of the neural tangent kernel: how unevenly the network trains.",
     formula="lambda_max / lambda_min of G G^T, rows of G the samples' gradients of the summed "
     "outputs",
@@ -48,7 +48,7 @@ _DECILES = torch.arange(1, 10, dtype=torch.float64) / 10
 
 @register(
     "vkdnw",
-    version=6,
+    version=7,
     summary="Depth, and how evenly the Fisher information spreads over directions.",
     formula="L + H(q / sum q), q the deciles of the eigenvalues of mean_n g_n g_n^T, one weight of "
     "each of the L layers",
@@ -69,7 +69,7 @@ def vkdnw(gradient_entries: Tensor) -> Measure:
 
 @register(
     "vkdnw_entropy",
-    version=6,
+    version=7,
     summary="How evenly the Fisher information spreads over directions.",
     formula="H(q / sum q), q the deciles of the eigenvalues of mean_n g_n g_n^T",
     reference="Tybl and Neumann, VKDNW, CVPR 2025; the empirical Fisher our choice",

@@ -78,7 +78,7 @@ def _register(name: str) -> None:
 
     register(
         "parzc_dagger" if name == "quadratic" else f"parzc_dagger_{name}",
-        version=3,
+        version=4,
         summary=f"A proxy's values per layer, weighted by depth: {name}.",
         formula=f"sum_i w_i s_i, w_i = {formula}, s_i layer i's saliency",
         reference=f"Dong et al., ParZC, AAAI 2025: {whose} weighting",
