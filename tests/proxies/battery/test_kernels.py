@@ -58,6 +58,6 @@ def test_a_rectifier_on_grouped_channels_reads_each_samples_own(scores) -> None:
 
 
 def test_features_of_one_by_one_are_refused(scores) -> None:
-    for name in OF_FEATURES:
+    for name in set(OF_FEATURES) - {"fisher"}:  # which runs the samples one by one
         assert scores["one by one"][name].status == "unsupported", name
         assert "on parts of the batch" in scores["one by one"][name].reason
