@@ -48,6 +48,7 @@ class Formula:
         version: of the root when it was read.
         function: the same function of any tensor.
         rectifies: whether a rectifier is among its calls.
+        through: the number of the rectifier of whose result it is a function; 0 if of more.
         merges: whether its last call reads the root in two ways.
         cuts: whether its last call cuts off numbers.
         stacked: the dimension in which a result holds several functions of the root.
@@ -57,6 +58,7 @@ class Formula:
     version: int
     function: Callable[[Tensor], Any]
     rectifies: bool = False
+    through: int = 0
     merges: bool = False
     cuts: bool = False
     stacked: int | None = None
@@ -279,7 +281,8 @@ def _joined(made: list[Formula], function: Callable[[Tensor], Any]) -> Formula |
     if not sources or any(source is not sources[0] for source in sources):
         return None
     rectifies = any(one.rectifies for one in made)
-    return Formula(made[0].root, made[0].version, function, rectifies)
+    through = made[0].through if len({one.through for one in made}) == 1 else 0
+    return Formula(made[0].root, made[0].version, function, rectifies, through)
 
 
 def _repeated(

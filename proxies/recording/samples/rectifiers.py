@@ -44,6 +44,7 @@ class Rectifiers:
 
     def __init__(self) -> None:
         self.entangled = False
+        self._found = 0
         self._formulas = Formulas()
         self._formula: Formula | None = None
 
@@ -54,13 +55,15 @@ class Rectifiers:
         formula = self._formulas.of_call(func, args, kwargs or {})
         found = _rectified(func, args)
         if found is not None:
-            self._formula = formula and replace(formula, rectifies=True)
+            self._found += 1
+            self._formula = formula and replace(formula, rectifies=True, through=self._found)
             return found
         self._formula = formula
         if formula is None or not (formula.merges or formula.cuts) or not formula.is_rectifier:
             return None
         if formula.rectifies:
-            self.entangled = True
+            # What is made of one rectifier's result alone, as by a norm of responses, is its own.
+            self.entangled |= not formula.through
             return None
         self._formula = None  # what follows reads the result, not what it was made of
         return formula.source

@@ -236,3 +236,26 @@ def test_a_hard_gate_is_no_rectifier_beside_second_derivatives() -> None:
     beside = archrank.score(model, data, proxies="naswot,swap,near,grasp")
     for name, score in alone.items():
         assert beside[name].value == pytest.approx(score.value, rel=1e-9), name
+
+
+def test_a_norm_of_responses_is_no_rectifier() -> None:
+    """What is made of a rectifier's result alone, as in ConvNeXt V2, adds no unit."""
+
+    def with_norm(m: Model, x: Tensor) -> Tensor:
+        made = F.gelu(m.one(x))
+        norms = made.norm(dim=(2, 3), keepdim=True)
+        scaled = made * (norms / (norms.mean(1, keepdim=True) + 1e-6))
+        return m.head((made + m.scale.weight.view(1, -1, 1, 1) * scaled).mean((2, 3)))
+
+    def without(m: Model, x: Tensor) -> Tensor:
+        return m.head(F.gelu(m.one(x)).mean((2, 3)))
+
+    found = []
+    for way in (with_norm, without):
+        torch.manual_seed(0)
+        layers = {"one": nn.Conv2d(3, 6, 3), "head": nn.Linear(6, 4), "scale": nn.LayerNorm(6)}
+        nn.init.zeros_(layers["scale"].weight)
+        model = Model(way, **layers).double()
+        found.append(archrank.score(model, batches(3, 8, 8), proxies="naswot,swap,near,meco"))
+    for name, score in found[1].items():
+        assert found[0][name].value == pytest.approx(score.value, rel=1e-9), name
