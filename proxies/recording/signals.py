@@ -55,8 +55,11 @@ SIGNALS: dict[str, str] = {
     "given_blocks": "blocks of the network and the batch as they are",
 }
 """Signal name -> what it is. A *weight* is a parameter of two or more dimensions that a
-convolution, a linear or a recurrent operator applies, that multiplies a spectrum, or of which
-values pick matrices that multiply: no biases, norms, embeddings or positions."""
+convolution, a linear or a recurrent operator applies, that multiplies a spectrum, of which values
+pick matrices that multiply, or to which distances are taken: no biases, norms, embeddings or
+positions. What multiplies states element by element, as the decays of state spaces (A of Mamba) do,
+is none; of a kernel that is transformed to multiply a spectrum (S4), what it is made of is, and of
+one that is convolved with, the kernel. The outputs of both are features, the states are none."""
 
 ALL_ZERO = (
     "the gradient of each sample is zero but for rounding, as it always is where batch norm of one "
