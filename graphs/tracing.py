@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -70,6 +70,19 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
         >>> archrank.trace(lstm, (10, 16)).product_flops    # 10 steps of 4 * 32 * (16 + 32)
         61440
     """
+    return _traced(model, inputs, _of_one_sample)
+
+
+@torch.inference_mode(False)
+def trace_whole(model: nn.Module, inputs: tuple[Tensor, ...]) -> Graph:
+    """Record one forward pass as ``trace`` does, of all rows of the inputs."""
+    return _traced(model, inputs, lambda forward, _: _settled(forward))
+
+
+def _traced(
+    model: nn.Module, inputs: Inputs, recorded: Callable[[_Forward, Inputs], Graph]
+) -> Graph:
+    """Return what is recorded of a forward on shapes, or with values where these are needed."""
     model, inputs = unwrap(checked_module(model)), as_tensors(inputs)
     for name, parameter in model.named_parameters():
         if isinstance(parameter, UninitializedParameter):
@@ -78,13 +91,13 @@ def trace(model: nn.Module, inputs: Inputs) -> Graph:
             )
     forward = _Forward(model, *arguments_of(model, inputs))
     try:
-        return _of_one_sample(forward, inputs)
+        return recorded(forward, inputs)
     except UnsupportedModelError as error:
         hint = hint_about(inputs) or _hint_about_forward(model, inputs)
         if any(t.is_meta for t in (*model.parameters(), *model.buffers())):
             raise UnsupportedModelError(f"{error}{hint}") from error
         try:
-            return _of_one_sample(replace(forward, values=True), inputs)
+            return recorded(replace(forward, values=True), inputs)
         except UnsupportedModelError as real_error:
             raise UnsupportedModelError(f"{real_error}{hint}") from error
 

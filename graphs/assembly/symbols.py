@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..arrays import ATTRIBUTES
 from ..graph import Graph
 from ..module_path import ModulePath
-from ..tracing import trace
+from ..tracing import trace_whole
 from .fragment import Fragment, Shape
 
 _ASSEMBLING: ContextVar[bool] = ContextVar("assembling", default=False)
@@ -338,6 +338,6 @@ def _traced(piece: nn.Module, shapes: tuple[Shape, ...]) -> Fragment:
     token = _ASSEMBLING.set(False)
     try:
         tensors = tuple(torch.empty(shape, device="meta") for shape in shapes)
-        return Fragment.of(trace(piece, tensors), shapes)
+        return Fragment.of(trace_whole(piece, tensors), shapes)
     finally:
         _ASSEMBLING.reset(token)
