@@ -24,14 +24,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ablation_members import ENCODERS, UNTRAINED, encoder
+from ablation_members import ENCODERS, FEW_EACH, MANY, UNTRAINED, encoder
 from common import RESULTS, STORES, Lines, interval, made_by, markdown_table, parser, write_page
 
 from archrank.metrics import kendall, spearman
-from archrank.predictors import GENNAPE
+from archrank.predictors import GENNAPE, Sample
 from archrank.predictors.neural.gennape.combining import comparable
 from archrank.predictors.pretrained.family_sources import SOURCES, source
-from archrank.predictors.pretrained.gennape_recipe import UNLABELLED, Labelled, labelled, learnt
+from archrank.predictors.pretrained.gennape_recipe import (
+    EACH,
+    MOBILE_IN_TIMM,
+    MOST,
+    SMALLEST,
+    UNLABELLED,
+    Labelled,
+    families_of_timm,
+    labelled,
+    learnt,
+)
+from archrank.predictors.pretrained.zoo import best_plain, checkpoints, graphs_of
 
 LINES = Lines(STORES / "gennape.jsonl")
 PAGE = RESULTS / "gennape.md"
@@ -41,15 +52,19 @@ FOLDS = {
     "cells of NAS-Bench-101 and DARTS": ("nasbench101", "ec_nas", "nasbench301"),
     "macro": ("nasbench_macro", "transnas101_macro", "enas"),
     "transformers": ("gpt", "flexibert"),
+    "real networks": ("timm",),
 }
 """Families that are left out together, with all their relatives."""
+TIMM = "timm"
 CHOSEN_ON = FOLDS["ImageNet and digits"]
 SEEDS = 3
 COUNTS = (50,)
 HELD_OUT = "weighed by labels held out"
 MOST_LABELLED = 0.6  # of a family: the rest is the test
 SIZES = ("params", "flops")
-SHIPPED, CONTROL, EARLIER = "GIN, statistics", "GIN, untrained", "k-GNN, contrast and sizes"
+SHIPPED, CONTROL = MANY, "GIN, untrained"
+FORMER, CONTRAST = "GIN, statistics, timm not learnt", "k-GNN, contrast and sizes"
+"""Encoders that learnt from few graphs; heads on them did not learn from timm's models."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +79,21 @@ class Maker:
         folder = self.work / self.fold.replace(" ", "_") / f"{name}-{seed}"
         if not folder.exists():
             others = [one for one in SOURCES if one.family not in FOLDS[self.fold]]
-            families = {one.family: _labelled(one.family) for one in others}
+            families = {one.family: self.labelled(one.family) for one in others}
+            if TIMM not in FOLDS[self.fold]:
+                families |= families_of_timm(self.graphs, FOLDS[self.fold])
             of = encoder(name, self.work, seed if name in UNTRAINED else 0)
             learnt(families, of, seed, folder.with_name(f"{folder.name}-checkpoint")).save(folder)
         return GENNAPE.load(folder)
+
+    def labelled(self, family: str) -> Labelled:
+        """Read a family, of timm's models up to 100 of all."""
+        return _timm(self.graphs) if family == TIMM else _labelled(family)
+
+    @property
+    def graphs(self) -> Path:
+        """The folder of the graphs of timm's models."""
+        return self.work / TIMM
 
 
 @cache
@@ -76,10 +102,17 @@ def _labelled(family: str) -> Labelled:
     return labelled(source(family))
 
 
+@cache
+def _timm(folder: Path) -> Labelled:
+    rows = best_plain(checkpoints()).sample(MOST, random_state=0)
+    graphs = graphs_of(list(rows["network"]), folder)
+    return [Sample(graphs[network]) for network in rows["network"]], rows["top1"].to_numpy(float)
+
+
 def zero_shot(maker: Maker, name: str, seed: int) -> None:
     """Judge the prediction without labels, each member, and the mean without it; sizes, too."""
     for family in _missing(maker.fold, name, seed, 0):
-        read, labels = _labelled(family)
+        read, labels = maker.labelled(family)
         made = maker.predictor(name, seed)
         said = made.explain(read)
         outputs = {**said, "GENNAPE": made.predict(read)}
@@ -94,27 +127,20 @@ def zero_shot(maker: Maker, name: str, seed: int) -> None:
 
 
 def adapted(maker: Maker, name: str, seed: int, count: int) -> None:
-    """Judge what the predictor makes of a few labels, its members weighed in both ways."""
+    """Judge what the predictor makes of a few labels."""
     for family in _missing(maker.fold, name, seed, count):
-        read, labels = _labelled(family)
+        read, labels = maker.labelled(family)
         if count > MOST_LABELLED * len(labels):
             continue
         order = np.random.default_rng(seed).permutation(len(labels))
         given, tested = np.sort(order[:count]), np.sort(order[count:])
         known, rest = ([read[i] for i in rows] for rows in (given, tested))
         made = maker.predictor(name, seed)
-        made.adapt(known, labels[given], folds=2)
-        said = made.explain(rest)
-        learnt_taus = {
-            one: np.nan_to_num(kendall(values, labels[given]))
-            for one, values in made.explain(known).items()
-        }
-        weights = {one: float(np.exp(tau)) for one, tau in learnt_taus.items()}
-        outputs = {**said, HELD_OUT: made.predict(rest), "GENNAPE": _mean(made, said, weights)}
-        for predictor, scores in outputs.items():
+        made.adapt(known, labels[given])
+        for predictor, scores in {**made.explain(rest), "GENNAPE": made.predict(rest)}.items():
             key = _key(family, name, seed, count, predictor)
-            share = weights.get(predictor, 0.0) / sum(weights.values())
-            LINES.keep(key, **_figures(scores, labels[tested]), weight=share or None)
+            weight = made.weights_.get(predictor)
+            LINES.keep(key, **_figures(scores, labels[tested]), weight=weight)
 
 
 def _mean(
@@ -159,17 +185,24 @@ def tables() -> list[str]:
         "said) and 95 % interval of the mean. What is learnt for a family comes from families of "
         "other groups alone: "
         + "; ".join(", ".join(families) for families in FOLDS.values())
-        + f". Encoders are trained on {', '.join(UNLABELLED)} (`ablation_members.py`); the one "
-        f"shipped is *{SHIPPED}*. A seed draws the heads' weights and the labelled networks; up to "
+        + f". To those come the families of timm's models with {SMALLEST} networks or more, and "
+        "their top-1 (`imagenet_zoo`): all but "
+        f"{' and '.join(sorted(MOBILE_IN_TIMM))} for ImageNet and digits, none for *{TIMM}*, "
+        f"which is {MOST} of all these models. Encoders are trained on {', '.join(UNLABELLED)} "
+        f"(`ablation_members.py`): the one shipped, *{SHIPPED}*, on {EACH} networks of each. "
+        f"*former*, *{FORMER}* and *{CONTRAST}* learnt from {FEW_EACH} of each, and their heads "
+        "from none of timm. A seed draws the heads' weights and the labelled networks; up to "
         "100 networks of a family are ranked, so that there is no column of 100 labels; to 20 it "
         "was not adapted, which takes as long as to 50. Adapted, "
         "members weigh softmax(tau) of the labels learnt, as in the paper; "
         f"*{HELD_OUT}*: softmax(tau / s), tau on two folds held out, s what chance moves it by. "
         "Losses, what heads read, their training and the encoder were chosen on tasks of "
         f"{', '.join(CHOSEN_ON)} and on jigsaw of TransNAS-Bench-101 micro (`losses.md`), marked "
-        "*. That heads read sizes beside the encoder's vectors came of a first run, in which heads "
-        "on vectors alone ordered most families that they had not seen worse than chance "
-        "(Once-for-all -0.22, NAS-Bench-301 -0.19, NAS-Bench-201 0.26).",
+        "*. So were the number of graphs, the real networks and the two epochs of heads (*former*: "
+        "ten), of which without labels those families gained most. That heads read sizes beside "
+        "the encoder's vectors came of a first run, in which heads on vectors alone "
+        "ordered most families that they had not seen worse than chance (Once-for-all -0.22, "
+        "NAS-Bench-301 -0.19, NAS-Bench-201 0.26).",
     ]
     for figure, title in (("tau", "Kendall's tau"), ("rho", "Spearman's rho")):
         lines += ["", f"## {title}", "", *_table(found, figure)]
@@ -205,9 +238,21 @@ def _table(found: list[dict], figure: str) -> list[str]:
         **{size: {"predictor": size, "count": 0} for size in SIZES},
         "no labels": {"count": 0},
         "no labels, untrained encoder": {"count": 0, "encoder": CONTROL},
+        "no labels, former": {"count": 0, "encoder": FORMER},
         **{f"{count} labels": {"count": count} for count in COUNTS},
-        f"{COUNTS[-1]} labels, {HELD_OUT}": {"count": COUNTS[-1], "predictor": HELD_OUT},
-        f"{COUNTS[-1]} labels, {EARLIER}": {"count": COUNTS[-1], "encoder": EARLIER},
+        **{
+            f"{COUNTS[-1]} labels, {said}": {"count": COUNTS[-1], "encoder": name}
+            for said, name in {
+                "untrained encoder": CONTROL,
+                "former": FORMER,
+                CONTRAST: CONTRAST,
+            }.items()
+        },
+        f"{COUNTS[-1]} labels, former, {HELD_OUT}": {
+            "count": COUNTS[-1],
+            "predictor": HELD_OUT,
+            "encoder": FORMER,
+        },
     }
     usual = {"predictor": "GENNAPE", "encoder": SHIPPED}
     rows = [
@@ -228,7 +273,7 @@ def _families(found: list[dict], **key: object) -> list[str]:
 def _encoders(found: list[dict]) -> list[str]:
     """Tabulate the mean tau of encoders over the families that all have; in brackets how many."""
     rows = []
-    for name in ENCODERS:
+    for name in (*ENCODERS, FORMER):
         cells = []
         for count in (0, *COUNTS):
             mine = _of(found, count=count, encoder=name, predictor="GENNAPE")

@@ -1,7 +1,7 @@
 """How the shipped GENNAPE is made: from all labelled families, with an encoder and six members.
 
 ``archrank pretrain --recipe gennape --out FOLDER`` does all of it, and continues where it was
-stopped. It needs the tables of the families, but no proxies.
+stopped. It needs the tables of the families and timm, but no proxies.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ..neural.learning.plan import Epoch
 from ..reading import Sample
 from .family_sources import SOURCES, Source, relatives, source
 from .transfer_recipe import family_of
+from .zoo import best_plain, checkpoints, graphs_of
 
 if TYPE_CHECKING:
     from .. import GENNAPE, Pretrained
@@ -32,8 +33,13 @@ UNLABELLED = (
 )
 """Spaces that the encoder learns from: no labelled family is of them, so that one encoder is
 honest for all families held out."""
-EACH = 60
+EACH = 700
 """Networks of each of these spaces."""
+SMALLEST = 8
+"""Networks that a family of timm's models must have to be learnt from."""
+MOBILE = {"accel_nasbench", "ofa_mobilenetv3"}
+"""Families of the blocks that ``MOBILE_IN_TIMM`` have, which are left out with them."""
+MOBILE_IN_TIMM = {"effnetish", "mobilevit"}
 Labelled = tuple[list[Sample], Array]
 """Architectures and their labels (n,), larger is better."""
 
@@ -51,6 +57,38 @@ def labelled(one: Source) -> Labelled:
     rows = np.flatnonzero(np.isfinite(family.labels).all(axis=0))
     scores = np.mean([normal_scores(task) for task in family.labels[:, rows]], axis=0)
     return [family.samples[i] for i in rows.tolist()], scores
+
+
+def families_of_timm(
+    folder: Path, left_out: Collection[str] = (), progress: Progress | None = None
+) -> dict[str, Labelled]:
+    """Return families of timm's models: up to 100 networks, and the normal scores of their top-1.
+
+    Each network counts once, with its best checkpoint of ImageNet-1k alone. Families of fewer than
+    8 are left out, and those of mobile blocks if a family of such blocks is.
+
+    Args:
+        folder: keeps the graphs, one file each; a call that was stopped continues from them.
+        left_out: labelled families that are not learnt from.
+        progress: called after each graph.
+
+    Raises:
+        InputError: the table ``imagenet_zoo`` is not installed.
+        MissingExtraError: timm is not installed.
+    """
+    rows = best_plain(checkpoints())
+    rows = rows[rows.groupby("family")["network"].transform("size") >= SMALLEST]
+    if MOBILE & set(left_out):
+        rows = rows[~rows["family"].isin(MOBILE_IN_TIMM)]
+    rows = rows.groupby("family").sample(frac=1, random_state=0).groupby("family").head(MOST)
+    graphs = graphs_of(list(rows["network"]), folder, progress)
+    return {
+        f"timm {family}": (
+            [Sample(graphs[network]) for network in of["network"]],
+            normal_scores(of["top1"].to_numpy(float)),
+        )
+        for family, of in rows.groupby("family")
+    }
 
 
 def encoder_of(
@@ -101,7 +139,7 @@ def learnt(
     kgnn = KGNN(loss="diff_kendall", epochs=5, learning_rate=1e-3, fold=True, random_state=seed)
     made = GENNAPE(
         transform=None,
-        epochs=10,
+        epochs=2,  # more of them fit the families learnt from, and order new ones worse
         pretrained=encoder,
         heads=HeadSettings(sizes=True),
         kgnn=kgnn,
@@ -127,7 +165,9 @@ def make(out: Path, without: Sequence[str] = (), progress: Progress | None = Non
     out.parent.mkdir(parents=True, exist_ok=True)
     work = out.with_name(out.name + ".checkpoint")
     encoder = encoder_of(work / "encoder.safetensors", progress)
-    made = learnt({one.family: labelled(one) for one in kept}, encoder, 0, work, progress)
+    families = {one.family: labelled(one) for one in kept}
+    families |= families_of_timm(work / "timm", left_out, progress)
+    made = learnt(families, encoder, 0, work, progress)
     made.save(out)
     (out / "card.md").write_text("\n".join(_card(made, left_out)) + "\n")
     shutil.rmtree(work, ignore_errors=True)

@@ -69,7 +69,7 @@ def test_encoders_are_kept_and_untrained_ones_differ_by_seed(
     ways = {"none": Pretraining("gin", **small, epochs=0), "one": Pretraining(**small, epochs=1)}
     monkeypatch.setattr(members, "ENCODERS", ways)
     monkeypatch.setattr(members, "UNLABELLED", ("hiaml",))
-    monkeypatch.setattr(members, "EACH", 6)
+    monkeypatch.setattr(members, "FEW_EACH", 6)
     graphs = small_graphs()
     first, second = (members.encoder("none", tmp_path, seed).embed(graphs) for seed in (0, 1))
     assert not np.allclose(first, second)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -38,6 +39,31 @@ def test_no_family_has_more_than_its_part() -> None:
     assert not spaces & set(gennape_recipe.UNLABELLED)
 
 
+def test_families_of_timm_hold_each_network_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"vit": 9, "effnetish": 8, "tnt": 7}
+    rows = [
+        (f"{family}{at}@224", family, float(at + better))
+        for family, size in sizes.items()
+        for at in range(size)
+        for better in (0.0, 0.5)
+    ]
+    checkpoints = pd.DataFrame(rows, columns=["network", "family", "top1"])
+    checkpoints[["recipe", "size"]] = ["in1k", 224]
+    monkeypatch.setattr(gennape_recipe, "checkpoints", lambda: checkpoints)
+    traced = {network: GRAPHS[0] for network, _, _ in rows}
+    monkeypatch.setattr(gennape_recipe, "graphs_of", lambda names, *_: traced)
+    found = gennape_recipe.families_of_timm(tmp_path)
+    assert {name: len(labels) for name, (_, labels) in found.items()} == {
+        "timm effnetish": 8,
+        "timm vit": 9,
+    }
+    best = stats.norm.ppf((np.arange(9) + 0.5) / 9)
+    assert np.allclose(np.sort(found["timm vit"][1]), best)
+    assert [*gennape_recipe.families_of_timm(tmp_path, ["accel_nasbench"])] == ["timm vit"]
+
+
 @pytest.mark.slow
 def test_the_whole_recipe_on_two_families(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digits = replace(family_sources.source("digits"), sample=12)
@@ -45,6 +71,7 @@ def test_the_whole_recipe_on_two_families(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(gennape_recipe, "SOURCES", several)
     monkeypatch.setattr(gennape_recipe, "UNLABELLED", ("hiaml",))
     monkeypatch.setattr(gennape_recipe, "EACH", 8)
+    monkeypatch.setattr(gennape_recipe, "families_of_timm", lambda *_: {})
     made = gennape_recipe.make(tmp_path / "weights")
     assert made.families_ == ["digits", "digits again"]
     loaded = archrank.load_predictor(tmp_path / "weights")
@@ -58,7 +85,9 @@ class TestShipped:
         shipped = archrank.load_predictor("gennape")
         assert isinstance(shipped, GENNAPE)
         assert shipped.weights_ == dict.fromkeys(MEMBERS, 1 / 6)
-        assert set(shipped.families_ or ()) == {one.family for one in family_sources.SOURCES}
+        families = set(shipped.families_ or ())
+        assert families >= {one.family for one in family_sources.SOURCES}
+        assert {f"timm {name}" for name in gennape_recipe.MOBILE_IN_TIMM} <= families
 
     def test_it_ranks_without_labels_and_each_network_by_itself(self) -> None:
         shipped = archrank.load_predictor("gennape")
