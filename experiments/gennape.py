@@ -7,8 +7,8 @@ folder ``--work``, outside the repository. ``--tables`` writes ``experiments/res
 from the lines and fits nothing.
 
 Protocol: encoders (``ablation_members.ENCODERS``) are trained on networks of spaces to which no
-labelled family belongs. Families are left out in five groups, with relatives in the same group.
-GENNAPE learns the labelled families of the other groups
+labelled family belongs. Families are left out in six groups, with relatives in the same group.
+GENNAPE learns the labelled families of the other groups, and families of timm's models
 (``archrank.predictors.pretrained.gennape_recipe``), with three seeds. It ranks up to 100 networks
 of each family left out: first without labels, then the remaining ones after it was given k random
 labels. A label is the mean of normal scores over the tasks of a table.

@@ -47,7 +47,6 @@ def uncompiled() -> Iterator[None]:
     """
     if "torch._dynamo" not in sys.modules:
         import_module("torch._dynamo")
-
         gc.collect()
     with torch.compiler.set_stance("force_eager"):
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..errors import InputError
 from .contract import Predictor
 from .saving import FACTS
 
@@ -37,7 +38,13 @@ def load_predictor(path: str | Path | None = None) -> Predictor:
     from .pretrained.shipped import GENNAPE_WEIGHTS, WEIGHTS
 
     named: dict[str | Path, Path] = {"speed": _SPEED, "gennape": GENNAPE_WEIGHTS}
-    return Predictor.load(WEIGHTS if path is None else named.get(path, path))
+    folder = WEIGHTS if path is None else named.get(path, Path(path))
+    if not folder.exists():
+        raise InputError(
+            f"path: there is no folder {str(path)!r}; expected one that a predictor was saved in, "
+            f"or one of {', '.join(map(repr, named))}"
+        )
+    return Predictor.load(folder)
 
 
 def is_predictor(name: str) -> bool:

@@ -154,6 +154,8 @@ def test_processes_predict_the_same_in_the_same_order(
 def test_other_predictors_are_loaded_too(tmp_path: Path) -> None:
     Ridge().fit(small_graphs(), np.arange(16.0)).save(tmp_path / "ridge")
     assert type(load_predictor(tmp_path / "ridge")) is Ridge
+    with pytest.raises(InputError, match="no folder 'genape'; .* 'speed', 'gennape'"):
+        load_predictor("genape")
 
 
 class TestWrongFiles:
@@ -188,7 +190,7 @@ class TestWrongFiles:
     def test_the_shell_says_what_is_wrong(self, folder: Path, table: Path, tmp_path: Path) -> None:
         for words, said in (
             (("predict", folder), "CANDIDATES: got none"),
-            (("predict", tmp_path / "none", "x"), "no file"),
+            (("predict", tmp_path / "none", "x"), "no folder"),
             (("predict", folder, "|conv~0|"), "conv"),
             (("fit", "--labels", table, "--out", tmp_path / "new"), "expected a Python file"),
             (("fit", "--labels", table, "--space", "mars", "--out", tmp_path / "new"), "mars"),
