@@ -16,7 +16,7 @@ _INITIALISATION = "weights Kaiming-normal (fan-in), norm scales 1, biases 0"
 
 @register(
     "az_expressivity",
-    version=6,
+    version=7,
     summary="How evenly the blocks' features spread over their channels.",
     formula="sum_b H(v / sum v), v eigenvalues of the covariance of block b's channels",
     cost="1 forward",
@@ -36,7 +36,7 @@ def az_expressivity(blocks: list[Block]) -> Measure:
 
 @register(
     "az_progressivity",
-    version=6,
+    version=7,
     summary="The smallest growth of expressivity from block to block.",
     formula="min_b H_b+1 - H_b",
     cost="1 forward",
@@ -56,7 +56,7 @@ def az_progressivity(blocks: list[Block]) -> Measure:
 
 @register(
     "az_trainability",
-    version=6,
+    version=7,
     summary="How near the blocks' backward maps are to keeping a gradient's length.",
     formula="mean_b 2 - s_b - 1 / (s_b + 1e-6), s_b spectral norm of g_in^T g_out / positions",
     cost="1 forward + 1 backward",

@@ -12,7 +12,7 @@ from ..spectra import eigenvalues
 
 @register(
     "naswot",
-    version=4,
+    version=5,
     summary="How well the rectifiers' on/off codes tell the samples apart.",
     formula="log |det K|, K = sum over units of c c^T + (1 - c)(1 - c)^T",
     reference="Mellor et al., ICML 2021",
@@ -38,7 +38,7 @@ def naswot(code_kernel: Tensor) -> Measure:
 
 @register(
     "linear_regions",
-    version=4,
+    version=5,
     summary="Number of different on/off codes among the samples.",
     formula="number of distinct on/off codes over the batch",
     reference="Xiong et al., ICML 2020; as a proxy Chen et al., TE-NAS, ICLR 2021",

@@ -14,7 +14,7 @@ _REFERENCE = "Peng et al., SWAP-NAS, ICLR 2024"
 
 @register(
     "swap",
-    version=4,
+    version=5,
     summary="Number of units that are on for different sets of samples.",
     formula="|{c_u}|, c_u the pattern over the batch in which rectifier unit u is on",
     reference=_REFERENCE,
@@ -32,7 +32,7 @@ def swap(activation_patterns: ActivationPatterns) -> Measure:
 
 @register(
     "swap_regular",
-    version=4,
+    version=5,
     summary="SWAP, damped away from a number of parameters.",
     formula="swap * exp(-(p - mu)^2 / sigma), p = parameters / 1000",
     reference=f"{_REFERENCE}, equation 7",

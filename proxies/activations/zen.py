@@ -11,7 +11,7 @@ from ..registry import Measure, register
 
 @register(
     "zen",
-    version=3,
+    version=4,
     summary="How much features before pooling move when a Gaussian network's input does.",
     formula="log E||f(x + gamma eps) - f(x)||_1 + sum_BN log sqrt(mean variance), gamma = 1e-2",
     reference="Lin et al., ICCV 2021",

@@ -15,7 +15,7 @@ _MANY_CLASSES = 100
 
 @register(
     "jacob_cov",
-    version=2,
+    version=3,
     summary="How differently the network's linear maps treat the samples of a batch.",
     formula="-sum_i [log(v_i + k) + 1/(v_i + k)], v eigenvalues of the correlation of the rows of "
     "J, k = 1e-5",
@@ -34,7 +34,7 @@ def jacob_cov(input_jacobian: Tensor) -> Measure:
 
 @register(
     "epe_nas",
-    version=2,
+    version=3,
     summary="How differently the network's linear maps treat samples of one class.",
     formula="sum_c |s_c|, s_c = sum over pairs of samples of class c of log(|corr| + k), k = 1e-5; "
     "beyond 100 outputs the mean over c of sum_d |s_c / n_c - s_d / n_d|",

@@ -26,6 +26,7 @@ def params(graph: Graph) -> Measure:
 
 @register(
     "flops",
+    version=2,
     summary="Multiply-adds of one forward of one sample.",
     formula="sum over operators, one multiply-add = 1",
     reference="baseline",
@@ -45,6 +46,7 @@ def flops(graph: Graph) -> Measure:
 
 @register(
     "activations",
+    version=2,
     summary="Number of output elements of all convolutions and products.",
     formula="sum over convolutions and products of numel(output)",
     reference="Radosavovic et al., CVPR 2020; products added (our choice)",
