@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
+from archrank.errors import InputError, StoreError
 from archrank.scoring.store import Store
 
 MODELS = """
@@ -63,10 +64,11 @@ def graphs_in(store: Path) -> int:
     """Return how many whole candidates a store holds, while another process may write it."""
     if not store.exists():
         return 0
-    with Store(store, writable=False) as opened:
-        if not opened.rows("SELECT 1 FROM sqlite_master WHERE name = 'graphs'"):
-            return 0
-        return int(opened.rows("SELECT COUNT(*) FROM graphs")[0][0])
+    try:
+        with Store(store, writable=False) as opened:
+            return int(opened.rows("SELECT COUNT(*) FROM graphs")[0][0])
+    except (InputError, StoreError):  # the file is there, its tables are not yet
+        return 0
 
 
 def epochs_in(checkpoint: Path) -> int:

@@ -47,7 +47,13 @@ loader = DataLoader(TensorDataset(images, labels), 16, shuffle=True)
 def loss(output, targets):
     return torch.nn.functional.cross_entropy(output, targets, label_smoothing=0.1)
 """
-SMALLER = {"--sample": "12", "--networks": "12", "--seeds": "2", "--batch-sizes": "1,2"}
+SMALLER = {
+    "--sample": "12",
+    "--networks": "12",
+    "--wirings": "6",
+    "--seeds": "2",
+    "--batch-sizes": "1,2",
+}
 """Sizes that take hours as they are written."""
 NOT_HERE = {
     "fetch": "needs the network",

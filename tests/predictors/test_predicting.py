@@ -154,7 +154,7 @@ def test_processes_predict_the_same_in_the_same_order(
 def test_other_predictors_are_loaded_too(tmp_path: Path) -> None:
     Ridge().fit(small_graphs(), np.arange(16.0)).save(tmp_path / "ridge")
     assert type(load_predictor(tmp_path / "ridge")) is Ridge
-    with pytest.raises(InputError, match="no folder 'genape'; .* 'speed', 'gennape'"):
+    with pytest.raises(InputError, match=r"no folder 'genape'; .* 'speed', 'gennape'"):
         load_predictor("genape")
 
 
