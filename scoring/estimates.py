@@ -27,9 +27,15 @@ _WIDTHS, _SIDE = (8, 64), 32
 _SLOW, _PASSES, _BESIDE = 5e9, 4.0, 0.2
 """Multiply-adds a second, passes over a batch, and seconds of a candidate beside them: a guess that
 only says whether calibrating is worth it."""
+_RUNS = 2  # of each network that is scored to calibrate
+_WORTH = 10.0
+"""The seconds below which no estimate is needed, and how much longer than itself work must be for
+calibrating."""
 
 
-def seconds_needed(candidates: Sequence[Candidate], plan: Plan, worth: float = 10.0) -> float:
+def seconds_needed(
+    candidates: Sequence[Candidate], plan: Plan, worth: float | None = None
+) -> float:
     """Estimate the seconds that a plan takes; 0 if it is certainly short.
 
     Scoring a network of ``f`` multiply-adds per sample takes ``a + r f`` seconds. ``a`` and ``r``
@@ -38,7 +44,8 @@ def seconds_needed(candidates: Sequence[Candidate], plan: Plan, worth: float = 1
     Args:
         candidates: the candidates; a few are traced, none is scored.
         plan: how the candidates will be scored.
-        worth: the seconds below which no estimate is needed; nothing is calibrated then.
+        worth: the seconds below which no estimate is needed; nothing is calibrated then. By default
+            ten, or ten times what calibrating takes if that is more.
 
     Notes:
         The estimate is our choice. Networks of many small operators can take two or three times as
@@ -55,12 +62,15 @@ def seconds_needed(candidates: Sequence[Candidate], plan: Plan, worth: float = 1
     tracing = float(np.median(times)) * len(candidates) if times else 0.0
     scored = [graph for graph in graphs if plan.enough is None or not plan.enough(graph)]
     if not scored or not plan.proxies:
-        told = plan.enough is not None and tracing >= worth
+        told = plan.enough is not None and tracing >= (_WORTH if worth is None else worth)
         return tracing / plan.jobs if told else 0.0
     size = float(np.mean([graph.flops for graph in scored]))
     runs = len(candidates) * len(plan.seeds) * len(scored) / len(graphs)
     batch = plan.data.batch
-    if runs * (_BESIDE + _PASSES * size * batch / _SLOW) < worth:
+    if worth is None:
+        calibrating = _RUNS * sum(_guessed(_flops(width), batch) for width in _WIDTHS)
+        worth = _WORTH * max(1.0, calibrating)
+    if runs * _guessed(size, batch) < worth:
         return 0.0
     short, long = (_calibration(width, plan) for width in _WIDTHS)
     rate = max(0.0, (long[1] - short[1]) / (long[0] - short[0]))
@@ -81,6 +91,16 @@ def announce(candidates: Sequence[Candidate], plan: Plan) -> None:
             "scoring %d candidates by %d proxies on %s: about %s",
             *(count, proxies, plan.device, duration(seconds)),
         )
+
+
+def _guessed(flops: float, batch: int) -> float:
+    """Return a guess of the seconds that scoring a network takes."""
+    return _BESIDE + _PASSES * flops * batch / _SLOW
+
+
+def _flops(width: int) -> float:
+    """Return the multiply-adds of the convolutions of a network that is scored to calibrate."""
+    return 9.0 * _SIDE**2 * width * (3 + 3 * width)
 
 
 def _graph(candidate: Candidate, plan: Plan) -> Graph | None:
@@ -110,7 +130,7 @@ def _calibration(width: int, plan: Plan) -> tuple[float, float]:
     data = GivenData((3, _SIDE, _SIDE), batch=plan.data.batch)
     work = Work(candidate, ((plan.seeds[0], plan.proxies),), data, plan.device)
     times = []
-    for _ in range(2):
+    for _ in range(_RUNS):
         start = time.perf_counter()
         scored = score_work(replace(work, threads=plan.threads))
         times.append(time.perf_counter() - start)

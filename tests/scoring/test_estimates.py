@@ -36,11 +36,25 @@ def test_seconds_are_those_of_two_calibrated_networks(monkeypatch: pytest.Monkey
     assert estimates.seconds_needed(candidates, Plan((), plan.data), worth=0) == 0.0
 
 
+def test_nothing_is_calibrated_for_work_that_takes_little_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(estimates, "_calibration", lambda width, plan: (width, float(width)))
+    plan = Plan(("snip",), GivenData((3, 8, 8), batch=8))
+    each = estimates._guessed(archrank.trace(nets.wide(), (3, 8, 8)).flops, 8)
+    calibrating = sum(2 * estimates._guessed(estimates._flops(width), 8) for width in (8, 64))
+    assert calibrating > 1
+    for times, calibrated in ((9.9, False), (10.1, True)):
+        candidates = collect([nets.wide] * round(times * calibrating / each))
+        assert (estimates.seconds_needed(candidates, plan) > 0) == calibrated
+
+
 def test_a_calibration_scores_a_real_network() -> None:
     plan = Plan(("snip",), GivenData((3, 8, 8), batch=4))
     flops, seconds = estimates._calibration(8, plan)
     network = [nn.Conv2d(c, 8, 3, padding=1) for c in (3, 8, 8, 8)]
     convolutions = sum(layer.weight.numel() * 32 * 32 for layer in network)
+    assert convolutions == estimates._flops(8)
     assert convolutions < flops < 1.2 * convolutions
     assert seconds > 0
 
