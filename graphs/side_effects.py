@@ -141,7 +141,8 @@ class _Search:
         self._registered: set[int] = set()
         self._plain: list[tuple[Tensor, Callable[[Tensor], None]]] = []
         self._iterators: list[tuple[Iterator[Any], Callable[[Any], None]]] = []
-        self.undo: list[_Undo] = []
+        self._empty: list[dict[Any, Any]] = []
+        self.undo: list[_Undo] = [functools.partial(_clear, self._empty)]
 
     def visit(self, roots: Iterable[Any]) -> None:
         """Remember everything that the roots reach."""
@@ -156,10 +157,10 @@ class _Search:
             self._seen.add(id(item))
             if isinstance(item, self._kinds):
                 self.found.append(item)
-            elif isinstance(item, Tensor):
-                self._tensor(item)
             elif isinstance(item, dict):
                 self._dict(item)
+            elif isinstance(item, Tensor):
+                self._tensor(item)
             elif isinstance(item, (list, deque)):
                 self._sequence(item)
             elif isinstance(item, np.ndarray):
@@ -210,19 +211,22 @@ class _Search:
             self._iterators.append((value, functools.partial(put, *place)))
 
     def _dict(self, table: dict[Any, Any]) -> None:
+        if not dict.__len__(table):  # as most are: modules hold ten for hooks alone
+            self._empty.append(table)
+            return
         before = dict(dict.items(table))
         self.undo.append(functools.partial(_restore_dict, table, before))
         for key, value in before.items():
-            self._see(value, dict.__setitem__, table, key)
             if type(value) not in _ATOMS:
+                self._see(value, dict.__setitem__, table, key)
                 self._value(value, dict.__setitem__, table, key)
 
     def _sequence(self, items: list[Any] | deque[Any]) -> None:
         self.undo.append(functools.partial(_restore_sequence, items, list(items)))
         kind: Any = list if isinstance(items, list) else deque
         for i, value in enumerate(items):
-            self._see(value, kind.__setitem__, items, i)
             if type(value) not in _ATOMS:
+                self._see(value, kind.__setitem__, items, i)
                 self._value(value, kind.__setitem__, items, i)
 
     def _value(self, value: Any, put: Callable[..., None], container: Any, key: Any) -> None:
@@ -419,6 +423,12 @@ def _restore_cell(cell: CellType, before: Any) -> None:
 def _restore_global(table: dict[str, Any], name: str, before: Any) -> None:
     if table.get(name) is not before:
         table[name] = before
+
+
+def _clear(tables: list[dict[Any, Any]]) -> None:
+    for table in tables:
+        if dict.__len__(table):
+            _restore_dict(table, {})
 
 
 def _restore_dict(table: dict[Any, Any], before: dict[Any, Any]) -> None:

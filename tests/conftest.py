@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,10 @@ def parity_folder() -> Path:
 def same_threads() -> None:
     """Put back the number of threads, so that tests that change it do not slow down the others."""
     torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def little_to_collect() -> None:
+    """Let the garbage collector leave alone what is loaded, through which it goes for a second."""
+    gc.collect()
+    gc.freeze()
