@@ -170,7 +170,7 @@ def test_dropped_layers_of_transformers() -> None:
 
     def build(rate: float) -> nn.Module:
         config = transformers.Wav2Vec2Config(
-            hidden_size=16, num_hidden_layers=6, num_attention_heads=2, intermediate_size=32,
+            hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32,
             conv_dim=(8, 8), conv_stride=(5, 2), conv_kernel=(10, 3), num_feat_extract_layers=2,
             num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2, classifier_proj_size=8,
             num_labels=4, apply_spec_augment=False, layerdrop=rate,
