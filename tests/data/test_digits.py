@@ -16,7 +16,7 @@ import torch
 
 from archrank.data import space, table
 from archrank.data.digits import protocol
-from archrank.data.digits.label import FACTS, TABLE, architectures, finished, label
+from archrank.data.digits.label import FACTS, TABLE, architectures, finished, label, run
 from archrank.data.spaces.digits.families import FAMILIES
 from archrank.errors import InputError
 
@@ -90,7 +90,7 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
     process.wait()
     before = out.read_text()
     out.write_text(before + '{"arch": "cut o')  # as a kill in the middle of a line leaves it
-    subprocess.run(command, cwd=out.parent, check=True, capture_output=True)
+    run(out, [(QUICK, seed) for seed in range(3)], jobs=1)
     assert out.read_text().startswith(before)
     assert out.read_text().count("\n") == 4
     assert [accuracies(out)[QUICK, seed] for seed in range(3)] == labelled(0, 1, 2)
