@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from torch import nn
+from typer.testing import CliRunner
 
 import archrank
+from archrank.cli.app import app
 from archrank.cli.shared.amounts import amounts
 from archrank.costs import CostPredictor
 from archrank.costs.memory import inference_memory
@@ -253,8 +255,9 @@ def test_the_command(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_command_when_nobody_is_left() -> None:
-    done = run(f"digits:{CELLS[0]}", "--by", "params", "--max-flops", "0.001k")
-    assert done.returncode == 2
+    words = (f"digits:{CELLS[0]}", "--by", "params", "--max-flops", "0.001k")
+    done = CliRunner().invoke(app, ["rank", *words], env={"COLUMNS": "200"})
+    assert done.exit_code == 2
     assert "none of 1 candidates is within them; the nearest is" in done.stderr
     assert "Traceback" not in done.stderr
 
