@@ -35,6 +35,7 @@ def test_shell_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for line in LINES:
         done = CliRunner().invoke(app, shlex.split(line, comments=True)[1:])
         assert done.exit_code == 0, f"{line}\n{done.output}"
+        assert "Traceback" not in done.output
     for made in ("ranking.csv", "lenet.svg", "run.sqlite", "run.html"):
         assert (tmp_path / made).is_file()
 
