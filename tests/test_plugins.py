@@ -58,6 +58,10 @@ def test_the_example_works(installed: Path, jobs: str) -> None:
     assert [row["name"] for row in table] == ["widths:32-32-32", "widths:8-8-8"]
     assert table[1]["params"] == 64 * 8 + 8 + 2 * (8 * 8 + 8) + 8 * 10 + 10
     assert table[0]["weight_spread"] > table[1]["weight_spread"] > 0
+
+
+@pytest.mark.slow
+def test_the_example_is_listed_and_says_what_is_wrong(installed: Path) -> None:
     listed = run(installed, "proxies").stdout
     assert "weight_spread: Sum over layers" in listed
     wrong = run(installed, "rank", "widths:8-8-9")
