@@ -88,7 +88,7 @@ class Maker:
 
     def labelled(self, family: str) -> Labelled:
         """Read a family, of timm's models up to 100 of all."""
-        return _timm(self.graphs) if family == TIMM else _labelled(family)
+        return _timm(self.graphs) if family == TIMM else family_of(family)
 
     @property
     def graphs(self) -> Path:
@@ -97,7 +97,7 @@ class Maker:
 
 
 @cache
-def _labelled(family: str) -> Labelled:
+def family_of(family: str) -> Labelled:
     """Read a family once."""
     return labelled(source(family))
 
@@ -198,7 +198,8 @@ def tables() -> list[str]:
         f"*{HELD_OUT}*: softmax(tau / s), tau on two folds held out, s what chance moves it by. "
         "Losses, what heads read, their training and the encoder were chosen on tasks of "
         f"{', '.join(CHOSEN_ON)} and on jigsaw of TransNAS-Bench-101 micro (`losses.md`), marked "
-        "*. So were the number of graphs, the real networks and the two epochs of heads (*former*: "
+        "*. So were the number of graphs, the real networks and the two epochs of heads "
+        "(`gennape_choice.md`; *former*: "
         "ten), of which without labels those families gained most. That heads read sizes beside "
         "the encoder's vectors came of a first run, in which heads on vectors alone "
         "ordered most families that they had not seen worse than chance (Once-for-all -0.22, "
