@@ -61,13 +61,10 @@ def value(folder: Path, proxy: str, row: dict[str, Any]) -> float | None:
 
 
 def is_tested(row: dict[str, Any]) -> bool:
-    """In double precision all but large batches in evaluation; in single precision single small
-    batches in training mode, which are the noisiest, and what there is in single alone. The page
-    has the others."""
+    """All in double precision; in single small batches in training mode, which are the noisiest,
+    and what there is in single alone. The page has the others."""
     small = row["batch"] == 1 or (row["batch"] == 8 and row["mode"] == "train")
-    if row["rng"] == "seed":
-        return row["batch"] <= 8
-    return small or (row["dtype"] == "float64" and (row["batch"], row["mode"]) != (32, "eval"))
+    return row["dtype"] == "float64" or small or row["rng"] == "seed"
 
 
 @pytest.mark.slow
