@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from ..basics import Array, Callback, Finished, Progress
-from ..errors import InputError
+from ..errors import ArchrankWarning, InputError
 from ..graphs import Graph
 from ..progress import begin, tell_of_kept
 from ..proxies import Result, get
@@ -295,6 +296,8 @@ class _Scoring:
             place = None
             if condition is not None and identity is not None:
                 place = (condition, *identity)
+            elif None not in self._places.values():
+                _warn_of_unkept(candidate)
             self._places[candidate.name] = place
         return self._places[candidate.name]
 
@@ -350,6 +353,21 @@ class _Scoring:
             }
             self._store.add_node_scores(*place, seed, found)
         self._store.add_graph(*place, scored.graph)
+
+
+def _warn_of_unkept(candidate: Candidate) -> None:
+    """Say, of the first one that a store cannot keep, why it cannot."""
+    why = "a later run could not know it, or its data, again"
+    if candidate.identity is None:
+        why = (
+            "modules and functions of this process have no name that a later run could know them "
+            "by; name files (models.py), timm:NAME or SPACE:ARCHITECTURE"
+        )
+    warnings.warn(
+        f"store: scores of {candidate.name!r} and its like are not kept, since {why}",
+        ArchrankWarning,
+        stacklevel=2,
+    )
 
 
 def _check_sendable(candidates: Sequence[Candidate], plan: Plan) -> None:

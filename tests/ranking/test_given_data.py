@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pandas as pd
 import pytest
 import tiny_networks as nets
 import torch
+from torch import nn
 
 import archrank
 from archrank.errors import ArchrankWarning, InputError
@@ -94,3 +97,13 @@ def test_a_recipe_that_says_nothing_is_told_of() -> None:
         ranked_by(known)
     with pytest.warns(ArchrankWarning, match="recipe: no part of 'a7' is known"):
         ranked_by("a7")
+
+
+def test_what_a_store_cannot_keep_is_said_once(tmp_path: Path) -> None:
+    modules = {"narrow": nn.Linear(4, 2), "wide": nn.Linear(4, 3)}
+    with pytest.warns(ArchrankWarning, match="'narrow' and its like are not kept") as said:
+        archrank.rank(modules, (4,), by="params", store=tmp_path / "scores.sqlite")
+    assert len(said) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        archrank.rank(["hiaml:z-z-a22-l20"], by="params", store=tmp_path / "scores.sqlite")
