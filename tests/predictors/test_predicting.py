@@ -1,4 +1,4 @@
-"""Predictors from and for files and names; the commands through their real entry point."""
+"""Predictors from and for files and names; the commands that make and use them."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def d(): return net(16)
 """
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty cells and a label of each: log FLOPs."""
-    path = tmp_path / "labels.csv"
+    path = tmp_path_factory.mktemp("table") / "labels.csv"
     archs = CELLS.sample(20, seed=0)
     labels = [float(np.log(CELLS.graph(arch).flops)) for arch in archs]
     pd.DataFrame({"arch": archs, "worst": [-x for x in labels], "label": labels}).to_csv(
@@ -54,10 +54,23 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def folder(table: Path, tmp_path: Path) -> Path:
-    out = tmp_path / "model"
-    fit(table, "nasbench201", column="label").save(out)
+@pytest.fixture(scope="module")
+def folder(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the predictor that ``archrank fit`` makes of them."""
+    out = tmp_path_factory.mktemp("fitted") / "model"
+    words = ("--space", "nasbench201", "--labels", table, "--column", "label", "--out", out)
+    said = invoke("fit", *words)
+    assert said.exit_code == 0, said.stderr
+    assert "fitted to 20 labels" in said.stdout
+    assert "boosting on everything" in said.stdout
+    return out
+
+
+@pytest.fixture(scope="module")
+def coded(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return one that reads the code of a cell, so nothing but cells."""
+    out = tmp_path_factory.mktemp("coded") / "model"
+    fit(table, "nasbench201", column="label", portable=False).save(out)
     return out
 
 
@@ -66,21 +79,13 @@ def invoke(*words: object):
 
 
 @pytest.mark.slow
-def test_fit_predict_from_the_shell(table: Path, tmp_path: Path) -> None:
-    model, names = tmp_path / "model", tmp_path / "names.txt"
+def test_predict_from_the_shell(folder: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
     archs = CELLS.sample(30, seed=1)
     names.write_text("\n".join(archs) + "\n")
-
-    def run(*words: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "archrank.cli.app", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, check=True)
-
-    said = run(
-        *("fit", "--space", "nasbench201", "--labels", table, "--column", "label", "--out", model)
-    ).stdout
-    assert "fitted to 20 labels" in said
-    assert "boosting on everything" in said
-    rows = json.loads(run("predict", model, "--file", names, "--json").stdout)
+    command = [sys.executable, "-m", "archrank.cli.app", "predict", folder, "--file", names]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    rows = json.loads(done.stdout)
     assert {row["name"] for row in rows} == set(archs)
     assert [row["predicted"] for row in rows] == sorted(
         (r["predicted"] for r in rows), reverse=True
@@ -102,9 +107,7 @@ def test_rank_by_a_predictor(folder: Path) -> None:
     assert both.table["rank"].notna().all()
 
 
-def test_rank_tells_what_a_predictor_cannot_read(table: Path, tmp_path: Path) -> None:
-    coded = tmp_path / "coded"
-    fit(table, "nasbench201", column="label", portable=False).save(coded)
+def test_rank_tells_what_a_predictor_cannot_read(coded: Path) -> None:
     ranking = archrank.rank([small], inputs=(3, 8, 8), by=f"{coded},params", batch_size=4)
     assert "code" in ranking.failures["reason"][0]
     assert ranking.table["rank"].tolist() == [1]
@@ -322,7 +325,7 @@ def test_the_column_is_said_where_there_are_several(
 
 
 def test_a_portable_predictor_judges_what_is_not_of_its_space(
-    table: Path, folder: Path, tmp_path: Path
+    folder: Path, coded: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "models.py").write_text(MODELS)
     ranking = archrank.rank(tmp_path / "models.py", by=str(folder))
@@ -330,10 +333,9 @@ def test_a_portable_predictor_judges_what_is_not_of_its_space(
     assert ranking.table["score"].notna().all()
     assert np.isfinite(load_predictor(folder).predict(CELLS.sample(3, seed=5))).all()
 
-    fit(table, "nasbench201", column="label", portable=False).save(tmp_path / "coded")
-    coded = archrank.rank(tmp_path / "models.py", by=str(tmp_path / "coded"))
-    assert coded.table["score"].isna().all()
-    assert len(coded.failures) == 4
-    said = [line for line in str(coded).splitlines() if "--portable" in line]
+    ranking = archrank.rank(tmp_path / "models.py", by=str(coded))
+    assert ranking.table["score"].isna().all()
+    assert len(ranking.failures) == 4
+    said = [line for line in str(ranking).splitlines() if "--portable" in line]
     assert len(said) == 1
     assert said[0].startswith("a, b, c and 1 more: ")

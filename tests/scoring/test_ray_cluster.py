@@ -17,7 +17,7 @@ from archrank.scoring.ray_cluster import RETRIES, on_cluster
 from archrank.scoring.store import Store
 from archrank.scoring.table_runs import Settings, sample_of, settings_for, work_on
 
-RUN: dict[str, Any] = {"proxies": "params,flops,snip", "batch_size": 2, "sample": 40}
+RUN: dict[str, Any] = {"proxies": "params,flops,snip", "batch_size": 2, "sample": 12}
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 
@@ -51,16 +51,16 @@ def test_a_node_goes_and_another_comes(cluster: Any, tmp_path: Path) -> None:
 
     def progress(done: int, total: int, arch: str) -> None:
         calls.append(arch)
-        if done == 4:
+        if done == 2:
             cluster.remove_node(node)
-        if done == 20:
+        if done == 5:
             cluster.add_node(**NODE)
 
     path = tmp_path / "ray.sqlite"
     address = cluster.address
     outcome = benchmark.run(path, "digits", engine="ray", address=address, progress=progress, **RUN)
-    assert (outcome.scored, outcome.total, outcome.failures) == (40, 40, [])
-    assert len({*calls}) == len(calls) == 40
+    assert (outcome.scored, outcome.total, outcome.failures) == (12, 12, [])
+    assert len({*calls}) == len(calls) == 12
     benchmark.run(tmp_path / "local.sqlite", "digits", **RUN)
     pd.testing.assert_frame_equal(scores(path), scores(tmp_path / "local.sqlite"))
     import ray
