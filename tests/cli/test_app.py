@@ -37,6 +37,9 @@ NAN = (
 )
 
 
+NOISY = MODELS.replace("def small():", "print('noise')\ndef small(): print('noise');")
+
+
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -67,12 +70,15 @@ def test_help_and_version() -> None:
 
 
 def test_rank_from_the_shell(models: Path, tmp_path: Path) -> None:
+    models.write_text(NOISY)
     words = ["rank", "models.py", "--by", "params,snip", "--batch", "8", "--out", "table.csv"]
     done = run(*words, "--plot", "picture.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.index("large") < done.stdout.index("small")
     assert "1/2" in done.stderr
     assert "2/2" in done.stderr
+    assert "noise" in done.stderr
+    assert "noise" not in done.stdout
     assert pd.read_csv(tmp_path / "table.csv")["name"].tolist() == ["large", "small"]
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
@@ -101,15 +107,15 @@ def test_json_is_all_that_is_printed(models: Path) -> None:
     assert "snip|params std" in record["table"][0]
 
 
-@pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
-def test_what_models_print_does_not_mix_with_results(
-    models: Path, tmp_path: Path, jobs: str
+@pytest.mark.slow
+def test_what_models_print_in_processes_does_not_mix_with_results(
+    models: Path, tmp_path: Path
 ) -> None:
-    models.write_text(
-        MODELS.replace("def small():", "print('noise')\ndef small(): print('noise');")
-    )
-    words = ["rank", "models.py", "--by", "snip", "--batch", "8", "--json", "--jobs", jobs]
+    models.write_text(NOISY)
+    words = ["rank", "models.py", "--by", "snip", "--batch", "8", "--json", "--jobs", "2"]
     done = run(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2/2" in done.stderr
     assert {row["name"] for row in json.loads(done.stdout)["table"]} == {"large", "small"}
     assert "noise" in done.stderr
 
@@ -272,13 +278,6 @@ def test_an_interrupt_is_130(models: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert "Traceback" not in process.communicate()[1]
     assert process.returncode == 130
-
-
-@pytest.mark.slow
-def test_processes(models: Path, tmp_path: Path) -> None:
-    done = run("rank", "models.py", "--by", "snip", "--jobs", "2", "--batch", "8", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "2/2" in done.stderr
 
 
 def test_a_terminal_gets_a_table_and_a_bar(models: Path, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from safetensors import safe_open
+from typer.testing import CliRunner, Result
 
+from archrank.cli.app import app
 from archrank.errors import InputError, StoreError
 from archrank.scoring.store import Store
 
@@ -38,14 +40,12 @@ main()
 """
 
 
-def command(words: list[str]) -> list[str]:
-    return [sys.executable, "-c", COMMAND, *words]
-
-
-def killed(words: list[str], folder: Path, when: Callable[[], bool]) -> None:
+def killed(words: list[str], when: Callable[[], bool]) -> None:
     """Start a command and kill it as soon as something holds."""
     running = subprocess.Popen(
-        command(words), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", COMMAND, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
     while not when():
@@ -56,8 +56,11 @@ def killed(words: list[str], folder: Path, when: Callable[[], bool]) -> None:
     running.wait()
 
 
-def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(words), cwd=folder, capture_output=True, text=True, check=True)
+def run(words: list[str]) -> Result:
+    """Run a command to its end, in this process."""
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.stderr
+    return result
 
 
 def graphs_in(store: Path) -> int:
@@ -80,7 +83,9 @@ def epochs_in(checkpoint: Path) -> int:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder in which commands run, with models and their labels."""
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "models.py").write_text(MODELS)
     lines = [f"models.py:net{depth},{0.5 + depth / 50}" for depth in range(1, 13)]
     (tmp_path / "labels.csv").write_text("\n".join(["name,accuracy", *lines]))
@@ -91,22 +96,22 @@ def folder(tmp_path: Path) -> Path:
 def test_fit_keeps_the_scores_of_own_models(folder: Path) -> None:
     words = ["fit", "--labels", "labels.csv", "--proxies", "snip,gradsign", "--out"]
     kept = folder / "model.scores"
-    killed([*words, "model"], folder, lambda: graphs_in(kept) >= 3)
+    killed([*words, "model"], lambda: graphs_in(kept) >= 3)
     count = graphs_in(kept)
-    again = run([*words, "model"], folder)
+    again = run([*words, "model"])
     said = f"continuing: model.scores already has the first {count} of 12 candidates"
     assert said in again.stderr
     assert not kept.exists()
-    assert again.stdout == run([*words, "straight"], folder).stdout
+    assert again.stdout == run([*words, "straight"]).stdout
 
 
 @pytest.mark.slow
 def test_pretrain_goes_on_from_its_checkpoint(folder: Path) -> None:
     words = ["pretrain", "models.py", "--epochs", "20", "--width", "8", "--out"]
     checkpoint = folder / "encoder.checkpoint"
-    killed([*words, "encoder"], folder, lambda: epochs_in(checkpoint) >= 2)
+    killed([*words, "encoder"], lambda: epochs_in(checkpoint) >= 2)
     count = epochs_in(checkpoint)
-    again = run([*words, "encoder"], folder)
+    again = run([*words, "encoder"])
     said = f"continuing: encoder.checkpoint already has the first {count} of 20 epochs"
     assert said in again.stderr
-    assert again.stdout == run([*words, "straight"], folder).stdout
+    assert again.stdout == run([*words, "straight"]).stdout
