@@ -20,13 +20,13 @@ from archrank.scoring.store import Store
 
 MODELS = """
 from torch import nn
-INPUT = (3, 32, 32)
+INPUT = (3, 12, 12)
 def net(width, depth):
     layers = [nn.Conv2d(3, width, 3, padding=1), nn.ReLU()]
     for _ in range(depth):
         layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
-CANDIDATES = {f"net{d}": lambda d=d: net(24, d) for d in range(1, 13)}
+CANDIDATES = {f"net{d}": lambda d=d: net(24, d) for d in range(1, 9)}
 """
 
 
@@ -87,7 +87,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder in which commands run, with models and their labels."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models.py").write_text(MODELS)
-    lines = [f"models.py:net{depth},{0.5 + depth / 50}" for depth in range(1, 13)]
+    lines = [f"models.py:net{depth},{0.5 + depth / 50}" for depth in range(1, 9)]
     (tmp_path / "labels.csv").write_text("\n".join(["name,accuracy", *lines]))
     return tmp_path
 
@@ -99,7 +99,7 @@ def test_fit_keeps_the_scores_of_own_models(folder: Path) -> None:
     killed([*words, "model"], lambda: graphs_in(kept) >= 3)
     count = graphs_in(kept)
     again = run([*words, "model"])
-    said = f"continuing: model.scores already has the first {count} of 12 candidates"
+    said = f"continuing: model.scores already has the first {count} of 8 candidates"
     assert said in again.stderr
     assert not kept.exists()
     assert again.stdout == run([*words, "straight"]).stdout

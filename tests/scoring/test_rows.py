@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny_networks as nets
 import torch
+from forge import Forge
 
 import archrank
 from archrank import benchmark
@@ -124,17 +123,14 @@ def test_a_changed_neighbour_of_a_file_makes_other_networks(tmp_path: Path) -> N
         "def net():\n    return torch.nn.Linear(4, WIDTH)\n"
     )
     found = []
-    for width in (2, 3):
-        (tmp_path / "width_of_ours.py").write_text(f"WIDTH = {width}\n")
-        command = ["rank", models, "--by", "params", "--store", path, "--json"]
-        done = subprocess.run(
-            [sys.executable, "-m", "archrank.cli.app", *map(str, command)],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        found.append(json.loads(done.stdout)["table"][0]["params"])
-    assert found == [4 * 2 + 2, 4 * 3 + 3]
+    with Forge(tmp_path) as forge:
+        for width in (2, 10):  # sources of other lengths: by that Python knows compiled ones
+            (tmp_path / "width_of_ours.py").write_text(f"WIDTH = {width}\n")
+            command = ["rank", models, "--by", "params", "--store", path, "--json"]
+            code, done = forge.run(*command)
+            assert code == 0, done.stderr
+            found.append(json.loads(done.stdout)["table"][0]["params"])
+    assert found == [4 * 2 + 2, 4 * 10 + 10]
 
 
 def test_what_has_no_name_is_scored_and_not_kept(tmp_path: Path) -> None:
