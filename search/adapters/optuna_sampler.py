@@ -110,7 +110,7 @@ class PredictorSampler(optuna.samplers.BaseSampler):
         >>> study = optuna.create_study(direction="maximize", sampler=PredictorSampler("nats_sss"))
         >>> def objective(trial):
         ...     return sum(map(int, suggest(trial, "nats_sss").split(":")))
-        >>> study.optimize(objective, n_trials=20)
+        >>> study.optimize(objective, n_trials=10)
         >>> study.best_value > 200
         True
     """
