@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 
 SAMPLE = """
-coat_tiny cpubone_nano cspnext_tiny edgenext_xx_small efficientformerv2_s0 efficientvit_m0
-ese_vovnet19b_slim_dw eva02_tiny_patch14_224 fastvit_t8 iformer_t levit_128s mobilevitv2_050
-pit_ti_224 pvt_v2_b0 repvit_m1 shvit_s1 starnet_s050 swiftformer_xs test_coatnet test_convnext3
-test_efficientnet_evos test_nfnet test_resnet test_vit
+coat_tiny efficientvit_m0 fastvit_t8 iformer_t levit_128s mobilevitv2_050 pvt_v2_b0 shvit_s1
+swiftformer_xs test_coatnet test_convnext3 test_efficientnet_evos test_nfnet test_resnet test_vit
 """.split()
-"""Small models that have the most kinds of modules together."""
+"""Small models of many kinds; ``experiments/timm_scores.py`` scores two of each module."""
 FAITHFUL = {"test_vit", "test_resnet", "pvt_v2_b0", "coat_tiny"}
 """Models whose gradients nowhere vanish but for rounding, which would decide signs."""
 
@@ -36,7 +34,7 @@ def test_every_proxy_has_a_value_or_does_not_apply(name: str) -> None:
 
 def test_the_sample_is_of_many_kinds() -> None:
     assert set(SAMPLE) >= FAITHFUL
-    assert len({name.removeprefix("test_").partition("_")[0] for name in SAMPLE}) > 20
+    assert len({name.removeprefix("test_").partition("_")[0] for name in SAMPLE}) > 12
 
 
 def test_the_page_says_what_is_neither() -> None:
