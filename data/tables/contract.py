@@ -15,7 +15,6 @@ import pandas as pd
 
 from ...basics import Array
 from ...errors import InputError
-from ...metrics import kendall
 from .published import Columns, Task
 from .reading import FrameReader
 
@@ -187,6 +186,8 @@ class Table:
             >>> round(mine.noise_ceiling().between, 3)
             0.956
         """
+        from ...metrics import kendall  # scipy, which takes long to load, and no network needs
+
         runs = self.seeds(task)
         runs = runs[np.isfinite(runs).all(axis=1)]
         count, seeds = runs.shape
@@ -216,6 +217,8 @@ class Table:
             >>> round(Table.from_frame("mine", frame, tasks).agreement("long")["short"], 3)
             0.333
         """
+        from ...metrics import kendall
+
         chosen = self._task(task)
         found = {}
         for other in chosen.again:
