@@ -71,7 +71,7 @@ def pymoo(made: dict[str, Any]) -> None:
 
 
 def ray_tune(made: dict[str, Any]) -> None:
-    assert len(made["results"]) == 4
+    assert len(made["results"]) == 2
     assert not made["results"].errors
 
 
@@ -93,7 +93,7 @@ CLAIMS: dict[str, Callable[[dict[str, Any]], None]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_code_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = blocks(page, "python")
+    code = [block.replace("num_samples=4", "num_samples=2") for block in blocks(page, "python")]
     for package in imported("\n".join(code)):
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
