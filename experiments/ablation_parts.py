@@ -216,8 +216,7 @@ PARTS = {
     ),
     "encoders": Part(
         "Encoders",
-        "`GraphPredictor` with encoders of width 64, all else its default. Encoders that are not "
-        "here at 469 labels were not fitted to these: a fit takes minutes.",
+        "`GraphPredictor` with encoders of width 64, all else its default.",
         ("nasbench201",),
         (78, 469),
         {name: _of_encoder(name) for name in encoders()},
