@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+from scipy import special, stats
 
 from .basics import Array
 from .errors import InputError
@@ -14,18 +14,6 @@ from .errors import InputError
 Places = npt.NDArray[np.intp]
 
 _NOTHING = 1e-12  # what rounding leaves where a control explains all
-
-
-def ranks(values: npt.ArrayLike) -> Array:
-    """Return the place of each value from 1 on, the mean place of equal ones.
-
-    Example:
-        >>> ranks([0.5, 0.1, 0.5]).tolist()
-        [2.5, 1.0, 2.5]
-    """
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    found: Array = (np.cumsum(counts) - (counts - 1) / 2)[places]
-    return found
 
 
 def kendall(scores: npt.ArrayLike, truth: npt.ArrayLike) -> float:
@@ -38,8 +26,6 @@ def kendall(scores: npt.ArrayLike, truth: npt.ArrayLike) -> float:
         >>> kendall([1, 2, 3, 4], [1, 3, 2, 4])
         0.6666666666666669
     """
-    from scipy import stats  # whose import takes a second
-
     return float(stats.kendalltau(*_pair(scores, truth)).statistic)
 
 
@@ -67,7 +53,7 @@ def spearman(scores: npt.ArrayLike, truth: npt.ArrayLike) -> float:
         >>> spearman([1, 2, 3, 4], [1, 3, 2, 4])
         0.8
     """
-    first, second = (ranks(values) for values in _pair(scores, truth))
+    first, second = (stats.rankdata(values) for values in _pair(scores, truth))
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
     return float(np.round(np.corrcoef(first, second)[0, 1], 15))
@@ -86,7 +72,7 @@ def residual_rank(scores: npt.ArrayLike, control: npt.ArrayLike) -> Array:
         >>> residual_rank([10, 30, 20, 40], [1, 2, 3, 4]).round(2).tolist()
         [-0.3, 0.9, -0.9, 0.3]
     """
-    first, second = (ranks(values) for values in _pair(scores, control))
+    first, second = (stats.rankdata(values) for values in _pair(scores, control))
     second = second - second.mean()
     variance = float(second @ second)
     slope = float(second @ (first - first.mean())) / variance if variance > 0 else 0.0

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from scipy import special
+from scipy import stats
 
-from .. import metrics
 from ..basics import Array
 
 Combination = Literal["mean_rank", "log_rank", "vote"]
@@ -110,7 +109,7 @@ def relative_ranks(values: Array) -> Array:
     if count == 1:
         ranks[present] = 1.0
     elif count > 1:
-        ranks[present] = (metrics.ranks(values[present]) - 1) / (count - 1)
+        ranks[present] = (stats.rankdata(values[present]) - 1) / (count - 1)
     return ranks
 
 
@@ -189,4 +188,4 @@ def chances(score: Array, error: Array) -> Array:
     step = score[:-1] - score[1:]
     with np.errstate(divide="ignore", invalid="ignore"):
         steps = np.where(step == 0, 0.0 * apart, step / apart)  # without any error, surely
-    return np.append(np.nan, special.ndtr(steps))
+    return np.append(np.nan, stats.norm.cdf(steps))

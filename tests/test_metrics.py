@@ -19,7 +19,6 @@ from archrank.metrics import (
     partial_kendall,
     partial_spearman,
     precision_at,
-    ranks,
     regret,
     relative_improvement,
     residual_rank,
@@ -243,8 +242,3 @@ def test_bad_k_is_named(metric, k) -> None:
 def test_bad_share_is_named() -> None:
     with pytest.raises(InputError, match="share: got 5"):
         precision_at([1, 2], [1, 2], 5)
-
-
-@given(numbers)
-def test_ranks_are_scipy_s(values: list[int]) -> None:
-    assert ranks(values).tolist() == stats.rankdata(values).tolist()

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.stats import rankdata
 
-from ... import metrics
 from ..results import Report
 from ..wording import DASH, GROUPS, decimals
 from .tables import Cell, Group, Heading, Row, SortedTable, name_cell, sortable
@@ -91,7 +91,7 @@ def _mean_ranks(taus: Taus) -> dict[str, float]:
     ranks = np.full(table.shape, np.nan)
     for column in range(table.shape[1]):
         known = np.isfinite(table[:, column])
-        ranks[known, column] = metrics.ranks(-table[known, column])
+        ranks[known, column] = rankdata(-table[known, column])
     found = {}
     for name, row in zip(taus, ranks, strict=True):
         known = row[np.isfinite(row)]
