@@ -142,6 +142,13 @@ def write_page(path: Path, lines: Sequence[str]) -> None:
         partial.write_text("\n".join(lines) + "\n")
 
 
+def folder_of(work: Path | None) -> Path:
+    """Return the folder for what is kept between runs, or an end to this one."""
+    if work is None:
+        raise SystemExit("--work: say a folder outside the repository")
+    return work
+
+
 def parser(description: str, tables: bool = False) -> argparse.ArgumentParser:
     """Make a parser of a script's own words.
 

@@ -25,7 +25,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from ablation_members import ENCODERS, FEW_EACH, MANY, UNTRAINED, encoder
-from common import RESULTS, STORES, Lines, interval, made_by, markdown_table, parser, write_page
+from common import (
+    RESULTS,
+    STORES,
+    Lines,
+    folder_of,
+    interval,
+    made_by,
+    markdown_table,
+    parser,
+    write_page,
+)
 
 from archrank.metrics import kendall, spearman
 from archrank.predictors import GENNAPE, Sample
@@ -359,10 +369,9 @@ def main() -> None:
     if arguments.tables:
         write_page(PAGE, tables())
         return
-    if arguments.work is None:
-        options.error("--work: say a folder outside the repository")
+    work = folder_of(arguments.work)
     torch.set_num_threads(1)
-    makers = [Maker(fold, arguments.work) for fold in arguments.folds or FOLDS]
+    makers = [Maker(fold, work) for fold in arguments.folds or FOLDS]
     seeds = range(arguments.seeds)
     for count, name, maker, seed in product(arguments.counts, arguments.encoders, makers, seeds):
         if count:

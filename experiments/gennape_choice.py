@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ablation_members import FEW_EACH, MANY, encoder
-from common import RESULTS, STORES, Lines, made_by, markdown_table, parser, write_page
+from common import RESULTS, STORES, Lines, folder_of, made_by, markdown_table, parser, write_page
 from gennape import CHOSEN_ON, family_of
 
 from archrank.metrics import kendall
@@ -120,14 +120,13 @@ def main() -> None:
     if arguments.tables:
         write_page(PAGE, tables())
         return
-    if arguments.work is None:
-        options.error("--work: say a folder outside the repository")
+    work = folder_of(arguments.work)
     torch.set_num_threads(1)
     for seed, choice in product(range(SEEDS), CHOICES):
         done = {line["family"] for line in LINES.read(**_key(choice, seed))}
         missing = [family for family in CHOSEN_ON if family not in done]
         if missing:
-            judge(choice, seed, missing, arguments.work)
+            judge(choice, seed, missing, work)
 
 
 if __name__ == "__main__":

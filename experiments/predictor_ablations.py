@@ -38,7 +38,7 @@ from ablation_members import table_of_members
 from ablation_minutes import LINES, pretrain, table_of_pretraining
 from ablation_parts import PARTS, Part
 from ablation_scores import score_cells, with_node_scores
-from common import RESULTS, interval, made_by, markdown_table, parser, write_page
+from common import RESULTS, folder_of, interval, made_by, markdown_table, parser, write_page
 
 from archrank.graphs import Graph
 from archrank.predictors import Pretrained, Pretraining
@@ -179,13 +179,6 @@ def part_table(part: Part, results: list[dict]) -> list[str]:
             label = what if seeds == SEEDS else f"{what} ({seeds} seeds)"
             rows.append([label, *cells])
     return markdown_table(("", *names), rows)
-
-
-def folder_of(work: Path | None) -> Path:
-    """Return the folder for what is kept between runs, or an end to this one."""
-    if work is None:
-        raise SystemExit("--work: say a folder outside the repository")
-    return work
 
 
 def main() -> None:

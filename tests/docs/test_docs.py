@@ -93,6 +93,7 @@ CLAIMS: dict[str, Callable[[dict[str, Any]], None]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_code_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each of Ray's trials starts a process, which takes seconds.
     code = [block.replace("num_samples=4", "num_samples=2") for block in blocks(page, "python")]
     for package in imported("\n".join(code)):
         pytest.importorskip(package)
